@@ -1,0 +1,242 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmod, chown, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Client } from 'pg';
+import { binaries, serverUser, type ServerUser, WAY_OUT } from './binaries.js';
+
+const run = promisify(execFile);
+const FIXTURES = fileURLToPath(new URL('../fixtures/tls/', import.meta.url));
+const GUARD = fileURLToPath(new URL('./guard.js', import.meta.url));
+
+/** The PostgreSQL server of this test run. */
+export interface Cluster {
+  readonly host: string;
+  readonly port: number;
+  /** A superuser, with a password that TCP and the socket both ask for (SCRAM). */
+  readonly user: string;
+  readonly password: string;
+  /** Absent when the server is that of ETL_TEST_DATABASE_URL. */
+  readonly socketDirectory?: string;
+  url(database: string): string;
+  /** Ends every session; resolves when the server answers again. Not with ETL_TEST_DATABASE_URL. */
+  restart(mode: 'fast' | 'immediate'): Promise<void>;
+  /** TLS with the certificate in test/fixtures/tls, for new connections. Not with ETL_TEST_DATABASE_URL. */
+  setSsl(on: boolean): Promise<void>;
+}
+
+let started: Promise<Cluster> | undefined;
+let guard: ChildProcess | undefined;
+
+/** Starts the server at the first call. It ends with this process, or by `stopCluster`. */
+export function cluster(): Promise<Cluster> {
+  const url = process.env['ETL_TEST_DATABASE_URL'];
+  started ??= url ? Promise.resolve(foreignCluster(new URL(url))) : startCluster();
+  return started;
+}
+
+/** Ends the server if one was started, and removes its files. */
+export async function stopCluster(): Promise<void> {
+  const ending = guard;
+  if (!ending || ending.exitCode !== null) return;
+  guard = undefined;
+  ending.ref();
+  const exit = once(ending, 'exit', { signal: AbortSignal.timeout(30_000) });
+  ending.stdin?.end();
+  await exit;
+}
+
+function foreignCluster(url: URL): Cluster {
+  return {
+    host: url.hostname,
+    port: Number(url.port || 5432),
+    user: decodeURIComponent(url.username),
+    password: decodeURIComponent(url.password),
+    url: (database) => Object.assign(new URL(url), { pathname: `/${database}` }).href,
+    restart: refuse,
+    setSsl: refuse,
+  };
+}
+
+function refuse(): Promise<never> {
+  return Promise.reject(new Error('This needs a server of its own: unset ETL_TEST_DATABASE_URL.'));
+}
+
+async function startCluster(): Promise<Cluster> {
+  if (process.platform === 'win32') throw new Error(`The tests start no server on Windows. ${WAY_OUT}`);
+  const user = await serverUser();
+  const folder = await serverFolder(user);
+  try {
+    const bin = join(await binaries(user, join(folder, 'native')), 'bin');
+    guard = await startGuard(join(bin, 'pg_ctl'), folder, user);
+    const password = randomBytes(12).toString('hex');
+    const server: Server = { bin, folder, user, password };
+    await initialise(server);
+    return ownCluster(server, await startOnFreePort(server));
+  } catch (error) {
+    await stopCluster();
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+interface Server {
+  readonly bin: string;
+  readonly folder: string;
+  readonly user: ServerUser | undefined;
+  readonly password: string;
+}
+
+/** A new folder that the server's user owns and can enter; short, for a socket's path has 107 bytes (103 on macOS). */
+async function serverFolder(user: ServerUser | undefined): Promise<string> {
+  for (const parent of [tmpdir(), '/tmp']) {
+    if (Buffer.byteLength(parent) > 60) continue;
+    const folder = await mkdtemp(join(parent, 'etl-test-'));
+    if (user) await chown(folder, user.uid, user.gid);
+    const entered = run('/bin/sh', ['-c', 'cd "$0" && mkdir s', folder], { ...user, cwd: '/' });
+    if (await entered.catch(() => undefined)) return folder;
+    await rm(folder, { recursive: true });
+  }
+  throw new Error(`PostgreSQL's user can use neither ${tmpdir()} nor /tmp. ${WAY_OUT}`);
+}
+
+async function startGuard(
+  pgCtl: string,
+  folder: string,
+  user: ServerUser | undefined,
+): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [GUARD, pgCtl, folder, JSON.stringify(user ?? {})], {
+    cwd: '/',
+    detached: true, // Ctrl-C must not reach it before the tests have ended.
+    env: {},
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  await once(child, 'spawn');
+  child.unref();
+  (child.stdin as Socket).unref();
+  return child;
+}
+
+async function initialise(server: Server): Promise<void> {
+  const { folder, user } = server;
+  const passwordFile = join(folder, 'password');
+  await writeFile(passwordFile, server.password, { mode: 0o600 });
+  if (user) await chown(passwordFile, user.uid, user.gid);
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: join(folder, 's'),
+    max_connections: '100',
+    fsync: 'off',
+    full_page_writes: 'off',
+    wal_level: 'minimal',
+    max_wal_senders: '0',
+    log_min_messages: 'fatal',
+    TimeZone: 'UTC',
+  };
+  await execute(server, 'initdb', [
+    `--pgdata=${join(folder, 'data')}`,
+    '--username=etl_test',
+    `--pwfile=${passwordFile}`,
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    '--locale=C',
+    '--no-sync',
+    '--no-instructions',
+    ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  ]);
+  await rm(passwordFile);
+}
+
+async function startOnFreePort(server: Server): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    try {
+      await control(server, ['start', '-o', `-p ${port}`]);
+      return port;
+    } catch (error) {
+      if (attempt === 3) throw error; // Somebody else may take the port before the server does.
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const address = listener.address();
+  listener.close();
+  await once(listener, 'close');
+  if (address === null || typeof address === 'string') throw new Error('A listener on TCP has no port.');
+  return address.port;
+}
+
+function control(server: Server, args: readonly string[]): Promise<void> {
+  const { folder } = server;
+  const common = ['-D', join(folder, 'data'), '-l', join(folder, 'log'), '-w', '-t', '30', '-s'];
+  return execute(server, 'pg_ctl', [...args, ...common]);
+}
+
+/** Runs one of PostgreSQL's programs; an error has its output and the end of the server's log. */
+async function execute(server: Server, program: string, args: readonly string[]): Promise<void> {
+  const { bin, folder, user } = server;
+  const path = process.env['PATH'] ?? '/usr/bin:/bin';
+  const options = { ...user, cwd: folder, env: { PATH: path, LC_ALL: 'C', TZ: 'UTC' }, timeout: 60_000 };
+  try {
+    await run(join(bin, program), args, options);
+  } catch (cause) {
+    const log = await readFile(join(folder, 'log'), 'utf8').catch(() => '');
+    const said = (cause as { stderr?: string }).stderr ?? '';
+    const lines = `${said}\n${log}`.trim().split('\n').slice(-20).join('\n');
+    throw new Error(`${program} of the test server failed. ${WAY_OUT}\n${lines}`, { cause });
+  }
+}
+
+function ownCluster(server: Server, port: number): Cluster {
+  const facts = { host: '127.0.0.1', port, user: 'etl_test', password: server.password };
+  const url = (database: string): string =>
+    `postgres://${facts.user}:${facts.password}@${facts.host}:${port}/${database}`;
+  return {
+    ...facts,
+    socketDirectory: join(server.folder, 's'),
+    url,
+    restart: (mode) => control(server, ['restart', '-m', mode]),
+    setSsl: async (on) => {
+      await installCertificate(server);
+      const client = new Client(url('postgres'));
+      await client.connect();
+      await client.query(`alter system set ssl = ${on ? 'on' : 'off'}`);
+      await client.query('select pg_reload_conf()');
+      await client.end();
+      await sslAnswer(port, on ? 'S' : 'N');
+    },
+  };
+}
+
+/** PostgreSQL takes a key only when nobody but its own user can read it. */
+async function installCertificate({ folder, user }: Server): Promise<void> {
+  await mkdir(join(folder, 'data'), { recursive: true });
+  for (const name of ['server.crt', 'server.key']) {
+    const copy = join(folder, 'data', name);
+    await copyFile(join(FIXTURES, name), copy);
+    await chmod(copy, 0o600);
+    if (user) await chown(copy, user.uid, user.gid);
+  }
+}
+
+/** Resolves when a new connection gets this answer to an SSLRequest: a reload takes effect some time after its call. */
+async function sslAnswer(port: number, wanted: 'S' | 'N'): Promise<void> {
+  const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+  for (const end = Date.now() + 10_000; Date.now() < end; await delay(10)) {
+    const socket = connect(port, '127.0.0.1');
+    socket.end(request);
+    const [answer] = (await once(socket, 'data', { signal: AbortSignal.timeout(5_000) })) as [Buffer];
+    socket.destroy();
+    if (answer.toString('latin1', 0, 1) === wanted) return;
+  }
+  throw new Error(`The test server did not turn TLS ${wanted === 'S' ? 'on' : 'off'} within 10 s.`);
+}

@@ -1,0 +1,68 @@
+import { expect } from 'chai';
+import { Client } from 'pg';
+import { cluster, createDatabase } from './database.js';
+
+describe('the test rig', () => {
+  it('creates an empty database that its URL opens over TCP', async () => {
+    await using db = await createDatabase();
+    const client = new Client(db.url);
+    await client.connect();
+    const { rows } = await client.query('select current_database() as name, inet_server_addr() as address');
+    await client.end();
+    expect(rows).to.deep.equal([{ name: db.name, address: '127.0.0.1' }]);
+  });
+
+  it('opens the same database over the Unix socket', async function () {
+    await using db = await createDatabase();
+    if (!db.socketUrl) this.skip();
+    const client = new Client(db.socketUrl);
+    await client.connect();
+    const { rows } = await client.query('select current_database() as name, inet_server_addr() as address');
+    await client.end();
+    expect(rows).to.deep.equal([{ name: db.name, address: null }]);
+  });
+
+  it('asks for the password', async () => {
+    await using db = await createDatabase();
+    const client = new Client(db.url.replace(/:[^:@/]+@/, ':wrong@'));
+    const error: unknown = await client.connect().catch((reason: unknown) => reason);
+    expect(error).to.have.property('code', '28P01');
+  });
+
+  it('keeps databases apart', async () => {
+    await using one = await createDatabase();
+    await using two = await createDatabase();
+    await one.query('create table t (a int)');
+    const found = await two.query('select 1 from pg_class where relname = $1', ['t']);
+    expect(found).to.deep.equal([]);
+  });
+
+  it('names the sessions that a test left, and drops the database all the same', async () => {
+    const db = await createDatabase();
+    const client = new Client({ connectionString: db.url, application_name: 'forgotten' });
+    client.on('error', () => {});
+    await client.connect();
+    expect(await db.sessions()).to.have.length(1);
+    const error: unknown = await db.drop().catch((reason: unknown) => reason);
+    expect(error)
+      .to.be.an('error')
+      .with.property('message')
+      .that.matches(/1 session.*\n.*forgotten/);
+    await using other = await createDatabase();
+    const found = await other.query('select 1 from pg_database where datname = $1', [db.name]);
+    expect(found).to.deep.equal([]);
+  });
+
+  it('answers again after a restart, and with TLS when told so', async function () {
+    await using db = await createDatabase();
+    if (!db.socketUrl) this.skip();
+    const server = await cluster();
+    await db.query('create table t (a int)');
+    await server.restart('immediate');
+    expect(await db.query('select count(*)::int as n from t')).to.deep.equal([{ n: 0 }]);
+    await server.setSsl(true);
+    expect(await db.query('show ssl')).to.deep.equal([{ ssl: 'on' }]);
+    await server.setSsl(false);
+    expect(await db.query('show ssl')).to.deep.equal([{ ssl: 'off' }]);
+  });
+});
