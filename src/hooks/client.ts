@@ -1,0 +1,97 @@
+import { EventEmitter } from 'node:events';
+import { connect } from 'node:net';
+import type { Client, ClientConfig } from 'pg';
+import type { Connection } from './connection.js';
+import { describeConnectError } from './connect-error.js';
+
+/** What the clients of one database share. */
+export interface Clients {
+  /** As the user's errors show it: with the host, port, login and database that are used. */
+  readonly connection: Connection;
+  /** Those with a socket that is open or opening. */
+  readonly open: Set<Client>;
+  /** Aborted when the database closes: no client may connect after that. */
+  readonly closing: AbortSignal;
+}
+
+/**
+ * pg's `Client` for one database: it reads nothing from the environment, `connect` rejects with an `EtlError` whose
+ * cause is the driver's error, and `clients.open` knows it. It comes in as an argument because pg is loaded on first use.
+ */
+export function clientClass(Base: typeof Client, clients: Clients): new (config: ClientConfig) => Client {
+  return class extends Base {
+    declare readonly connectionParameters: object;
+    readonly #timeout: number;
+
+    constructor(config: ClientConfig) {
+      super(config);
+      this.#timeout = config.connectionTimeoutMillis ?? Infinity;
+      // The driver fills these two from the environment when they are empty.
+      Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
+    }
+
+    override async connect(): Promise<this> {
+      clients.closing.throwIfAborted();
+      clients.open.add(this);
+      this.once('end', () => clients.open.delete(this));
+      const start = performance.now();
+      try {
+        await super.connect();
+        return this;
+      } catch (error) {
+        // After an error of its own the driver leaves the socket open.
+        this.connection.stream.destroy();
+        clients.open.delete(this);
+        const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
+        throw describeConnectError(inTime ? error : late(error), clients.connection);
+      }
+    }
+  };
+}
+
+/** Ends a session now: its statement is cancelled, its transaction rolled back. Bounded by `millis`; never rejects. */
+export async function terminate(client: Client & DriverState, millis: number): Promise<void> {
+  // oxlint-disable-next-line no-underscore-dangle -- the public getter prints that it is deprecated
+  const active = client._getActiveQuery?.();
+  // A COPY stream without a listener would end the process with the error of its lost socket.
+  if (active instanceof EventEmitter) active.on('error', () => {});
+  client.connection.stream.pause(); // Else the next statement of the queue would go out after the cancelled one.
+  // The server notices a lost socket only between statements, unless client_connection_check_interval is set.
+  if (active) await cancel(client, millis);
+  client.connection.stream.destroy();
+}
+
+/** What pg has and does not declare. */
+interface DriverState {
+  readonly processID?: number | null;
+  readonly secretKey?: number | null;
+  _getActiveQuery?(): unknown;
+}
+
+/** Milliseconds by which a timer may be early. */
+const TIMER_PRECISION = 10;
+
+/**
+ * A cancel request in plain text: its key is good for nothing but the statement that ends anyway.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
+ */
+function cancel({ host, port, processID, secretKey }: Client & DriverState, millis: number): Promise<void> {
+  if (!processID || typeof secretKey !== 'number') return Promise.resolve();
+  const request = Buffer.alloc(16);
+  [16, 80_877_102, processID, secretKey].forEach((word, index) => request.writeInt32BE(word, index * 4));
+  const where = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+  return new Promise((resolve) => {
+    const socket = connect(where, () => socket.end(request));
+    const timer = setTimeout(() => socket.destroy(), millis);
+    socket.on('error', () => {}); // A server that can't be reached has lost the session too; `close` follows.
+    socket.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    socket.resume();
+  });
+}
+
+function late(cause: unknown): Error {
+  return Object.assign(new Error('no answer in time', { cause }), { code: 'ETIMEDOUT' });
+}

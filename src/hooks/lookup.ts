@@ -1,0 +1,100 @@
+import { didYouMean, EtlError } from '../errors.js';
+import { parseConnection } from './airflow.js';
+import { maskedPlace, type Connection } from './connection.js';
+import {
+  indexSources,
+  knownIds,
+  placesOf,
+  spellingOf,
+  variableOf,
+  type LookupSources,
+  type Place,
+  type SourceIndex,
+} from './sources.js';
+
+export type { ConnectionSetting, LookupSources } from './sources.js';
+
+/** One line of a listing: where a connection is defined and where it points, without its secrets. */
+export interface ConnectionEntry {
+  readonly id: string;
+  /** Where the definition was found, as in `Connection.origin`. */
+  readonly source: string;
+  /** Absent where the definition can't be read. */
+  readonly scheme?: string;
+  /** Masked; absent where the definition can't be read. */
+  readonly place?: string;
+  /** Why the definition can't be read, without a part of it. */
+  readonly error?: string;
+}
+
+/** Finds connections by id. Ids are equal whatever their case, as Airflow's environment variables make them. */
+export interface Lookup {
+  /** Throws ETL-2202 when nothing defines the id, ETL-2201 when the first definition of it is malformed. */
+  find(id: string): Connection;
+  /** Everything that is declared, sorted by id; a malformed definition is an entry with an error. */
+  list(prefix?: string): readonly ConnectionEntry[];
+  /**
+   * The ids that `find` finds, sorted: as declared in the config, else as in `--conn`, else in lower case. The
+   * prefix is literal and its case does not matter. Throws ETL-2201 when one of them is malformed.
+   */
+  ids(prefix?: string): string[];
+}
+
+/** A lookup over everything that can define a connection; what was found first counts, also when it is malformed. */
+export function createLookup(sources: LookupSources): Lookup {
+  const index = indexSources(sources);
+  return {
+    find: (id) => findIn(index, id),
+    list: (prefix = '') => withPrefix(index, prefix).map((id) => entryOf(index, id)),
+    ids: (prefix = '') =>
+      withPrefix(index, prefix)
+        .filter((id) => definitionOf(index, id) !== undefined)
+        .map((id) => findIn(index, id).id),
+  };
+}
+
+function findIn(index: SourceIndex, id: string): Connection {
+  const spelling = spellingOf(index, id);
+  const found = definitionOf(index, spelling);
+  if (found === undefined) throw missing(index, id);
+  return parseConnection(spelling, found.text, found.origin);
+}
+
+function definitionOf(index: SourceIndex, id: string): (Place & { readonly text: string }) | undefined {
+  for (const { text, ...place } of placesOf(index, id)) if (text !== undefined) return { ...place, text };
+  return undefined;
+}
+
+function withPrefix(index: SourceIndex, prefix: string): string[] {
+  return knownIds(index).filter((id) => id.toLowerCase().startsWith(prefix.toLowerCase()));
+}
+
+function entryOf(index: SourceIndex, id: string): ConnectionEntry {
+  const found = definitionOf(index, id);
+  if (found === undefined)
+    return { id, source: index.configPlace(id), error: 'Declared, but without a value.' };
+  try {
+    const connection = parseConnection(id, found.text, found.origin);
+    return { id, source: found.origin, scheme: connection.scheme, place: maskedPlace(connection) };
+  } catch (error) {
+    if (!(error instanceof EtlError)) throw error;
+    return {
+      id,
+      source: found.origin,
+      error: `${error.where ?? found.origin}: ${error.why ?? error.message}`,
+    };
+  }
+}
+
+function missing(index: SourceIndex, id: string): EtlError {
+  const places = placesOf(index, id);
+  const declared = index.config.has(id.toLowerCase());
+  const names = knownIds(index).filter((name) => definitionOf(index, name) !== undefined);
+  return new EtlError('ETL-2202', {
+    what: `Connection "${id}" is not defined${didYouMean(id, names) || '.'}`,
+    why: `Looked, in this order, at ${places.map(({ name }) => name).join(', ')}.`,
+    fix: declared
+      ? `${index.configPlace(id)} declares it without a value: set the variable that the value comes from.`
+      : `Set ${variableOf(id)} to postgres://..., or declare ${index.configPlace(id)}.`,
+  });
+}
