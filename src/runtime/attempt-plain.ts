@@ -1,0 +1,78 @@
+import type { RunDatabase } from './databases.js';
+import { failed } from './failure.js';
+import { encodeResult } from './json.js';
+import { recordTask, type TaskKey } from './ledger/task-row.js';
+import { asError, SkipTask, type AttemptOutcome } from './outcome.js';
+import type { PlannedTask } from './plan.js';
+import type { TaskContext } from './task.js';
+import type { PlainBody } from './tasks/body.js';
+
+/** Everything that one attempt of a task without a connection needs. */
+export interface PlainOrder {
+  readonly task: PlannedTask;
+  readonly body: PlainBody;
+  /** Where it is recorded: the home connection, if the Dag has one. */
+  readonly database: RunDatabase | undefined;
+  readonly key: TaskKey;
+  readonly fingerprint: string;
+  readonly attempt: number;
+  readonly context: TaskContext;
+  readonly signal: AbortSignal;
+  readonly root: string;
+}
+
+/** How long a task that is told to stop may take over it. */
+const GRACE_MS = 300;
+
+/**
+ * One attempt of a task without a connection: its work, then the record of it. A process that dies between the two
+ * leaves work without a record, so that the next run does it again: at least once. Never throws.
+ */
+export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
+  const startedAt = new Date();
+  try {
+    const result = encodeResult(await untilStopped(order));
+    await record(order, startedAt, result);
+    return { state: 'success', result: JSON.parse(result) as unknown, rows: undefined, reused: false };
+  } catch (error) {
+    if (error instanceof SkipTask) return { state: 'skipped', reason: error.message };
+    const { task, root, signal } = order;
+    const cause: unknown = signal.aborted ? signal.reason : error;
+    return failed(cause, {
+      taskId: task.id,
+      place: task.place,
+      root,
+      retryOn: task.retryOn,
+      ending: 'rolled back',
+      statementOf: () => undefined,
+    });
+  }
+}
+
+/** The task's result, or the reason of its signal once the grace is over. */
+async function untilStopped({ body, context, signal }: PlainOrder): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: () => void = () => undefined;
+  const stopped = new Promise<never>((_, reject) => {
+    onAbort = () => (timer = setTimeout(() => reject(asError(signal.reason)), GRACE_MS));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([body.run(context), stopped]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+async function record(order: PlainOrder, startedAt: Date, result: string): Promise<void> {
+  const { database, key, fingerprint, attempt } = order;
+  if (database === undefined) return;
+  const client = await database.acquire();
+  try {
+    await recordTask(client, key, { fingerprint, attempt, startedAt, result });
+  } finally {
+    await database.release(client, true);
+  }
+}

@@ -1,0 +1,245 @@
+import { EtlError } from '../errors.js';
+import type { RunDatabase } from './databases.js';
+import { failed } from './failure.js';
+import { claimTask, closeTask, type TaskKey, type TransactionId } from './ledger/task-row.js';
+import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
+import type { PlannedTask } from './plan.js';
+import { send, type ProtocolClient } from './protocol.js';
+import { encodeResult } from './json.js';
+import { openSession, type Session } from './session.js';
+import { databaseErrorOf, isConnectionState, isSocketError } from './sqlstate.js';
+import { Stopping } from './stopping.js';
+import type { TaskContext } from './task.js';
+import type { TransactionBody } from './tasks/body.js';
+import {
+  checkFailed,
+  endedByTask,
+  lostConnection,
+  notCommitted,
+  sealTouched,
+  sentTooLate,
+  swallowed,
+} from './misuse.js';
+import { begin, commit, isIdle } from './transaction.js';
+import { Wire } from './wire.js';
+
+/** Everything that one attempt of a task inside a transaction needs. */
+export interface AttemptOrder {
+  readonly task: PlannedTask;
+  readonly body: TransactionBody;
+  readonly database: RunDatabase;
+  readonly key: TaskKey;
+  readonly fingerprint: string;
+  /** From 1. */
+  readonly attempt: number;
+  readonly context: TaskContext;
+  /** Aborts with the reason, an `EtlError`, when the attempt must stop. */
+  readonly signal: AbortSignal;
+  /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
+  readonly budgetMs: () => number | undefined;
+  readonly root: string;
+  /** Stops after the claim: to learn whether an earlier attempt was committed. */
+  readonly claimOnly: boolean;
+  /** Called with a query that the task sent after it had finished. */
+  readonly onLateQuery: (sql: string) => void;
+}
+
+/**
+ * One attempt, in the order that makes the task and its ledger row one COMMIT. Never throws: whatever happens is an
+ * outcome, and the connection is released or cut off in every case.
+ */
+export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> {
+  let client: ProtocolClient;
+  try {
+    client = await acquire(order);
+  } catch (error) {
+    return failed(error, { ...factsOf(order), ending: 'rolled back', statementOf: () => undefined });
+  }
+  const transaction = new Attempt(order, client);
+  try {
+    return await transaction.run();
+  } catch (error) {
+    return await transaction.failed(error);
+  } finally {
+    await transaction.release();
+  }
+}
+
+/** Waits for a connection no longer than the attempt lasts. */
+async function acquire(order: AttemptOrder): Promise<ProtocolClient> {
+  const { signal, database } = order;
+  signal.throwIfAborted();
+  const acquired = database.acquire();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(asError(signal.reason));
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([acquired, aborted]);
+  } catch (error) {
+    acquired.then(
+      (late) => database.release(late, true),
+      () => undefined, // The connection that nobody waits for any more was not opened either.
+    );
+    throw error;
+  } finally {
+    if (onAbort) signal.removeEventListener('abort', onAbort);
+  }
+}
+
+class Attempt {
+  readonly #order: AttemptOrder;
+  readonly #client: ProtocolClient;
+  readonly #wire: Wire;
+  readonly #stopping: Stopping;
+  #transaction: TransactionId | undefined;
+  #isCommitting = false;
+
+  constructor(order: AttemptOrder, client: ProtocolClient) {
+    this.#order = order;
+    this.#client = client;
+    this.#wire = new Wire(client);
+    this.#wire.onLate = order.onLateQuery;
+    this.#stopping = new Stopping({
+      signal: order.signal,
+      client,
+      control: () => order.database.control(),
+      transaction: () => this.#transaction,
+      isCommitting: () => this.#isCommitting,
+    });
+  }
+
+  async run(): Promise<AttemptOutcome> {
+    const { task, key, fingerprint, attempt, claimOnly } = this.#order;
+    await begin(this.#client, {
+      isolation: task.isolation,
+      budgetMs: this.#order.budgetMs(),
+      name: `etl:${key.dagId}/${key.taskId}`,
+      watchClient: this.#order.database.database.openControl !== undefined,
+    });
+    const claim = await claimTask(this.#client, key, fingerprint, attempt);
+    if (claim.state === 'done') {
+      await send(this.#client, 'rollback');
+      return { state: 'success', ...claim.done, reused: true };
+    }
+    this.#transaction = claim.transaction;
+    if (claimOnly) throw notCommitted();
+    const result = await this.#body();
+    await this.#check();
+    const rows = this.#wire.rowsWritten;
+    await closeTask(this.#client, key, claim.transaction, { result, rows });
+    this.#refuseLate();
+    this.#isCommitting = true;
+    this.#wire.release();
+    await commit(this.#client);
+    return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
+  }
+
+  /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
+  async #body(): Promise<string> {
+    const { body, context, root, signal } = this.#order;
+    let session: Promise<Session> | undefined;
+    const { knex } = this.#order.database.database;
+    this.#wire.open();
+    try {
+      const work = body.run({
+        context,
+        wire: this.#wire,
+        session: () => (session ??= openSession(knex, this.#wire)),
+        root,
+      });
+      const result = await Promise.race([work, this.#stopping.stopped]);
+      await Promise.race([this.#wire.settle(), this.#stopping.stopped]);
+      signal.throwIfAborted();
+      return encodeResult(result);
+    } finally {
+      this.#wire.shut();
+    }
+  }
+
+  async #check(): Promise<void> {
+    if (this.#wire.failure !== undefined) throw swallowed(this.#wire.failure);
+    for (const check of this.#order.task.checks) {
+      const { rows } = await send(this.#client, offending(check.sql), check.values ?? []);
+      if (rows.length > 0) throw checkFailed(check.name);
+    }
+  }
+
+  #refuseLate(): void {
+    if (this.#wire.late !== undefined) throw sentTooLate();
+  }
+
+  async failed(error: unknown): Promise<AttemptOutcome> {
+    if (error instanceof SkipTask) return { state: 'skipped', reason: error.message };
+    const thrown = asError(error);
+    await this.#wire.calm();
+    return failed(this.#causeOf(thrown), {
+      ...factsOf(this.#order),
+      ending: this.#endingOf(thrown),
+      statementOf: (failure) => this.#wire.statementOf(failure),
+    });
+  }
+
+  /** The first cause: a stop, an ended transaction, or the server's last word come before what followed from them. */
+  #causeOf(thrown: Error): unknown {
+    const { signal } = this.#order;
+    if (signal.aborted && !this.#isCommitting) return signal.reason;
+    if (this.#wire.ended) return endedByTask(thrown);
+    if (isSealed(thrown)) return sealTouched(thrown);
+    if (this.#wire.lost !== undefined && isConsequence(thrown))
+      return this.#wire.fatal ?? lostConnection(this.#wire.lost);
+    return thrown;
+  }
+
+  #endingOf(thrown: Error): Ending {
+    if (this.#wire.ended && !isSealed(thrown)) return 'check data';
+    const isRefused =
+      thrown instanceof EtlError || typeof (thrown as { severity?: unknown }).severity === 'string';
+    return this.#isCommitting && !(isRefused && this.#wire.lost === undefined) ? 'unknown' : 'rolled back';
+  }
+
+  async release(): Promise<void> {
+    this.#stopping.dispose();
+    const clean = await this.#rollBack();
+    this.#wire.detach();
+    if (!clean) await this.#stopping.terminate();
+    await this.#order.database.release(this.#client, clean);
+  }
+
+  /** Says whether the connection is idle and whole. */
+  async #rollBack(): Promise<boolean> {
+    if (this.#wire.lost !== undefined || this.#wire.busy || this.#order.signal.aborted) return false;
+    if (isIdle(this.#client)) return true;
+    this.#wire.release();
+    try {
+      await send(this.#client, 'rollback');
+      return isIdle(this.#client);
+    } catch {
+      // The cause of the failure is known already; a connection that can't roll back is cut off.
+      return false;
+    }
+  }
+}
+
+/** The line break ends a comment at the end of the query. */
+function offending(sql: string): string {
+  return `select from (${sql.trim().replace(/;$/, '')}\n) as offending limit 1`;
+}
+
+function factsOf({ task, root }: AttemptOrder) {
+  return { taskId: task.id, place: task.place, root, retryOn: task.retryOn };
+}
+
+/** True for the errors that a lost connection leaves behind, without a cause of their own. */
+function isConsequence(thrown: Error & { code?: unknown }): boolean {
+  const { code, message } = thrown;
+  if (typeof code === 'string' && isConnectionState(code)) return true;
+  return isSocketError(thrown) || /Connection terminated|not queryable|connection was closed/.test(message);
+}
+
+/** The server refused a COMMIT of the task's own: nothing was kept. */
+function isSealed(thrown: Error): boolean {
+  const error = databaseErrorOf(thrown);
+  return error?.code === '23503' && error.constraint === 'task_seal_fkey';
+}

@@ -1,0 +1,66 @@
+import { EtlError, type ErrorParts } from '../../errors.js';
+import { exportPosition, START } from './position.js';
+import type { Source } from './source.js';
+
+/**
+ * The default export of an executed config: of an ES module the export `default`, of a CommonJS one `module.exports`.
+ * Throws `EtlError` ETL-2105 where there is none, or where it is not the config itself.
+ */
+export function defaultExport(source: Source, exports: unknown): unknown {
+  const value = isModule(exports) ? exports['default'] : exports;
+  if (value === undefined || (isEmpty(exports) && exportPosition(source.text) === undefined)) {
+    throw missing(source, exports);
+  }
+  if (isThenable(value)) {
+    throw wrong(source, {
+      why: 'It is a promise',
+      fix: 'Export the object itself: `export default defineConfig(await …)` works, top-level await is allowed.',
+    });
+  }
+  if (typeof value === 'function') {
+    throw wrong(source, {
+      why: 'It is a function',
+      fix: 'Export the object itself: call the function, `export default defineConfig(…)`.',
+    });
+  }
+  return value;
+}
+
+function isModule(exports: unknown): exports is Readonly<Record<string, unknown>> {
+  return isRecord(exports) && (Object.hasOwn(exports, '__esModule') || Object.hasOwn(exports, 'default'));
+}
+
+/** The exports of a file that exports nothing, which is not even marked as an ES module; or of `module.exports = {}`. */
+function isEmpty(exports: unknown): boolean {
+  return isRecord(exports) && Reflect.ownKeys(exports).length === 0;
+}
+
+function isThenable(value: unknown): boolean {
+  return isRecord(value) && typeof value['then'] === 'function';
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+function missing(source: Source, exports: unknown): EtlError {
+  const names = isRecord(exports) ? Object.keys(exports).filter((name) => name !== 'default') : [];
+  return new EtlError('ETL-2105', {
+    what: `The config ${source.name} has no default export`,
+    where: `${source.name}:1:1`,
+    why:
+      names.length === 0
+        ? undefined
+        : `It exports ${names.map((name) => `"${name}"`).join(', ')} by name only`,
+    fix: 'Write `export default defineConfig({ … })`.',
+  });
+}
+
+function wrong(source: Source, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
+  const { line, column } = exportPosition(source.text) ?? START;
+  return new EtlError('ETL-2105', {
+    what: `The default export of ${source.name} is not a config`,
+    where: `${source.name}:${line}:${column}`,
+    ...parts,
+  });
+}

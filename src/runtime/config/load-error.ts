@@ -1,0 +1,151 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { EtlError } from '../../errors.js';
+import { placeFrame, positionText, shortName } from '../place.js';
+import { exportPosition, keyPosition, START, specifierPosition } from './position.js';
+import { ShapeError } from './define.js';
+import type { ShapeProblem } from './shape.js';
+import type { Source } from './source.js';
+import { originalFrame, userFrames, type Frame } from './stack.js';
+
+/** What is known about a config that failed to load. */
+export interface LoadContext {
+  readonly source: Source;
+  /** The working directory. */
+  readonly directory: string;
+  /** The directory of our own code: its frames say nothing to the user. */
+  readonly ours: string;
+  /** Compiles what was being loaded, and returns the error of V8 with its place. */
+  readonly syntaxError: () => unknown;
+}
+
+const PARSE_ERROR = /^ParseError: ([\s\S]*?)\s*\n\s*(\S.*):(\d+):(\d+)\s*$/;
+const NOT_FOUND_CODES = new Set([
+  'MODULE_NOT_FOUND',
+  'ERR_MODULE_NOT_FOUND',
+  'ERR_PACKAGE_PATH_NOT_EXPORTED',
+]);
+
+/** One error for the user from whatever was thrown while a config was loading: with a place in the user's files. */
+export function loadError(error: unknown, context: LoadContext): EtlError {
+  if (error instanceof ShapeError) return shapeError(error.problem, context, placeFrame(error.place));
+  if (error instanceof EtlError) return error;
+  return (
+    parseError(error, context) ??
+    notFound(error, context) ??
+    v8SyntaxError(error, context) ??
+    thrown(error, context)
+  );
+}
+
+/** A mistake in the value of a config, at its key in `called`, the place of `defineConfig`, or in the config file. */
+export function shapeError(
+  problem: ShapeProblem,
+  { source, directory }: Pick<LoadContext, 'source' | 'directory'>,
+  called?: Frame,
+): EtlError {
+  const { file, text } = called === undefined ? source : { file: called.file, text: readText(called.file) };
+  const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
+  const found = problem.place === undefined ? undefined : placeFrame(problem.place);
+  const start = (language === 'js' ? exportPosition(text) : undefined) ?? START;
+  const position = found ?? keyPosition(text, problem.path, language) ?? called ?? start;
+  return new EtlError('ETL-2106', {
+    ...problem,
+    where: positionText(found?.file ?? file, position, directory),
+  });
+}
+
+/** A mistake that Babel, the parser of jiti, has found; its columns count from 0. */
+function parseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
+  const match = error instanceof Error ? PARSE_ERROR.exec(error.message) : null;
+  if (match === null) return undefined;
+  const [, reason = '', file = '', line, column] = match;
+  return syntaxError(
+    reason,
+    { file, line: Number(line), column: Number(column) + 1 },
+    { directory, cause: error },
+  );
+}
+
+/** An import of a module that is not there. The one who asks is the user's file; one of a package is just thrown. */
+function notFound(error: unknown, { source, directory, ours }: LoadContext): EtlError | undefined {
+  if (!(error instanceof Error && 'code' in error && NOT_FOUND_CODES.has(String(error.code))))
+    return undefined;
+  const specifier = /'([^']+)'/.exec(error.message)?.[1] ?? 'a module';
+  const importer = importerOf(error) ?? userFrames(error.stack, ours)[0]?.file ?? source.file;
+  if (importer.includes('/node_modules/') || !existsSync(importer)) return undefined;
+  const position = specifierPosition(readText(importer), specifier);
+  const isPath = /^[./]/.test(specifier);
+  return new EtlError('ETL-2104', {
+    what: `The config ${source.name} could not be loaded`,
+    where: positionText(importer, position, directory),
+    why: `Cannot find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortName(importer, directory)} imports`,
+    fix: isPath ? 'Correct the path.' : `Correct the name, or install it: \`npm install ${specifier}\`.`,
+    cause: error,
+  });
+}
+
+/** Node's list of who required what, the last one first. */
+function importerOf(error: Error): string | undefined {
+  const stack: unknown = 'requireStack' in error ? error.requireStack : undefined;
+  const [first]: unknown[] = Array.isArray(stack) ? stack : [];
+  return typeof first === 'string' ? first : undefined;
+}
+
+function v8SyntaxError(
+  error: unknown,
+  { directory, ours, syntaxError: compile }: LoadContext,
+): EtlError | undefined {
+  if (!(error instanceof SyntaxError) || userFrames(error.stack, ours).length > 0) return undefined;
+  const found = compile();
+  const lines = found instanceof SyntaxError ? (found.stack ?? '').split('\n') : [];
+  const [, file, line] = /^(.*):(\d+)$/.exec(lines[0] ?? '') ?? [];
+  if (file === undefined) return undefined;
+  const caret = lines.find((each) => /^\s*\^+\s*$/.test(each)) ?? '^';
+  const frame = originalFrame({ file, line: Number(line), column: caret.indexOf('^') + 1 });
+  return syntaxError(error.message, frame, { directory, cause: error });
+}
+
+function syntaxError(
+  reason: string,
+  frame: Frame,
+  { directory, cause }: { directory: string; cause: unknown },
+): EtlError {
+  return new EtlError('ETL-2103', {
+    what: `${shortName(frame.file, directory)} could not be read`,
+    where: positionText(frame.file, frame, directory),
+    why: `Syntax error: ${reason}`,
+    fix: 'Correct the file at this place.',
+    cause,
+  });
+}
+
+/** Whatever the user's code has thrown itself: its own name and message, at the innermost line of the user. */
+function thrown(error: unknown, { source, directory, ours }: LoadContext): EtlError {
+  const frame = error instanceof Error ? userFrames(error.stack, ours)[0] : undefined;
+  return new EtlError('ETL-2104', {
+    what: `The config ${source.name} threw an error while it was loading`,
+    where: positionText(frame?.file ?? source.file, frame, directory),
+    why:
+      error instanceof Error
+        ? `${error.name}: ${withoutFrames(error.message)}`
+        : `It threw ${describe(error)}`,
+    fix: 'Correct the code at this place; nothing was started.',
+    cause: error,
+  });
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'string' ? `the text "${value}"` : `a value that is no Error (${typeof value})`;
+}
+
+/** Some libraries write a stack into their messages. */
+function withoutFrames(message: string): string {
+  return message
+    .split('\n')
+    .filter((line) => !/^\s+at /.test(line))
+    .join('\n');
+}
+
+function readText(file: string): string {
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
+}

@@ -1,0 +1,50 @@
+import type { EventBody } from './event.js';
+import type { PlannedTask, RunPlan } from './plan.js';
+import type { TaskContext } from './task.js';
+
+/** What contexts take from the run. */
+export interface ContextFacts {
+  readonly emit: (event: EventBody) => void;
+  /** The IDs of all connections that begin with `prefix`. */
+  readonly connections: (prefix?: string) => readonly string[];
+}
+
+/** What contexts take from the attempt. */
+export interface AttemptFacts {
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+  /** Results of tasks by index. */
+  readonly results: readonly unknown[];
+}
+
+/** What a task function gets. */
+export function contextOf(
+  task: PlannedTask,
+  plan: RunPlan,
+  { emit, connections }: ContextFacts,
+  { attempt, signal, results }: AttemptFacts,
+): TaskContext {
+  return {
+    params: plan.params,
+    interval: plan.interval,
+    upstream: upstreamResults(task, results),
+    with: task.task.options.with,
+    run: {
+      id: plan.runId,
+      dagId: plan.dag.id,
+      taskId: task.id,
+      attempt,
+      idempotencyKey: `${plan.runId}/${task.id}`,
+    },
+    signal,
+    log: (message, fields = {}) => emit({ type: 'task_log', taskId: task.id, message, fields }),
+    progress: (rows) => emit({ type: 'task_progress', taskId: task.id, rows }),
+    connections,
+  };
+}
+
+/** Results by the names under which the task needs them. Two tasks never share an object that one could change. */
+function upstreamResults(task: PlannedTask, results: readonly unknown[]): unknown {
+  const names = [...task.task.upstream.keys()];
+  return Object.fromEntries(names.map((name, i) => [name, structuredClone(results[task.upstream[i] ?? -1])]));
+}

@@ -1,0 +1,199 @@
+/* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
+import { EtlError } from '../errors.js';
+import { parseSchedule, type DataInterval, type Schedule } from './interval.js';
+import type { JsonResult } from './json.js';
+import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
+import { capturePlace, placeText, type Place } from './place.js';
+import type { InferOutput, StandardSchema } from './standard-schema.js';
+import type {
+  Needs,
+  PlainTaskOptions,
+  SessionContext,
+  Task,
+  TaskContext,
+  TaskDefaults,
+  TaskKind,
+  TaskOptions,
+  Upstream,
+} from './task.js';
+import type { TaskBody } from './tasks/body.js';
+import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
+import { sessionBody } from './tasks/session.js';
+import { sqlBody, type Sql, type SqlResult, type SqlSource } from './tasks/sql.js';
+import { plainBody } from './tasks/task.js';
+
+/** What a Dag is made with. */
+export interface DagOptions {
+  readonly description?: string;
+  /** A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`, `@yearly`. */
+  readonly schedule?: string;
+  /** The IANA time zone of `schedule` and `startDate`. Default `UTC`. */
+  readonly timezone?: string;
+  /** `2020-08-01`, or a full ISO date: the first interval starts at the first tick from here. */
+  readonly startDate?: string;
+  /** A schema of any Standard Schema library (https://standardschema.dev) for `--param name=value`. */
+  readonly params?: StandardSchema;
+  readonly defaults?: TaskDefaults;
+  readonly tags?: readonly string[];
+}
+
+/** A graph of tasks that is run as a whole. Known without running anything. */
+export interface Dag {
+  readonly id: string;
+  readonly options: DagOptions;
+  readonly schedule: Schedule | undefined;
+  /** In the order of definition, which is a topological one: a task exists before another can need it. */
+  readonly tasks: readonly Task[];
+  readonly place: Place;
+}
+
+type ParamsOf<O extends DagOptions> = O['params'] extends StandardSchema
+  ? InferOutput<O['params']>
+  : Readonly<Record<never, never>>;
+type IntervalOf<O extends DagOptions> = O['schedule'] extends '@once'
+  ? undefined
+  : O['schedule'] extends string
+    ? DataInterval
+    : undefined;
+
+const DAGS = new WeakSet<object>();
+
+/**
+ * Defines a Dag. `define` is called once, at once. Throws `EtlError` (exit code 2), with the place in the user's
+ * code, for whatever the compiler can't see: a wrong ID, one used twice, a task of another Dag, a wrong schedule.
+ */
+export function dag<const O extends DagOptions>(
+  id: string,
+  options: O,
+  define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => void,
+): Dag {
+  const place = capturePlace(dag);
+  assertId('Dag', id, place);
+  validateDagOptions(options, place);
+  const tasks = new Map<string, Task>();
+  define(new DagBuilder(tasks));
+  const result = {
+    id,
+    options,
+    schedule: at(place, () => parseSchedule(options)),
+    tasks: [...tasks.values()],
+    place,
+  };
+  DAGS.add(result);
+  return result;
+}
+
+/** True for what `dag()` returned. */
+export function isDag(value: unknown): value is Dag {
+  return typeof value === 'object' && value !== null && DAGS.has(value);
+}
+
+type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
+
+/** Adds tasks to the Dag that is being defined, and returns their handles. */
+export class DagBuilder<P, I> {
+  readonly #tasks: Map<string, Task>;
+
+  constructor(tasks: Map<string, Task>) {
+    this.#tasks = tasks;
+  }
+
+  /**
+   * A function that works with a session, in one transaction. What it returns is recorded in the same COMMIT, and
+   * typed in the tasks that need it.
+   */
+  session<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: TaskOptions<N, W>,
+    run: (context: SessionContext<P, I, Upstream<N>, W>) => Promise<R> & JsonResult<R>,
+  ): Task<Id, R> {
+    const place = capturePlace(this.session);
+    assertFunction(id, run, place);
+    return this.#add({ id, kind: 'session', options, body: sessionBody(run as never), place });
+  }
+
+  /** SQL statements in one transaction, written here or in a file. */
+  sql<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: TaskOptions<N, W> & {
+      readonly sql?: Sql | ((context: Context<P, I, N, W>) => Sql);
+      readonly file?: string;
+      readonly values?: (context: Context<P, I, N, W>) => Readonly<Record<string, unknown>>;
+    },
+  ): Task<Id, SqlResult> {
+    const place = capturePlace(this.sql);
+    return this.#add({ id, kind: 'sql', options, body: sqlBody(options as SqlSource), place });
+  }
+
+  /** A CSV file into a table by COPY, in one transaction. */
+  load<const Id extends string, const N extends Needs = readonly []>(
+    id: Id,
+    options: TaskOptions<N> & LoadSource,
+  ): Task<Id, LoadResult> {
+    const place = capturePlace(this.load);
+    const { from, into, mode } = options;
+    return this.#add({ id, kind: 'load', options, body: loadBody({ from, into, mode }), place });
+  }
+
+  /** A function without a connection. It is recorded after it has run: at least once. */
+  task<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: PlainTaskOptions<N, W>,
+    run: (context: Context<P, I, N, W>) => Promise<R> & JsonResult<R>,
+  ): Task<Id, R> {
+    const place = capturePlace(this.task);
+    assertFunction(id, run, place);
+    return this.#add({ id, kind: 'task', options, body: plainBody(run as never), place });
+  }
+
+  #add<Id extends string, R>(task: {
+    readonly id: Id;
+    readonly kind: TaskKind;
+    readonly options: TaskOptions<Needs>;
+    readonly body: TaskBody;
+    readonly place: Place;
+  }): Task<Id, R> {
+    const { id, kind, options, place } = task;
+    assertId('task', id, place);
+    const first = this.#tasks.get(id);
+    if (first !== undefined) throw definedTwice(id, place, first.place);
+    validateTaskOptions(kind, options, place);
+    const handle = { ...task, upstream: this.#upstreamOf(id, options.needs ?? [], place) };
+    this.#tasks.set(id, handle);
+    return handle;
+  }
+
+  #upstreamOf(id: string, needs: Needs, place: Place): ReadonlyMap<string, Task> {
+    const upstream = new Map<string, Task>();
+    for (const [name, task] of Object.entries(needs)) {
+      if (this.#tasks.get(task?.id) !== task) throw foreign(id, name, place);
+      upstream.set(Array.isArray(needs) ? task.id : name, task);
+    }
+    return upstream;
+  }
+}
+
+function assertFunction(id: string, run: unknown, place: Place): void {
+  if (typeof run === 'function') return;
+  throw new EtlError('ETL-2303', {
+    what: `task "${id}" has no function`,
+    where: placeText(place, ''),
+    fix: 'pass an async function as the third argument',
+  });
+}
+
+function definedTwice(id: string, place: Place, first: Place): EtlError {
+  return new EtlError('ETL-2301', {
+    what: `the task ID "${id}" is used twice`,
+    where: `${placeText(place, '')}, and first at ${placeText(first, '')}`,
+    fix: 'give one of the tasks another ID',
+  });
+}
+
+function foreign(id: string, name: string, place: Place): EtlError {
+  return new EtlError('ETL-2302', {
+    what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
+    where: placeText(place, ''),
+    fix: 'pass the value that d.session, d.sql, d.load or d.task returned inside this Dag',
+  });
+}

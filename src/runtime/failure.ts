@@ -1,0 +1,103 @@
+import { EtlError } from '../errors.js';
+import { asError, FailTask, type AttemptOutcome, type Ending } from './outcome.js';
+import { placeText, type Place } from './place.js';
+import { kindOfState, type FailureKind } from './retry.js';
+import { caretExcerpt } from './sql/excerpt.js';
+import { databaseErrorOf, describeState, type DatabaseError } from './sqlstate.js';
+import type { Statement } from './wire.js';
+
+/** What is known of a failed attempt besides what was thrown. */
+export interface FailureFacts {
+  readonly taskId: string;
+  readonly place: Place;
+  readonly root: string;
+  readonly retryOn: readonly string[];
+  readonly ending: Ending;
+  /** The statement behind a database error. */
+  readonly statementOf: (error: object) => Statement | undefined;
+}
+
+/** Turns what a failed attempt threw into the error that is reported, and says whether a retry can help. */
+export function failed(thrown: unknown, facts: FailureFacts): AttemptOutcome {
+  const cause = asError(thrown);
+  const database = databaseErrorOf(cause);
+  const error = cause instanceof EtlError ? completed(cause, facts) : describe(cause, database, facts);
+  return { state: 'failed', error, kind: kindOf(cause, database, facts), ending: facts.ending };
+}
+
+function kindOf(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): FailureKind {
+  if (facts.ending === 'check data' || cause instanceof FailTask) return 'permanent';
+  // A refused connection has the server's word as its cause: a wrong password stays wrong.
+  if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
+  return kindOfState(database?.code, facts.retryOn);
+}
+
+/** Errors of ours that another attempt may not meet. */
+const TRANSIENT: ReadonlySet<string> = new Set(['ETL-1001', 'ETL-1002', 'ETL-3301', 'ETL-3207']);
+
+function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
+  const task = `task defined at ${placeText(facts.place, facts.root)}`;
+  if (database === undefined) {
+    return new EtlError('ETL-3001', {
+      what: cause.message || cause.name,
+      where: task,
+      data: dataOf(facts),
+      cause,
+    });
+  }
+  const statement = facts.statementOf(database);
+  const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
+  return new EtlError(lost ? 'ETL-1002' : 'ETL-3001', {
+    what: statement?.message || database.message,
+    where: [task, ...positionOf(database, statement)].join('\n'),
+    why: [describeState(database.code), ...objectsOf(database)].join(', '),
+    fix: database.hint,
+    data: dataOf(facts),
+    cause,
+  });
+}
+
+/** An error of ours that was raised deep inside gets the place of its task and the state of the data. */
+function completed(error: EtlError, facts: FailureFacts): EtlError {
+  return new EtlError(error.code, {
+    what: error.message,
+    where: error.where ?? `task defined at ${placeText(facts.place, facts.root)}`,
+    why: error.why,
+    fix: error.fix,
+    data: error.data ?? dataOf(facts),
+    cause: error.cause,
+  });
+}
+
+function positionOf(error: DatabaseError, statement: Statement | undefined): string[] {
+  const lines: string[] = [];
+  // The context of a COPY names line and column, and quotes the value: row data stays out of reports.
+  const copy = /^COPY ([^,]+), line (\d+)(?:, column ([^:\n]+))?/.exec(error.where ?? '');
+  if (copy)
+    lines.push(`COPY ${copy[1]}, line ${copy[2]}${copy[3] === undefined ? '' : `, column "${copy[3]}"`}`);
+  if (error.position !== undefined && statement)
+    lines.push(caretExcerpt(statement.sql, Number(error.position)));
+  return lines;
+}
+
+/** Names of the schema, never values. */
+function objectsOf(error: DatabaseError): string[] {
+  const named: string[] = [];
+  if (error.constraint !== undefined) named.push(`constraint "${error.constraint}"`);
+  if (error.table !== undefined) named.push(`table "${error.table}"`);
+  if (error.column !== undefined) named.push(`column "${error.column}"`);
+  return named;
+}
+
+function dataOf(facts: FailureFacts): string {
+  switch (facts.ending) {
+    case 'rolled back':
+      return `"${facts.taskId}" wrote nothing`;
+    case 'unknown':
+      return `whether "${facts.taskId}" was committed is not known: the connection was lost during COMMIT`;
+    case 'check data':
+      return `"${facts.taskId}" ended its transaction itself: look at what it wrote before it did`;
+    default:
+      return facts.ending satisfies never;
+  }
+}

@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto';
+import type { PlannedTask } from './plan.js';
+
+/**
+ * Says whether a task still does the same: a hash of its kind, its code or SQL, the options that change what it
+ * writes, and the fingerprints of its upstream tasks. Upstream tasks must be hashed first.
+ */
+export async function fingerprint(
+  task: PlannedTask,
+  root: string,
+  upstream: readonly string[],
+): Promise<string> {
+  const { kind, body, options } = task.task;
+  const parts = [
+    kind,
+    await body.source(root),
+    task.conn ?? '',
+    task.isolation,
+    options.checks,
+    options.with,
+  ];
+  return createHash('sha256')
+    .update(JSON.stringify([...parts, ...upstream], withoutCycles()))
+    .digest('hex')
+    .slice(0, 32);
+}
+
+/** `with` may hold anything; what JSON can't say is left out of the comparison. */
+function withoutCycles(): (key: string, value: unknown) => unknown {
+  const seen = new WeakSet<object>();
+  return (_key, value) => {
+    if (typeof value === 'bigint') return String(value);
+    if (typeof value === 'function') return value.toString();
+    if (typeof value !== 'object' || value === null) return value;
+    if (seen.has(value)) return undefined;
+    seen.add(value);
+    return value;
+  };
+}

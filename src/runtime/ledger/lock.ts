@@ -1,0 +1,72 @@
+import { EtlError } from '../../errors.js';
+import { send, type ProtocolClient } from '../protocol.js';
+
+/** Who takes a Dag's lock. */
+export interface LockHolder {
+  readonly dagId: string;
+  readonly runId: string;
+  /** New for every start of the program, so that a resumed run is told from the one that it follows. */
+  readonly holder: string;
+  readonly pid: number;
+  readonly host: string;
+}
+
+/**
+ * Takes the lock of a Dag for as long as the transaction that this opens on `client` stays open: one run of a Dag at a
+ * time. An idle transaction holds back nothing (it has no snapshot and no id), and unlike a session's lock it works
+ * behind PgBouncer (https://www.pgbouncer.org/features.html). Throws `EtlError` with who holds it.
+ */
+export async function takeLock(client: ProtocolClient, dagId: string): Promise<void> {
+  await send(client, 'begin; set local idle_in_transaction_session_timeout = 0');
+  const { rows } = await send(
+    client,
+    `select pg_try_advisory_xact_lock(hashtextextended('etl:' || $1, 0)) as taken`,
+    [dagId],
+  );
+  if (rows[0]?.taken === true) return;
+  await send(client, 'rollback');
+  throw await held(client, dagId);
+}
+
+/**
+ * Makes this process the newest holder of the Dag in one database, and returns the epoch that its tasks commit under.
+ * Two connections to one database give the same epoch.
+ */
+export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Promise<string> {
+  const taken = await send(
+    client,
+    `insert into etl.lock as l (dag_id, epoch, holder, run_id, pid, host, taken_at)
+     values ($1, 1, $2, $3, $4, $5, clock_timestamp())
+     on conflict (dag_id) do update
+       set epoch = l.epoch + 1, holder = excluded.holder, run_id = excluded.run_id,
+           pid = excluded.pid, host = excluded.host, taken_at = excluded.taken_at
+       where l.holder <> excluded.holder
+     returning epoch::text as epoch`,
+    [holder.dagId, holder.holder, holder.runId, holder.pid, holder.host],
+  );
+  if (taken.rows[0] !== undefined) return String(taken.rows[0].epoch);
+  // This process has it already, through another connection to the same database.
+  const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
+    holder.dagId,
+  ]);
+  return String(rows[0]?.epoch);
+}
+
+async function held(client: ProtocolClient, dagId: string): Promise<EtlError> {
+  const { rows } = await send(
+    client,
+    `select run_id, pid, host, to_char(taken_at, 'HH24:MI:SS') as since,
+            extract(epoch from clock_timestamp() - taken_at)::int as seconds
+     from etl.lock where dag_id = $1`,
+    [dagId],
+  );
+  const by = rows[0];
+  const who = by
+    ? `run ${String(by.run_id)}, pid ${String(by.pid)} on host ${String(by.host)}, since ${String(by.since)} (${String(by.seconds)} s)`
+    : 'a run that is just starting';
+  return new EtlError('ETL-7501', {
+    what: `"${dagId}" is already running: ${who}`,
+    fix: 'wait until it ends; a lock is free as soon as its process is gone',
+    data: 'nothing was started',
+  });
+}

@@ -1,0 +1,129 @@
+import { EtlError } from '../../errors.js';
+import { send, type ProtocolClient } from '../protocol.js';
+
+/**
+ * The ledger's DDL, one entry a version, never edited once released. Plain tables with documented columns: people
+ * query them. `if not exists` throughout, so that a DBA can run it by hand for a role that can't create schemas.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+create schema if not exists etl;
+
+create table if not exists etl.migration (
+  version int primary key,
+  applied_at timestamptz not null default clock_timestamp()
+);
+comment on table etl.migration is 'Versions of the schema etl that have been applied.';
+
+create table if not exists etl.seal (id int primary key);
+comment on table etl.seal is 'Empty for ever. A row that refers to it can not be committed.';
+
+create table if not exists etl.lock (
+  dag_id text primary key,
+  epoch bigint not null,
+  holder uuid not null,
+  run_id text not null,
+  pid int not null,
+  host text not null,
+  taken_at timestamptz not null
+);
+comment on table etl.lock is 'The newest run of each Dag. A task commits only while its run has the newest epoch.';
+comment on column etl.lock.holder is 'The process that runs it: new for every start of the program.';
+
+create table if not exists etl.run (
+  run_id text primary key,
+  dag_id text not null,
+  state text not null,
+  interval_start timestamptz,
+  interval_end timestamptz,
+  params jsonb not null,
+  pid int not null,
+  host text not null,
+  version text not null,
+  started_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  check (state in ('running', 'success', 'failed'))
+);
+comment on table etl.run is 'One execution of a Dag. It stays "running" when its process died.';
+comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end); null without a schedule.';
+create index if not exists run_dag_id_started_at on etl.run (dag_id, started_at desc);
+
+create table if not exists etl.task (
+  run_id text not null,
+  task_id text not null,
+  map_key text not null default '',
+  dag_id text not null,
+  state text not null,
+  fingerprint text not null,
+  attempt int not null,
+  result jsonb,
+  rows bigint,
+  pid int,
+  xid text,
+  started_at timestamptz not null,
+  committed_at timestamptz,
+  seal int references etl.seal (id) deferrable initially deferred,
+  primary key (run_id, task_id, map_key),
+  check (state in ('running', 'success'))
+);
+comment on table etl.task is 'One row for each task that is done, written in the transaction of the task itself.';
+comment on column etl.task.map_key is 'The item of a mapped task; empty for any other.';
+comment on column etl.task.fingerprint is 'What the task did: its code, its SQL, its options, and those of its upstream.';
+comment on column etl.task.rows is 'Rows written by the task''s statements, by the command tags of the server.';
+comment on column etl.task.xid is 'The transaction that did the task.';
+comment on column etl.task.seal is 'Not null only inside the open transaction: a COMMIT before the close fails.';
+`,
+];
+
+// Any constant will do; all installers of this schema must use the same.
+const INSTALL_LOCK = 7_238_104_455;
+
+/** The version of the schema `etl` in a database: 0 where it isn't there. */
+export async function readVersion(client: ProtocolClient): Promise<number> {
+  const { rows } = await send(client, `select to_regclass('etl.migration') is not null as installed`);
+  if (rows[0]?.installed !== true) return 0;
+  const { rows: versions } = await send(
+    client,
+    'select coalesce(max(version), 0) as version from etl.migration',
+  );
+  return Number(versions[0]?.version);
+}
+
+/**
+ * Brings the schema `etl` to this program's version, each migration in a transaction of its own. Many installers at
+ * once are fine. Changes nothing where it is current, so that a role without the right to create schemas can run.
+ * Throws `EtlError` when the schema is newer than the program.
+ */
+export async function migrate(client: ProtocolClient, place: string): Promise<void> {
+  let version = await readVersion(client);
+  while (version < MIGRATIONS.length) {
+    await install(client, version + 1);
+    version = await readVersion(client);
+  }
+  if (version > MIGRATIONS.length) throw newer(place, version);
+}
+
+async function install(client: ProtocolClient, version: number): Promise<void> {
+  await send(client, `begin; select pg_advisory_xact_lock(${INSTALL_LOCK})`);
+  try {
+    // Another installer may have been first while this one waited for the lock.
+    if ((await readVersion(client)) < version) {
+      await send(client, MIGRATIONS[version - 1] ?? '');
+      await send(client, 'insert into etl.migration (version) values ($1)', [version]);
+    }
+    await send(client, 'commit');
+  } catch (error) {
+    // The cause comes first: a rollback that fails as well only says that the connection is gone.
+    await send(client, 'rollback').catch(() => undefined);
+    throw error;
+  }
+}
+
+function newer(place: string, version: number): EtlError {
+  return new EtlError('ETL-4001', {
+    what: `the schema "etl" in ${place} has version ${version}; this program knows versions up to ${MIGRATIONS.length}`,
+    why: 'a newer release of etl has worked on this database',
+    fix: 'update @oneshot/etl here as well',
+    data: 'nothing was started',
+  });
+}

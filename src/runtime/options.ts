@@ -1,0 +1,163 @@
+import { didYouMean, EtlError } from '../errors.js';
+import { parseDuration } from './duration.js';
+import { showValue } from './json.js';
+import { placeText, type Place } from './place.js';
+import type { TaskKind } from './task.js';
+
+/** How an ID of a Dag or a task must look: it stands in file names, in SQL settings and in command lines. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
+
+type Rule = (value: unknown, name: string) => string | undefined;
+
+const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
+
+const text: Rule = (value) =>
+  typeof value === 'string' && value !== '' ? undefined : 'a text that is not empty';
+const count: Rule = (value) =>
+  Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : 'a whole number from 0';
+const factor: Rule = (value) => (typeof value === 'number' && value >= 1 ? undefined : 'a number from 1');
+const flag: Rule = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
+const aFunction: Rule = (value) => (typeof value === 'function' ? undefined : 'a function');
+const anything: Rule = () => undefined;
+const anObject: Rule = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
+const oneOf =
+  (values: readonly string[]): Rule =>
+  (value) =>
+    values.includes(value as string) ? undefined : values.map((each) => `"${each}"`).join(' or ');
+const listOf =
+  (rule: Rule): Rule =>
+  (value, name) =>
+    Array.isArray(value)
+      ? value.map((each) => rule(each, name)).find((each) => each !== undefined)
+      : 'an array';
+const fields =
+  (rules: Readonly<Record<string, Rule>>): Rule =>
+  (value, name) => {
+    if (typeof value !== 'object' || value === null) return 'an object';
+    checkFields(value, rules, `${name}.`);
+    return undefined;
+  };
+/** Throws its own error, which says what a duration looks like. */
+const duration: Rule = (value, name) => {
+  parseDuration(value as string | number, name);
+  return undefined;
+};
+
+const BACKOFF = { initial: duration, factor, max: duration, jitter: flag };
+const DEFAULTS = {
+  conn: text,
+  retries: count,
+  backoff: fields(BACKOFF),
+  timeout: duration,
+  isolation: oneOf(ISOLATIONS),
+  retryOn: listOf((value) =>
+    /^[0-9A-Z]{2}([0-9A-Z]{3})?$/.test(String(value))
+      ? undefined
+      : 'an array of SQLSTATEs such as "23505" or "23"',
+  ),
+};
+const CHECK = { name: text, sql: text, values: listOf(anything) };
+const COMMON = { needs: anObject, tags: listOf(text), with: anything };
+const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
+const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
+
+const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
+  session: TRANSACTIONAL,
+  sql: { ...TRANSACTIONAL, sql: anything, file: text, values: aFunction },
+  load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
+  task: PLAIN,
+};
+
+const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = { load: ['from', 'into', 'mode'] };
+
+const DAG = {
+  description: text,
+  schedule: text,
+  timezone: text,
+  startDate: text,
+  params: (value: unknown) =>
+    value !== null && ['object', 'function'].includes(typeof value) && '~standard' in (value as object)
+      ? undefined
+      : 'a schema of a Standard Schema library such as zod',
+  defaults: fields(DEFAULTS),
+  tags: listOf(text),
+};
+
+/** Throws `EtlError` ETL-2305 for an ID that can't be one. */
+export function assertId(what: 'Dag' | 'task', id: unknown, place: Place): void {
+  if (typeof id === 'string' && ID.test(id)) return;
+  throw new EtlError('ETL-2305', {
+    what: `${showValue(id)} can't be the ID of a ${what}`,
+    where: placeText(place, ''),
+    fix: 'use letters, digits, "_", "." and "-", at most 100 of them, the first a letter or a digit',
+  });
+}
+
+/** Throws `EtlError` for an option of a Dag that does not exist or has a wrong value. */
+export function validateDagOptions(options: object, place: Place): void {
+  at(place, () => {
+    checkFields(options, DAG, '');
+    const { schedule, timezone, startDate } = options as Record<string, unknown>;
+    if (schedule === undefined && (timezone ?? startDate) !== undefined) {
+      throw new EtlError('ETL-2303', {
+        what: '`timezone` and `startDate` belong to a `schedule`, and there is none',
+        fix: 'add `schedule`, or remove them',
+      });
+    }
+  });
+}
+
+/** Throws `EtlError` for an option of a task that does not exist for its kind or has a wrong value. */
+export function validateTaskOptions(kind: TaskKind, options: object, place: Place): void {
+  at(place, () => {
+    checkFields(options, RULES_OF_KIND[kind], '');
+    const missing = REQUIRED[kind]?.find((name) => !Object.hasOwn(options, name));
+    if (missing !== undefined)
+      throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
+    if (kind === 'sql' && ('sql' in options ? 1 : 0) + ('file' in options ? 1 : 0) !== 1) {
+      throw new EtlError('ETL-2303', { what: 'a sql task needs either `sql` or `file`' });
+    }
+  });
+}
+
+/** Throws `EtlError` for the defaults of a config. `name` is how the user calls them. */
+export function validateDefaults(defaults: object, name: string): void {
+  checkFields(defaults, DEFAULTS, `${name}.`);
+}
+
+/** Adds the place in the user's code to an `EtlError` of `work` that has none. */
+export function at<T>(place: Place, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof EtlError) || error.where !== undefined) throw error;
+    throw new EtlError(error.code, {
+      what: error.message,
+      where: placeText(place, ''),
+      why: error.why,
+      fix: error.fix,
+      cause: error.cause,
+    });
+  }
+}
+
+function checkFields(value: object, rules: Readonly<Record<string, Rule>>, prefix: string): void {
+  for (const [name, field] of Object.entries(value)) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
+    if (rule === undefined) throw unknownOption(`${prefix}${name}`, name, Object.keys(rules));
+    if (field === undefined) continue;
+    const expected = rule(field, `${prefix}${name}`);
+    if (expected !== undefined) {
+      throw new EtlError('ETL-2303', {
+        what: `Expected \`${prefix}${name}\` to be ${expected}, got ${showValue(field)}`,
+      });
+    }
+  }
+}
+
+function unknownOption(path: string, name: string, known: readonly string[]): EtlError {
+  return new EtlError('ETL-2303', {
+    what: `there is no option \`${path}\`${didYouMean(name, known)}`,
+    fix: `the options are ${known.join(', ')}`,
+  });
+}

@@ -1,0 +1,45 @@
+import type { QueryResult } from 'pg';
+
+/** Called once with the outcome of a query. */
+export type Callback = (error: Error | null, result?: QueryResult) => void;
+
+/** A message of the server: an ErrorResponse, a CommandComplete or a ReadyForQuery. */
+export interface ServerMessage {
+  /** SQLSTATE of an error. */
+  readonly code?: string;
+  readonly message?: string;
+  readonly severity?: string;
+  /** The command tag, such as `INSERT 0 5`. */
+  readonly text?: string;
+  /** The transaction status: `I` idle, `T` in a transaction, `E` in a failed one. */
+  readonly status?: string;
+}
+
+interface Emitter {
+  on(event: string, listener: (argument: never) => void): unknown;
+  removeListener(event: string, listener: (argument: never) => void): unknown;
+}
+
+/** What the runner uses of a `pg.Client` that Knex hands out, where the published types say less. */
+export interface ProtocolClient extends Emitter {
+  readonly connection: Emitter & { readonly stream: { destroy(): void } };
+  query(config: unknown, values?: unknown, callback?: Callback): unknown;
+  getTransactionStatus(): string | null;
+  /** Set: Knex's pool throws the connection away instead of handing it out again. */
+  __knex__disposed?: unknown;
+  end(): Promise<void>;
+}
+
+/** Sends one statement (or several without values) and waits for its result. */
+export function send(
+  client: ProtocolClient,
+  text: string,
+  values?: readonly unknown[],
+): Promise<QueryResult> {
+  return new Promise((resolve, reject) => {
+    client.query({ text, values }, undefined, (error, result) => {
+      if (error) reject(error);
+      else resolve(result as QueryResult);
+    });
+  });
+}

@@ -1,0 +1,94 @@
+import { formatDuration } from '../duration.js';
+import type { Reporter, RunEvent, TaskSummary } from '../event.js';
+import { countsText, errorLines, harmless, rowsText, type Paint } from './words.js';
+
+export interface PlainOptions {
+  /** Takes lines; they end with a line break. */
+  readonly write: (text: string) => void;
+  readonly paint: Paint;
+  /** Say nothing of a run that succeeds; of one that fails say everything. */
+  readonly quiet: boolean;
+}
+
+/** A line an event, for a log, a mail of cron, or a person. */
+export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
+  const kept: string[] = [];
+  return {
+    report(event) {
+      const text = linesOf(event, paint)
+        .map((line) => `${line}\n`)
+        .join('');
+      if (!quiet) return write(text);
+      kept.push(text);
+      if (event.type === 'run_finished' && event.state !== 'success') write(kept.join(''));
+    },
+  };
+}
+
+function linesOf(event: RunEvent, paint: Paint): readonly string[] {
+  switch (event.type) {
+    case 'run_started':
+      return [startLine(event, paint)];
+    case 'task_started':
+    case 'task_progress':
+      return [];
+    case 'task_log':
+      return [` ${paint.faint('·')} ${event.taskId}: ${harmless(logText(event))}`];
+    case 'task_retrying':
+      return [
+        ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next in ${formatDuration(event.delayMs)}`,
+        ...errorLines(event.error, paint).map((line) => `   ${line}`),
+      ];
+    case 'task_finished':
+      return taskLines(event, paint);
+    case 'notice':
+      return [` ${paint.faint('note:')} ${harmless(event.text)}`];
+    case 'run_finished':
+      return finishLines(event, paint);
+    default:
+      return event satisfies never;
+  }
+}
+
+function startLine(event: RunEvent & { type: 'run_started' }, paint: Paint): string {
+  const parts = [`run ${event.runId}`];
+  if (event.interval)
+    parts.push(`[${event.interval.start.toISOString()}, ${event.interval.end.toISOString()})`);
+  if (event.home !== undefined) parts.push(event.home);
+  return `${paint.strong(event.dagId)}  ${paint.faint(parts.join('  '))}`;
+}
+
+function logText({ message, fields }: RunEvent & { type: 'task_log' }): string {
+  const values = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  return [message, ...values].join(' ');
+}
+
+const MARKS = { success: '✔', failed: '✖', upstream_failed: '↷', skipped: '↷' } as const;
+
+function taskLines(task: TaskSummary, paint: Paint): readonly string[] {
+  const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
+  const mark = colour(task.reused ? '=' : MARKS[task.state]);
+  if (task.reason !== undefined)
+    return [` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${harmless(task.reason)}`)}`];
+  const attempts = task.attempts > 1 ? `attempt ${task.attempts}` : '';
+  const details = [
+    rowsText(task.rows),
+    formatDuration(task.durationMs),
+    task.reused ? 'reused' : '',
+    attempts,
+  ];
+  const line = ` ${mark} ${task.taskId}  ${paint.faint(details.filter((each) => each !== '').join('  '))}`;
+  return task.error === undefined
+    ? [line]
+    : [line, ...errorLines(task.error, paint).map((each) => `   ${each}`)];
+}
+
+function finishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
+  const rows = event.tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
+  const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');
+  const summary = [countsText(event.tasks), rowsText(rows), formatDuration(event.durationMs)];
+  return [
+    ...event.errors.flatMap((error) => errorLines(error, paint)),
+    `${word}  ${summary.filter((each) => each !== '').join(', ')}`,
+  ];
+}

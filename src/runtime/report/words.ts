@@ -1,0 +1,59 @@
+import type { EtlError } from '../../errors.js';
+import type { TaskSummary } from '../event.js';
+
+/** Colours a text, or leaves it as it is. */
+export interface Paint {
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly faint: (text: string) => string;
+  readonly strong: (text: string) => string;
+}
+
+/**
+ * Makes text of others (data in an error, a log line) harmless in a terminal and in a log: control characters and
+ * those that change the direction of the text are shown, not obeyed. Line breaks stay.
+ */
+export function harmless(text: string): string {
+  return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) => {
+    if (character === '\n' || character === '\t') return character;
+    return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
+  });
+}
+
+/** An error in its parts, one a line, the lines of one part under each other. */
+export function errorLines(error: EtlError, paint: Paint): string[] {
+  const parts: [string, string | undefined][] = [
+    ['where', error.where],
+    ['why', error.why],
+    ['do', error.fix],
+    ['data', error.data],
+  ];
+  const lines = [`${paint.strong(error.code)} ${harmless(error.message)}`];
+  for (const [name, text] of parts) {
+    if (text === undefined || text === '') continue;
+    const [first = '', ...rest] = harmless(text).split('\n');
+    lines.push(`  ${paint.faint(name.padEnd(5))} ${first}`, ...rest.map((line) => `        ${line}`));
+  }
+  return lines;
+}
+
+/** `1,204,331 rows`, or nothing. */
+export function rowsText(rows: number | undefined): string {
+  if (rows === undefined) return '';
+  return `${rows.toLocaleString('en-US')} ${rows === 1 ? 'row' : 'rows'}`;
+}
+
+/** `2 ok, 1 failed, 1 skipped`: what is not there is left out. */
+export function countsText(tasks: readonly TaskSummary[]): string {
+  const count = (...states: readonly string[]): number =>
+    tasks.filter(({ state }) => states.includes(state)).length;
+  const counts: [number, string][] = [
+    [count('success'), 'ok'],
+    [count('failed'), 'failed'],
+    [count('skipped', 'upstream_failed'), 'skipped'],
+  ];
+  return counts
+    .filter(([number]) => number > 0)
+    .map(([number, word]) => `${number} ${word}`)
+    .join(', ');
+}

@@ -1,0 +1,55 @@
+import type { Knex } from 'knex';
+import type { Model } from 'objection';
+import { EtlError } from '../errors.js';
+import type { Wire } from './wire.js';
+
+/**
+ * A Knex handle bound to one open transaction: `session('table')`, `session.raw(…)`, `Model.query(session)`.
+ * The runner commits it after the task returns and rolls it back when the task throws; a task can do neither.
+ */
+export interface Session extends Knex.Transaction {
+  /** The runner commits: return from the task. */
+  readonly commit: never;
+  /** The runner rolls back: throw from the task. */
+  readonly rollback: never;
+  /** The runner closes the connection. */
+  readonly destroy: never;
+  /** The model class bound to this transaction, for code that takes a class and calls `query()` on it. */
+  bind<M extends typeof Model>(model: M): M;
+}
+
+const FORBIDDEN: Readonly<Record<string, string>> = {
+  commit: 'return from the task to commit',
+  rollback: 'throw from the task to roll back',
+  destroy: 'the run closes its connections itself',
+};
+
+/**
+ * Opens a session on the transaction that `wire` already holds. Knex believes that it began the transaction; its
+ * own BEGIN and COMMIT never reach the server, because `knex.transaction` reports success for a transaction that
+ * PostgreSQL rolled back (https://github.com/knex/knex/issues/6141).
+ */
+export async function openSession(knex: Knex, wire: Wire): Promise<Session> {
+  const transaction = await knex.transaction(undefined, { connection: wire });
+  return new Proxy(transaction, {
+    get: (target, name) => {
+      if (name === 'bind') return (model: typeof Model) => bindModel(model, transaction);
+      if (typeof name === 'string' && name in FORBIDDEN) return forbid(name);
+      return Reflect.get(target, name, target) as unknown;
+    },
+  }) as Session;
+}
+
+function bindModel(model: typeof Model, transaction: Knex.Transaction): typeof Model {
+  return model.bindKnex(transaction);
+}
+
+function forbid(name: string): () => never {
+  return () => {
+    throw new EtlError('ETL-3201', {
+      what: `session.${name}() is not for a task to call`,
+      why: 'the runner commits the task together with the record that it ran',
+      fix: `${FORBIDDEN[name]}; for a part that may fail alone use session.transaction(…), a savepoint`,
+    });
+  };
+}

@@ -1,0 +1,154 @@
+import { EtlError } from '../../errors.js';
+
+/**
+ * `quoted` is a constant, a quoted identifier or a dollar-quoted text; `parameter` is `$1`. A `symbol` is one
+ * character, or `::` or `:=`.
+ */
+export type TokenKind = 'space' | 'comment' | 'quoted' | 'word' | 'number' | 'parameter' | 'symbol';
+
+/** A part of an SQL text, in UTF-16 units from `start` up to `end`. */
+export interface Token {
+  readonly kind: TokenKind;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The tokens of an SQL text, without gaps, by the rules of
+ * https://www.postgresql.org/docs/current/sql-syntax-lexical.html with `standard_conforming_strings` on. Throws
+ * `EtlError` ETL-3002 for a quote or a comment that does not end, and for a NUL character.
+ */
+export function* tokensOf(sql: string): Generator<Token, void, undefined> {
+  const nul = sql.indexOf('\0');
+  if (nul !== -1) throw badText(sql, nul, 'A NUL character');
+  let start = 0;
+  while (start < sql.length) {
+    const token = tokenAt(sql, start);
+    yield token;
+    start = token.end;
+  }
+}
+
+/** How many lines of `sql` start in `[from, to)`, the first one not counted. */
+export function countNewlines(sql: string, from: number, to: number): number {
+  let count = 0;
+  for (let at = sql.indexOf('\n', from); at !== -1 && at < to; at = sql.indexOf('\n', at + 1)) count++;
+  return count;
+}
+
+function tokenAt(sql: string, start: number): Token {
+  const char = sql.charAt(start);
+  const two = sql.slice(start, start + 2);
+  if (isSpace(sql, start)) return { kind: 'space', start, end: skip(sql, start, isSpace) };
+  if (two === '--') return { kind: 'comment', start, end: find(sql, start, /[\r\n]/g) ?? sql.length };
+  if (two === '/*') return { kind: 'comment', start, end: endOfComment(sql, start) };
+  if (two === "e'" || two === "E'") return { kind: 'quoted', start, end: endOfEscapes(sql, start) };
+  if (char === "'" || char === '"') return { kind: 'quoted', start, end: endOfQuote(sql, start) };
+  if (char === '$') return dollarAt(sql, start);
+  if (isDigit(sql, start)) return { kind: 'number', start, end: skip(sql, start, isNumberPart) };
+  if (isWordStart(sql, start)) return { kind: 'word', start, end: skip(sql, start, isWordPart) };
+  return { kind: 'symbol', start, end: start + (two === '::' || two === ':=' ? 2 : 1) };
+}
+
+/** Comments nest, other than in most languages. */
+function endOfComment(sql: string, start: number): number {
+  const marks = /\/\*|\*\//g;
+  marks.lastIndex = start;
+  let depth = 0;
+  for (let mark = marks.exec(sql); mark; mark = marks.exec(sql)) {
+    depth += mark[0] === '/*' ? 1 : -1;
+    if (depth === 0) return marks.lastIndex;
+  }
+  throw badText(sql, start, 'A comment /*');
+}
+
+/** A doubled quote stands for itself. */
+function endOfQuote(sql: string, start: number): number {
+  const quote = sql.charAt(start);
+  for (let end = sql.indexOf(quote, start + 1); end !== -1; end = sql.indexOf(quote, end + 2)) {
+    if (sql.charAt(end + 1) !== quote) return end + 1;
+  }
+  throw badText(sql, start, quote === '"' ? 'A quoted identifier' : 'A quoted text');
+}
+
+/** `E'…'`: a backslash takes the next character with it. */
+function endOfEscapes(sql: string, start: number): number {
+  const marks = /\\[^]|''|'/g;
+  marks.lastIndex = start + 2;
+  for (let mark = marks.exec(sql); mark; mark = marks.exec(sql)) {
+    if (mark[0] !== "'") continue;
+    const next = startOfContinuation(sql, marks.lastIndex);
+    if (next === undefined) return marks.lastIndex;
+    marks.lastIndex = next + 1;
+  }
+  throw badText(sql, start, "A quoted text E'");
+}
+
+/** A constant goes on, by the rules of its first part, in a quote on a later line: only space and comments between. */
+function startOfContinuation(sql: string, end: number): number | undefined {
+  let at = end;
+  while (isSpace(sql, at) || sql.startsWith('--', at)) {
+    at = isSpace(sql, at) ? skip(sql, at, isSpace) : (find(sql, at, /[\r\n]/g) ?? sql.length);
+  }
+  return sql.charAt(at) === "'" && /[\r\n]/.test(sql.slice(end, at)) ? at : undefined;
+}
+
+function dollarAt(sql: string, start: number): Token {
+  if (isDigit(sql, start + 1)) return { kind: 'parameter', start, end: skip(sql, start + 1, isDigit) };
+  const tagEnd = isWordStart(sql, start + 1) ? skip(sql, start + 1, isTagPart) : start + 1;
+  if (sql.charAt(tagEnd) !== '$') return { kind: 'symbol', start, end: start + 1 };
+  const tag = sql.slice(start, tagEnd + 1);
+  const close = sql.indexOf(tag, tagEnd + 1);
+  if (close === -1) throw badText(sql, start, `A text in ${tag.slice(0, 60)}`);
+  return { kind: 'quoted', start, end: close + tag.length };
+}
+
+function badText(sql: string, at: number, what: string): EtlError {
+  const line = countNewlines(sql, 0, at) + 1;
+  const nul = sql.charAt(at) === '\0';
+  return new EtlError('ETL-3002', {
+    what: `${what} ${nul ? 'is in the SQL text, where PostgreSQL allows none' : 'does not end'}`,
+    where: `line ${line}`,
+    fix: nul ? 'Save the file as UTF-8 text.' : undefined,
+  });
+}
+
+function skip(sql: string, start: number, test: (sql: string, at: number) => boolean): number {
+  let end = start;
+  while (end < sql.length && test(sql, end)) end++;
+  return end;
+}
+
+function find(sql: string, from: number, pattern: RegExp): number | undefined {
+  pattern.lastIndex = from;
+  return pattern.exec(sql)?.index;
+}
+
+/** A byte order mark counts where it starts a file. */
+function isSpace(sql: string, at: number): boolean {
+  const code = sql.charCodeAt(at);
+  return code === 32 || (code >= 9 && code <= 13) || (code === 0xfe_ff && at === 0);
+}
+
+function isDigit(sql: string, at: number): boolean {
+  const code = sql.charCodeAt(at);
+  return code >= 48 && code <= 57;
+}
+
+/** PostgreSQL takes every character that is not ASCII for a letter. */
+function isWordStart(sql: string, at: number): boolean {
+  const code = sql.charCodeAt(at);
+  return (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || code === 95 || code >= 128;
+}
+
+function isTagPart(sql: string, at: number): boolean {
+  return isWordStart(sql, at) || isDigit(sql, at);
+}
+
+function isWordPart(sql: string, at: number): boolean {
+  return isTagPart(sql, at) || sql.charAt(at) === '$';
+}
+
+function isNumberPart(sql: string, at: number): boolean {
+  return isTagPart(sql, at) || sql.charAt(at) === '.';
+}

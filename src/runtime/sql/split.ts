@@ -1,0 +1,100 @@
+import { countNewlines, tokensOf, type Token } from './scan.js';
+
+/** One statement of a file. */
+export interface Statement {
+  /** Without the semicolon, and without the comments around it, except for a planner hint that stands before it. */
+  readonly text: string;
+  /** The line of the file on which `text` starts, from 1. */
+  readonly line: number;
+}
+
+/**
+ * The statements of an SQL file, in order; empty ones are left out. A semicolon does not end a statement inside
+ * quotes, comments, parentheses (`CREATE RULE … DO (a; b)`) and `BEGIN ATOMIC … END`
+ * (https://www.postgresql.org/docs/current/sql-createfunction.html). Throws `EtlError` ETL-3002 for a quote that
+ * does not end.
+ */
+export function splitStatements(sql: string): readonly Statement[] {
+  const splitter = new Splitter(sql);
+  for (const token of tokensOf(sql)) splitter.take(token);
+  return splitter.finish();
+}
+
+class Splitter {
+  readonly #sql: string;
+  readonly #statements: Statement[] = [];
+  #nesting = new Nesting();
+  #hint: number | undefined;
+  #start: number | undefined;
+  #end = 0;
+  #line = 1;
+  #counted = 0;
+
+  constructor(sql: string) {
+    this.#sql = sql;
+  }
+
+  take(token: Token): void {
+    if (token.kind === 'space') return;
+    if (token.kind === 'comment') {
+      // pg_hint_plan reads its hints from a comment.
+      if (this.#start === undefined && this.#sql.startsWith('/*+', token.start)) this.#hint ??= token.start;
+      return;
+    }
+    const text = token.kind === 'quoted' ? '' : this.#sql.slice(token.start, token.end).toLowerCase();
+    if (text === ';' && this.#nesting.isOutside) return this.#cut();
+    this.#nesting.take(token, text);
+    this.#start ??= this.#hint ?? token.start;
+    this.#end = token.end;
+  }
+
+  finish(): readonly Statement[] {
+    this.#cut();
+    return this.#statements;
+  }
+
+  #cut(): void {
+    if (this.#start !== undefined) {
+      this.#line += countNewlines(this.#sql, this.#counted, this.#start);
+      this.#counted = this.#start;
+      this.#statements.push({ text: this.#sql.slice(this.#start, this.#end), line: this.#line });
+    }
+    this.#nesting = new Nesting();
+    this.#start = this.#hint = undefined;
+  }
+}
+
+/** How deep a token is in what a semicolon does not end. */
+class Nesting {
+  #head = '';
+  #headWords = 0;
+  #parentheses = 0;
+  #blocks = 0;
+  #previous = '';
+
+  get isOutside(): boolean {
+    return this.#parentheses === 0 && this.#blocks === 0;
+  }
+
+  /** `text` is in lower case, and empty for a quoted token. */
+  take(token: Token, text: string): void {
+    if (text === '(') this.#parentheses++;
+    else if (text === ')') this.#parentheses = Math.max(0, this.#parentheses - 1);
+    else if (token.kind === 'word' && this.#parentheses === 0) this.#takeWord(text);
+    if (this.#headWords < 4) this.#head += `${text} `;
+    this.#headWords++;
+    this.#previous = text;
+  }
+
+  #takeWord(word: string): void {
+    // A column or a label of that name.
+    if (this.#previous === '.' || this.#previous === 'as') return;
+    if (this.#blocks > 0 && word === 'case') this.#blocks++;
+    else if (this.#blocks > 0 && word === 'end') this.#blocks--;
+    else if (word === 'atomic' && this.#previous === 'begin' && this.#isRoutine()) this.#blocks++;
+  }
+
+  #isRoutine(): boolean {
+    return /^create (?:or replace )?(?:function|procedure) /.test(this.#head);
+  }
+}

@@ -1,0 +1,33 @@
+import type { Session } from '../session.js';
+import type { TaskContext } from '../task.js';
+import type { Wire } from '../wire.js';
+
+/** What a task inside a transaction works with. */
+export interface Work {
+  readonly context: TaskContext;
+  /** The transaction's connection: for statements and COPY streams. */
+  readonly wire: Wire;
+  /** The same transaction as a Knex instance; made on the first call. */
+  readonly session: () => Promise<Session>;
+  /** The directory that relative paths start from: that of the config file. */
+  readonly root: string;
+}
+
+/** What a task does, in the two ways in which it can be recorded. */
+export type TaskBody = TransactionBody | PlainBody;
+
+/** Runs inside a transaction that also holds the task's ledger row. */
+export interface TransactionBody {
+  readonly transactional: true;
+  /** Returns the task's result. */
+  run(work: Work): Promise<unknown>;
+  /** The text that says whether the task still does the same. `root` as in `Work`. */
+  source(root: string): Promise<string>;
+}
+
+/** Runs without a connection and is recorded afterwards: at least once. */
+export interface PlainBody {
+  readonly transactional: false;
+  run(context: TaskContext): Promise<unknown>;
+  source(root: string): Promise<string>;
+}

@@ -1,0 +1,72 @@
+import { EtlError } from '../errors.js';
+import type { TransactionId } from './ledger/task-row.js';
+import { send, type ProtocolClient } from './protocol.js';
+import type { Isolation } from './task.js';
+
+/** A statement's own wait for a lock; failing it (55P03) is retried. */
+const LOCK_TIMEOUT_MS = 30_000;
+/** For a session that sits in its transaction without a statement, where the task has no timeout of its own. */
+const IDLE_TIMEOUT_MS = 3_600_000;
+/** `application_name` is cut at 63 bytes by the server, with a notice for each. */
+const NAME_LIMIT = 63;
+
+export interface TransactionSettings {
+  readonly isolation: Isolation;
+  /** What is left of the attempt's time; undefined: no limit. */
+  readonly budgetMs: number | undefined;
+  /** `etl:<dag>/<task>`, shown in `pg_stat_activity`. */
+  readonly name: string;
+  /** Whether the server ends a statement whose client has gone (PostgreSQL 14 and later, over a network). */
+  readonly watchClient: boolean;
+}
+
+/** Begins a transaction with its settings, all of them local to it, in one message. */
+export async function begin(client: ProtocolClient, settings: TransactionSettings): Promise<void> {
+  const budget = settings.budgetMs === undefined ? undefined : Math.max(1, Math.ceil(settings.budgetMs));
+  const statements = [
+    `begin isolation level ${settings.isolation}`,
+    `set local statement_timeout = ${budget ?? 0}`,
+    `set local lock_timeout = ${Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)}`,
+    `set local idle_in_transaction_session_timeout = ${budget ?? IDLE_TIMEOUT_MS}`,
+    // Ids have no quote in them: the pattern of a Dag's and of a task's ID excludes it.
+    `set local application_name = '${settings.name.slice(0, NAME_LIMIT)}'`,
+  ];
+  if (settings.watchClient) statements.push('set local client_connection_check_interval = 1000');
+  await send(client, statements.join('; '));
+}
+
+/**
+ * Commits. PostgreSQL answers the COMMIT of an aborted transaction with the tag ROLLBACK and no error; that is a
+ * failure here.
+ */
+export async function commit(client: ProtocolClient): Promise<void> {
+  const { command } = await send(client, 'commit');
+  if (command === 'COMMIT') return;
+  throw new EtlError('ETL-3207', {
+    what: `the server answered COMMIT with ${command}`,
+    why: 'the transaction had been aborted',
+    data: 'the task was rolled back',
+  });
+}
+
+/**
+ * Cancels or terminates exactly one transaction from another connection: never by the process ID alone, because
+ * those are used again, and behind a pooler they belong to somebody else. Says whether the server still had it.
+ */
+export async function stopTransaction(
+  control: ProtocolClient,
+  action: 'pg_cancel_backend' | 'pg_terminate_backend',
+  transaction: TransactionId,
+): Promise<boolean> {
+  const { rowCount } = await send(
+    control,
+    `select ${action}(pid) from pg_stat_activity where pid = $1 and backend_xid = $2::xid8::xid`,
+    [transaction.pid, transaction.xid],
+  );
+  return (rowCount ?? 0) > 0;
+}
+
+/** True when the connection is in no transaction and nothing is under way on it. */
+export function isIdle(client: ProtocolClient): boolean {
+  return client.getTransactionStatus() === 'I';
+}

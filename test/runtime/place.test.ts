@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import type * as places from '../../src/runtime/place.js';
+import type { Dag } from '../../src/runtime/dag.js';
+import { project, type Files } from './config-project.js';
+
+const head = "import { dag } from '@oneshot/etl';\ntype Text = string;\n";
+const tail = '\nexport default { dags: [monthly] };\n';
+
+/** Places are read by the instance that made them. */
+async function place(): Promise<typeof places> {
+  return await import(new URL('../../src/runtime/place.ts', import.meta.url).href);
+}
+
+describe('the place of a definition', () => {
+  const rows: { title: string; files: Files; expected: string }[] = [
+    {
+      title: 'a line whose types are taken away',
+      files: {
+        'etl.config.ts': `${head}const id: Text = 'a' as Text;   const monthly = dag(id, {}, () => {});${tail}`,
+      },
+      expected: 'etl.config.ts:3:49',
+    },
+    {
+      title: 'the first line of a file',
+      files: {
+        'etl.config.ts': "import { dag } from '@oneshot/etl'; const monthly = dag('a', {}, () => {});" + tail,
+      },
+      expected: 'etl.config.ts:1:53',
+    },
+    {
+      title: 'an imported file that Node runs as it is',
+      files: {
+        'etl.config.ts': "import { monthly } from './dags/monthly.mjs';" + tail,
+        'dags/monthly.mjs':
+          "import { dag } from '@oneshot/etl';\n  export const monthly = dag('a', {}, () => {});\n",
+      },
+      expected: 'dags/monthly.mjs:2:26',
+    },
+    {
+      title: 'code in eval, which counts for its caller',
+      files: {
+        'etl.config.ts': `${head}const make = dag;\nconst monthly = eval("make('a', {}, () => {})");${tail}`,
+      },
+      expected: 'etl.config.ts:4:17',
+    },
+  ];
+  for (const { title, files, expected } of rows) {
+    it(`has line and column of the user's file in ${title}`, async () => {
+      using fixture = project(files);
+      const { dags } = (await fixture.load()).config;
+      const { placeText } = await place();
+      expect(dags.map((each: Dag) => placeText(each.place, fixture.directory))).to.deep.equal([expected]);
+    });
+  }
+
+  it('has the line and column of a task', async () => {
+    using fixture = project({
+      'etl.config.ts': `${head}const monthly = dag('a', {}, (d) => {\n  const x: Text = 'x';  d.task(x, {}, async () => null);\n});${tail}`,
+    });
+    const [dag] = (await fixture.load()).config.dags;
+    const { placeText } = await place();
+    expect(dag?.tasks.map((each) => placeText(each.place, fixture.directory))).to.deep.equal([
+      'etl.config.ts:4:27',
+    ]);
+  });
+
+  it('keeps one frame, and leaves the limit of stacks as it was', async () => {
+    const { capturePlace, placeText } = await place();
+    const limit = Error.stackTraceLimit;
+    const define = (): places.Place => capturePlace(define);
+    const captured = define();
+    expect(Error.stackTraceLimit).to.equal(limit);
+    expect(captured.stack?.split('\n')).to.have.length(2);
+    expect(placeText(captured, import.meta.dirname)).to.match(/^place\.test\.ts:\d+:\d+$/);
+  });
+});

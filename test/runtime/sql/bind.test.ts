@@ -1,0 +1,91 @@
+import { expect } from 'chai';
+import { EtlError } from '../../../src/errors.js';
+import { bindNamed } from '../../../src/runtime/sql/bind.js';
+
+const values = { ds: '2026-03-05', region: 'eu', n: 3, nothing: null, absent: undefined, e: 1 };
+
+describe('bindNamed', () => {
+  const rows: readonly [string, string, string, readonly unknown[]][] = [
+    ['a name', 'select :ds', 'select $1', ['2026-03-05']],
+    ['names in order of appearance', 'select :region, :ds', 'select $1, $2', ['eu', '2026-03-05']],
+    ['the same name by the same number', 'select :ds, :n, :ds', 'select $1, $2, $1', ['2026-03-05', 3]],
+    ['null', 'select :nothing', 'select $1', [null]],
+    ['before a cast', 'select :ds::date, x::text', 'select $1::date, x::text', ['2026-03-05']],
+    ['without space around', 'select a=:n,b>=:n,-:n', 'select a=$1,b>=$1,-$1', [3]],
+    ['in named arguments', 'select f(n := :n, ds=>:ds)', 'select f(n := $1, ds=>$2)', [3, '2026-03-05']],
+    ['not :=', 'select f(n:=1)', 'select f(n:=1)', []],
+    ['right after :=', 'select f(n:=:n)', 'select f(n:=$1)', [3]],
+    ['in an array', 'select array[:n, :ds], a[:n]', 'select array[$1, $2], a[$1]', [3, '2026-03-05']],
+    [
+      'not the upper bound of a slice',
+      'select a[1:n], a[n:n], a[f(1):n], a[b[1]:n], a["x":n]',
+      'select a[1:n], a[n:n], a[f(1):n], a[b[1]:n], a["x":n]',
+      [],
+    ],
+    ['both bounds of a slice', 'select a[:n : :n]', 'select a[$1 : $1]', [3]],
+    [
+      'after a keyword in brackets',
+      'select array[case when true then :n end]',
+      'select array[case when true then $1 end]',
+      [3],
+    ],
+    ['in a call in brackets', 'select a[f(1, :n)]', 'select a[f(1, $1)]', [3]],
+    [
+      'not in quotes',
+      `select ':ds', E'\\':ds', ":ds", $$ :ds $$, $a$ :ds $a$`,
+      `select ':ds', E'\\':ds', ":ds", $$ :ds $$, $a$ :ds $a$`,
+      [],
+    ],
+    [
+      'not in comments',
+      'select 1 -- :ds\n/* :ds /* :ds */ :ds */',
+      'select 1 -- :ds\n/* :ds /* :ds */ :ds */',
+      [],
+    ],
+    ['a name that could start a text', 'select :e', 'select $1', [1]],
+    ['not a number', 'select a[1:2], :1', 'select a[1:2], :1', []],
+    ['no parameter that is a number already', 'select $1', 'select $1', []],
+    ['not after a space', 'select a[1 : n]', 'select a[1 : n]', []],
+  ];
+  for (const [title, sql, text, bound] of rows) {
+    it(`binds ${title}`, () => expect(bindNamed(sql, values)).to.deep.equal({ text, values: bound }));
+  }
+
+  it('never puts a value into the text', () => {
+    const hostile = "'; drop table t; -- $1 :ds";
+    expect(bindNamed('select :x, :x', { x: hostile })).to.deep.equal({
+      text: 'select $1, $1',
+      values: [hostile],
+    });
+  });
+
+  const refused: readonly [string, string, Record<string, unknown>, RegExp, RegExp][] = [
+    [
+      'a misspelt name',
+      'select\n:regoin',
+      values,
+      /^No value is named ":regoin"; did you mean "region"\?$/,
+      /ds, e, n, nothing, region\.$/,
+    ],
+    ['a name whose value is undefined', 'select :absent', values, /":absent"/, /The names are/],
+    ['a name that every object has', 'select :toString', values, /":toString"/, /The names are/],
+    ['any name when there are no values', 'select :ds', {}, /":ds"/, /has no values/],
+    ['a name in another case', 'select :DS', values, /":DS"; did you mean "ds"/, /The names are/],
+    ['numbers beside names', 'select :ds, $2', values, /both \$2 and :ds/, /each other/],
+  ];
+  for (const [title, sql, given, message, why] of refused) {
+    it(`refuses ${title}`, () => {
+      expect(() => bindNamed(sql, given))
+        .to.throw(EtlError, message)
+        .that.includes({ code: 'ETL-3003' })
+        .and.has.property('why')
+        .that.matches(why);
+    });
+  }
+
+  it('says on which line of the statement the name is', () => {
+    expect(() => bindNamed('select\n1,\n:x', {}))
+      .to.throw(EtlError)
+      .with.property('where', 'line 3 of the statement');
+  });
+});

@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto';
+import { parseConnection } from '../../src/hooks/airflow.js';
+import { postgresHook } from '../../src/hooks/postgres.js';
+import type { Dag } from '../../src/runtime/dag.js';
+import type { RunEvent } from '../../src/runtime/event.js';
+import { homeOf, planTasks } from '../../src/runtime/plan.js';
+import { runDag, type RunResult, type RunServices } from '../../src/runtime/run.js';
+import type { TaskDefaults } from '../../src/runtime/task.js';
+
+export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | 'reporter' | 'process'>> {
+  readonly runId?: string;
+  readonly defaults?: TaskDefaults;
+  readonly params?: unknown;
+  /** Sees each event when it happens. */
+  readonly onEvent?: (event: RunEvent) => void;
+}
+
+/** A run that is over. */
+export interface FinishedRun extends RunResult {
+  readonly runId: string;
+  readonly events: readonly RunEvent[];
+  /** The state of a task, with its error's code where it has one: `failed ETL-3001`. */
+  outcome(taskId: string): string;
+}
+
+/** Runs a Dag in this process, on real connections: IDs to URLs. */
+export async function runOn(
+  connections: Readonly<Record<string, string>>,
+  dag: Dag,
+  { runId = `run-${randomUUID()}`, defaults = {}, params = {}, onEvent, ...services }: RunOptions = {},
+): Promise<FinishedRun> {
+  const events: RunEvent[] = [];
+  const tasks = planTasks(dag, defaults);
+  const concurrency = services.concurrency ?? 4;
+  const result = await runDag(
+    { runId, dag, tasks, home: homeOf(dag, defaults, tasks), interval: undefined, params },
+    {
+      signal: new AbortController().signal,
+      random: Math.random,
+      root: process.cwd(),
+      connections: () => Object.keys(connections),
+      placeOf: (id) => id,
+      lanesOf: () => concurrency,
+      concurrency,
+      failFast: false,
+      timeoutMs: undefined,
+      ...services,
+      process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
+      openDatabase: (id) =>
+        postgresHook.open(parseConnection(id, connections[id] ?? '', 'test'), {
+          lanes: concurrency,
+          applicationName: 'etl',
+          variables: {},
+          root: process.cwd(),
+          pid: process.pid,
+          notice: (text) => events.push({ at: new Date(), runId, dagId: dag.id, type: 'notice', text }),
+        }),
+      reporter: {
+        report: (event) => {
+          events.push(event);
+          onEvent?.(event);
+        },
+      },
+    },
+  );
+  return {
+    ...result,
+    runId,
+    events,
+    outcome: (taskId) => {
+      const task = result.tasks.find((each) => each.taskId === taskId);
+      return [task?.state ?? 'absent', task?.error?.code].filter(Boolean).join(' ');
+    },
+  };
+}
