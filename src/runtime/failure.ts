@@ -1,6 +1,7 @@
 import { EtlError } from '../errors.js';
+import { userFrames } from './config/stack.js';
 import { asError, FailTask, type AttemptOutcome, type Ending } from './outcome.js';
-import { placeText, type Place } from './place.js';
+import { placeText, positionText, type Place } from './place.js';
 import { kindOfState, type FailureKind } from './retry.js';
 import { caretExcerpt } from './sql/excerpt.js';
 import { databaseErrorOf, describeState, type DatabaseError } from './sqlstate.js';
@@ -38,12 +39,8 @@ const TRANSIENT: ReadonlySet<string> = new Set(['ETL-1001', 'ETL-1002', 'ETL-330
 function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
   const task = `task defined at ${placeText(facts.place, facts.root)}`;
   if (database === undefined) {
-    return new EtlError('ETL-3001', {
-      what: cause.message || cause.name,
-      where: task,
-      data: dataOf(facts),
-      cause,
-    });
+    const where = [...thrownAt(cause, facts.root), task].join(', in the ');
+    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, data: dataOf(facts), cause });
   }
   const statement = facts.statementOf(database);
   const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
@@ -55,6 +52,12 @@ function describe(cause: Error, database: DatabaseError | undefined, facts: Fail
     data: dataOf(facts),
     cause,
   });
+}
+
+/** The first place in the user's own code on the stack of an exception. */
+function thrownAt(cause: Error, root: string): string[] {
+  const frame = userFrames(cause.stack)[0];
+  return frame === undefined ? [] : [`thrown at ${positionText(frame.file, frame, root)}`];
 }
 
 /** An error of ours that was raised deep inside gets the place of its task and the state of the data. */

@@ -24,6 +24,9 @@ const LENT = ['knex', 'objection', 'pg'];
 
 const require = createRequire(import.meta.url);
 
+/** The directory of the program. */
+const OWN = new URL('../../', import.meta.url).href;
+
 /**
  * The modules that a config shares with the program, for jiti's `virtualModules`. A Dag that another copy of our
  * package made is no Dag here, so one instance has to be the only one, wherever the config lies and whatever is
@@ -41,7 +44,7 @@ export async function sharedModules(config: string, { name, entry }: Api): Promi
   const lent = LENT.filter((each) => resolve(each) === undefined);
   const urls = Object.fromEntries(lent.map((each) => [each, pathToFileURL(require.resolve(each)).href]));
   const isFoundByNode = resolve(name) === fileURLToPath(entry) && lent.length === 0;
-  if (!isFoundByNode) tellNode({ ...urls, [name]: entry.href });
+  if (!isFoundByNode) tellNode({ urls: { ...urls, [name]: entry.href }, own: OWN });
 
   const modules: Record<string, unknown> = { [name]: await import(entry.href) };
   // Getters, because most configs use none of them, and loading all three takes a quarter of a second.
@@ -61,16 +64,25 @@ function resolverOf(config: string): (name: string) => string | undefined {
   };
 }
 
-/** Makes Node resolve these names to these URLs, for every file outside of `node_modules`, until the process ends. */
-function tellNode(urls: Readonly<Record<string, string>>): void {
+interface Told {
+  /** By the name that is imported. */
+  readonly urls: Readonly<Record<string, string>>;
+  /** The program's own files find their own packages. */
+  readonly own: string;
+}
+
+/** Makes Node resolve names to URLs, for every file outside of `node_modules` and of `own`, until the process ends. */
+function tellNode(told: Told): void {
   const { registerHooks }: SyncHooks = require('node:module');
   if (registerHooks === undefined) {
-    register(`data:text/javascript,${encodeURIComponent(THREAD_HOOKS)}`, { data: urls });
+    register(`data:text/javascript,${encodeURIComponent(THREAD_HOOKS)}`, { data: told });
     return;
   }
   registerHooks({
     resolve: (specifier, context, next) => {
-      const url = context.parentURL?.includes('/node_modules/') ? undefined : urls[specifier];
+      const parent = context.parentURL ?? '';
+      const isOurs = parent.includes('/node_modules/') || parent.startsWith(told.own);
+      const url = isOurs ? undefined : told.urls[specifier];
       return url === undefined ? next(specifier, context) : { url, shortCircuit: true };
     },
   });
@@ -78,9 +90,11 @@ function tellNode(urls: Readonly<Record<string, string>>): void {
 
 /** The same hook for older versions of Node, which run it in a thread of its own. */
 const THREAD_HOOKS = `
-let urls;
-export function initialize(data) { urls = data; }
+let told;
+export function initialize(data) { told = data; }
 export function resolve(specifier, context, next) {
-  const url = context.parentURL?.includes('/node_modules/') ? undefined : urls[specifier];
+  const parent = context.parentURL ?? '';
+  const isOurs = parent.includes('/node_modules/') || parent.startsWith(told.own);
+  const url = isOurs ? undefined : told.urls[specifier];
   return url === undefined ? next(specifier, context) : { url, shortCircuit: true };
 }`;

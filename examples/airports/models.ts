@@ -1,0 +1,50 @@
+import { Model, type RelationMappings } from 'objection';
+
+/** Fields are declared, not defined: a defined one would overwrite what Objection reads with undefined. */
+export class Airport extends Model {
+  static override tableName = 'airport';
+  static override idColumn = 'iata';
+  static override get relationMappings(): RelationMappings {
+    return {
+      departures: {
+        relation: Model.HasManyRelation,
+        modelClass: Route,
+        join: { from: 'airport.iata', to: 'route.origin' },
+      },
+    };
+  }
+
+  declare iata: string;
+  declare name: string;
+  declare city: string | null;
+  declare state: string | null;
+  declare departures?: Route[];
+}
+
+export class Route extends Model {
+  static override tableName = 'route';
+  static override idColumn = ['origin', 'destination'];
+
+  declare origin: string;
+  declare destination: string;
+  declare count: number;
+}
+
+export class Hub extends Model {
+  static override tableName = 'hub';
+  static override idColumn = 'state';
+  static override get relationMappings(): RelationMappings {
+    return {
+      airport: {
+        relation: Model.BelongsToOneRelation,
+        modelClass: Airport,
+        join: { from: 'hub.iata', to: 'airport.iata' },
+      },
+    };
+  }
+
+  declare state: string;
+  declare iata: string;
+  declare flights: number;
+  declare destinations: number;
+}

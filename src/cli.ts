@@ -1,0 +1,36 @@
+import { Config, run } from '@oclif/core';
+import { fileURLToPath } from 'node:url';
+import { didYouMean, EtlError, EXIT } from './errors.js';
+import { errorLines } from './runtime/report/words.js';
+import { isColoured, paintOf } from './terminal.js';
+
+/**
+ * Runs one command and ends the process with its exit code, also when a task has left a timer or a socket behind.
+ * The commands write synchronously, so nothing is lost.
+ */
+export async function main(argv: readonly string[]): Promise<never> {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  const config = await Config.load(fileURLToPath(import.meta.url));
+  try {
+    await run([...argv], config);
+  } catch (error) {
+    report(error, config);
+  }
+  process.exit();
+}
+
+/** What oclif throws outside of a command: help was shown, or there is no such command. */
+function report(error: unknown, { commandIDs }: Config): void {
+  const { oclif, message } = error as { oclif?: { exit?: number }; message: string };
+  if (oclif?.exit === EXIT.success) return;
+  const unknown = /^command (.+) not found/i.exec(message)?.[1]?.replaceAll(':', ' ');
+  const ids = commandIDs.map((id) => id.replaceAll(':', ' '));
+  const shown = new EtlError(unknown === undefined ? 'ETL-9001' : 'ETL-2003', {
+    what: unknown === undefined ? message : `there is no command "${unknown}"${didYouMean(unknown, ids)}`,
+    fix: unknown === undefined ? undefined : `the commands are ${ids.join(', ')}`,
+    cause: error,
+  });
+  const paint = paintOf(isColoured(undefined, process.env, process.stderr.isTTY));
+  process.stderr.write(`${errorLines(shown, paint).join('\n')}\n`);
+  process.exitCode = shown.exitCode;
+}

@@ -1,0 +1,103 @@
+import { Command, Flags } from '@oclif/core';
+import { EtlError, EXIT } from './errors.js';
+import { loadProgram, type Program } from './program.js';
+import { errorLines, type Paint } from './runtime/report/words.js';
+import { isColoured, Mask, paintOf, writerOf, type Write } from './terminal.js';
+
+/** What every command of `etl` shares: flags, streams, colour, and how an error ends it. */
+export abstract class EtlCommand extends Command {
+  static override baseFlags = {
+    config: Flags.string({
+      description: 'The config file, instead of searching for it.',
+      helpGroup: 'GLOBAL',
+    }),
+    color: Flags.boolean({
+      description: 'Colour the output, or not; otherwise NO_COLOR, FORCE_COLOR and the terminal decide.',
+      allowNo: true,
+      helpGroup: 'GLOBAL',
+    }),
+    json: Flags.boolean({ description: 'Print the result as JSON on stdout.', helpGroup: 'GLOBAL' }),
+  };
+
+  protected readonly mask = new Mask();
+  /** Data: what another program reads. */
+  protected readonly out: Write = writerOf(1, this.mask, (error) => this.#onLost('stdout', error));
+  /** Progress and errors: what a person reads. */
+  protected readonly err: Write = writerOf(2, this.mask, () => undefined);
+
+  /** The colours of a stream. */
+  protected paint(flag: boolean | undefined, stream: 'stdout' | 'stderr'): Paint {
+    return paintOf(isColoured(flag, process.env, process[stream].isTTY));
+  }
+
+  /** Loads the config and the connections. Throws `EtlError` with exit code 2. */
+  protected program(flags: {
+    config?: string | undefined;
+    conn?: readonly string[] | undefined;
+  }): Promise<Program> {
+    return loadProgram({
+      config: flags.config,
+      connections: parseConnFlags(flags.conn ?? []),
+      mask: this.mask,
+    });
+  }
+
+  /** Prints data for another program. */
+  protected printJson(data: unknown): void {
+    this.out(`${JSON.stringify(data, null, 2)}\n`);
+  }
+
+  /** Shows an error and sets the exit code. oclif's own way would end the process before the report is written. */
+  protected override async catch(error: Error): Promise<void> {
+    const isJson = this.argv.includes('--json');
+    const shown = error instanceof EtlError ? error : usageError(error);
+    process.exitCode = shown?.exitCode ?? EXIT.bug;
+    if (shown === undefined) this.err(bugReport(error));
+    else this.err(`${errorLines(shown, this.paint(undefined, 'stderr')).join('\n')}\n`);
+    if (isJson && shown) {
+      const { code, message: what, where, why, fix, data } = shown;
+      this.printJson({ error: { code, what, where, why, fix, data } });
+    }
+  }
+
+  #onLost(stream: string, error: Error): void {
+    // A reader that has seen enough, as in `etl list | head -1`, is no failure.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') {
+      this.err(`etl: ${stream} can't be written (${error.message}); the rest of the output is lost\n`);
+    }
+  }
+}
+
+/** The flag that defines a connection for one call. */
+export const connFlag = Flags.string({
+  description:
+    'Define a connection for this call: id=url. It shows in the process list: better an ETL_CONN_ variable.',
+  helpValue: 'id=url',
+  multiple: true,
+  multipleNonGreedy: true,
+});
+
+function parseConnFlags(values: readonly string[]): Readonly<Record<string, string>> {
+  const entries = values.map((value, index): [string, string] => {
+    const equals = value.indexOf('=');
+    if (equals > 0) return [value.slice(0, equals), value.slice(equals + 1)];
+    // The value may hold a password: it is not repeated.
+    throw new EtlError('ETL-2001', { what: `--conn number ${index + 1} is not of the form id=url` });
+  });
+  return Object.fromEntries(entries);
+}
+
+/** oclif's errors about flags and arguments are the user's; they carry an exit code. */
+function usageError(error: Error): EtlError | undefined {
+  const { oclif } = error as { oclif?: { exit?: number | false } };
+  if (oclif === undefined) return undefined;
+  const [what = '', ...rest] = error.message
+    .split('\n')
+    .filter((line) => line !== 'See more help with --help');
+  const more = rest.filter((line) => line.trim() !== '').join('\n');
+  return new EtlError('ETL-2001', { what, why: more, fix: 'see --help' });
+}
+
+function bugReport(error: Error): string {
+  return `ETL-9001 a bug in etl, not in your code: ${error.stack ?? error.message}\n`;
+}

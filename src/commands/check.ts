@@ -1,0 +1,36 @@
+import { connFlag, EtlCommand } from '../command.js';
+import { hookOf } from '../hooks/index.js';
+import type { Program } from '../program.js';
+import { planTasks } from '../runtime/plan.js';
+import { trialsExitCode, trialsJson, trialsText, tryConnections } from '../trial.js';
+
+export class CheckCommand extends EtlCommand {
+  static override summary = 'Check the config, every Dag, and every connection that a Dag uses.';
+  static override description =
+    'Exit codes: 0 all is well, 2 the config, a Dag or the definition of a connection is wrong, 69 a database can not be reached.';
+  static override examples = ['<%= config.bin %> check', '<%= config.bin %> check --json'];
+  static override flags = { conn: connFlag };
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(CheckCommand);
+    const program = await this.program(flags);
+    const { loaded } = program;
+    const ids = usedConnections(program);
+    const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
+    process.exitCode = trialsExitCode(trials);
+    const dags = loaded.config.dags.map(({ id, tasks }) => ({ dag: id, tasks: tasks.length }));
+    if (flags.json) return this.printJson({ config: loaded.file, dags, connections: trialsJson(trials) });
+    const paint = this.paint(flags.color, 'stdout');
+    const lines = dags.map(({ dag, tasks }) => `${paint.good('✔')}  ${dag}  ${tasks} tasks\n`);
+    this.out(`${paint.good('✔')}  ${loaded.name}\n${lines.join('')}${trialsText(trials, paint)}`);
+  }
+}
+
+/** Every connection of every Dag. Throws `EtlError` for one that nothing defines or that no hook opens. */
+function usedConnections({ loaded, lookup }: Program): readonly string[] {
+  const { dags, defaults } = loaded.config;
+  const used = dags.flatMap((dag) => planTasks(dag, defaults).map(({ conn }) => conn));
+  const ids = [...new Set(used.filter((conn) => conn !== undefined))];
+  for (const id of ids) hookOf(lookup.find(id));
+  return ids;
+}

@@ -1,0 +1,34 @@
+import { Args } from '@oclif/core';
+import { connFlag, EtlCommand } from '../../command.js';
+import { EXIT } from '../../errors.js';
+import { table } from '../../terminal.js';
+
+export class ConnectionsListCommand extends EtlCommand {
+  static override summary = 'List the connections of every source, with the source, and without passwords.';
+  static override description =
+    'The first of these that defines an ID wins: --conn, ETL_CONN_<ID>, AIRFLOW_CONN_<ID>, the config; for the ID "default" also DATABASE_URL and PG*.';
+  static override examples = [
+    '<%= config.bin %> connections list',
+    '<%= config.bin %> connections list my_prefix_ --json',
+  ];
+  static override args = {
+    prefix: Args.string({ description: 'Only IDs that begin with it, whatever the case.' }),
+  };
+  static override flags = { conn: connFlag };
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(ConnectionsListCommand);
+    const { lookup } = await this.program(flags);
+    const entries = lookup.list(args.prefix);
+    if (entries.some(({ error }) => error !== undefined)) process.exitCode = EXIT.usage;
+    if (flags.json) return this.printJson(entries);
+    if (entries.length === 0) return this.err('No connection is defined.\n');
+    const rows = entries.map(({ id, scheme, place, source, error }) => [
+      id,
+      scheme ?? '-',
+      place ?? error ?? '-',
+      source,
+    ]);
+    this.out(table([['ID', 'TYPE', 'PLACE', 'SOURCE'], ...rows]));
+  }
+}

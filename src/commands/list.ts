@@ -1,0 +1,86 @@
+import { EtlCommand } from '../command.js';
+import type { Dag } from '../runtime/dag.js';
+import { lastCompleteInterval } from '../runtime/interval.js';
+import { planTasks, type PlannedTask } from '../runtime/plan.js';
+import type { TaskDefaults } from '../runtime/task.js';
+import { table } from '../terminal.js';
+
+export class ListCommand extends EtlCommand {
+  static override summary = 'List the Dags of the config and their tasks.';
+  static override examples = ['<%= config.bin %> list', '<%= config.bin %> list --json'];
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(ListCommand);
+    const { loaded } = await this.program(flags);
+    const dags = loaded.config.dags.map((dag) => describe(dag, loaded.config.defaults));
+    if (flags.json) this.printJson(dags);
+    else if (dags.length === 0) this.err(`${loaded.name} defines no Dags.\n`);
+    else this.out(dags.map(textOf).join('\n'));
+  }
+}
+
+interface Listed {
+  readonly dag: string;
+  readonly description: string | undefined;
+  readonly schedule: string | undefined;
+  readonly timezone: string | undefined;
+  readonly last_interval: { readonly start: string; readonly end: string } | undefined;
+  readonly tasks: readonly ListedTask[];
+}
+
+interface ListedTask {
+  readonly task: string;
+  readonly kind: string;
+  readonly conn: string | undefined;
+  readonly needs: readonly string[];
+  readonly runs: 'exactly once' | 'at least once';
+}
+
+function describe(dag: Dag, defaults: TaskDefaults): Listed {
+  const { description, schedule, timezone } = dag.options;
+  return {
+    dag: dag.id,
+    description,
+    schedule,
+    timezone: schedule === undefined ? undefined : (timezone ?? 'UTC'),
+    last_interval: lastInterval(dag),
+    tasks: planTasks(dag, defaults).map(describeTask),
+  };
+}
+
+function describeTask({ task, conn }: PlannedTask): ListedTask {
+  return {
+    task: task.id,
+    kind: task.kind,
+    conn,
+    needs: [...task.upstream.values()].map(({ id }) => id),
+    runs: task.body.transactional ? 'exactly once' : 'at least once',
+  };
+}
+
+/** Before its first interval is complete, a Dag has none to run; that is no error of a listing. */
+function lastInterval(dag: Dag): Listed['last_interval'] {
+  if (dag.schedule === undefined) return undefined;
+  try {
+    const interval = lastCompleteInterval(dag.schedule, new Date());
+    return interval && { start: interval.start.toISOString(), end: interval.end.toISOString() };
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ETL-2005') return undefined;
+    throw error;
+  }
+}
+
+function textOf({ dag, description, schedule, timezone, last_interval: last, tasks }: Listed): string {
+  const head = [dag, description, schedule && `schedule ${schedule} ${timezone ?? ''}`]
+    .filter(Boolean)
+    .join('  ');
+  const interval = last ? `  next run covers [${last.start}, ${last.end})\n` : '';
+  const rows = tasks.map(({ task, kind, conn, needs, runs }) => [
+    ` ${task}`,
+    kind,
+    conn ?? '-',
+    runs === 'at least once' ? runs : '',
+    needs.length > 0 ? `needs ${needs.join(', ')}` : '',
+  ]);
+  return `${head}\n${interval}${table(rows)}`;
+}

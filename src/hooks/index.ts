@@ -1,0 +1,19 @@
+import { didYouMean, EtlError } from '../errors.js';
+import type { Connection } from './connection.js';
+import type { Hook } from './hook.js';
+import { pgliteHook } from './pglite.js';
+import { postgresHook } from './postgres.js';
+
+const HOOKS: readonly Hook[] = [postgresHook, pgliteHook];
+
+/** The hook that opens a connection. Throws `EtlError` ETL-2205 for a scheme that none opens. */
+export function hookOf(connection: Connection): Hook {
+  const hook = HOOKS.find(({ schemes }) => schemes.includes(connection.scheme));
+  if (hook !== undefined) return hook;
+  const schemes = HOOKS.flatMap((each) => each.schemes);
+  throw new EtlError('ETL-2205', {
+    what: `connection "${connection.id}" has the type "${connection.scheme}", which no hook opens${didYouMean(connection.scheme, schemes)}`,
+    where: connection.origin,
+    fix: `the types are ${schemes.join(' and ')}`,
+  });
+}

@@ -1,0 +1,109 @@
+/** A length that no client sends: PostgreSQL's own limit. https://www.postgresql.org/docs/current/protocol-message-formats.html */
+const LONGEST_MESSAGE = 0x3fff_ffff;
+
+/** Cuts what a client sends into whole messages, however it was cut before; no byte is copied more than once. */
+export class MessageReader {
+  #chunks: Buffer[] = [];
+  #available = 0;
+  /** The first message has no type byte. */
+  #typeLength = 0;
+
+  add(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    this.#chunks.push(chunk);
+    this.#available += chunk.length;
+  }
+
+  /** The next message, or undefined until it is complete. Throws for a length that can't be. */
+  next(): Buffer | undefined {
+    const header = this.#typeLength + 4;
+    if (this.#available < header) return undefined;
+    const length = this.#typeLength + this.#head(header).readUInt32BE(this.#typeLength);
+    if (length < header || length > LONGEST_MESSAGE)
+      throw new Error(`A message of ${length} bytes is impossible.`);
+    if (this.#available < length) return undefined;
+    this.#typeLength = 1;
+    return this.#take(length);
+  }
+
+  /** At least the first `length` bytes in one piece, left where they are. */
+  #head(length: number): Buffer {
+    const [first = EMPTY] = this.#chunks;
+    if (first.length >= length) return first;
+    const head = this.#take(length);
+    this.#chunks.unshift(head);
+    this.#available += length;
+    return head;
+  }
+
+  #take(length: number): Buffer {
+    const pieces: Buffer[] = [];
+    let missing = length;
+    let used = 0;
+    while (missing > 0) {
+      const chunk = this.#chunks[used] ?? EMPTY;
+      const piece = chunk.subarray(0, missing);
+      pieces.push(piece);
+      missing -= piece.length;
+      if (piece.length === chunk.length) used += 1;
+      else this.#chunks[used] = chunk.subarray(piece.length);
+    }
+    this.#chunks.splice(0, used);
+    this.#available -= length;
+    return join(pieces);
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** The type of a message after the first. */
+export function typeOf(message: Buffer): string {
+  return String.fromCharCode(message[0] ?? 0);
+}
+
+/** A message of one type and these parts. */
+export function encode(type: string, ...parts: readonly (string | Buffer)[]): Buffer {
+  const body = Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
+  const header = Buffer.from([type.charCodeAt(0), 0, 0, 0, 0]);
+  header.writeUInt32BE(body.length + 4, 1);
+  return Buffer.concat([header, body]);
+}
+
+/** The buffers in one piece, without a copy where there is one only. */
+export function join(buffers: readonly Buffer[]): Buffer {
+  const [only] = buffers;
+  return buffers.length === 1 && only ? only : Buffer.concat(buffers);
+}
+
+/** A simple query. */
+export function queryMessage(sql: string): Buffer {
+  return encode('Q', sql, '\0');
+}
+
+/** An ErrorResponse that fails one statement. */
+export function errorMessage(sqlstate: string, text: string, hint: string): Buffer {
+  return encode('E', `SERROR\0VERROR\0C${sqlstate}\0M${text}\0H${hint}\0\0`);
+}
+
+/** The answer with each of its messages replaced; it has whole messages only. */
+export function mapMessages(answer: Buffer, replace: (message: Buffer) => Buffer): Buffer {
+  const messages: Buffer[] = [];
+  let at = 0;
+  while (at < answer.length) {
+    const end = at + 1 + answer.readUInt32BE(at + 1);
+    messages.push(replace(answer.subarray(at, end)));
+    at = end;
+  }
+  return Buffer.concat(messages);
+}
+
+/** Whether a simple query has a COPY that reads what the client sends after it. */
+export function isCopyFromStdin(message: Buffer): boolean {
+  const sql = message.toString('utf8', 5, message.length - 1);
+  if (!/\bfrom\s+stdin\b/i.test(sql)) return false;
+  const bare = sql.replaceAll(COMMENT_OR_QUOTED, (text) => (/^(?:--|\/\*)/.test(text) ? ' ' : 'x'));
+  return /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i.test(bare);
+}
+
+const COMMENT_OR_QUOTED =
+  /--[^\n]*|\/\*[^]*?\*\/|\be'(?:[^'\\]+|\\[^])*'|'[^']*'|"[^"]*"|\$((?:[a-z_]\w*)?)\$[^]*?\$\1\$/gi;

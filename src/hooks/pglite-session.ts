@@ -1,0 +1,91 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { encode, join, queryMessage } from './pglite-message.js';
+
+/** The part of PGlite that speaks PostgreSQL's wire protocol. A call blocks the event loop until it is done. */
+export interface WireBackend {
+  execProtocolRawStream(
+    message: Uint8Array,
+    options: { readonly onRawData: (bytes: Uint8Array) => void },
+  ): Promise<void>;
+}
+
+/**
+ * The one session of a PGlite instance, lent to one socket at a time. Each finds it as a new server process would
+ * be: what the one before left open has been rolled back, and its settings are gone.
+ */
+export class PgliteSession {
+  readonly #backend: WireBackend;
+  readonly #turnMillis: number;
+  #free: Promise<void> = Promise.resolve();
+
+  /** `turnMillis` is how long a socket waits for the one before it to leave. */
+  constructor(backend: WireBackend, turnMillis = 10_000) {
+    this.#backend = backend;
+    this.#turnMillis = turnMillis;
+  }
+
+  /** Waits for a turn and gives the call that ends it. Rejects with SQLSTATE 53300 when another keeps its turn. */
+  async enter(): Promise<() => void> {
+    const before = this.#free;
+    const turn = openTurn();
+    this.#free = before.then(() => turn.over).then(() => this.#reset());
+    this.#free.catch(() => undefined); // Whoever comes next is told.
+    try {
+      await within(before, this.#turnMillis);
+      return turn.end;
+    } catch (error) {
+      turn.end();
+      throw error;
+    }
+  }
+
+  /** Resolves when every socket has left. */
+  async idle(): Promise<void> {
+    await this.#free.catch(() => undefined); // Not clean, and not to be used again.
+  }
+
+  /** Runs whole messages in one call and passes the answer on. */
+  async run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
+    // A copy of each answer, for PGlite's memory is overwritten by the next.
+    const onRawData = (bytes: Uint8Array): void => onAnswer(Buffer.from(bytes));
+    await this.#backend.execProtocolRawStream(join(messages), { onRawData });
+  }
+
+  /** The Sync ends an extended query that was cut off before its own, and the skipping after an error in one. */
+  async #reset(): Promise<void> {
+    const answer: Buffer[] = [];
+    await this.run([SYNC, queryMessage('rollback'), queryMessage('discard all')], (bytes) =>
+      answer.push(bytes),
+    );
+    if (join(answer).subarray(-READY.length).equals(READY)) return;
+    throw new Error('the embedded database did not get back to a clean session');
+  }
+}
+
+const SYNC = encode('S');
+/** ReadyForQuery, in no transaction. */
+const READY = encode('Z', 'I');
+
+interface Turn {
+  readonly over: Promise<void>;
+  readonly end: () => void;
+}
+
+function openTurn(): Turn {
+  const gate = new AbortController();
+  const over = new Promise<void>((resolve) => gate.signal.addEventListener('abort', () => resolve()));
+  return { over, end: () => gate.abort() };
+}
+
+/** Rejects with SQLSTATE 53300 (too_many_connections), unless `work` is done in time. */
+async function within(work: Promise<void>, millis: number): Promise<void> {
+  const timer = new AbortController();
+  const late = delay(millis, undefined, { signal: timer.signal }).then(() => {
+    throw Object.assign(new Error('the one session of the embedded database is in use'), { code: '53300' });
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    timer.abort();
+  }
+}

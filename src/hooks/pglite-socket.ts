@@ -1,0 +1,205 @@
+import { Duplex } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  encode,
+  errorMessage,
+  isCopyFromStdin,
+  join,
+  mapMessages,
+  MessageReader,
+  typeOf,
+} from './pglite-message.js';
+import type { PgliteSession } from './pglite-session.js';
+
+/** The most bytes that one COPY FROM STDIN may send: PGlite takes them in one call, so they are held in memory. */
+export const COPY_LIMIT = 256 * 1024 * 1024;
+
+interface Copy {
+  /** The query, and what came before it. */
+  readonly request: readonly Buffer[];
+  readonly data: Buffer[];
+  bytes: number;
+}
+
+/** What pg takes for a TCP socket; a PGlite in this process is at its other end. */
+export class PgliteSocket extends Duplex {
+  readonly #session: PgliteSession;
+  readonly #copyLimit: number;
+  readonly #input = new MessageReader();
+  /** The messages of an extended query up to its Sync or Flush: they run in one call. */
+  readonly #pending: Buffer[] = [];
+  #copy: Copy | undefined;
+  #state: 'new' | 'started' | 'ended' = 'new';
+  #leave: (() => void) | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(session: PgliteSession, copyLimit = COPY_LIMIT) {
+    super({ allowHalfOpen: false });
+    this.#session = session;
+    this.#copyLimit = copyLimit;
+  }
+
+  connect(): this {
+    this.#enter().catch((error: unknown) => this.destroy(asError(error)));
+    return this;
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  setKeepAlive(): this {
+    return this;
+  }
+
+  setTimeout(): this {
+    return this;
+  }
+
+  ref(): this {
+    return this;
+  }
+
+  unref(): this {
+    return this;
+  }
+
+  override _read(): void {
+    // Answers are pushed as they come: PGlite can't be told to wait.
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#input.add(chunk);
+    this.#running = this.#drain(this.#running, done);
+  }
+
+  override _final(done: () => void): void {
+    this.push(null);
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    void this.#leaveWhenIdle();
+    done(error);
+  }
+
+  async #enter(): Promise<void> {
+    const leave = await this.#session.enter();
+    if (this.destroyed) return leave();
+    this.#leave = leave;
+    this.emit('connect');
+  }
+
+  async #leaveWhenIdle(): Promise<void> {
+    await this.#running;
+    this.#leave?.();
+  }
+
+  /** Never rejects. */
+  async #drain(before: Promise<void>, done: (error?: Error) => void): Promise<void> {
+    await before;
+    let failure: Error | undefined;
+    try {
+      for (let message = this.#input.next(); message && this.#isOpen; message = this.#input.next()) {
+        await this.#receive(message);
+      }
+    } catch (error) {
+      failure = asError(error);
+    }
+    done(failure);
+  }
+
+  /** A socket that is not runs nothing more, whatever it was sent before. */
+  get #isOpen(): boolean {
+    return !this.destroyed && this.#state !== 'ended';
+  }
+
+  async #receive(message: Buffer): Promise<void> {
+    if (this.#state === 'new') {
+      this.#state = 'started';
+      await this.#run([message]);
+    } else if (typeOf(message) === 'X') this.#end();
+    else if (this.#copy) await this.#continueCopy(this.#copy, message);
+    else await this.#take(message);
+  }
+
+  #end(): void {
+    this.#state = 'ended';
+    this.push(null);
+  }
+
+  async #take(message: Buffer): Promise<void> {
+    const type = typeOf(message);
+    if (COPY_TYPES.has(type)) return; // The rest of a COPY that has failed: the protocol says to skip it.
+    // PGlite never comes back from the FATAL error that PostgreSQL has for a type that it does not know.
+    if (!CLIENT_TYPES.has(type)) throw new Error(`No client sends a message of type "${type}" here.`);
+    this.#pending.push(message);
+    if (!ENDING_TYPES.has(type)) return;
+    const request = this.#pending.splice(0);
+    if (type === 'Q' && isCopyFromStdin(message)) this.#beginCopy(request);
+    else await this.#run(request);
+  }
+
+  #beginCopy(request: readonly Buffer[]): void {
+    this.#copy = { request, data: [], bytes: 0 };
+    this.push(COPY_IN_RESPONSE);
+  }
+
+  async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
+    const type = typeOf(message);
+    if (type === 'S' || type === 'H') return; // The protocol says to skip them in a COPY.
+    copy.bytes += message.length;
+    copy.data.push(message);
+    const isTooLong = copy.bytes > this.#copyLimit;
+    if (type === 'd' && !isTooLong) return;
+    this.#copy = undefined;
+    if (isTooLong) await this.#runCopy([...copy.request, COPY_FAIL], copyTooLong(this.#copyLimit));
+    else await this.#runCopy([...copy.request, ...copy.data]);
+  }
+
+  /** pg has had its CopyInResponse. With a `failure` it gets that in place of the database's own error. */
+  async #runCopy(messages: readonly Buffer[], failure?: Buffer): Promise<void> {
+    const answer: Buffer[] = [];
+    await this.#session.run(messages, (bytes) => answer.push(bytes));
+    this.#answer(
+      mapMessages(join(answer), (message) => {
+        const type = typeOf(message);
+        if (type === 'G') return EMPTY;
+        return type === 'E' && failure ? failure : message;
+      }),
+    );
+    await nextTurn();
+  }
+
+  async #run(messages: readonly Buffer[]): Promise<void> {
+    await this.#session.run(messages, (bytes) => this.#answer(bytes));
+    await nextTurn(); // Timers and signals have their turn between two statements.
+  }
+
+  #answer(bytes: Buffer): void {
+    if (this.#isOpen) this.push(bytes);
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+/** Text format and no columns: pg reads neither. */
+const COPY_IN_RESPONSE = encode('G', Buffer.alloc(3));
+const COPY_FAIL = encode('f', '\0');
+const COPY_TYPES: ReadonlySet<string> = new Set(['d', 'c', 'f']);
+/** Query and FunctionCall; Parse, Bind, Describe, Execute, Close, Sync and Flush of the extended protocol. */
+const CLIENT_TYPES: ReadonlySet<string> = new Set('QFPBDECSH');
+/** Query, Sync, Flush and FunctionCall: what the client waits for an answer after. */
+const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F']);
+
+/** 54000 is program_limit_exceeded. */
+function copyTooLong(limit: number): Buffer {
+  return errorMessage(
+    '54000',
+    `a COPY to the embedded database is limited to ${limit} bytes`,
+    'Load the data in parts, or use a PostgreSQL server.',
+  );
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}

@@ -1,0 +1,24 @@
+/** The public API of `@oneshot/etl`. Everything else may change in any release. */
+export { defineConfig, type Config } from './runtime/config/define.js';
+export { dag, type Dag, type DagBuilder, type DagOptions } from './runtime/dag.js';
+export type { DataInterval } from './runtime/interval.js';
+export { EtlError, type ErrorCode } from './errors.js';
+export { FailTask, SkipTask } from './runtime/outcome.js';
+export type { Session } from './runtime/session.js';
+export type {
+  Backoff,
+  Check,
+  Duration,
+  Isolation,
+  Log,
+  Needs,
+  SessionContext,
+  Task,
+  TaskContext,
+  TaskDefaults,
+  TaskOptions,
+  TaskRun,
+  Upstream,
+} from './runtime/task.js';
+export type { LoadResult, LoadSource } from './runtime/tasks/load.js';
+export type { BoundSql, Sql, SqlResult } from './runtime/tasks/sql.js';

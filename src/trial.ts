@@ -1,0 +1,104 @@
+import { EtlError, EXIT } from './errors.js';
+import { maskedPlace } from './hooks/connection.js';
+import type { Program } from './program.js';
+import { asError } from './runtime/outcome.js';
+import { errorLines, type Paint } from './runtime/report/words.js';
+import { table } from './terminal.js';
+
+/** What came of trying one connection. */
+export interface Trial {
+  readonly id: string;
+  readonly place?: string;
+  /** `PostgreSQL 16.4`. */
+  readonly server?: string;
+  readonly tls?: boolean;
+  /** Of one query on an open connection, in milliseconds. */
+  readonly latencyMs?: number;
+  readonly error?: EtlError;
+}
+
+/** Opens each connection, asks the server who it is, and closes it; one after the other. Never throws. */
+export async function tryConnections(
+  program: Program,
+  ids: readonly string[],
+  notice: (text: string) => void,
+): Promise<readonly Trial[]> {
+  const trials: Trial[] = [];
+  for (const id of ids) {
+    try {
+      trials.push(await tryConnection(program, id, notice));
+    } catch (error) {
+      trials.push({ id, error: error instanceof EtlError ? error : unreachable(id, asError(error)) });
+    }
+  }
+  return trials;
+}
+
+/** 0, 69 when one can't be reached, 2 when one is badly defined. */
+export function trialsExitCode(trials: readonly Trial[]): number {
+  const codes = trials.map(({ error }) => error?.exitCode ?? EXIT.success);
+  return (
+    codes.find((code) => code === EXIT.usage) ?? codes.find((code) => code !== EXIT.success) ?? EXIT.success
+  );
+}
+
+/** The trials as lines for a person. */
+export function trialsText(trials: readonly Trial[], paint: Paint): string {
+  const rows = trials.map(({ id, place, server, tls, latencyMs, error }) =>
+    error
+      ? [paint.bad('✖'), id, error.message]
+      : [
+          paint.good('✔'),
+          id,
+          place ?? '',
+          server ?? '',
+          tls ? 'TLS' : 'no TLS',
+          `${latencyMs?.toFixed(1) ?? '?'} ms`,
+        ],
+  );
+  const errors = trials.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
+  return table(rows) + errors.map((line) => `${line}\n`).join('');
+}
+
+/** The trials for another program. */
+export function trialsJson(trials: readonly Trial[]): unknown {
+  return trials.map(({ latencyMs, error, ...trial }) => ({
+    ...trial,
+    ok: error === undefined,
+    latency_ms: latencyMs,
+    error: error && {
+      code: error.code,
+      what: error.message,
+      where: error.where,
+      why: error.why,
+      fix: error.fix,
+    },
+  }));
+}
+
+async function tryConnection(program: Program, id: string, notice: (text: string) => void): Promise<Trial> {
+  const connection = program.lookup.find(id);
+  const database = await program.open(connection, { concurrency: 1, notice });
+  try {
+    const { knex } = database;
+    const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(
+      `select current_setting('server_version') as version,
+              (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as tls`,
+    );
+    const startedAt = performance.now();
+    await knex.raw('select 1');
+    return {
+      id,
+      place: maskedPlace(connection),
+      server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
+      tls: rows[0]?.tls === true,
+      latencyMs: performance.now() - startedAt,
+    };
+  } finally {
+    await database.close();
+  }
+}
+
+function unreachable(id: string, cause: Error): EtlError {
+  return new EtlError('ETL-1001', { what: `connection "${id}" can't be used: ${cause.message}`, cause });
+}
