@@ -78,9 +78,13 @@ comment on column etl.task.seal is 'Not null only inside the open transaction: a
 // Any constant will do; all installers of this schema must use the same.
 const INSTALL_LOCK = 7_238_104_455;
 
+// Not to_regclass(): it may answer from a cache of before the lock that another installer has just given up.
+const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'etl' and c.relname = 'migration') as installed`;
+
 /** The version of the schema `etl` in a database: 0 where it isn't there. */
 export async function readVersion(client: ProtocolClient): Promise<number> {
-  const { rows } = await send(client, `select to_regclass('etl.migration') is not null as installed`);
+  const { rows } = await send(client, IS_INSTALLED);
   if (rows[0]?.installed !== true) return 0;
   const { rows: versions } = await send(
     client,

@@ -1,0 +1,94 @@
+import { expect } from 'chai';
+import pg from 'pg';
+import { EtlError } from '../../../src/errors.js';
+import { migrate, MIGRATIONS, readVersion } from '../../../src/runtime/ledger/schema.js';
+import type { ProtocolClient } from '../../../src/runtime/protocol.js';
+import { dag } from '../../../src/runtime/dag.js';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { runOn } from '../../support/run.js';
+
+describe('the schema of the ledger', () => {
+  let db: TestDatabase;
+  beforeEach(async () => {
+    db = await createDatabase();
+  });
+  afterEach(() => db.drop());
+
+  async function connected<T>(work: (client: ProtocolClient) => Promise<T>, url = db.url): Promise<T> {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    try {
+      return await work(client as unknown as ProtocolClient);
+    } finally {
+      await client.end();
+    }
+  }
+
+  it('is made on first use, and left alone afterwards', async () => {
+    await connected(async (client) => {
+      expect(await readVersion(client)).to.equal(0);
+      await migrate(client, 'here');
+      await migrate(client, 'here');
+      expect(await readVersion(client)).to.equal(MIGRATIONS.length);
+    });
+    expect(await db.query('select version from etl.migration order by 1')).to.deep.equal(
+      MIGRATIONS.map((_, i) => ({ version: i + 1 })),
+    );
+  });
+
+  it('can be made by many at once', async () => {
+    await Promise.all(Array.from({ length: 8 }, () => connected((client) => migrate(client, 'here'))));
+    expect(await db.query('select count(*)::int as n from etl.migration')).to.deep.equal([
+      { n: MIGRATIONS.length },
+    ]);
+  });
+
+  it('is refused when it is newer than the program', async () => {
+    await connected((client) => migrate(client, 'here'));
+    await db.query('insert into etl.migration (version) values (99)');
+    const error = await connected((client) => migrate(client, 'connection "db"')).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).to.be.instanceOf(EtlError).and.include({ code: 'ETL-4001', exitCode: 2 });
+    expect((error as EtlError).message).to.include('connection "db" has version 99');
+  });
+
+  it('serves a role that may neither create schemas nor own the tables', async () => {
+    await connected((client) => migrate(client, 'here'));
+    await db.query(`
+      create role ${db.name}_runner login password 'only-for-this-test';
+      grant usage on schema etl to ${db.name}_runner;
+      grant select, insert, update on etl.task, etl.run, etl.lock to ${db.name}_runner;
+      grant select on etl.migration to ${db.name}_runner;
+      create table t (v text); grant insert on t to ${db.name}_runner`);
+    const url = new URL(db.url);
+    url.username = `${db.name}_runner`;
+    url.password = 'only-for-this-test';
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.sql('a', { sql: `insert into t values ('a')` });
+    });
+    const { state, tasks } = await runOn({ db: url.href }, graph);
+    expect(state, tasks[0]?.error?.message).to.equal('success');
+    await db.query(`drop owned by ${db.name}_runner; drop role ${db.name}_runner`);
+  });
+
+  it('leaves the cause of a failed installation, and no transaction, behind', async () => {
+    await db.query(`create role ${db.name}_poor login password 'only-for-this-test'`);
+    const url = new URL(db.url);
+    url.username = `${db.name}_poor`;
+    url.password = 'only-for-this-test';
+    const error = await connected((client) => migrate(client, 'here'), url.href).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).to.have.property('code', '42501');
+    await db.query(`drop role ${db.name}_poor`);
+  });
+
+  it('has a comment on every table', async () => {
+    await connected((client) => migrate(client, 'here'));
+    const bare = await db.query(
+      `select relname from pg_class where relnamespace = 'etl'::regnamespace and relkind = 'r' and obj_description(oid) is null`,
+    );
+    expect(bare).to.deep.equal([]);
+  });
+});
