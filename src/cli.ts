@@ -1,6 +1,7 @@
 import { Config, run } from '@oclif/core';
 import { fileURLToPath } from 'node:url';
-import { didYouMean, EtlError, EXIT } from './errors.js';
+import { errorJson, unknownCommand } from './command.js';
+import { EtlError, EXIT } from './errors.js';
 import { errorLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './terminal.js';
 
@@ -14,23 +15,20 @@ export async function main(argv: readonly string[]): Promise<never> {
   try {
     await run([...argv], config);
   } catch (error) {
-    report(error, config);
+    report(error, argv, config);
   }
   process.exit();
 }
 
 /** What oclif throws outside of a command: help was shown, or there is no such command. */
-function report(error: unknown, { commandIDs }: Config): void {
+function report(error: unknown, argv: readonly string[], config: Config): void {
   const { oclif, message } = error as { oclif?: { exit?: number }; message: string };
   if (oclif?.exit === EXIT.success) return;
-  const unknown = /^command (.+) not found/i.exec(message)?.[1]?.replaceAll(':', ' ');
-  const ids = commandIDs.map((id) => id.replaceAll(':', ' '));
-  const shown = new EtlError(unknown === undefined ? 'ETL-9001' : 'ETL-2003', {
-    what: unknown === undefined ? message : `there is no command "${unknown}"${didYouMean(unknown, ids)}`,
-    fix: unknown === undefined ? undefined : `the commands are ${ids.join(', ')}`,
-    cause: error,
-  });
+  const shown = /^command .+ not found/i.test(message)
+    ? unknownCommand(argv, config)
+    : new EtlError('ETL-9001', { what: message, cause: error });
   const paint = paintOf(isColoured(undefined, process.env, process.stderr.isTTY));
   process.stderr.write(`${errorLines(shown, paint).join('\n')}\n`);
+  if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(errorJson(shown), null, 2)}\n`);
   process.exitCode = shown.exitCode;
 }

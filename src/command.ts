@@ -1,5 +1,5 @@
-import { Command, Flags } from '@oclif/core';
-import { EtlError, EXIT } from './errors.js';
+import { Command, Flags, type Interfaces } from '@oclif/core';
+import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './program.js';
 import { errorLines, type Paint } from './runtime/report/words.js';
 import { isColoured, Mask, paintOf, writerOf, type Write } from './terminal.js';
@@ -50,14 +50,11 @@ export abstract class EtlCommand extends Command {
   /** Shows an error and sets the exit code. oclif's own way would end the process before the report is written. */
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
-    const shown = error instanceof EtlError ? error : usageError(error);
+    const shown = error instanceof EtlError ? error : usageError(error, this.id?.replaceAll(':', ' '));
     process.exitCode = shown?.exitCode ?? EXIT.bug;
     if (shown === undefined) this.err(bugReport(error));
     else this.err(`${errorLines(shown, this.paint(undefined, 'stderr')).join('\n')}\n`);
-    if (isJson && shown) {
-      const { code, message: what, where, why, fix, data } = shown;
-      this.printJson({ error: { code, what, where, why, fix, data } });
-    }
+    if (isJson && shown) this.printJson(errorJson(shown));
   }
 
   #onLost(stream: string, error: Error): void {
@@ -77,25 +74,67 @@ export const connFlag = Flags.string({
   multipleNonGreedy: true,
 });
 
+/** An error that ends a command, for another program. */
+export function errorJson({ code, message: what, where, why, fix, data }: EtlError): unknown {
+  return { error: { code, what, where, why, fix, data } };
+}
+
+/** What is wrong with arguments that name no command: a flag before it, one too many after it, or a misspelt name. */
+export function unknownCommand(argv: readonly string[], config: Interfaces.Config): EtlError {
+  const firstFlag = argv.findIndex((word) => word.startsWith('-'));
+  if (firstFlag === 0) {
+    const [flag] = (argv[0] ?? '').split('=');
+    const fix = `write the command first: etl <command> ${flag}`;
+    return new EtlError('ETL-2001', { what: `${flag} stands before the command`, fix });
+  }
+  const given = withoutPassword(argv.slice(0, firstFlag < 0 ? undefined : firstFlag).join(' '));
+  const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '));
+  const command = ids.find((id) => given.startsWith(`${id} `));
+  if (command !== undefined) {
+    const what = `Unexpected argument: ${given.slice(command.length + 1)}`;
+    return new EtlError('ETL-2001', { what, fix: `see etl ${command} --help` });
+  }
+  const names = [...ids, ...config.topics.map(({ name }) => name)];
+  return new EtlError('ETL-2003', {
+    what: `there is no command "${given}"${didYouMean(given, names)}`,
+    fix: `the commands are ${ids.join(', ')}`,
+  });
+}
+
 function parseConnFlags(values: readonly string[]): Readonly<Record<string, string>> {
   const entries = values.map((value, index): [string, string] => {
     const equals = value.indexOf('=');
     if (equals > 0) return [value.slice(0, equals), value.slice(equals + 1)];
     // The value may hold a password: it is not repeated.
-    throw new EtlError('ETL-2001', { what: `--conn number ${index + 1} is not of the form id=url` });
+    throw new EtlError('ETL-2001', {
+      what: `--conn number ${index + 1} is not of the form id=url`,
+      fix: 'write for example --conn shop=postgres://me@db.example.com/shop',
+    });
   });
   return Object.fromEntries(entries);
 }
 
 /** oclif's errors about flags and arguments are the user's; they carry an exit code. */
-function usageError(error: Error): EtlError | undefined {
+function usageError(error: Error, command: string | undefined): EtlError | undefined {
   const { oclif } = error as { oclif?: { exit?: number | false } };
   if (oclif === undefined) return undefined;
-  const [what = '', ...rest] = error.message
+  const lines = withoutPassword(error.message)
     .split('\n')
-    .filter((line) => line !== 'See more help with --help');
-  const more = rest.filter((line) => line.trim() !== '').join('\n');
-  return new EtlError('ETL-2001', { what, why: more, fix: 'see --help' });
+    .map((line) => line.trim());
+  const [what = '', ...rest] = lines.filter((line) => line !== '' && !OCLIF_ADVICE.test(line));
+  return new EtlError('ETL-2001', {
+    what: what.replace(/:$/, ''),
+    why: rest.length === 0 ? undefined : rest.join('\n'),
+    fix: command === undefined ? 'see etl --help' : `see etl ${command} --help`,
+  });
+}
+
+/** Our own way out is shown instead. The note on repeated flags is wrong: each of ours takes one value. */
+const OCLIF_ADVICE = /^(?:See more help with --help|Note: .* allow|Alternatively, you can use "--")/;
+
+/** A connection string in the wrong place is not repeated with its password. */
+function withoutPassword(text: string): string {
+  return text.replace(/(:\/\/[^\s:@/]*:)\S*@/g, '$1***@');
 }
 
 function bugReport(error: Error): string {

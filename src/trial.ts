@@ -1,5 +1,5 @@
 import { EtlError, EXIT } from './errors.js';
-import { maskedPlace } from './hooks/connection.js';
+import { maskedPlace, type Connection } from './hooks/connection.js';
 import type { Program } from './program.js';
 import { asError } from './runtime/outcome.js';
 import { errorLines, type Paint } from './runtime/report/words.js';
@@ -24,13 +24,7 @@ export async function tryConnections(
   notice: (text: string) => void,
 ): Promise<readonly Trial[]> {
   const trials: Trial[] = [];
-  for (const id of ids) {
-    try {
-      trials.push(await tryConnection(program, id, notice));
-    } catch (error) {
-      trials.push({ id, error: error instanceof EtlError ? error : unreachable(id, asError(error)) });
-    }
-  }
+  for (const id of ids) trials.push(await tryConnection(program, id, notice));
   return trials;
 }
 
@@ -42,22 +36,21 @@ export function trialsExitCode(trials: readonly Trial[]): number {
   );
 }
 
-/** The trials as lines for a person. */
+/** The trials as lines for a person, one each. */
 export function trialsText(trials: readonly Trial[], paint: Paint): string {
-  const rows = trials.map(({ id, place, server, tls, latencyMs, error }) =>
-    error
-      ? [paint.bad('✖'), id, error.message]
-      : [
-          paint.good('✔'),
-          id,
-          place ?? '',
-          server ?? '',
-          tls ? 'TLS' : 'no TLS',
-          `${latencyMs?.toFixed(1) ?? '?'} ms`,
-        ],
+  return table(
+    trials.map(({ id, place = '-', server = '', tls, latencyMs = 0, error }) =>
+      error
+        ? [paint.bad('✖'), id, place, error.code]
+        : [paint.good('✔'), id, place, server, tls ? 'TLS' : 'no TLS', `${latencyMs.toFixed(1)} ms`],
+    ),
   );
+}
+
+/** What was wrong with those that failed, for a person. */
+export function trialErrorsText(trials: readonly Trial[], paint: Paint): string {
   const errors = trials.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
-  return table(rows) + errors.map((line) => `${line}\n`).join('');
+  return errors.map((line) => `${line}\n`).join('');
 }
 
 /** The trials for another program. */
@@ -77,7 +70,22 @@ export function trialsJson(trials: readonly Trial[]): unknown {
 }
 
 async function tryConnection(program: Program, id: string, notice: (text: string) => void): Promise<Trial> {
-  const connection = program.lookup.find(id);
+  let place: string | undefined;
+  try {
+    const connection = program.lookup.find(id);
+    place = maskedPlace(connection);
+    return { id, place, ...(await askServer(program, connection, notice)) };
+  } catch (thrown) {
+    const error = thrown instanceof EtlError ? thrown : unreachable(id, asError(thrown));
+    return { id, ...(place !== undefined && { place }), error };
+  }
+}
+
+async function askServer(
+  program: Program,
+  connection: Connection,
+  notice: (text: string) => void,
+): Promise<Omit<Trial, 'id'>> {
   const database = await program.open(connection, { concurrency: 1, notice });
   try {
     const { knex } = database;
@@ -88,8 +96,6 @@ async function tryConnection(program: Program, id: string, notice: (text: string
     const startedAt = performance.now();
     await knex.raw('select 1');
     return {
-      id,
-      place: maskedPlace(connection),
       server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
       tls: rows[0]?.tls === true,
       latencyMs: performance.now() - startedAt,

@@ -2,12 +2,12 @@ import { connFlag, EtlCommand } from '../command.js';
 import { hookOf } from '../hooks/index.js';
 import type { Program } from '../program.js';
 import { planTasks } from '../runtime/plan.js';
-import { trialsExitCode, trialsJson, trialsText, tryConnections } from '../trial.js';
+import { trialErrorsText, trialsExitCode, trialsJson, trialsText, tryConnections } from '../trial.js';
 
 export class CheckCommand extends EtlCommand {
   static override summary = 'Check the config, every Dag, and every connection that a Dag uses.';
   static override description =
-    'Exit codes: 0 all is well, 2 the config, a Dag or the definition of a connection is wrong, 69 a database can not be reached.';
+    "Exit codes: 0 all is well, 2 the config, a Dag or the definition of a connection is wrong, 69 a database can't be reached.";
   static override examples = ['<%= config.bin %> check', '<%= config.bin %> check --json'];
   static override flags = { conn: connFlag };
 
@@ -21,8 +21,11 @@ export class CheckCommand extends EtlCommand {
     const dags = loaded.config.dags.map(({ id, tasks }) => ({ dag: id, tasks: tasks.length }));
     if (flags.json) return this.printJson({ config: loaded.file, dags, connections: trialsJson(trials) });
     const paint = this.paint(flags.color, 'stdout');
-    const lines = dags.map(({ dag, tasks }) => `${paint.good('✔')}  ${dag}  ${tasks} tasks\n`);
+    const lines = dags.map(
+      ({ dag, tasks }) => `${paint.good('✔')}  ${dag}  ${tasks} ${tasks === 1 ? 'task' : 'tasks'}\n`,
+    );
     this.out(`${paint.good('✔')}  ${loaded.name}\n${lines.join('')}${trialsText(trials, paint)}`);
+    this.err(trialErrorsText(trials, this.paint(flags.color, 'stderr')));
   }
 }
 

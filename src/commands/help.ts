@@ -1,5 +1,5 @@
 import { Args, loadHelpClass } from '@oclif/core';
-import { EtlCommand } from '../command.js';
+import { EtlCommand, unknownCommand } from '../command.js';
 
 export class HelpCommand extends EtlCommand {
   static override summary = 'Show help for a command.';
@@ -8,8 +8,11 @@ export class HelpCommand extends EtlCommand {
   static override strict = false;
 
   override async run(): Promise<void> {
-    const { argv } = await this.parse(HelpCommand);
+    const words = (await this.parse(HelpCommand)).argv.map(String);
+    const id = words.join(':');
+    if (id !== '' && !this.config.findCommand(id) && !this.config.findTopic(id))
+      throw unknownCommand(words, this.config);
     const Help = await loadHelpClass(this.config);
-    await new Help(this.config, this.config.pjson.oclif.helpOptions ?? {}).showHelp(argv.map(String));
+    await new Help(this.config, this.config.pjson.oclif.helpOptions ?? {}).showHelp(words);
   }
 }

@@ -1,23 +1,19 @@
 import { Args, Flags } from '@oclif/core';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { connFlag, EtlCommand } from '../command.js';
-import { didYouMean, EtlError, EXIT } from '../errors.js';
+import { EtlError, EXIT } from '../errors.js';
 import { guardProcess, signalExitCode, type Guard } from '../guard.js';
 import { maskedPlace } from '../hooks/connection.js';
-import { hookOf } from '../hooks/index.js';
 import type { Program } from '../program.js';
-import type { LoadedConfig } from '../runtime/config/load.js';
-import type { Dag } from '../runtime/dag.js';
+import { requestOf } from '../request.js';
 import { parseDuration } from '../runtime/duration.js';
 import type { Reporter, RunEvent } from '../runtime/event.js';
-import { intervalContaining, lastCompleteInterval } from '../runtime/interval.js';
-import { parseParamFlag, resolveParams } from '../runtime/params.js';
-import { homeOf, planTasks, type RunPlan } from '../runtime/plan.js';
 import { ndjsonReporter, resultJson } from '../runtime/report/ndjson.js';
 import { plainReporter } from '../runtime/report/plain.js';
 import { errorLines } from '../runtime/report/words.js';
 import { runDag, type RunResult } from '../runtime/run.js';
+import type { RunRequest } from '../runtime/start.js';
 
 const DEFAULT_CONCURRENCY = 4;
 
@@ -33,6 +29,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   static override examples = [
     '<%= config.bin %> run monthly-report',
     '<%= config.bin %> run monthly-report --date 2026-03-05 --param region=eu',
+    '<%= config.bin %> run monthly-report --resume',
     'ETL_CONN_MY_DB=postgres://… <%= config.bin %> run monthly-report --quiet',
   ];
   static override args = { dag: Args.string({ description: 'The ID of the Dag.', required: true }) };
@@ -47,6 +44,16 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     conn: connFlag,
     date: Flags.string({
       description: 'Run the data interval that contains this date, instead of the last complete one.',
+    }),
+    resume: Flags.boolean({
+      description:
+        'Go on with the last run of the Dag (of --date, or the one that --run-id names): what is done is reused.',
+    }),
+    strict: Flags.boolean({ description: 'With --resume: refuse a Dag that was changed since.' }),
+    'run-id': Flags.string({ description: 'The ID of the new run, or of the one to resume.' }),
+    overlap: Flags.string({
+      description: 'What to do while another run of the Dag is under way: fail, skip (exit 0), wait[:60s].',
+      default: 'fail',
     }),
     concurrency: Flags.integer({
       char: 'c',
@@ -69,12 +76,13 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
     const program = await this.program(flags);
-    const plan = await planRun(program.loaded, args.dag, flags);
-    assertConnections(plan, program);
+    const request = await requestOf(program, args.dag, flags);
     const guard = guardProcess();
     try {
-      const result = await this.#run(plan, program, flags, guard);
-      this.#finish(result, guard, flags);
+      this.#finish(await this.#run(request, program, flags, guard), guard, flags);
+    } catch (error) {
+      if (flags.overlap !== 'skip' || !(error instanceof EtlError) || error.code !== 'ETL-7501') throw error;
+      if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
       guard.dispose();
     }
@@ -84,14 +92,13 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     return this.parse(RunCommand);
   }
 
-  #run(plan: RunPlan, program: Program, flags: RunFlags, guard: Guard): Promise<RunResult> {
+  #run(request: RunRequest, program: Program, flags: RunFlags, guard: Guard): Promise<RunResult> {
     const { loaded, lookup } = program;
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
     const reporter = this.#reporter(flags);
-    const notice = (text: string): void =>
-      reporter.report({ at: new Date(), runId: plan.runId, dagId: plan.dag.id, type: 'notice', text });
+    const notice = noticeTo(reporter, request);
     for (const text of program.environment.notices) notice(text);
-    return runDag(plan, {
+    return runDag(request, {
       openDatabase: (id) => program.open(lookup.find(id), { concurrency, notice }),
       reporter,
       signal: guard.signal,
@@ -101,6 +108,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       connections: (prefix) => lookup.ids(prefix),
       placeOf: (id) => maskedPlace(lookup.find(id)),
       lanesOf: (id) => program.lanesOf(lookup.find(id), concurrency),
+      redact: (text) => this.mask.apply(text),
       concurrency,
       failFast: flags['fail-fast'],
       timeoutMs:
@@ -140,46 +148,7 @@ export function exitCodeOf({ state, tasks, errors }: RunResult): number {
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
 }
 
-async function planRun({ config }: LoadedConfig, dagId: string, flags: RunFlags): Promise<RunPlan> {
-  const dag = findDag(config.dags, dagId);
-  const tasks = planTasks(dag, config.defaults);
-  const now = new Date();
-  const interval =
-    flags.date === undefined
-      ? lastCompleteInterval(dag.schedule, now)
-      : intervalContaining(dag.schedule, flags.date, now);
-  const params = await resolveParams(dag.options.params, givenParams(flags.param ?? []));
-  return { runId: newRunId(now), dag, tasks, home: homeOf(dag, config.defaults, tasks), interval, params };
-}
-
-function givenParams(values: readonly string[]): Readonly<Record<string, string>> {
-  const given = new Map<string, string>();
-  for (const [name, value] of values.map(parseParamFlag)) {
-    if (given.has(name)) throw new EtlError('ETL-2001', { what: `--param ${name}=… is given twice` });
-    given.set(name, value);
-  }
-  return Object.fromEntries(given);
-}
-
-function findDag(dags: readonly Dag[], id: string): Dag {
-  const dag = dags.find((each) => each.id === id);
-  if (dag !== undefined) return dag;
-  const ids = dags.map((each) => each.id);
-  throw new EtlError('ETL-2002', {
-    what: `there is no Dag "${id}"${didYouMean(id, ids)}`,
-    fix: ids.length === 0 ? 'the config has no Dags: add them to `dags`' : `the Dags are ${ids.join(', ')}`,
-    data: 'nothing was started',
-  });
-}
-
-/** A connection that nothing defines, or that no hook opens, is an error before anything is started. */
-function assertConnections({ tasks }: RunPlan, { lookup }: Program): void {
-  const ids = new Set(tasks.map(({ conn }) => conn).filter((conn) => conn !== undefined));
-  for (const id of ids) hookOf(lookup.find(id));
-}
-
-/** Sorts by time, and no two are equal: `20261122T020000Z-9f3a6c1e`. */
-function newRunId(now: Date): string {
-  const time = now.toISOString().replace(/[-:]|\.\d+/g, '');
-  return `${time}-${randomBytes(4).toString('hex')}`;
+function noticeTo(reporter: Reporter, { dag, start }: RunRequest): (text: string) => void {
+  return (text) =>
+    reporter.report({ at: new Date(), runId: start.runId ?? '', dagId: dag.id, type: 'notice', text });
 }

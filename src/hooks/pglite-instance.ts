@@ -1,12 +1,13 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import type * as Pglite from '@electric-sql/pglite';
 import { EtlError } from '../errors.js';
 import { codeOf } from './connect-error.js';
+import { join } from './pglite-message.js';
 import type { WireBackend } from './pglite-session.js';
 
 /** A PGlite that runs in this process. */
@@ -23,13 +24,13 @@ export interface InstanceOptions {
 /** The package `@electric-sql/pglite`, as it was found. */
 export interface PglitePackage {
   readonly version: string;
-  /** Takes a third of a second for a directory that is there, and up to some seconds for a new one. */
+  /** Takes half a second for a directory that has a database, and up to some seconds for a new one. */
   start(options: InstanceOptions): Promise<PgliteInstance>;
 }
 
 /** The package of the user's project, or our own. Throws ETL-2206 when neither is there or it does not fit. */
 export async function findPglite(root: string, origin: string): Promise<PglitePackage> {
-  const entry = resolveFrom(join(root, 'package.json')) ?? resolveFrom(import.meta.url);
+  const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
   if (entry === undefined) throw notInstalled(origin);
   const version = await versionOf(entry);
   if (!SUPPORTED.test(version)) throw notSupported(version, origin);
@@ -50,7 +51,7 @@ function resolveFrom(base: string): string | undefined {
 
 /** From its package.json, which the package does not export. */
 async function versionOf(entry: string): Promise<string> {
-  const parsed: unknown = JSON.parse(await readFile(join(dirname(entry), '../package.json'), 'utf8'));
+  const parsed: unknown = JSON.parse(await readFile(resolve(dirname(entry), '../package.json'), 'utf8'));
   return typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : '';
 }
 
@@ -65,8 +66,33 @@ async function start(entry: string, version: string, options: InstanceOptions): 
     extensions: { withoutTimers },
     ...(seed && { loadDataDir: seed }),
   });
-  if (directory !== undefined && isNew) await rm(join(directory, UNFINISHED));
-  return instance;
+  if (directory !== undefined && isNew) await rm(resolve(directory, UNFINISHED));
+  return serve(instance);
+}
+
+/**
+ * Makes a PGlite speak the wire protocol. PGlite 0.5 catches whatever PostgreSQL throws and goes on with the next
+ * message; after a FATAL error there is none, and it would go on for ever. An error uses up a message, so there are
+ * never more of them than messages.
+ */
+export function serve(pglite: Pglite.PGlite): PgliteInstance {
+  let errorsLeft = 0;
+  const module = pglite.Module;
+  const restore = module.stackRestore;
+  module.stackRestore = (stack) => {
+    errorsLeft -= 1;
+    if (errorsLeft < 0) throw new Error('the session of the embedded database has ended');
+    return restore(stack);
+  };
+  return {
+    run: async (messages, onAnswer) => {
+      errorsLeft = messages.length;
+      // A copy of each answer, for the memory is used again for the next.
+      const onRawData = (bytes: Uint8Array): void => onAnswer(Buffer.from(bytes));
+      await pglite.execProtocolRawStream(join(messages), { onRawData });
+    },
+    close: () => pglite.close(),
+  };
 }
 
 async function load(entry: string): Promise<typeof Pglite> {
@@ -80,12 +106,12 @@ const UNFINISHED = 'etl-unfinished';
 async function isToBeMade(directory: string): Promise<boolean> {
   let entries = await readdir(directory);
   if (entries.includes(UNFINISHED)) {
-    await Promise.all(entries.map((entry) => rm(join(directory, entry), { recursive: true })));
+    await Promise.all(entries.map((entry) => rm(resolve(directory, entry), { recursive: true })));
     entries = [];
   }
   if (entries.includes('PG_VERSION')) return false;
   if (entries.length > 0) throw notDataDirectory(directory);
-  await writeFile(join(directory, UNFINISHED), '');
+  await writeFile(resolve(directory, UNFINISHED), '');
   return true;
 }
 

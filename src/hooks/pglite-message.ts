@@ -97,10 +97,15 @@ export function mapMessages(answer: Buffer, replace: (message: Buffer) => Buffer
   return Buffer.concat(messages);
 }
 
+/** Whether a message has the word: no COPY reads from the client without it. */
+export function namesStdin(message: Buffer): boolean {
+  return /stdin/i.test(message.toString('latin1'));
+}
+
 /** Whether a simple query has a COPY that reads what the client sends after it. */
 export function isCopyFromStdin(message: Buffer): boolean {
+  if (!namesStdin(message)) return false;
   const sql = message.toString('utf8', 5, message.length - 1);
-  if (!/\bfrom\s+stdin\b/i.test(sql)) return false;
   const bare = sql.replaceAll(COMMENT_OR_QUOTED, (text) => (/^(?:--|\/\*)/.test(text) ? ' ' : 'x'));
   return /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i.test(bare);
 }

@@ -1,19 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { encode, join, queryMessage } from './pglite-message.js';
 
-/** The part of PGlite that speaks PostgreSQL's wire protocol. A call blocks the event loop until it is done. */
+/** The other end of the wire protocol. */
 export interface WireBackend {
-  execProtocolRawStream(
-    message: Uint8Array,
-    options: { readonly onRawData: (bytes: Uint8Array) => void },
-  ): Promise<void>;
+  /** Runs whole messages in one call, which blocks the event loop, and passes the answer on piece by piece. */
+  run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void>;
 }
 
 /**
  * The one session of a PGlite instance, lent to one socket at a time. Each finds it as a new server process would
  * be: what the one before left open has been rolled back, and its settings are gone.
  */
-export class PgliteSession {
+export class PgliteSession implements WireBackend {
   readonly #backend: WireBackend;
   readonly #turnMillis: number;
   #free: Promise<void> = Promise.resolve();
@@ -44,11 +42,8 @@ export class PgliteSession {
     await this.#free.catch(() => undefined); // Not clean, and not to be used again.
   }
 
-  /** Runs whole messages in one call and passes the answer on. */
-  async run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
-    // A copy of each answer, for PGlite's memory is overwritten by the next.
-    const onRawData = (bytes: Uint8Array): void => onAnswer(Buffer.from(bytes));
-    await this.#backend.execProtocolRawStream(join(messages), { onRawData });
+  run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
+    return this.#backend.run(messages, onAnswer);
   }
 
   /** The Sync ends an extended query that was cut off before its own, and the skipping after an error in one. */

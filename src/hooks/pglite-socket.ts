@@ -7,6 +7,7 @@ import {
   join,
   mapMessages,
   MessageReader,
+  namesStdin,
   typeOf,
 } from './pglite-message.js';
 import type { PgliteSession } from './pglite-session.js';
@@ -29,6 +30,8 @@ export class PgliteSocket extends Duplex {
   /** The messages of an extended query up to its Sync or Flush: they run in one call. */
   readonly #pending: Buffer[] = [];
   #copy: Copy | undefined;
+  /** Since a statement was sent that may read from the client. */
+  #namesStdin = false;
   #state: 'new' | 'started' | 'ended' = 'new';
   #leave: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -131,9 +134,9 @@ export class PgliteSocket extends Duplex {
   async #take(message: Buffer): Promise<void> {
     const type = typeOf(message);
     if (COPY_TYPES.has(type)) return; // The rest of a COPY that has failed: the protocol says to skip it.
-    // PGlite never comes back from the FATAL error that PostgreSQL has for a type that it does not know.
-    if (!CLIENT_TYPES.has(type)) throw new Error(`No client sends a message of type "${type}" here.`);
+    if (!CLIENT_TYPES.has(type)) throw unexpected(type);
     this.#pending.push(message);
+    if (type === 'Q' || type === 'P') this.#namesStdin ||= namesStdin(message);
     if (!ENDING_TYPES.has(type)) return;
     const request = this.#pending.splice(0);
     if (type === 'Q' && isCopyFromStdin(message)) this.#beginCopy(request);
@@ -148,19 +151,20 @@ export class PgliteSocket extends Duplex {
   async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
     const type = typeOf(message);
     if (type === 'S' || type === 'H') return; // The protocol says to skip them in a COPY.
+    if (!COPY_TYPES.has(type)) throw unexpected(type);
     copy.bytes += message.length;
     copy.data.push(message);
     const isTooLong = copy.bytes > this.#copyLimit;
     if (type === 'd' && !isTooLong) return;
     this.#copy = undefined;
-    if (isTooLong) await this.#runCopy([...copy.request, COPY_FAIL], copyTooLong(this.#copyLimit));
+    if (isTooLong) await this.#runCopy(copy.request, copyTooLong(this.#copyLimit));
     else await this.#runCopy([...copy.request, ...copy.data]);
   }
 
   /** pg has had its CopyInResponse. With a `failure` it gets that in place of the database's own error. */
   async #runCopy(messages: readonly Buffer[], failure?: Buffer): Promise<void> {
     const answer: Buffer[] = [];
-    await this.#session.run(messages, (bytes) => answer.push(bytes));
+    await this.#session.run([...messages, COPY_FAIL], (bytes) => answer.push(bytes));
     this.#answer(
       mapMessages(join(answer), (message) => {
         const type = typeOf(message);
@@ -172,7 +176,8 @@ export class PgliteSocket extends Duplex {
   }
 
   async #run(messages: readonly Buffer[]): Promise<void> {
-    await this.#session.run(messages, (bytes) => this.#answer(bytes));
+    const request = this.#namesStdin ? [...messages, COPY_FAIL] : messages;
+    await this.#session.run(request, (bytes) => this.#answer(bytes));
     await nextTurn(); // Timers and signals have their turn between two statements.
   }
 
@@ -184,12 +189,20 @@ export class PgliteSocket extends Duplex {
 const EMPTY = Buffer.alloc(0);
 /** Text format and no columns: pg reads neither. */
 const COPY_IN_RESPONSE = encode('G', Buffer.alloc(3));
-const COPY_FAIL = encode('f', '\0');
+/**
+ * Ends a COPY that was not foreseen and would wait for data; without one it is skipped. PGlite has no more to read
+ * then, which is a FATAL error, and it never comes back from that.
+ */
+const COPY_FAIL = encode('f', 'here only a COPY in a simple query of its own can read from the client\0');
 const COPY_TYPES: ReadonlySet<string> = new Set(['d', 'c', 'f']);
 /** Query and FunctionCall; Parse, Bind, Describe, Execute, Close, Sync and Flush of the extended protocol. */
 const CLIENT_TYPES: ReadonlySet<string> = new Set('QFPBDECSH');
 /** Query, Sync, Flush and FunctionCall: what the client waits for an answer after. */
 const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F']);
+
+function unexpected(type: string): Error {
+  return new Error(`a message of type "${type}" came where none is allowed`);
+}
 
 /** 54000 is program_limit_exceeded. */
 function copyTooLong(limit: number): Buffer {

@@ -1,4 +1,4 @@
-import type { RunDatabase } from './databases.js';
+import type { RunDatabase } from './run-database.js';
 import { failed } from './failure.js';
 import { encodeResult } from './json.js';
 import { recordTask, type TaskKey } from './ledger/task-row.js';

@@ -1,5 +1,5 @@
 import { EtlError } from '../errors.js';
-import type { RunDatabase } from './databases.js';
+import type { RunDatabase } from './run-database.js';
 import { failed } from './failure.js';
 import { claimTask, closeTask, type TaskKey, type TransactionId } from './ledger/task-row.js';
 import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';

@@ -7,7 +7,7 @@ import type { RunDatabases } from './databases.js';
 import { formatDuration } from './duration.js';
 import type { EventBody, TaskSummary } from './event.js';
 import { fingerprint } from './fingerprint.js';
-import type { TaskKey } from './ledger/task-row.js';
+import type { DoneTask, TaskKey } from './ledger/task-row.js';
 import { asError, type AttemptOutcome } from './outcome.js';
 import type { PlannedTask, RunPlan } from './plan.js';
 import { nextDelay, type Spent } from './retry.js';
@@ -22,6 +22,8 @@ export interface TaskOutcome extends TaskSummary {
 export interface AttemptServices extends ContextFacts {
   readonly databases: RunDatabases;
   readonly root: string;
+  /** Tasks that an earlier process of the run has done. */
+  readonly done: ReadonlyMap<string, DoneTask>;
   readonly emit: (event: EventBody) => void;
   /** In `[0, 1)`. */
   readonly random: () => number;
@@ -140,6 +142,8 @@ export class TaskRunner {
     const database = home === undefined ? undefined : await databases.get(home);
     const key = this.#key(task, database?.epoch ?? '');
     const common = { ...limits, task, key, fingerprint: print, context, root };
+    const before = body.transactional ? undefined : this.#services.done.get(task.id);
+    if (before?.fingerprint === print) return { state: 'success', ...before, reused: true };
     if (!body.transactional) return attemptPlain({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task, sql));

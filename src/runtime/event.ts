@@ -33,6 +33,14 @@ export type RunEvent = { readonly at: Date; readonly runId: string; readonly dag
       /** The home connection: its ID, and its place without the password. */
       readonly home: string | undefined;
     }
+  | {
+      readonly type: 'run_resumed';
+      /** The state that the run was left in. */
+      readonly was: 'running' | 'success' | 'failed';
+      readonly startedAt: Date;
+      readonly reused: readonly string[];
+      readonly toRun: readonly { readonly taskId: string; readonly why: string }[];
+    }
   | { readonly type: 'task_started'; readonly taskId: string; readonly attempt: number }
   | { readonly type: 'task_progress'; readonly taskId: string; readonly rows: number }
   | {

@@ -54,10 +54,12 @@ describe('etl run', () => {
     );
     expect(code).to.equal(1);
     expect(stderr).to.include('ETL-3001 bad row 17');
-    expect(stderr).to.match(/where thrown at etl\.config\.ts:5:\d+, in the task defined at etl\.config\.ts:5:\d+/);
+    expect(stderr).to.match(
+      /where thrown at etl\.config\.ts:5:\d+, in the task defined at etl\.config\.ts:5:\d+/,
+    );
     expect(stderr).to.include('data  "b" wrote nothing');
     expect(stderr).to.include('↷ c  upstream_failed: needs "b"');
-    expect(stderr).to.match(/FAILED {2}1 ok, 1 failed, 1 skipped, 1 row/);
+    expect(stderr).to.match(/FAILED {2}1 ok, 1 failed, 1 skipped, 1 row, .*\nresume: etl run d --resume --run-id \S+\n$/);
     expect(await values()).to.deep.equal(['a']);
   });
 
@@ -85,7 +87,11 @@ describe('etl run', () => {
     ['a param that is given twice', ['d', '-p', 'x=1', '-p', 'x=2'], /ETL-2001 --param x=… is given twice/],
     ['a date for a Dag without a schedule', ['d', '--date', '2026-01-01'], /ETL-20/],
     ['a timeout that is none', ['d', '--timeout', 'soon'], /ETL-2303 Expected `--timeout`/],
-    ['a connection that is none', ['d', '--conn', 'nonsense'], /ETL-2001 --conn number 1 is not of the form id=url/],
+    [
+      'a connection that is none',
+      ['d', '--conn', 'nonsense'],
+      /ETL-2001 --conn number 1 is not of the form id=url/,
+    ],
     ['a malformed connection', ['d', '--conn', 'db=postgres//u:secret-word@h'], /ETL-2201/],
     ['a connection of an unknown type', ['d', '--conn', 'db=oracle://h/d'], /ETL-2205/],
   ];
@@ -110,14 +116,18 @@ describe('etl run', () => {
 
   it('exits 69 when the database can not be reached', async () => {
     await project.write({ 'etl.config.ts': config(good) });
-    const { code, stderr } = await project.cli(['run', 'd'], { ETL_CONN_DB: 'postgres://u:secret-word@127.0.0.1:1/x' });
+    const { code, stderr } = await project.cli(['run', 'd'], {
+      ETL_CONN_DB: 'postgres://u:secret-word@127.0.0.1:1/x',
+    });
     expect(code).to.equal(69);
     expect(stderr).to.match(/ETL-1001 Connection "db" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
     expect(stderr).to.not.include('secret-word');
   });
 
   it('exits 75 while another run of the Dag is under way, and says which', async () => {
-    await project.write({ 'etl.config.ts': config(`d.session('a', {}, async () => void (await gate('in')));`) });
+    await project.write({
+      'etl.config.ts': config(`d.session('a', {}, async () => void (await gate('in')));`),
+    });
     const first = project.start(['run', 'd'], env());
     const arrival = await gate.next();
     const second = await project.cli(['run', 'd'], env());
@@ -179,8 +189,16 @@ describe('etl run', () => {
 
   const harm: readonly [title: string, body: string, stderr: RegExp][] = [
     ['calls process.exit(0)', 'process.exit(0);', /ETL-3007 process\.exit\(0\) is not for a task to call/],
-    ['leaves a rejected promise', `void Promise.reject(new Error('nobody waits')); await new Promise(() => undefined);`, /ETL-3006 an error that nobody awaited: nobody waits/],
-    ['throws in a timer', `setTimeout(() => { throw new Error('in a timer'); }, 1); await new Promise(() => undefined);`, /ETL-3006 an error that nobody awaited: in a timer/],
+    [
+      'leaves a rejected promise',
+      `void Promise.reject(new Error('nobody waits')); await new Promise(() => undefined);`,
+      /ETL-3006 an error that nobody awaited: nobody waits/,
+    ],
+    [
+      'throws in a timer',
+      `setTimeout(() => { throw new Error('in a timer'); }, 1); await new Promise(() => undefined);`,
+      /ETL-3006 an error that nobody awaited: in a timer/,
+    ],
     ['throws FailTask', `throw new FailTask('no more');`, /ETL-3001 no more/],
   ];
   for (const [title, body, stderr] of harm) {
@@ -220,7 +238,9 @@ describe('etl run', () => {
   });
 
   it('runs ready tasks at the same time, up to --concurrency', async () => {
-    const tasks = ['a', 'b', 'c'].map((id) => `d.session('${id}', {}, async () => void (await gate('${id}')));`);
+    const tasks = ['a', 'b', 'c'].map(
+      (id) => `d.session('${id}', {}, async () => void (await gate('${id}')));`,
+    );
     await project.write({ 'etl.config.ts': config(tasks.join('')) });
     const { ended } = project.start(['run', 'd', '--concurrency', '2'], env());
     const [first, second] = [await gate.next(), await gate.next()];
@@ -259,11 +279,14 @@ describe('etl run', () => {
   });
 
   it('prints one JSON object an event on stdout with --reporter ndjson', async () => {
-    const { stdout } = await run(`d.session('a', {}, async ({ log, progress }) => { log('here', { nTimes: 2 }); progress(5); });`, [
-      '--reporter',
-      'ndjson',
-    ]);
-    const events = stdout.trimEnd().split('\n').map((line) => JSON.parse(line));
+    const { stdout } = await run(
+      `d.session('a', {}, async ({ log, progress }) => { log('here', { nTimes: 2 }); progress(5); });`,
+      ['--reporter', 'ndjson'],
+    );
+    const events = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
     expect(events.map(({ event }) => event)).to.deep.equal([
       'run_started',
       'task_started',
@@ -298,12 +321,19 @@ describe('etl run', () => {
   });
 
   it('shows control characters of others instead of obeying them', async () => {
-    const { stderr } = await run(`d.session('a', {}, async () => { throw new Error('red \\u001b[31m bell \\u0007'); });`);
+    const { stderr } = await run(
+      `d.session('a', {}, async () => { throw new Error('red \\u001b[31m bell \\u0007'); });`,
+    );
     expect(stderr).to.include('red \\x1b[31m bell \\x07');
     expect(stderr).to.not.include('\u001b');
   });
 
-  const colours: readonly [title: string, args: readonly string[], env: Record<string, string>, isColoured: boolean][] = [
+  const colours: readonly [
+    title: string,
+    args: readonly string[],
+    env: Record<string, string>,
+    isColoured: boolean,
+  ][] = [
     ['no terminal', [], {}, false],
     ['FORCE_COLOR', [], { FORCE_COLOR: '1' }, true],
     ['NO_COLOR before FORCE_COLOR', [], { NO_COLOR: '1', FORCE_COLOR: '1' }, false],
@@ -328,7 +358,9 @@ describe('etl run', () => {
       ),
     });
     expect((await project.cli(['run', 'd', '--param', 'n=3'], env())).code).to.equal(0);
-    const [row] = await db.query(`select r.params, t.result from etl.run r join etl.task t using (run_id) order by r.started_at desc limit 1`);
+    const [row] = await db.query(
+      `select r.params, t.result from etl.run r join etl.task t using (run_id) order by r.started_at desc limit 1`,
+    );
     expect(row).to.deep.equal({ params: { n: 3 }, result: { n: 3 } });
     const wrong = await project.cli(['run', 'd', '--param', 'n=x'], env());
     expect(wrong.code).to.equal(2);
@@ -337,7 +369,11 @@ describe('etl run', () => {
 
   it('covers the last complete interval, or the one that --date names', async () => {
     const tasks = `d.session('a', {}, async ({ interval }) => [interval.start.toISOString(), interval.end.toISOString()]);`;
-    const { code } = await run(tasks, ['--date', '2026-03-05'], `schedule: '0 2 1 * *', startDate: '2020-08-01'`);
+    const { code } = await run(
+      tasks,
+      ['--date', '2026-03-05'],
+      `schedule: '0 2 1 * *', startDate: '2020-08-01'`,
+    );
     expect(code).to.equal(0);
     const [row] = await db.query(
       `select t.result, r.interval_start, r.interval_end from etl.run r join etl.task t using (run_id) order by r.started_at desc limit 1`,

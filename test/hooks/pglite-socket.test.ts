@@ -2,9 +2,13 @@ import { PGlite } from '@electric-sql/pglite';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { once } from 'node:events';
+import { serve } from '../../src/hooks/pglite-instance.js';
 import { encode, isCopyFromStdin, MessageReader, queryMessage } from '../../src/hooks/pglite-message.js';
 import { PgliteSession } from '../../src/hooks/pglite-session.js';
 import { PgliteSocket } from '../../src/hooks/pglite-socket.js';
+
+const N = 'create temp table n (n int)';
+const START = encode('?', Buffer.from([0, 3, 0, 0]), 'user\0postgres\0database\0postgres\0\0').subarray(1);
 
 describe('pglite-socket', () => {
   let pglite: PGlite;
@@ -12,7 +16,7 @@ describe('pglite-socket', () => {
 
   before(async () => {
     pglite = await PGlite.create('memory://');
-    session = new PgliteSession(pglite, 50);
+    session = new PgliteSession(serve(pglite), 50);
   });
 
   after(() => pglite.close());
@@ -21,22 +25,32 @@ describe('pglite-socket', () => {
     ['a simple query', [queryMessage('select 1')], 'TDCZI'],
     ['two statements in one query', [queryMessage('select 1; select 2')], 'TDCTDCZI'],
     ['an extended query', extended('select $1::int', '7'), '12TDCZI'],
-    ['an error in an extended query, which skips to its Sync', extended('selec', '7'), 'EZI'],
+    ['an error in an extended query, which skips to its Sync', extended('selec'), 'EZI'],
     ['a Flush before the Sync', [parse('select 1'), encode('H'), encode('S')], '1ZI'],
     [
       'a transaction with an error',
       ['begin', 'selec', 'select 1', 'rollback'].map(queryMessage),
       'CZTEZEEZECZI',
     ],
-    ['a COPY in', copyIn('1\n', '2\n', encode('c')), 'GCZI'],
-    ['a COPY in that the client fails', copyIn('1\n', encode('f', 'no\0')), 'GEZI'],
-    ['a COPY in with a bad row', copyIn('1\n', 'x\n', encode('c')), 'GEZI'],
-    ['a COPY in with a Sync, which is skipped', copyIn('1\n', encode('S'), encode('c')), 'GCZI'],
-    ['a COPY in that another query breaks off', copyIn('1\n', queryMessage('select 1')), 'GEZI'],
+    ['a COPY in', copyIn('1\n', '2\n', encode('c')), 'CZIGCZI'],
+    ['a COPY in that the client fails', copyIn('1\n', encode('f', 'no\0')), 'CZIGEZI'],
+    ['a COPY in with a bad row', copyIn('1\n', 'x\n', encode('c')), 'CZIGEZI'],
+    ['a COPY in with a Sync, which is skipped', copyIn('1\n', encode('S'), encode('c')), 'CZIGCZI'],
     [
       'the rest of a COPY that has failed, which is skipped',
       [encode('d', 'x'), encode('c'), queryMessage('')],
       'IZI',
+    ],
+    [
+      'a second COPY in one query',
+      [queryMessage(`${N}; copy n from stdin; copy n from stdin`), encode('c')],
+      'GCCEZI',
+    ],
+    ['a COPY that is hidden', [queryMessage(`${N}; /* /* */ */ copy n from stdin`)], 'CGEZI'],
+    [
+      'a COPY in an extended query, which takes its Sync',
+      [queryMessage(N), ...extended('copy n from stdin'), encode('S')],
+      'CZI12nGEZI',
     ],
     ['a COPY out', [queryMessage('copy (select 1) to stdout')], 'HdcCZI'],
     ['a notice', [queryMessage("do $$ begin raise notice 'hi'; end $$")], 'NCZI'],
@@ -47,7 +61,7 @@ describe('pglite-socket', () => {
       const bytes = Buffer.concat([START, ...messages, encode('X')]);
       await fc.assert(
         fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 12 }), async (cuts) => {
-          expect(summary(await talk(cut(bytes, cuts)))).to.equal(`RSZI${answer}`);
+          expect(summary(await talk(cut(bytes, cuts)))).to.equal(`RZI${answer}`);
         }),
         { numRuns: 15, examples: [[[]], [Array.from({ length: Math.min(bytes.length, 400) }, (_, i) => i)]] },
       );
@@ -63,7 +77,7 @@ describe('pglite-socket', () => {
       encode('X'),
     ];
     const answer = await talk([START, ...messages], 500);
-    expect(summary(answer)).to.equal('RSZICZTGEZECZI');
+    expect(summary(answer)).to.equal('RZICZTCZTGEZECZI');
     expect(answer.toString()).to.contain('C54000\0').and.to.contain('limited to 500 bytes');
   });
 
@@ -74,7 +88,7 @@ describe('pglite-socket', () => {
     socket.write(Buffer.concat([START, encode('?')]));
     const [error] = await once(socket, 'error');
     expect(String(error)).to.contain('"?"');
-    expect(summary(await talk([START, queryMessage('select 1'), encode('X')]))).to.equal('RSZITDCZI');
+    expect(summary(await talk([START, queryMessage('select 1'), encode('X')]))).to.equal('RZITDCZI');
   });
 
   it('cleans up an extended query that was cut off before its Sync', async () => {
@@ -85,7 +99,21 @@ describe('pglite-socket', () => {
     for await (const chunk of socket.iterator({ destroyOnReturn: false }))
       if (summary(chunk as Buffer) === 'E') break;
     socket.destroy();
-    expect(summary(await talk([START, queryMessage('select 1'), encode('X')]))).to.equal('RSZITDCZI');
+    expect(summary(await talk([START, queryMessage('select 1'), encode('X')]))).to.equal('RZITDCZI');
+  });
+
+  it('ends with an error, and does not loop, when PostgreSQL gives its session up', async () => {
+    const other = await PGlite.create('memory://');
+    const lost = new PgliteSession(serve(other), 50);
+    const end = await lost.enter();
+    const outcomes = [[encode('?')], [queryMessage('select 1')]].map((messages) =>
+      lost.run(messages, () => {}),
+    );
+    for (const outcome of await Promise.allSettled(outcomes)) expect(outcome.status).to.equal('rejected');
+    end();
+    const refused = await lost.enter().catch((error: unknown) => error);
+    expect(String(refused)).to.contain('the session of the embedded database has ended');
+    await other.close();
   });
 
   it('lets a second socket wait, and refuses it with 53300 when the first stays', async () => {
@@ -164,21 +192,19 @@ describe('pglite-socket', () => {
   }
 });
 
-const START = encode('?', Buffer.from([0, 3, 0, 0]), 'user\0postgres\0database\0postgres\0\0').subarray(1);
-
 function parse(sql: string): Buffer {
   return encode('P', '\0', sql, '\0\0\0');
 }
 
-function extended(sql: string, value: string): readonly Buffer[] {
-  const bind = encode('B', '\0\0', int16(0), int16(1), int32(value.length), value, int16(0));
+function extended(sql: string, ...values: readonly string[]): readonly Buffer[] {
+  const encoded = values.flatMap((value) => [int32(value.length), Buffer.from(value)]);
+  const bind = encode('B', '\0\0', int16(0), int16(values.length), ...encoded, int16(0));
   return [parse(sql), bind, encode('D', 'P\0'), encode('E', '\0', int32(0)), encode('S')];
 }
 
 function copyIn(...parts: readonly (string | Buffer)[]): readonly Buffer[] {
-  const begin = queryMessage('create temp table if not exists n (n int)');
   const data = parts.map((part) => (typeof part === 'string' ? encode('d', part) : part));
-  return [begin, queryMessage('copy n from stdin'), ...data];
+  return [queryMessage(N), queryMessage('copy n from stdin'), ...data];
 }
 
 function int16(value: number): Buffer {
@@ -194,12 +220,12 @@ function cut(bytes: Buffer, cuts: readonly number[]): readonly Buffer[] {
   return places.slice(1).map((end, i) => bytes.subarray(places[i], end));
 }
 
-/** The types of the messages of an answer, with the transaction state after each Z; several S are one, K is left out. */
+/** The types of the messages of an answer, with the state after each Z; without parameters (S) and the key (K). */
 function summary(answer: Buffer): string {
   let text = '';
   for (let at = 0; at < answer.length; at += 1 + answer.readUInt32BE(at + 1)) {
     const type = String.fromCharCode(answer[at] ?? 0);
     text += type === 'Z' ? `Z${String.fromCharCode(answer[at + 5] ?? 0)}` : type;
   }
-  return text.replace(/S+/g, 'S').replace('K', '');
+  return text.replaceAll(/[SK]/g, '');
 }

@@ -5,10 +5,13 @@ import type { Dag } from '../../src/runtime/dag.js';
 import type { RunEvent } from '../../src/runtime/event.js';
 import { homeOf, planTasks } from '../../src/runtime/plan.js';
 import { runDag, type RunResult, type RunServices } from '../../src/runtime/run.js';
+import type { RunStart } from '../../src/runtime/start.js';
 import type { TaskDefaults } from '../../src/runtime/task.js';
 
 export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | 'reporter' | 'process'>> {
   readonly runId?: string;
+  /** Goes on with an older run instead of starting a new one. */
+  readonly resume?: RunStart & { kind: 'resume' };
   readonly defaults?: TaskDefaults;
   readonly params?: unknown;
   /** Sees each event when it happens. */
@@ -17,7 +20,6 @@ export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | '
 
 /** A run that is over. */
 export interface FinishedRun extends RunResult {
-  readonly runId: string;
   readonly events: readonly RunEvent[];
   /** The state of a task, with its error's code where it has one: `failed ETL-3001`. */
   outcome(taskId: string): string;
@@ -27,14 +29,28 @@ export interface FinishedRun extends RunResult {
 export async function runOn(
   connections: Readonly<Record<string, string>>,
   dag: Dag,
-  { runId = `run-${randomUUID()}`, defaults = {}, params = {}, onEvent, ...services }: RunOptions = {},
+  {
+    runId = `run-${randomUUID()}`,
+    resume,
+    defaults = {},
+    params = {},
+    onEvent,
+    ...services
+  }: RunOptions = {},
 ): Promise<FinishedRun> {
   const events: RunEvent[] = [];
   const tasks = planTasks(dag, defaults);
   const concurrency = services.concurrency ?? 4;
   const result = await runDag(
-    { runId, dag, tasks, home: homeOf(dag, defaults, tasks), interval: undefined, params },
     {
+      dag,
+      tasks,
+      home: homeOf(dag, defaults, tasks),
+      start: resume ?? { kind: 'new', runId, interval: undefined, params },
+      overlap: { mode: 'fail' },
+    },
+    {
+      redact: (text) => text,
       signal: new AbortController().signal,
       random: Math.random,
       root: process.cwd(),
@@ -65,7 +81,6 @@ export async function runOn(
   );
   return {
     ...result,
-    runId,
     events,
     outcome: (taskId) => {
       const task = result.tasks.find((each) => each.taskId === taskId);

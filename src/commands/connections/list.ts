@@ -22,13 +22,13 @@ export class ConnectionsListCommand extends EtlCommand {
     const entries = lookup.list(args.prefix);
     if (entries.some(({ error }) => error !== undefined)) process.exitCode = EXIT.usage;
     if (flags.json) return this.printJson(entries);
-    if (entries.length === 0) return this.err('No connection is defined.\n');
-    const rows = entries.map(({ id, scheme, place, source, error }) => [
-      id,
-      scheme ?? '-',
-      place ?? error ?? '-',
-      source,
-    ]);
+    if (entries.length === 0) {
+      const { prefix } = args;
+      return this.err(`No connection ${prefix === undefined ? 'is defined' : `begins with "${prefix}"`}.\n`);
+    }
+    const rows = entries.map(({ id, scheme = '-', place = '-', source }) => [id, scheme, place, source]);
     this.out(table([['ID', 'TYPE', 'PLACE', 'SOURCE'], ...rows]));
+    for (const { id, error } of entries)
+      if (error !== undefined) this.err(`"${id}" can't be used. ${error}\n`);
   }
 }

@@ -1,11 +1,11 @@
 import { Args } from '@oclif/core';
 import { connFlag, EtlCommand } from '../../command.js';
-import { trialsExitCode, trialsJson, trialsText, tryConnections } from '../../trial.js';
+import { trialErrorsText, trialsExitCode, trialsJson, trialsText, tryConnections } from '../../trial.js';
 
 export class ConnectionsTestCommand extends EtlCommand {
   static override summary = 'Connect, and say which server answered.';
   static override description =
-    'Without an ID every connection is tried. Exit code 69 when one can not be reached.';
+    "Without an ID every connection is tried. Exit codes: 0 all answered, 2 one is badly defined, 69 one can't be reached.";
   static override examples = [
     '<%= config.bin %> connections test',
     '<%= config.bin %> connections test my_db',
@@ -16,11 +16,13 @@ export class ConnectionsTestCommand extends EtlCommand {
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ConnectionsTestCommand);
     const program = await this.program(flags);
-    const ids = args.id === undefined ? program.lookup.list().map(({ id }) => id) : [args.id];
+    const { lookup } = program;
+    const ids = args.id === undefined ? lookup.list().map(({ id }) => id) : [lookup.find(args.id).id];
     const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
     process.exitCode = trialsExitCode(trials);
     if (flags.json) return this.printJson(trialsJson(trials));
     if (trials.length === 0) return this.err('No connection is defined.\n');
     this.out(trialsText(trials, this.paint(flags.color, 'stdout')));
+    this.err(trialErrorsText(trials, this.paint(flags.color, 'stderr')));
   }
 }

@@ -124,7 +124,7 @@ function notFound(directory: string): EtlError {
     what: 'No config was found',
     where: directory,
     why: `Looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
-    fix: 'Create etl.config.ts with `etl init`, go to the directory of your project, or name the file with --config.',
+    fix: 'Create etl.config.ts, go to the directory of your project, or name the file with --config.',
   });
 }
 

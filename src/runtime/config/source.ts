@@ -42,7 +42,7 @@ export function readSource(file: string, { directory, getuid }: SourceOptions): 
     throw new EtlError('ETL-2103', {
       what: `The config ${name} is empty`,
       where: `${name}:1:1`,
-      fix: 'Write `export default defineConfig({ dags: [] })`, or run `etl init` for an example.',
+      fix: 'Write `export default defineConfig({ dags: [] })`.',
     });
   }
   return { file, name, text };

@@ -1,5 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
+import { databaseErrorOf } from '../sqlstate.js';
 
 /** Who takes a Dag's lock. */
 export interface LockHolder {
@@ -11,21 +12,56 @@ export interface LockHolder {
   readonly host: string;
 }
 
+/** What to do while another run of the Dag holds its lock. */
+export type Overlap =
+  | { readonly mode: 'fail' }
+  /** Wait at most this long, in milliseconds. */
+  | { readonly mode: 'wait'; readonly waitMs: number };
+
 /**
  * Takes the lock of a Dag for as long as the transaction that this opens on `client` stays open: one run of a Dag at a
  * time. An idle transaction holds back nothing (it has no snapshot and no id), and unlike a session's lock it works
  * behind PgBouncer (https://www.pgbouncer.org/features.html). Throws `EtlError` with who holds it.
  */
-export async function takeLock(client: ProtocolClient, dagId: string): Promise<void> {
+export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
   await send(client, 'begin; set local idle_in_transaction_session_timeout = 0');
-  const { rows } = await send(
-    client,
-    `select pg_try_advisory_xact_lock(hashtextextended('etl:' || $1, 0)) as taken`,
-    [dagId],
-  );
-  if (rows[0]?.taken === true) return;
+  if (await (overlap.mode === 'fail' ? tryLock(client, dagId) : waitForLock(client, dagId, overlap.waitMs)))
+    return;
   await send(client, 'rollback');
   throw await held(client, dagId);
+}
+
+const KEY = `hashtextextended('etl:' || $1, 0)`;
+
+async function tryLock(client: ProtocolClient, dagId: string): Promise<boolean> {
+  const { rows } = await send(client, `select pg_try_advisory_xact_lock(${KEY}) as taken`, [dagId]);
+  return rows[0]?.taken === true;
+}
+
+async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number): Promise<boolean> {
+  await send(client, `set local lock_timeout = ${Math.ceil(waitMs)}`);
+  try {
+    await send(client, `select pg_advisory_xact_lock(${KEY})`, [dagId]);
+    return true;
+  } catch (error) {
+    if (databaseErrorOf(error)?.code === '55P03') return false;
+    throw error;
+  }
+}
+
+/** True when the run that took the Dag's epoch last has not come to its end, and is another one than `runId`. */
+export async function hasOpenPredecessor(
+  client: ProtocolClient,
+  dagId: string,
+  runId: string,
+): Promise<boolean> {
+  const { rows } = await send(
+    client,
+    `select exists (select from etl.lock l join etl.run r using (run_id)
+                    where l.dag_id = $1 and (r.state = 'running' and r.run_id <> $2)) as open`,
+    [dagId, runId],
+  );
+  return rows[0]?.open === true;
 }
 
 /**
@@ -66,7 +102,7 @@ async function held(client: ProtocolClient, dagId: string): Promise<EtlError> {
     : 'a run that is just starting';
   return new EtlError('ETL-7501', {
     what: `"${dagId}" is already running: ${who}`,
-    fix: 'wait until it ends; a lock is free as soon as its process is gone',
+    fix: 'wait until it ends, or pass --overlap wait; a lock is free as soon as its process is gone',
     data: 'nothing was started',
   });
 }

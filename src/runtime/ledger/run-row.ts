@@ -1,36 +1,66 @@
 import type { DataInterval } from '../interval.js';
 import { send, type ProtocolClient } from '../protocol.js';
 
-/** A run as its row in `etl.run` holds it. */
+/** A run as its process describes it when it starts. */
 export interface RunHeader {
   readonly runId: string;
   readonly dagId: string;
   readonly interval: DataInterval | undefined;
-  /** JSON text. */
-  readonly params: string;
+  readonly params: unknown;
+  readonly taskCount: number;
   readonly pid: number;
   readonly host: string;
   /** The version of this program. */
   readonly version: string;
 }
 
-/** Records that a run has begun. Fails with 23505 where a run of this ID exists. */
-export async function openRun(client: ProtocolClient, header: RunHeader): Promise<void> {
-  const { interval } = header;
-  await send(
+/** A run as the ledger has it. `running` is what a run says whose process has died, too. */
+export interface RunRow {
+  readonly runId: string;
+  readonly dagId: string;
+  readonly state: 'running' | 'success' | 'failed';
+  readonly interval: DataInterval | undefined;
+  readonly params: unknown;
+  readonly taskCount: number;
+  readonly resumes: number;
+  readonly pid: number;
+  readonly host: string;
+  readonly startedAt: Date;
+  readonly finishedAt: Date | undefined;
+}
+
+/** Records that a run has begun; says whether the ID was free. */
+export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<boolean> {
+  const { runId, dagId, interval, params, taskCount, pid, host, version } = header;
+  const { rowCount } = await send(
     client,
-    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, pid, host, version)
-     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8)`,
+    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count, pid, host, version)
+     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9)
+     on conflict do nothing`,
     [
-      header.runId,
-      header.dagId,
+      runId,
+      dagId,
       interval?.start ?? null,
       interval?.end ?? null,
-      header.params,
-      header.pid,
-      header.host,
-      header.version,
+      JSON.stringify(params ?? {}),
+      taskCount,
+      pid,
+      host,
+      version,
     ],
+  );
+  return rowCount === 1;
+}
+
+/** Records that another process goes on with a run. */
+export async function reopenRun(client: ProtocolClient, header: RunHeader): Promise<void> {
+  const { runId, taskCount, pid, host, version } = header;
+  await send(
+    client,
+    `update etl.run set state = 'running', resumes = resumes + 1, task_count = $2, pid = $3, host = $4, version = $5,
+                        finished_at = null
+     where run_id = $1`,
+    [runId, taskCount, pid, host, version],
   );
 }
 
@@ -49,4 +79,76 @@ export async function closeRun(
     state,
   ]);
   await send(client, 'commit');
+}
+
+const COLUMNS = `run_id, dag_id, state, interval_start, interval_end, params, task_count, resumes, pid, host, started_at, finished_at`;
+
+/** One run by its ID. */
+export async function findRun(client: ProtocolClient, runId: string): Promise<RunRow | undefined> {
+  const { rows } = await send(client, `select ${COLUMNS} from etl.run where run_id = $1`, [runId]);
+  return rows[0] === undefined ? undefined : runRow(rows[0] as Columns);
+}
+
+/** The newest runs first; of one Dag, or of all. */
+export async function listRuns(
+  client: ProtocolClient,
+  { dagId, limit }: { readonly dagId?: string | undefined; readonly limit: number },
+): Promise<readonly RunRow[]> {
+  const { rows } = await send(
+    client,
+    `select ${COLUMNS} from etl.run where $1::text is null or dag_id = $1 order by started_at desc, run_id desc limit $2`,
+    [dagId ?? null, limit],
+  );
+  return rows.map((row) => runRow(row as Columns));
+}
+
+/**
+ * The newest run of a Dag that was started for this interval, or for any where none is given: the one that a resume is
+ * about.
+ */
+export async function findLastRun(
+  client: ProtocolClient,
+  dagId: string,
+  interval: DataInterval | undefined,
+): Promise<RunRow | undefined> {
+  const { rows } = await send(
+    client,
+    `select ${COLUMNS} from etl.run
+     where dag_id = $1 and ($2::timestamptz is null or (interval_start = $2 and interval_end = $3))
+     order by started_at desc, run_id desc limit 1`,
+    [dagId, interval?.start ?? null, interval?.end ?? null],
+  );
+  return rows[0] === undefined ? undefined : runRow(rows[0] as Columns);
+}
+
+interface Columns {
+  readonly run_id: string;
+  readonly dag_id: string;
+  readonly state: RunRow['state'];
+  readonly interval_start: Date | null;
+  readonly interval_end: Date | null;
+  readonly params: unknown;
+  readonly task_count: number;
+  readonly resumes: number;
+  readonly pid: number;
+  readonly host: string;
+  readonly started_at: Date;
+  readonly finished_at: Date | null;
+}
+
+function runRow(row: Columns): RunRow {
+  const { interval_start: start, interval_end: end } = row;
+  return {
+    runId: row.run_id,
+    dagId: row.dag_id,
+    state: row.state,
+    interval: start === null || end === null ? undefined : { start, end, logicalDate: start },
+    params: row.params,
+    taskCount: row.task_count,
+    resumes: row.resumes,
+    pid: row.pid,
+    host: row.host,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at ?? undefined,
+  };
 }

@@ -37,6 +37,8 @@ create table if not exists etl.run (
   interval_start timestamptz,
   interval_end timestamptz,
   params jsonb not null,
+  task_count int not null,
+  resumes int not null default 0,
   pid int not null,
   host text not null,
   version text not null,
@@ -45,6 +47,9 @@ create table if not exists etl.run (
   check (state in ('running', 'success', 'failed'))
 );
 comment on table etl.run is 'One execution of a Dag. It stays "running" when its process died.';
+comment on column etl.run.params is 'What the schema of the Dag made of the params that were given.';
+comment on column etl.run.task_count is 'How many tasks the Dag had when the run was last started.';
+comment on column etl.run.resumes is 'How often the run was resumed; pid, host and version are those of the last process.';
 comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end); null without a schedule.';
 create index if not exists run_dag_id_started_at on etl.run (dag_id, started_at desc);
 
@@ -72,6 +77,25 @@ comment on column etl.task.fingerprint is 'What the task did: its code, its SQL,
 comment on column etl.task.rows is 'Rows written by the task''s statements, by the command tags of the server.';
 comment on column etl.task.xid is 'The transaction that did the task.';
 comment on column etl.task.seal is 'Not null only inside the open transaction: a COMMIT before the close fails.';
+
+create table if not exists etl.attempt (
+  id bigint generated always as identity primary key,
+  run_id text not null,
+  task_id text not null,
+  map_key text not null default '',
+  attempt int not null,
+  state text not null,
+  code text,
+  sqlstate text,
+  message text,
+  started_at timestamptz not null,
+  finished_at timestamptz not null default clock_timestamp(),
+  check (state in ('up_for_retry', 'failed', 'skipped', 'upstream_failed'))
+);
+comment on table etl.attempt is 'Attempts that did not succeed, written after they were rolled back: a best effort.';
+comment on column etl.attempt.attempt is 'From 1 in each process of the run; 0 for a task that was not started.';
+comment on column etl.attempt.message is 'Of the error, or the reason of the state; secrets are masked.';
+create index if not exists attempt_run_id on etl.attempt (run_id, task_id);
 `,
 ];
 

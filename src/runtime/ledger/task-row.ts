@@ -17,6 +17,7 @@ export interface TransactionId {
 
 /** A task that is done already, and what it gave. */
 export interface DoneTask {
+  readonly fingerprint: string;
   readonly result: unknown;
   readonly rows: number | undefined;
 }
@@ -52,7 +53,8 @@ export async function claimTask(
   if (row !== undefined) return { state: 'claimed', transaction: row };
   const found = await send(
     client,
-    `select result, rows from etl.task where run_id = $1 and task_id = $2 and map_key = '' and state = 'success'`,
+    `select fingerprint, result, rows from etl.task
+     where run_id = $1 and task_id = $2 and map_key = '' and state = 'success'`,
     [key.runId, key.taskId],
   );
   return { state: 'done', done: doneTask(found.rows[0]) };
@@ -117,13 +119,14 @@ export async function readDone(
 ): Promise<ReadonlyMap<string, DoneTask>> {
   const { rows } = await send(
     client,
-    `select task_id, result, rows from etl.task where run_id = $1 and state = 'success'`,
+    `select task_id, fingerprint, result, rows from etl.task where run_id = $1 and state = 'success'`,
     [runId],
   );
   return new Map(rows.map((row: { task_id: string } & TaskRow) => [row.task_id, doneTask(row)]));
 }
 
 interface TaskRow {
+  readonly fingerprint?: string;
   readonly result?: unknown;
   /** A bigint, which comes as text. */
   readonly rows?: string | null;
@@ -132,6 +135,7 @@ interface TaskRow {
 function doneTask(row: TaskRow | undefined): DoneTask {
   const rows = row?.rows;
   return {
+    fingerprint: row?.fingerprint ?? '',
     result: row?.result ?? undefined,
     rows: rows === undefined || rows === null ? undefined : Number(rows),
   };

@@ -13,9 +13,11 @@ export interface PlainOptions {
 /** A line an event, for a log, a mail of cron, or a person. */
 export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   const kept: string[] = [];
+  let isRecorded = false;
   return {
     report(event) {
-      const text = linesOf(event, paint)
+      if (event.type === 'run_started') isRecorded = event.home !== undefined;
+      const text = [...linesOf(event, paint), ...hintOf(event, isRecorded)]
         .map((line) => `${line}\n`)
         .join('');
       if (!quiet) return write(text);
@@ -25,10 +27,18 @@ export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   };
 }
 
+/** How to go on with a run that failed. */
+function hintOf(event: RunEvent, isRecorded: boolean): readonly string[] {
+  if (event.type !== 'run_finished' || event.state === 'success' || !isRecorded) return [];
+  return [`resume: etl run ${event.dagId} --resume --run-id ${event.runId}`];
+}
+
 function linesOf(event: RunEvent, paint: Paint): readonly string[] {
   switch (event.type) {
     case 'run_started':
       return [startLine(event, paint)];
+    case 'run_resumed':
+      return resumeLines(event, paint);
     case 'task_started':
     case 'task_progress':
       return [];
@@ -56,6 +66,15 @@ function startLine(event: RunEvent & { type: 'run_started' }, paint: Paint): str
     parts.push(`[${event.interval.start.toISOString()}, ${event.interval.end.toISOString()})`);
   if (event.home !== undefined) parts.push(event.home);
   return `${paint.strong(event.dagId)}  ${paint.faint(parts.join('  '))}`;
+}
+
+function resumeLines(event: RunEvent & { type: 'run_resumed' }, paint: Paint): readonly string[] {
+  const ago = formatDuration(event.at.getTime() - event.startedAt.getTime());
+  const was = event.was === 'running' ? 'died' : event.was === 'failed' ? 'failed' : 'succeeded';
+  return [
+    ` ${paint.faint(`resumed: it ${was}, and was begun ${ago} ago;`)} ${event.reused.length} reused, ${event.toRun.length} to run`,
+    ...event.toRun.map(({ taskId, why }) => `   ${taskId}  ${paint.faint(why)}`),
+  ];
 }
 
 function logText({ message, fields }: RunEvent & { type: 'task_log' }): string {

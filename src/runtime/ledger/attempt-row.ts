@@ -1,0 +1,51 @@
+import { send, type ProtocolClient } from '../protocol.js';
+
+/** An attempt that did not succeed, or a task that was not started. */
+export interface AttemptRow {
+  readonly taskId: string;
+  /** 0 for a task that was not started. */
+  readonly attempt: number;
+  readonly state: 'up_for_retry' | 'failed' | 'skipped' | 'upstream_failed';
+  /** Of the error: `ETL-3001`. */
+  readonly code: string | undefined;
+  readonly sqlstate: string | undefined;
+  readonly message: string;
+  readonly startedAt: Date;
+  readonly finishedAt: Date | undefined;
+}
+
+/** Records attempts that did not succeed, in the order given. */
+export async function insertAttempts(
+  client: ProtocolClient,
+  runId: string,
+  attempts: readonly AttemptRow[],
+): Promise<void> {
+  const rows = attempts.map((each) => ({
+    task_id: each.taskId,
+    attempt: each.attempt,
+    state: each.state,
+    code: each.code,
+    sqlstate: each.sqlstate,
+    message: each.message,
+    started_at: each.startedAt,
+    finished_at: each.finishedAt ?? new Date(),
+  }));
+  await send(
+    client,
+    `insert into etl.attempt (run_id, task_id, attempt, state, code, sqlstate, message, started_at, finished_at)
+     select $1, a.* from json_to_recordset($2) as a (task_id text, attempt int, state text, code text, sqlstate text,
+       message text, started_at timestamptz, finished_at timestamptz)`,
+    [runId, JSON.stringify(rows)],
+  );
+}
+
+/** The attempts of a run that did not succeed, in the order in which they ended. */
+export async function readAttempts(client: ProtocolClient, runId: string): Promise<readonly AttemptRow[]> {
+  const { rows } = await send(
+    client,
+    `select task_id as "taskId", attempt, state, code, sqlstate, message, started_at as "startedAt", finished_at as "finishedAt"
+     from etl.attempt where run_id = $1 order by id`,
+    [runId],
+  );
+  return rows as AttemptRow[];
+}

@@ -1,0 +1,120 @@
+import type { Client } from 'pg';
+import { EtlError } from '../errors.js';
+import type { Database } from '../hooks/hook.js';
+import { takeEpoch, takeLock, type LockHolder, type Overlap } from './ledger/lock.js';
+import { migrate } from './ledger/schema.js';
+import { send, type ProtocolClient } from './protocol.js';
+
+/** A wait for something that only cleans up. */
+const CLEAN_UP_MS = 2000;
+
+/** A database of a run, with its ledger. */
+export class RunDatabase {
+  readonly database: Database;
+  #epoch: string | undefined;
+  #control: Promise<Client> | undefined;
+  #isClosing = false;
+
+  constructor(database: Database) {
+    this.database = database;
+  }
+
+  /** The epoch of the Dag's lock that tasks in this database commit under. */
+  get epoch(): string {
+    if (this.#epoch === undefined) throw new Error('the epoch was read before it was taken');
+    return this.#epoch;
+  }
+
+  /** Brings the ledger up to date. `place` names the database in an error. */
+  async migrate(place: string): Promise<void> {
+    await this.with((client) => migrate(client, place));
+  }
+
+  /** Takes the lock of the Dag, for as long as the control connection lives. */
+  async lock(dagId: string, overlap: Overlap, onLost: (reason: EtlError) => void): Promise<void> {
+    const control = await this.control();
+    if (control === undefined) return;
+    await takeLock(control, dagId, overlap);
+    control.on('end', () => {
+      if (!this.#isClosing) onLost(lockLost(dagId));
+    });
+  }
+
+  /** Makes this process the newest of its Dag here. */
+  async takeEpoch(holder: LockHolder): Promise<void> {
+    this.#epoch = await this.with((client) => takeEpoch(client, holder));
+  }
+
+  /** Takes a connection from the pool, or opens one. */
+  async acquire(): Promise<ProtocolClient> {
+    return (await this.database.knex.client.acquireConnection()) as ProtocolClient;
+  }
+
+  /**
+   * Gives a connection back. Only an idle one is used again, and only after DISCARD ALL, so that no setting, lock or
+   * temporary table of a task reaches the next; any other is cut off. Never throws.
+   */
+  async release(client: ProtocolClient, clean: boolean): Promise<void> {
+    if (!clean || !(await discard(client))) {
+      client.__knex__disposed ??= 'not clean';
+      client.connection.stream.destroy();
+    }
+    await this.database.knex.client.releaseConnection(client);
+  }
+
+  /** Lends a connection of the pool to `work`. */
+  async with<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
+    const client = await this.acquire();
+    try {
+      return await work(client);
+    } finally {
+      await this.release(client, true);
+    }
+  }
+
+  /** The connection that cancels and terminates; undefined where the database has one session only. */
+  async control(): Promise<ProtocolClient | undefined> {
+    this.#control ??= this.database.openControl?.().catch((error: unknown) => {
+      this.#control = undefined;
+      throw error;
+    });
+    return (await this.#control) as unknown as ProtocolClient | undefined;
+  }
+
+  /** Ends every connection, whatever its state, within a bound. Never throws. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const control = await this.#control?.catch(() => undefined);
+    if (control !== undefined) await bounded(control.end());
+    await this.database.close();
+  }
+}
+
+function lockLost(dagId: string): EtlError {
+  return new EtlError('ETL-7504', {
+    what: `the connection that holds the lock of "${dagId}" was lost`,
+    why: 'another run could have started',
+    fix: `go on with it: etl run ${dagId} --resume`,
+    data: 'tasks that had ended are committed; the others wrote nothing',
+  });
+}
+
+/** Says whether the connection can be used again. */
+async function discard(client: ProtocolClient): Promise<boolean> {
+  if (client.getTransactionStatus() !== 'I') return false;
+  try {
+    await send(client, 'discard all');
+    return true;
+  } catch {
+    // The connection broke while it was idle: it is thrown away, and no task was on it.
+    return false;
+  }
+}
+
+/** Waits for a clean-up, but not for ever: a server that does not answer must not keep the program alive. */
+async function bounded(work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, CLEAN_UP_MS)));
+  await Promise.race([work.catch(() => undefined), limit]);
+  clearTimeout(timer);
+}
