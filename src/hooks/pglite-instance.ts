@@ -104,10 +104,11 @@ const UNFINISHED = 'etl-unfinished';
 
 /** Whether there is no database yet. Throws ETL-2208 for a directory that holds something else. */
 async function isToBeMade(directory: string): Promise<boolean> {
-  let entries = await readdir(directory);
+  const entries = await readdir(directory);
   if (entries.includes(UNFINISHED)) {
-    await Promise.all(entries.map((entry) => rm(resolve(directory, entry), { recursive: true })));
-    entries = [];
+    const rest = entries.filter((entry) => entry !== UNFINISHED); // Which goes last, or the rest would look whole.
+    await Promise.all(rest.map((entry) => rm(resolve(directory, entry), { recursive: true })));
+    return true;
   }
   if (entries.includes('PG_VERSION')) return false;
   if (entries.length > 0) throw notDataDirectory(directory);

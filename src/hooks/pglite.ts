@@ -8,6 +8,7 @@ import { EtlError } from '../errors.js';
 import { pglitePlace, type Connection } from './connection.js';
 import { lockDirectory, type DirectoryLock } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from './hook.js';
+import { knexLog } from './knex-log.js';
 import { findPglite, type PgliteInstance, type PglitePackage } from './pglite-instance.js';
 import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
@@ -91,16 +92,6 @@ function rememberIn(clients: Set<SocketClient>) {
     client.once('end', () => clients.delete(client));
     done(undefined, client);
   };
-}
-
-/** knex prints to stdout, which belongs to data, unless told otherwise. */
-function knexLog(notice: OpenSettings['notice']): Knex.Logger {
-  const say = (message: unknown): void => {
-    const line = String(message).split('\n')[0] ?? '';
-    // Errors of connecting are thrown as well.
-    if (!/^(Acquire connection|Connection) error:/i.test(line)) notice(`knex: ${line}`);
-  };
-  return { debug: say, deprecate: say, error: say, warn: say };
 }
 
 interface Opened {

@@ -8,6 +8,7 @@ import { clientClass, type Clients, terminate } from './client.js';
 import type { Connection } from './connection.js';
 import { codeOf, describeConnectError, passwordMissing, tlsNotOffered } from './connect-error.js';
 import type { Database, Hook, OpenSettings } from './hook.js';
+import { knexLog } from './knex-log.js';
 import { resolveTarget, type Target } from './libpq.js';
 import { passwordFromFile } from './passfile.js';
 import { offersTls, tlsOptions, weakness } from './tls.js';
@@ -136,16 +137,6 @@ function onceDone<Result>(make: () => Promise<Result>): () => Promise<Result> {
     });
     return made;
   };
-}
-
-/** knex prints to stdout, which belongs to data, unless told otherwise. */
-function knexLog(notice: OpenSettings['notice']): Knex.Logger {
-  const say = (message: unknown): void => {
-    const line = String(message).split('\n')[0] ?? '';
-    // Errors of connecting are thrown as well.
-    if (!/^(Acquire connection|Connection) error:/i.test(line)) notice(`knex: ${line}`);
-  };
-  return { debug: say, deprecate: say, error: say, warn: say };
 }
 
 async function close(handle: Knex, { open }: Clients, closing: AbortController): Promise<void> {

@@ -5,6 +5,8 @@ import { claimTask, closeTask, type TaskKey, type TransactionId } from './ledger
 import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
 import type { PlannedTask } from './plan.js';
 import { send, type ProtocolClient } from './protocol.js';
+import { acquire } from './acquire.js';
+import { awaitClaim } from './claim-wait.js';
 import { encodeResult } from './json.js';
 import { openSession, type Session } from './session.js';
 import { databaseErrorOf, isConnectionState, isSocketError } from './sqlstate.js';
@@ -20,7 +22,7 @@ import {
   sentTooLate,
   swallowed,
 } from './misuse.js';
-import { begin, commit, isIdle } from './transaction.js';
+import { begin, commit, isIdle, NAME_LIMIT } from './transaction.js';
 import { Wire } from './wire.js';
 
 /** Everything that one attempt of a task inside a transaction needs. */
@@ -40,6 +42,8 @@ export interface AttemptOrder {
   readonly root: string;
   /** Stops after the claim: to learn whether an earlier attempt was committed. */
   readonly claimOnly: boolean;
+  /** Called with one line that a person should read. */
+  readonly notice: (text: string) => void;
   /** Called with a query that the task sent after it had finished. */
   readonly onLateQuery: (sql: string) => void;
 }
@@ -51,7 +55,7 @@ export interface AttemptOrder {
 export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> {
   let client: ProtocolClient;
   try {
-    client = await acquire(order);
+    client = await acquire(order.database, order.signal);
   } catch (error) {
     return failed(error, { ...factsOf(order), ending: 'rolled back', statementOf: () => undefined });
   }
@@ -62,29 +66,6 @@ export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> 
     return await transaction.failed(error);
   } finally {
     await transaction.release();
-  }
-}
-
-/** Waits for a connection no longer than the attempt lasts. */
-async function acquire(order: AttemptOrder): Promise<ProtocolClient> {
-  const { signal, database } = order;
-  signal.throwIfAborted();
-  const acquired = database.acquire();
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(asError(signal.reason));
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([acquired, aborted]);
-  } catch (error) {
-    acquired.then(
-      (late) => database.release(late, true),
-      () => undefined, // The connection that nobody waits for any more was not opened either.
-    );
-    throw error;
-  } finally {
-    if (onAbort) signal.removeEventListener('abort', onAbort);
   }
 }
 
@@ -112,13 +93,21 @@ class Attempt {
 
   async run(): Promise<AttemptOutcome> {
     const { task, key, fingerprint, attempt, claimOnly } = this.#order;
-    await begin(this.#client, {
+    const name = `etl:${key.dagId}/${key.taskId}`.slice(0, NAME_LIMIT);
+    const control = (): Promise<ProtocolClient | undefined> => this.#order.database.control();
+    const pid = await begin(this.#client, {
       isolation: task.isolation,
       budgetMs: this.#order.budgetMs(),
-      name: `etl:${key.dagId}/${key.taskId}`,
+      name,
       watchClient: this.#order.database.database.openControl !== undefined,
     });
-    const claim = await claimTask(this.#client, key, fingerprint, attempt);
+    const claim = await awaitClaim(claimTask(this.#client, key, fingerprint, attempt), {
+      taskId: task.id,
+      pid,
+      name,
+      control,
+      notice: this.#order.notice,
+    });
     if (claim.state === 'done') {
       await send(this.#client, 'rollback');
       return { state: 'success', ...claim.done, reused: true };

@@ -147,7 +147,8 @@ export class TaskRunner {
     if (!body.transactional) return attemptPlain({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task, sql));
-    return attemptTask({ ...common, body, database, onLateQuery });
+    const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
+    return attemptTask({ ...common, body, database, notice, onLateQuery });
   }
 
   #key(task: PlannedTask, epoch: string): TaskKey {

@@ -1,3 +1,4 @@
+import type { QueryResult } from 'pg';
 import { EtlError } from '../errors.js';
 import type { TransactionId } from './ledger/task-row.js';
 import { send, type ProtocolClient } from './protocol.js';
@@ -8,20 +9,36 @@ const LOCK_TIMEOUT_MS = 30_000;
 /** For a session that sits in its transaction without a statement, where the task has no timeout of its own. */
 const IDLE_TIMEOUT_MS = 3_600_000;
 /** `application_name` is cut at 63 bytes by the server, with a notice for each. */
-const NAME_LIMIT = 63;
+export const NAME_LIMIT = 63;
+
+/**
+ * So that the server ends a statement, and a transaction, whose client has gone: within a second when its process was
+ * killed, within about ten when the network is. They are set after connecting, because poolers refuse what they do not
+ * know at the start (https://github.com/pgbouncer/pgbouncer/issues/525).
+ */
+export const WATCH_CLIENT: readonly string[] = [
+  'set local client_connection_check_interval = 1000',
+  'set local tcp_keepalives_idle = 5',
+  'set local tcp_keepalives_interval = 2',
+  'set local tcp_keepalives_count = 3',
+  'set local tcp_user_timeout = 8000',
+];
 
 export interface TransactionSettings {
   readonly isolation: Isolation;
   /** What is left of the attempt's time; undefined: no limit. */
   readonly budgetMs: number | undefined;
-  /** `etl:<dag>/<task>`, shown in `pg_stat_activity`. */
+  /** `etl:<dag>/<task>`, shown in `pg_stat_activity`: at most `NAME_LIMIT` long. */
   readonly name: string;
   /** Whether the server ends a statement whose client has gone (PostgreSQL 14 and later, over a network). */
   readonly watchClient: boolean;
 }
 
-/** Begins a transaction with its settings, all of them local to it, in one message. */
-export async function begin(client: ProtocolClient, settings: TransactionSettings): Promise<void> {
+/**
+ * Begins a transaction with its settings, all of them local to it, in one message. Returns the ID of its backend, which
+ * behind a pooler is not the one that the driver knows.
+ */
+export async function begin(client: ProtocolClient, settings: TransactionSettings): Promise<number> {
   const budget = settings.budgetMs === undefined ? undefined : Math.max(1, Math.ceil(settings.budgetMs));
   const statements = [
     `begin isolation level ${settings.isolation}`,
@@ -29,10 +46,14 @@ export async function begin(client: ProtocolClient, settings: TransactionSetting
     `set local lock_timeout = ${Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)}`,
     `set local idle_in_transaction_session_timeout = ${budget ?? IDLE_TIMEOUT_MS}`,
     // Ids have no quote in them: the pattern of a Dag's and of a task's ID excludes it.
-    `set local application_name = '${settings.name.slice(0, NAME_LIMIT)}'`,
+    `set local application_name = '${settings.name}'`,
   ];
-  if (settings.watchClient) statements.push('set local client_connection_check_interval = 1000');
-  await send(client, statements.join('; '));
+  if (settings.watchClient) statements.push(...WATCH_CLIENT);
+  statements.push('select pg_backend_pid() as pid');
+  const results = (await send(client, statements.join('; '))) as unknown as readonly QueryResult<{
+    pid: number;
+  }>[];
+  return results.at(-1)?.rows[0]?.pid ?? 0;
 }
 
 /**

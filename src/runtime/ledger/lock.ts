@@ -1,5 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
+import { WATCH_CLIENT } from '../transaction.js';
 import { databaseErrorOf } from '../sqlstate.js';
 
 /** Who takes a Dag's lock. */
@@ -24,7 +25,10 @@ export type Overlap =
  * behind PgBouncer (https://www.pgbouncer.org/features.html). Throws `EtlError` with who holds it.
  */
 export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
-  await send(client, 'begin; set local idle_in_transaction_session_timeout = 0');
+  await send(
+    client,
+    ['begin', 'set local idle_in_transaction_session_timeout = 0', ...WATCH_CLIENT].join('; '),
+  );
   if (await (overlap.mode === 'fail' ? tryLock(client, dagId) : waitForLock(client, dagId, overlap.waitMs)))
     return;
   await send(client, 'rollback');

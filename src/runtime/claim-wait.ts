@@ -1,0 +1,60 @@
+import { asError } from './outcome.js';
+import { send, type ProtocolClient } from './protocol.js';
+
+/** A wait that is shorter is nobody's business. */
+const NOTICE_MS = 500;
+/** An older transaction of the same task belongs to a run that has lost its lock: it is ended when it goes on so long. */
+const TERMINATE_MS = 2000;
+
+export interface ClaimWait {
+  readonly taskId: string;
+  /** The backend that claims, as the server numbers it. */
+  readonly pid: number;
+  /** The `application_name` that every transaction of this task has. */
+  readonly name: string;
+  readonly control: () => Promise<ProtocolClient | undefined>;
+  readonly notice: (text: string) => void;
+}
+
+/**
+ * Waits for a claim. It waits itself while an older transaction of the same task is undecided, as after a kill -9 or
+ * behind a network that is gone: then this says for whom it waits and since when, and ends that transaction after a
+ * moment. The older run can't commit any more in any case.
+ */
+export async function awaitClaim<T>(claim: Promise<T>, wait: ClaimWait): Promise<T> {
+  const timers = [
+    setTimeout(() => void look(wait, false), NOTICE_MS),
+    setTimeout(() => void look(wait, true), TERMINATE_MS),
+  ];
+  try {
+    return await claim;
+  } finally {
+    for (const timer of timers) clearTimeout(timer);
+  }
+}
+
+const BLOCKERS = `
+  select pid, application_name as name, to_char(xact_start, 'HH24:MI:SS') as since
+  from pg_stat_activity where pid = any (pg_blocking_pids($1))`;
+
+async function look({ taskId, pid, name, control, notice }: ClaimWait, terminate: boolean): Promise<void> {
+  try {
+    const client = await control();
+    if (client === undefined) return;
+    const { rows } = await send(client, BLOCKERS, [pid]);
+    for (const blocker of rows as { pid: number; name: string; since: string }[]) {
+      const who = `pid ${blocker.pid} (${blocker.name}), in its transaction since ${blocker.since}`;
+      if (!terminate) notice(`"${taskId}" waits for ${who}`);
+      else if (blocker.name === name) {
+        await send(
+          client,
+          `select pg_terminate_backend(pid) from (${BLOCKERS}) as b where pid = $2 and name = $3`,
+          [pid, blocker.pid, name],
+        );
+        notice(`"${taskId}" has ended an older transaction of its own: ${who}`);
+      }
+    }
+  } catch (error) {
+    notice(`"${taskId}" waits, and it can't be seen for whom: ${asError(error).message}`);
+  }
+}

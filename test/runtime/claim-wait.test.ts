@@ -1,0 +1,65 @@
+import { expect } from 'chai';
+import pg from 'pg';
+import { dag } from '../../src/runtime/dag.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { runOn } from '../support/run.js';
+
+describe('the claim of a task', () => {
+  let db: TestDatabase;
+  before(async () => {
+    db = await createDatabase({ mayLeak: true });
+    await db.query('create table t (v text)');
+  });
+  after(() => db.drop());
+
+  const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: `insert into t values ('once')` }));
+  const resume = (runId: string) =>
+    runOn({ db: db.url }, graph, { resume: { kind: 'resume', runId, interval: undefined, strict: false } });
+
+  /** A transaction of task "a" that is undecided, as one is behind a network that has gone. */
+  async function zombie(runId: string, name: string): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: db.url });
+    client.on('error', () => undefined); // It is there to be terminated.
+    await client.connect();
+    await client.query('begin');
+    await client.query(`set local application_name = '${name}'`);
+    await client.query(
+      `insert into etl.task (run_id, task_id, dag_id, state, fingerprint, attempt, started_at)
+       values ($1, 'a', 'd', 'running', 'x', 1, now())`,
+      [runId],
+    );
+    return client;
+  }
+
+  it('waits for an older transaction of the same task, says for whom, ends it, and does the work once', async () => {
+    const failing = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1/0' }));
+    const { runId } = await runOn({ db: db.url }, failing);
+    const old = await zombie(runId, 'etl:d/a');
+    const { state, events } = await resume(runId);
+    const notices = events.flatMap((event) => (event.type === 'notice' ? [event.text] : []));
+    expect(state).to.equal('success');
+    expect(notices[0]).to.match(/^"a" waits for pid \d+ \(etl:d\/a\), in its transaction since \d\d:\d\d:\d\d$/);
+    expect(notices[1]).to.match(/^"a" has ended an older transaction of its own: pid \d+/);
+    expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
+    await old.end().catch(() => undefined);
+  });
+
+  it('waits for a transaction of somebody else without touching it', async () => {
+    const failing = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1/0' }));
+    const { runId } = await runOn({ db: db.url }, failing);
+    const other = await zombie(runId, 'psql');
+    const notices: string[] = [];
+    const resumed = runOn({ db: db.url }, graph, {
+      resume: { kind: 'resume', runId, interval: undefined, strict: false },
+      onEvent: (event) => {
+        if (event.type !== 'notice') return;
+        notices.push(event.text);
+        void other.query('rollback');
+      },
+    });
+    expect((await resumed).state).to.equal('success');
+    expect(notices).to.have.lengthOf(1);
+    expect(notices[0]).to.include('(psql)');
+    await other.end();
+  });
+});
