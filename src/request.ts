@@ -17,6 +17,7 @@ export interface RequestFlags {
   readonly resume: boolean;
   readonly strict: boolean;
   readonly 'run-id'?: string | undefined;
+  readonly task?: string | undefined;
   readonly overlap: string;
 }
 
@@ -47,7 +48,9 @@ function findDag(dags: readonly Dag[], id: string): Dag {
   });
 }
 
-function resumeOf(dag: Dag, { date, strict, param, 'run-id': runId }: RequestFlags): RunStart {
+function resumeOf(dag: Dag, { date, strict, param, task, 'run-id': runId }: RequestFlags): RunStart {
+  if (task !== undefined)
+    throw usage('--task does not go with --resume: it goes on with its run in any case');
   if (param !== undefined) throw usage('--param does not go with --resume: a run keeps its params');
   if (runId !== undefined && date !== undefined)
     throw usage('--date does not go with --run-id: a run keeps its interval');
@@ -55,18 +58,20 @@ function resumeOf(dag: Dag, { date, strict, param, 'run-id': runId }: RequestFla
   return { kind: 'resume', runId: runId === undefined ? undefined : checkedRunId(runId), interval, strict };
 }
 
-async function newRunOf(dag: Dag, { date, strict, param, 'run-id': runId }: RequestFlags): Promise<RunStart> {
+async function newRunOf(dag: Dag, flags: RequestFlags): Promise<RunStart> {
+  const { date, strict, param, task, 'run-id': runId } = flags;
   if (strict) throw usage('--strict goes with --resume only');
+  if (task !== undefined && runId === undefined)
+    throw usage('--task goes with --run-id: the run that it is a task of');
   const now = new Date();
-  return {
-    kind: 'new',
-    runId: runId === undefined ? newRunId(now) : checkedRunId(runId),
-    interval:
-      date === undefined
-        ? lastCompleteInterval(dag.schedule, now)
-        : intervalContaining(dag.schedule, date, now),
-    params: await resolveParams(dag.options.params, givenParams(param ?? [])),
-  };
+  const id = runId === undefined ? newRunId(now) : checkedRunId(runId);
+  const interval =
+    date === undefined
+      ? lastCompleteInterval(dag.schedule, now)
+      : intervalContaining(dag.schedule, date, now);
+  const params = await resolveParams(dag.options.params, givenParams(param ?? []));
+  if (task !== undefined) return { kind: 'task', taskId: task, runId: id, interval, params };
+  return { kind: 'new', runId: id, interval, params };
 }
 
 function givenParams(values: readonly string[]): Readonly<Record<string, string>> {

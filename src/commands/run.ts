@@ -51,6 +51,10 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     }),
     strict: Flags.boolean({ description: 'With --resume: refuse a Dag that was changed since.' }),
     'run-id': Flags.string({ description: 'The ID of the new run, or of the one to resume.' }),
+    task: Flags.string({
+      description:
+        'Run this task of the run --run-id and nothing else, for another scheduler: what it needs must be done.',
+    }),
     overlap: Flags.string({
       description: 'What to do while another run of the Dag is under way: fail, skip (exit 0), wait[:60s].',
       default: 'fail',

@@ -24,6 +24,8 @@ export interface AttemptServices extends ContextFacts {
   readonly root: string;
   /** Tasks that an earlier process of the run has done. */
   readonly done: ReadonlyMap<string, DoneTask>;
+  /** Fingerprints that are known already, by the index of their tasks. */
+  readonly prints: readonly string[];
   readonly emit: (event: EventBody) => void;
   /** In `[0, 1)`. */
   readonly random: () => number;
@@ -41,11 +43,13 @@ export class TaskRunner {
   readonly #plan: RunPlan;
   readonly #services: AttemptServices;
   readonly #results: unknown[] = [];
-  readonly #fingerprints: string[] = [];
+  readonly #fingerprints: string[];
 
   constructor(plan: RunPlan, services: AttemptServices) {
     this.#plan = plan;
     this.#services = services;
+    this.#fingerprints = [...services.prints];
+    for (const { id, index } of plan.tasks) this.#results[index] = services.done.get(id)?.result;
   }
 
   /** Runs one task whose upstream tasks have succeeded. Never rejects. */

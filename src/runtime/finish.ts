@@ -17,6 +17,8 @@ export interface FinishRequest {
   /** Errors of the run itself; those of its end are added. */
   readonly errors: EtlError[];
   readonly databases: RunDatabases;
+  /** False where this process has done one task of a run, and others do the rest. */
+  readonly isWhole: boolean;
 }
 
 /** How the run ended, as the ledger has it. */
@@ -38,7 +40,9 @@ export async function finishRun(request: FinishRequest): Promise<Finished> {
     const finished = ended(tasks, errors);
     await databases.withHome(async (client) => {
       if (request.attempts.length > 0) await insertAttempts(client, plan.runId, request.attempts);
-      await closeRun(client, plan.runId, finished.state);
+      const isOver =
+        request.isWhole || finished.state === 'failed' || plan.tasks.every(({ id }) => done.has(id));
+      if (isOver) await closeRun(client, plan.runId, finished.state);
     });
     return finished;
   } catch (error) {

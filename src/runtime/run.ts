@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { EtlError } from '../errors.js';
 import { TaskRunner, type TaskOutcome } from './attempts.js';
 import { RunDatabases, type OpenDatabase } from './databases.js';
@@ -71,8 +72,8 @@ class Run {
     this.#request = request;
     this.#services = services;
     this.#failures = new FailureLog(services.redact);
-    const { holder, pid, host } = services.process;
-    const lockHolder = { dagId: request.dag.id, holder, pid, host };
+    const { pid, host } = services.process;
+    const lockHolder = { dagId: request.dag.id, holder: holderOf(request.start, services), pid, host };
     this.#databases = new RunDatabases(services.openDatabase, lockHolder, (error) => this.#abort(error));
   }
 
@@ -109,19 +110,21 @@ class Run {
     return started;
   }
 
-  async #execute({ plan, done }: StartedRun): Promise<readonly TaskOutcome[]> {
+  async #execute({ plan, done, prints, only }: StartedRun): Promise<readonly TaskOutcome[]> {
     const { random, root, connections, concurrency, lanesOf, failFast } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
       root,
       done,
+      prints,
       emit: (event) => this.#emit(event),
       random,
       signal,
       connections,
       onLateError: (error) => this.#errors.push(error),
     });
+    if (only !== undefined) return [this.#ended(await runner.run(only))];
     return executeDag(plan, {
       runTask: async (task) => this.#ended(await runner.run(task)),
       passOver: (task, because) => this.#ended(passedOver(task, because)),
@@ -138,7 +141,7 @@ class Run {
     return outcome;
   }
 
-  async #finish({ plan }: StartedRun, outcomes: readonly TaskOutcome[]): Promise<RunResult> {
+  async #finish({ plan, only }: StartedRun, outcomes: readonly TaskOutcome[]): Promise<RunResult> {
     const attempts = this.#failures.rows;
     const errors = this.#errors;
     const { state, tasks } = await finishRun({
@@ -147,6 +150,7 @@ class Run {
       attempts,
       errors,
       databases: this.#databases,
+      isWhole: only === undefined,
     });
     const durationMs = performance.now() - this.#startedAt;
     this.#emit({ type: 'run_finished', state, tasks, durationMs, errors });
@@ -164,6 +168,19 @@ class Run {
     this.#failures.add(event);
     this.#services.reporter.report(event);
   }
+}
+
+/** Processes that do single tasks of one run are one holder: none of them fences the others. */
+function holderOf(start: RunRequest['start'], { process }: RunServices): string {
+  if (start.kind !== 'task') return process.holder;
+  const hash = createHash('sha256').update(start.runId).digest('hex');
+  return [
+    hash.slice(0, 8),
+    hash.slice(8, 12),
+    hash.slice(12, 16),
+    hash.slice(16, 20),
+    hash.slice(20, 32),
+  ].join('-');
 }
 
 function passedOver(

@@ -1,4 +1,4 @@
-import { EtlError } from '../errors.js';
+import { didYouMean, EtlError } from '../errors.js';
 import type { Dag } from './dag.js';
 import type { RunDatabases } from './databases.js';
 import type { DataInterval } from './interval.js';
@@ -23,6 +23,15 @@ export type RunStart =
       readonly interval: DataInterval | undefined;
       /** Refuse a Dag that was changed. */
       readonly strict: boolean;
+    }
+  | {
+      /** One task of a run that other processes do the rest of. */
+      readonly kind: 'task';
+      readonly taskId: string;
+      /** The first process of the run makes it, with this interval and these params; the others take them from it. */
+      readonly runId: string;
+      readonly interval: DataInterval | undefined;
+      readonly params: unknown;
     };
 
 /** What is to be run, before any database is asked. */
@@ -40,6 +49,10 @@ export interface StartedRun {
   /** What was done before; empty in a new run. */
   readonly done: ReadonlyMap<string, DoneTask>;
   readonly resume: { readonly plan: ResumePlan; readonly of: RunRow } | undefined;
+  /** The fingerprints of the tasks by index, as far as they were needed. */
+  readonly prints: readonly string[];
+  /** The only task to be run, where other processes do the rest. */
+  readonly only: PlannedTask | undefined;
 }
 
 export interface StartServices {
@@ -55,15 +68,24 @@ export interface StartServices {
 export async function startRun(request: RunRequest, services: StartServices): Promise<StartedRun> {
   const { home, start } = request;
   if (home === undefined) return withoutLedger(request);
-  await services.databases.openHome(home, request.overlap);
-  return start.kind === 'new' ? startNew(request, start, services) : resume(request, start, services);
+  await services.databases.openHome(home, start.kind === 'task' ? { mode: 'share' } : request.overlap);
+  switch (start.kind) {
+    case 'new':
+      return startNew(request, start, services);
+    case 'resume':
+      return resume(request, start, services);
+    case 'task':
+      return startTask(request, start, services);
+    default:
+      return start satisfies never;
+  }
 }
 
 function withoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
   if (start.kind === 'new') {
     const { runId, interval, params } = start;
     const plan = { runId, dag, tasks, home: undefined, interval, params };
-    return { plan, done: new Map(), resume: undefined };
+    return { plan, done: new Map(), resume: undefined, prints: [], only: undefined };
   }
   throw new EtlError('ETL-2007', {
     what: `"${dag.id}" has no connection, so nothing of its runs was recorded`,
@@ -81,7 +103,13 @@ async function startNew(
   const isNew = await databases.withHome((client) => insertRun(client, header));
   if (!isNew) throw taken(runId, dag.id);
   await databases.takeEpochs(runId, connectionsOf(tasks));
-  return { plan: { runId, dag, tasks, home, interval, params }, done: new Map(), resume: undefined };
+  return {
+    plan: { runId, dag, tasks, home, interval, params },
+    done: new Map(),
+    resume: undefined,
+    prints: [],
+    only: undefined,
+  };
 }
 
 async function resume(
@@ -95,13 +123,54 @@ async function resume(
   if (row === undefined || row.dagId !== dag.id) throw nothingToResume(dag.id, start, row);
   const { runId, interval, params } = row;
   await databases.takeEpochs(runId, connectionsOf(tasks));
-  const places = home === undefined ? connectionsOf(tasks) : connectionsOf(tasks).add(home);
-  const done = await databases.readAll(places, (client) => readDone(client, runId));
-  const resumePlan = planResume(tasks, await fingerprintsOf(tasks, root), done);
+  const done = await readAllDone(databases, { tasks, home, runId });
+  const prints = await fingerprintsOf(tasks, root);
+  const resumePlan = planResume(tasks, prints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
   const header: RunHeader = { ...process, runId, dagId: dag.id, interval, params, taskCount: tasks.length };
   await databases.withHome((client) => reopenRun(client, header));
-  return { plan: { runId, dag, tasks, home, interval, params }, done, resume: { plan: resumePlan, of: row } };
+  return {
+    plan: { runId, dag, tasks, home, interval, params },
+    done,
+    resume: { plan: resumePlan, of: row },
+    prints,
+    only: undefined,
+  };
+}
+
+/** One task of a run whose other tasks are the business of other processes. */
+async function startTask(
+  { dag, tasks, home }: RunRequest,
+  { runId, taskId, ...first }: RunStart & { kind: 'task' },
+  { databases, process, root }: StartServices,
+): Promise<StartedRun> {
+  const only = tasks.find(({ id }) => id === taskId);
+  if (only === undefined) throw noTask(dag.id, taskId, tasks);
+  const header = { ...process, runId, dagId: dag.id, ...first, taskCount: tasks.length };
+  const row = await databases.withHome(async (client) => {
+    await insertRun(client, header);
+    return findRun(client, runId);
+  });
+  if (row === undefined || row.dagId !== dag.id) throw taken(runId, row?.dagId ?? dag.id);
+  await databases.takeEpochs(runId, connectionsOf(tasks));
+  const done = await readAllDone(databases, { tasks, home, runId });
+  const prints = await fingerprintsOf(tasks, root);
+  for (const index of only.upstream) {
+    const parent = tasks[index];
+    if (parent && done.get(parent.id)?.fingerprint !== prints[index])
+      throw parentNotDone(taskId, parent.id, runId);
+  }
+  const { interval, params } = row;
+  return { plan: { runId, dag, tasks, home, interval, params }, done, resume: undefined, prints, only };
+}
+
+function readAllDone(
+  databases: RunDatabases,
+  { tasks, home, runId }: { tasks: readonly PlannedTask[]; home: string | undefined; runId: string },
+): Promise<ReadonlyMap<string, DoneTask>> {
+  const places = connectionsOf(tasks);
+  if (home !== undefined) places.add(home);
+  return databases.readAll(places, (client) => readDone(client, runId));
 }
 
 function connectionsOf(tasks: readonly PlannedTask[]): Set<string> {
@@ -128,6 +197,22 @@ function nothingToResume(
     what: `there is ${which} to resume`,
     why: found === undefined ? undefined : `"${found.runId}" is a run of "${found.dagId}"`,
     fix: `etl run ${dagId}`,
+    data: 'nothing was started',
+  });
+}
+
+function noTask(dagId: string, taskId: string, tasks: readonly PlannedTask[]): EtlError {
+  const ids = tasks.map(({ id }) => id);
+  return new EtlError('ETL-2004', {
+    what: `"${dagId}" has no task "${taskId}"${didYouMean(taskId, ids)}`,
+    data: 'nothing was started',
+  });
+}
+
+function parentNotDone(taskId: string, parentId: string, runId: string): EtlError {
+  return new EtlError('ETL-2011', {
+    what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}", or was changed since`,
+    fix: 'run that task first',
     data: 'nothing was started',
   });
 }

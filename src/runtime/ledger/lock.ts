@@ -17,7 +17,9 @@ export interface LockHolder {
 export type Overlap =
   | { readonly mode: 'fail' }
   /** Wait at most this long, in milliseconds. */
-  | { readonly mode: 'wait'; readonly waitMs: number };
+  | { readonly mode: 'wait'; readonly waitMs: number }
+  /** Share it with other processes that do single tasks, but with no whole run. */
+  | { readonly mode: 'share' };
 
 /**
  * Takes the lock of a Dag for as long as the transaction that this opens on `client` stays open: one run of a Dag at a
@@ -29,16 +31,17 @@ export async function takeLock(client: ProtocolClient, dagId: string, overlap: O
     client,
     ['begin', 'set local idle_in_transaction_session_timeout = 0', ...WATCH_CLIENT].join('; '),
   );
-  if (await (overlap.mode === 'fail' ? tryLock(client, dagId) : waitForLock(client, dagId, overlap.waitMs)))
-    return;
+  if (await lockAs(client, dagId, overlap)) return;
   await send(client, 'rollback');
   throw await held(client, dagId);
 }
 
 const KEY = `hashtextextended('etl:' || $1, 0)`;
 
-async function tryLock(client: ProtocolClient, dagId: string): Promise<boolean> {
-  const { rows } = await send(client, `select pg_try_advisory_xact_lock(${KEY}) as taken`, [dagId]);
+async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
+  if (overlap.mode === 'wait') return waitForLock(client, dagId, overlap.waitMs);
+  const shared = overlap.mode === 'share' ? '_shared' : '';
+  const { rows } = await send(client, `select pg_try_advisory_xact_lock${shared}(${KEY}) as taken`, [dagId]);
   return rows[0]?.taken === true;
 }
 
