@@ -14,6 +14,7 @@ import { plainReporter } from '../runtime/report/plain.js';
 import { errorLines } from '../runtime/report/words.js';
 import { runDag, type RunResult } from '../runtime/run.js';
 import type { RunRequest } from '../runtime/start.js';
+import { startWatchdog, type Watchdog } from '../watchdog.js';
 
 const DEFAULT_CONCURRENCY = 4;
 
@@ -65,6 +66,10 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       min: 1,
     }),
     timeout: Flags.string({ description: 'For the whole run: 30s, 10m, 2h.' }),
+    'max-block': Flags.string({
+      description: 'End the process when a task blocks its event loop for so long.',
+      default: '1m',
+    }),
     'fail-fast': Flags.boolean({ description: 'Start no new task once one has failed.' }),
     reporter: Flags.string({
       description: 'How to show the run.',
@@ -82,13 +87,16 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     const program = await this.program(flags);
     const request = await requestOf(program, args.dag, flags);
     const guard = guardProcess();
+    const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'));
     try {
-      this.#finish(await this.#run(request, program, flags, guard), guard, flags);
+      const reporter = watched(this.#reporter(flags), watchdog);
+      this.#finish(await this.#run(request, program, { flags, guard, reporter }), guard, flags);
     } catch (error) {
       if (flags.overlap !== 'skip' || !(error instanceof EtlError) || error.code !== 'ETL-7501') throw error;
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
       guard.dispose();
+      await watchdog.dispose();
     }
   }
 
@@ -96,10 +104,13 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     return this.parse(RunCommand);
   }
 
-  #run(request: RunRequest, program: Program, flags: RunFlags, guard: Guard): Promise<RunResult> {
+  #run(
+    request: RunRequest,
+    program: Program,
+    { flags, guard, reporter }: { flags: RunFlags; guard: Guard; reporter: Reporter },
+  ): Promise<RunResult> {
     const { loaded, lookup } = program;
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
-    const reporter = this.#reporter(flags);
     const notice = noticeTo(reporter, request);
     for (const text of program.environment.notices) notice(text);
     return runDag(request, {
@@ -150,6 +161,15 @@ export function exitCodeOf({ state, tasks, errors }: RunResult): number {
   const failures = tasks.filter((task) => task.state === 'failed').map(({ error }) => error?.exitCode);
   const onlyChecks = errors.length === 0 && failures.every((code) => code === EXIT.checkFailed);
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
+}
+
+function watched(reporter: Reporter, watchdog: Watchdog): Reporter {
+  return {
+    report(event) {
+      watchdog.see(event);
+      reporter.report(event);
+    },
+  };
 }
 
 function noticeTo(reporter: Reporter, { dag, start }: RunRequest): (text: string) => void {

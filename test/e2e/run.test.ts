@@ -59,7 +59,9 @@ describe('etl run', () => {
     );
     expect(stderr).to.include('data  "b" wrote nothing');
     expect(stderr).to.include('↷ c  upstream_failed: needs "b"');
-    expect(stderr).to.match(/FAILED {2}1 ok, 1 failed, 1 skipped, 1 row, .*\nresume: etl run d --resume --run-id \S+\n$/);
+    expect(stderr).to.match(
+      /FAILED {2}1 ok, 1 failed, 1 skipped, 1 row, .*\nresume: etl run d --resume --run-id \S+\n$/,
+    );
     expect(await values()).to.deep.equal(['a']);
   });
 
@@ -210,6 +212,31 @@ describe('etl run', () => {
       expect(await values()).to.deep.equal(['a']);
     });
   }
+
+  it('ends the process when a task blocks the event loop, says which, and leaves nothing behind', async () => {
+    const { code, stderr } = await run(
+      `d.session('busy', {}, async ({ session }) => { await session('t').insert({ v: 'x' }); for (;;); });`,
+      ['--max-block', '500ms'],
+    );
+    expect(code).to.equal(null);
+    expect(stderr).to.include(
+      'ETL-3304 the event loop was blocked for 0.5 s while these tasks were running: busy',
+    );
+    expect(await db.leftSessions()).to.deep.equal([]);
+    expect(await values()).to.deep.equal([]);
+  });
+
+  it('survives a heap that is full without a false success', async () => {
+    await project.write({
+      'etl.config.ts': config(
+        `d.session('full', {}, async ({ session }) => { await session('t').insert({ v: 'x' }); const all = []; for (;;) all.push(new Array(1e6).fill(1)); });`,
+      ),
+    });
+    const { code } = await project.cli(['run', 'd'], { ...env(), NODE_OPTIONS: '--max-old-space-size=60' });
+    expect(code).to.not.equal(0);
+    expect(await db.leftSessions()).to.deep.equal([]);
+    expect(await values()).to.deep.equal([]);
+  });
 
   it('ends although a task has left a timer running', async () => {
     const { code } = await run(`d.session('a', {}, async () => { setInterval(() => undefined, 1000); });`);

@@ -25,6 +25,8 @@ export interface RunRow {
   readonly resumes: number;
   readonly pid: number;
   readonly host: string;
+  /** Of the program that worked at it last. */
+  readonly version: string;
   readonly startedAt: Date;
   readonly finishedAt: Date | undefined;
 }
@@ -81,7 +83,7 @@ export async function closeRun(
   await send(client, 'commit');
 }
 
-const COLUMNS = `run_id, dag_id, state, interval_start, interval_end, params, task_count, resumes, pid, host, started_at, finished_at`;
+const COLUMNS = `run_id, dag_id, state, interval_start, interval_end, params, task_count, resumes, pid, host, version, started_at, finished_at`;
 
 /** One run by its ID. */
 export async function findRun(client: ProtocolClient, runId: string): Promise<RunRow | undefined> {
@@ -132,6 +134,7 @@ interface Columns {
   readonly resumes: number;
   readonly pid: number;
   readonly host: string;
+  readonly version: string;
   readonly started_at: Date;
   readonly finished_at: Date | null;
 }
@@ -148,6 +151,7 @@ function runRow(row: Columns): RunRow {
     resumes: row.resumes,
     pid: row.pid,
     host: row.host,
+    version: row.version,
     startedAt: row.started_at,
     finishedAt: row.finished_at ?? undefined,
   };

@@ -99,8 +99,8 @@ create index if not exists attempt_run_id on etl.attempt (run_id, task_id);
 `,
 ];
 
-// Any constant will do; all installers of this schema must use the same.
-const INSTALL_LOCK = 7_238_104_455;
+/** The advisory lock of whoever installs the schema. Any constant will do; all installers must use the same. */
+export const INSTALL_LOCK = 7_238_104_455;
 
 // Not to_regclass(): it may answer from a cache of before the lock that another installer has just given up.
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,0 +1,53 @@
+import { Worker } from 'node:worker_threads';
+import type { RunEvent } from './runtime/event.js';
+
+/** What the two threads share. */
+export interface WatchdogData {
+  /** Counts the beats of the main thread's event loop; and how many bytes of `running` count. */
+  readonly beat: Int32Array;
+  /** The IDs of the tasks that are running, in UTF-8. */
+  readonly running: Uint8Array;
+  readonly limitMs: number;
+  readonly pid: number;
+}
+
+export interface Watchdog {
+  /** Tells it which tasks are running. */
+  see(event: RunEvent): void;
+  dispose(): Promise<void>;
+}
+
+const NAMES_BYTES = 4096;
+
+/**
+ * Ends the process when its event loop is blocked for longer than `limitMs`: a task in an endless loop keeps every timer
+ * from firing, those of the run included.
+ */
+export function startWatchdog(limitMs: number): Watchdog {
+  const beat = new Int32Array(new SharedArrayBuffer(8));
+  const names = new Uint8Array(new SharedArrayBuffer(NAMES_BYTES));
+  const workerData: WatchdogData = { beat, running: names, limitMs, pid: process.pid };
+  const worker = new Worker(new URL('./watchdog-thread.js', import.meta.url), {
+    workerData,
+    execArgv: [],
+    env: {},
+  });
+  worker.unref();
+  const timer = setInterval(() => Atomics.add(beat, 0, 1), Math.min(limitMs / 8, 250));
+  timer.unref();
+  const running = new Set<string>();
+  return {
+    see(event) {
+      if (event.type === 'task_started') running.add(event.taskId);
+      else if (event.type === 'task_finished') running.delete(event.taskId);
+      else return;
+      const bytes = Buffer.from([...running].join(', ')).subarray(0, NAMES_BYTES);
+      names.set(bytes);
+      Atomics.store(beat, 1, bytes.length);
+    },
+    async dispose() {
+      clearInterval(timer);
+      await worker.terminate();
+    },
+  };
+}
