@@ -13,7 +13,7 @@ export const EXIT = {
 /**
  * The published error codes. A code never changes its meaning; its first two digits decide the exit code.
  * 10: database unreachable. 20: usage. 21: config. 22: connection. 23: Dag. 24: params. 30: task. 31: check.
- * 32: transaction. 33: timeout. 34: result. 40: ledger. 75: lock. 90: a bug of ours.
+ * 32: transaction. 33: timeout or stop. 34: result. 35: load. 40: ledger. 75: lock. 90: a bug of ours.
  */
 export type ErrorCode = `ETL-${number}`;
 
@@ -29,6 +29,9 @@ const EXIT_OF_CLASS: Readonly<Record<string, number>> = {
   '75': EXIT.locked,
   '90': EXIT.bug,
 };
+
+/** Codes with an exit code of their own. */
+const EXIT_OF_CODE: Readonly<Record<string, number>> = { 'ETL-3303': EXIT.timeout };
 
 /** The parts of an error that a user reads, in the order in which they are shown. */
 export interface ErrorParts {
@@ -65,7 +68,7 @@ export class EtlError extends Error {
 
   /** The exit code of a command that ends with this error. */
   get exitCode(): number {
-    return EXIT_OF_CLASS[this.code.slice(4, 6)] ?? EXIT.taskFailed;
+    return EXIT_OF_CODE[this.code] ?? EXIT_OF_CLASS[this.code.slice(4, 6)] ?? EXIT.taskFailed;
   }
 }
 

@@ -103,8 +103,16 @@ export function isUnborn({ scheme, database }: Connection, { loaded }: Program):
   return database === ':memory:' || !existsSync(resolve(loaded.directory, database));
 }
 
-/** A reader waits no longer for a table that somebody has locked, or for a query. */
-const LIMITS = `set local lock_timeout = '10s'; set local statement_timeout = '60s'`;
+/**
+ * A reader waits no longer for a table that somebody has locked, or for a query; and times come as text that does not
+ * depend on the settings of the role.
+ */
+const SETTINGS = [
+  `set local lock_timeout = '10s'`,
+  `set local statement_timeout = '60s'`,
+  `set local datestyle = 'ISO, YMD'`,
+  `set local timezone = 'UTC'`,
+];
 
 async function readSafely<T>(
   database: RunDatabase,
@@ -113,7 +121,7 @@ async function readSafely<T>(
 ): Promise<T> {
   try {
     return await database.with(async (client) => {
-      await send(client, `begin read only; ${LIMITS}`);
+      await send(client, ['begin isolation level read committed read only', ...SETTINGS].join('; '));
       const value = await read(client);
       await send(client, 'commit');
       return value;

@@ -29,12 +29,13 @@ export async function requestOf(program: Program, dagId: string, flags: RequestF
   const { config } = program.loaded;
   const dag = findDag(config.dags, dagId);
   const tasks = planTasks(dag, config.defaults);
-  for (const id of new Set(tasks.map(({ conn }) => conn))) {
+  const home = homeOf(dag, config.defaults, tasks);
+  for (const id of new Set([home, ...tasks.map(({ conn }) => conn)])) {
     // A connection that nothing defines, or that no hook opens, is an error before anything is started.
     if (id !== undefined) hookOf(program.lookup.find(id));
   }
   const start = flags.resume ? resumeOf(dag, flags) : await newRunOf(dag, flags);
-  return { dag, tasks, home: homeOf(dag, config.defaults, tasks), start, overlap: overlapOf(flags.overlap) };
+  return { dag, tasks, home, start, overlap: overlapOf(flags.overlap) };
 }
 
 function findDag(dags: readonly Dag[], id: string): Dag {

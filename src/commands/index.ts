@@ -2,8 +2,13 @@ import { CheckCommand } from './check.js';
 import { ConnectionsListCommand } from './connections/list.js';
 import { ConnectionsTestCommand } from './connections/test.js';
 import { HelpCommand } from './help.js';
+import { LedgerMigrateCommand } from './ledger/migrate.js';
+import { LedgerSqlCommand } from './ledger/sql.js';
+import { LedgerStatusCommand } from './ledger/status.js';
 import { ListCommand } from './list.js';
 import { RunCommand } from './run.js';
+import { RunsCommand } from './runs.js';
+import { ShowCommand } from './show.js';
 
 /** Every command by its ID, for oclif. */
 export const COMMANDS = {
@@ -11,6 +16,11 @@ export const COMMANDS = {
   'connections:list': ConnectionsListCommand,
   'connections:test': ConnectionsTestCommand,
   help: HelpCommand,
+  'ledger:migrate': LedgerMigrateCommand,
+  'ledger:sql': LedgerSqlCommand,
+  'ledger:status': LedgerStatusCommand,
   list: ListCommand,
   run: RunCommand,
+  runs: RunsCommand,
+  show: ShowCommand,
 };

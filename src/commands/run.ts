@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
-import { guardProcess, signalExitCode, type Guard } from '../guard.js';
+import { guardProcess, signalExitCode, type Guard, type StopSignal } from '../guard.js';
 import { maskedPlace } from '../hooks/connection.js';
 import type { Program } from '../program.js';
 import { requestOf } from '../request.js';
@@ -82,6 +82,8 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     }),
   };
 
+  #stoppedBy: StopSignal | undefined;
+
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
     const program = await this.program(flags);
@@ -92,12 +94,19 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       const reporter = watched(this.#reporter(flags), watchdog);
       this.#finish(await this.#run(request, program, { flags, guard, reporter }), guard, flags);
     } catch (error) {
+      this.#stoppedBy = guard.stoppedBy();
       if (flags.overlap !== 'skip' || !(error instanceof EtlError) || error.code !== 'ETL-7501') throw error;
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
       guard.dispose();
       await watchdog.dispose();
     }
+  }
+
+  /** An error before the first task; a signal has an exit code of its own. */
+  protected override async catch(thrown: Error): Promise<void> {
+    await super.catch(thrown);
+    if (this.#stoppedBy !== undefined) process.exitCode = signalExitCode(this.#stoppedBy);
   }
 
   parseFlags() {
@@ -124,6 +133,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       placeOf: (id) => maskedPlace(lookup.find(id)),
       lanesOf: (id) => program.lanesOf(lookup.find(id), concurrency),
       redact: (text) => this.mask.apply(text),
+      strays: () => guard.strays,
       concurrency,
       failFast: flags['fail-fast'],
       timeoutMs:
@@ -148,9 +158,11 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
     const paint = this.paint(color, 'stderr');
-    for (const stray of guard.strays) this.err(`${errorLines(stray, paint).join('\n')}\n`);
+    // Those that came before are part of the result.
+    const last = guard.strays.filter((stray) => !result.errors.includes(stray));
+    for (const stray of last) this.err(`${errorLines(stray, paint).join('\n')}\n`);
     if (signal !== undefined) process.exitCode = signalExitCode(signal);
-    else process.exitCode = guard.strays.length > 0 ? EXIT.taskFailed : exitCodeOf(result);
+    else process.exitCode = last.length > 0 ? EXIT.taskFailed : exitCodeOf(result);
   }
 }
 

@@ -25,7 +25,7 @@ export interface EnvironmentPlace {
 /**
  * Fills the variables that are not set from `.env.<ETL_ENV>`, then `.env.local`, then `.env`, the first file that
  * sets one wins. `ETL_ENV` itself counts only in the real environment. A missing file is fine; one that can't be
- * read is ETL-2105. Nothing is expanded or executed.
+ * read is ETL-2107. Nothing is expanded or executed.
  */
 export function loadEnvironment({ variables, directory }: EnvironmentPlace): Environment {
   const merged = new Map<string, string>();
@@ -97,7 +97,7 @@ function reasonOf(error: unknown): string {
 }
 
 function unreadable(path: string, { why, cause }: { why: string; cause?: unknown }): EtlError {
-  return new EtlError('ETL-2105', {
+  return new EtlError('ETL-2107', {
     what: `The file ${path} can't be read.`,
     where: path,
     why,

@@ -187,7 +187,7 @@ function accountName({ id, origin }: Connection): string {
   try {
     return userInfo().username;
   } catch (cause) {
-    throw new EtlError('ETL-2206', {
+    throw new EtlError('ETL-2213', {
       what: `Connection "${id}" names no user.`,
       where: origin,
       why: 'The account that runs this has no name on this machine that could be used instead.',

@@ -28,7 +28,7 @@ export interface PglitePackage {
   start(options: InstanceOptions): Promise<PgliteInstance>;
 }
 
-/** The package of the user's project, or our own. Throws ETL-2206 when neither is there or it does not fit. */
+/** The package of the user's project, or our own. Throws ETL-2211 when neither is there or it does not fit. */
 export async function findPglite(root: string, origin: string): Promise<PglitePackage> {
   const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
   if (entry === undefined) throw notInstalled(origin);
@@ -102,7 +102,7 @@ async function load(entry: string): Promise<typeof Pglite> {
 /** Marks a directory whose first start was not survived: PGlite takes half a database for a whole one. */
 const UNFINISHED = 'etl-unfinished';
 
-/** Whether there is no database yet. Throws ETL-2208 for a directory that holds something else. */
+/** Whether there is no database yet. Throws ETL-2212 for a directory that holds something else. */
 async function isToBeMade(directory: string): Promise<boolean> {
   const entries = await readdir(directory);
   if (entries.includes(UNFINISHED)) {
@@ -151,7 +151,7 @@ const withoutTimers: Pglite.Extension = {
 };
 
 function notInstalled(origin: string): EtlError {
-  return new EtlError('ETL-2206', {
+  return new EtlError('ETL-2211', {
     what: 'The embedded database needs the package @electric-sql/pglite, which is not installed.',
     where: origin,
     fix: 'Run `npm i @electric-sql/pglite`, or use a PostgreSQL server.',
@@ -159,7 +159,7 @@ function notInstalled(origin: string): EtlError {
 }
 
 function notSupported(version: string, origin: string): EtlError {
-  return new EtlError('ETL-2206', {
+  return new EtlError('ETL-2211', {
     what: `The embedded database can't use version ${version} of the package @electric-sql/pglite.`,
     where: origin,
     why: 'It needs 0.5.14 or later, below 0.6.',
@@ -168,7 +168,7 @@ function notSupported(version: string, origin: string): EtlError {
 }
 
 function notDataDirectory(directory: string): EtlError {
-  return new EtlError('ETL-2208', {
+  return new EtlError('ETL-2212', {
     what: `${directory} is not empty and holds no database.`,
     why: 'The files of the embedded database would be mixed with others.',
     fix: 'Name a directory that is empty or does not exist.',

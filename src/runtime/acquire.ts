@@ -1,25 +1,22 @@
-import { asError } from './outcome.js';
 import type { ProtocolClient } from './protocol.js';
 import type { RunDatabase } from './run-database.js';
+import { untilAborted } from './waiting.js';
 
-/** Takes a connection from the pool, and waits for it no longer than `signal` lets it: then it throws the reason. */
-export async function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
-  signal.throwIfAborted();
-  const acquired = database.acquire();
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(asError(signal.reason));
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([acquired, aborted]);
-  } catch (error) {
-    acquired.then(
-      (late) => database.release(late, true),
-      () => undefined, // The connection that nobody waits for any more was not opened either.
-    );
-    throw error;
-  } finally {
-    if (onAbort) signal.removeEventListener('abort', onAbort);
+/**
+ * Takes a connection from the pool and waits for it as long as the tasks that have them need, but no longer than
+ * `signal` lets it: then it throws the reason.
+ */
+export function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+  return untilAborted(acquireFree(database, signal), signal, (late) => database.release(late, true));
+}
+
+async function acquireFree(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+  for (;;) {
+    try {
+      return await database.acquire();
+    } catch (error) {
+      // Knex gives up on a full pool after a while; the tasks that fill it have limits of their own.
+      if (signal.aborted || (error as Error).name !== 'KnexTimeoutError') throw error;
+    }
   }
 }

@@ -1,11 +1,13 @@
+import { acquire } from './acquire.js';
 import type { RunDatabase } from './run-database.js';
 import { failed } from './failure.js';
 import { encodeResult } from './json.js';
 import { recordTask, type TaskKey } from './ledger/task-row.js';
-import { asError, SkipTask, type AttemptOutcome } from './outcome.js';
+import { SkipTask, type AttemptOutcome } from './outcome.js';
 import type { PlannedTask } from './plan.js';
 import type { TaskContext } from './task.js';
 import type { PlainBody } from './tasks/body.js';
+import { untilAborted, within } from './waiting.js';
 
 /** Everything that one attempt of a task without a connection needs. */
 export interface PlainOrder {
@@ -35,7 +37,8 @@ export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
     await record(order, startedAt, result);
     return { state: 'success', result: JSON.parse(result) as unknown, rows: undefined, reused: false };
   } catch (error) {
-    if (error instanceof SkipTask) return { state: 'skipped', reason: error.message };
+    if (error instanceof SkipTask && !order.signal.aborted)
+      return { state: 'skipped', reason: error.message };
     const { task, root, signal } = order;
     const cause: unknown = signal.aborted ? signal.reason : error;
     return failed(cause, {
@@ -43,36 +46,33 @@ export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
       place: task.place,
       root,
       retryOn: task.retryOn,
-      ending: 'rolled back',
+      ending: 'no transaction',
+      isClaimed: false,
       statementOf: () => undefined,
     });
   }
 }
 
-/** The task's result, or the reason of its signal once the grace is over. */
+/** The task's result, or the reason of its signal once it has had a moment to come to its end. */
 async function untilStopped({ body, context, signal }: PlainOrder): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort: () => void = () => undefined;
-  const stopped = new Promise<never>((_, reject) => {
-    onAbort = () => (timer = setTimeout(() => reject(asError(signal.reason)), GRACE_MS));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
+  const work = body.run(context);
   try {
-    return await Promise.race([body.run(context), stopped]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
+    return await untilAborted(work, signal);
+  } catch (error) {
+    if (signal.aborted) await within(work, GRACE_MS);
+    throw error;
   }
 }
 
 async function record(order: PlainOrder, startedAt: Date, result: string): Promise<void> {
-  const { database, key, fingerprint, attempt } = order;
+  const { database, key, fingerprint, attempt, signal } = order;
   if (database === undefined) return;
-  const client = await database.acquire();
+  const client = await acquire(database, signal);
+  let clean = false;
   try {
-    await recordTask(client, key, { fingerprint, attempt, startedAt, result });
+    await untilAborted(recordTask(client, key, { fingerprint, attempt, startedAt, result }), signal);
+    clean = true;
   } finally {
-    await database.release(client, true);
+    await database.release(client, clean);
   }
 }

@@ -9,7 +9,7 @@ import { acquire } from './acquire.js';
 import { awaitClaim } from './claim-wait.js';
 import { encodeResult } from './json.js';
 import { openSession, type Session } from './session.js';
-import { databaseErrorOf, isConnectionState, isSocketError } from './sqlstate.js';
+import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
 import type { TaskContext } from './task.js';
 import type { TransactionBody } from './tasks/body.js';
@@ -23,7 +23,11 @@ import {
   swallowed,
 } from './misuse.js';
 import { begin, commit, isIdle, NAME_LIMIT } from './transaction.js';
+import { within } from './waiting.js';
 import { Wire } from './wire.js';
+
+/** For a rollback: a connection that does not answer is cut off. */
+const CLEAN_UP_MS = 2000;
 
 /** Everything that one attempt of a task inside a transaction needs. */
 export interface AttemptOrder {
@@ -44,7 +48,7 @@ export interface AttemptOrder {
   readonly claimOnly: boolean;
   /** Called with one line that a person should read. */
   readonly notice: (text: string) => void;
-  /** Called with a query that the task sent after it had finished. */
+  /** Called with a query that the task sent after it had been committed. */
   readonly onLateQuery: (sql: string) => void;
 }
 
@@ -57,15 +61,20 @@ export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> 
   try {
     client = await acquire(order.database, order.signal);
   } catch (error) {
-    return failed(error, { ...factsOf(order), ending: 'rolled back', statementOf: () => undefined });
+    return failed(error, {
+      ...factsOf(order),
+      ending: 'rolled back',
+      isClaimed: false,
+      statementOf: () => undefined,
+    });
   }
-  const transaction = new Attempt(order, client);
+  const attempt = new Attempt(order, client);
   try {
-    return await transaction.run();
+    return await attempt.run();
   } catch (error) {
-    return await transaction.failed(error);
+    return await attempt.failed(error);
   } finally {
-    await transaction.release();
+    await attempt.release();
   }
 }
 
@@ -81,7 +90,6 @@ class Attempt {
     this.#order = order;
     this.#client = client;
     this.#wire = new Wire(client);
-    this.#wire.onLate = order.onLateQuery;
     this.#stopping = new Stopping({
       signal: order.signal,
       client,
@@ -119,9 +127,11 @@ class Attempt {
     const rows = this.#wire.rowsWritten;
     await closeTask(this.#client, key, claim.transaction, { result, rows });
     this.#refuseLate();
+    this.#order.signal.throwIfAborted();
     this.#isCommitting = true;
-    this.#wire.release();
+    this.#wire.handOver();
     await commit(this.#client);
+    this.#reportLate();
     return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
   }
 
@@ -159,13 +169,22 @@ class Attempt {
     if (this.#wire.late !== undefined) throw sentTooLate();
   }
 
+  /** From here on a query of the task's is lost work of a task that is committed. */
+  #reportLate(): void {
+    const { onLateQuery } = this.#order;
+    this.#wire.onLate = onLateQuery;
+    if (this.#wire.late !== undefined) onLateQuery(this.#wire.late);
+  }
+
   async failed(error: unknown): Promise<AttemptOutcome> {
-    if (error instanceof SkipTask) return { state: 'skipped', reason: error.message };
     const thrown = asError(error);
     await this.#wire.calm();
+    const isWhole = !this.#order.signal.aborted && !this.#wire.ended && this.#wire.lost === undefined;
+    if (thrown instanceof SkipTask && isWhole) return { state: 'skipped', reason: thrown.message };
     return failed(this.#causeOf(thrown), {
       ...factsOf(this.#order),
       ending: this.#endingOf(thrown),
+      isClaimed: this.#transaction !== undefined,
       statementOf: (failure) => this.#wire.statementOf(failure),
     });
   }
@@ -176,16 +195,18 @@ class Attempt {
     if (signal.aborted && !this.#isCommitting) return signal.reason;
     if (this.#wire.ended) return endedByTask(thrown);
     if (isSealed(thrown)) return sealTouched(thrown);
-    if (this.#wire.lost !== undefined && isConsequence(thrown))
+    if (this.#wire.lost !== undefined && isConnectionLoss(thrown))
       return this.#wire.fatal ?? lostConnection(this.#wire.lost);
     return thrown;
   }
 
   #endingOf(thrown: Error): Ending {
     if (this.#wire.ended && !isSealed(thrown)) return 'check data';
-    const isRefused =
-      thrown instanceof EtlError || typeof (thrown as { severity?: unknown }).severity === 'string';
-    return this.#isCommitting && !(isRefused && this.#wire.lost === undefined) ? 'unknown' : 'rolled back';
+    if (!this.#isCommitting) return 'rolled back';
+    // Only a plain refusal of COMMIT says that it did not take place; a pooler's last word, for one, does not.
+    const state = databaseErrorOf(thrown)?.code;
+    const isRefused = thrown instanceof EtlError || (state !== undefined && !endsConnection(state));
+    return isRefused && this.#wire.lost === undefined ? 'rolled back' : 'unknown';
   }
 
   async release(): Promise<void> {
@@ -200,9 +221,11 @@ class Attempt {
   async #rollBack(): Promise<boolean> {
     if (this.#wire.lost !== undefined || this.#wire.busy || this.#order.signal.aborted) return false;
     if (isIdle(this.#client)) return true;
-    this.#wire.release();
+    this.#wire.handOver();
     try {
-      await send(this.#client, 'rollback');
+      const rolledBack = send(this.#client, 'rollback');
+      if (!(await within(rolledBack, CLEAN_UP_MS))) return false;
+      await rolledBack;
       return isIdle(this.#client);
     } catch {
       // The cause of the failure is known already; a connection that can't roll back is cut off.
@@ -218,13 +241,6 @@ function offending(sql: string): string {
 
 function factsOf({ task, root }: AttemptOrder) {
   return { taskId: task.id, place: task.place, root, retryOn: task.retryOn };
-}
-
-/** True for the errors that a lost connection leaves behind, without a cause of their own. */
-function isConsequence(thrown: Error & { code?: unknown }): boolean {
-  const { code, message } = thrown;
-  if (typeof code === 'string' && isConnectionState(code)) return true;
-  return isSocketError(thrown) || /Connection terminated|not queryable|connection was closed/.test(message);
 }
 
 /** The server refused a COMMIT of the task's own: nothing was kept. */

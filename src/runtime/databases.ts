@@ -3,6 +3,10 @@ import type { Database } from '../hooks/hook.js';
 import { hasOpenPredecessor, type LockHolder, type Overlap } from './ledger/lock.js';
 import type { ProtocolClient } from './protocol.js';
 import { RunDatabase } from './run-database.js';
+import { within } from './waiting.js';
+
+/** More than one database takes to close when it answers, and when it does not. */
+const CLOSE_MS = 4000;
 
 /** Opens a database by its connection ID. Throws `EtlError` when it can't be reached. */
 export type OpenDatabase = (connectionId: string) => Promise<Database>;
@@ -62,30 +66,31 @@ export class RunDatabases {
     return this.#home.with(work);
   }
 
-  /** Reads from each of these databases, and joins what they say. */
-  async readAll<K, V>(
-    connectionIds: Iterable<string>,
-    read: (client: ProtocolClient) => Promise<ReadonlyMap<K, V>>,
-  ): Promise<ReadonlyMap<K, V>> {
-    const all = new Map<K, V>();
-    for (const id of new Set(connectionIds)) {
-      const database = await this.get(id);
-      for (const [key, value] of await database.with(read)) all.set(key, value);
-    }
-    return all;
+  /** Reads from each of these databases: what each says, by connection ID. */
+  async readEach<T>(
+    connectionIds: ReadonlySet<string>,
+    read: (client: ProtocolClient) => Promise<T>,
+  ): Promise<ReadonlyMap<string, T>> {
+    const each = new Map<string, T>();
+    for (const id of connectionIds) each.set(id, await (await this.get(id)).with(read));
+    return each;
   }
 
   /** The IDs of the connections that were opened. */
-  get opened(): Iterable<string> {
-    return this.#opened.keys();
+  get opened(): ReadonlySet<string> {
+    return new Set(this.#opened.keys());
+  }
+
+  /** Who has the epochs of this run. */
+  get holder(): string {
+    return this.#holder.holder;
   }
 
   /** Ends every connection, whatever its state, within a bound. Never throws. */
   async close(): Promise<void> {
-    const settled = await Promise.allSettled(this.#opened.values());
-    await Promise.all(
-      settled.map(async (each) => (each.status === 'fulfilled' ? each.value.close() : undefined)),
-    );
+    // One that is just being opened, and does not answer, closes itself when it gives up.
+    const closed = [...this.#opened.values()].map(async (each) => (await each).close());
+    await within(Promise.allSettled(closed), CLOSE_MS);
     this.#opened.clear();
   }
 

@@ -14,6 +14,7 @@ export interface FailureFacts {
   readonly root: string;
   readonly retryOn: readonly string[];
   readonly ending: Ending;
+  readonly isClaimed: boolean;
   /** The statement behind a database error. */
   readonly statementOf: (error: object) => Statement | undefined;
 }
@@ -23,7 +24,8 @@ export function failed(thrown: unknown, facts: FailureFacts): AttemptOutcome {
   const cause = asError(thrown);
   const database = databaseErrorOf(cause);
   const error = cause instanceof EtlError ? completed(cause, facts) : describe(cause, database, facts);
-  return { state: 'failed', error, kind: kindOf(cause, database, facts), ending: facts.ending };
+  const { ending, isClaimed } = facts;
+  return { state: 'failed', error, kind: kindOf(cause, database, facts), ending, isClaimed };
 }
 
 function kindOf(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): FailureKind {
@@ -34,7 +36,14 @@ function kindOf(cause: Error, database: DatabaseError | undefined, facts: Failur
 }
 
 /** Errors of ours that another attempt may not meet. */
-const TRANSIENT: ReadonlySet<string> = new Set(['ETL-1001', 'ETL-1002', 'ETL-3301', 'ETL-3207']);
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'ETL-1001',
+  'ETL-1002',
+  'ETL-3301',
+  'ETL-3207',
+  // A swallowed error is as good or bad as what was swallowed: a serialization failure may pass.
+  'ETL-3203',
+]);
 
 function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
   const task = `task defined at ${placeText(facts.place, facts.root)}`;
@@ -98,6 +107,8 @@ function dataOf(facts: FailureFacts): string {
       return `"${facts.taskId}" wrote nothing`;
     case 'unknown':
       return `whether "${facts.taskId}" was committed is not known: the connection was lost during COMMIT`;
+    case 'no transaction':
+      return `"${facts.taskId}" is not recorded: what it did outside of a database is not undone, and a resume repeats it`;
     case 'check data':
       return `"${facts.taskId}" ended its transaction itself: look at what it wrote before it did`;
     default:

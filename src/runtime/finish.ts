@@ -1,12 +1,13 @@
 import { EtlError } from '../errors.js';
-import type { TaskOutcome } from './attempts.js';
 import type { RunDatabases } from './databases.js';
 import type { TaskSummary } from './event.js';
 import { insertAttempts, type AttemptRow } from './ledger/attempt-row.js';
 import { closeRun } from './ledger/run-row.js';
-import { readDone } from './ledger/task-row.js';
+import { readDone, type DoneTask } from './ledger/task-row.js';
 import { asError } from './outcome.js';
 import type { RunPlan } from './plan.js';
+import type { TaskOutcome } from './task-runner.js';
+import { within } from './waiting.js';
 
 /** What the end of a run is made of. */
 export interface FinishRequest {
@@ -19,6 +20,8 @@ export interface FinishRequest {
   readonly databases: RunDatabases;
   /** False where this process has done one task of a run, and others do the rest. */
   readonly isWhole: boolean;
+  /** How long the databases have to answer. */
+  readonly limitMs: number;
 }
 
 /** How the run ended, as the ledger has it. */
@@ -27,28 +30,57 @@ export interface Finished {
   readonly tasks: readonly TaskSummary[];
 }
 
+/** What each database holds of the run, by connection ID; one that can't be asked is not there. */
+type Ledger = ReadonlyMap<string, ReadonlyMap<string, DoneTask>>;
+
 /**
  * Records the end of a run, and says what the ledger holds, not what this process remembers. Never throws: a run whose
  * end can't be recorded has failed.
  */
 export async function finishRun(request: FinishRequest): Promise<Finished> {
-  const { plan, outcomes, errors, databases } = request;
+  const { plan, outcomes, errors, limitMs } = request;
   if (plan.home === undefined) return ended(outcomes.map(summaryOf), errors);
+  let finished: Finished | undefined;
+  const recording = record(request).then((result) => (finished = result));
+  if (!(await within(recording, limitMs))) errors.push(unrecorded(new Error('the database does not answer')));
+  return finished ?? ended(outcomes.map(summaryOf), errors);
+}
+
+async function record(request: FinishRequest): Promise<Finished | undefined> {
+  const { plan, outcomes, errors, databases } = request;
+  const ledger = await readLedger(request);
+  const tasks = outcomes.map((outcome) => confirmed(outcome, plan, ledger));
+  const finished = ended(tasks, errors);
   try {
-    const done = await databases.readAll(databases.opened, (client) => readDone(client, plan.runId));
-    const tasks = outcomes.map((outcome) => confirmed(outcome, done.get(outcome.taskId)));
-    const finished = ended(tasks, errors);
-    await databases.withHome(async (client) => {
+    const isClosed = await databases.withHome(async (client) => {
       if (request.attempts.length > 0) await insertAttempts(client, plan.runId, request.attempts);
-      const isOver =
-        request.isWhole || finished.state === 'failed' || plan.tasks.every(({ id }) => done.has(id));
-      if (isOver) await closeRun(client, plan.runId, finished.state);
+      if (!request.isWhole && finished.state === 'success' && !isAllDone(plan, ledger)) return true;
+      const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
+      return closeRun(client, run, finished.state);
     });
-    return finished;
+    if (!isClosed) errors.push(takenOver(plan));
+    return isClosed ? finished : ended(tasks, errors);
   } catch (error) {
     errors.push(unrecorded(error));
-    return ended(outcomes.map(summaryOf), errors);
+    return ended(tasks, errors);
   }
+}
+
+async function readLedger({ plan, errors, databases }: FinishRequest): Promise<Ledger> {
+  const ledger = new Map<string, ReadonlyMap<string, DoneTask>>();
+  for (const id of databases.opened) {
+    try {
+      const database = await databases.get(id);
+      ledger.set(id, await database.with((client) => readDone(client, plan.runId)));
+    } catch (error) {
+      errors.push(unrecorded(error));
+    }
+  }
+  return ledger;
+}
+
+function isAllDone(plan: RunPlan, ledger: Ledger): boolean {
+  return plan.tasks.every(({ id, conn }) => ledger.get(conn ?? plan.home ?? '')?.has(id));
 }
 
 function ended(tasks: readonly TaskSummary[], errors: readonly EtlError[]): Finished {
@@ -56,17 +88,27 @@ function ended(tasks: readonly TaskSummary[], errors: readonly EtlError[]): Fini
   return { state: failed || errors.length > 0 ? 'failed' : 'success', tasks };
 }
 
-function confirmed(
-  outcome: TaskOutcome,
-  row: { readonly rows: number | undefined } | undefined,
-): TaskSummary {
+function confirmed(outcome: TaskOutcome, plan: RunPlan, ledger: Ledger): TaskSummary {
   const summary = summaryOf(outcome);
+  const conn = plan.tasks.find(({ id }) => id === outcome.taskId)?.conn ?? plan.home ?? '';
+  const rows = ledger.get(conn);
+  // What can't be asked is not contradicted; the run has failed for it already.
+  if (rows === undefined) return summary;
+  const row = rows.get(outcome.taskId);
+  if (outcome.undecided !== undefined && row?.fingerprint === outcome.undecided) {
+    const { error: _error, ...rest } = summary;
+    return { ...rest, state: 'success', ...rowsOf(row) };
+  }
   if (outcome.state !== 'success') return summary;
   if (row === undefined) return { ...summary, state: 'failed', error: notInLedger(outcome.taskId) };
-  return { ...summary, ...(row.rows === undefined ? {} : { rows: row.rows }) };
+  return { ...summary, ...rowsOf(row) };
 }
 
-function summaryOf({ result: _result, ...summary }: TaskOutcome): TaskSummary {
+function rowsOf({ rows }: DoneTask): { readonly rows?: number } {
+  return rows === undefined ? {} : { rows };
+}
+
+function summaryOf({ result: _result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
   return summary;
 }
 
@@ -76,6 +118,14 @@ function unrecorded(error: unknown): EtlError {
     fix: 'resume it: what is done is not done again',
     data: 'each task is either committed with its row in etl.task, or wrote nothing',
     cause: error,
+  });
+}
+
+function takenOver({ dag }: RunPlan): EtlError {
+  return new EtlError('ETL-7503', {
+    what: `a newer run of the Dag "${dag.id}" has taken over`,
+    fix: 'nothing: the newer run does the work',
+    data: 'tasks that had ended are committed',
   });
 }
 

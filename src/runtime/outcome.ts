@@ -16,6 +16,8 @@ export type Ending =
   | 'rolled back'
   /** The connection was lost in COMMIT: only the next claim can tell. */
   | 'unknown'
+  /** It had no transaction: what it did elsewhere is not known here. */
+  | 'no transaction'
   /** The task ended its transaction itself: what it wrote before is a matter for a person. */
   | 'check data';
 
@@ -33,6 +35,8 @@ export type AttemptOutcome =
       readonly error: EtlError;
       readonly kind: FailureKind;
       readonly ending: Ending;
+      /** The claim has answered: whatever an earlier attempt left undecided was rolled back. */
+      readonly isClaimed: boolean;
     };
 
 /** The error as an `Error`, whatever was thrown. */

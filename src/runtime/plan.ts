@@ -60,7 +60,7 @@ export function homeOf(
   tasks: readonly PlannedTask[],
 ): string | undefined {
   const first = tasks.find((task) => task.conn !== undefined)?.conn;
-  return first === undefined ? undefined : (dag.options.defaults?.conn ?? configDefaults.conn ?? first);
+  return dag.options.defaults?.conn ?? configDefaults.conn ?? first;
 }
 
 function decide(task: Task, defaults: TaskDefaults): Omit<PlannedTask, 'index' | 'upstream'> {
@@ -82,7 +82,6 @@ function decide(task: Task, defaults: TaskDefaults): Omit<PlannedTask, 'index' |
       factor: backoff.factor,
       maxMs: parseDuration(backoff.max, 'backoff.max'),
       jitter: backoff.jitter,
-      retryOn,
     },
     timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
     isolation: options.isolation ?? 'repeatable read',

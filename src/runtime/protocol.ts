@@ -30,6 +30,24 @@ export interface ProtocolClient extends Emitter {
   end(): Promise<void>;
 }
 
+/**
+ * The types that the ledger's answers have, whatever parsers a user's program has set for all of pg. Other values stay
+ * text.
+ */
+const LEDGER_TYPES = {
+  getTypeParser: (oid: number) => PARSERS.get(oid) ?? String,
+};
+
+const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, (text: string) => unknown>([
+  [16, (text) => text === 't'],
+  [21, Number],
+  [23, Number],
+  [701, Number],
+  [114, (text) => JSON.parse(text) as unknown],
+  [3802, (text) => JSON.parse(text) as unknown],
+  [1184, (text) => new Date(text)],
+]);
+
 /** Sends one statement (or several without values) and waits for its result. */
 export function send(
   client: ProtocolClient,
@@ -37,7 +55,7 @@ export function send(
   values?: readonly unknown[],
 ): Promise<QueryResult> {
   return new Promise((resolve, reject) => {
-    client.query({ text, values }, undefined, (error, result) => {
+    client.query({ text, values, types: LEDGER_TYPES }, undefined, (error, result) => {
       if (error) reject(error);
       else resolve(result as QueryResult);
     });

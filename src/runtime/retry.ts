@@ -14,8 +14,6 @@ export interface RetryPolicy {
   readonly factor: number;
   readonly maxMs: number;
   readonly jitter: boolean;
-  /** SQLSTATEs or their first two characters that are worth a retry although they are permanent. */
-  readonly retryOn: readonly string[];
 }
 
 /** Failed attempts so far, by their budget. */

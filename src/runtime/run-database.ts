@@ -4,6 +4,9 @@ import type { Database } from '../hooks/hook.js';
 import { takeEpoch, takeLock, type LockHolder, type Overlap } from './ledger/lock.js';
 import { migrate } from './ledger/schema.js';
 import { send, type ProtocolClient } from './protocol.js';
+import { taskScope } from './scope.js';
+import { isIdle } from './transaction.js';
+import { within } from './waiting.js';
 
 /** A wait for something that only cleans up. */
 const CLEAN_UP_MS = 2000;
@@ -12,7 +15,7 @@ const CLEAN_UP_MS = 2000;
 export class RunDatabase {
   readonly database: Database;
   #epoch: string | undefined;
-  #control: Promise<Client> | undefined;
+  #control: Promise<Client | undefined> | undefined;
   #isClosing = false;
 
   constructor(database: Database) {
@@ -47,7 +50,8 @@ export class RunDatabase {
 
   /** Takes a connection from the pool, or opens one. */
   async acquire(): Promise<ProtocolClient> {
-    return (await this.database.knex.client.acquireConnection()) as ProtocolClient;
+    // A connection outlives the task that it was opened for: what happens on it later is not that task's.
+    return taskScope.exit(() => this.database.knex.client.acquireConnection() as Promise<ProtocolClient>);
   }
 
   /**
@@ -74,10 +78,7 @@ export class RunDatabase {
 
   /** The connection that cancels and terminates; undefined where the database has one session only. */
   async control(): Promise<ProtocolClient | undefined> {
-    this.#control ??= this.database.openControl?.().catch((error: unknown) => {
-      this.#control = undefined;
-      throw error;
-    });
+    this.#control ??= taskScope.exit(() => this.#openControl());
     return (await this.#control) as unknown as ProtocolClient | undefined;
   }
 
@@ -85,8 +86,20 @@ export class RunDatabase {
   async close(): Promise<void> {
     this.#isClosing = true;
     const control = await this.#control?.catch(() => undefined);
-    if (control !== undefined) await bounded(control.end());
+    if (control !== undefined) await within(control.end(), CLEAN_UP_MS);
     await this.database.close();
+  }
+
+  /** The next call opens another when this one can't be opened, or when it is lost. */
+  async #openControl(): Promise<Client | undefined> {
+    try {
+      const control = await this.database.openControl?.();
+      control?.on('end', () => (this.#control = undefined));
+      return control;
+    } catch (error) {
+      this.#control = undefined;
+      throw error;
+    }
   }
 }
 
@@ -101,20 +114,14 @@ function lockLost(dagId: string): EtlError {
 
 /** Says whether the connection can be used again. */
 async function discard(client: ProtocolClient): Promise<boolean> {
-  if (client.getTransactionStatus() !== 'I') return false;
+  if (!isIdle(client)) return false;
   try {
-    await send(client, 'discard all');
+    const discarded = send(client, 'discard all');
+    if (!(await within(discarded, CLEAN_UP_MS))) return false;
+    await discarded;
     return true;
   } catch {
     // The connection broke while it was idle: it is thrown away, and no task was on it.
     return false;
   }
-}
-
-/** Waits for a clean-up, but not for ever: a server that does not answer must not keep the program alive. */
-async function bounded(work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, CLEAN_UP_MS)));
-  await Promise.race([work.catch(() => undefined), limit]);
-  clearTimeout(timer);
 }

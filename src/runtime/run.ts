@@ -1,14 +1,18 @@
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { EtlError } from '../errors.js';
-import { TaskRunner, type TaskOutcome } from './attempts.js';
+import { TaskRunner, type TaskOutcome } from './task-runner.js';
 import { RunDatabases, type OpenDatabase } from './databases.js';
 import { formatDuration } from './duration.js';
 import type { EventBody, Reporter, RunState, TaskSummary } from './event.js';
 import { executeDag } from './execute.js';
 import { FailureLog } from './failure-log.js';
 import { finishRun } from './finish.js';
+import { asError } from './outcome.js';
 import type { PlannedTask } from './plan.js';
 import { startRun, type RunRequest, type StartedRun } from './start.js';
+import { databaseErrorOf, describeState, isConnectionLoss } from './sqlstate.js';
+import { LONGEST_MS, untilAborted } from './waiting.js';
 
 /** What a run takes from outside. */
 export interface RunServices {
@@ -32,6 +36,8 @@ export interface RunServices {
   readonly lanesOf: (connectionId: string) => number;
   /** Masks secrets in a text that is kept. */
   readonly redact: (text: string) => string;
+  /** Errors that no running task could be blamed for; asked at the end of the run. */
+  readonly strays: () => readonly EtlError[];
   readonly concurrency: number;
   readonly failFast: boolean;
   readonly timeoutMs: number | undefined;
@@ -47,7 +53,9 @@ export interface RunResult {
   readonly durationMs: number;
 }
 
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** How long the databases have to answer at the end of a run, and of one that was stopped. */
+const FINISH_MS = 30_000;
+const STOPPED_FINISH_MS = 5000;
 
 /**
  * Runs a Dag once. Throws `EtlError` when it could not start: the database can't be reached, another run has the lock,
@@ -85,7 +93,7 @@ class Run {
     const timer =
       timeoutMs === undefined
         ? undefined
-        : setTimeout(() => this.#abort(runTimedOut(timeoutMs)), Math.min(timeoutMs, MAX_TIMER_MS));
+        : setTimeout(() => this.#abort(runTimedOut(timeoutMs)), Math.min(timeoutMs, LONGEST_MS));
     try {
       const started = await this.#start();
       return await this.#finish(started, await this.#execute(started));
@@ -98,7 +106,11 @@ class Run {
 
   async #start(): Promise<StartedRun> {
     const { root, process, placeOf } = this.#services;
-    const started = await startRun(this.#request, { databases: this.#databases, root, process });
+    const services = { databases: this.#databases, root, process };
+    const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
+      notStarted,
+    );
+    setMaxListeners(0, this.#stop.signal);
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
     const place = home === undefined ? undefined : `${home} (${placeOf(home)})`;
@@ -136,7 +148,7 @@ class Run {
   }
 
   #ended(outcome: TaskOutcome): TaskOutcome {
-    const { result: _result, ...summary } = outcome;
+    const { result: _result, undecided: _undecided, ...summary } = outcome;
     this.#emit({ type: 'task_finished', ...summary });
     return outcome;
   }
@@ -144,6 +156,7 @@ class Run {
   async #finish({ plan, only }: StartedRun, outcomes: readonly TaskOutcome[]): Promise<RunResult> {
     const attempts = this.#failures.rows;
     const errors = this.#errors;
+    errors.push(...this.#services.strays());
     const { state, tasks } = await finishRun({
       plan,
       outcomes,
@@ -151,6 +164,7 @@ class Run {
       errors,
       databases: this.#databases,
       isWhole: only === undefined,
+      limitMs: this.#stop.signal.aborted ? STOPPED_FINISH_MS : FINISH_MS,
     });
     const durationMs = performance.now() - this.#startedAt;
     this.#emit({ type: 'run_finished', state, tasks, durationMs, errors });
@@ -181,6 +195,24 @@ function holderOf(start: RunRequest['start'], { process }: RunServices): string 
     hash.slice(16, 20),
     hash.slice(20, 32),
   ].join('-');
+}
+
+/** An error of the database before the first task: nothing was started. */
+function notStarted(error: unknown): never {
+  const cause = asError(error);
+  const database = databaseErrorOf(cause);
+  const isLost = isConnectionLoss(cause);
+  if (cause instanceof EtlError || (database === undefined && !isLost)) throw cause;
+  throw new EtlError(isLost ? 'ETL-1002' : 'ETL-4006', {
+    what: `the ledger can't be used: ${cause.message}`,
+    why: database && describeState(database.code),
+    fix:
+      database?.code === '42501'
+        ? 'let a role that may create schemas run the output of `etl ledger sql`, and grant what it says'
+        : undefined,
+    data: 'nothing was started',
+    cause: error,
+  });
 }
 
 function passedOver(

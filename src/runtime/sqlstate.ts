@@ -78,8 +78,16 @@ export function databaseErrorOf(error: unknown): DatabaseError | undefined {
 }
 
 /** True for states in which the server ended the connection: 08 and 57P01 to 57P05. */
-export function isConnectionState(code: string): boolean {
+function isConnectionState(code: string): boolean {
   return code.startsWith('08') || code.startsWith('57P');
+}
+
+/** True for states after which the server has closed the connection: those above, and its own timeouts. */
+export function endsConnection(code: string | undefined): boolean {
+  return (
+    code !== undefined &&
+    (isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000')
+  );
 }
 
 const SOCKET_CODES: ReadonlySet<string> = new Set([
@@ -90,7 +98,10 @@ const SOCKET_CODES: ReadonlySet<string> = new Set([
   'ENOTFOUND',
 ]);
 
-/** True for an error of the socket under a connection. */
-export function isSocketError(error: unknown): boolean {
-  return SOCKET_CODES.has(String((error as { code?: unknown } | null)?.code));
+/** True for an error that the loss of a connection has made: of the server, of the driver, or of the socket. */
+export function isConnectionLoss(error: Error & { readonly code?: unknown }): boolean {
+  const { code, message } = error;
+  if (typeof code === 'string' && (isConnectionState(code) || SOCKET_CODES.has(code))) return true;
+  // The driver has no code for these.
+  return /Connection terminated|not queryable|connection was closed/.test(message);
 }

@@ -43,6 +43,9 @@ export interface RunRequest {
   readonly overlap: Overlap;
 }
 
+/** A request of a Dag that has a home connection. */
+type RecordedRequest = RunRequest & { readonly home: string };
+
 /** A run whose lock is taken and whose row is there. */
 export interface StartedRun {
   readonly plan: RunPlan;
@@ -68,14 +71,15 @@ export interface StartServices {
 export async function startRun(request: RunRequest, services: StartServices): Promise<StartedRun> {
   const { home, start } = request;
   if (home === undefined) return withoutLedger(request);
+  const opened = { ...request, home };
   await services.databases.openHome(home, start.kind === 'task' ? { mode: 'share' } : request.overlap);
   switch (start.kind) {
     case 'new':
-      return startNew(request, start, services);
+      return startNew(opened, start, services);
     case 'resume':
-      return resume(request, start, services);
+      return resume(opened, start, services);
     case 'task':
-      return startTask(request, start, services);
+      return startTask(opened, start, services);
     default:
       return start satisfies never;
   }
@@ -95,7 +99,7 @@ function withoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
 }
 
 async function startNew(
-  { dag, tasks, home }: RunRequest,
+  { dag, tasks, home }: RecordedRequest,
   { runId, interval, params }: RunStart & { kind: 'new' },
   { databases, process }: StartServices,
 ): Promise<StartedRun> {
@@ -113,7 +117,7 @@ async function startNew(
 }
 
 async function resume(
-  { dag, tasks, home }: RunRequest,
+  { dag, tasks, home }: RecordedRequest,
   start: RunStart & { kind: 'resume' },
   { databases, process, root }: StartServices,
 ): Promise<StartedRun> {
@@ -140,7 +144,7 @@ async function resume(
 
 /** One task of a run whose other tasks are the business of other processes. */
 async function startTask(
-  { dag, tasks, home }: RunRequest,
+  { dag, tasks, home }: RecordedRequest,
   { runId, taskId, ...first }: RunStart & { kind: 'task' },
   { databases, process, root }: StartServices,
 ): Promise<StartedRun> {
@@ -164,13 +168,20 @@ async function startTask(
   return { plan: { runId, dag, tasks, home, interval, params }, done, resume: undefined, prints, only };
 }
 
-function readAllDone(
+/** What is done of a run. A task counts as done where it writes to; another database may hold a row of its past. */
+async function readAllDone(
   databases: RunDatabases,
-  { tasks, home, runId }: { tasks: readonly PlannedTask[]; home: string | undefined; runId: string },
+  { tasks, home, runId }: { tasks: readonly PlannedTask[]; home: string; runId: string },
 ): Promise<ReadonlyMap<string, DoneTask>> {
-  const places = connectionsOf(tasks);
-  if (home !== undefined) places.add(home);
-  return databases.readAll(places, (client) => readDone(client, runId));
+  const rows = await databases.readEach(connectionsOf(tasks).add(home), (client) => readDone(client, runId));
+  const done = new Map<string, DoneTask>();
+  for (const each of rows.values()) for (const [id, row] of each) done.set(id, row);
+  for (const { id, conn } of tasks) {
+    const row = rows.get(conn ?? home)?.get(id);
+    if (row === undefined) done.delete(id);
+    else done.set(id, row);
+  }
+  return done;
 }
 
 function connectionsOf(tasks: readonly PlannedTask[]): Set<string> {

@@ -3,6 +3,7 @@ import { EtlError } from '../errors.js';
 import type { TransactionId } from './ledger/task-row.js';
 import { send, type ProtocolClient } from './protocol.js';
 import type { Isolation } from './task.js';
+import { LONGEST_MS } from './waiting.js';
 
 /** A statement's own wait for a lock; failing it (55P03) is retried. */
 const LOCK_TIMEOUT_MS = 30_000;
@@ -39,7 +40,10 @@ export interface TransactionSettings {
  * behind a pooler is not the one that the driver knows.
  */
 export async function begin(client: ProtocolClient, settings: TransactionSettings): Promise<number> {
-  const budget = settings.budgetMs === undefined ? undefined : Math.max(1, Math.ceil(settings.budgetMs));
+  const budget =
+    settings.budgetMs === undefined
+      ? undefined
+      : Math.min(Math.max(1, Math.ceil(settings.budgetMs)), LONGEST_MS);
   const statements = [
     `begin isolation level ${settings.isolation}`,
     `set local statement_timeout = ${budget ?? 0}`,

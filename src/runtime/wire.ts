@@ -1,7 +1,11 @@
+import { AsyncResource } from 'node:async_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { EventEmitter } from 'node:events';
 import type { QueryResult, Submittable } from 'pg';
 import { leftOpen, tooLate } from './misuse.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
+import { endsConnection } from './sqlstate.js';
+import { within } from './waiting.js';
 
 /** A statement that failed: its text, and what the server said of it. */
 export interface Statement {
@@ -38,6 +42,8 @@ export class Wire {
   #isInTransaction = false;
   #onQuiet: (() => void) | undefined;
   #copying = false;
+  /** The rows that were written when each savepoint was made. */
+  readonly #savepoints: number[] = [];
 
   /** Rows that the task's own statements wrote, by the server's command tags. */
   rowsWritten = 0;
@@ -89,8 +95,8 @@ export class Wire {
   /** Runs a query when those before it are done: the signature of `pg.Client.query`. */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     if (isSubmittable(config)) return this.#queryStream(config);
-    const done = typeof values === 'function' ? (values as Callback) : (callback ?? callbackOf(config));
-    if (done === undefined) {
+    const given = typeof values === 'function' ? (values as Callback) : (callback ?? callbackOf(config));
+    if (given === undefined) {
       return new Promise<QueryResult>((resolve, reject) => {
         this.query(config, values, (error, result) => {
           if (error) reject(error);
@@ -98,6 +104,8 @@ export class Wire {
         });
       });
     }
+    // The socket has the context of whoever opened it: an error of this task must be blamed on this task.
+    const done = AsyncResource.bind(given);
     const sql = textOf(config);
     // Knex begins the transaction that the runner has begun already.
     if (sql === 'BEGIN;') queueMicrotask(() => done(null, NOTHING));
@@ -113,7 +121,7 @@ export class Wire {
   }
 
   /** From now on it is the runner who ends the transaction. */
-  release(): void {
+  handOver(): void {
     this.#isInTransaction = false;
   }
 
@@ -126,8 +134,9 @@ export class Wire {
     await turn();
     await turn();
     while (this.#active !== undefined && this.lost === undefined) {
-      const quiet = new Promise<boolean>((resolve) => (this.#onQuiet = () => resolve(true)));
-      if (!(await (this.#active.isStream ? within(quiet, STREAM_GRACE_MS) : quiet))) throw leftOpen();
+      const quiet = new Promise<void>((resolve) => (this.#onQuiet = resolve));
+      if (!this.#active.isStream) await quiet;
+      else if (!(await within(quiet, STREAM_GRACE_MS))) throw leftOpen();
       await turn();
     }
   }
@@ -138,7 +147,7 @@ export class Wire {
    */
   async calm(): Promise<void> {
     if (this.#active === undefined || this.lost !== undefined) return;
-    await within(new Promise<boolean>((resolve) => (this.#onQuiet = () => resolve(true))), CALM_MS);
+    await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), CALM_MS);
   }
 
   /** The statement that an error of this connection came from. */
@@ -155,6 +164,7 @@ export class Wire {
     // An abandoned stream has no listener, and its error would end the process when its connection is cut. Nothing is
     // hidden: the server has aborted the transaction, and the close of the task will say so.
     stream.on?.('error', () => undefined);
+    if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
     this.#enqueue({
       sql: (stream as { text?: string }).text ?? 'a cursor',
       isStream: true,
@@ -184,14 +194,19 @@ export class Wire {
   }
 
   #onError(message: ServerMessage): void {
-    this.#statements.set(message, { sql: this.#active?.sql ?? '', message: message.message ?? '' });
-    if (message.severity === 'FATAL' || message.severity === 'PANIC') this.fatal ??= message;
+    if (this.#active)
+      this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
+    // The severity is in the language of the server.
+    if (endsConnection(message.code)) this.fatal ??= message;
     else if (this.#gate === 'open') this.failure = message;
   }
 
   #onComplete(message: ServerMessage): void {
     if (this.#gate !== 'open' || message.text === undefined) return;
     const [command, ...counts] = message.text.split(' ');
+    if (command === 'SAVEPOINT') this.#savepoints.push(this.rowsWritten);
+    if (command === 'RELEASE') this.#savepoints.pop();
+    if (command === 'ROLLBACK') this.rowsWritten = this.#savepoints.at(-1) ?? 0;
     const writes = command === 'COPY' ? this.#copying : WRITING.has(command ?? '');
     if (writes) this.rowsWritten += Number(counts.at(-1) ?? 0);
     this.#copying = false;
@@ -232,19 +247,4 @@ function callbackOf(config: unknown): Callback | undefined {
 
 function textOf(config: unknown): string {
   return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
-}
-
-/** One turn of the event loop. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-async function within(promise: Promise<boolean>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => (timer = setTimeout(resolve, ms, false)));
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

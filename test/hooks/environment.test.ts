@@ -138,7 +138,7 @@ describe('loadEnvironment', () => {
     it(`refuses a .env that is ${title}`, async () => {
       await make();
       const error = errorOf();
-      expect([error.code, error.exitCode]).to.deep.equal(['ETL-2105', 2]);
+      expect([error.code, error.exitCode]).to.deep.equal(['ETL-2107', 2]);
       expect(error.message).to.include('.env');
       expect(error.why).to.match(why);
     });

@@ -264,7 +264,7 @@ describe('pglite', () => {
       await mkdir(join(root, 'other'));
       await writeFile(join(root, 'other', 'notes.txt'), 'mine');
       const error = await rejection<EtlError>(open('other'));
-      expect(error.code).to.equal('ETL-2208');
+      expect(error.code).to.equal('ETL-2212');
       expect(await readdir(join(root, 'other'))).to.deep.equal(['notes.txt']);
       expect(await readdir(root)).not.to.contain('other.lock');
     });
@@ -277,7 +277,7 @@ describe('pglite', () => {
       await writeFile(join(folder, 'dist/index.cjs'), '');
       const error = await rejection<EtlError>(open('data', project));
       expect(error).to.include({
-        code: 'ETL-2206',
+        code: 'ETL-2211',
         exitCode: 2,
         fix: 'Run `npm i @electric-sql/pglite@0.5`.',
       });

@@ -12,7 +12,11 @@ describe('the claim of a task', () => {
   });
   after(() => db.drop());
 
-  const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: `insert into t values ('once')` }));
+  const graph = dag(
+    'd',
+    { defaults: { conn: 'db' } },
+    (d) => void d.sql('a', { sql: `insert into t values ('once')` }),
+  );
   const resume = (runId: string) =>
     runOn({ db: db.url }, graph, { resume: { kind: 'resume', runId, interval: undefined, strict: false } });
 
@@ -38,7 +42,9 @@ describe('the claim of a task', () => {
     const { state, events } = await resume(runId);
     const notices = events.flatMap((event) => (event.type === 'notice' ? [event.text] : []));
     expect(state).to.equal('success');
-    expect(notices[0]).to.match(/^"a" waits for pid \d+ \(etl:d\/a\), in its transaction since \d\d:\d\d:\d\d$/);
+    expect(notices[0]).to.match(
+      /^"a" waits for pid \d+ \(etl:d\/a\), in its transaction since \d\d:\d\d:\d\d$/,
+    );
     expect(notices[1]).to.match(/^"a" has ended an older transaction of its own: pid \d+/);
     expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
     await old.end().catch(() => undefined);

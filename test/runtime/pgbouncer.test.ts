@@ -39,7 +39,7 @@ describe('behind PgBouncer in transaction mode', function () {
   }
 
   for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of PATHS) {
-    it(`${title}`, async () => {
+    it(title, async () => {
       const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);
         d.session('next', {}, async ({ session }) => {

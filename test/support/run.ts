@@ -51,6 +51,7 @@ export async function runOn(
     },
     {
       redact: (text) => text,
+      strays: () => [],
       signal: new AbortController().signal,
       random: Math.random,
       root: process.cwd(),

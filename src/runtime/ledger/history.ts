@@ -20,7 +20,8 @@ export interface DoneRow {
 export async function databaseIdentity(client: ProtocolClient): Promise<string> {
   const { rows } = await send(
     client,
-    `select pg_postmaster_start_time()::text || ' ' || oid as identity from pg_database where datname = current_database()`,
+    `select concat_ws(' ', extract(epoch from pg_postmaster_start_time()), oid) as identity
+     from pg_database where datname = current_database()`,
   );
   return String(rows[0]?.identity);
 }
@@ -87,27 +88,38 @@ export async function readDoneRows(
 ): Promise<readonly DoneRow[]> {
   const { rows } = await send(
     client,
-    `select task_id as "taskId", attempt, rows, started_at as "startedAt", committed_at as "committedAt" from etl.task
+    `select task_id, attempt, rows, started_at, committed_at from etl.task
      where dag_id = $1 and run_id = $2 and state = 'success' order by committed_at, task_id`,
     [dagId, runId],
   );
-  return rows.map((row: Omit<DoneRow, 'rows'> & { rows: string | null }) => ({
-    ...row,
+  return rows.map((row: DoneColumns) => ({
+    taskId: row.task_id,
+    attempt: row.attempt,
     rows: row.rows === null ? undefined : Number(row.rows),
+    startedAt: row.started_at,
+    committedAt: row.committed_at,
   }));
 }
 
-/** The IDs of runs that begin or end with `part`, the newest first, at most `limit`. */
-export async function findRunIds(
-  client: ProtocolClient,
-  part: string,
-  limit: number,
-): Promise<readonly string[]> {
+interface DoneColumns {
+  readonly task_id: string;
+  readonly attempt: number;
+  /** A bigint, which comes as text. */
+  readonly rows: string | null;
+  readonly started_at: Date;
+  readonly committed_at: Date;
+}
+
+/** More would not help anybody to choose. */
+const MOST_IDS = 20;
+
+/** The IDs of runs that begin or end with `part`, the newest first, at most 20. */
+export async function findRunIds(client: ProtocolClient, part: string): Promise<readonly string[]> {
   const { rows } = await send(
     client,
     `select run_id from etl.run where left(run_id, length($1)) = $1 or right(run_id, length($1)) = $1
-     order by started_at desc limit $2`,
-    [part, limit],
+     order by started_at desc limit ${MOST_IDS}`,
+    [part],
   );
   return rows.map((row: { run_id: string }) => row.run_id);
 }

@@ -27,15 +27,17 @@ export type Overlap =
  * behind PgBouncer (https://www.pgbouncer.org/features.html). Throws `EtlError` with who holds it.
  */
 export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
-  await send(
-    client,
-    ['begin', 'set local idle_in_transaction_session_timeout = 0', ...WATCH_CLIENT].join('; '),
-  );
+  await send(client, [...BEGIN_LOCK, ...WATCH_CLIENT].join('; '));
   if (await lockAs(client, dagId, overlap)) return;
   await send(client, 'rollback');
   throw await held(client, dagId);
 }
 
+const BEGIN_LOCK = [
+  'begin',
+  'set local idle_in_transaction_session_timeout = 0',
+  'set local statement_timeout = 0',
+];
 const KEY = `hashtextextended('etl:' || $1, 0)`;
 
 async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
@@ -78,8 +80,10 @@ export async function hasOpenPredecessor(
 export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Promise<string> {
   const taken = await send(
     client,
-    `insert into etl.lock as l (dag_id, epoch, holder, run_id, pid, host, taken_at)
-     values ($1, 1, $2, $3, $4, $5, clock_timestamp())
+    // A task of the run before holds the row for the moment of its COMMIT; nobody holds it for long.
+    `with limited as materialized (select set_config('lock_timeout', '30s', true))
+     insert into etl.lock as l (dag_id, epoch, holder, run_id, pid, host, taken_at)
+     select $1, 1, $2, $3, $4, $5, clock_timestamp() from limited
      on conflict (dag_id) do update
        set epoch = l.epoch + 1, holder = excluded.holder, run_id = excluded.run_id,
            pid = excluded.pid, host = excluded.host, taken_at = excluded.taken_at

@@ -67,23 +67,29 @@ export async function reopenRun(client: ProtocolClient, header: RunHeader): Prom
 }
 
 /**
- * Records how a run ended. Its COMMIT waits for the disk even where the tasks' own do not, so that nothing that has
- * been reported is lost with the server.
+ * Records how a run ended, unless a newer process has taken the Dag: then it says false. Its COMMIT waits for the disk
+ * even where the tasks' own do not, so that nothing that has been reported is lost with the server.
  */
 export async function closeRun(
   client: ProtocolClient,
-  runId: string,
+  { runId, dagId, holder }: { readonly runId: string; readonly dagId: string; readonly holder: string },
   state: 'success' | 'failed',
-): Promise<void> {
+): Promise<boolean> {
   await send(client, 'begin; set local synchronous_commit = on');
-  await send(client, 'update etl.run set state = $2, finished_at = clock_timestamp() where run_id = $1', [
-    runId,
-    state,
-  ]);
+  const { rowCount } = await send(
+    client,
+    `with fence as (select 1 from etl.lock where dag_id = $3 and holder = $4 for share)
+     update etl.run set state = $2, finished_at = clock_timestamp() where run_id = $1 and exists (select from fence)`,
+    [runId, state, dagId, holder],
+  );
   await send(client, 'commit');
+  return rowCount === 1;
 }
 
-const COLUMNS = `run_id, dag_id, state, interval_start, interval_end, params, task_count, resumes, pid, host, version, started_at, finished_at`;
+/** As numbers: the text of a timestamp depends on settings of the role. */
+const ms = (column: string): string => `(extract(epoch from ${column}) * 1000)::float8 as ${column}`;
+const COLUMNS = `run_id, dag_id, state, ${ms('interval_start')}, ${ms('interval_end')}, params, task_count, resumes,
+  pid, host, version, ${ms('started_at')}, ${ms('finished_at')}`;
 
 /** One run by its ID. */
 export async function findRun(client: ProtocolClient, runId: string): Promise<RunRow | undefined> {
@@ -98,7 +104,7 @@ export async function listRuns(
 ): Promise<readonly RunRow[]> {
   const { rows } = await send(
     client,
-    `select ${COLUMNS} from etl.run where $1::text is null or dag_id = $1 order by started_at desc, run_id desc limit $2`,
+    `select ${COLUMNS} from etl.run where $1::text is null or dag_id = $1 order by etl.run.started_at desc, run_id desc limit $2`,
     [dagId ?? null, limit],
   );
   return rows.map((row) => runRow(row as Columns));
@@ -116,8 +122,8 @@ export async function findLastRun(
   const { rows } = await send(
     client,
     `select ${COLUMNS} from etl.run
-     where dag_id = $1 and ($2::timestamptz is null or (interval_start = $2 and interval_end = $3))
-     order by started_at desc, run_id desc limit 1`,
+     where dag_id = $1 and ($2::timestamptz is null or (etl.run.interval_start = $2 and etl.run.interval_end = $3))
+     order by etl.run.started_at desc, run_id desc limit 1`,
     [dagId, interval?.start ?? null, interval?.end ?? null],
   );
   return rows[0] === undefined ? undefined : runRow(rows[0] as Columns);
@@ -127,16 +133,16 @@ interface Columns {
   readonly run_id: string;
   readonly dag_id: string;
   readonly state: RunRow['state'];
-  readonly interval_start: Date | null;
-  readonly interval_end: Date | null;
+  readonly interval_start: number | null;
+  readonly interval_end: number | null;
   readonly params: unknown;
   readonly task_count: number;
   readonly resumes: number;
   readonly pid: number;
   readonly host: string;
   readonly version: string;
-  readonly started_at: Date;
-  readonly finished_at: Date | null;
+  readonly started_at: number;
+  readonly finished_at: number | null;
 }
 
 function runRow(row: Columns): RunRow {
@@ -145,14 +151,18 @@ function runRow(row: Columns): RunRow {
     runId: row.run_id,
     dagId: row.dag_id,
     state: row.state,
-    interval: start === null || end === null ? undefined : { start, end, logicalDate: start },
+    interval: start === null || end === null ? undefined : intervalOf(new Date(start), new Date(end)),
     params: row.params,
     taskCount: row.task_count,
     resumes: row.resumes,
     pid: row.pid,
     host: row.host,
     version: row.version,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at ?? undefined,
+    startedAt: new Date(row.started_at),
+    finishedAt: row.finished_at === null ? undefined : new Date(row.finished_at),
   };
+}
+
+function intervalOf(start: Date, end: Date): DataInterval {
+  return { start, end, logicalDate: start };
 }

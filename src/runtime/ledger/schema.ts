@@ -132,7 +132,7 @@ export async function migrate(client: ProtocolClient, place: string): Promise<vo
 }
 
 async function install(client: ProtocolClient, version: number): Promise<void> {
-  await send(client, `begin; select pg_advisory_xact_lock(${INSTALL_LOCK})`);
+  await send(client, `begin; set local lock_timeout = '60s'; select pg_advisory_xact_lock(${INSTALL_LOCK})`);
   try {
     // Another installer may have been first while this one waited for the lock.
     if ((await readVersion(client)) < version) {

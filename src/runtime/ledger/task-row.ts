@@ -57,6 +57,8 @@ export async function claimTask(
      where run_id = $1 and task_id = $2 and map_key = '' and state = 'success'`,
     [key.runId, key.taskId],
   );
+  if (found.rows[0] === undefined)
+    throw new Error(`the ledger row of task ${key.taskId} is neither open nor done`);
   return { state: 'done', done: doneTask(found.rows[0]) };
 }
 
@@ -90,7 +92,7 @@ export async function closeTask(
   if (closed.rowCount !== 1) throw await notOurs(client, key, transaction);
 }
 
-/** Records a task that worked outside a transaction. Call it in a transaction of its own, after the work. */
+/** Records a task that worked outside a transaction, after the work. Throws when a newer run of the Dag has the lock. */
 export async function recordTask(
   client: ProtocolClient,
   key: TaskKey,
@@ -101,15 +103,26 @@ export async function recordTask(
     readonly result: string;
   },
 ): Promise<void> {
-  await send(
+  const { rowCount } = await send(
     client,
-    `insert into etl.task (run_id, task_id, dag_id, state, fingerprint, attempt, result, started_at, committed_at)
-     values ($1, $2, $3, 'success', $4, $5, $6::jsonb, $7, clock_timestamp())
+    `with fence as (select 1 from etl.lock where dag_id = $3 and epoch = $8 for share)
+     insert into etl.task (run_id, task_id, dag_id, state, fingerprint, attempt, result, started_at, committed_at)
+     select $1, $2, $3, 'success', $4, $5, $6::jsonb, $7, clock_timestamp() from fence
      on conflict (run_id, task_id, map_key) do update
        set fingerprint = excluded.fingerprint, attempt = excluded.attempt, result = excluded.result,
            started_at = excluded.started_at, committed_at = excluded.committed_at`,
-    [key.runId, key.taskId, key.dagId, record.fingerprint, record.attempt, record.result, record.startedAt],
+    [
+      key.runId,
+      key.taskId,
+      key.dagId,
+      record.fingerprint,
+      record.attempt,
+      record.result,
+      record.startedAt,
+      key.epoch,
+    ],
   );
+  if (rowCount !== 1) throw takenOver(key, undefined);
 }
 
 /** The tasks of a run that are done according to this database. */
@@ -136,7 +149,7 @@ function doneTask(row: TaskRow | undefined): DoneTask {
   const rows = row?.rows;
   return {
     fingerprint: row?.fingerprint ?? '',
-    result: row?.result ?? undefined,
+    result: row?.result,
     rows: rows === undefined || rows === null ? undefined : Number(rows),
   };
 }
@@ -155,10 +168,13 @@ async function notOurs(client: ProtocolClient, key: TaskKey, transaction: Transa
       data: 'rows that the task wrote after its own ROLLBACK were rolled back; look at what it did before that',
     });
   }
+  return takenOver(key, String(rows[0]?.epoch));
+}
+
+function takenOver(key: TaskKey, newest: string | undefined): EtlError {
   return new EtlError('ETL-7503', {
     what: `a newer run of the Dag "${key.dagId}" has taken over`,
-    why: `this run has epoch ${key.epoch}, the newest is ${String(rows[0]?.epoch)}`,
+    why: newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`,
     fix: 'nothing: the newer run does the work',
-    data: 'the task was rolled back',
   });
 }

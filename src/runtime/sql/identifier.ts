@@ -8,13 +8,13 @@ const MAX_BYTES = 63;
 const PART = /(?:"((?:[^"]|"")*)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))(\.|$)/iy;
 
 /**
- * A name as a quoted identifier: it means exactly these characters, whatever they are. Throws `EtlError` ETL-3004
+ * A name as a quoted identifier: it means exactly these characters, whatever they are. Throws `EtlError` ETL-3008
  * for a name that PostgreSQL would refuse, cut or change.
  */
 export function quoteIdentifier(name: string): string {
   const problem = problemOf(name);
   if (problem === undefined) return `"${name.replaceAll('"', '""')}"`;
-  throw new EtlError('ETL-3004', {
+  throw new EtlError('ETL-3008', {
     what: `Expected a name for something in the database, got ${showValue(name)}`,
     why: problem,
   });
@@ -22,12 +22,12 @@ export function quoteIdentifier(name: string): string {
 
 /**
  * `table` or `schema.table`, quoted. A bare part is read as SQL reads it, in lower case; any other is given in
- * quotes: `staging."Order Items"`. Throws `EtlError` ETL-3004.
+ * quotes: `staging."Order Items"`. Throws `EtlError` ETL-3008.
  */
 export function quoteTable(table: string): string {
   const parts = partsOf(table);
   if (parts && parts.length <= 2) return parts.map(quoteIdentifier).join('.');
-  throw new EtlError('ETL-3004', {
+  throw new EtlError('ETL-3008', {
     what: `Expected a table such as "orders" or "staging.orders", got ${showValue(table)}`,
     fix: 'Put a name with other characters than letters, digits, _ and $ in double quotes: staging."Order Items"',
   });

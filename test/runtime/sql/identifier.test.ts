@@ -25,7 +25,7 @@ describe('quoteIdentifier', () => {
       else
         expect(() => quoteIdentifier(name))
           .to.throw(EtlError)
-          .that.includes({ code: 'ETL-3004' })
+          .that.includes({ code: 'ETL-3008' })
           .and.has.property('why')
           .that.matches(expected);
     });
@@ -88,7 +88,7 @@ describe('quoteTable', () => {
       else
         expect(() => quoteTable(table))
           .to.throw(EtlError)
-          .with.property('code', 'ETL-3004');
+          .with.property('code', 'ETL-3008');
     });
   }
 });

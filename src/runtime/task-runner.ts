@@ -1,5 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EtlError } from '../errors.js';
+import { failed } from './failure.js';
+import { databaseErrorOf } from './sqlstate.js';
+import { LONGEST_MS, untilAborted } from './waiting.js';
 import { attemptTask } from './attempt.js';
 import { attemptPlain } from './attempt-plain.js';
 import { contextOf, type ContextFacts } from './context.js';
@@ -16,6 +19,8 @@ import { taskScope } from './scope.js';
 /** How a task ended, with what the tasks that need it use. */
 export interface TaskOutcome extends TaskSummary {
   readonly result: unknown;
+  /** The fingerprint of a task whose COMMIT had no answer: the ledger may know better at the end of the run. */
+  readonly undecided?: string | undefined;
 }
 
 /** What the attempts of a run's tasks share. */
@@ -35,8 +40,18 @@ export interface AttemptServices extends ContextFacts {
   readonly onLateError: (error: EtlError) => void;
 }
 
-/** A timer of Node waits no longer. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** How long the database is asked whether a COMMIT without an answer took place. */
+const RESOLVE_MS = 30_000;
+
+type FailedAttempt = AttemptOutcome & { readonly state: 'failed' };
+
+/** What one attempt may do. */
+interface Limits {
+  readonly attempt: number;
+  readonly claimOnly: boolean;
+  readonly signal: AbortSignal;
+  readonly budgetMs: () => number | undefined;
+}
 
 /** Runs the tasks of one run: each in as many attempts as it takes, or as it may have. */
 export class TaskRunner {
@@ -66,7 +81,14 @@ export class TaskRunner {
       case 'skipped':
         return { ...base, state: 'skipped', reused: false, result: undefined, reason: outcome.reason };
       case 'failed':
-        return { ...base, state: 'failed', reused: false, result: undefined, error: outcome.error };
+        return {
+          ...base,
+          state: 'failed',
+          reused: false,
+          result: undefined,
+          error: outcome.error,
+          undecided: outcome.ending === 'unknown' ? this.#fingerprints[task.index] : undefined,
+        };
       default:
         return outcome satisfies never;
     }
@@ -75,20 +97,37 @@ export class TaskRunner {
   async #attempts(task: PlannedTask): Promise<{ outcome: AttemptOutcome; attempts: number }> {
     const { emit, random, signal } = this.#services;
     let spent: Spent = { serialization: 0, transient: 0 };
-    let claimOnly = false;
+    let undecided: FailedAttempt | undefined;
     for (let attempt = 1; ; attempt++) {
       emit({ type: 'task_started', taskId: task.id, attempt });
-      const outcome = await this.#attempt(task, attempt, claimOnly);
-      if (outcome.state !== 'failed' || signal.aborted || claimOnly) return { outcome, attempts: attempt };
+      const outcome = await this.#attempt(task, attempt, false);
+      if (outcome.state !== 'failed') return { outcome, attempts: attempt };
+      if (outcome.ending === 'unknown') undecided = outcome;
+      else if (outcome.isClaimed) undecided = undefined;
       spent = spend(spent, outcome.kind);
-      const wait = nextDelay(outcome.kind, spent, task.retry, random);
-      // Whether a lost COMMIT took place must be known before anything is said of it, also without a retry left.
-      claimOnly = wait === undefined && outcome.ending === 'unknown';
-      if (wait === undefined && !claimOnly) return { outcome, attempts: attempt };
-      const delayMs = wait ?? 0;
-      emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs });
-      if (!(await waited(delayMs, signal))) return { outcome, attempts: attempt };
+      const wait = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
+      if (wait !== undefined) {
+        emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs: wait });
+        if (await waited(wait, signal)) continue;
+      }
+      if (undecided === undefined) return { outcome, attempts: attempt };
+      return { outcome: await this.#resolve(task, attempt, undecided), attempts: attempt };
     }
+  }
+
+  /**
+   * Finds out whether a COMMIT without an answer took place, before anything is said of it: a claim that goes no further
+   * tells. It stays unknown when the database can't be reached for so long, or when the run is stopped.
+   */
+  async #resolve(task: PlannedTask, attempt: number, undecided: FailedAttempt): Promise<AttemptOutcome> {
+    const { signal } = this.#services;
+    const deadline = performance.now() + RESOLVE_MS;
+    for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
+      if (!(await waited(delayMs, signal))) break;
+      const outcome = await this.#attempt(task, attempt, true);
+      if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
+    }
+    return undecided;
   }
 
   /** One attempt with its own time limit, in the scope that unawaited errors are told by. */
@@ -98,26 +137,25 @@ export class TaskRunner {
     const stop = (): void => controller.abort(signal.reason);
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
-    const deadline = task.timeoutMs === undefined ? undefined : performance.now() + task.timeoutMs;
-    const timer =
-      task.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => controller.abort(timedOut(task)), Math.min(task.timeoutMs, MAX_TIMER_MS));
-    const order = {
-      attempt,
-      claimOnly,
-      signal: controller.signal,
-      budgetMs: () => deadline && deadline - performance.now(),
-    };
+    const timeoutMs = Math.min(task.timeoutMs ?? Infinity, LONGEST_MS);
+    const deadline = task.timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+    const timer = deadline && setTimeout(() => controller.abort(timedOut(task)), timeoutMs);
+    let stray: EtlError | undefined;
     let isOver = false;
-    const fail = (error: Error): boolean => {
+    const fail = (error: EtlError): boolean => {
+      stray ??= error;
       if (!isOver) controller.abort(error);
       return !isOver;
     };
+    const budgetMs = (): number | undefined => deadline && deadline - performance.now();
+    const limits = { attempt, claimOnly, signal: controller.signal, budgetMs };
     try {
-      return await taskScope.run({ taskId: task.id, fail }, () => this.#order(task, order));
+      const outcome = await taskScope.run({ taskId: task.id, fail }, () => this.#prepareAndRun(task, limits));
+      // It came while the task was being committed, which it did not keep from happening.
+      if (outcome.state === 'success' && stray !== undefined) this.#services.onLateError(stray);
+      return outcome;
     } catch (error) {
-      return { state: 'failed', error: unexpected(task, error), kind: 'permanent', ending: 'rolled back' };
+      return notRun(task, error, this.#services.root);
     } finally {
       isOver = true;
       clearTimeout(timer);
@@ -125,29 +163,21 @@ export class TaskRunner {
     }
   }
 
-  async #order(
-    task: PlannedTask,
-    limits: {
-      readonly attempt: number;
-      readonly claimOnly: boolean;
-      readonly signal: AbortSignal;
-      readonly budgetMs: () => number | undefined;
-    },
-  ): Promise<AttemptOutcome> {
+  async #prepareAndRun(task: PlannedTask, limits: Limits): Promise<AttemptOutcome> {
     const { databases, root, onLateError } = this.#services;
     const { body } = task.task;
     const print = await this.#fingerprint(task);
+    const before = body.transactional ? undefined : this.#services.done.get(task.id);
+    if (before?.fingerprint === print) return { state: 'success', ...before, reused: true };
     const context = contextOf(task, this.#plan, this.#services, {
       attempt: limits.attempt,
       signal: limits.signal,
       results: this.#results,
     });
     const home = task.conn ?? this.#plan.home;
-    const database = home === undefined ? undefined : await databases.get(home);
+    const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
     const key = this.#key(task, database?.epoch ?? '');
     const common = { ...limits, task, key, fingerprint: print, context, root };
-    const before = body.transactional ? undefined : this.#services.done.get(task.id);
-    if (before?.fingerprint === print) return { state: 'success', ...before, reused: true };
     if (!body.transactional) return attemptPlain({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task, sql));
@@ -196,13 +226,22 @@ function lateQuery(task: PlannedTask, sql: string): EtlError {
   });
 }
 
-/** An error that is not the task's: the database can't be opened, or a bug of ours. */
-function unexpected(task: PlannedTask, thrown: unknown): EtlError {
-  if (thrown instanceof EtlError) return thrown;
+/** The database could not be opened; or a bug of ours. */
+function notRun(task: PlannedTask, thrown: unknown, root: string): AttemptOutcome {
+  const { id: taskId, place, retryOn } = task;
   const cause = asError(thrown);
-  return new EtlError('ETL-9001', {
-    what: `"${task.id}" could not be run: ${cause.message}`,
-    data: `"${task.id}" wrote nothing`,
-    cause,
+  const isKnown = cause instanceof EtlError || databaseErrorOf(cause) !== undefined;
+  const error = isKnown
+    ? cause
+    : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
+  const ending = 'rolled back' as const;
+  return failed(error, {
+    taskId,
+    place,
+    root,
+    retryOn,
+    ending,
+    isClaimed: false,
+    statementOf: () => undefined,
   });
 }

@@ -1,0 +1,34 @@
+import { Args } from '@oclif/core';
+import { connFlag, EtlCommand } from '../../command.js';
+import {
+  migrateAll,
+  namedOrUsed,
+  versionErrorsText,
+  versionsExitCode,
+  versionsJson,
+  versionsText,
+} from '../../ledger-versions.js';
+
+export class LedgerMigrateCommand extends EtlCommand {
+  static override summary = 'Install the ledger, or bring it up to date.';
+  static override description = `A run does it by itself, if its role may.
+
+Exit codes: 0 all are up to date, 2 one is newer than this program or may not be changed, 69 one can't be reached.`;
+  static override examples = ['<%= config.bin %> ledger migrate', '<%= config.bin %> ledger migrate my_db'];
+  static override args = {
+    connection: Args.string({ description: 'One connection, instead of all that Dags write to.' }),
+  };
+  static override flags = { conn: connFlag };
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(LedgerMigrateCommand);
+    const program = await this.program(flags);
+    const connections = namedOrUsed(program, args.connection);
+    const versions = await migrateAll(program, connections, (text) => this.err(`note: ${text}\n`));
+    process.exitCode = versionsExitCode(versions);
+    if (flags.json) return this.printJson(versionsJson(versions));
+    if (versions.length === 0) return this.err('No Dag has a connection.\n');
+    this.out(versionsText(versions, this.paint(flags.color, 'stdout')));
+    this.err(versionErrorsText(versions, this.paint(flags.color, 'stderr')));
+  }
+}

@@ -1,0 +1,20 @@
+import { EtlCommand } from '../../command.js';
+import { MIGRATIONS } from '../../runtime/ledger/schema.js';
+import { ledgerScript } from '../../runtime/ledger/script.js';
+
+export class LedgerSqlCommand extends EtlCommand {
+  static override summary = 'Print the SQL that installs the ledger, for a DBA.';
+  static override description =
+    'It needs no config and no database. A role that may not create schemas can run Dags once it was run.';
+  static override examples = [
+    '<%= config.bin %> ledger sql > ledger.sql',
+    '<%= config.bin %> ledger sql | psql -v ON_ERROR_STOP=1 -f - postgres://…',
+  ];
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(LedgerSqlCommand);
+    const sql = ledgerScript();
+    if (flags.json) this.printJson({ version: MIGRATIONS.length, sql });
+    else this.out(sql);
+  }
+}

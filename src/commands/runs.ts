@@ -1,0 +1,80 @@
+import { Args, Flags } from '@oclif/core';
+import { connFlag, EtlCommand } from '../command.js';
+import { durationOf, readRuns, type CountedRun } from '../history.js';
+import { intervalJson, intervalText, localTime, markedTable, rightAligned } from '../history-words.js';
+import { Ledgers } from '../ledgers.js';
+import { formatDuration } from '../runtime/duration.js';
+import { harmless, type Paint } from '../runtime/report/words.js';
+
+const DEFAULT_LIMIT = 20;
+
+export class RunsCommand extends EtlCommand {
+  static override summary = 'List past runs, the newest first.';
+  static override description = `They are read from the ledgers of the Dags of the config.
+
+The state "crashed" is that of a run that has not come to its end and that no process works at.`;
+  static override examples = [
+    '<%= config.bin %> runs',
+    '<%= config.bin %> runs monthly-report --limit 5',
+    '<%= config.bin %> runs --json',
+  ];
+  static override args = { dag: Args.string({ description: 'Only runs of this Dag.' }) };
+  static override flags = {
+    conn: connFlag,
+    limit: Flags.integer({ description: 'How many runs to list.', default: DEFAULT_LIMIT, min: 1 }),
+  };
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(RunsCommand);
+    const program = await this.program(flags);
+    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    const runs = await readRuns(program, ledgers, { dagId: args.dag, limit: flags.limit });
+    const now = new Date();
+    if (flags.json) return this.printJson(runs.map((run) => runJson(run, now)));
+    if (runs.length === 0)
+      return this.err(`No run${args.dag === undefined ? '' : ` of "${args.dag}"`} is recorded.\n`);
+    this.out(runsText(runs, now, this.paint(flags.color, 'stdout')));
+  }
+}
+
+function runJson(run: CountedRun, now: Date): unknown {
+  return {
+    run_id: run.runId,
+    dag: run.dagId,
+    state: run.state,
+    interval: intervalJson(run.interval),
+    tasks_done: run.tasksDone,
+    tasks: run.taskCount,
+    rows: run.rows,
+    started_at: run.startedAt,
+    finished_at: run.finishedAt,
+    duration_ms: durationOf(run, now),
+    connection: run.connectionId,
+    resume: run.resume,
+  };
+}
+
+/** A line for each run, and below one that can go on, how. */
+function runsText(runs: readonly CountedRun[], now: Date, paint: Paint): string {
+  const tasks = rightAligned(['TASKS', ...runs.map((run) => `${run.tasksDone}/${run.taskCount}`)]);
+  const rows = rightAligned(['ROWS', ...runs.map((run) => run.rows.toLocaleString('en-US'))]);
+  const durations = rightAligned(['DURATION', ...runs.map((run) => durationText(run, now))]);
+  const lines = [undefined, ...runs].map((run, index) => {
+    const [first, interval] = run
+      ? [[run.runId, run.dagId, run.state, localTime(run.startedAt)], intervalText(run.interval) ?? '']
+      : [['RUN', 'DAG', 'STATE', 'STARTED'], 'INTERVAL'];
+    const numbers = [durations, tasks, rows].map((column) => column[index] ?? '');
+    return { state: run?.state, cells: [...first.map(harmless), ...numbers, interval] };
+  });
+  const [head = '', ...body] = markedTable(lines, paint);
+  const shown = body.flatMap((line, index) => {
+    const resume = runs[index]?.resume;
+    return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${harmless(resume)}`)}`];
+  });
+  return [head, ...shown].map((line) => `${line}\n`).join('');
+}
+
+function durationText(run: CountedRun, now: Date): string {
+  const ms = durationOf(run, now);
+  return ms === undefined ? '-' : formatDuration(ms);
+}

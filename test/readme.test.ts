@@ -1,0 +1,221 @@
+import { expect } from 'chai';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile, mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { COMMANDS } from '../src/commands/index.js';
+import { EtlCommand } from '../src/command.js';
+import { EXIT } from '../src/errors.js';
+import { signalExitCode } from '../src/guard.js';
+import { dag } from '../src/index.js';
+import { DagBuilder } from '../src/runtime/dag.js';
+import { createProject, ROOT } from './support/cli.js';
+import { createDatabase } from './support/database.js';
+
+const run = promisify(execFile);
+
+describe('the README', function () {
+  this.timeout(30_000);
+  let text: string;
+  let manifest: { readonly scripts: Record<string, string>; readonly engines: { readonly node: string } };
+
+  before(async () => {
+    text = await readFile(join(ROOT, 'README.md'), 'utf8');
+    manifest = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+  });
+
+  /** The block of this language and name. */
+  function block(info: string): string {
+    const found = [...text.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].filter(([, name]) => name === info);
+    expect(found, `blocks of \`${info}\``).to.have.lengthOf(1);
+    return found[0]?.[2] ?? '';
+  }
+
+  /** The rows of the table with this first column, without backquotes. */
+  function table(firstColumn: string): string[][] {
+    const [, body = ''] = text.split(new RegExp(`^\\| ${firstColumn} \\|.*\\n\\|[ -|]+\\|\\n`, 'm'));
+    const rows = body.slice(0, body.search(/\n(?!\|)/)).split('\n');
+    return rows.map((row) =>
+      row
+        .slice(1, -1)
+        .split('|')
+        .map((cell) => cell.trim().replaceAll('`', '')),
+    );
+  }
+
+  describe('its first example', () => {
+    it('does what it says: loads, counts with a model, reports, and checks', async () => {
+      await using db = await createDatabase();
+      await using project = await createProject({
+        'etl.config.ts': block('ts run'),
+        'orders.csv': 'id,total\n1,50\n2,150\n3,250\n',
+      });
+      await db.query('create table orders (id int primary key, total numeric not null)');
+      await db.query('insert into orders values (9, 900)');
+      await db.query('create table report (made_at timestamptz not null, orders int not null)');
+      const { code, stdout, stderr } = await project.cli(['run', 'monthly'], { DATABASE_URL: db.url });
+      expect({ code, stdout }, stderr).to.deep.equal({ code: 0, stdout: '' });
+      expect(await db.query('select orders from report')).to.deep.equal([{ orders: 2 }]);
+      expect(await db.query(`select result from etl.task where task_id = 'count-big'`)).to.deep.equal([
+        { result: { orders: 2, of: 3 } },
+      ]);
+    });
+
+    it('shows nobody a report without orders', async () => {
+      await using db = await createDatabase();
+      await using project = await createProject({
+        'etl.config.ts': block('ts run'),
+        'orders.csv': 'id,total\n1,50\n',
+      });
+      await db.query('create table orders (id int primary key, total numeric not null)');
+      await db.query('create table report (made_at timestamptz not null, orders int not null)');
+      const { code, stderr } = await project.cli(['run', 'monthly'], { DATABASE_URL: db.url });
+      expect(code, stderr).to.equal(3);
+      expect(await db.query('select from report')).to.deep.equal([]);
+    });
+
+    it('passes the type checker as strictly as our own code', async () => {
+      await using project = await createProject({
+        'etl.config.ts': block('ts run'),
+        'tsconfig.json': JSON.stringify({
+          extends: join(ROOT, 'tsconfig.json'),
+          compilerOptions: { types: ['node'] },
+          include: ['etl.config.ts'],
+          exclude: [],
+        }),
+      });
+      const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
+      const checked = run(process.execPath, [tsc, '-p', project.directory]);
+      await checked.catch((error: unknown) => expect.fail((error as { stdout: string }).stdout));
+    });
+  });
+
+  describe('the first look', () => {
+    const places: readonly [title: string, options: (place: string) => Start][] = [
+      ['in a PostgreSQL inside the process', (place) => ({ args: ['--conn', `warehouse=pglite:${place}`] })],
+      ['on a server', (place) => ({ args: [], env: { ETL_CONN_WAREHOUSE: place } })],
+    ];
+    for (const [title, options] of places) {
+      it(`prints what is printed here, ${title}`, async () => {
+        await using place = title === 'on a server' ? await serverPlace() : await folderPlace();
+        const printed = await start(manifest.scripts['start'] ?? '', options(place.url));
+        expect(shape(printed)).to.deep.equal(shape(block('text')));
+      });
+    }
+
+    it('is started by one command, which builds first', () => {
+      expect(block('sh main').trim()).to.equal('npm ci && npm start');
+      expect(manifest.scripts['prestart']).to.equal('npm run --silent build');
+    });
+
+    it('names the oldest Node that the package allows', () => {
+      expect(text).to.include(`Node ${manifest.engines.node.replace('>=', '')} or later`);
+    });
+  });
+
+  it('names the command for the tests that CI runs', async () => {
+    const ci = await readFile(join(ROOT, '.ci/run'), 'utf8');
+    expect(ci).to.match(new RegExp(`^${block('sh tests').trim()} `, 'm'));
+    expect(manifest.scripts).to.include({ test: 'mocha', pretest: 'npm run --silent build' });
+  });
+
+  it('lists every exit code, and no other', () => {
+    const codes = table('exit code').flatMap(([cell = '']) => cell.split(', ').map(Number));
+    const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(signalExitCode);
+    expect(codes).to.deep.equal([...Object.values(EXIT), ...signals]);
+  });
+
+  it('lists every kind of task, and how often it runs', () => {
+    const rows = table('kind').map(([kind = '', , runs]) => [/^d\.(\w+)\(/.exec(kind)?.[1], runs]);
+    const methods = Object.getOwnPropertyNames(DagBuilder.prototype).filter((name) => name !== 'constructor');
+    const { tasks } = dag('all', { defaults: { conn: 'db' } }, (d) => {
+      d.session('session', {}, async () => null);
+      d.sql('sql', { sql: 'select 1' });
+      d.load('load', { from: 'a.csv', into: 'a', mode: 'append' });
+      d.task('task', {}, async () => null);
+    });
+    const kinds = tasks.map(({ kind, body }) => [
+      kind,
+      body.transactional ? 'exactly once' : 'at least once',
+    ]);
+    expect(rows).to.deep.equal(kinds);
+    expect(methods).to.have.members(kinds.map(([kind]) => kind));
+  });
+
+  it('names every option of a task', async () => {
+    const [, ofAll = '', more = ''] =
+      /Options of all: (.*?); of those with a connection also(.*?)\. /s.exec(text) ?? [];
+    const named = (list: string): string[] => [...list.matchAll(/`(\w+)`/g)].map(([, name = '']) => name);
+    const { options } = JSON.parse(await readFile(join(ROOT, 'test/fixtures/surface.json'), 'utf8'));
+    expect(named(ofAll)).to.have.members(options.task);
+    expect(named(ofAll + more)).to.have.members(options.session);
+  });
+
+  it('speaks of no flag and no command that is not there', () => {
+    const own = Object.values(COMMANDS).flatMap((command) => Object.keys(command.flags ?? {}));
+    const flags = [...Object.keys(EtlCommand.baseFlags), ...own];
+    for (const [, flag] of text.matchAll(/--([a-z][a-z-]+)/g)) expect(flags).to.include(flag);
+    const commands = Object.keys(COMMANDS).map((id) => id.replace(':', ' '));
+    for (const [, words = ''] of text.matchAll(/(?:`|bin\/)etl ((?:connections )?[a-z]+)/g)) {
+      expect(commands).to.include(words);
+    }
+  });
+
+  it('has no link that leads nowhere', () => {
+    const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, link = '']) => link);
+    const broken = links.filter((link) => !/^https?:/.test(link) && !existsSync(join(ROOT, link)));
+    expect(links).to.not.deep.equal([]);
+    expect(broken).to.deep.equal([]);
+  });
+});
+
+interface Start {
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs what `npm start` runs after the build; what it prints on stderr. */
+async function start(script: string, { args, env }: Start): Promise<string> {
+  const [program, ...words] = script.split(' ');
+  expect(program).to.equal('node');
+  const child = execFile(process.execPath, [...words, ...args], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], HOME: ROOT, ...env },
+    timeout: 25_000,
+  });
+  let printed = '';
+  child.stderr?.on('data', (text: string) => (printed += text));
+  const [code] = await once(child, 'close');
+  expect(code, printed).to.equal(0);
+  return printed;
+}
+
+/** What a run printed, without what differs from run to run; tasks that run at the same time end in any order. */
+function shape(printed: string): string[] {
+  return printed
+    .trimEnd()
+    .replaceAll(/\b\d{8}T\d{6}Z-[0-9a-f]{8}\b/g, '<run>')
+    .replaceAll(/\b[\d.]+m?s\b/g, '<time>')
+    .replaceAll(/\((?:pglite|postgres):.*\)/g, '<place>')
+    .split('\n')
+    .toSorted((a, b) => (a < b ? -1 : 1));
+}
+
+interface StartPlace extends AsyncDisposable {
+  readonly url: string;
+}
+
+async function serverPlace(): Promise<StartPlace> {
+  const db = await createDatabase();
+  return { url: db.url, [Symbol.asyncDispose]: () => db.drop() };
+}
+
+async function folderPlace(): Promise<StartPlace> {
+  const folder = await mkdtemp(join(tmpdir(), 'etl-readme-'));
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  return { url: join(folder, 'data'), [Symbol.asyncDispose]: remove };
+}
