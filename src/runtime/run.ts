@@ -114,7 +114,8 @@ class Run {
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
     const place = home === undefined ? undefined : `${home} (${placeOf(home)})`;
-    this.#emit({ type: 'run_started', tasks: tasks.length, interval, home: place });
+    const span = interval && { start: interval.start, end: interval.end };
+    this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, home: place });
     if (started.resume) {
       const { plan, of } = started.resume;
       this.#emit({ type: 'run_resumed', was: of.state, startedAt: of.startedAt, ...plan });

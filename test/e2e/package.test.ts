@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,7 +11,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 const run = promisify(execFile);
 
 /** Packages that somebody who installs ours gets with it. The number may fall; who lets it grow says why. */
-const MOST_PACKAGES = 104;
+const MOST_PACKAGES = 107;
 
 const CONFIG = `
   import { dag, defineConfig, type SessionContext } from '@oneshot/etl';
@@ -77,9 +77,7 @@ describe('the package', function () {
     const sources = (await readdir(join(ROOT, 'src'), { recursive: true })).filter((name) =>
       name.endsWith('.ts'),
     );
-    const built = sources.flatMap((name) =>
-      ['js', 'js.map', 'd.ts'].map((end) => `dist/${name.replace(/ts$/, end)}`),
-    );
+    const built = sources.flatMap((name) => ['js', 'd.ts'].map((end) => `dist/${name.replace(/ts$/, end)}`));
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
     expect(packed).to.have.members([...documents, 'bin/run.js', ...built]);
   });
@@ -112,7 +110,7 @@ describe('the package', function () {
     expect(said).to.include('npm i @electric-sql/pglite');
   });
 
-  it('has types that a strict TypeScript project can use that has those of Node and pg', async () => {
+  it('has types that a strict TypeScript project can use as they are', async () => {
     const compilerOptions = {
       strict: true,
       module: 'NodeNext',
@@ -121,10 +119,6 @@ describe('the package', function () {
       types: ['node'],
     };
     await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions }));
-    await mkdir(join(project, 'node_modules/@types'), { recursive: true });
-    for (const name of ['@types/node', '@types/pg']) {
-      await symlink(join(ROOT, 'node_modules', name), join(project, 'node_modules', name));
-    }
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
     const checked = run(process.execPath, [tsc, '-p', project]);
     await checked.catch((error: unknown) => expect.fail((error as { stdout: string }).stdout));

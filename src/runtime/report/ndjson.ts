@@ -9,7 +9,7 @@ const VERSION = 1;
  * times in ISO 8601.
  */
 export function ndjsonReporter(write: (text: string) => void): Reporter {
-  return { report: (event) => write(`${JSON.stringify({ v: VERSION, ...fieldsOf(event) })}\n`) };
+  return { report: (event) => write(`${JSON.stringify(fieldsOf(event))}\n`) };
 }
 
 /** What `--json` prints of a run, in the form of the event `run_finished`. */
@@ -19,7 +19,14 @@ export function resultJson(event: RunEvent & { type: 'run_finished' }): unknown 
 
 function fieldsOf(event: RunEvent): Record<string, unknown> {
   const { at, type, runId, dagId, ...rest } = event;
-  return { ts: at.toISOString(), event: type, run_id: runId, dag: dagId, ...(snake(rest) as object) };
+  return {
+    v: VERSION,
+    ts: at.toISOString(),
+    event: type,
+    run_id: runId,
+    dag: dagId,
+    ...(snake(rest) as object),
+  };
 }
 
 function snake(value: unknown): unknown {
