@@ -13,6 +13,7 @@ export type {
   Log,
   Needs,
   SessionContext,
+  SessionOptions,
   Task,
   TaskContext,
   TaskDefaults,

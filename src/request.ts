@@ -30,7 +30,7 @@ export async function requestOf(program: Program, dagId: string, flags: RequestF
   const dag = findDag(config.dags, dagId);
   const tasks = planTasks(dag, config.defaults);
   const home = homeOf(dag, config.defaults, tasks);
-  for (const id of new Set([home, ...tasks.map(({ conn }) => conn)])) {
+  for (const id of new Set([home, ...tasks.flatMap(({ conn, reads }) => [conn, ...reads])])) {
     // A connection that nothing defines, or that no hook opens, is an error before anything is started.
     if (id !== undefined) hookOf(program.lookup.find(id));
   }

@@ -37,7 +37,7 @@ describe('the README', function () {
 
   /** The rows of the table with this first column, without backquotes. */
   function table(firstColumn: string): string[][] {
-    const [, body = ''] = text.split(new RegExp(`^\\| ${firstColumn} \\|.*\\n\\|[ -|]+\\|\\n`, 'm'));
+    const [, body = ''] = text.split(new RegExp(`^\\| ${firstColumn} +\\|.*\\n\\|[ -|]+\\|\\n`, 'm'));
     const rows = body.slice(0, body.search(/\n(?!\|)/)).split('\n');
     return rows.map((row) =>
       row

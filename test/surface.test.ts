@@ -116,7 +116,7 @@ describe('the surface', function () {
     const runs = [
       ['run', 'all', '--reporter', 'ndjson'],
       ['run', 'all', '--reporter', 'ndjson', '--resume'],
-      ['run', 'slow', '--reporter', 'ndjson', '--timeout', '300ms'],
+      ['run', 'slow', '--reporter', 'ndjson', '--timeout', '2s'],
     ];
     const events: { readonly event: string }[] = [];
     for (const args of runs) {

@@ -32,7 +32,9 @@ export class CheckCommand extends EtlCommand {
 /** Every connection of every Dag. Throws `EtlError` for one that nothing defines or that no hook opens. */
 function usedConnections({ loaded, lookup }: Program): readonly string[] {
   const { dags, defaults } = loaded.config;
-  const used = dags.flatMap((dag) => planTasks(dag, defaults).map(({ conn }) => conn));
+  const used = dags.flatMap((dag) =>
+    planTasks(dag, defaults).flatMap(({ conn, reads }) => reads.concat(conn ?? [])),
+  );
   const ids = [...new Set(used.filter((conn) => conn !== undefined))];
   for (const id of ids) hookOf(lookup.find(id));
   return ids;

@@ -1,18 +1,10 @@
 import { EtlError } from '../errors.js';
-import type { RunDatabase } from './run-database.js';
-import { failed } from './failure.js';
-import { claimTask, closeTask, type TaskKey, type TransactionId } from './ledger/task-row.js';
-import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
-import type { PlannedTask } from './plan.js';
-import { send, type ProtocolClient } from './protocol.js';
 import { acquire } from './acquire.js';
+import type { AttemptOrder } from './attempt-order.js';
 import { awaitClaim } from './claim-wait.js';
+import { failed } from './failure.js';
 import { encodeResult } from './json.js';
-import { openSession, type Session } from './session.js';
-import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
-import { Stopping } from './stopping.js';
-import type { TaskContext } from './task.js';
-import type { TransactionBody } from './tasks/body.js';
+import { claimTask, closeTask, type TransactionId } from './ledger/task-row.js';
 import {
   checkFailed,
   endedByTask,
@@ -22,35 +14,18 @@ import {
   sentTooLate,
   swallowed,
 } from './misuse.js';
+import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
+import { send, type ProtocolClient } from './protocol.js';
+import { openSession, type Session } from './session.js';
+import type { Source } from './source.js';
+import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
+import { Stopping } from './stopping.js';
 import { begin, commit, isIdle, NAME_LIMIT } from './transaction.js';
 import { within } from './waiting.js';
 import { Wire } from './wire.js';
 
 /** For a rollback: a connection that does not answer is cut off. */
 const CLEAN_UP_MS = 2000;
-
-/** Everything that one attempt of a task inside a transaction needs. */
-export interface AttemptOrder {
-  readonly task: PlannedTask;
-  readonly body: TransactionBody;
-  readonly database: RunDatabase;
-  readonly key: TaskKey;
-  readonly fingerprint: string;
-  /** From 1. */
-  readonly attempt: number;
-  readonly context: TaskContext;
-  /** Aborts with the reason, an `EtlError`, when the attempt must stop. */
-  readonly signal: AbortSignal;
-  /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
-  readonly budgetMs: () => number | undefined;
-  readonly root: string;
-  /** Stops after the claim: to learn whether an earlier attempt was committed. */
-  readonly claimOnly: boolean;
-  /** Called with one line that a person should read. */
-  readonly notice: (text: string) => void;
-  /** Called with a query that the task sent after it had been committed. */
-  readonly onLateQuery: (sql: string) => void;
-}
 
 /**
  * One attempt, in the order that makes the task and its ledger row one COMMIT. Never throws: whatever happens is an
@@ -83,6 +58,7 @@ class Attempt {
   readonly #client: ProtocolClient;
   readonly #wire: Wire;
   readonly #stopping: Stopping;
+  readonly #sources: Source[] = [];
   #transaction: TransactionId | undefined;
   #isCommitting = false;
 
@@ -146,6 +122,11 @@ class Attempt {
         context,
         wire: this.#wire,
         session: () => (session ??= openSession(knex, this.#wire)),
+        source: async (id) => {
+          const source = await this.#order.openSource(id);
+          this.#sources.push(source);
+          return source.session;
+        },
         root,
       });
       const result = await Promise.race([work, this.#stopping.stopped]);
@@ -154,6 +135,7 @@ class Attempt {
       return encodeResult(result);
     } finally {
       this.#wire.shut();
+      await Promise.all(this.#sources.map((source) => source.close()));
     }
   }
 

@@ -9,6 +9,7 @@ import type {
   Needs,
   PlainTaskOptions,
   SessionContext,
+  SessionOptions,
   Task,
   TaskContext,
   TaskDefaults,
@@ -102,14 +103,26 @@ export class DagBuilder<P, I> {
    * A function that works with a session, in one transaction. What it returns is recorded in the same COMMIT, and
    * typed in the tasks that need it.
    */
-  session<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
+  session<
+    const Id extends string,
+    R,
+    const N extends Needs = readonly [],
+    W = undefined,
+    const Reads extends string = never,
+  >(
     id: Id,
-    options: TaskOptions<N, W>,
-    run: (context: SessionContext<P, I, Upstream<N>, W>) => Promise<R> & JsonResult<R>,
+    options: SessionOptions<N, W, Reads>,
+    run: (context: SessionContext<P, I, Upstream<N>, W, Reads>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
     const place = capturePlace(this.session);
     assertFunction(id, run, place);
-    return this.#add({ id, kind: 'session', options, body: sessionBody(run as never), place });
+    return this.#add({
+      id,
+      kind: 'session',
+      options,
+      body: sessionBody(run as never, options.reads ?? []),
+      place,
+    });
   }
 
   /** SQL statements in one transaction, written here or in a file. */

@@ -16,6 +16,8 @@ export class RunDatabases {
   readonly #open: OpenDatabase;
   readonly #holder: Omit<LockHolder, 'runId'>;
   readonly #onLockLost: (reason: EtlError) => void;
+  /** As the hook opened them: those that are written to, and those that are only read. */
+  readonly #plain = new Map<string, Promise<Database>>();
   readonly #opened = new Map<string, Promise<RunDatabase>>();
   #home: RunDatabase | undefined;
   #runId = '';
@@ -60,6 +62,17 @@ export class RunDatabases {
     return opened;
   }
 
+  /** A database to read from: it needs no ledger, and none is made there. */
+  source(connectionId: string): Promise<Database> {
+    let opened = this.#plain.get(connectionId);
+    if (opened === undefined) {
+      opened = this.#open(connectionId);
+      this.#plain.set(connectionId, opened);
+      opened.catch(() => this.#plain.delete(connectionId));
+    }
+    return opened;
+  }
+
   /** Lends a connection to the home database. */
   withHome<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
     if (this.#home === undefined) throw new Error('the home connection is not open');
@@ -91,19 +104,23 @@ export class RunDatabases {
     // One that is just being opened, and does not answer, closes itself when it gives up.
     const closed = [...this.#opened.values()].map(async (each) => (await each).close());
     await within(Promise.allSettled(closed), CLOSE_MS);
+    const read = [...this.#plain.values()].map(async (each) => (await each).close());
+    await within(Promise.allSettled(read), CLOSE_MS);
     this.#opened.clear();
+    this.#plain.clear();
   }
 
   async #prepare(
     connectionId: string,
     prepare: (database: RunDatabase) => Promise<void>,
   ): Promise<RunDatabase> {
-    const opened = new RunDatabase(await this.#open(connectionId));
+    const opened = new RunDatabase(await this.source(connectionId));
     try {
       await opened.migrate(`connection "${connectionId}"`);
       await prepare(opened);
       return opened;
     } catch (error) {
+      this.#plain.delete(connectionId);
       await opened.close();
       throw error;
     }

@@ -62,7 +62,7 @@ const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
 const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
-  session: TRANSACTIONAL,
+  session: { ...TRANSACTIONAL, reads: listOf(text) },
   sql: { ...TRANSACTIONAL, sql: anything, file: text, values: aFunction },
   load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
   task: PLAIN,

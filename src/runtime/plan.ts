@@ -5,7 +5,7 @@ import type { DataInterval } from './interval.js';
 import { validateDefaults } from './options.js';
 import { placeText, type Place } from './place.js';
 import type { RetryPolicy } from './retry.js';
-import type { Backoff, Check, Isolation, Task, TaskDefaults } from './task.js';
+import type { Backoff, Check, Isolation, Needs, SessionOptions, Task, TaskDefaults } from './task.js';
 
 /** A task with every option decided. */
 export interface PlannedTask {
@@ -17,6 +17,8 @@ export interface PlannedTask {
   readonly upstream: readonly number[];
   /** The connection that it writes through; undefined for a task without one. */
   readonly conn: string | undefined;
+  /** Other connections that it reads from. */
+  readonly reads: readonly string[];
   readonly retry: RetryPolicy;
   readonly timeoutMs: number | undefined;
   readonly isolation: Isolation;
@@ -76,6 +78,7 @@ function decide(task: Task, defaults: TaskDefaults): Omit<PlannedTask, 'index' |
     id: task.id,
     task,
     conn: task.body.transactional ? options.conn : undefined,
+    reads: (task.options as Partial<SessionOptions<Needs, unknown, string>>).reads ?? [],
     retry: {
       retries: options.retries ?? 0,
       initialMs: parseDuration(backoff.initial, 'backoff.initial'),

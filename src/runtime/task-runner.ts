@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EtlError } from '../errors.js';
 import { failed } from './failure.js';
+import { openSource, type Source } from './source.js';
 import { databaseErrorOf } from './sqlstate.js';
 import { LONGEST_MS, untilAborted } from './waiting.js';
 import { attemptTask } from './attempt.js';
@@ -182,7 +183,9 @@ export class TaskRunner {
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task, sql));
     const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
-    return attemptTask({ ...common, body, database, notice, onLateQuery });
+    const openIt = async (id: string): Promise<Source> =>
+      openSource(await databases.source(id), limits.signal);
+    return attemptTask({ ...common, body, database, openSource: openIt, notice, onLateQuery });
   }
 
   #key(task: PlannedTask, epoch: string): TaskKey {

@@ -80,6 +80,12 @@ export interface TaskOptions<N extends Needs, With = unknown> extends TaskDefaul
   readonly with?: With;
 }
 
+/** Options of a session task. */
+export interface SessionOptions<N extends Needs, With, Reads extends string> extends TaskOptions<N, With> {
+  /** The IDs of other connections that the task reads from. It can't write there: a task commits in one database. */
+  readonly reads?: readonly Reads[];
+}
+
 /** Options of a task that works without a transaction. */
 export type PlainTaskOptions<N extends Needs, With> = Omit<
   TaskOptions<N, With>,
@@ -128,6 +134,9 @@ export interface SessionContext<
   Interval = DataInterval | undefined,
   Up = unknown,
   With = unknown,
+  Reads extends string = string,
 > extends TaskContext<Params, Interval, Up, With> {
   readonly session: Session;
+  /** The connections that the task `reads`: one read-only transaction each, of one snapshot. */
+  readonly sources: Readonly<Record<Reads, Session>>;
 }

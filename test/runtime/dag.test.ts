@@ -214,6 +214,9 @@ export function types(): void {
     d.session('i', {}, async ({ session }) => void (await session.rollback()));
     // @ts-expect-error a task without a connection has no session
     d.task('j', {}, async ({ session }) => void session);
+    d.session('reading', { reads: ['crm'] }, async ({ sources }) => void (await sources.crm('t')));
+    // @ts-expect-error a connection that it does not say it reads
+    d.session('n', { reads: ['crm'] }, async ({ sources }) => void (await sources.shop('t')));
     // @ts-expect-error a mode that does not exist
     d.load('k', { from: 'a.csv', into: 'a', mode: 'upsert' });
     // @ts-expect-error an option that does not exist

@@ -9,6 +9,8 @@ export interface Work {
   readonly wire: Wire;
   /** The same transaction as a Knex instance; made on the first call. */
   readonly session: () => Promise<Session>;
+  /** A read-only session on another connection; closed when the task has ended. */
+  readonly source: (connectionId: string) => Promise<Session>;
   /** The directory that relative paths start from: that of the config file. */
   readonly root: string;
 }

@@ -1,11 +1,19 @@
+import type { Session } from '../session.js';
 import type { SessionContext } from '../task.js';
 import type { TransactionBody } from './body.js';
 
 /** A function with a session: the kind for models, and for whatever needs more than SQL. */
-export function sessionBody(run: (context: SessionContext) => Promise<unknown>): TransactionBody {
+export function sessionBody(
+  run: (context: SessionContext) => Promise<unknown>,
+  reads: readonly string[],
+): TransactionBody {
   return {
     transactional: true,
     source: async () => run.toString(),
-    run: async ({ context, session }) => run({ ...context, session: await session() }),
+    run: async ({ context, session, source }) => {
+      const sources: Record<string, Session> = {};
+      for (const id of reads) sources[id] = await source(id);
+      return run({ ...context, session: await session(), sources });
+    },
   };
 }

@@ -1,0 +1,31 @@
+import type { TaskKey } from './ledger/task-row.js';
+import type { PlannedTask } from './plan.js';
+import type { RunDatabase } from './run-database.js';
+import type { Source } from './source.js';
+import type { TaskContext } from './task.js';
+import type { TransactionBody } from './tasks/body.js';
+
+/** Everything that one attempt of a task inside a transaction needs. */
+export interface AttemptOrder {
+  readonly task: PlannedTask;
+  readonly body: TransactionBody;
+  readonly database: RunDatabase;
+  readonly key: TaskKey;
+  readonly fingerprint: string;
+  /** From 1. */
+  readonly attempt: number;
+  readonly context: TaskContext;
+  /** Aborts with the reason, an `EtlError`, when the attempt must stop. */
+  readonly signal: AbortSignal;
+  /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
+  readonly budgetMs: () => number | undefined;
+  readonly root: string;
+  /** Opens a connection that the task reads from. */
+  readonly openSource: (connectionId: string) => Promise<Source>;
+  /** Stops after the claim: to learn whether an earlier attempt was committed. */
+  readonly claimOnly: boolean;
+  /** Called with one line that a person should read. */
+  readonly notice: (text: string) => void;
+  /** Called with a query that the task sent after it had been committed. */
+  readonly onLateQuery: (sql: string) => void;
+}
