@@ -73,6 +73,6 @@ async function record(order: PlainOrder, startedAt: Date, result: string): Promi
     await untilAborted(recordTask(client, key, { fingerprint, attempt, startedAt, result }), signal);
     clean = true;
   } finally {
-    await database.release(client, clean);
+    database.release(client, clean);
   }
 }

@@ -196,7 +196,7 @@ class Attempt {
     const clean = await this.#rollBack();
     this.#wire.detach();
     if (!clean) await this.#stopping.terminate();
-    await this.#order.database.release(this.#client, clean);
+    this.#order.database.release(this.#client, clean);
   }
 
   /** Says whether the connection is idle and whole. */

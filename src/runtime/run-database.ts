@@ -16,6 +16,7 @@ export class RunDatabase {
   readonly database: Database;
   #epoch: string | undefined;
   #control: Promise<Client | undefined> | undefined;
+  readonly #releasing = new Set<Promise<void>>();
   #isClosing = false;
 
   constructor(database: Database) {
@@ -56,9 +57,15 @@ export class RunDatabase {
 
   /**
    * Gives a connection back. Only an idle one is used again, and only after DISCARD ALL, so that no setting, lock or
-   * temporary table of a task reaches the next; any other is cut off. Never throws.
+   * temporary table of a task reaches the next; any other is cut off. That goes on beside the next task, which takes
+   * another connection meanwhile. Never throws.
    */
-  async release(client: ProtocolClient, clean: boolean): Promise<void> {
+  release(client: ProtocolClient, clean: boolean): void {
+    const released = this.#giveBack(client, clean).finally(() => this.#releasing.delete(released));
+    this.#releasing.add(released);
+  }
+
+  async #giveBack(client: ProtocolClient, clean: boolean): Promise<void> {
     if (!clean || !(await discard(client))) {
       client.__knex__disposed ??= 'not clean';
       client.connection.stream.destroy();
@@ -72,7 +79,7 @@ export class RunDatabase {
     try {
       return await work(client);
     } finally {
-      await this.release(client, true);
+      this.release(client, true);
     }
   }
 
@@ -86,6 +93,7 @@ export class RunDatabase {
   async close(): Promise<void> {
     this.#isClosing = true;
     const control = await this.#control?.catch(() => undefined);
+    await within(Promise.all(this.#releasing), CLEAN_UP_MS);
     if (control !== undefined) await within(control.end(), CLEAN_UP_MS);
     await this.database.close();
   }

@@ -290,7 +290,7 @@ describe('etl run', () => {
 
   it('says nothing of a run that succeeds with --quiet, and everything of one that fails', async () => {
     expect(await run(good, ['--quiet'])).to.deep.equal({ code: 0, stdout: '', stderr: '' });
-    const { code, stderr } = await run(good + bad, ['--quiet']);
+    const { code, stderr } = await run(good + bad, ['--quiet', '-c', '1']);
     expect(code).to.equal(1);
     expect(stderr).to.match(/^d {2}run [\s\S]*✔ a[\s\S]*ETL-3001 bad row 17[\s\S]*FAILED/);
   });
