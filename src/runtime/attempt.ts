@@ -20,7 +20,7 @@ import { openSession, type Session } from './session.js';
 import type { Source } from './source.js';
 import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
-import { begin, commit, isIdle, NAME_LIMIT } from './transaction.js';
+import { applicationName, begin, commit, isIdle } from './transaction.js';
 import { within } from './waiting.js';
 import { Wire } from './wire.js';
 
@@ -69,7 +69,7 @@ class Attempt {
     this.#stopping = new Stopping({
       signal: order.signal,
       client,
-      control: () => order.database.control(),
+      ask: (question) => order.database.ask(question),
       transaction: () => this.#transaction,
       isCommitting: () => this.#isCommitting,
     });
@@ -77,8 +77,7 @@ class Attempt {
 
   async run(): Promise<AttemptOutcome> {
     const { task, key, fingerprint, attempt, claimOnly } = this.#order;
-    const name = `etl:${key.dagId}/${key.taskId}`.slice(0, NAME_LIMIT);
-    const control = (): Promise<ProtocolClient | undefined> => this.#order.database.control();
+    const name = applicationName(key.dagId, key.taskId);
     const pid = await begin(this.#client, {
       isolation: task.isolation,
       budgetMs: this.#order.budgetMs(),
@@ -89,7 +88,7 @@ class Attempt {
       taskId: task.id,
       pid,
       name,
-      control,
+      ask: (question) => this.#order.database.ask(question),
       notice: this.#order.notice,
     });
     if (claim.state === 'done') {
@@ -195,7 +194,8 @@ class Attempt {
     this.#stopping.dispose();
     const clean = await this.#rollBack();
     this.#wire.detach();
-    if (!clean) await this.#stopping.terminate();
+    // After its last word the server has nothing left to end.
+    if (!clean && this.#wire.fatal === undefined) await this.#stopping.terminate();
     this.#order.database.release(this.#client, clean);
   }
 

@@ -12,7 +12,8 @@ export interface ClaimWait {
   readonly pid: number;
   /** The `application_name` that every transaction of this task has. */
   readonly name: string;
-  readonly control: () => Promise<ProtocolClient | undefined>;
+  /** Asks over another connection; undefined where there is none. */
+  readonly ask: <T>(question: (control: ProtocolClient) => Promise<T>) => Promise<T | undefined>;
   readonly notice: (text: string) => void;
 }
 
@@ -37,24 +38,31 @@ const BLOCKERS = `
   select pid, application_name as name, to_char(xact_start, 'HH24:MI:SS') as since
   from pg_stat_activity where pid = any (pg_blocking_pids($1))`;
 
-async function look({ taskId, pid, name, control, notice }: ClaimWait, terminate: boolean): Promise<void> {
+async function look(wait: ClaimWait, terminate: boolean): Promise<void> {
+  const { taskId, ask, notice } = wait;
   try {
-    const client = await control();
-    if (client === undefined) return;
-    const { rows } = await send(client, BLOCKERS, [pid]);
-    for (const blocker of rows as { pid: number; name: string; since: string }[]) {
-      const who = `pid ${blocker.pid} (${blocker.name}), in its transaction since ${blocker.since}`;
-      if (!terminate) notice(`"${taskId}" waits for ${who}`);
-      else if (blocker.name === name) {
-        await send(
-          client,
-          `select pg_terminate_backend(pid) from (${BLOCKERS}) as b where pid = $2 and name = $3`,
-          [pid, blocker.pid, name],
-        );
-        notice(`"${taskId}" has ended an older transaction of its own: ${who}`);
-      }
-    }
+    await ask((control) => lookAt(control, wait, terminate));
   } catch (error) {
     notice(`"${taskId}" waits, and it can't be seen for whom: ${asError(error).message}`);
+  }
+}
+
+async function lookAt(
+  control: ProtocolClient,
+  { taskId, pid, name, notice }: ClaimWait,
+  terminate: boolean,
+): Promise<void> {
+  const { rows } = await send(control, BLOCKERS, [pid]);
+  for (const blocker of rows as { pid: number; name: string; since: string }[]) {
+    const who = `pid ${blocker.pid} (${blocker.name}), in its transaction since ${blocker.since}`;
+    if (!terminate) notice(`"${taskId}" waits for ${who}`);
+    else if (blocker.name === name) {
+      await send(
+        control,
+        `select pg_terminate_backend(pid) from (${BLOCKERS}) as b where pid = $2 and name = $3`,
+        [pid, blocker.pid, name],
+      );
+      notice(`"${taskId}" has ended an older transaction of its own: ${who}`);
+    }
   }
 }

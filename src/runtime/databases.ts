@@ -20,6 +20,9 @@ export class RunDatabases {
   readonly #plain = new Map<string, Promise<Database>>();
   readonly #opened = new Map<string, Promise<RunDatabase>>();
   #home: RunDatabase | undefined;
+  /** Some of an earlier process's tasks may still be under way. */
+  #hasLeftovers = false;
+  #isAlone = true;
   #runId = '';
 
   constructor(open: OpenDatabase, holder: Omit<LockHolder, 'runId'>, onLockLost: (reason: EtlError) => void) {
@@ -30,6 +33,7 @@ export class RunDatabases {
 
   /** Opens the home connection and takes the Dag's lock on it. Throws `EtlError` when another run has it. */
   async openHome(connectionId: string, overlap: Overlap): Promise<void> {
+    this.#isAlone = overlap.mode !== 'share';
     const opened = this.#prepare(connectionId, (home) =>
       home.lock(this.#holder.dagId, overlap, this.#onLockLost),
     );
@@ -44,8 +48,9 @@ export class RunDatabases {
    */
   async takeEpochs(runId: string, connectionIds: ReadonlySet<string>): Promise<void> {
     this.#runId = runId;
-    const isOpen = await this.withHome((client) => hasOpenPredecessor(client, this.#holder.dagId, runId));
-    await this.#home?.takeEpoch({ ...this.#holder, runId });
+    const isOpen = await this.withHome((client) => hasOpenPredecessor(client, this.#holder.dagId));
+    await this.#home?.takeEpoch({ ...this.#holder, runId }, this.#isAlone);
+    this.#hasLeftovers = isOpen && this.#isAlone;
     if (isOpen) await Promise.all([...connectionIds].map((id) => this.get(id)));
   }
 
@@ -54,7 +59,9 @@ export class RunDatabases {
     let opened = this.#opened.get(connectionId);
     if (opened === undefined) {
       const runId = this.#runId;
-      opened = this.#prepare(connectionId, (database) => database.takeEpoch({ ...this.#holder, runId }));
+      opened = this.#prepare(connectionId, (database) =>
+        database.takeEpoch({ ...this.#holder, runId }, this.#hasLeftovers),
+      );
       this.#opened.set(connectionId, opened);
       // The next attempt tries again.
       opened.catch(() => this.#opened.delete(connectionId));

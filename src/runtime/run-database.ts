@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { EtlError } from '../errors.js';
 import type { Database } from '../hooks/hook.js';
-import { takeEpoch, takeLock, type LockHolder, type Overlap } from './ledger/lock.js';
+import { endLeftovers, takeEpoch, takeLock, type LockHolder, type Overlap } from './ledger/lock.js';
 import { migrate } from './ledger/schema.js';
 import { send, type ProtocolClient } from './protocol.js';
 import { taskScope } from './scope.js';
@@ -17,6 +17,7 @@ export class RunDatabase {
   #epoch: string | undefined;
   #control: Promise<Client | undefined> | undefined;
   readonly #releasing = new Set<Promise<void>>();
+  #asked: Promise<unknown> = Promise.resolve();
   #isClosing = false;
 
   constructor(database: Database) {
@@ -36,7 +37,7 @@ export class RunDatabase {
 
   /** Takes the lock of the Dag, for as long as the control connection lives. */
   async lock(dagId: string, overlap: Overlap, onLost: (reason: EtlError) => void): Promise<void> {
-    const control = await this.control();
+    const control = await this.#connectControl();
     if (control === undefined) return;
     await takeLock(control, dagId, overlap);
     control.on('end', () => {
@@ -44,8 +45,12 @@ export class RunDatabase {
     });
   }
 
-  /** Makes this process the newest of its Dag here. */
-  async takeEpoch(holder: LockHolder): Promise<void> {
+  /**
+   * Makes this process the newest of its Dag here. `alone`: it has the Dag's lock for itself, and ends what an earlier
+   * process has left open.
+   */
+  async takeEpoch(holder: LockHolder, alone: boolean): Promise<void> {
+    if (alone) await this.ask((control) => endLeftovers(control, holder.dagId));
     this.#epoch = await this.with((client) => takeEpoch(client, holder));
   }
 
@@ -83,8 +88,22 @@ export class RunDatabase {
     }
   }
 
-  /** The connection that cancels and terminates; undefined where the database has one session only. */
-  async control(): Promise<ProtocolClient | undefined> {
+  /**
+   * Asks the server about its sessions over the control connection, one question at a time, and with a fresh look: the
+   * lock's transaction would show them as they were at the first. Undefined where the database has one session only.
+   */
+  ask<T>(question: (control: ProtocolClient) => Promise<T>): Promise<T | undefined> {
+    const answer = this.#asked.then(async () => {
+      const control = await this.#connectControl();
+      if (control === undefined) return undefined;
+      await send(control, 'select pg_stat_clear_snapshot()');
+      return question(control);
+    });
+    this.#asked = answer.catch(() => undefined); // Whoever asked gets the error.
+    return answer;
+  }
+
+  async #connectControl(): Promise<ProtocolClient | undefined> {
     this.#control ??= taskScope.exit(() => this.#openControl());
     return (await this.#control) as unknown as ProtocolClient | undefined;
   }
@@ -112,7 +131,7 @@ export class RunDatabase {
 }
 
 function lockLost(dagId: string): EtlError {
-  return new EtlError('ETL-7504', {
+  return new EtlError('ETL-1003', {
     what: `the connection that holds the lock of "${dagId}" was lost`,
     why: 'another run could have started',
     fix: `go on with it: etl run ${dagId} --resume`,

@@ -13,7 +13,8 @@ const CONTROL_MS = 2000;
 export interface StoppingOptions {
   readonly signal: AbortSignal;
   readonly client: ProtocolClient;
-  readonly control: () => Promise<ProtocolClient | undefined>;
+  /** Asks over another connection; undefined where there is none. */
+  readonly ask: <T>(question: (control: ProtocolClient) => Promise<T>) => Promise<T | undefined>;
   /** Undefined until the claim has given the transaction its ID. */
   readonly transaction: () => TransactionId | undefined;
   readonly isCommitting: () => boolean;
@@ -66,8 +67,7 @@ export class Stopping {
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, CONTROL_MS)));
     const asked = this.#options
-      .control()
-      .then((control) => control && stopTransaction(control, action, transaction))
+      .ask((control) => stopTransaction(control, action, transaction))
       // The connection is cut in any case; the server then ends the backend by itself.
       .catch(() => undefined);
     await Promise.race([asked, limit]);

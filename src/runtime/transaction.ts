@@ -10,7 +10,7 @@ const LOCK_TIMEOUT_MS = 30_000;
 /** For a session that sits in its transaction without a statement, where the task has no timeout of its own. */
 const IDLE_TIMEOUT_MS = 3_600_000;
 /** `application_name` is cut at 63 bytes by the server, with a notice for each. */
-export const NAME_LIMIT = 63;
+const NAME_LIMIT = 63;
 
 /**
  * So that the server ends a statement, and a transaction, whose client has gone: within a second when its process was
@@ -25,11 +25,25 @@ export const WATCH_CLIENT: readonly string[] = [
   'set local tcp_user_timeout = 8000',
 ];
 
+/** `etl:<dag>/<task>`, which `pg_stat_activity` shows, as far as the server keeps it. */
+export function applicationName(dagId: string, taskId: string): string {
+  return `etl:${dagId}/${taskId}`.slice(0, NAME_LIMIT);
+}
+
+/**
+ * For the short transactions of the runner itself: one whose client has gone is over in a moment, even where only the
+ * server knows that it is open.
+ */
+export const BRIEF: readonly string[] = [
+  ...WATCH_CLIENT,
+  'set local idle_in_transaction_session_timeout = 5000',
+];
+
 export interface TransactionSettings {
   readonly isolation: Isolation;
   /** What is left of the attempt's time; undefined: no limit. */
   readonly budgetMs: number | undefined;
-  /** `etl:<dag>/<task>`, shown in `pg_stat_activity`: at most `NAME_LIMIT` long. */
+  /** From `applicationName`. */
   readonly name: string;
   /** Whether the server ends a statement whose client has gone (PostgreSQL 14 and later, over a network). */
   readonly watchClient: boolean;

@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
-import { WATCH_CLIENT } from '../transaction.js';
+import { applicationName, WATCH_CLIENT } from '../transaction.js';
 import { databaseErrorOf } from '../sqlstate.js';
 
 /** Who takes a Dag's lock. */
@@ -58,17 +58,27 @@ async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number
   }
 }
 
-/** True when the run that took the Dag's epoch last has not come to its end, and is another one than `runId`. */
-export async function hasOpenPredecessor(
-  client: ProtocolClient,
-  dagId: string,
-  runId: string,
-): Promise<boolean> {
+/**
+ * Ends the transactions that an earlier process of the Dag has left open in this database, as behind a network that is
+ * gone. Only for who has the Dag's lock: nobody else may be working for it.
+ */
+export async function endLeftovers(control: ProtocolClient, dagId: string): Promise<void> {
+  await send(
+    control,
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
+       and xact_start is not null and starts_with(application_name, $1)`,
+    [applicationName(dagId, '')],
+  );
+}
+
+/** True when the run that took the Dag's epoch last has not come to its end. */
+export async function hasOpenPredecessor(client: ProtocolClient, dagId: string): Promise<boolean> {
   const { rows } = await send(
     client,
     `select exists (select from etl.lock l join etl.run r using (run_id)
-                    where l.dag_id = $1 and (r.state = 'running' and r.run_id <> $2)) as open`,
-    [dagId, runId],
+                    where l.dag_id = $1 and r.state = 'running') as open`,
+    [dagId],
   );
   return rows[0]?.open === true;
 }

@@ -1,5 +1,6 @@
 import type { DataInterval } from '../interval.js';
 import { send, type ProtocolClient } from '../protocol.js';
+import { applicationName, BRIEF } from '../transaction.js';
 
 /** A run as its process describes it when it starts. */
 export interface RunHeader {
@@ -75,7 +76,9 @@ export async function closeRun(
   { runId, dagId, holder }: { readonly runId: string; readonly dagId: string; readonly holder: string },
   state: 'success' | 'failed',
 ): Promise<boolean> {
-  await send(client, 'begin; set local synchronous_commit = on');
+  // Its name lets the next process of the Dag end it, should it be left open.
+  const name = `set local application_name = '${applicationName(dagId, '')}'`;
+  await send(client, ['begin', 'set local synchronous_commit = on', name, ...BRIEF].join('; '));
   const { rowCount } = await send(
     client,
     `with fence as (select 1 from etl.lock where dag_id = $3 and holder = $4 for share)

@@ -1,5 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
+import { BRIEF } from '../transaction.js';
 
 /**
  * The ledger's DDL, one entry a version, never edited once released. Plain tables with documented columns: people
@@ -132,7 +133,15 @@ export async function migrate(client: ProtocolClient, place: string): Promise<vo
 }
 
 async function install(client: ProtocolClient, version: number): Promise<void> {
-  await send(client, `begin; set local lock_timeout = '60s'; select pg_advisory_xact_lock(${INSTALL_LOCK})`);
+  await send(
+    client,
+    [
+      'begin',
+      `set local lock_timeout = '60s'`,
+      ...BRIEF,
+      `select pg_advisory_xact_lock(${INSTALL_LOCK})`,
+    ].join('; '),
+  );
   try {
     // Another installer may have been first while this one waited for the lock.
     if ((await readVersion(client)) < version) {
