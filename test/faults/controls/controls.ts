@@ -1,0 +1,141 @@
+import { fileURLToPath } from 'node:url';
+import { Client } from 'pg';
+import { cluster } from '../../support/database.js';
+import { commitProxy } from '../../support/proxy.js';
+import { hasPgBouncer, startPooler } from '../../support/pgbouncer.js';
+import type { Fault, Shard } from '../fault.js';
+import { takeOver } from '../lock.js';
+import { startNode } from '../product.js';
+import { strike } from '../resume.js';
+import { withDurability } from '../server.js';
+import { moment, Workload } from '../workload.js';
+
+const MINI_RUNNER = fileURLToPath(new URL('./mini-runner.js', import.meta.url));
+
+/** A control that is not found guilty in so many injections is not found at all. */
+const MAX_INJECTIONS = 200;
+/** Enough to be sure. */
+const ENOUGH = 3;
+const MINI_LEDGER =
+  'create table mini (run_id text, task_id text, state text, primary key (run_id, task_id))';
+
+/** What others do, on the same harness: it must see what is wrong with each. */
+export const CONTROLS: readonly Fault[] = [
+  {
+    id: 'C1',
+    title: 'control: recorded after the commit',
+    control: true,
+    run: (shard) => killMini(shard, 'after'),
+  },
+  {
+    id: 'C2',
+    title: 'control: recorded before the commit',
+    control: true,
+    run: (shard) => killMini(shard, 'before'),
+  },
+  { id: 'C3', title: 'control: retry on a connection error', control: true, run: retryNaively },
+  { id: 'C4', title: 'control: lock lost, and no epoch', control: true, run: (shard) => takeOver(shard, 10) },
+  { id: 'C5', title: "control: a session's lock behind PgBouncer", control: true, run: lockBehindPooler },
+  {
+    id: 'C6',
+    title: 'control: asynchronous commits to the end',
+    control: true,
+    alone: true,
+    run: crashAsynchronous,
+  },
+];
+
+async function killMini(shard: Shard, mode: 'after' | 'before'): Promise<void> {
+  const { tally, random } = shard;
+  await using work = await Workload.create(tally, { tasks: 40 });
+  await work.db.query(MINI_LEDGER);
+  while (tally.wrong < ENOUGH && tally.injections < MAX_INJECTIONS && !shard.isOver()) {
+    const runId = await work.newRun();
+    for (let code: number | null = null; code !== 0;) {
+      const env = { ...work.env, DATABASE_URL: work.db.url, RUN_ID: runId, MODE: mode };
+      const under = startNode([MINI_RUNNER], shard.product.directory, { env });
+      await under.working;
+      await Promise.race([moment(random.between(0, 40)), under.ended]);
+      if (tally.injections < MAX_INJECTIONS && strike(under, 'SIGKILL')) tally.injections++;
+      ({ code } = await under.ended);
+    }
+    await work.check(runId, { ledger: 'mini' });
+  }
+}
+
+/** Each task and its record are one transaction, but a lost connection is taken for a transaction that was rolled back. */
+async function retryNaively(shard: Shard): Promise<void> {
+  const { tally, random } = shard;
+  const { port } = await cluster();
+  await using work = await Workload.create(tally);
+  await work.db.query(MINI_LEDGER.replace(', primary key (run_id, task_id)', ''));
+  await using proxy = await commitProxy(port, 'answer lost', {
+    isHit: () => random.next() < 0.4,
+    onCut: () => tally.injections++,
+  });
+  const url = work.db.url.replace(`:${port}/`, `:${proxy.port}/`);
+  while (tally.wrong < ENOUGH && tally.injections < MAX_INJECTIONS && !shard.isOver()) {
+    const runId = await work.newRun();
+    for (let i = 0; i < work.tasks; i++) {
+      while (!(await naiveTask(url, [runId, `t${i}`], work.rows)));
+    }
+    await work.check(runId, { ledger: 'mini' });
+  }
+}
+
+/** Says whether it went well. */
+async function naiveTask(url: string, key: readonly string[], rows: number): Promise<boolean> {
+  const client = new Client(url);
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await client.query('begin');
+    await client.query(`select nextval('executions')`);
+    await client.query('insert into effect select $1, $2, generate_series(1, $3::int)', [...key, rows]);
+    await client.query('update counter set n = n + 1 where run_id = $1 and task_id = $2', [...key]);
+    await client.query(`insert into mini values ($1, $2, 'success')`, [...key]);
+    await client.query('commit');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Behind a pooler that hands a server session on after each transaction, the lock is not the client's. */
+async function lockBehindPooler({ tally }: Shard): Promise<void> {
+  if (!hasPgBouncer()) {
+    tally.isLeftOut = true;
+    return;
+  }
+  await using work = await Workload.create(tally);
+  await using pooler = await startPooler();
+  const clients = Array.from({ length: 6 }, () => new Client(pooler.url(work.db.url)));
+  let holders = 0;
+  for (const client of clients) {
+    await client.connect();
+    const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock(7) as taken');
+    tally.injections++;
+    if (rows[0]?.taken) holders++;
+  }
+  await Promise.all(clients.map((client) => client.end()));
+  tally.doubled += Math.max(0, holders - 1);
+}
+
+/** It exits with 0, and the server crashes before it has written what it said. */
+async function crashAsynchronous({ tally, product }: Shard): Promise<void> {
+  await using work = await Workload.create(tally);
+  await work.db.query(MINI_LEDGER);
+  await withDurability(work);
+  const server = await cluster();
+  while (tally.wrong === 0 && tally.injections < 5) {
+    const runId = await work.newRun();
+    await work.db.query('checkpoint');
+    const env = { ...work.env, DATABASE_URL: work.db.url, RUN_ID: runId, MODE: 'asynchronous' };
+    await startNode([MINI_RUNNER], product.directory, { env }).ended;
+    await server.restart('immediate');
+    tally.injections++;
+    await work.check(runId, { ledger: 'mini' });
+  }
+}

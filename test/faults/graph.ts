@@ -1,0 +1,49 @@
+// The workload. Copied beside the config of the real binary as well, so it imports nothing that exists at run time.
+import type { Dag, dag as defineDag } from '../../src/runtime/dag.js';
+import type { SessionContext, Task } from '../../src/runtime/task.js';
+
+export interface GraphOptions {
+  readonly tasks: number;
+  /** That each task inserts. */
+  readonly rows: number;
+  /** That each task sleeps on the server between two writes. */
+  readonly pauseMs: number;
+  readonly retries: number;
+  /** `off` for tasks that do not wait for the disk. */
+  readonly synchronousCommit?: string | undefined;
+  /** Called in the middle of each task. */
+  readonly midway?: ((context: SessionContext, taskId: string) => unknown) | undefined;
+}
+
+/**
+ * A Dag whose tasks can't be repeated without a trace: plain inserts, and a counter that goes up. Two of three tasks
+ * stand in chains, the others are free.
+ */
+export function graph(
+  dag: typeof defineDag,
+  { tasks, rows, pauseMs, retries, synchronousCommit, midway }: GraphOptions,
+): Dag {
+  const defaults = { conn: 'db', retries, backoff: { initial: 1, max: 20 } };
+  return dag('d', { defaults }, (d) => {
+    const made: Task[] = [];
+    for (let i = 0; i < tasks; i++) {
+      const id = `t${i}`;
+      const before = i % 3 === 0 ? undefined : made[i - 3];
+      const half = Math.floor(rows / 2);
+      const needs = before === undefined ? [] : [before];
+      const task = d.session(id, { needs }, async (context) => {
+        const { session, run } = context;
+        if (synchronousCommit) await session.raw(`set local synchronous_commit = ${synchronousCommit}`);
+        await session.raw(`select nextval('executions')`);
+        await session.raw('insert into effect select ?, ?, generate_series(1, ?::int)', [run.id, id, half]);
+        await session('counter').where({ run_id: run.id, task_id: id }).increment('n', 1);
+        if (pauseMs > 0) await session.raw('select pg_sleep(?)', [pauseMs / 1000]);
+        await midway?.(context, id);
+        const rest = Array.from({ length: rows - half }, (_, n) => ({ run_id: run.id, task_id: id, n }));
+        await session('effect').insert(rest);
+        return rows;
+      });
+      made.push(task);
+    }
+  });
+}

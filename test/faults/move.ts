@@ -1,0 +1,78 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createDatabase } from '../support/database.js';
+import type { Fault, Shard } from './fault.js';
+import { describe } from './product.js';
+import { strike } from './resume.js';
+import { moment } from './workload.js';
+
+const KILLS = 20;
+const BATCHES = 4;
+const SIZE = 50;
+const MAX_PROCESSES = 40;
+
+/** Rows that move from one database to another. */
+export const MOVES: readonly Fault[] = [
+  { id: 'F18', title: 'two databases, kill -9 between them', run: move },
+];
+
+const CONFIG = `
+import { dag, defineConfig } from '@oneshot/etl';
+import pg from 'pg';
+export default defineConfig({ dags: [dag('move', { defaults: { conn: 'a' } }, (d) => {
+  let before;
+  for (let batch = 0; batch < ${BATCHES}; batch++) {
+    const [from, to] = [batch * ${SIZE}, (batch + 1) * ${SIZE}];
+    const copy = d.session('copy-' + batch, { conn: 'b', needs: before ? [before] : [] }, async ({ session, run }) => {
+      const source = new pg.Client(process.env.ETL_CONN_A);
+      await source.connect();
+      try {
+        const { rows } = await source.query('select run_id, id from source where run_id = $1 and id >= $2 and id < $3',
+          [run.id, from, to]);
+        for (const row of rows.slice(0, 5)) await session('target').insert(row);
+        await session('target').insert(rows.slice(5));
+        return rows.length;
+      } finally {
+        await source.end();
+      }
+    });
+    before = d.session('delete-' + batch, { needs: [copy] }, async ({ session, run }) => {
+      await session.raw('delete from source where run_id = ? and id >= ? and id < ?', [run.id, from, to]);
+    });
+  }
+})] });`;
+
+async function move({ tally, random, product, isOver }: Shard): Promise<void> {
+  await using a = await createDatabase({ mayLeak: true });
+  await using b = await createDatabase({ mayLeak: true });
+  await a.query('create table source (run_id text, id int)');
+  await b.query('create table target (run_id text, id int)');
+  await writeFile(join(product.directory, 'move.config.js'), CONFIG);
+  const env = { ETL_CONN_A: a.url, ETL_CONN_B: b.url };
+  for (let run = 1; tally.injections < KILLS && !isOver(); run++) {
+    const runId = `r${run}`;
+    await a.query('insert into source select $1, generate_series(0, $2::int - 1)', [runId, BATCHES * SIZE]);
+    let isDone = false;
+    for (let n = 0; n < MAX_PROCESSES && !isDone; n++) {
+      const args = ['run', 'move', '--config', 'move.config.js', '--reporter', 'ndjson', '--run-id', runId];
+      const under = product.start(n === 0 ? args : [...args, '--resume'], { env });
+      const part = random.next();
+      await under.working;
+      await Promise.race([moment(part * 90), under.ended]);
+      if (tally.injections < KILLS && strike(under, 'SIGKILL')) tally.injections++;
+      const ended = await under.ended;
+      isDone = ended.code === 0;
+      if (!isDone && ended.signal !== 'SIGKILL' && ended.code !== 75) tally.problem(describe(ended));
+    }
+    tally.runs++;
+    tally.tasks += 2 * BATCHES;
+    const left = await a.query('select from source where run_id = $1', [runId]);
+    const moved = await b.query<{ n: number }>(
+      'select count(*)::int as n from target where run_id = $1 group by id',
+      [runId],
+    );
+    tally.lost += BATCHES * SIZE - moved.length - left.length;
+    tally.doubled += moved.filter(({ n }) => n > 1).length;
+    tally.partial += left.length;
+  }
+}

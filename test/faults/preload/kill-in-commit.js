@@ -1,0 +1,23 @@
+// Loaded before the program: kills its process shortly after the bytes of its n-th COMMIT went out. KILL_BLIND: it
+// does not even read an answer that comes in that time.
+import { Socket } from 'node:net';
+
+const { KILL_AT, KILL_AFTER_MS, KILL_BLIND } = process.env;
+const COMMIT = Buffer.from('commit\0');
+const write = Socket.prototype.write;
+let commits = 0;
+
+Socket.prototype.write = function (chunk, ...rest) {
+  const sent = write.call(this, chunk, ...rest);
+  if (Buffer.isBuffer(chunk) && chunk.includes(COMMIT) && ++commits === Number(KILL_AT)) die();
+  return sent;
+};
+
+function die() {
+  const kill = () => process.kill(process.pid, 'SIGKILL');
+  if (KILL_BLIND) {
+    const end = performance.now() + Number(KILL_AFTER_MS);
+    while (performance.now() < end);
+    kill();
+  } else setTimeout(kill, Number(KILL_AFTER_MS));
+}

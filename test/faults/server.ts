@@ -1,0 +1,76 @@
+import { cluster } from '../support/database.js';
+import type { Fault, Shard } from './fault.js';
+import { describe, type Under } from './product.js';
+import { untilDone } from './resume.js';
+import { moment, Workload } from './workload.js';
+
+const CRASHES = 20;
+const CRASHES_AFTER_EXIT = 5;
+
+/** A server that crashes: shut down at once, without a checkpoint, with fsync on. */
+export const SERVER: readonly Fault[] = [
+  { id: 'F4', title: 'server crash during two runs', alone: true, run: crashDuringRuns },
+  {
+    id: 'F17',
+    title: 'synchronous_commit off, and a server crash after exit 0',
+    alone: true,
+    run: crashAfterExit,
+  },
+];
+
+/** Makes the server durable, as that of a user is. */
+export async function withDurability(work: Workload): Promise<void> {
+  for (const [name, value] of [
+    ['fsync', 'on'],
+    ['full_page_writes', 'on'],
+    // So that what was not flushed is lost: the default would write it after 200 ms.
+    ['wal_writer_delay', `'10s'`],
+    ['wal_writer_flush_after', `'1GB'`],
+  ])
+    await work.db.query(`alter system set ${name} = ${value}`);
+  await (await cluster()).restart('fast');
+}
+
+async function crashDuringRuns(shard: Shard): Promise<void> {
+  const { tally, random } = shard;
+  await using left = await Workload.create(tally, { tasks: 16 });
+  await using right = await Workload.create(tally, { tasks: 16 });
+  await withDurability(left);
+  const server = await cluster();
+  while (tally.injections < CRASHES && !shard.isOver()) {
+    const started: { work: Workload; runId: string; first: Under }[] = [];
+    for (const work of [left, right]) {
+      const runId = await work.newRun();
+      const first = shard.product.run(runId, false, { env: { ...work.env, WORK_RETRIES: '1' } });
+      started.push({ work, runId, first });
+    }
+    await started[random.below(2)]?.first.working;
+    await moment(random.between(0, 120));
+    await server.restart('immediate');
+    tally.injections++;
+    for (const { runId, first } of started) {
+      const ended = await first.ended;
+      if (![0, 1, 69].includes(ended.code ?? -1)) tally.problem(`${runId}: ${describe(ended)}`);
+    }
+    await Promise.all(
+      started.map(async ({ work, runId }) => {
+        await untilDone(shard, work, { runId, codes: [] });
+        await work.check(runId);
+      }),
+    );
+  }
+}
+
+async function crashAfterExit(shard: Shard): Promise<void> {
+  const { tally } = shard;
+  await using work = await Workload.create(tally);
+  await withDurability(work);
+  const server = await cluster();
+  for (let n = 0; n < CRASHES_AFTER_EXIT && !shard.isOver(); n++) {
+    const runId = await work.newRun();
+    await untilDone(shard, work, { runId, codes: [], options: () => ({ env: { WORK_SYNC: 'off' } }) });
+    await server.restart('immediate');
+    tally.injections++;
+    await work.check(runId);
+  }
+}

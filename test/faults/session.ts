@@ -1,0 +1,146 @@
+import { fileURLToPath } from 'node:url';
+import { dag } from '../../src/runtime/dag.js';
+import { createDatabase } from '../support/database.js';
+import type { SessionContext } from '../../src/runtime/task.js';
+import { runOn } from '../support/run.js';
+import { PATH_TABLES, PATHS } from '../runtime/session-paths.js';
+import type { Fault, Shard } from './fault.js';
+import { reasonOf } from './in-process.js';
+import { describe, startNode } from './product.js';
+import { Workload } from './workload.js';
+
+const NIGHTLY_REPEATS = 20;
+const STORMS = 4;
+const SOAK = fileURLToPath(new URL('./soak.ts', import.meta.url));
+/** Growth a run that is noise: a leak of one run's graph is ten times that. */
+const MAX_HEAP_SLOPE_KB = 4;
+
+/** What tasks do to sessions, and to each other. */
+export const SESSIONS: readonly Fault[] = [
+  { id: 'F15', title: 'ways to break a session', run: breakSessions },
+  { id: 'F16a', title: '40 read-modify-write tasks at once', run: readModifyWrite },
+  { id: 'F16b', title: 'opposite lock orders', run: oppositeOrders },
+  { id: 'F21', title: 'soak in one process, 30 % of the tasks fail', run: soak },
+];
+
+async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promise<void> {
+  await using db = await createDatabase({ mayLeak: true });
+  await db.query(PATH_TABLES);
+  const repeats = isFirst && nightly ? NIGHTLY_REPEATS : 1;
+  for (let n = 0; n < repeats && !isOver(); n++) {
+    for (const { title, body, code, options = {}, rows = 0 } of PATHS) {
+      await db.query('truncate t, u, child, parent');
+      const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
+        d.session('first', options, async (context) => (await body(context, db)) as null);
+      });
+      const run = await runOn({ db: db.url }, paths, { concurrency: 1 });
+      tally.injections++;
+      tally.runs++;
+      tally.tasks++;
+      tally.executions++;
+      const expected = code === undefined ? 'success' : `failed ${code}`;
+      if (run.outcome('first') !== expected)
+        tally.problem(`${title}: ${run.outcome('first')} instead of ${expected}`);
+      const written = (await db.query('select from t')).length;
+      const recorded = await db.query('select from etl.task where run_id = $1 and seal is null', [run.runId]);
+      if (written < rows) tally.lost++;
+      if (written > rows) tally.doubled++;
+      if (recorded.length !== (code === undefined ? 1 : 0)) tally.partial++;
+    }
+  }
+  const left = await db.leftSessions();
+  if (left.length > 0) tally.problem(`${left.length} sessions are left`);
+}
+
+async function readModifyWrite(shard: Shard): Promise<void> {
+  await storm(shard, 40, (_i, isolation) => [
+    isolation,
+    async (session) => {
+      const [row] = await session<{ id: number; n: number }>('sum').where({ id: 1 });
+      await session('sum')
+        .where({ id: 1 })
+        .update({ n: (row?.n ?? 0) + 1 });
+    },
+  ]);
+}
+
+async function oppositeOrders(shard: Shard): Promise<void> {
+  await storm(shard, 20, (i) => [
+    'read committed',
+    async (session) => {
+      for (const id of i % 2 === 0 ? [1, 2] : [2, 1]) {
+        await session('sum').where({ id }).increment('n', 1);
+        await session.raw('select pg_sleep(0.002)');
+      }
+    },
+  ]);
+}
+
+type Isolation = 'read committed' | 'repeatable read' | 'serializable';
+type StormBody = (session: SessionContext['session']) => Promise<void>;
+
+/** Tasks that all write the rows 1 and 2 of `sum`; each adds 1 to row 1. */
+async function storm(
+  { tally, random, isOver }: Shard,
+  tasks: number,
+  taskOf: (i: number, isolation: Isolation) => readonly [Isolation, StormBody],
+): Promise<void> {
+  await using db = await createDatabase({ mayLeak: true });
+  await db.query(`create table sum (id int primary key, n int not null)`);
+  await db.query(`alter database ${db.name} set deadlock_timeout = '20ms'`);
+  for (let n = 0; n < STORMS && !isOver(); n++) {
+    await db.query('truncate sum');
+    await db.query('insert into sum values (1, 0), (2, 0)');
+    let executions = 0;
+    const isolation = n % 2 === 0 ? 'repeatable read' : 'serializable';
+    const graph = dag('storm', { defaults: { conn: 'db' } }, (d) => {
+      for (let i = 0; i < tasks; i++) {
+        const [level, body] = taskOf(i, isolation);
+        d.session(`t${i}`, { isolation: level }, async ({ session }) => {
+          executions++;
+          await body(session);
+        });
+      }
+    });
+    const run = await runOn({ db: db.url }, graph, { concurrency: tasks, random: () => random.next() });
+    const [row] = await db.query<{ n: number }>('select n from sum where id = 1');
+    const difference = tasks - (row?.n ?? 0);
+    tally.runs++;
+    tally.tasks += tasks;
+    tally.executions += executions;
+    tally.injections++;
+    if (run.state !== 'success') tally.problem(`not all were done: ${reasonOf(run)}`);
+    else if (difference > 0) tally.lost += difference;
+    else tally.doubled -= difference;
+  }
+}
+
+/** In a process of its own, because what else happens in this one would be measured as well. */
+async function soak({ tally, product, isFirst, nightly }: Shard): Promise<void> {
+  if (nightly && !isFirst) return;
+  const runs = nightly ? 1000 : 100;
+  await using work = await Workload.create(tally, { tasks: 20, rows: 10, pauseMs: 0 });
+  for (let n = 0; n < runs; n++) await work.newRun();
+  const env = { DATABASE_URL: work.db.url, RUNS: String(runs) };
+  const args = ['--import', import.meta.resolve('tsx'), '--expose-gc', SOAK];
+  const ended = await startNode(args, product.directory, { env, limitMs: 1_200_000 }).ended;
+  if (ended.code !== 0) {
+    tally.problem(describe(ended));
+    return;
+  }
+  const figures = JSON.parse(ended.stdout) as {
+    readonly listeners: readonly number[];
+    readonly slopeKb: number;
+    readonly rssMb: readonly number[];
+    readonly failed: number;
+  };
+  tally.injections += figures.failed;
+  tally.notes.push(
+    `heap ${figures.slopeKb.toFixed(1)} KB a run, RSS ${figures.rssMb.map((mb) => mb.toFixed(0)).join(' to ')} MB`,
+  );
+  if (new Set(figures.listeners).size > 1) tally.problem(`listeners: ${figures.listeners.join(', ')}`);
+  if (nightly && figures.slopeKb > MAX_HEAP_SLOPE_KB)
+    tally.problem(`the heap grows by ${figures.slopeKb.toFixed(1)} KB a run`);
+  await work.expectNoSessions('the soak');
+  for (let n = 1; n <= runs; n++) await work.check(`r${n}`, { isDone: false });
+}

@@ -1,0 +1,65 @@
+// Many runs in one process; prints what grew.
+import { getEventListeners } from 'node:events';
+import { dag } from '../../src/runtime/dag.js';
+import { runOn } from '../support/run.js';
+import { graph } from './graph.js';
+import { Random } from './random.js';
+
+const { DATABASE_URL = '', RUNS = '100' } = process.env;
+const SAMPLES = 10;
+
+const random = new Random('soak');
+const { signal } = new AbortController();
+const samples: {
+  readonly run: number;
+  readonly heap: number;
+  readonly rss: number;
+  readonly listeners: number;
+}[] = [];
+let failed = 0;
+
+const runs = Number(RUNS);
+const work = graph(dag, {
+  tasks: 20,
+  rows: 10,
+  pauseMs: 0,
+  retries: 0,
+  midway: () => {
+    if (random.next() >= 0.3) return;
+    failed++;
+    throw new Error('as planned');
+  },
+});
+for (let run = 1; run <= runs; run++) {
+  await runOn({ db: DATABASE_URL }, work, { runId: `r${run}`, signal });
+  if (run % Math.max(1, runs / SAMPLES) === 0) sample(run);
+}
+process.stdout.write(
+  `${JSON.stringify({
+    listeners: samples.map(({ listeners }) => listeners),
+    slopeKb: slope() / 1024,
+    rssMb: [samples[1], samples.at(-1)].map((each) => (each?.rss ?? 0) / 2 ** 20),
+    failed,
+  })}\n`,
+);
+
+function sample(run: number): void {
+  globalThis.gc?.();
+  const listeners = process.eventNames().map((name) => process.listenerCount(name));
+  samples.push({
+    run,
+    heap: process.memoryUsage().heapUsed,
+    rss: process.memoryUsage().rss,
+    listeners: listeners.reduce((a, b) => a + b, 0) + getEventListeners(signal, 'abort').length,
+  });
+}
+
+/** Bytes a run, by least squares, without the first fifth. */
+function slope(): number {
+  const used = samples.slice(2);
+  const mean = (of: (each: (typeof samples)[number]) => number): number =>
+    used.reduce((sum, each) => sum + of(each), 0) / used.length;
+  const [x, y] = [mean(({ run }) => run), mean(({ heap }) => heap)];
+  const above = used.reduce((sum, each) => sum + (each.run - x) * (each.heap - y), 0);
+  return above / used.reduce((sum, each) => sum + (each.run - x) ** 2, 0);
+}

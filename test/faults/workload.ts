@@ -1,0 +1,202 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { MIGRATIONS } from '../../src/runtime/ledger/schema.js';
+import type { Tally } from './tally.js';
+
+/** What the tasks of the workload write to. */
+export const TABLES = `
+  create table effect (run_id text not null, task_id text not null, n int not null);
+  create index on effect (run_id);
+  create table counter (run_id text, task_id text, n int not null default 0, primary key (run_id, task_id));
+  create sequence executions`;
+
+export interface WorkloadOptions {
+  readonly tasks?: number;
+  readonly rows?: number;
+  readonly pauseMs?: number;
+}
+
+/** A database in which runs of the workload leave their effects, and the judge of them. */
+export class Workload implements AsyncDisposable {
+  readonly db: TestDatabase;
+  readonly tasks: number;
+  readonly rows: number;
+  readonly pauseMs: number;
+  readonly #tally: Tally;
+  #runs = 0;
+  #stalls = 0;
+
+  private constructor(db: TestDatabase, tally: Tally, options: WorkloadOptions) {
+    this.db = db;
+    this.#tally = tally;
+    this.tasks = options.tasks ?? 12;
+    this.rows = options.rows ?? 40;
+    this.pauseMs = options.pauseMs ?? 4;
+  }
+
+  static async create(tally: Tally, options: WorkloadOptions = {}): Promise<Workload> {
+    const db = await createDatabase({ mayLeak: true });
+    await db.query(TABLES);
+    return new Workload(db, tally, options);
+  }
+
+  /** The ID of a new run, with a counter at 0 for each of its tasks. */
+  async newRun(): Promise<string> {
+    const runId = `r${++this.#runs}`;
+    this.#tally.runs++;
+    await this.db.query(`insert into counter select $1, 't' || g from generate_series(0, $2::int - 1) g`, [
+      runId,
+      this.tasks,
+    ]);
+    return runId;
+  }
+
+  /** Installs the ledger, for a fault that is not about that. */
+  async install(): Promise<void> {
+    for (const migration of MIGRATIONS) await this.db.query(migration);
+    await this.db.query('insert into etl.migration (version) select generate_series(1, $1::int)', [
+      MIGRATIONS.length,
+    ]);
+  }
+
+  /** What the binary and its config must be told. */
+  get env(): Record<string, string> {
+    return {
+      ETL_CONN_DB: this.db.url,
+      WORK_TASKS: String(this.tasks),
+      WORK_ROWS: String(this.rows),
+      WORK_PAUSE: String(this.pauseMs),
+    };
+  }
+
+  /** Whether the ledger knows the run: then it is resumed, else started. */
+  async isKnown(runId: string): Promise<boolean> {
+    const [there] = await this.db.query<{ there: boolean }>(
+      `select to_regclass('etl.run') is not null as there`,
+    );
+    if (there?.there !== true) return false;
+    return (await this.db.query('select from etl.run where run_id = $1', [runId])).length > 0;
+  }
+
+  /** After so many runs that did not end, the rest of the shard would only take time. */
+  get isStalled(): boolean {
+    return this.#stalls >= 3;
+  }
+
+  /** IDs of the tasks of a run that the ledger has as done. */
+  async recorded(runId: string): Promise<string[]> {
+    const rows = await this.db.query<{ task_id: string }>(
+      `select task_id from etl.task where run_id = $1 and state = 'success' order by task_id`,
+      [runId],
+    );
+    return rows.map(({ task_id: id }) => id);
+  }
+
+  /** Counts the tasks of a run that is over: done exactly once, or, in a run that did not come to its end, not at all. */
+  async check(runId: string, { isDone = true, ledger = 'etl.task' } = {}): Promise<void> {
+    judge(await this.db.query<TaskEffect>(effectsOf(ledger), [runId]), {
+      tally: this.#tally,
+      what: runId,
+      rows: this.rows,
+      isDone,
+    });
+  }
+
+  /**
+   * Waits for a run that must end in this time. One that does not is a problem: it says what its sessions wait for, and
+   * ends them, so that the suite goes on.
+   */
+  async within<T>(ms: number, what: string, run: Promise<T>): Promise<T> {
+    const watch = new AbortController();
+    const late = delay(ms, undefined, watch).then(
+      () => this.#unblock(`${what} did not end in ${ms} ms`),
+      () => undefined,
+    );
+    try {
+      return await run;
+    } finally {
+      watch.abort();
+      await late;
+    }
+  }
+
+  async #unblock(what: string): Promise<void> {
+    const sessions = await this.db.query<{ line: string }>(
+      `select pid || ' ' || application_name || ' (' || coalesce(state, '?') || ', blocked by ' || pg_blocking_pids(pid)::text || '): '
+         || left(query, 120) as line, pg_terminate_backend(pid)
+       from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+    );
+    const seen = sessions.map(({ line }) => line.replaceAll(/\s+/g, ' ')).join(' / ');
+    this.#tally.problem(`${what}: ${seen}`);
+    this.#stalls++;
+  }
+
+  /** Waits for no session of a run to be left, for a second at most. */
+  async expectNoSessions(what: string): Promise<void> {
+    const left = await this.db.leftSessions();
+    if (left.length === 0) return;
+    const seen = left.map(({ query }) => query).join(' / ');
+    this.#tally.problem(`${what} left ${left.length} sessions: ${seen}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const [{ n } = { n: 0 }] = await this.db.query<{ n: number }>(
+      'select case when is_called then last_value else 0 end::int as n from executions',
+    );
+    this.#tally.executions += n;
+    await this.expectNoSessions('the shard');
+    await this.db.drop();
+  }
+}
+
+/** What a task left behind. */
+export interface TaskEffect {
+  readonly taskId: string;
+  readonly rows: number;
+  readonly counter: number;
+  readonly recorded: number;
+}
+
+/** The query for what each task of a run, `$1`, left behind. */
+export function effectsOf(ledger = 'etl.task'): string {
+  return `select c.task_id as "taskId", c.n as counter, (select count(*)::int from ${ledger} l
+      where l.run_id = c.run_id and l.task_id = c.task_id and l.state = 'success') as recorded, (select count(*)::int
+      from effect e where e.run_id = c.run_id and e.task_id = c.task_id) as rows
+    from counter c where run_id = $1`;
+}
+
+interface Case {
+  readonly tally: Tally;
+  readonly what: string;
+  /** That each task must have inserted. */
+  readonly rows: number;
+  /** The run says that it is done; otherwise each task is done or not. */
+  readonly isDone: boolean;
+}
+
+/** Counts tasks, and those whose effect did not happen exactly once, or disagrees with the ledger. */
+export function judge(tasks: readonly TaskEffect[], { tally, what, rows, isDone }: Case): void {
+  for (const task of tasks) {
+    tally.tasks++;
+    const wrong = wrongWith(task, rows, isDone);
+    if (wrong === undefined) continue;
+    tally[wrong]++;
+    const facts = `${task.rows} of ${rows} rows, counter ${task.counter}, recorded ${task.recorded}`;
+    tally.example(`${wrong}: ${what}/${task.taskId}: ${facts}`);
+  }
+}
+
+function wrongWith(
+  { rows, counter, recorded }: TaskEffect,
+  expected: number,
+  isDone: boolean,
+): 'lost' | 'doubled' | 'partial' | undefined {
+  if (rows === expected && counter === 1 && recorded === 1) return undefined;
+  if (rows === 0 && counter === 0) return recorded === 0 && !isDone ? undefined : 'lost';
+  return rows > expected || counter > 1 ? 'doubled' : 'partial';
+}
+
+/** The random moment of an injection: the only sleep of the suite. */
+export function moment(ms: number): Promise<void> {
+  return delay(ms);
+}
