@@ -51,7 +51,7 @@ export function clientClass(Base: typeof Client, clients: Clients): new (config:
 
 /** Ends a session now: its statement is cancelled, its transaction rolled back. Bounded by `millis`; never rejects. */
 export async function terminate(client: Client & DriverState, millis: number): Promise<void> {
-  // oxlint-disable-next-line no-underscore-dangle -- the public getter prints that it is deprecated
+  // The public getter prints that it is deprecated.
   const active = client._getActiveQuery?.();
   // A COPY stream without a listener would end the process with the error of its lost socket.
   if (active instanceof EventEmitter) active.on('error', () => {});

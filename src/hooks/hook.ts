@@ -25,8 +25,6 @@ export interface OpenSettings {
 export interface Database {
   /** Opens connections on first use, at most `lanes` at once. */
   readonly knex: Knex;
-  /** How many transactions can be open at once: 1 where the database has one session only. */
-  readonly lanes: number;
   /**
    * Opens one more connection, outside the pool, to cancel statements and to hold the lock of a run.
    * Absent where the database has one session only. The caller ends it.

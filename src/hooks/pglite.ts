@@ -45,7 +45,7 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
     acquireConnectionTimeout: 10_000,
     log: knexLog(settings.notice),
   });
-  return { knex: handle, lanes: 1, close: () => close({ handle, clients, session, started }) };
+  return { knex: handle, close: () => close({ handle, clients, session, started }) };
 }
 
 interface Started {

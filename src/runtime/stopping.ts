@@ -2,6 +2,7 @@ import type { TransactionId } from './ledger/task-row.js';
 import { asError } from './outcome.js';
 import type { ProtocolClient } from './protocol.js';
 import { stopTransaction } from './transaction.js';
+import { within } from './waiting.js';
 
 /** How long a cancelled task has to come to its end before its connection is cut. */
 const GRACE_MS = 300;
@@ -64,13 +65,10 @@ export class Stopping {
   async #ask(action: 'pg_cancel_backend' | 'pg_terminate_backend'): Promise<void> {
     const transaction = this.#options.transaction();
     if (transaction === undefined) return;
-    let timer: NodeJS.Timeout | undefined;
-    const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, CONTROL_MS)));
-    const asked = this.#options
-      .ask((control) => stopTransaction(control, action, transaction))
-      // The connection is cut in any case; the server then ends the backend by itself.
-      .catch(() => undefined);
-    await Promise.race([asked, limit]);
-    clearTimeout(timer);
+    // When it can't be asked the connection is cut in any case; the server then ends the backend by itself.
+    await within(
+      this.#options.ask((control) => stopTransaction(control, action, transaction)),
+      CONTROL_MS,
+    );
   }
 }

@@ -44,7 +44,7 @@ describe('pglite', () => {
     });
 
     it('has one lane and no control connection', () => {
-      expect(database.lanes).to.equal(1);
+      expect(pgliteHook.maxLanes).to.equal(1);
       expect(database.openControl).to.equal(undefined);
     });
 

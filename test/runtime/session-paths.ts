@@ -434,10 +434,10 @@ export const PATHS: readonly SessionPath[] = [
     title: 'fails a transaction that the server ended for being idle',
     code: 'ETL-1002',
     sqlstate: '25P03',
-    body: async ({ session }) => {
+    body: async ({ session }, admin) => {
       await insert(session, 'x');
       await raw(session, `set local idle_in_transaction_session_timeout = 50`);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await admin.query('select pg_sleep(0.2)');
     },
   },
 ];
