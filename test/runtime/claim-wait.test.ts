@@ -36,10 +36,15 @@ describe('the claim of a task', () => {
   }
 
   it('waits for an older transaction of the same task, says for whom, ends it, and does the work once', async () => {
-    const failing = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1/0' }));
-    const { runId } = await runOn({ db: db.url }, failing);
-    const old = await zombie(runId, 'etl:d/a');
-    const { state, events } = await resume(runId);
+    let old: pg.Client | undefined;
+    const late = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      // One that was there when the run began would have been ended then.
+      const before = d.session('before', {}, async ({ run: { id } }) => {
+        old = await zombie(id, 'etl:d/a');
+      });
+      d.sql('a', { needs: [before], sql: `insert into t values ('once')` });
+    });
+    const { state, events } = await runOn({ db: db.url }, late);
     const notices = events.flatMap((event) => (event.type === 'notice' ? [event.text] : []));
     expect(state).to.equal('success');
     expect(notices[0]).to.match(
@@ -47,6 +52,18 @@ describe('the claim of a task', () => {
     );
     expect(notices[1]).to.match(/^"a" has ended an older transaction of its own: pid \d+/);
     expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
+    await old?.end().catch(() => undefined);
+  });
+
+  it('of a resumed run does not wait for what the process before has left open: that is ended first', async () => {
+    await db.query('truncate t');
+    const failing = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1/0' }));
+    const { runId } = await runOn({ db: db.url }, failing);
+    const old = await zombie(runId, 'etl:d/a');
+    const { state } = await resume(runId);
+    expect(state).to.equal('success');
+    expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
+    expect(await old.query('select 1').catch((error: unknown) => error)).to.be.instanceOf(Error);
     await old.end().catch(() => undefined);
   });
 
