@@ -3,7 +3,7 @@ import { EtlError } from '../errors.js';
 import { parseSchedule, type DataInterval, type Schedule } from './interval.js';
 import type { JsonResult } from './json.js';
 import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
-import { capturePlace, placeText, type Place } from './place.js';
+import { capturePlace, placeText, PlaceCache, type Place } from './place.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -13,11 +13,10 @@ import type {
   Task,
   TaskContext,
   TaskDefaults,
-  TaskKind,
   TaskOptions,
   Upstream,
 } from './task.js';
-import type { TaskBody } from './tasks/body.js';
+import { DefinedTask, type Definition } from './defined-task.js';
 import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
 import { sessionBody } from './tasks/session.js';
 import { sqlBody, type Sql, type SqlResult, type SqlSource } from './tasks/sql.js';
@@ -71,13 +70,13 @@ export function dag<const O extends DagOptions>(
   const place = capturePlace(dag);
   assertId('Dag', id, place);
   validateDagOptions(options, place);
-  const tasks = new Map<string, Task>();
+  const tasks: Task[] = [];
   define(new DagBuilder(tasks));
   const result = {
     id,
     options,
     schedule: at(place, () => parseSchedule(options)),
-    tasks: [...tasks.values()],
+    tasks: [...tasks],
     place,
   };
   DAGS.add(result);
@@ -93,9 +92,12 @@ type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
 
 /** Adds tasks to the Dag that is being defined, and returns their handles. */
 export class DagBuilder<P, I> {
-  readonly #tasks: Map<string, Task>;
+  /** In the order of definition; each task has its place here as its index. */
+  readonly #tasks: Task[];
+  readonly #byId = new Map<string, Task>();
+  readonly #places = new PlaceCache();
 
-  constructor(tasks: Map<string, Task>) {
+  constructor(tasks: Task[]) {
     this.#tasks = tasks;
   }
 
@@ -114,15 +116,10 @@ export class DagBuilder<P, I> {
     options: SessionOptions<N, W, Reads>,
     run: (context: SessionContext<P, I, Upstream<N>, W, Reads>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
-    const place = capturePlace(this.session);
+    const place = this.#places.capture(this.session);
     assertFunction(id, run, place);
-    return this.#add({
-      id,
-      kind: 'session',
-      options,
-      body: sessionBody(run as never, options.reads ?? []),
-      place,
-    });
+    const body = sessionBody(run as never, options.reads ?? []);
+    return this.#add({ id, kind: 'session', options, body, place });
   }
 
   /** SQL statements in one transaction, written here or in a file. */
@@ -134,7 +131,7 @@ export class DagBuilder<P, I> {
       readonly values?: (context: Context<P, I, N, W>) => Readonly<Record<string, unknown>>;
     },
   ): Task<Id, SqlResult> {
-    const place = capturePlace(this.sql);
+    const place = this.#places.capture(this.sql);
     return this.#add({ id, kind: 'sql', options, body: sqlBody(options as SqlSource), place });
   }
 
@@ -143,7 +140,7 @@ export class DagBuilder<P, I> {
     id: Id,
     options: TaskOptions<N> & LoadSource,
   ): Task<Id, LoadResult> {
-    const place = capturePlace(this.load);
+    const place = this.#places.capture(this.load);
     const { from, into, mode } = options;
     return this.#add({ id, kind: 'load', options, body: loadBody({ from, into, mode }), place });
   }
@@ -154,35 +151,29 @@ export class DagBuilder<P, I> {
     options: PlainTaskOptions<N, W>,
     run: (context: Context<P, I, N, W>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
-    const place = capturePlace(this.task);
+    const place = this.#places.capture(this.task);
     assertFunction(id, run, place);
     return this.#add({ id, kind: 'task', options, body: plainBody(run as never), place });
   }
 
-  #add<Id extends string, R>(task: {
-    readonly id: Id;
-    readonly kind: TaskKind;
-    readonly options: TaskOptions<Needs>;
-    readonly body: TaskBody;
-    readonly place: Place;
-  }): Task<Id, R> {
-    const { id, kind, options, place } = task;
+  #add<Id extends string, R>(definition: Definition<Id>): Task<Id, R> {
+    const { id, kind, options, place } = definition;
     assertId('task', id, place);
-    const first = this.#tasks.get(id);
+    const first = this.#byId.get(id);
     if (first !== undefined) throw definedTwice(id, place, first.place);
     validateTaskOptions(kind, options, place);
-    const handle = { ...task, upstream: this.#upstreamOf(id, options.needs ?? [], place) };
-    this.#tasks.set(id, handle);
-    return handle;
+    const { needs } = options;
+    if (Array.isArray(needs)) for (const task of needs as readonly Task[]) this.#assertOwn(task, definition);
+    else if (needs !== undefined)
+      for (const [name, task] of Object.entries(needs)) this.#assertOwn(task, definition, name);
+    const task = new DefinedTask(definition, this.#tasks.length);
+    this.#tasks.push(task);
+    this.#byId.set(id, task);
+    return task as unknown as Task<Id, R>;
   }
 
-  #upstreamOf(id: string, needs: Needs, place: Place): ReadonlyMap<string, Task> {
-    const upstream = new Map<string, Task>();
-    for (const [name, task] of Object.entries(needs)) {
-      if (this.#tasks.get(task?.id) !== task) throw foreign(id, name, place);
-      upstream.set(Array.isArray(needs) ? task.id : name, task);
-    }
-    return upstream;
+  #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
+    if (this.#tasks[task?.index] !== task) throw foreign(id, name, place);
   }
 }
 

@@ -41,8 +41,9 @@ class Walk<O extends Ended> {
   readonly #tasks: readonly PlannedTask[];
   readonly #options: ExecuteOptions<O>;
   readonly #outcomes: O[] = [];
-  readonly #downstream: number[][];
-  readonly #missing: number[];
+  readonly #downstream: Downstream;
+  /** For each task the upstream tasks that have not ended. */
+  readonly #missing: Int32Array;
   /** For each task the first upstream task that did not succeed. */
   readonly #blockedBy: ({ readonly taskId: string; readonly outcome: O } | undefined)[] = [];
   readonly #ready = new Map<string, { queue: PlannedTask[]; next: number; running: number }>();
@@ -55,11 +56,10 @@ class Walk<O extends Ended> {
     this.#tasks = tasks;
     this.#options = options;
     this.#left = tasks.length;
-    this.#downstream = tasks.map(() => []);
-    this.#missing = tasks.map((task) => task.upstream.length);
-    for (const task of tasks) for (const index of task.upstream) this.#downstream[index]?.push(task.index);
+    this.#missing = Int32Array.from(tasks, (task) => task.upstream.length);
+    this.#downstream = new Downstream(tasks);
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    for (const task of tasks) if (task.upstream.length === 0) this.#enqueue(task);
+    for (const task of tasks) if (this.#missing[task.index] === 0) this.#enqueue(task);
     this.#startReady();
   }
 
@@ -103,7 +103,7 @@ class Walk<O extends Ended> {
       this.#outcomes[task.index] = itsOutcome;
       this.#left--;
       if (itsOutcome.state === 'failed' && this.#options.failFast) this.#isStopped = true;
-      for (const index of this.#downstream[task.index] ?? []) {
+      for (const index of this.#downstream.of(task.index)) {
         const next = this.#tasks[index];
         if (next === undefined) continue;
         if (itsOutcome.state !== 'success')
@@ -115,5 +115,31 @@ class Walk<O extends Ended> {
         else ended.push([next, this.#options.passOver(next, because)]);
       }
     }
+  }
+}
+
+/** The tasks that need each task, by index, all in one array: one array a task would be most of a large plan. */
+class Downstream {
+  /** Where those of each task begin; one entry more than there are tasks. */
+  readonly #starts: Int32Array;
+  readonly #indexes: Int32Array;
+
+  constructor(tasks: readonly PlannedTask[]) {
+    const ends = new Int32Array(tasks.length + 1);
+    for (const { upstream } of tasks) for (const index of upstream) ends[index] = (ends[index] ?? 0) + 1;
+    for (let i = 0, sum = 0; i < ends.length; i++) ends[i] = sum += ends[i] ?? 0;
+    this.#indexes = new Int32Array(ends.at(-1) ?? 0);
+    // Backwards, so that each task's come out in the order of definition, and each end becomes a start.
+    for (let i = tasks.length - 1; i >= 0; i--)
+      for (const index of tasks[i]?.upstream ?? []) {
+        const at = (ends[index] ?? 0) - 1;
+        ends[index] = at;
+        this.#indexes[at] = i;
+      }
+    this.#starts = ends;
+  }
+
+  of(index: number): Int32Array {
+    return this.#indexes.subarray(this.#starts[index], this.#starts[index + 1]);
   }
 }

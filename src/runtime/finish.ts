@@ -49,7 +49,10 @@ export async function finishRun(request: FinishRequest): Promise<Finished> {
 async function record(request: FinishRequest): Promise<Finished | undefined> {
   const { plan, outcomes, errors, databases } = request;
   const ledger = await readLedger(request);
-  const tasks = outcomes.map((outcome) => confirmed(outcome, plan, ledger));
+  const conns = new Map(plan.tasks.map(({ id, conn }) => [id, conn]));
+  const tasks = outcomes.map((outcome) => {
+    return confirmed(outcome, ledger.get(conns.get(outcome.taskId) ?? plan.home ?? ''));
+  });
   const finished = ended(tasks, errors);
   try {
     const isClosed = await databases.withHome(async (client) => {
@@ -88,10 +91,9 @@ function ended(tasks: readonly TaskSummary[], errors: readonly EtlError[]): Fini
   return { state: failed || errors.length > 0 ? 'failed' : 'success', tasks };
 }
 
-function confirmed(outcome: TaskOutcome, plan: RunPlan, ledger: Ledger): TaskSummary {
+/** `rows` are those of the database that the task writes to, by ID; undefined where it can't be asked. */
+function confirmed(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask> | undefined): TaskSummary {
   const summary = summaryOf(outcome);
-  const conn = plan.tasks.find(({ id }) => id === outcome.taskId)?.conn ?? plan.home ?? '';
-  const rows = ledger.get(conn);
   // What can't be asked is not contradicted; the run has failed for it already.
   if (rows === undefined) return summary;
   const row = rows.get(outcome.taskId);

@@ -142,7 +142,8 @@ export function at<T>(place: Place, work: () => T): T {
 }
 
 function checkFields(value: object, rules: Readonly<Record<string, Rule>>, prefix: string): void {
-  for (const [name, field] of Object.entries(value)) {
+  for (const name of Object.keys(value)) {
+    const field: unknown = value[name as keyof typeof value];
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (rule === undefined) throw unknownOption(`${prefix}${name}`, name, Object.keys(rules));
     if (field === undefined) continue;

@@ -7,14 +7,8 @@ import { placeText, type Place } from './place.js';
 import type { RetryPolicy } from './retry.js';
 import type { Backoff, Check, Isolation, Needs, SessionOptions, Task, TaskDefaults } from './task.js';
 
-/** A task with every option decided. */
-export interface PlannedTask {
-  readonly id: string;
-  /** Its place in `RunPlan.tasks`. */
-  readonly index: number;
-  readonly task: Task;
-  /** The places of the tasks that it needs; each is less than its own. */
-  readonly upstream: readonly number[];
+/** What is decided of a task; many tasks can share one. */
+export interface TaskPolicy {
   /** The connection that it writes through; undefined for a task without one. */
   readonly conn: string | undefined;
   /** Other connections that it reads from. */
@@ -24,6 +18,16 @@ export interface PlannedTask {
   readonly isolation: Isolation;
   readonly checks: readonly Check[];
   readonly retryOn: readonly string[];
+}
+
+/** A task with every option decided. */
+export interface PlannedTask extends TaskPolicy {
+  readonly id: string;
+  /** Its place in `RunPlan.tasks`. */
+  readonly index: number;
+  readonly task: Task;
+  /** The places of the tasks that it needs; each is less than its own. */
+  readonly upstream: readonly number[];
   readonly place: Place;
 }
 
@@ -47,11 +51,17 @@ const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m'
  */
 export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly PlannedTask[] {
   validateDefaults(configDefaults, 'defaults');
-  const indexes = new Map(dag.tasks.map((task, index) => [task, index]));
   const defaults = { ...configDefaults, ...defined(dag.options.defaults ?? {}) };
-  return dag.tasks.map((task, index) => {
-    const upstream = [...task.upstream.values()].map((each) => indexes.get(each) ?? -1);
-    return { index, upstream, ...decide(task, defaults) };
+  const plain = sharedPolicy(defaults, false);
+  const transactional = sharedPolicy(defaults, true);
+  return dag.tasks.map((task) => {
+    const { transactional: hasSession } = task.body;
+    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) throw withoutConnection(task);
+    const shared = hasSession ? transactional : plain;
+    return new Planned(
+      task,
+      decidesItself(task.options) ? decide(task.options, defaults, hasSession) : shared,
+    );
   });
 }
 
@@ -65,20 +75,37 @@ export function homeOf(
   return dag.options.defaults?.conn ?? configDefaults.conn ?? first;
 }
 
-function decide(task: Task, defaults: TaskDefaults): Omit<PlannedTask, 'index' | 'upstream'> {
-  const options = { ...defaults, ...defined(task.options) };
-  const backoff = {
-    ...DEFAULT_BACKOFF,
-    ...defined(defaults.backoff ?? {}),
-    ...defined(task.options.backoff ?? {}),
-  };
-  if (task.body.transactional && options.conn === undefined) throw withoutConnection(task);
-  const retryOn = options.retryOn ?? [];
+/** Options that change a task's policy. */
+const DECIDING: ReadonlySet<string> = new Set([
+  'conn',
+  'reads',
+  'retries',
+  'backoff',
+  'timeout',
+  'isolation',
+  'checks',
+  'retryOn',
+] satisfies readonly (keyof SessionOptions<Needs, unknown, string>)[]);
+
+function decidesItself(options: object): boolean {
+  for (const name in options) if (DECIDING.has(name)) return true;
+  return false;
+}
+
+function sharedPolicy(defaults: TaskDefaults, isTransactional: boolean): TaskPolicy {
+  return decide({}, defaults, isTransactional);
+}
+
+function decide(
+  own: Partial<SessionOptions<Needs, unknown, string>>,
+  defaults: TaskDefaults,
+  isTransactional: boolean,
+): TaskPolicy {
+  const options = { ...defaults, ...defined(own) };
+  const backoff = { ...DEFAULT_BACKOFF, ...defined(defaults.backoff ?? {}), ...defined(own.backoff ?? {}) };
   return {
-    id: task.id,
-    task,
-    conn: task.body.transactional ? options.conn : undefined,
-    reads: (task.options as Partial<SessionOptions<Needs, unknown, string>>).reads ?? [],
+    conn: isTransactional ? options.conn : undefined,
+    reads: own.reads ?? [],
     retry: {
       retries: options.retries ?? 0,
       initialMs: parseDuration(backoff.initial, 'backoff.initial'),
@@ -88,11 +115,75 @@ function decide(task: Task, defaults: TaskDefaults): Omit<PlannedTask, 'index' |
     },
     timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
     isolation: options.isolation ?? 'repeatable read',
-    checks: task.options.checks ?? [],
-    retryOn,
-    place: task.place,
+    checks: own.checks ?? [],
+    retryOn: options.retryOn ?? [],
   };
 }
+
+/** The one implementation of `PlannedTask`: two fields, because a plan can have a million of them. */
+class Planned implements PlannedTask {
+  readonly task: Task;
+  readonly #policy: TaskPolicy;
+
+  constructor(task: Task, policy: TaskPolicy) {
+    this.task = task;
+    this.#policy = policy;
+  }
+
+  get id(): string {
+    return this.task.id;
+  }
+
+  get index(): number {
+    return this.task.index;
+  }
+
+  get upstream(): readonly number[] {
+    return upstreamOf(this.task);
+  }
+
+  get place(): Place {
+    return this.task.place;
+  }
+
+  get conn(): string | undefined {
+    return this.#policy.conn;
+  }
+
+  get reads(): readonly string[] {
+    return this.#policy.reads;
+  }
+
+  get retry(): RetryPolicy {
+    return this.#policy.retry;
+  }
+
+  get timeoutMs(): number | undefined {
+    return this.#policy.timeoutMs;
+  }
+
+  get isolation(): Isolation {
+    return this.#policy.isolation;
+  }
+
+  get checks(): readonly Check[] {
+    return this.#policy.checks;
+  }
+
+  get retryOn(): readonly string[] {
+    return this.#policy.retryOn;
+  }
+}
+
+/** By index, in the order of `Task.upstream`. */
+function upstreamOf({ options: { needs = NONE } }: Task): readonly number[] {
+  if (!Array.isArray(needs))
+    return Object.values(needs as Readonly<Record<string, Task>>).map(({ index }) => index);
+  const indexes = (needs as readonly Task[]).map(({ index }) => index);
+  return indexes.length < 2 ? indexes : [...new Set(indexes)];
+}
+
+const NONE: readonly Task[] = [];
 
 /** An option that is given as `undefined` is not given. */
 function defined<T extends object>(options: T): T {

@@ -14,6 +14,8 @@ export type TaskKind = 'session' | 'sql' | 'load' | 'task';
  */
 export interface Task<Id extends string = string, Result = unknown> {
   readonly id: Id;
+  /** Its place in the Dag's `tasks`. */
+  readonly index: number;
   readonly kind: TaskKind;
   readonly options: TaskOptions<Needs>;
   /** The tasks that must succeed first, by the name under which this task sees their results, in order. */

@@ -64,6 +64,27 @@ describe('the place of a definition', () => {
     ]);
   });
 
+  it('is one for the tasks of a loop, and another for each call beside it, in whichever file', async () => {
+    const call = 'd.task(`${name}${i}`, {}, async () => null);';
+    using fixture = project({
+      'etl.config.ts': `${head}import { more } from './more.js';\nconst monthly = dag('a', {}, (d) => {\n  const name = 'a';\n  for (let i = 0; i < 3; i++) { ${call} ${call.replace('${i}', '${i}b')} }\n  more(d);\n});${tail}`,
+      'more.ts': `export function more(d: any) { const name = 'm';\n  for (let i = 0; i < 2; i++) ${call}\n}`,
+    });
+    const [dag] = (await fixture.load()).config.dags;
+    const { placeText } = await place();
+    expect(dag?.tasks.map((each) => `${each.id} ${placeText(each.place, fixture.directory)}`)).to.deep.equal([
+      'a0 etl.config.ts:6:35',
+      'a0b etl.config.ts:6:80',
+      'a1 etl.config.ts:6:35',
+      'a1b etl.config.ts:6:80',
+      'a2 etl.config.ts:6:35',
+      'a2b etl.config.ts:6:80',
+      'm0 more.ts:2:33',
+      'm1 more.ts:2:33',
+    ]);
+    expect(dag?.tasks[0]?.place).to.equal(dag?.tasks[2]?.place);
+  });
+
   it('keeps one frame, and leaves the limit of stacks as it was', async () => {
     const { capturePlace, placeText } = await place();
     const limit = Error.stackTraceLimit;
