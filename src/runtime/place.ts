@@ -40,6 +40,7 @@ export class PlaceCache {
 
 /** The frame as V8 has it, for a comparison: a text of it costs ten times as much. */
 function siteOf(below: (...args: never[]) => unknown): Site | undefined {
+  // oxlint-disable-next-line typescript/unbound-method -- it is put back, not called
   const { prepareStackTrace } = Error;
   Error.prepareStackTrace = firstSite;
   try {
