@@ -70,13 +70,14 @@ export function dag<const O extends DagOptions>(
   const place = capturePlace(dag);
   assertId('Dag', id, place);
   validateDagOptions(options, place);
-  const tasks: Task[] = [];
-  define(new DagBuilder(tasks));
+  const made: Made = { tasks: [], isComplete: false };
+  define(new DagBuilder(made));
+  made.isComplete = true;
   const result = {
     id,
     options,
     schedule: at(place, () => parseSchedule(options)),
-    tasks: [...tasks],
+    tasks: made.tasks,
     place,
   };
   DAGS.add(result);
@@ -90,15 +91,21 @@ export function isDag(value: unknown): value is Dag {
 
 type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
 
+/** What a builder has made so far. */
+interface Made {
+  /** In the order of definition; each task has its place here as its index. */
+  readonly tasks: Task[];
+  isComplete: boolean;
+}
+
 /** Adds tasks to the Dag that is being defined, and returns their handles. */
 export class DagBuilder<P, I> {
-  /** In the order of definition; each task has its place here as its index. */
-  readonly #tasks: Task[];
+  readonly #made: Made;
   readonly #byId = new Map<string, Task>();
   readonly #places = new PlaceCache();
 
-  constructor(tasks: Task[]) {
-    this.#tasks = tasks;
+  constructor(made: Made) {
+    this.#made = made;
   }
 
   /**
@@ -166,14 +173,16 @@ export class DagBuilder<P, I> {
     if (Array.isArray(needs)) for (const task of needs as readonly Task[]) this.#assertOwn(task, definition);
     else if (needs !== undefined)
       for (const [name, task] of Object.entries(needs)) this.#assertOwn(task, definition, name);
-    const task = new DefinedTask(definition, this.#tasks.length);
-    this.#tasks.push(task);
+    const { tasks, isComplete } = this.#made;
+    if (isComplete) throw definedLate(id, place);
+    const task = new DefinedTask(definition, tasks.length);
+    tasks.push(task);
     this.#byId.set(id, task);
     return task as unknown as Task<Id, R>;
   }
 
   #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
-    if (this.#tasks[task?.index] !== task) throw foreign(id, name, place);
+    if (this.#made.tasks[task?.index] !== task) throw foreign(id, name, place);
   }
 }
 
@@ -191,6 +200,15 @@ function definedTwice(id: string, place: Place, first: Place): EtlError {
     what: `the task ID "${id}" is used twice`,
     where: `${placeText(place, '')}, and first at ${placeText(first, '')}`,
     fix: 'give one of the tasks another ID',
+  });
+}
+
+function definedLate(id: string, place: Place): EtlError {
+  return new EtlError('ETL-2307', {
+    what: `the task "${id}" comes after its Dag was defined`,
+    where: placeText(place, ''),
+    why: 'a Dag is known without running anything: its tasks are those of the function that `dag` calls, at once',
+    fix: 'define it in that function, before it returns; an async function returns at its first `await`',
   });
 }
 

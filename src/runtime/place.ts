@@ -5,6 +5,8 @@ import { userFrames, type Frame } from './config/stack.js';
 export interface Place {
   /** V8 formats it on the first read, which costs ten times as much as the capture. */
   readonly stack?: string;
+  /** It is that of a task shortly before. */
+  readonly isNear?: true;
 }
 
 /**
@@ -17,24 +19,58 @@ export function capturePlace(below: (...args: never[]) => unknown): Place {
   return place;
 }
 
+/** So many places of a Dag are exact; of those after them one in so many is. */
+const EXACT = 1000;
+const EXACT_EVERY = 16;
+
 /**
- * Places that are asked for again and again: a loop that defines 100,000 tasks has one place, and keeping it once makes
- * the Dag a fifth smaller. For one definition only, while no file can change under its name.
+ * The places of the tasks of one Dag. A loop that defines 100,000 tasks has one place, which is kept once; and as it
+ * takes longer to find it than to define the task, most of a large Dag's tasks get the place of one shortly before them,
+ * which messages say. For one definition only, while no file can change under its name.
  */
 export class PlaceCache {
-  readonly #places = new Map<number, { readonly file: string | null; readonly place: Place }[]>();
+  readonly #sites = new Map<number, KnownSite[]>();
+  #captured = 0;
+  #last: KnownSite | undefined;
 
   /** As `capturePlace`. */
   capture(below: (...args: never[]) => unknown): Place {
+    this.#captured++;
+    if (this.#last !== undefined && this.#captured > EXACT && this.#captured % EXACT_EVERY !== 0)
+      return this.#last.near;
+    this.#last = this.#siteOf(below);
+    return this.#last.place;
+  }
+
+  #siteOf(below: (...args: never[]) => unknown): KnownSite {
     const site = siteOf(below);
-    if (site === undefined) return capturePlace(below);
-    const position = site.getPosition();
-    const file = site.getFileName();
-    const known = this.#places.get(position)?.find((each) => each.file === file);
-    if (known !== undefined) return known.place;
+    const position = site?.getPosition() ?? 0;
+    const file = site?.getFileName();
+    const known = this.#sites.get(position)?.find((each) => each.file === file);
+    if (known !== undefined) return known;
     const place = capturePlace(below);
-    this.#places.set(position, [...(this.#places.get(position) ?? []), { file, place }]);
-    return place;
+    const added = { file, place, near: new Near(place) };
+    this.#sites.set(position, [...(this.#sites.get(position) ?? []), added]);
+    return added;
+  }
+}
+
+interface KnownSite {
+  readonly file: string | null | undefined;
+  readonly place: Place;
+  readonly near: Place;
+}
+
+class Near implements Place {
+  readonly isNear = true;
+  readonly #place: Place;
+
+  constructor(place: Place) {
+    this.#place = place;
+  }
+
+  get stack(): string {
+    return this.#place.stack ?? '';
   }
 }
 
@@ -71,10 +107,11 @@ export function placeFrame(place: Place): Frame | undefined {
   return userFrames(place.stack)[0];
 }
 
-/** `etl.config.ts:41:5`: the path is relative to `directory` where that is shorter. */
+/** `etl.config.ts:41:5`, or `near` it: the path is relative to `directory` where that is shorter. */
 export function placeText(place: Place, directory: string): string {
   const frame = placeFrame(place);
-  return frame === undefined ? 'an unknown place' : positionText(frame.file, frame, directory);
+  if (frame === undefined) return 'an unknown place';
+  return `${place.isNear ? 'near ' : ''}${positionText(frame.file, frame, directory)}`;
 }
 
 /** `etl.config.ts:41:5`, or the bare name of the file where the position is not known. */

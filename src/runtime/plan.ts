@@ -180,7 +180,7 @@ function upstreamOf({ options: { needs = NONE } }: Task): readonly number[] {
   if (!Array.isArray(needs))
     return Object.values(needs as Readonly<Record<string, Task>>).map(({ index }) => index);
   const indexes = (needs as readonly Task[]).map(({ index }) => index);
-  return indexes.length < 2 ? indexes : [...new Set(indexes)];
+  return indexes.length < 2 || new Set(indexes).size === indexes.length ? indexes : [...new Set(indexes)];
 }
 
 const NONE: readonly Task[] = [];

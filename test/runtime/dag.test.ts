@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { z } from 'zod';
 import { EtlError } from '../../src/errors.js';
-import { dag, isDag, type DagOptions } from '../../src/runtime/dag.js';
+import { dag, isDag, type DagBuilder, type DagOptions } from '../../src/runtime/dag.js';
 import { planTasks } from '../../src/runtime/plan.js';
 
 describe('dag()', () => {
@@ -149,6 +149,24 @@ describe('dag()', () => {
       .to.throw(EtlError, 'task "b" needs "foreign", which is not a task of the same Dag')
       .with.property('where')
       .that.matches(/dag\.test\.ts:\d+:\d+/);
+  });
+
+  it('refuses a task after the Dag was defined', () => {
+    let builder: DagBuilder<unknown, unknown> | undefined;
+    const one = dag('one', {}, (d) => void (builder = d as never));
+    expect(() => builder?.task('late', {}, async () => null))
+      .to.throw(EtlError, 'the task "late" comes after its Dag was defined')
+      .with.property('where')
+      .that.matches(/dag\.test\.ts:\d+:\d+/);
+    expect(one.tasks).to.deep.equal([]);
+  });
+
+  it('plans a task that needs 100,000 others, some of them twice', () => {
+    const wide = dag('wide', {}, (d) => {
+      const all = Array.from({ length: 100_000 }, (_, i) => d.task(`t${i}`, {}, async () => null));
+      d.task('last', { needs: [...all, ...all.slice(0, 10)] }, async () => null);
+    });
+    expect(planTasks(wide, {}).at(-1)?.upstream).to.have.length(100_000);
   });
 
   for (const size of [10_000]) {

@@ -85,6 +85,19 @@ describe('the place of a definition', () => {
     expect(dag?.tasks[0]?.place).to.equal(dag?.tasks[2]?.place);
   });
 
+  it('is near by for most of the tasks of a Dag that has more than a thousand', async () => {
+    using fixture = project({
+      'etl.config.ts': `${head}const monthly = dag('a', {}, (d) => {\n  for (let i = 0; i < 1100; i++) d.task('t' + i, {}, async () => null);\n});${tail}`,
+    });
+    const [dag] = (await fixture.load()).config.dags;
+    const { placeText } = await place();
+    const texts = dag?.tasks.map((each) => placeText(each.place, fixture.directory)) ?? [];
+    expect(new Set(texts.slice(0, 1000))).to.deep.equal(new Set(['etl.config.ts:4:36']));
+    expect(new Set(texts.slice(1000))).to.deep.equal(
+      new Set(['etl.config.ts:4:36', 'near etl.config.ts:4:36']),
+    );
+  });
+
   it('keeps one frame, and leaves the limit of stacks as it was', async () => {
     const { capturePlace, placeText } = await place();
     const limit = Error.stackTraceLimit;
