@@ -103,7 +103,8 @@ async function startNew(
   { runId, interval, params }: RunStart & { kind: 'new' },
   { databases, process }: StartServices,
 ): Promise<StartedRun> {
-  const header = { ...process, runId, dagId: dag.id, interval, params, taskCount: tasks.length };
+  const run = { runId, dagId: dag.id, interval, params, taskCount: tasks.length };
+  const header = { ...process, ...run, isByTask: false };
   const isNew = await databases.withHome((client) => insertRun(client, header));
   if (!isNew) throw taken(runId, dag.id);
   await databases.takeEpochs(runId, connectionsOf(tasks));
@@ -131,7 +132,8 @@ async function resume(
   const prints = await fingerprintsOf(tasks, root);
   const resumePlan = planResume(tasks, prints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
-  const header: RunHeader = { ...process, runId, dagId: dag.id, interval, params, taskCount: tasks.length };
+  const run = { runId, dagId: dag.id, interval, params, taskCount: tasks.length };
+  const header: RunHeader = { ...process, ...run, isByTask: false };
   await databases.withHome((client) => reopenRun(client, header));
   return {
     plan: { runId, dag, tasks, home, interval, params },
@@ -150,7 +152,8 @@ async function startTask(
 ): Promise<StartedRun> {
   const only = tasks.find(({ id }) => id === taskId);
   if (only === undefined) throw noTask(dag.id, taskId, tasks);
-  const header = { ...process, runId, dagId: dag.id, ...first, taskCount: tasks.length };
+  const run = { runId, dagId: dag.id, ...first, taskCount: tasks.length };
+  const header = { ...process, ...run, isByTask: true };
   const row = await databases.withHome(async (client) => {
     await insertRun(client, header);
     return findRun(client, runId);

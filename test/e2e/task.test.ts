@@ -43,6 +43,8 @@ describe('etl run --task', () => {
   it('runs exactly one task, with the results of those before it, and closes the run with the last', async () => {
     expect((await task('a')).stderr).to.match(/✔ a {2}1 row/);
     expect(await state()).to.equal('running');
+    const { stdout } = await project.cli(['runs', '--json'], { ETL_CONN_DB: db.url });
+    expect(JSON.parse(stdout)[0], 'between two tasks').to.include({ state: 'running', tasks_done: 1 });
     expect((await task('b')).code).to.equal(0);
     expect((await task('c')).code).to.equal(0);
     expect(await state()).to.equal('success');

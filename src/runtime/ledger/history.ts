@@ -28,7 +28,8 @@ export async function databaseIdentity(client: ProtocolClient): Promise<string> 
 
 /**
  * Those of these runs that say `running` while no process holds the lock of their Dag for them: their process died. The
- * lock is a fact of the server; the process ID in the row may be another machine's, or somebody else's by now.
+ * lock is a fact of the server; the process ID in the row may be another machine's, or somebody else's by now. A run
+ * whose tasks another scheduler starts has no process between them.
  */
 export async function readCrashed(
   client: ProtocolClient,
@@ -37,7 +38,7 @@ export async function readCrashed(
   const suspects = await send(
     client,
     `select r.run_id from etl.run r left join etl.lock l using (dag_id)
-     where r.run_id = any($1) and r.state = 'running' and not (${IS_LOCKED} and ${IS_NEWEST})`,
+     where r.run_id = any($1) and r.state = 'running' and not r.by_task and not (${IS_LOCKED} and ${IS_NEWEST})`,
     [runIds],
   );
   // A run that ended while its lock was looked for has closed its row before it let go of the lock.

@@ -13,6 +13,8 @@ export interface RunHeader {
   readonly host: string;
   /** The version of this program. */
   readonly version: string;
+  /** Its tasks are started one by one, by processes of another scheduler. */
+  readonly isByTask: boolean;
 }
 
 /** A run as the ledger has it. `running` is what a run says whose process has died, too. */
@@ -34,11 +36,11 @@ export interface RunRow {
 
 /** Records that a run has begun; says whether the ID was free. */
 export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<boolean> {
-  const { runId, dagId, interval, params, taskCount, pid, host, version } = header;
+  const { runId, dagId, interval, params, taskCount, pid, host, version, isByTask } = header;
   const { rowCount } = await send(
     client,
-    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count, pid, host, version)
-     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9)
+    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count, pid, host, version, by_task)
+     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10)
      on conflict do nothing`,
     [
       runId,
@@ -50,6 +52,7 @@ export async function insertRun(client: ProtocolClient, header: RunHeader): Prom
       pid,
       host,
       version,
+      isByTask,
     ],
   );
   return rowCount === 1;
@@ -57,13 +60,13 @@ export async function insertRun(client: ProtocolClient, header: RunHeader): Prom
 
 /** Records that another process goes on with a run. */
 export async function reopenRun(client: ProtocolClient, header: RunHeader): Promise<void> {
-  const { runId, taskCount, pid, host, version } = header;
+  const { runId, taskCount, pid, host, version, isByTask } = header;
   await send(
     client,
     `update etl.run set state = 'running', resumes = resumes + 1, task_count = $2, pid = $3, host = $4, version = $5,
-                        finished_at = null
+                        by_task = $6, finished_at = null
      where run_id = $1`,
-    [runId, taskCount, pid, host, version],
+    [runId, taskCount, pid, host, version, isByTask],
   );
 }
 

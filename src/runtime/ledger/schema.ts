@@ -43,11 +43,13 @@ create table if not exists etl.run (
   pid int not null,
   host text not null,
   version text not null,
+  by_task boolean not null default false,
   started_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
   check (state in ('running', 'success', 'failed'))
 );
 comment on table etl.run is 'One execution of a Dag. It stays "running" when its process died.';
+comment on column etl.run.by_task is 'Its tasks are started one by one, by another scheduler: between them it is nobody''s, and not crashed.';
 comment on column etl.run.params is 'What the schema of the Dag made of the params that were given.';
 comment on column etl.run.task_count is 'How many tasks the Dag had when the run was last started.';
 comment on column etl.run.resumes is 'How often the run was resumed; pid, host and version are those of the last process.';
