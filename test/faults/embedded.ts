@@ -1,11 +1,12 @@
 import { PGlite } from '@electric-sql/pglite';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Gate } from '../support/gate.js';
 import type { Fault, Shard } from './fault.js';
 import { describe, type StartOptions } from './product.js';
 import { strike } from './resume.js';
-import { effectsOf, judge, moment, TABLES, type TaskEffect } from './workload.js';
+import { SpreadKills } from './spread.js';
+import { effectsOf, judge, TABLES, type TaskEffect } from './workload.js';
 
 const KILLS = 6;
 const MAX_PROCESSES = 20;
@@ -17,27 +18,27 @@ export const EMBEDDED: readonly Fault[] = [
 ];
 
 async function killEmbedded(shard: Shard): Promise<void> {
-  const { tally, random, product } = shard;
+  const { tally, product } = shard;
   const parent = await mkdtemp(join(product.directory, 'pglite-'));
   const template = join(parent, 'template');
   await withPglite(template, async (db) => {
     await db.exec(TABLES);
     await db.exec(`insert into counter select 'r', 't' || g from generate_series(0, 11) g`);
   });
-  for (let run = 0; tally.injections < KILLS && !shard.isOver(); run++) {
+  const kills = new SpreadKills(shard, { kills: KILLS, workMs: 800 });
+  for (let run = 0; !kills.areDone; run++) {
     const directory = join(parent, `run-${run}`);
     await cp(template, directory, { recursive: true });
-    const env = { ...WORK, ETL_CONN_DB: `pglite:${directory}` };
+    // A sequence of this database forgets what no COMMIT has written, so a file counts.
+    const WORK_TRACE = join(parent, `trace-${run}`);
+    const env = { ...WORK, WORK_TRACE, ETL_CONN_DB: `pglite:${directory}` };
     if (run === 0) await refuseSecond(shard, env);
     let isDone = false;
     let isKnown = run === 0;
     for (let n = 0; n < MAX_PROCESSES && !isDone; n++) {
       const under = product.run('r', isKnown, { env });
-      const part = random.next();
-      await under.working;
+      await kills.strike(under);
       isKnown = true;
-      await Promise.race([moment(part * 60), under.ended]);
-      if (tally.injections < KILLS && strike(under, 'SIGKILL')) tally.injections++;
       const ended = await under.ended;
       isDone = ended.code === 0;
       if (!isDone && ended.signal !== 'SIGKILL') tally.problem(describe(ended));
@@ -46,9 +47,8 @@ async function killEmbedded(shard: Shard): Promise<void> {
     await withPglite(directory, async (db) => {
       const { rows } = await db.query<TaskEffect>(effectsOf(), ['r']);
       judge(rows, { tally, what: `run-${run}`, rows: Number(WORK.WORK_ROWS), isDone: true });
-      const executions = await db.query<{ n: number }>('select last_value::int as n from executions');
-      tally.executions += executions.rows[0]?.n ?? 0;
     });
+    tally.executions += (await readFile(WORK_TRACE)).length;
   }
   await rm(parent, { recursive: true, force: true });
 }
@@ -56,8 +56,7 @@ async function killEmbedded(shard: Shard): Promise<void> {
 /** Leaves a run behind that was killed at its first task. */
 async function refuseSecond({ tally, product }: Shard, env: NonNullable<StartOptions['env']>): Promise<void> {
   await using gate = await Gate.open();
-  const WORK_GATE = /connect\((\d+)/.exec(gate.source)?.[1] ?? '';
-  const first = product.run('r', false, { env: { ...env, WORK_GATE } });
+  const first = product.run('r', false, { env: { ...env, WORK_GATE: String(gate.port) } });
   await gate.next();
   const second = await product.run('other', false, { env }).ended;
   if (second.code !== 75) tally.problem(`a second process was not refused: ${describe(second)}`);

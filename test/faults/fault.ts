@@ -27,4 +27,6 @@ export interface Fault {
   /** How many parts can run side by side; default 1. */
   readonly shards?: number;
   run(shard: Shard): Promise<void>;
+  /** Judges what was measured in all shards and rounds together. */
+  conclude?(tally: Tally): void;
 }

@@ -6,12 +6,14 @@ import { KILLS } from './kill.js';
 import { LOCKS } from './lock.js';
 import { MOVES } from './move.js';
 import { PROCESSES } from './process.js';
+import { RECOVERY } from './recovery.js';
 import { SERVER } from './server.js';
 import { SESSIONS } from './session.js';
 
 /** All faults, in the order of the table. */
 export const FAULTS: readonly Fault[] = [
   ...KILLS,
+  ...RECOVERY,
   ...CONNECTIONS,
   ...SERVER,
   ...LOCKS,

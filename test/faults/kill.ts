@@ -1,7 +1,8 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Fault, Shard } from './fault.js';
-import { strike, untilDone } from './resume.js';
-import { moment, Workload } from './workload.js';
+import { untilDone } from './resume.js';
+import { SpreadKills } from './spread.js';
+import { Workload } from './workload.js';
 
 const PRELOAD = pathToFileURL(fileURLToPath(new URL('./preload/kill-in-commit.js', import.meta.url))).href;
 
@@ -16,23 +17,11 @@ export const KILLS: readonly Fault[] = [
 ];
 
 async function killAtRandom(shard: Shard): Promise<void> {
-  const { tally, random } = shard;
-  await using work = await Workload.create(tally);
-  let workMs = 150;
-  while (tally.injections < RANDOM_KILLS && !shard.isOver()) {
+  await using work = await Workload.create(shard.tally);
+  const kills = new SpreadKills(shard, { kills: RANDOM_KILLS, workMs: 150 });
+  while (!kills.areDone) {
     const runId = await work.newRun();
-    await untilDone(shard, work, {
-      runId,
-      inject: async (under) => {
-        const part = random.next();
-        await under.working;
-        const since = performance.now();
-        if (tally.injections >= RANDOM_KILLS) return;
-        await Promise.race([moment(part * workMs), under.ended]);
-        if (strike(under, 'SIGKILL')) tally.injections++;
-        else workMs = 0.8 * workMs + 0.2 * (performance.now() - since);
-      },
-    });
+    await untilDone(shard, work, { runId, inject: (under) => kills.strike(under) });
     await work.check(runId);
   }
 }

@@ -110,9 +110,8 @@ async function takeOverFrozen(shard: Shard): Promise<void> {
   await using work = await Workload.create(tally, { tasks: 6, pauseMs: 0 });
   while (tally.injections < FROZEN_TAKEOVERS && !shard.isOver()) {
     await using gate = await Gate.open();
-    const gatePort = /connect\((\d+)/.exec(gate.source)?.[1] ?? '';
     const [oldId, newId] = [await work.newRun(), await work.newRun()];
-    const old = shard.product.run(oldId, false, { env: { ...work.env, WORK_GATE: gatePort } });
+    const old = shard.product.run(oldId, false, { env: { ...work.env, WORK_GATE: String(gate.port) } });
     const arrivals = [await gate.next(), await gate.next()];
     strike(old, 'SIGSTOP');
     await work.db.query(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'

@@ -1,12 +1,17 @@
 // What a task of the real binary does in its middle. Copied beside the config, so it imports nothing of this checkout.
+import { appendFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { GraphOptions } from './graph.js';
 
-/** Reads from the environment what to do: `WORK_GATE`, a port to ask at; `WORK_HARM`, a way to end the process. */
+/**
+ * Reads from the environment what to do: `WORK_TRACE`, a file that gets a byte; `WORK_GATE`, a port to ask at;
+ * `WORK_HARM`, a way to end the process.
+ */
 export function midwayOf(env: Readonly<Record<string, string | undefined>>): GraphOptions['midway'] {
-  const { WORK_GATE: port, WORK_HARM: harm, WORK_HARMED: harmed } = env;
+  const { WORK_TRACE: trace, WORK_GATE: port, WORK_HARM: harm, WORK_HARMED: harmed } = env;
   return async (_context, taskId) => {
+    if (trace !== undefined) appendFileSync(trace, '.');
     if (port !== undefined) await gate(Number(port), taskId);
     if (harm !== undefined && taskId === harmed) await HARMS[harm]?.();
   };
@@ -39,5 +44,8 @@ export const HARMS: Readonly<Record<string, () => unknown>> = {
   'heap limit': () => {
     const heap: unknown[] = [];
     for (;;) heap.push(Array.from({ length: 10_000 }, (_, n) => ({ n })));
+  },
+  'endless loop': () => {
+    for (;;);
   },
 };

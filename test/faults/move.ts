@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { createDatabase } from '../support/database.js';
 import type { Fault, Shard } from './fault.js';
 import { describe } from './product.js';
-import { strike } from './resume.js';
-import { moment } from './workload.js';
+import { SpreadKills } from './spread.js';
+import { executionsIn, EXECUTIONS } from './workload.js';
 
 const KILLS = 20;
 const BATCHES = 4;
@@ -24,6 +24,7 @@ export default defineConfig({ dags: [dag('move', { defaults: { conn: 'a' } }, (d
   for (let batch = 0; batch < ${BATCHES}; batch++) {
     const [from, to] = [batch * ${SIZE}, (batch + 1) * ${SIZE}];
     const copy = d.session('copy-' + batch, { conn: 'b', needs: before ? [before] : [] }, async ({ session, run }) => {
+      await session.raw("select nextval('executions')");
       const source = new pg.Client(process.env.ETL_CONN_A);
       await source.connect();
       try {
@@ -37,29 +38,29 @@ export default defineConfig({ dags: [dag('move', { defaults: { conn: 'a' } }, (d
       }
     });
     before = d.session('delete-' + batch, { needs: [copy] }, async ({ session, run }) => {
+      await session.raw("select nextval('executions')");
       await session.raw('delete from source where run_id = ? and id >= ? and id < ?', [run.id, from, to]);
     });
   }
 })] });`;
 
-async function move({ tally, random, product, isOver }: Shard): Promise<void> {
+async function move(shard: Shard): Promise<void> {
+  const { tally, product } = shard;
   await using a = await createDatabase({ mayLeak: true });
   await using b = await createDatabase({ mayLeak: true });
-  await a.query('create table source (run_id text, id int)');
-  await b.query('create table target (run_id text, id int)');
+  await a.query(`create table source (run_id text, id int); ${EXECUTIONS}`);
+  await b.query(`create table target (run_id text, id int); ${EXECUTIONS}`);
   await writeFile(join(product.directory, 'move.config.js'), CONFIG);
   const env = { ETL_CONN_A: a.url, ETL_CONN_B: b.url };
-  for (let run = 1; tally.injections < KILLS && !isOver(); run++) {
+  const kills = new SpreadKills(shard, { kills: KILLS, workMs: 150 });
+  for (let run = 1; !kills.areDone; run++) {
     const runId = `r${run}`;
     await a.query('insert into source select $1, generate_series(0, $2::int - 1)', [runId, BATCHES * SIZE]);
     let isDone = false;
     for (let n = 0; n < MAX_PROCESSES && !isDone; n++) {
       const args = ['run', 'move', '--config', 'move.config.js', '--reporter', 'ndjson', '--run-id', runId];
       const under = product.start(n === 0 ? args : [...args, '--resume'], { env });
-      const part = random.next();
-      await under.working;
-      await Promise.race([moment(part * 90), under.ended]);
-      if (tally.injections < KILLS && strike(under, 'SIGKILL')) tally.injections++;
+      await kills.strike(under);
       const ended = await under.ended;
       isDone = ended.code === 0;
       if (!isDone && ended.signal !== 'SIGKILL' && ended.code !== 75) tally.problem(describe(ended));
@@ -75,4 +76,5 @@ async function move({ tally, random, product, isOver }: Shard): Promise<void> {
     tally.doubled += moved.filter(({ n }) => n > 1).length;
     tally.partial += left.length;
   }
+  for (const { query } of [a, b]) tally.executions += await executionsIn(query);
 }

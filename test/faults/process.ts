@@ -4,6 +4,7 @@ import type { Fault, Shard } from './fault.js';
 import { HARMS } from './midway.js';
 import { describe, type Under } from './product.js';
 import { strike, untilDone } from './resume.js';
+import { quantile, type Tally } from './tally.js';
 import { moment, Workload } from './workload.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -13,15 +14,14 @@ const SIGNAL_P95_MS = 500;
 
 /** What happens to the process of a run, apart from kill -9. */
 export const PROCESSES: readonly Fault[] = [
-  { id: 'F11', title: 'SIGINT, SIGTERM, SIGHUP in any phase', run: signals },
-  { id: 'F12', title: 'exit, rejection, timer, abort, heap limit in a task', run: harms },
+  { id: 'F11', title: 'SIGINT, SIGTERM, SIGHUP in any phase', run: signals, conclude: concludeSignals },
+  { id: 'F12', title: 'exit, rejection, timer, abort, heap limit, endless loop in a task', run: harms },
   { id: 'F13', title: 'closed pipes and a full disk behind stdout and stderr', run: streams },
 ];
 
 async function signals(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   await using work = await Workload.create(tally, { pauseMs: 30 });
-  const took: number[] = [];
   while (tally.injections < SIGNALS_SENT && !shard.isOver()) {
     const runId = await work.newRun();
     const signal = random.pick(SIGNALS);
@@ -37,7 +37,7 @@ async function signals(shard: Shard): Promise<void> {
       strike(under, signal);
     }
     const ended = await under.ended;
-    took.push(performance.now() - sentAt);
+    tally.timed('signals', performance.now() - sentAt);
     // Before the program has a say, the signal ends Node itself: for a shell that is 128 + n as well.
     const isRight = ended.signal === signal || ended.code === 128 + constants.signals[signal];
     if (!isRight && ended.code !== 0) tally.problem(`${signal}: ${describe(ended)}`);
@@ -45,7 +45,10 @@ async function signals(shard: Shard): Promise<void> {
     await untilDone(shard, work, { runId, codes: [] });
     await work.check(runId);
   }
-  const p95 = took.toSorted((a, b) => a - b)[Math.floor(took.length * 0.95)] ?? 0;
+}
+
+function concludeSignals(tally: Tally): void {
+  const p95 = quantile(tally.times('signals'), 0.95);
   tally.notes.push(`p95 ${p95.toFixed(0)} ms`);
   if (p95 > SIGNAL_P95_MS) tally.problem(`95 in 100 ended within ${p95.toFixed(0)} ms only`);
 }
@@ -59,12 +62,14 @@ async function harms(shard: Shard): Promise<void> {
     const runId = await work.newRun();
     const env = { ...work.env, WORK_HARM: harm, WORK_HARMED: HARMED };
     const node = harm === 'heap limit' ? ['--max-old-space-size=64'] : [];
-    const ended = await shard.product.run(runId, false, { env, node }).ended;
+    const flags = harm === 'endless loop' ? ['--max-block', '1s'] : [];
+    const ended = await shard.product.run(runId, false, { env, node, flags }).ended;
     tally.injections++;
     if (ended.code === 0) tally.problem(`${harm}: ${describe(ended)}`);
-    // Only the engine itself ends the process: all else is the failure of one task.
-    const endsProcess = harm === 'abort' || harm === 'heap limit';
-    if (!endsProcess) {
+    if (harm === 'endless loop' && !ended.stderr.includes(`ETL-3304`))
+      tally.problem(`${harm}: ${describe(ended)}`);
+    // Only these end the process: all else is the failure of one task.
+    if (!['abort', 'heap limit', 'endless loop'].includes(harm)) {
       const recorded = await work.recorded(runId);
       const expected = Array.from({ length: work.tasks }, (_, i) => `t${i}`).filter(
         (id) => !['t4', 't7', 't10'].includes(id),

@@ -29,6 +29,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** For Node itself. */
   readonly node?: readonly string[];
+  /** More arguments for `run`. */
+  readonly flags?: readonly string[];
   /** A file descriptor for stdout, or that of stderr; default: pipes that are read. */
   readonly stdout?: number | 'pipe' | 'ignore';
   readonly stderr?: number | 'pipe';
@@ -75,11 +77,11 @@ export async function openProduct(): Promise<Product> {
   return {
     directory,
     start: startBin,
-    run: (runId, isResume, options) =>
-      startBin(
-        ['run', 'd', '--reporter', 'ndjson', '--run-id', runId, ...(isResume ? ['--resume'] : [])],
-        options,
-      ),
+    run: (runId, isResume, options = {}) => {
+      const resume = isResume ? ['--resume'] : [];
+      const args = ['run', 'd', '--reporter', 'ndjson', '--run-id', runId, ...resume];
+      return startBin([...args, ...(options.flags ?? [])], options);
+    },
     [Symbol.asyncDispose]: () => rm(copy, { recursive: true, force: true, maxRetries: 5 }),
   };
 }

@@ -69,6 +69,7 @@ async function main({ seed, rounds, endsAt, faults }: Order): Promise<boolean> {
     await product[Symbol.asyncDispose]();
     await stopCluster();
   }
+  for (const { fault, tally } of entries) fault.conclude?.(tally);
   const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
   for (const stray of strays) say(`unawaited in this process: ${stray}`);
   process.stdout.write(`\n${table(entries)}\n\n`);

@@ -24,6 +24,7 @@ export class Tally {
   /** What was measured besides, for the table. */
   readonly notes: string[] = [];
   readonly problems: string[] = [];
+  readonly #times = new Map<string, number[]>();
 
   /** A promise that was not kept. */
   problem(text: string): void {
@@ -36,17 +37,32 @@ export class Tally {
     if (this.problems.length < MAX_PROBLEMS) this.problems.push(text);
   }
 
+  /** Milliseconds that something took. */
+  timed(what: string, ms: number): void {
+    this.#times.set(what, [...this.times(what), ms]);
+  }
+
+  times(what: string): readonly number[] {
+    return this.#times.get(what) ?? [];
+  }
+
   add(other: Tally): void {
     for (const figure of FIGURES) this[figure] += other[figure];
     this.isLeftOut ||= other.isLeftOut;
     this.notes.push(...other.notes);
     for (const problem of other.problems) this.example(problem);
+    for (const [what, times] of other.#times) for (const ms of times) this.timed(what, ms);
   }
 
   /** Tasks whose effect did not happen exactly once. */
   get wrong(): number {
     return this.lost + this.doubled + this.partial;
   }
+}
+
+/** The value that this part of the values does not exceed; 0 where there are none. */
+export function quantile(values: readonly number[], part: number): number {
+  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * part) - 1)] ?? 0;
 }
 
 const FIGURES = [

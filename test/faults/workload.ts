@@ -3,12 +3,23 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 import { MIGRATIONS } from '../../src/runtime/ledger/schema.js';
 import type { Tally } from './tally.js';
 
+/** What each task of a fault calls first: no rollback takes it back. */
+export const EXECUTIONS = 'create sequence executions';
+
+/** How often a task was begun. */
+export async function executionsIn(query: TestDatabase['query']): Promise<number> {
+  const [row] = await query<{ n: number }>(
+    'select case when is_called then last_value else 0 end::int as n from executions',
+  );
+  return row?.n ?? 0;
+}
+
 /** What the tasks of the workload write to. */
 export const TABLES = `
   create table effect (run_id text not null, task_id text not null, n int not null);
   create index on effect (run_id);
   create table counter (run_id text, task_id text, n int not null default 0, primary key (run_id, task_id));
-  create sequence executions`;
+  ${EXECUTIONS}`;
 
 export interface WorkloadOptions {
   readonly tasks?: number;
@@ -140,10 +151,7 @@ export class Workload implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const [{ n } = { n: 0 }] = await this.db.query<{ n: number }>(
-      'select case when is_called then last_value else 0 end::int as n from executions',
-    );
-    this.#tally.executions += n;
+    this.#tally.executions += await executionsIn(this.db.query);
     await this.expectNoSessions('the shard');
     await this.db.drop();
   }

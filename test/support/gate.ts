@@ -33,14 +33,18 @@ export class Gate implements AsyncDisposable {
     return new Gate(server);
   }
 
+  /** On the loopback interface, for a task that connects by itself: it sends a line, and waits for the word. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
   /** The source of a module for a config: it exports `gate(name)`. */
   get source(): string {
-    const { port } = this.#server.address() as AddressInfo;
     return `
       import { connect } from 'node:net';
       import { once } from 'node:events';
       export async function gate(name: string): Promise<string> {
-        const socket = connect(${port}, '127.0.0.1');
+        const socket = connect(${this.port}, '127.0.0.1');
         socket.write(name + '\\n');
         const [word] = await once(socket, 'data');
         socket.destroy();
