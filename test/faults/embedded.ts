@@ -25,7 +25,7 @@ async function killEmbedded(shard: Shard): Promise<void> {
     await db.exec(TABLES);
     await db.exec(`insert into counter select 'r', 't' || g from generate_series(0, 11) g`);
   });
-  const kills = new SpreadKills(shard, { kills: KILLS, workMs: 800 });
+  const kills = new SpreadKills(shard, { kills: KILLS, workMs: 300 });
   for (let run = 0; !kills.areDone; run++) {
     const directory = join(parent, `run-${run}`);
     await cp(template, directory, { recursive: true });

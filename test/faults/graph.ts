@@ -11,6 +11,8 @@ export interface GraphOptions {
   readonly retries: number;
   /** `off` for tasks that do not wait for the disk. */
   readonly synchronousCommit?: string | undefined;
+  /** Called at the beginning of each task. */
+  readonly begun?: (() => void) | undefined;
   /** Called in the middle of each task. */
   readonly midway?: ((context: SessionContext, taskId: string) => unknown) | undefined;
 }
@@ -21,7 +23,7 @@ export interface GraphOptions {
  */
 export function graph(
   dag: typeof defineDag,
-  { tasks, rows, pauseMs, retries, synchronousCommit, midway }: GraphOptions,
+  { tasks, rows, pauseMs, retries, synchronousCommit, begun, midway }: GraphOptions,
 ): Dag {
   const defaults = { conn: 'db', retries, backoff: { initial: 1, max: 20 } };
   return dag('d', { defaults }, (d) => {
@@ -33,6 +35,7 @@ export function graph(
       const needs = before === undefined ? [] : [before];
       const task = d.session(id, { needs }, async (context) => {
         const { session, run } = context;
+        begun?.();
         if (synchronousCommit) await session.raw(`set local synchronous_commit = ${synchronousCommit}`);
         await session.raw(`select nextval('executions')`);
         await session.raw('insert into effect select ?, ?, generate_series(1, ?::int)', [run.id, id, half]);

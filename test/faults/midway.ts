@@ -1,17 +1,20 @@
-// What a task of the real binary does in its middle. Copied beside the config, so it imports nothing of this checkout.
+// What a task of the real binary does besides its work. Copied beside the config, so it imports nothing of this checkout.
 import { appendFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { GraphOptions } from './graph.js';
 
-/**
- * Reads from the environment what to do: `WORK_TRACE`, a file that gets a byte; `WORK_GATE`, a port to ask at;
- * `WORK_HARM`, a way to end the process.
- */
-export function midwayOf(env: Readonly<Record<string, string | undefined>>): GraphOptions['midway'] {
-  const { WORK_TRACE: trace, WORK_GATE: port, WORK_HARM: harm, WORK_HARMED: harmed } = env;
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Counts in a file that the environment names in `WORK_TRACE`: a byte for each task that began. */
+export function begunOf({ WORK_TRACE: trace }: Env): GraphOptions['begun'] {
+  return trace === undefined ? undefined : () => appendFileSync(trace, '.');
+}
+
+/** Reads from the environment what to do: `WORK_GATE`, a port to ask at; `WORK_HARM`, a way to end the process. */
+export function midwayOf(env: Env): GraphOptions['midway'] {
+  const { WORK_GATE: port, WORK_HARM: harm, WORK_HARMED: harmed } = env;
   return async (_context, taskId) => {
-    if (trace !== undefined) appendFileSync(trace, '.');
     if (port !== undefined) await gate(Number(port), taskId);
     if (harm !== undefined && taskId === harmed) await HARMS[harm]?.();
   };

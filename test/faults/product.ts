@@ -51,11 +51,11 @@ export interface Product extends AsyncDisposable {
 const CONFIG = `
 import { dag, defineConfig } from '@oneshot/etl';
 import { graph } from './graph.ts';
-import { midwayOf } from './midway.ts';
+import { begunOf, midwayOf } from './midway.ts';
 const env = process.env;
 export default defineConfig({ dags: [graph(dag, {
   tasks: Number(env.WORK_TASKS), rows: Number(env.WORK_ROWS), pauseMs: Number(env.WORK_PAUSE),
-  retries: Number(env.WORK_RETRIES ?? 0), synchronousCommit: env.WORK_SYNC, midway: midwayOf(env),
+  retries: Number(env.WORK_RETRIES ?? 0), synchronousCommit: env.WORK_SYNC, begun: begunOf(env), midway: midwayOf(env),
 })] });`;
 
 /** Copies what was built last. */
