@@ -14,7 +14,7 @@ const WORK = { WORK_TASKS: '12', WORK_ROWS: '40', WORK_PAUSE: '0' };
 
 /** The embedded database. */
 export const EMBEDDED: readonly Fault[] = [
-  { id: 'F19', title: 'embedded: kill -9, and a second process', run: killEmbedded },
+  { id: 'F19', title: 'embedded: kill -9, and a second process', seconds: 25, run: killEmbedded },
 ];
 
 async function killEmbedded(shard: Shard): Promise<void> {

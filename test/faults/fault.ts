@@ -24,6 +24,8 @@ export interface Fault {
   readonly control?: true;
   /** Crashes the server, or measures time or memory: nothing runs beside it. */
   readonly alone?: true;
+  /** About how long a shard takes, where that is more than some: the longest begin first, so that no lane waits for them. */
+  readonly seconds?: number;
   /** How many parts can run side by side; default 1. */
   readonly shards?: number;
   run(shard: Shard): Promise<void>;

@@ -12,8 +12,8 @@ const COMMIT_KILLS = 50;
 
 /** kill -9 of the real binary. */
 export const KILLS: readonly Fault[] = [
-  { id: 'F1', title: 'kill -9 at a random moment', shards: 4, run: killAtRandom },
-  { id: 'F2', title: 'kill -9 within 3 ms of COMMIT', shards: 2, run: killInCommit },
+  { id: 'F1', title: 'kill -9 at a random moment', shards: 4, seconds: 60, run: killAtRandom },
+  { id: 'F2', title: 'kill -9 within 3 ms of COMMIT', shards: 2, seconds: 40, run: killInCommit },
 ];
 
 async function killAtRandom(shard: Shard): Promise<void> {

@@ -18,7 +18,7 @@ export const LOCKS: readonly Fault[] = [
   { id: 'F9a', title: 'lock lost unheard, and the next run takes over', run: (shard) => takeOver(shard) },
   { id: 'F9b', title: 'lock lost while frozen, and the next run takes over', run: takeOverFrozen },
   { id: 'F20a', title: 'three runs of one Dag at once', run: crowd },
-  { id: 'F20b', title: 'one run resumed by two processes at once', run: resumeTwice },
+  { id: 'F20b', title: 'one run resumed by two processes at once', seconds: 15, run: resumeTwice },
 ];
 
 async function freeze(shard: Shard): Promise<void> {

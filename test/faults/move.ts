@@ -13,7 +13,7 @@ const MAX_PROCESSES = 40;
 
 /** Rows that move from one database to another. */
 export const MOVES: readonly Fault[] = [
-  { id: 'F18', title: 'two databases, kill -9 between them', run: move },
+  { id: 'F18', title: 'two databases, kill -9 between them', seconds: 20, run: move },
 ];
 
 const CONFIG = `

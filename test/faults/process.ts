@@ -14,7 +14,13 @@ const SIGNAL_P95_MS = 500;
 
 /** What happens to the process of a run, apart from kill -9. */
 export const PROCESSES: readonly Fault[] = [
-  { id: 'F11', title: 'SIGINT, SIGTERM, SIGHUP in any phase', run: signals, conclude: concludeSignals },
+  {
+    id: 'F11',
+    title: 'SIGINT, SIGTERM, SIGHUP in any phase',
+    seconds: 35,
+    run: signals,
+    conclude: concludeSignals,
+  },
   { id: 'F12', title: 'exit, rejection, timer, abort, heap limit, endless loop in a task', run: harms },
   { id: 'F13', title: 'closed pipes and a full disk behind stdout and stderr', run: streams },
 ];

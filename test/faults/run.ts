@@ -1,5 +1,7 @@
+import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { stopCluster } from '../support/cluster.js';
+import { createDatabase } from '../support/database.js';
 import { FAULTS } from './faults.js';
 import type { Fault } from './fault.js';
 import { openProduct, type Product } from './product.js';
@@ -52,7 +54,8 @@ function orderOf(args: string[]): Order {
 }
 
 /** Says whether every figure is as it must be. */
-async function main({ seed, rounds, endsAt, faults }: Order): Promise<boolean> {
+async function main(ordered: Order): Promise<boolean> {
+  const { seed, rounds, endsAt, faults } = ordered;
   const startedAt = performance.now();
   say(`seed ${seed}, ${rounds} round(s): repeat it with --seed ${seed}`);
   const entries = faults.map((fault) => ({ fault, tally: new Tally() }));
@@ -61,7 +64,9 @@ async function main({ seed, rounds, endsAt, faults }: Order): Promise<boolean> {
     void strays.push(error instanceof Error ? (error.stack ?? '') : String(error));
   process.on('unhandledRejection', onStray).on('uncaughtException', onStray);
   const product = await openProduct();
+  let server: string;
   try {
+    server = await serverVersion();
     for (let round = 0; round < rounds && performance.now() < endsAt; round++) {
       await runRound(entries, { seed, round, nightly: rounds > 1, endsAt, product });
     }
@@ -70,14 +75,29 @@ async function main({ seed, rounds, endsAt, faults }: Order): Promise<boolean> {
     await stopCluster();
   }
   for (const { fault, tally } of entries) fault.conclude?.(tally);
-  const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
   for (const stray of strays) say(`unawaited in this process: ${stray}`);
-  process.stdout.write(`\n${table(entries)}\n\n`);
-  const total = entries.reduce((sum, { tally }) => sum + tally.injections, 0);
-  say(
-    `${total} injections in ${minutes} min, seed ${seed}${performance.now() > endsAt ? '; the time was up before all was done' : ''}`,
-  );
+  say(`\n${table(entries)}\n`);
+  say(footOf(entries, ordered, { server, minutes: (performance.now() - startedAt) / 60_000 }));
   return strays.length === 0 && entries.every(({ fault, tally }) => verdictOf(fault, tally).isGood);
+}
+
+async function serverVersion(): Promise<string> {
+  await using db = await createDatabase();
+  const [row] = await db.query<{ server_version: string }>('show server_version');
+  return row?.server_version ?? '?';
+}
+
+/** What the table stands for, to be kept with it. */
+function footOf(
+  entries: readonly Entry[],
+  { seed, rounds, endsAt }: Order,
+  { server, minutes }: { readonly server: string; readonly minutes: number },
+): string {
+  const total = entries.reduce((sum, { tally }) => sum + tally.injections, 0).toLocaleString('en-US');
+  const place = `PostgreSQL ${server}, Node ${process.version}, ${cpus().length} cores`;
+  const facts = `${total} injections in ${minutes.toFixed(1)} min, ${rounds} round(s), seed ${seed}`;
+  const end = performance.now() > endsAt ? ' The time was up before all was done.' : '';
+  return `${new Date().toISOString().slice(0, 10)}; ${place}: ${facts}.${end}`;
 }
 
 interface Round {
@@ -93,7 +113,9 @@ async function runRound(entries: readonly Entry[], round: Round): Promise<void> 
   const shards = entries.flatMap((entry) =>
     Array.from({ length: entry.fault.shards ?? 1 }, (_, index) => ({ ...entry, index })),
   );
-  const beside = shards.filter(({ fault }) => !fault.alone);
+  const beside = shards
+    .filter(({ fault }) => !fault.alone)
+    .toSorted((a, b) => (b.fault.seconds ?? 0) - (a.fault.seconds ?? 0));
   const lane = async (): Promise<void> => {
     for (let next = beside.shift(); next !== undefined; next = beside.shift())
       await runShard(next, next.index, round);

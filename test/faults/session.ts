@@ -20,7 +20,7 @@ export const SESSIONS: readonly Fault[] = [
   { id: 'F15', title: 'ways to break a session', run: breakSessions },
   { id: 'F16a', title: '40 read-modify-write tasks at once', run: readModifyWrite },
   { id: 'F16b', title: 'opposite lock orders', run: oppositeOrders },
-  { id: 'F21', title: 'soak in one process, 30 % of the tasks fail', run: soak },
+  { id: 'F21', title: 'soak in one process, 30 % of the tasks fail', seconds: 150, run: soak },
 ];
 
 async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promise<void> {
