@@ -22,7 +22,7 @@ export interface Fault {
   readonly title: string;
   /** Broken on purpose: the suite must find it guilty. */
   readonly control?: true;
-  /** Crashes the server, or measures time or memory: nothing runs beside it. */
+  /** Measures what others would disturb: nothing runs beside it. */
   readonly alone?: true;
   /** About how long a shard takes, where that is more than some: the longest begin first, so that no lane waits for them. */
   readonly seconds?: number;

@@ -26,36 +26,51 @@ export const PROCESSES: readonly Fault[] = [
 ];
 
 async function signals(shard: Shard): Promise<void> {
-  const { tally, random } = shard;
+  const { tally } = shard;
   await using work = await Workload.create(tally, { pauseMs: 30 });
   while (tally.injections < SIGNALS_SENT && !shard.isOver()) {
     const runId = await work.newRun();
-    const signal = random.pick(SIGNALS);
-    const under = shard.product.run(runId, false, { env: work.env });
-    if (random.next() < 0.7) {
-      await under.working;
-      await moment(random.between(0, 120));
-    } else await moment(random.between(0, 700));
-    const sentAt = performance.now();
-    if (strike(under, signal)) tally.injections++;
-    if (random.next() < 0.2) {
-      await moment(random.between(0, 5));
-      strike(under, signal);
-    }
-    const ended = await under.ended;
-    tally.timed('signals', performance.now() - sentAt);
-    // Before the program has a say, the signal ends Node itself: for a shell that is 128 + n as well.
-    const isRight = ended.signal === signal || ended.code === 128 + constants.signals[signal];
-    if (!isRight && ended.code !== 0) tally.problem(`${signal}: ${describe(ended)}`);
-    await work.expectNoSessions(signal);
-    await untilDone(shard, work, { runId, codes: [] });
+    await untilDone(shard, work, {
+      runId,
+      inject: async (under) => {
+        if (tally.injections < SIGNALS_SENT) await signal(shard, work, under);
+      },
+      codes: [null, ...SIGNALS.map(exitCodeOf)],
+    });
     await work.check(runId);
   }
 }
 
+/** In any phase: while it starts, while it works, after it has ended; sometimes twice. */
+async function signal({ tally, random }: Shard, work: Workload, under: Under): Promise<void> {
+  const name = random.pick(SIGNALS);
+  if (random.next() < 0.7) {
+    await under.working;
+    await moment(random.between(0, 120));
+  } else await moment(random.between(0, 700));
+  const sentAt = performance.now();
+  if (!strike(under, name)) return;
+  tally.injections++;
+  if (random.next() < 0.2) {
+    await moment(random.between(0, 5));
+    strike(under, name);
+  }
+  const ended = await under.ended;
+  tally.timed('signals', performance.now() - sentAt);
+  // Before the program has a say, the signal ends Node itself: for a shell that is 128 + n as well.
+  const isRight = ended.signal === name || ended.code === exitCodeOf(name);
+  if (!isRight && ended.code !== 0) tally.problem(`${name}: ${describe(ended)}`);
+  await work.expectNoSessions(name);
+}
+
+function exitCodeOf(name: (typeof SIGNALS)[number]): number {
+  return 128 + constants.signals[name];
+}
+
 function concludeSignals(tally: Tally): void {
-  const p95 = quantile(tally.times('signals'), 0.95);
-  tally.notes.push(`p95 ${p95.toFixed(0)} ms`);
+  const times = tally.times('signals');
+  const p95 = quantile(times, 0.95);
+  tally.notes.push(`p95 of ${times.length} ${p95.toFixed(0)} ms`);
   if (p95 > SIGNAL_P95_MS) tally.problem(`95 in 100 ended within ${p95.toFixed(0)} ms only`);
 }
 

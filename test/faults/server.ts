@@ -1,4 +1,5 @@
-import { cluster } from '../support/database.js';
+import { openCluster, type OwnCluster } from '../support/cluster.js';
+import { createDatabase } from '../support/database.js';
 import type { Fault, Shard } from './fault.js';
 import { describe, type Under } from './product.js';
 import { untilDone } from './resume.js';
@@ -9,17 +10,18 @@ const CRASHES_AFTER_EXIT = 5;
 
 /** A server that crashes: shut down at once, without a checkpoint, with fsync on. */
 export const SERVER: readonly Fault[] = [
-  { id: 'F4', title: 'server crash during two runs', alone: true, run: crashDuringRuns },
+  { id: 'F4', title: 'server crash during two runs', seconds: 50, run: crashDuringRuns },
   {
     id: 'F17',
     title: 'synchronous_commit off, and a server crash after exit 0',
-    alone: true,
     run: crashAfterExit,
   },
 ];
 
-/** Makes the server durable, as that of a user is. */
-export async function withDurability(work: Workload): Promise<void> {
+/** Starts a server of its own that is durable, as that of a user is. */
+export async function openDurable(): Promise<OwnCluster> {
+  const server = await openCluster();
+  await using db = await createDatabase({ server });
   for (const [name, value] of [
     ['fsync', 'on'],
     ['full_page_writes', 'on'],
@@ -27,16 +29,16 @@ export async function withDurability(work: Workload): Promise<void> {
     ['wal_writer_delay', `'10s'`],
     ['wal_writer_flush_after', `'1GB'`],
   ])
-    await work.db.query(`alter system set ${name} = ${value}`);
-  await (await cluster()).restart('fast');
+    await db.query(`alter system set ${name} = ${value}`);
+  await server.restart('fast');
+  return server;
 }
 
 async function crashDuringRuns(shard: Shard): Promise<void> {
   const { tally, random } = shard;
-  await using left = await Workload.create(tally, { tasks: 16 });
-  await using right = await Workload.create(tally, { tasks: 16 });
-  await withDurability(left);
-  const server = await cluster();
+  await using server = await openDurable();
+  await using left = await Workload.create(tally, { tasks: 16, server });
+  await using right = await Workload.create(tally, { tasks: 16, server });
   while (tally.injections < CRASHES && !shard.isOver()) {
     const started: { work: Workload; runId: string; first: Under }[] = [];
     for (const work of [left, right]) {
@@ -63,9 +65,8 @@ async function crashDuringRuns(shard: Shard): Promise<void> {
 
 async function crashAfterExit(shard: Shard): Promise<void> {
   const { tally } = shard;
-  await using work = await Workload.create(tally);
-  await withDurability(work);
-  const server = await cluster();
+  await using server = await openDurable();
+  await using work = await Workload.create(tally, { server });
   for (let n = 0; n < CRASHES_AFTER_EXIT && !shard.isOver(); n++) {
     const runId = await work.newRun();
     await untilDone(shard, work, { runId, codes: [], options: () => ({ env: { WORK_SYNC: 'off' } }) });

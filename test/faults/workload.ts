@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Cluster } from '../support/cluster.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { MIGRATIONS } from '../../src/runtime/ledger/schema.js';
 import type { Tally } from './tally.js';
@@ -25,6 +26,8 @@ export interface WorkloadOptions {
   readonly tasks?: number;
   readonly rows?: number;
   readonly pauseMs?: number;
+  /** Default: the server of all the others. */
+  readonly server?: Cluster;
 }
 
 /** A database in which runs of the workload leave their effects, and the judge of them. */
@@ -46,7 +49,8 @@ export class Workload implements AsyncDisposable {
   }
 
   static async create(tally: Tally, options: WorkloadOptions = {}): Promise<Workload> {
-    const db = await createDatabase({ mayLeak: true });
+    const { server } = options;
+    const db = await createDatabase({ mayLeak: true, ...(server === undefined ? {} : { server }) });
     await db.query(TABLES);
     return new Workload(db, tally, options);
   }

@@ -31,24 +31,31 @@ export interface Cluster {
   setSsl(on: boolean): Promise<void>;
 }
 
-let started: Promise<Cluster> | undefined;
-let guard: ChildProcess | undefined;
+/** A server that ends with this process, or when it is disposed of: then its files are gone as well. */
+export interface OwnCluster extends Cluster, AsyncDisposable {}
+
+let foreign: Cluster | undefined;
+let started: Promise<OwnCluster> | undefined;
 
 /** Starts the server at the first call. It ends with this process, or by `stopCluster`. */
-export function cluster(): Promise<Cluster> {
+export async function cluster(): Promise<Cluster> {
   const url = process.env['ETL_TEST_DATABASE_URL'];
-  started ??= url ? Promise.resolve(foreignCluster(new URL(url))) : startCluster();
-  return started;
+  if (url) return (foreign ??= foreignCluster(new URL(url)));
+  return (started ??= openCluster());
 }
 
 /** Ends the server if one was started, and removes its files. */
 export async function stopCluster(): Promise<void> {
-  const ending = guard;
-  if (!ending || ending.exitCode !== null) return;
-  guard = undefined;
-  ending.ref();
-  const exit = once(ending, 'exit', { signal: AbortSignal.timeout(30_000) });
-  ending.stdin?.end();
+  // One that could not start has told those who asked for it, and is gone.
+  const own = await started?.catch(() => undefined);
+  await own?.[Symbol.asyncDispose]();
+}
+
+async function endGuard(guard: ChildProcess): Promise<void> {
+  if (guard.exitCode !== null) return;
+  guard.ref();
+  const exit = once(guard, 'exit', { signal: AbortSignal.timeout(30_000) });
+  guard.stdin?.end();
   await exit;
 }
 
@@ -68,19 +75,21 @@ function refuse(): Promise<never> {
   return Promise.reject(new Error('This needs a server of its own: unset ETL_TEST_DATABASE_URL.'));
 }
 
-async function startCluster(): Promise<Cluster> {
+/** Starts a server that is nobody else's: for a test that crashes it, or changes its settings. */
+export async function openCluster(): Promise<OwnCluster> {
   if (process.platform === 'win32') throw new Error(`The tests start no server on Windows. ${WAY_OUT}`);
   const user = await serverUser();
   const folder = await serverFolder(user);
+  let guard: ChildProcess | undefined;
   try {
     const bin = join(await binaries(user, join(folder, 'native')), 'bin');
     guard = await startGuard(join(bin, 'pg_ctl'), folder, user);
     const password = randomBytes(12).toString('hex');
-    const server: Server = { bin, folder, user, password };
+    const server: Server = { bin, folder, user, password, guard };
     await initialise(server);
     return ownCluster(server, await startOnFreePort(server));
   } catch (error) {
-    await stopCluster();
+    if (guard) await endGuard(guard);
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
@@ -91,6 +100,7 @@ interface Server {
   readonly folder: string;
   readonly user: ServerUser | undefined;
   readonly password: string;
+  readonly guard: ChildProcess;
 }
 
 /** A new folder that the server's user owns and can enter; short, for a socket's path has 107 bytes (103 on macOS). */
@@ -196,7 +206,7 @@ async function execute(server: Server, program: string, args: readonly string[])
   }
 }
 
-function ownCluster(server: Server, port: number): Cluster {
+function ownCluster(server: Server, port: number): OwnCluster {
   const facts = { host: '127.0.0.1', port, user: 'etl_test', password: server.password };
   const url = (database: string): string =>
     `postgres://${facts.user}:${facts.password}@${facts.host}:${port}/${database}`;
@@ -205,6 +215,7 @@ function ownCluster(server: Server, port: number): Cluster {
     socketDirectory: join(server.folder, 's'),
     url,
     restart: (mode) => control(server, ['restart', '-m', mode]),
+    [Symbol.asyncDispose]: () => endGuard(server.guard),
     setSsl: async (on) => {
       await installCertificate(server);
       const client = new Client(url('postgres'));

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { cluster } from './cluster.js';
+import { cluster, type Cluster } from './cluster.js';
 
 export { cluster };
 
@@ -30,9 +30,16 @@ export interface TestDatabase extends AsyncDisposable {
   drop(): Promise<void>;
 }
 
-/** Creates an empty database with a unique name; `mayLeak` is for tests that abandon sessions on purpose. */
-export async function createDatabase(options: { readonly mayLeak?: boolean } = {}): Promise<TestDatabase> {
-  const server = await cluster();
+export interface DatabaseOptions {
+  /** For tests that abandon sessions on purpose. */
+  readonly mayLeak?: boolean;
+  /** Default: the server that all tests share. */
+  readonly server?: Cluster;
+}
+
+/** Creates an empty database with a unique name. */
+export async function createDatabase(options: DatabaseOptions = {}): Promise<TestDatabase> {
+  const server = options.server ?? (await cluster());
   const name = `etl_test_${process.pid}_${randomBytes(4).toString('hex')}`;
   // Nobody can be connected to template0, so that any number of test runs can copy it at once.
   await once(server.url('postgres'), `create database ${name} template template0`);

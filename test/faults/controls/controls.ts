@@ -7,7 +7,7 @@ import type { Fault, Shard } from '../fault.js';
 import { takeOver } from '../lock.js';
 import { startNode } from '../product.js';
 import { strike } from '../resume.js';
-import { withDurability } from '../server.js';
+import { openDurable } from '../server.js';
 import { moment, Workload } from '../workload.js';
 
 const MINI_RUNNER = fileURLToPath(new URL('./mini-runner.js', import.meta.url));
@@ -40,7 +40,6 @@ export const CONTROLS: readonly Fault[] = [
     id: 'C6',
     title: 'control: asynchronous commits to the end',
     control: true,
-    alone: true,
     run: crashAsynchronous,
   },
 ];
@@ -125,10 +124,9 @@ async function lockBehindPooler({ tally }: Shard): Promise<void> {
 
 /** It exits with 0, and the server crashes before it has written what it said. */
 async function crashAsynchronous({ tally, product }: Shard): Promise<void> {
-  await using work = await Workload.create(tally);
+  await using server = await openDurable();
+  await using work = await Workload.create(tally, { server });
   await work.db.query(MINI_LEDGER);
-  await withDurability(work);
-  const server = await cluster();
   while (tally.wrong === 0 && tally.injections < 5) {
     const runId = await work.newRun();
     await work.db.query('checkpoint');
