@@ -1,9 +1,15 @@
-import { Config, run } from '@oclif/core';
+import { Config } from '@oclif/core/config';
+import type * as Interfaces from '@oclif/core/interfaces';
+import { run } from '@oclif/core/run';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { errorJson, unknownCommand } from './command.js';
 import { EtlError, EXIT } from './errors.js';
+import * as api from './index.js';
 import { errorLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './terminal.js';
+
+export { COMMANDS } from './commands/index.js';
 
 /**
  * Runs one command and ends the process with its exit code, also when a task has left a timer or a socket behind.
@@ -11,13 +17,21 @@ import { isColoured, paintOf } from './terminal.js';
  */
 export async function main(argv: readonly string[]): Promise<never> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
-  const config = await Config.load(fileURLToPath(import.meta.url));
+  Object.assign(globalThis, { [Symbol.for('@oneshot/etl')]: api });
+  const config = await Config.load({ root: fileURLToPath(ROOT), pjson: manifest() });
   try {
     await run([...argv], config);
   } catch (error) {
     report(error, argv, config);
   }
   process.exit();
+}
+
+/** Of the package, from the bundle in its folder `dist`. */
+const ROOT = new URL('../', import.meta.url);
+
+function manifest(): Interfaces.PJSON {
+  return JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as Interfaces.PJSON;
 }
 
 /** What oclif throws outside of a command: help was shown, or there is no such command. */

@@ -4,6 +4,8 @@ import { connectionSecrets, type Connection } from './hooks/connection.js';
 import { loadEnvironment, type Environment } from './hooks/environment.js';
 import type { Database } from './hooks/hook.js';
 import { createLookup, type Lookup } from './hooks/lookup.js';
+import * as api from './index.js';
+import { LENT } from './lent.js';
 import { findConfig } from './runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from './runtime/config/load.js';
 import type { Mask } from './terminal.js';
@@ -43,7 +45,11 @@ export async function loadProgram({ config, connections, mask }: ProgramOptions)
   const loaded = await loadConfig({
     directory,
     explicit: file,
-    api: { name: '@oneshot/etl', entry: new URL('index.js', import.meta.url) },
+    shared: {
+      api: { name: '@oneshot/etl', load: () => api, entry: new URL('index.js', import.meta.url) },
+      packages: LENT,
+      own: new URL('.', import.meta.url),
+    },
     getuid: process.getuid?.bind(process),
   });
   const lookup = createLookup({

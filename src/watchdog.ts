@@ -27,7 +27,7 @@ export function startWatchdog(limitMs: number): Watchdog {
   const beat = new Int32Array(new SharedArrayBuffer(8));
   const names = new Uint8Array(new SharedArrayBuffer(NAMES_BYTES));
   const workerData: WatchdogData = { beat, running: names, limitMs, pid: process.pid };
-  const worker = new Worker(new URL('./watchdog-thread.js', import.meta.url), {
+  const worker = new Worker(new URL('./watchdog-thread.cjs', import.meta.url), {
     workerData,
     execArgv: [],
     env: {},

@@ -119,7 +119,7 @@ async function isToBeMade(directory: string): Promise<boolean> {
 /** A new database that was made in advance by the same version, which saves running initdb; undefined: there is none. */
 async function readSeed(version: string): Promise<Blob | undefined> {
   try {
-    const packed = await readFile(new URL(`../pglite-data-${version}.tar.br`, import.meta.url));
+    const packed = await readFile(new URL(`pglite-data-${version}.tar.br`, import.meta.url));
     return new Blob([await promisify(brotliDecompress)(packed)], { type: 'application/x-tar' });
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;

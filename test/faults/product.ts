@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { access, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -91,8 +91,8 @@ async function copyBuilt(copy: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       for (const part of ['bin', 'package.json', 'dist'])
-        await cp(join(ROOT, part), join(copy, part), { recursive: true });
-      await cp(join(copy, 'dist/commands/run.js'), join(copy, 'built.js'));
+        await cp(join(ROOT, part), join(copy, part), { recursive: true, preserveTimestamps: true });
+      await access(join(copy, 'dist/etl.cjs'));
       return;
     } catch (error) {
       if (attempt === 20) throw error;

@@ -1,7 +1,9 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type * as loading from '../../src/runtime/config/load.js';
+import type { Api, Shared } from '../../src/runtime/config/share.js';
 import type { EtlError } from '../../src/errors.js';
 
 /** Files by path, relative to the project. */
@@ -16,10 +18,23 @@ export interface Project extends Disposable {
   failure(options?: Partial<loading.LoadOptions>): Promise<EtlError>;
 }
 
+const require = createRequire(import.meta.url);
+
 /** The module that stands for our public one. */
-export const api = {
+export const api: Api = {
   name: '@oneshot/etl',
   entry: new URL('../fixtures/config/api/index.ts', import.meta.url),
+  load: () => import(api.entry.href),
+};
+
+/** What the program would share with a config. */
+const shared: Shared = {
+  api,
+  packages: ['knex', 'objection', 'pg'].map((name) => {
+    const [{ version }, instance] = [require(`${name}/package.json`) as { version: string }, require(name)];
+    return { name, version, load: (): unknown => instance };
+  }),
+  own: new URL('../../src/', import.meta.url),
 };
 
 /**
@@ -39,7 +54,7 @@ export function project(files: Files): Project {
   }
   const load = async (options: Partial<loading.LoadOptions> = {}): Promise<loading.LoadedConfig> => {
     const { loadConfig } = await runtime();
-    return await loadConfig({ directory, api, getuid: () => process.getuid?.() ?? 0, ...options });
+    return await loadConfig({ directory, shared, getuid: () => process.getuid?.() ?? 0, ...options });
   };
   return {
     directory,

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { dirname, extname, join, sep } from 'node:path';
+import { dirname, extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileFunction } from 'node:vm';
 import type { Jiti } from 'jiti';
@@ -8,7 +8,7 @@ import { privateCache } from './cache.js';
 import { defaultExport } from './export.js';
 import { loadError } from './load-error.js';
 import { awaitPosition } from './position.js';
-import { sharedModules, type Api } from './share.js';
+import { SharedModules, type Shared } from './share.js';
 import type { Source } from './source.js';
 import { rememberTransformed, WRAPPER } from './stack.js';
 import { positionText } from '../place.js';
@@ -16,7 +16,7 @@ import { positionText } from '../place.js';
 export interface CodeOptions {
   /** The working directory. */
   readonly directory: string;
-  readonly api: Api;
+  readonly shared: Shared;
   readonly getuid?: (() => number) | undefined;
   /** How long loading may take. */
   readonly timeoutMs: number;
@@ -37,12 +37,14 @@ export function isCode(file: string): boolean {
 export async function evaluate(source: Source, options: CodeOptions): Promise<unknown> {
   const { createJiti } = await import('jiti');
   const modules: Modules = {};
+  const shared = new SharedModules(source.file, options.shared);
+  shared.tellNode();
   const jiti = createJiti(source.file, {
     fsCache: privateCache(dirname(source.file), options.getuid),
     interopDefault: true,
     tryNative: false,
     sourceMaps: true,
-    virtualModules: await sharedModules(source.file, options.api),
+    virtualModules: await shared.all(),
   });
   rememberTransformed((file) => (file in modules ? transformed(jiti, file) : undefined));
   try {
@@ -53,7 +55,7 @@ export async function evaluate(source: Source, options: CodeOptions): Promise<un
       throw loadError(error, {
         source,
         directory: options.directory,
-        ours: join(dirname(fileURLToPath(options.api.entry)), sep),
+        ours: fileURLToPath(options.shared.own),
         syntaxError: () => syntaxErrorIn(jiti, modules),
       });
   }

@@ -9,12 +9,11 @@ import { findConfig, type FindOptions } from './find.js';
 import { shapeError } from './load-error.js';
 import { keyPosition, START } from './position.js';
 import { assertConfig, type Config, type ConnectionSettings } from './define.js';
-import type { Api } from './share.js';
+import type { Shared } from './share.js';
 import { readSource, type Source } from './source.js';
 
 export interface LoadOptions extends FindOptions {
-  /** The public module and the URL of the instance that runs: the config's imports get this one. */
-  readonly api: Api;
+  readonly shared: Shared;
   /** The user that the process runs as; absent on Windows, where files have no mode. */
   readonly getuid?: (() => number) | undefined;
   /** How long executing the config may take. Default 30,000. */
@@ -50,11 +49,11 @@ const LOAD_TIMEOUT_MS = 30_000;
  * wrong ends in one `EtlError` with exit code 2 and a place in the user's file.
  */
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
-  const { directory, api, getuid, timeoutMs = LOAD_TIMEOUT_MS } = options;
+  const { directory, shared, getuid, timeoutMs = LOAD_TIMEOUT_MS } = options;
   const file = await findConfig(options);
   const source = readSource(file, { directory, getuid });
   const value = isCode(file)
-    ? await evaluate(source, { directory, api, getuid, timeoutMs })
+    ? await evaluate(source, { directory, shared, getuid, timeoutMs })
     : settingsOnly(source, await parseData(source));
   assertConfig(value, (problem) => shapeError(problem, { source, directory }));
   return { file, directory: dirname(file), name: source.name, config: checked(value) };

@@ -1,0 +1,19 @@
+import type { LentPackage } from './runtime/config/share.js';
+
+/**
+ * Packages of the bundle that a config may use. `require`, because loading has to wait for the first use and still be
+ * synchronous: this file works in the bundle only.
+ */
+export const LENT: readonly LentPackage[] = [
+  { name: 'knex', version: versionOf(require('knex/package.json')), load: () => require('knex') as unknown },
+  {
+    name: 'objection',
+    version: versionOf(require('objection/package.json')),
+    load: () => require('objection') as unknown,
+  },
+  { name: 'pg', version: versionOf(require('pg/package.json')), load: () => require('pg') as unknown },
+];
+
+function versionOf(manifest: unknown): string {
+  return (manifest as { version: string }).version;
+}
