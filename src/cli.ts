@@ -1,11 +1,9 @@
 import { Config } from '@oclif/core/config';
-import type * as Interfaces from '@oclif/core/interfaces';
 import { run } from '@oclif/core/run';
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { errorJson, unknownCommand } from './command.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
+import { manifest, PACKAGE } from './manifest.js';
 import { errorLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './terminal.js';
 
@@ -18,20 +16,13 @@ export { COMMANDS } from './commands/index.js';
 export async function main(argv: readonly string[]): Promise<never> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   Object.assign(globalThis, { [Symbol.for('@oneshot/etl')]: api });
-  const config = await Config.load({ root: fileURLToPath(ROOT), pjson: manifest() });
+  const config = await Config.load({ root: PACKAGE, pjson: manifest() });
   try {
     await run([...argv], config);
   } catch (error) {
     report(error, argv, config);
   }
   process.exit();
-}
-
-/** Of the package, from the bundle in its folder `dist`. */
-const ROOT = new URL('../', import.meta.url);
-
-function manifest(): Interfaces.PJSON {
-  return JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as Interfaces.PJSON;
 }
 
 /** What oclif throws outside of a command: help was shown, or there is no such command. */

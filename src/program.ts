@@ -6,6 +6,7 @@ import type { Database } from './hooks/hook.js';
 import { createLookup, type Lookup } from './hooks/lookup.js';
 import * as api from './index.js';
 import { LENT } from './lent.js';
+import { manifest } from './manifest.js';
 import { findConfig } from './runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from './runtime/config/load.js';
 import type { Mask } from './terminal.js';
@@ -49,7 +50,9 @@ export async function loadProgram({ config, connections, mask }: ProgramOptions)
       api: { name: '@oneshot/etl', load: () => api, entry: new URL('index.js', import.meta.url) },
       packages: LENT,
       own: new URL('.', import.meta.url),
+      version: manifest().version,
     },
+    isCached: !process.env['ETL_NO_CACHE'],
     getuid: process.getuid?.bind(process),
   });
   const lookup = createLookup({

@@ -20,11 +20,13 @@ export interface Project extends Disposable {
 
 const require = createRequire(import.meta.url);
 
+let instance: unknown;
+
 /** The module that stands for our public one. */
 export const api: Api = {
   name: '@oneshot/etl',
   entry: new URL('../fixtures/config/api/index.ts', import.meta.url),
-  load: () => import(api.entry.href),
+  load: () => instance,
 };
 
 /** What the program would share with a config. */
@@ -35,6 +37,7 @@ const shared: Shared = {
     return { name, version, load: (): unknown => instance };
   }),
   own: new URL('../../src/', import.meta.url),
+  version: '0.0.0',
 };
 
 /**
@@ -54,7 +57,14 @@ export function project(files: Files): Project {
   }
   const load = async (options: Partial<loading.LoadOptions> = {}): Promise<loading.LoadedConfig> => {
     const { loadConfig } = await runtime();
-    return await loadConfig({ directory, shared, getuid: () => process.getuid?.() ?? 0, ...options });
+    instance = await import(api.entry.href);
+    return await loadConfig({
+      directory,
+      shared,
+      isCached: true,
+      getuid: () => process.getuid?.() ?? 0,
+      ...options,
+    });
   };
   return {
     directory,

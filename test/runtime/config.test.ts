@@ -229,7 +229,7 @@ describe('loading a config', () => {
 });
 
 describe('the cache of transformed code', () => {
-  const cache = '.etl/cache/jiti';
+  const cache = '.etl/cache/config';
   const files = { 'etl.config.ts': contentOf('.ts', 2) };
 
   it('is a directory that only this user can enter', async () => {

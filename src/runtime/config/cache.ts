@@ -1,20 +1,63 @@
-import { lstatSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 
 const OTHERS_WRITE = 0o022;
+const MONTH_MS = 30 * 24 * 3600 * 1000;
 
 /**
- * The directory for transformed code, below that of the config, or false where no safe one can be had: jiti executes
- * what it finds there. By default it shares one in the temporary directory with every user of the machine, who can
- * put code there for others to execute. So: mode 0700, made by this user, no link, and no other writer on the way.
+ * The directory for transformed code, below that of the config, or undefined where no safe one can be had: what is there
+ * is executed. So: mode 0700, made by this user, no link, and no other writer on the way.
  */
-export function privateCache(root: string, getuid: (() => number) | undefined): string | false {
+export function privateCache(root: string, getuid: (() => number) | undefined): string | undefined {
   let directory = root;
-  for (const name of ['.etl', 'cache', 'jiti']) {
+  for (const name of ['.etl', 'cache', 'config']) {
     directory = join(directory, name);
-    if (!isPrivate(directory, getuid)) return false;
+    if (!isPrivate(directory, getuid)) return undefined;
   }
   return directory;
+}
+
+/** What was kept under a name, or undefined. */
+export function readKept(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined; // It was never written, or it was removed.
+  }
+}
+
+/**
+ * Keeps `data`, so that nobody ever reads half of it, and removes what was written to its directory a month ago. A disk
+ * that is full or read-only is no failure: it costs time at each start, and no more.
+ */
+export function keep(file: string, data: string | Buffer): void {
+  const part = `${file}.${randomBytes(6).toString('hex')}`;
+  try {
+    writeFileSync(part, data, { mode: 0o600, flag: 'wx' });
+    renameSync(part, file);
+    removeOld(dirname(file));
+  } catch {
+    if (existsSync(part)) rmSync(part, { force: true });
+  }
+}
+
+function removeOld(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const file = join(directory, name);
+    const written = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+    if (written !== undefined && written < Date.now() - MONTH_MS) rmSync(file, { force: true });
+  }
 }
 
 /** Creates `directory` where it is missing. */
@@ -22,7 +65,7 @@ function isPrivate(directory: string, getuid: (() => number) | undefined): boole
   try {
     mkdirSync(directory, { mode: 0o700 });
   } catch (error) {
-    // Only one that exists can do; a file system that is read-only or full costs time at each start, and no more.
+    // Only one that exists can do.
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) return false;
   }
   const stats = lstatSync(directory);

@@ -1,16 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { dirname, extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compileFunction } from 'node:vm';
-import type { Jiti } from 'jiti';
 import { EtlError } from '../../errors.js';
 import { privateCache } from './cache.js';
 import { defaultExport } from './export.js';
 import { loadError } from './load-error.js';
+import { ConfigModules } from './modules.js';
 import { awaitPosition } from './position.js';
 import { SharedModules, type Shared } from './share.js';
 import type { Source } from './source.js';
-import { rememberTransformed, WRAPPER } from './stack.js';
+import { rememberTransformed } from './stack.js';
 import { positionText } from '../place.js';
 
 export interface CodeOptions {
@@ -18,12 +16,11 @@ export interface CodeOptions {
   readonly directory: string;
   readonly shared: Shared;
   readonly getuid?: (() => number) | undefined;
+  /** Whether transformed code may be kept beside the config. */
+  readonly isCached: boolean;
   /** How long loading may take. */
   readonly timeoutMs: number;
 }
-
-/** The files that jiti has transformed, by path. */
-type Modules = Jiti['cache'];
 
 /** True for a config that is executed. */
 export function isCode(file: string): boolean {
@@ -35,56 +32,29 @@ export function isCode(file: string): boolean {
  * files for whatever goes wrong; one that the config's own Dags throw passes as it is.
  */
 export async function evaluate(source: Source, options: CodeOptions): Promise<unknown> {
-  const { createJiti } = await import('jiti');
-  const modules: Modules = {};
-  const shared = new SharedModules(source.file, options.shared);
-  shared.tellNode();
-  const jiti = createJiti(source.file, {
-    fsCache: privateCache(dirname(source.file), options.getuid),
-    interopDefault: true,
-    tryNative: false,
-    sourceMaps: true,
-    virtualModules: await shared.all(),
+  const modules = new ConfigModules({
+    shared: new SharedModules(source.file, options.shared),
+    cache: options.isCached ? privateCache(dirname(source.file), options.getuid) : undefined,
+    version: options.shared.version,
   });
-  rememberTransformed((file) => (file in modules ? transformed(jiti, file) : undefined));
+  rememberTransformed((file) => modules.codeOf(file));
+  let exports: unknown;
   try {
-    await inTime(execution(jiti, source, modules), source, options);
+    exports = await inTime(modules.run(source), source, options);
   } catch (error) {
-    // Where the default export is null, jiti stumbles after it has executed everything.
-    if (modules[source.file]?.loaded !== true)
-      throw loadError(error, {
-        source,
-        directory: options.directory,
-        ours: fileURLToPath(options.shared.own),
-        syntaxError: () => syntaxErrorIn(jiti, modules),
-      });
+    const { directory, shared } = options;
+    throw loadError(error, { source, directory, ours: fileURLToPath(shared.own) });
   }
-  return defaultExport(source, modules[source.file]?.exports);
+  return defaultExport(source, exports);
 }
 
-/**
- * `evalModule` and not `import`: it takes the text that was read and checked, and it transforms a `.mjs` or `.cjs` file
- * as well, which `import` would first run as it is and run again when it throws. jiti puts what it executes, with
- * the plain exports, into `cache`; the value that it returns hides a missing default export.
- */
-async function execution(jiti: Jiti, { file, text }: Source, modules: Modules): Promise<void> {
-  await jiti.evalModule(text, {
-    id: file,
-    filename: file,
-    ext: extname(file),
-    async: true,
-    forceTranspile: true,
-    cache: modules,
-  });
-}
-
-async function inTime(work: Promise<void>, source: Source, options: CodeOptions): Promise<void> {
+async function inTime<T>(work: Promise<T>, source: Source, options: CodeOptions): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(tooSlow(source, options)), options.timeoutMs);
   });
   try {
-    await Promise.race([work, timeout]);
+    return await Promise.race([work, timeout]);
   } finally {
     clearTimeout(timer);
   }
@@ -97,24 +67,4 @@ function tooSlow({ file, text, name }: Source, { directory, timeoutMs }: CodeOpt
     why: 'A promise that it awaits at the top level, or one in a file that it imports, is still pending',
     fix: 'Do slow work in a task, not while the config loads.',
   });
-}
-
-function transformed(jiti: Jiti, file: string): string {
-  const ts = /\.[cm]?ts$/.test(file);
-  return jiti.transform({ source: readFileSync(file, 'utf8'), filename: file, ts, async: true, jsx: false });
-}
-
-/**
- * A mistake that the parser of jiti allows and V8 does not, such as a wrong regular expression. V8 names the line only
- * where it compiles a script for us.
- */
-function syntaxErrorIn(jiti: Jiti, modules: Modules): unknown {
-  for (const [filename, { loaded }] of Object.entries(modules)) {
-    try {
-      if (!loaded) compileFunction(`${WRAPPER}${transformed(jiti, filename)}\n})`, [], { filename });
-    } catch (error) {
-      return error;
-    }
-  }
-  return undefined;
 }

@@ -44,7 +44,11 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function missing(source: Source, exports: unknown): EtlError {
-  const names = isRecord(exports) ? Object.keys(exports).filter((name) => name !== 'default') : [];
+  const names = isRecord(exports)
+    ? Object.keys(exports)
+        .filter((name) => name !== 'default')
+        .toSorted()
+    : [];
   return new EtlError('ETL-2105', {
     what: `The config ${source.name} has no default export`,
     where: `${source.name}:1:1`,

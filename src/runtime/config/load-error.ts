@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { placeFrame, positionText, shortName } from '../place.js';
 import { exportPosition, keyPosition, START, specifierPosition } from './position.js';
@@ -14,8 +15,6 @@ export interface LoadContext {
   readonly directory: string;
   /** The directory of our own code: its frames say nothing to the user. */
   readonly ours: string;
-  /** Compiles what was being loaded, and returns the error of V8 with its place. */
-  readonly syntaxError: () => unknown;
 }
 
 const PARSE_ERROR = /^ParseError: ([\s\S]*?)\s*\n\s*(\S.*):(\d+):(\d+)\s*$/;
@@ -91,15 +90,13 @@ function importerOf(error: Error): string | undefined {
   return typeof first === 'string' ? first : undefined;
 }
 
-function v8SyntaxError(
-  error: unknown,
-  { directory, ours, syntaxError: compile }: LoadContext,
-): EtlError | undefined {
-  if (!(error instanceof SyntaxError) || userFrames(error.stack, ours).length > 0) return undefined;
-  const found = compile();
-  const lines = found instanceof SyntaxError ? (found.stack ?? '').split('\n') : [];
-  const [, file, line] = /^(.*):(\d+)$/.exec(lines[0] ?? '') ?? [];
-  if (file === undefined) return undefined;
+/** A mistake that the transforms allow and V8 does not, such as a wrong regular expression: its stack begins with it. */
+function v8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
+  if (!(error instanceof SyntaxError)) return undefined;
+  const lines = (error.stack ?? '').split('\n');
+  const [, place = '', line] = /^(.*):(\d+)$/.exec(lines[0] ?? '') ?? [];
+  const file = place.startsWith('file:') ? fileURLToPath(place) : place;
+  if (!existsSync(file)) return undefined;
   const caret = lines.find((each) => /^\s*\^+\s*$/.test(each)) ?? '^';
   const frame = originalFrame({ file, line: Number(line), column: caret.indexOf('^') + 1 });
   return syntaxError(error.message, frame, { directory, cause: error });

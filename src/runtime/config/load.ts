@@ -16,6 +16,8 @@ export interface LoadOptions extends FindOptions {
   readonly shared: Shared;
   /** The user that the process runs as; absent on Windows, where files have no mode. */
   readonly getuid?: (() => number) | undefined;
+  /** Whether transformed code may be kept beside the config. */
+  readonly isCached: boolean;
   /** How long executing the config may take. Default 30,000. */
   readonly timeoutMs?: number | undefined;
 }
@@ -49,11 +51,11 @@ const LOAD_TIMEOUT_MS = 30_000;
  * wrong ends in one `EtlError` with exit code 2 and a place in the user's file.
  */
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
-  const { directory, shared, getuid, timeoutMs = LOAD_TIMEOUT_MS } = options;
+  const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS } = options;
   const file = await findConfig(options);
   const source = readSource(file, { directory, getuid });
   const value = isCode(file)
-    ? await evaluate(source, { directory, shared, getuid, timeoutMs })
+    ? await evaluate(source, { directory, shared, getuid, isCached, timeoutMs })
     : settingsOnly(source, await parseData(source));
   assertConfig(value, (problem) => shapeError(problem, { source, directory }));
   return { file, directory: dirname(file), name: source.name, config: checked(value) };

@@ -9,13 +9,15 @@ export interface Shared {
   readonly packages: readonly LentPackage[];
   /** The directory of the program's own code, with a slash at its end. */
   readonly own: URL;
+  /** Of the program. */
+  readonly version: string;
 }
 
 /** Our public module. */
 export interface Api {
   /** `@oneshot/etl` */
   readonly name: string;
-  /** Gives the instance that runs, or a promise of it. */
+  /** Gives the instance that runs. */
   load(): unknown;
   /** A module that gives the same instance to Node. */
   readonly entry: URL;
@@ -47,7 +49,6 @@ export class SharedModules {
   readonly #loads = new Map<string, () => unknown>();
   readonly #urls: Record<string, string> = {};
   readonly #own: URL;
-  readonly #name: string;
   #isTold = false;
 
   /**
@@ -58,7 +59,6 @@ export class SharedModules {
    */
   constructor(config: string, { api, packages, own }: Shared) {
     this.#own = own;
-    this.#name = api.name;
     const [beside, inside] = [resolverOf(config), resolverOf(fileURLToPath(new URL('index.js', own)))];
     this.#loads.set(api.name, () => api.load());
     if (beside(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
@@ -82,12 +82,10 @@ export class SharedModules {
   }
 
   /** By name; a package is loaded when it is read. */
-  async all(): Promise<Record<string, unknown>> {
+  all(): Record<string, unknown> {
     const all: Record<string, unknown> = {};
-    for (const [name, get] of this.#loads)
-      Object.defineProperty(all, name, { get, enumerable: true, configurable: true });
-    const api: unknown = await all[this.#name];
-    return Object.defineProperty(all, this.#name, { value: api });
+    for (const [name, get] of this.#loads) Object.defineProperty(all, name, { get, enumerable: true });
+    return all;
   }
 
   /**

@@ -11,9 +11,12 @@ export interface Frame {
 /** The code that runs in place of `file`, with an inline source map; undefined where the file runs as it is. */
 export type TransformedCode = (file: string) => string | undefined;
 
-/** jiti runs a file as the body of this function, which starts on line 1: the columns of that line are off by it. */
+/**
+ * What a module of a config runs as: `ƒ` is for code of `transformFast`, the other names are those in code of jiti. It
+ * starts on line 1: the columns of that line are off by it.
+ */
 export const WRAPPER =
-  '(async function (exports, require, module, __filename, __dirname, jitiImport, jitiESMResolve) { ';
+  '(async function (exports, require, module, __filename, __dirname, jitiImport, jitiESMResolve, ƒ) { ';
 const FRAME = /^\s*at (?:async )?(?:.*? \()?((?:file:\/\/|\/|[A-Za-z]:[\\/]).*):(\d+):(\d+)\)?$/;
 const EVAL_FRAME = /^\s*at .*?eval at .*? \(((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?):(\d+):(\d+)\)/;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,([A-Za-z0-9+/=]+)/;
@@ -44,7 +47,7 @@ export function userFrames(stack: string | undefined, ours?: string): Frame[] {
   return frames;
 }
 
-/** Where the user wrote what runs at `frame`: jiti keeps lines but not columns. The frame itself where no map says more. */
+/** Where the user wrote what runs at `frame`: the transforms keep lines but not columns. The frame itself where no map says more. */
 export function originalFrame(frame: Frame): Frame {
   const code = transformedCode(frame.file);
   const map = code === undefined ? null : INLINE_MAP.exec(code);
