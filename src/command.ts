@@ -1,4 +1,6 @@
-import { Command, Flags, type Interfaces } from '@oclif/core';
+import { Command } from '@oclif/core/command';
+import * as Flags from '@oclif/core/flags';
+import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './program.js';
 import { errorLines, type Paint } from './runtime/report/words.js';

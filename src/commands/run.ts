@@ -1,4 +1,5 @@
-import { Args, Flags } from '@oclif/core';
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { connFlag, EtlCommand } from '../command.js';

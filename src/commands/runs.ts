@@ -1,4 +1,5 @@
-import { Args, Flags } from '@oclif/core';
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../command.js';
 import { durationOf, readRuns, type CountedRun } from '../history.js';
 import { intervalJson, intervalText, localTime, markedTable, rightAligned } from '../history-words.js';

@@ -98,6 +98,7 @@ function checkedTimezone(timezone: unknown): string {
 }
 
 function isTimezone(name: string): boolean {
+  if (name === 'UTC') return true; // Intl takes 20 ms to say so, and most configs ask for nothing else.
   try {
     return new Intl.DateTimeFormat('en', { timeZone: name }) instanceof Intl.DateTimeFormat;
   } catch (error) {

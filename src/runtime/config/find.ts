@@ -1,5 +1,4 @@
 import { existsSync, lstatSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { shortName } from '../place.js';
@@ -31,6 +30,7 @@ interface Explorer {
   search(from: string): Promise<{ readonly filepath: string } | null>;
 }
 
+/** Its types do not name it. */
 interface ExplorerModule {
   readonly Explorer: new (options: object) => Explorer;
 }
@@ -43,7 +43,7 @@ interface ExplorerModule {
 export async function findConfig({ directory, explicit }: FindOptions): Promise<string> {
   if (explicit !== undefined) return explicitConfig(directory, explicit);
   assertFirstReadable(directory);
-  const found = await explorer(directory).search(directory);
+  const found = await (await explorer(directory)).search(directory);
   if (found === null) throw notFound(directory);
   return found.filepath;
 }
@@ -84,13 +84,14 @@ function searchedDirectories(directory: string): string[] {
  * that it is given, before any check of ours (`getUserDefinedOptionsFromMetaConfig` in cosmiconfig 9). Its explorer
  * class does the same search without that. The loaders execute nothing: a config has to be loaded exactly once, by us.
  */
-function explorer(directory: string): Explorer {
-  const internals: ExplorerModule = createRequire(import.meta.url)('cosmiconfig/dist/Explorer.js');
+async function explorer(directory: string): Promise<Explorer> {
+  const internals: unknown = await import('cosmiconfig/dist/Explorer.js');
+  const { Explorer } = internals as ExplorerModule;
   const inPackage = (file: string, text: string): unknown =>
     basename(file) === 'package.json'
       ? { etl: hasConfig(parseJson({ file, name: shortName(file, directory), text })) }
       : file;
-  return new internals.Explorer({
+  return new Explorer({
     moduleName: 'etl',
     packageProp: 'etl',
     searchPlaces: SEARCH_PLACES,
