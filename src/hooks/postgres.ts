@@ -62,7 +62,13 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
 /** What both knex and the driver take. */
 type Config = ClientConfig & Knex.PgConnectionConfig;
 
-const KNEX = { client: 'pg', asyncStackTraces: false, compileSqlOnError: false } satisfies Knex.Config;
+/** With the oldest version that is supported, Knex does not ask each server for its own before anything else. */
+const KNEX = {
+  client: 'pg',
+  version: '14',
+  asyncStackTraces: false,
+  compileSqlOnError: false,
+} satisfies Knex.Config;
 
 async function baseConfig(
   connection: Connection,

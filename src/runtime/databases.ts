@@ -34,9 +34,11 @@ export class RunDatabases {
   /** Opens the home connection and takes the Dag's lock on it. Throws `EtlError` when another run has it. */
   async openHome(connectionId: string, overlap: Overlap): Promise<void> {
     this.#isAlone = overlap.mode !== 'share';
-    const opened = this.#prepare(connectionId, (home) =>
-      home.lock(this.#holder.dagId, overlap, this.#onLockLost),
-    );
+    const opened = this.#prepare(connectionId, async (home) => {
+      home.prepareControl();
+      await home.migrate(placeOf(connectionId));
+      await home.lock(this.#holder.dagId, overlap, this.#onLockLost);
+    });
     this.#opened.set(connectionId, opened);
     this.#home = await opened;
   }
@@ -48,8 +50,12 @@ export class RunDatabases {
    */
   async takeEpochs(runId: string, connectionIds: ReadonlySet<string>): Promise<void> {
     this.#runId = runId;
-    const isOpen = await this.withHome((client) => hasOpenPredecessor(client, this.#holder.dagId));
-    await this.#home?.takeEpoch({ ...this.#holder, runId }, this.#isAlone);
+    const { dagId } = this.#holder;
+    const [isOpen] = await Promise.all([
+      this.withHome((client) => hasOpenPredecessor(client, dagId)),
+      this.#isAlone ? this.#home?.endLeftovers(dagId) : undefined,
+    ]);
+    await this.#home?.takeEpoch({ ...this.#holder, runId });
     this.#hasLeftovers = isOpen && this.#isAlone;
     if (isOpen) await Promise.all([...connectionIds].map((id) => this.get(id)));
   }
@@ -59,9 +65,11 @@ export class RunDatabases {
     let opened = this.#opened.get(connectionId);
     if (opened === undefined) {
       const runId = this.#runId;
-      opened = this.#prepare(connectionId, (database) =>
-        database.takeEpoch({ ...this.#holder, runId }, this.#hasLeftovers),
-      );
+      opened = this.#prepare(connectionId, async (database) => {
+        await database.migrate(placeOf(connectionId));
+        if (this.#hasLeftovers) await database.endLeftovers(this.#holder.dagId);
+        await database.takeEpoch({ ...this.#holder, runId });
+      });
       this.#opened.set(connectionId, opened);
       // The next attempt tries again.
       opened.catch(() => this.#opened.delete(connectionId));
@@ -123,7 +131,6 @@ export class RunDatabases {
   ): Promise<RunDatabase> {
     const opened = new RunDatabase(await this.source(connectionId));
     try {
-      await opened.migrate(`connection "${connectionId}"`);
       await prepare(opened);
       return opened;
     } catch (error) {
@@ -132,4 +139,9 @@ export class RunDatabases {
       throw error;
     }
   }
+}
+
+/** The database of a connection, in an error. */
+function placeOf(connectionId: string): string {
+  return `connection "${connectionId}"`;
 }

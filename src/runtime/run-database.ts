@@ -35,6 +35,11 @@ export class RunDatabase {
     await this.with((client) => migrate(client, place));
   }
 
+  /** Opens the control connection ahead of its first use, beside what comes before. Whoever uses it sees a failure. */
+  prepareControl(): void {
+    this.#connectControl().catch(() => undefined);
+  }
+
   /** Takes the lock of the Dag, for as long as the control connection lives. */
   async lock(dagId: string, overlap: Overlap, onLost: (reason: EtlError) => void): Promise<void> {
     const control = await this.#connectControl();
@@ -45,12 +50,13 @@ export class RunDatabase {
     });
   }
 
-  /**
-   * Makes this process the newest of its Dag here. `alone`: it has the Dag's lock for itself, and ends what an earlier
-   * process has left open.
-   */
-  async takeEpoch(holder: LockHolder, alone: boolean): Promise<void> {
-    if (alone) await this.ask((control) => endLeftovers(control, holder.dagId));
+  /** Ends what an earlier process has left open. Only for who has the Dag's lock for itself. */
+  async endLeftovers(dagId: string): Promise<void> {
+    await this.ask((control) => endLeftovers(control, dagId));
+  }
+
+  /** Makes this process the newest of its Dag here. */
+  async takeEpoch(holder: LockHolder): Promise<void> {
     this.#epoch = await this.with((client) => takeEpoch(client, holder));
   }
 
@@ -71,20 +77,18 @@ export class RunDatabase {
   }
 
   async #giveBack(client: ProtocolClient, clean: boolean): Promise<void> {
-    if (!clean || !(await discard(client))) {
-      client.__knex__disposed ??= 'not clean';
-      client.connection.stream.destroy();
-    }
+    if (!clean || !(await discard(client))) cutOff(client);
     await this.database.knex.client.releaseConnection(client);
   }
 
-  /** Lends a connection of the pool to `work`. */
+  /** Lends a connection of the pool to `work` of the runner's own, which leaves nothing behind in a session. */
   async with<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
     const client = await this.acquire();
     try {
       return await work(client);
     } finally {
-      this.release(client, true);
+      if (!isIdle(client)) cutOff(client);
+      await this.database.knex.client.releaseConnection(client);
     }
   }
 
@@ -113,8 +117,8 @@ export class RunDatabase {
     this.#isClosing = true;
     const control = await this.#control?.catch(() => undefined);
     await within(Promise.all(this.#releasing), CLEAN_UP_MS);
-    if (control !== undefined) await within(control.end(), CLEAN_UP_MS);
-    await this.database.close();
+    const ended = control === undefined ? undefined : within(control.end(), CLEAN_UP_MS);
+    await Promise.all([ended, this.database.close()]);
   }
 
   /** The next call opens another when this one can't be opened, or when it is lost. */
@@ -128,6 +132,12 @@ export class RunDatabase {
       throw error;
     }
   }
+}
+
+/** The pool throws it away. */
+function cutOff(client: ProtocolClient): void {
+  client.__knex__disposed ??= 'not clean';
+  client.connection.stream.destroy();
 }
 
 function lockLost(dagId: string): EtlError {

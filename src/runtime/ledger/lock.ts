@@ -1,3 +1,4 @@
+import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
 import { applicationName, WATCH_CLIENT } from '../transaction.js';
@@ -27,7 +28,6 @@ export type Overlap =
  * behind PgBouncer (https://www.pgbouncer.org/features.html). Throws `EtlError` with who holds it.
  */
 export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
-  await send(client, [...BEGIN_LOCK, ...WATCH_CLIENT].join('; '));
   if (await lockAs(client, dagId, overlap)) return;
   await send(client, 'rollback');
   throw await held(client, dagId);
@@ -38,19 +38,28 @@ const BEGIN_LOCK = [
   'set local idle_in_transaction_session_timeout = 0',
   'set local statement_timeout = 0',
 ];
-const KEY = `hashtextextended('etl:' || $1, 0)`;
+
+/** An ID has no quote in it: its pattern excludes that. So all of it can be one message. */
+function keyOf(dagId: string): string {
+  return `hashtextextended('etl:${dagId}', 0)`;
+}
 
 async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
-  if (overlap.mode === 'wait') return waitForLock(client, dagId, overlap.waitMs);
+  const begin = [...BEGIN_LOCK, ...WATCH_CLIENT].join('; ');
+  if (overlap.mode === 'wait') {
+    await send(client, begin);
+    return waitForLock(client, dagId, overlap.waitMs);
+  }
   const shared = overlap.mode === 'share' ? '_shared' : '';
-  const { rows } = await send(client, `select pg_try_advisory_xact_lock${shared}(${KEY}) as taken`, [dagId]);
-  return rows[0]?.taken === true;
+  const lock = `select pg_try_advisory_xact_lock${shared}(${keyOf(dagId)}) as taken`;
+  const results = (await send(client, `${begin}; ${lock}`)) as unknown as readonly QueryResult[];
+  return results.at(-1)?.rows[0]?.taken === true;
 }
 
 async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number): Promise<boolean> {
   await send(client, `set local lock_timeout = ${Math.ceil(waitMs)}`);
   try {
-    await send(client, `select pg_advisory_xact_lock(${KEY})`, [dagId]);
+    await send(client, `select pg_advisory_xact_lock(${keyOf(dagId)})`);
     return true;
   } catch (error) {
     if (databaseErrorOf(error)?.code === '55P03') return false;

@@ -1,5 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
+import { databaseErrorOf } from '../sqlstate.js';
 import { BRIEF } from '../transaction.js';
 
 /**
@@ -109,14 +110,13 @@ export const INSTALL_LOCK = 7_238_104_455;
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = 'etl' and c.relname = 'migration') as installed`;
 
+const READ_VERSION = 'select coalesce(max(version), 0) as version from etl.migration';
+
 /** The version of the schema `etl` in a database: 0 where it isn't there. */
 export async function readVersion(client: ProtocolClient): Promise<number> {
   const { rows } = await send(client, IS_INSTALLED);
   if (rows[0]?.installed !== true) return 0;
-  const { rows: versions } = await send(
-    client,
-    'select coalesce(max(version), 0) as version from etl.migration',
-  );
+  const { rows: versions } = await send(client, READ_VERSION);
   return Number(versions[0]?.version);
 }
 
@@ -126,12 +126,24 @@ export async function readVersion(client: ProtocolClient): Promise<number> {
  * Throws `EtlError` when the schema is newer than the program.
  */
 export async function migrate(client: ProtocolClient, place: string): Promise<void> {
-  let version = await readVersion(client);
+  let version = await readVersionAtOnce(client);
   while (version < MIGRATIONS.length) {
     await install(client, version + 1);
     version = await readVersion(client);
   }
   if (version > MIGRATIONS.length) throw newer(place, version);
+}
+
+/** For a schema that is there, as it is for all runs but the first: one question instead of two. */
+async function readVersionAtOnce(client: ProtocolClient): Promise<number> {
+  try {
+    const { rows } = await send(client, READ_VERSION);
+    return Number(rows[0]?.version);
+  } catch (error) {
+    const code = databaseErrorOf(error)?.code;
+    if (code === '42P01' || code === '3F000') return 0; // There is no such table, or no such schema.
+    throw error;
+  }
 }
 
 async function install(client: ProtocolClient, version: number): Promise<void> {
