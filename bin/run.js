@@ -11,7 +11,6 @@ const vm = require('node:vm');
 const BUNDLE = path.join(__dirname, '../dist/etl.cjs');
 const USAGE = 2;
 const MONTH_MS = 30 * 24 * 3600 * 1000;
-const WRAPPER = ['(function (exports, require, module, __filename, __dirname, importModule) { ', '\n})'];
 
 start();
 
@@ -24,7 +23,7 @@ function start() {
   const code = fs.readFileSync(BUNDLE, 'latin1');
   const kept = process.env.ETL_NO_CACHE ? undefined : keptFile(code);
   const cachedData = kept && read(kept);
-  const script = new vm.Script(WRAPPER.join(code), { filename: BUNDLE, cachedData });
+  const script = new vm.Script(code, { filename: BUNDLE, cachedData });
   const program = moduleOf(script);
   if (kept && (cachedData === undefined || script.cachedDataRejected)) {
     process.on('exit', () => keep(kept, script));

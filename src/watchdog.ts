@@ -14,7 +14,7 @@ export interface WatchdogData {
 export interface Watchdog {
   /** Tells it which tasks are running. */
   see(event: RunEvent): void;
-  dispose(): Promise<void>;
+  dispose(): void;
 }
 
 const NAMES_BYTES = 4096;
@@ -27,12 +27,8 @@ export function startWatchdog(limitMs: number): Watchdog {
   const beat = new Int32Array(new SharedArrayBuffer(8));
   const names = new Uint8Array(new SharedArrayBuffer(NAMES_BYTES));
   const workerData: WatchdogData = { beat, running: names, limitMs, pid: process.pid };
-  const worker = new Worker(new URL('./watchdog-thread.cjs', import.meta.url), {
-    workerData,
-    execArgv: [],
-    env: {},
-  });
-  worker.unref();
+  // The thread starts with the first task, and by itself: what blocks this one does not keep it from starting.
+  let worker: Worker | undefined;
   const timer = setInterval(() => Atomics.add(beat, 0, 1), Math.min(limitMs / 8, 250));
   timer.unref();
   const running = new Set<string>();
@@ -44,10 +40,21 @@ export function startWatchdog(limitMs: number): Watchdog {
       const bytes = Buffer.from([...running].join(', ')).subarray(0, NAMES_BYTES);
       names.set(bytes);
       Atomics.store(beat, 1, bytes.length);
+      worker ??= startThread(workerData);
     },
-    async dispose() {
+    dispose() {
       clearInterval(timer);
-      await worker.terminate();
+      void worker?.terminate();
     },
   };
+}
+
+function startThread(workerData: WatchdogData): Worker {
+  const worker = new Worker(new URL('./watchdog-thread.cjs', import.meta.url), {
+    workerData,
+    execArgv: [],
+    env: {},
+  });
+  worker.unref();
+  return worker;
 }

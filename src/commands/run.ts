@@ -100,7 +100,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
       guard.dispose();
-      await watchdog.dispose();
+      watchdog.dispose();
     }
   }
 

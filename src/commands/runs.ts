@@ -5,7 +5,7 @@ import { durationOf, readRuns, type CountedRun } from '../history.js';
 import { intervalJson, intervalText, localTime, markedTable, rightAligned } from '../history-words.js';
 import { Ledgers } from '../ledgers.js';
 import { formatDuration } from '../runtime/duration.js';
-import { harmless, type Paint } from '../runtime/report/words.js';
+import { grouped, harmless, type Paint } from '../runtime/report/words.js';
 
 const DEFAULT_LIMIT = 20;
 
@@ -58,7 +58,7 @@ function runJson(run: CountedRun, now: Date): unknown {
 /** A line for each run, and below one that can go on, how. */
 function runsText(runs: readonly CountedRun[], now: Date, paint: Paint): string {
   const tasks = rightAligned(['TASKS', ...runs.map((run) => `${run.tasksDone}/${run.taskCount}`)]);
-  const rows = rightAligned(['ROWS', ...runs.map((run) => run.rows.toLocaleString('en-US'))]);
+  const rows = rightAligned(['ROWS', ...runs.map((run) => grouped(run.rows))]);
   const durations = rightAligned(['DURATION', ...runs.map((run) => durationText(run, now))]);
   const lines = [undefined, ...runs].map((run, index) => {
     const [first, interval] = run

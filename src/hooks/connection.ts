@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net';
 import { quote, quotePlus } from './percent.js';
 
 /** An ID and where it points: data only. Nothing is opened, and nothing here has been tried. */
@@ -62,7 +61,7 @@ export function maskedPlace(connection: Connection): string {
   const { scheme, host, password, extra } = connection;
   if (scheme === 'pglite') return pglitePlace(connection);
   return joinUri(connection, {
-    host: host !== undefined && isIPv6(host) ? `[${host}]` : quote(host ?? ''),
+    host: host?.includes(':') ? `[${host}]` : quote(host ?? ''),
     password: password === undefined ? undefined : '***',
     query: Object.entries(extra).map(maskedPair).join('&'),
   });

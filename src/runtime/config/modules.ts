@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { createRequire, isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
@@ -168,7 +168,9 @@ export class ConfigModules {
   }
 
   #runAsItIs(target: Exclude<Target, { kind: 'source' }>, { file }: Loaded): unknown {
-    if (isOwnCode(target.kind === 'import' ? target.file : target.id)) this.#options.shared.tellNode();
+    const { shared } = this.#options;
+    if (isOwnCode(target.kind === 'import' ? target.file : target.id)) shared.tellNode();
+    else if (target.kind === 'import' || !isBuiltin(target.id)) shared.putInPlace();
     return target.kind === 'import'
       ? import(pathToFileURL(target.file).href)
       : createRequire(file)(target.id);
@@ -183,6 +185,7 @@ export class ConfigModules {
       const target = targetOf(specifier, file);
       if (target !== undefined && target.kind !== 'require') return jitiOf(file, shared.all())(specifier);
       if (target !== undefined && isOwnCode(target.id)) shared.tellNode();
+      else if (!isBuiltin(specifier)) shared.putInPlace();
       return native(specifier);
     };
     return Object.assign(require, native);

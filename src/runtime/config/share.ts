@@ -44,48 +44,49 @@ interface SyncHooks {
 
 const require = createRequire(import.meta.url);
 
-/** The modules that a config shares with the program. */
+/**
+ * The modules that a config shares with the program. A Dag that another copy of our package made is no Dag here, so one
+ * instance has to be the only one, wherever the config lies and whatever is installed beside it. Of knex, objection and
+ * pg the config gets the program's copy too, unless its project has another version, which wins: two copies of one
+ * version would be two `Model` classes, and would be loaded twice.
+ */
 export class SharedModules {
-  readonly #loads = new Map<string, () => unknown>();
+  readonly #shared: Shared;
+  readonly #beside: Resolver;
+  /** Whether the program's copy is the one; decided when it is first asked for, because looking takes a millisecond. */
+  readonly #isLent = new Map<string, boolean>();
   readonly #urls: Record<string, string> = {};
-  readonly #own: URL;
   #isTold = false;
 
-  /**
-   * A Dag that another copy of our package made is no Dag here, so one instance has to be the only one, wherever the
-   * config lies and whatever is installed beside it. Of knex, objection and pg the config gets the program's copy too,
-   * unless its project has another version, which wins: two copies of one version would be two `Model` classes, and
-   * would be loaded twice.
-   */
-  constructor(config: string, { api, packages, own }: Shared) {
-    this.#own = own;
-    const [beside, inside] = [resolverOf(config), resolverOf(fileURLToPath(new URL('index.js', own)))];
-    this.#loads.set(api.name, () => api.load());
-    if (beside(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
-    for (const each of packages) {
-      const theirs = beside(each.name);
-      if (theirs !== undefined && versionAt(theirs, each.name) !== each.version) continue;
-      this.#loads.set(each.name, () => each.load());
-      const file = theirs ?? inside(each.name);
-      if (file === undefined) continue;
-      putInPlace(file, each);
-      if (theirs === undefined) this.#urls[each.name] = pathToFileURL(file).href;
-    }
+  constructor(config: string, shared: Shared) {
+    this.#shared = shared;
+    this.#beside = resolverOf(config);
   }
 
   has(name: string): boolean {
-    return this.#loads.has(name);
+    if (name === this.#shared.api.name) return true;
+    const lent = this.#shared.packages.find((each) => each.name === name);
+    return lent !== undefined && this.#decide(lent);
   }
 
   load(name: string): unknown {
-    return this.#loads.get(name)?.();
+    const { api, packages } = this.#shared;
+    return [api, ...packages].find((each) => each.name === name)?.load();
   }
 
-  /** By name; a package is loaded when it is read. */
+  /** By name; each is loaded when it is read. */
   all(): Record<string, unknown> {
     const all: Record<string, unknown> = {};
-    for (const [name, get] of this.#loads) Object.defineProperty(all, name, { get, enumerable: true });
+    for (const { name } of [this.#shared.api, ...this.#shared.packages]) {
+      if (!this.has(name)) continue;
+      Object.defineProperty(all, name, { get: () => this.load(name), enumerable: true });
+    }
     return all;
+  }
+
+  /** Before Node runs a package by itself, which may load one of ours. */
+  putInPlace(): void {
+    for (const each of this.#shared.packages) this.#decide(each);
   }
 
   /**
@@ -93,9 +94,12 @@ export class SharedModules {
    * the process ends. Before Node 22.15 it can be told for `import` only.
    */
   tellNode(): void {
+    this.putInPlace();
+    const { api, own } = this.#shared;
+    if (this.#beside(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
     if (this.#isTold || Object.keys(this.#urls).length === 0) return;
     this.#isTold = true;
-    const told = { urls: this.#urls, own: this.#own.href };
+    const told = { urls: this.#urls, own: own.href };
     const { registerHooks }: SyncHooks = require('node:module');
     if (registerHooks === undefined) {
       register(`data:text/javascript,${encodeURIComponent(THREAD_HOOKS)}`, { data: told });
@@ -110,10 +114,28 @@ export class SharedModules {
       },
     });
   }
+
+  #decide(lent: LentPackage): boolean {
+    const { name, version } = lent;
+    const known = this.#isLent.get(name);
+    if (known !== undefined) return known;
+    const theirs = this.#beside(name);
+    const isLent = theirs === undefined || versionAt(theirs, name) === version;
+    this.#isLent.set(name, isLent);
+    if (isLent) {
+      const inside = resolverOf(fileURLToPath(new URL('index.js', this.#shared.own)));
+      const file = theirs ?? inside(name);
+      if (file !== undefined) putInPlace(file, lent);
+      if (file !== undefined && theirs === undefined) this.#urls[name] = pathToFileURL(file).href;
+    }
+    return isLent;
+  }
 }
 
+type Resolver = (name: string) => string | undefined;
+
 /** What Node resolves a name to from `file`, or undefined where it finds nothing. */
-function resolverOf(file: string): (name: string) => string | undefined {
+function resolverOf(file: string): Resolver {
   const beside = createRequire(file);
   return (name) => {
     try {

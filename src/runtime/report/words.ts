@@ -40,7 +40,12 @@ export function errorLines(error: EtlError, paint: Paint): string[] {
 /** `1,204,331 rows`, or nothing. */
 export function rowsText(rows: number | undefined): string {
   if (rows === undefined) return '';
-  return `${rows.toLocaleString('en-US')} ${rows === 1 ? 'row' : 'rows'}`;
+  return `${grouped(rows)} ${rows === 1 ? 'row' : 'rows'}`;
+}
+
+/** `12,345,678`. Intl would do it as well, and take 10 ms to load. */
+export function grouped(count: number): string {
+  return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 /** `2 ok, 1 failed, 1 skipped`: what is not there is left out. */
