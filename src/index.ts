@@ -23,3 +23,7 @@ export type {
 } from './runtime/task.js';
 export type { LoadResult, LoadSource } from './runtime/tasks/load.js';
 export type { BoundSql, Sql, SqlResult } from './runtime/tasks/sql.js';
+export type { CsvOptions } from './runtime/output/extract.js';
+export type { Partition } from './runtime/output/layout.js';
+export type { UnloadCompression, UnloadFormat } from './runtime/output/target.js';
+export type { UnloadResult, UnloadSource } from './runtime/tasks/unload.js';

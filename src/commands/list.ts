@@ -54,7 +54,7 @@ function describeTask({ task, conn }: PlannedTask): ListedTask {
     kind: task.kind,
     conn,
     needs: [...task.upstream.values()].map(({ id }) => id),
-    runs: task.body.transactional ? 'exactly once' : 'at least once',
+    runs: task.body.transactional && !task.body.leavesFiles ? 'exactly once' : 'at least once',
   };
 }
 

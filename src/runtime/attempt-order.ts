@@ -3,7 +3,7 @@ import type { PlannedTask } from './plan.js';
 import type { RunDatabase } from './run-database.js';
 import type { Source } from './source.js';
 import type { TaskContext } from './task.js';
-import type { TransactionBody } from './tasks/body.js';
+import type { TransactionBody, Work } from './tasks/body.js';
 
 /** Everything that one attempt of a task inside a transaction needs. */
 export interface AttemptOrder {
@@ -20,6 +20,8 @@ export interface AttemptOrder {
   /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
   readonly budgetMs: () => number | undefined;
   readonly root: string;
+  /** As in `Work`. */
+  readonly moved: Work['moved'];
   /** Opens a connection that the task reads from. */
   readonly openSource: (connectionId: string) => Promise<Source>;
   /** Stops after the claim: to learn whether an earlier attempt was committed. */

@@ -112,7 +112,7 @@ class Attempt {
 
   /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
   async #body(): Promise<string> {
-    const { body, context, root, signal } = this.#order;
+    const { body, context, root, moved, signal } = this.#order;
     let session: Promise<Session> | undefined;
     const { knex } = this.#order.database.database;
     this.#wire.open();
@@ -127,6 +127,7 @@ class Attempt {
           return source.session;
         },
         root,
+        moved,
       });
       const result = await Promise.race([work, this.#stopping.stopped]);
       await Promise.race([this.#wire.settle(), this.#stopping.stopped]);

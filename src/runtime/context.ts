@@ -1,6 +1,7 @@
 import type { EventBody } from './event.js';
 import type { PlannedTask, RunPlan } from './plan.js';
 import type { TaskContext } from './task.js';
+import type { Work } from './tasks/body.js';
 
 /** What contexts take from the run. */
 export interface ContextFacts {
@@ -15,6 +16,7 @@ export interface AttemptFacts {
   readonly signal: AbortSignal;
   /** Results of tasks by index. */
   readonly results: readonly unknown[];
+  readonly moved: Work['moved'];
 }
 
 /** What a task function gets. */
@@ -22,7 +24,7 @@ export function contextOf(
   task: PlannedTask,
   plan: RunPlan,
   { emit, connections }: ContextFacts,
-  { attempt, signal, results }: AttemptFacts,
+  { attempt, signal, results, moved }: AttemptFacts,
 ): TaskContext {
   return {
     params: plan.params,
@@ -38,7 +40,7 @@ export function contextOf(
     },
     signal,
     log: (message, fields = {}) => emit({ type: 'task_log', taskId: task.id, message, fields }),
-    progress: (rows) => emit({ type: 'task_progress', taskId: task.id, rows }),
+    progress: (rows) => moved({ rows }),
     connections,
   };
 }

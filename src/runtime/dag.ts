@@ -8,6 +8,7 @@ import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
   PlainTaskOptions,
+  ReadOnlyTaskOptions,
   SessionContext,
   SessionOptions,
   Task,
@@ -21,6 +22,7 @@ import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
 import { sessionBody } from './tasks/session.js';
 import { sqlBody, type Sql, type SqlResult, type SqlSource } from './tasks/sql.js';
 import { plainBody } from './tasks/task.js';
+import { unloadBody, type UnloadResult, type UnloadSource } from './tasks/unload.js';
 
 /** What a Dag is made with. */
 export interface DagOptions {
@@ -152,6 +154,16 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'load', options, body: loadBody({ from, into, mode }), place });
   }
 
+  /** A query to a file by COPY; the file is complete or not there. It is written at least once: before the COMMIT. */
+  unload<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: ReadOnlyTaskOptions<N, W> & UnloadSource<Context<P, I, N, W>>,
+  ): Task<Id, UnloadResult> {
+    const place = capturePlace(this.unload);
+    const body = at(place, () => unloadBody(options as UnloadSource));
+    return this.#add({ id, kind: 'unload', options, body, place });
+  }
+
   /** A function without a connection. It is recorded after it has run: at least once. */
   task<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
     id: Id,
@@ -216,6 +228,6 @@ function foreign(id: string, name: string, place: Place): EtlError {
   return new EtlError('ETL-2302', {
     what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
     where: placeText(place, ''),
-    fix: 'pass the value that d.session, d.sql, d.load or d.task returned inside this Dag',
+    fix: 'pass the value that a method of `d` returned inside this Dag',
   });
 }

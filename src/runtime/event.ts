@@ -42,7 +42,14 @@ export type RunEvent = { readonly at: Date; readonly runId: string; readonly dag
       readonly toRun: readonly { readonly taskId: string; readonly why: string }[];
     }
   | { readonly type: 'task_started'; readonly taskId: string; readonly attempt: number }
-  | { readonly type: 'task_progress'; readonly taskId: string; readonly rows: number }
+  | {
+      /** At most ten times a second and a task, and at its end. */
+      readonly type: 'task_progress';
+      readonly taskId: string;
+      /** What this attempt has done so far. */
+      readonly rows: number;
+      readonly bytes: number;
+    }
   | {
       readonly type: 'task_log';
       readonly taskId: string;

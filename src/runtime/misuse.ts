@@ -85,3 +85,13 @@ export function leftOpen(): EtlError {
     fix: 'await the end of the stream, for example with `await pipeline(source, stream)`',
   });
 }
+
+/** A query of a task that is committed. */
+export function lateQuery(taskId: string, sql: string): EtlError {
+  return new EtlError('ETL-3206', {
+    what: `task "${taskId}" sent a query after it had ended: ${sql.slice(0, 100)}`,
+    why: 'a promise that it started was not awaited',
+    fix: 'await every promise that the task starts',
+    data: 'the query did not run; what the task did before it ended is committed',
+  });
+}

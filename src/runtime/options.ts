@@ -15,6 +15,8 @@ const text: Rule = (value) =>
   typeof value === 'string' && value !== '' ? undefined : 'a text that is not empty';
 const count: Rule = (value) =>
   Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : 'a whole number from 0';
+const positive: Rule = (value) =>
+  Number.isSafeInteger(value) && Number(value) >= 1 ? undefined : 'a whole number from 1';
 const factor: Rule = (value) => (typeof value === 'number' && value >= 1 ? undefined : 'a number from 1');
 const flag: Rule = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
 const aFunction: Rule = (value) => (typeof value === 'function' ? undefined : 'a function');
@@ -37,6 +39,20 @@ const fields =
     checkFields(value, rules, `${name}.`);
     return undefined;
   };
+const textOrFunction: Rule = (value, name) =>
+  typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
+const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
+/** A character that is in no number and no name, so that one field can be told from the next. */
+const mark: Rule = (value) =>
+  typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
+    ? undefined
+    : 'one ASCII character that is no letter, digit, space or backslash';
+const partition: Rule = (value, name) => {
+  const expected = fields({ rows: positive, bytes: positive, by: text })(value, name);
+  return (
+    expected ?? (Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`')
+  );
+};
 /** Throws its own error, which says what a duration looks like. */
 const duration: Rule = (value, name) => {
   parseDuration(value as string | number, name);
@@ -61,14 +77,35 @@ const COMMON = { needs: anObject, tags: listOf(text), with: anything };
 const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
+const { checks: _checks, ...READING } = TRANSACTIONAL;
+const UNLOAD = {
+  query: anything,
+  table: text,
+  to: textOrFunction,
+  format: oneOf(['csv', 'ndjson', 'parquet']),
+  compression: oneOf(['gzip', 'brotli', 'zstd', 'none']),
+  csv: fields({ delimiter: mark, quote: mark, null: aText, header: flag, encoding: text, forceQuote: flag }),
+  partition: partition,
+};
+
 const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
   session: { ...TRANSACTIONAL, reads: listOf(text) },
   sql: { ...TRANSACTIONAL, sql: anything, file: text, values: aFunction },
   load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
+  unload: { ...READING, ...UNLOAD },
   task: PLAIN,
 };
 
-const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = { load: ['from', 'into', 'mode'] };
+const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = {
+  load: ['from', 'into', 'mode'],
+  unload: ['to'],
+};
+
+/** Of which there must be exactly one. */
+const EITHER: Readonly<Partial<Record<TaskKind, readonly [string, string]>>> = {
+  sql: ['sql', 'file'],
+  unload: ['query', 'table'],
+};
 
 const DAG = {
   description: text,
@@ -114,9 +151,9 @@ export function validateTaskOptions(kind: TaskKind, options: object, place: Plac
     const missing = REQUIRED[kind]?.find((name) => !Object.hasOwn(options, name));
     if (missing !== undefined)
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
-    if (kind === 'sql' && ('sql' in options ? 1 : 0) + ('file' in options ? 1 : 0) !== 1) {
-      throw new EtlError('ETL-2303', { what: 'a sql task needs either `sql` or `file`' });
-    }
+    const [one, other] = EITHER[kind] ?? [];
+    if (one !== undefined && other !== undefined && one in options === other in options)
+      throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });
   });
 }
 

@@ -1,3 +1,5 @@
+import { EtlError } from '../errors.js';
+import { formatDuration } from './duration.js';
 import type { TransactionId } from './ledger/task-row.js';
 import { asError } from './outcome.js';
 import type { ProtocolClient } from './protocol.js';
@@ -71,4 +73,12 @@ export class Stopping {
       CONTROL_MS,
     );
   }
+}
+
+/** Why an attempt is stopped that takes too long. */
+export function timedOut(timeoutMs: number): EtlError {
+  return new EtlError('ETL-3301', {
+    what: `the task did not end within its timeout of ${formatDuration(timeoutMs)}`,
+    fix: 'give it a longer `timeout`, or less to do',
+  });
 }

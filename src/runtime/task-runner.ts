@@ -8,14 +8,17 @@ import { attemptTask } from './attempt.js';
 import { attemptPlain } from './attempt-plain.js';
 import { contextOf, type ContextFacts } from './context.js';
 import type { RunDatabases } from './databases.js';
-import { formatDuration } from './duration.js';
 import type { EventBody, TaskSummary } from './event.js';
 import { fingerprint } from './fingerprint.js';
 import type { DoneTask, TaskKey } from './ledger/task-row.js';
+import { lateQuery } from './misuse.js';
 import { asError, type AttemptOutcome } from './outcome.js';
 import type { PlannedTask, RunPlan } from './plan.js';
+import { Progress } from './progress.js';
 import { nextDelay, type Spent } from './retry.js';
 import { taskScope } from './scope.js';
+import { timedOut } from './stopping.js';
+import type { Moved } from './tasks/body.js';
 
 /** How a task ended, with what the tasks that need it use. */
 export interface TaskOutcome extends TaskSummary {
@@ -52,6 +55,7 @@ interface Limits {
   readonly claimOnly: boolean;
   readonly signal: AbortSignal;
   readonly budgetMs: () => number | undefined;
+  readonly moved: (delta: Moved) => void;
 }
 
 /** Runs the tasks of one run: each in as many attempts as it takes, or as it may have. */
@@ -140,7 +144,7 @@ export class TaskRunner {
     else signal.addEventListener('abort', stop, { once: true });
     const timeoutMs = Math.min(task.timeoutMs ?? Infinity, LONGEST_MS);
     const deadline = task.timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
-    const timer = deadline && setTimeout(() => controller.abort(timedOut(task)), timeoutMs);
+    const timer = deadline && setTimeout(() => controller.abort(timedOut(task.timeoutMs ?? 0)), timeoutMs);
     let stray: EtlError | undefined;
     let isOver = false;
     const fail = (error: EtlError): boolean => {
@@ -149,7 +153,9 @@ export class TaskRunner {
       return !isOver;
     };
     const budgetMs = (): number | undefined => deadline && deadline - performance.now();
-    const limits = { attempt, claimOnly, signal: controller.signal, budgetMs };
+    const progress = this.#progressOf(task);
+    const moved = (delta: Moved): void => progress.moved(delta);
+    const limits = { attempt, claimOnly, signal: controller.signal, budgetMs, moved };
     try {
       const outcome = await taskScope.run({ taskId: task.id, fail }, () => this.#prepareAndRun(task, limits));
       // It came while the task was being committed, which it did not keep from happening.
@@ -159,6 +165,7 @@ export class TaskRunner {
       return notRun(task, error, this.#services.root);
     } finally {
       isOver = true;
+      progress.finish();
       clearTimeout(timer);
       signal.removeEventListener('abort', stop);
     }
@@ -173,6 +180,7 @@ export class TaskRunner {
     const context = contextOf(task, this.#plan, this.#services, {
       attempt: limits.attempt,
       signal: limits.signal,
+      moved: limits.moved,
       results: this.#results,
     });
     const home = task.conn ?? this.#plan.home;
@@ -181,11 +189,19 @@ export class TaskRunner {
     const common = { ...limits, task, key, fingerprint: print, context, root };
     if (!body.transactional) return attemptPlain({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
-    const onLateQuery = (sql: string): void => onLateError(lateQuery(task, sql));
+    const onLateQuery = (sql: string): void => onLateError(lateQuery(task.id, sql));
     const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
     const openIt = async (id: string): Promise<Source> =>
       openSource(await databases.source(id), limits.signal);
     return attemptTask({ ...common, body, database, openSource: openIt, notice, onLateQuery });
+  }
+
+  #progressOf({ id: taskId }: PlannedTask): Progress {
+    const { emit } = this.#services;
+    return new Progress(
+      (totals) => emit({ type: 'task_progress', taskId, ...totals }),
+      () => performance.now(),
+    );
   }
 
   #key(task: PlannedTask, epoch: string): TaskKey {
@@ -211,22 +227,6 @@ async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     throw error;
   }
-}
-
-function timedOut(task: PlannedTask): EtlError {
-  return new EtlError('ETL-3301', {
-    what: `the task did not end within its timeout of ${formatDuration(task.timeoutMs ?? 0)}`,
-    fix: 'give it a longer `timeout`, or less to do',
-  });
-}
-
-function lateQuery(task: PlannedTask, sql: string): EtlError {
-  return new EtlError('ETL-3206', {
-    what: `task "${task.id}" sent a query after it had ended: ${sql.slice(0, 100)}`,
-    why: 'a promise that it started was not awaited',
-    fix: 'await every promise that the task starts',
-    data: 'the query did not run; what the task did before it ended is committed',
-  });
 }
 
 /** The database could not be opened; or a bug of ours. */

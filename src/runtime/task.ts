@@ -5,8 +5,8 @@ import type { TaskBody } from './tasks/body.js';
 
 declare const resultOf: unique symbol;
 
-/** What a task does: decides how it runs and what it promises. A `task` runs at least once, the others once. */
-export type TaskKind = 'session' | 'sql' | 'load' | 'task';
+/** What a task does: decides how it runs and what it promises. An `unload` and a `task` run at least once, the others once. */
+export type TaskKind = 'session' | 'sql' | 'load' | 'unload' | 'task';
 
 /**
  * A handle on one task of a Dag. Other tasks need it as a value, so that an upstream that does not exist, or a
@@ -87,6 +87,9 @@ export interface SessionOptions<N extends Needs, With, Reads extends string> ext
   /** The IDs of other connections that the task reads from. It can't write there: a task commits in one database. */
   readonly reads?: readonly Reads[];
 }
+
+/** Options of a task that reads a database: it changes nothing there that a check could find. */
+export type ReadOnlyTaskOptions<N extends Needs, With> = Omit<TaskOptions<N, With>, 'checks'>;
 
 /** Options of a task that works without a transaction. */
 export type PlainTaskOptions<N extends Needs, With> = Omit<

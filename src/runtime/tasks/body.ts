@@ -13,6 +13,14 @@ export interface Work {
   readonly source: (connectionId: string) => Promise<Session>;
   /** The directory that relative paths start from: that of the config file. */
   readonly root: string;
+  /** Reports that so much more is done: bytes as they come from or go to the server, and rows. */
+  readonly moved: (delta: Moved) => void;
+}
+
+/** What a task has done since it last said so. */
+export interface Moved {
+  readonly bytes?: number;
+  readonly rows?: number;
 }
 
 /** What a task does, in the two ways in which it can be recorded. */
@@ -21,6 +29,8 @@ export type TaskBody = TransactionBody | PlainBody;
 /** Runs inside a transaction that also holds the task's ledger row. */
 export interface TransactionBody {
   readonly transactional: true;
+  /** It writes files, too, which no COMMIT covers: they are written at least once. */
+  readonly leavesFiles?: true;
   /** Returns the task's result. */
   run(work: Work): Promise<unknown>;
   /** The text that says whether the task still does the same. `root` as in `Work`. */
