@@ -22,7 +22,6 @@ const STRING: Form = {
   parse: text,
   element: { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } },
 };
-/** With `converted_type` the writer would make JSON of the text once more. */
 const JSON_TEXT: Form = {
   expression: itself,
   parse: (value) => Buffer.from(value),
@@ -90,7 +89,7 @@ async function nestedTypes(wire: Wire, columns: readonly OutputColumn[]): Promis
   const oids = columns.map(({ oid }) => oid).filter((oid) => oid !== NUMERIC && FORMS[oid] === undefined);
   if (oids.length === 0) return new Set();
   const { rows } = (await wire.query({
-    text: `select oid::int8::text as oid from pg_type where oid = any($1::oid[]) and typcategory in ('A', 'C')`,
+    text: `select oid::int8::text as oid from pg_type where oid = any($1::oid[]) and (typcategory in ('A', 'C') or oid in ('record'::regtype, 'record[]'::regtype))`,
     values: [oids],
   })) as QueryResult<{ oid: string }>;
   return new Set(rows.map(({ oid }) => Number(oid)));

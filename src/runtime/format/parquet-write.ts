@@ -1,5 +1,5 @@
-import type { CompressionCodec } from 'hyparquet';
-import type { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import type { CompressionCodec, SchemaElement } from 'hyparquet';
+import type { ColumnSource } from 'hyparquet-writer';
 import { EtlError } from '../../errors.js';
 import { compressorOf, type Compressor } from '../output/compression.js';
 import type { OutputFile } from '../output/output-file.js';
@@ -28,29 +28,45 @@ export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promis
     },
   });
   const { codec, compressors } = codecOf(plan.compression);
-  const schema = [
+  const schema: SchemaElement[] = [
     { name: 'root', num_children: plan.columns.length },
-    ...plan.columns.map(({ element }) => element),
+    ...plan.columns.map(({ element }) => ({ ...element })),
   ];
-  return new Groups(plan.columns, writer, new library.ParquetWriter({ writer, schema, codec, compressors }));
+  const parquet = new library.ParquetWriter({ writer, schema, codec, compressors });
+  return new Groups(plan.columns, {
+    write: async (columnData) => parquet.write({ columnData, rowGroupSize: GROUP_ROWS }),
+    finish: async () => {
+      nameJson(schema);
+      await parquet.finish();
+      await writer.flush();
+    },
+  });
+}
+
+/**
+ * Older readers know JSON by this alone. Said before the last row group is written, it would make the writer turn the
+ * text into JSON once more.
+ */
+function nameJson(schema: readonly SchemaElement[]): void {
+  for (const element of schema) if (element.logical_type?.type === 'JSON') element.converted_type = 'JSON';
+}
+
+/** A Parquet file, a row group at a time. */
+interface GroupFile {
+  write(columns: ColumnSource[]): Promise<void>;
+  finish(): Promise<void>;
 }
 
 class Groups implements RowWriter {
   readonly #columns: readonly ParquetColumn[];
-  readonly #bytes: ByteWriter & { flush(): Promise<void> };
-  readonly #parquet: ParquetWriter;
+  readonly #file: GroupFile;
   #values: unknown[][];
   #rows = 0;
   #size = 0;
 
-  constructor(
-    columns: readonly ParquetColumn[],
-    bytes: ByteWriter & { flush(): Promise<void> },
-    parquet: ParquetWriter,
-  ) {
+  constructor(columns: readonly ParquetColumn[], file: GroupFile) {
     this.#columns = columns;
-    this.#bytes = bytes;
-    this.#parquet = parquet;
+    this.#file = file;
     this.#values = columns.map(() => []);
   }
 
@@ -66,8 +82,7 @@ class Groups implements RowWriter {
 
   async end(): Promise<void> {
     if (this.#rows > 0) await this.#group();
-    await this.#parquet.finish();
-    await this.#bytes.flush();
+    await this.#file.finish();
   }
 
   abandon(): void {
@@ -82,8 +97,14 @@ class Groups implements RowWriter {
   }
 
   async #group(): Promise<void> {
-    const columnData = this.#columns.map(({ name }, index) => ({ name, data: this.#values[index] ?? [] }));
-    await this.#parquet.write({ columnData, rowGroupSize: this.#rows });
+    await this.#file.write(
+      this.#columns.map(({ name, element }, index) => ({
+        name,
+        data: this.#values[index] ?? [],
+        // Those of JSON are of no use, and large.
+        statistics: element.logical_type?.type !== 'JSON',
+      })),
+    );
     this.#values = this.#columns.map(() => []);
     this.#rows = this.#size = 0;
   }
@@ -97,7 +118,7 @@ function parse({ name, parse: read }: ParquetColumn, field: string): unknown {
     throw new EtlError('ETL-3606', {
       what: `the value ${text.slice(0, 60)} of the column "${name}" has no form in Parquet`,
       why: 'its type in the file is exact, and has no such value',
-      fix: `cast the column to text or to double precision in the query`,
+      fix: 'cast the column to text or to double precision in the query',
       data: 'no file was written',
       cause,
     });
