@@ -12,6 +12,7 @@ import { parseDuration } from '../runtime/duration.js';
 import type { Reporter, RunEvent } from '../runtime/event.js';
 import { ndjsonReporter, resultJson } from '../runtime/report/ndjson.js';
 import { plainReporter } from '../runtime/report/plain.js';
+import { statusReporter } from '../runtime/report/status.js';
 import { errorLines } from '../runtime/report/words.js';
 import { runDag, type RunResult } from '../runtime/run.js';
 import type { RunRequest } from '../runtime/start.js';
@@ -142,11 +143,10 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     });
   }
 
-  #reporter({ reporter, quiet, color, json }: RunFlags): Reporter {
+  #reporter(flags: RunFlags): Reporter {
+    const { reporter, json } = flags;
     const shown =
-      reporter === 'ndjson'
-        ? ndjsonReporter((text) => this.out(text))
-        : plainReporter({ write: (text) => this.err(text), paint: this.paint(color, 'stderr'), quiet });
+      reporter === 'ndjson' ? ndjsonReporter((text) => this.out(text)) : this.#linesReporter(flags);
     if (!json || reporter === 'ndjson') return shown;
     return {
       report: (event: RunEvent) => {
@@ -154,6 +154,13 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
         if (event.type === 'run_finished') this.printJson(resultJson(event));
       },
     };
+  }
+
+  #linesReporter({ quiet, color }: RunFlags): Reporter {
+    const write = (text: string): void => this.err(text);
+    const lines = plainReporter({ write, paint: this.paint(color, 'stderr'), quiet });
+    if (quiet || !process.stderr.isTTY) return lines;
+    return statusReporter(lines, { write, columns: () => process.stderr.columns || 80 });
   }
 
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {

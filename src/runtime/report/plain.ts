@@ -1,5 +1,6 @@
 import { formatDuration } from '../duration.js';
 import type { Reporter, RunEvent, TaskSummary } from '../event.js';
+import { Movements } from './movement.js';
 import { countsText, errorLines, harmless, rowsText, type Paint } from './words.js';
 
 export interface PlainOptions {
@@ -10,14 +11,18 @@ export interface PlainOptions {
   readonly quiet: boolean;
 }
 
-/** A line an event, for a log, a mail of cron, or a person. */
+/** A log is no place for what changes ten times a second. */
+const PROGRESS_MS = 10_000;
+
+/** A line an event, and one for what moves every ten seconds: for a log, a mail of cron, or a person. */
 export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   const kept: string[] = [];
+  const progress = new ProgressLines(paint);
   let isRecorded = false;
   return {
     report(event) {
       if (event.type === 'run_started') isRecorded = event.home !== undefined;
-      const text = [...linesOf(event, paint), ...hintOf(event, isRecorded)]
+      const text = [...progress.linesOf(event), ...linesOf(event, paint), ...hintOf(event, isRecorded)]
         .map((line) => `${line}\n`)
         .join('');
       if (!quiet) return write(text);
@@ -25,6 +30,28 @@ export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
       if (event.type === 'run_finished' && event.state !== 'success') write(kept.join(''));
     },
   };
+}
+
+/** A line for a task that moves much, now and then. */
+class ProgressLines {
+  readonly #paint: Paint;
+  readonly #movements = new Movements();
+  /** When something was last said of each task. */
+  readonly #saidAt = new Map<string, number>();
+
+  constructor(paint: Paint) {
+    this.#paint = paint;
+  }
+
+  linesOf(event: RunEvent): readonly string[] {
+    this.#movements.see(event);
+    const at = event.at.getTime();
+    if (event.type === 'task_started') this.#saidAt.set(event.taskId, at);
+    if (event.type !== 'task_progress' || at - (this.#saidAt.get(event.taskId) ?? at) < PROGRESS_MS)
+      return [];
+    this.#saidAt.set(event.taskId, at);
+    return [` ${this.#paint.faint(`· ${this.#movements.text(event.taskId)}`)}`];
+  }
 }
 
 /** How to go on with a run that failed. */

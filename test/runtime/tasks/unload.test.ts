@@ -113,6 +113,12 @@ describe('an unload task', () => {
     expect(await project.bytes('o.csv')).to.deep.equal(Buffer.from('a\né\n', 'latin1'));
   });
 
+  it('reports what it moves, and all of it at the end', async () => {
+    const { events } = await project.run({ query: 'select n from generate_series(1, 1000) n', to: 'o.csv' });
+    const moved = events.filter(({ type }) => type === 'task_progress');
+    expect(moved.at(-1)).to.include({ rows: 1000, bytes: (await project.bytes('o.csv')).length });
+  });
+
   const compressed: readonly [to: string, read: (bytes: Buffer) => Buffer][] = [
     ['o.csv.gz', gunzipSync],
     ['o.ndjson.br', brotliDecompressSync],
