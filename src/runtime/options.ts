@@ -1,6 +1,7 @@
 import { didYouMean, EtlError } from '../errors.js';
 import { parseDuration } from './duration.js';
 import { showValue } from './json.js';
+import type { CsvOptions } from './output/extract.js';
 import { placeText, type Place } from './place.js';
 import type { TaskKind } from './task.js';
 
@@ -78,13 +79,27 @@ const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
 const { checks: _checks, ...READING } = TRANSACTIONAL;
+/** COPY's own refusal would come late, and without the place. */
+const csv: Rule = (value, name) => {
+  const expected = fields({
+    delimiter: mark,
+    quote: mark,
+    null: aText,
+    header: flag,
+    encoding: text,
+    forceQuote: flag,
+  })(value, name);
+  if (expected !== undefined) return expected;
+  const { delimiter = ',', quote = '"' } = value as CsvOptions;
+  return delimiter === quote ? 'an object whose `delimiter` and `quote` differ' : undefined;
+};
 const UNLOAD = {
   query: anything,
   table: text,
   to: textOrFunction,
   format: oneOf(['csv', 'ndjson', 'parquet']),
   compression: oneOf(['gzip', 'brotli', 'zstd', 'none']),
-  csv: fields({ delimiter: mark, quote: mark, null: aText, header: flag, encoding: text, forceQuote: flag }),
+  csv,
   partition: partition,
 };
 
