@@ -23,7 +23,7 @@ export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promis
   // Its own `flush` does nothing: what was encoded would stay in memory.
   const writer = Object.assign(bytes, {
     flush: async (): Promise<void> => {
-      await file.write(bytes.getBytes());
+      await file.write(bytes.getBytes().slice());
       bytes.index = 0;
     },
   });

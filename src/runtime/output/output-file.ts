@@ -1,13 +1,19 @@
 import { lstat, type FileHandle } from 'node:fs/promises';
 import { EtlError } from '../../errors.js';
 
-/** A file that is being written under another name. */
+/** Chunks of a socket are small: a write each would take longer than the rest of the way. */
+const BATCH_BYTES = 512 * 1024;
+
+/** A file that is being written under another name. While one batch is written the next is collected. */
 export class OutputFile {
   /** Where it will be. */
   readonly path: string;
   readonly temporary: string;
   readonly #handle: FileHandle;
   #inode: bigint | undefined;
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #writing: Promise<void> = Promise.resolve();
   /** So far. */
   bytes = 0;
 
@@ -17,16 +23,18 @@ export class OutputFile {
     this.#handle = handle;
   }
 
+  /** Keeps the bytes: they must not change any more. May throw the error of an earlier call. */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await this.#handle.write(bytes, done);
-      done += bytesWritten;
-    }
     this.bytes += bytes.length;
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+    if (this.#waitingBytes >= BATCH_BYTES) await this.#startBatch();
   }
 
   /** Returns when all of it is on the disk. */
   async close(): Promise<void> {
+    await this.#startBatch();
+    await this.#writing;
     await this.#handle.sync();
     const { size, ino } = await this.#handle.stat({ bigint: true });
     await this.#handle.close();
@@ -37,6 +45,7 @@ export class OutputFile {
 
   /** Closes it as it is; it may have been closed. */
   async abandon(): Promise<void> {
+    await this.#writing.catch(() => undefined); // The error that it is abandoned for.
     await this.#handle.close();
   }
 
@@ -44,6 +53,15 @@ export class OutputFile {
   async assertPublished(): Promise<void> {
     const { ino } = await lstat(this.path, { bigint: true });
     if (ino !== this.#inode) throw this.#changed('another file was put in its place');
+  }
+
+  async #startBatch(): Promise<void> {
+    await this.#writing;
+    const batch = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#writing = writeAll(this.#handle, batch);
+    this.#writing.catch(() => undefined); // Whoever waits for it gets it.
   }
 
   #changed(why: string): EtlError {
@@ -54,4 +72,25 @@ export class OutputFile {
       data: 'do not use the files of this task before it has succeeded',
     });
   }
+}
+
+/** A system call may write less than it was given. */
+async function writeAll(handle: FileHandle, batch: readonly Uint8Array[]): Promise<void> {
+  let rest = batch;
+  while (rest.length > 0) {
+    const { bytesWritten } = await handle.writev(rest);
+    rest = after(rest, bytesWritten);
+  }
+}
+
+/** What comes after so many bytes. */
+function after(parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  let skipped = bytes;
+  const first = parts.findIndex((part) => {
+    if (skipped < part.length) return true;
+    skipped -= part.length;
+    return false;
+  });
+  if (first === -1) return [];
+  return [parts[first]?.subarray(skipped) ?? new Uint8Array(), ...parts.slice(first + 1)];
 }
