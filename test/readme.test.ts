@@ -13,6 +13,7 @@ import { EXIT } from '../src/errors.js';
 import { signalExitCode } from '../src/guard.js';
 import { dag } from '../src/index.js';
 import { DagBuilder } from '../src/runtime/dag.js';
+import { effectOf } from '../src/runtime/tasks/body.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
@@ -136,12 +137,10 @@ describe('the README', function () {
       d.session('session', {}, async () => null);
       d.sql('sql', { sql: 'select 1' });
       d.load('load', { from: 'a.csv', into: 'a', mode: 'append' });
+      d.unload('unload', { table: 'a', to: 'a.csv' });
       d.task('task', {}, async () => null);
     });
-    const kinds = tasks.map(({ kind, body }) => [
-      kind,
-      body.transactional ? 'exactly once' : 'at least once',
-    ]);
+    const kinds = tasks.map(({ kind, body }) => [kind, effectOf(body)]);
     expect(rows).to.deep.equal(kinds);
     expect(methods).to.have.members(kinds.map(([kind]) => kind));
   });

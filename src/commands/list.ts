@@ -3,6 +3,7 @@ import type { Dag } from '../runtime/dag.js';
 import { lastCompleteInterval } from '../runtime/interval.js';
 import { planTasks, type PlannedTask } from '../runtime/plan.js';
 import type { TaskDefaults } from '../runtime/task.js';
+import { effectOf } from '../runtime/tasks/body.js';
 import { table } from '../terminal.js';
 
 export class ListCommand extends EtlCommand {
@@ -54,7 +55,7 @@ function describeTask({ task, conn }: PlannedTask): ListedTask {
     kind: task.kind,
     conn,
     needs: [...task.upstream.values()].map(({ id }) => id),
-    runs: task.body.transactional && !task.body.leavesFiles ? 'exactly once' : 'at least once',
+    runs: effectOf(task.body),
   };
 }
 

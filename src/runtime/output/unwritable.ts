@@ -23,7 +23,7 @@ export function unwritable(name: string, error: unknown): unknown {
     what: `the file "${name}" can't be written`,
     why: words === undefined ? code : `${words} (${code})`,
     fix: 'paths start at the directory of the config file',
-    data: 'a file of an earlier run is as it was; nothing of this attempt is left',
+    data: 'no file is half there; the task was rolled back, and what it had begun was removed',
     cause: error,
   });
 }

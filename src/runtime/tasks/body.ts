@@ -43,3 +43,8 @@ export interface PlainBody {
   run(context: TaskContext): Promise<unknown>;
   source(root: string): Promise<string>;
 }
+
+/** How often a task has its effect, when processes die and answers are lost. */
+export function effectOf(body: TaskBody): 'exactly once' | 'at least once' {
+  return body.transactional && body.leavesFiles !== true ? 'exactly once' : 'at least once';
+}
