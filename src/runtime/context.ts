@@ -1,5 +1,5 @@
 import type { EventBody } from './event.js';
-import type { PlannedTask, RunPlan } from './plan.js';
+import { isFullRefresh, type PlannedTask, type RunPlan } from './plan.js';
 import type { TaskContext } from './task.js';
 
 /** What contexts take from the run. */
@@ -35,6 +35,7 @@ export function contextOf(
       taskId: task.id,
       attempt,
       idempotencyKey: `${plan.runId}/${task.id}`,
+      fullRefresh: isFullRefresh(plan.fullRefresh, task.id),
     },
     signal,
     log: (message, fields = {}) => emit({ type: 'task_log', taskId: task.id, message, fields }),

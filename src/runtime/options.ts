@@ -37,6 +37,21 @@ const fields =
     checkFields(value, rules, `${name}.`);
     return undefined;
   };
+/** What an incremental task reads by, and the options that say what it reads. */
+const incrementalOf =
+  (source: Readonly<Record<string, Rule>>): Rule =>
+  (value, name) => {
+    const wrong = fields({ ...INCREMENTAL, ...source })(value, name);
+    if (wrong !== undefined) return wrong;
+    const has = (option: string): boolean => (value as Record<string, unknown>)[option] !== undefined;
+    if (!has('cursor')) return 'an object with the name of a `cursor`';
+    const given = Object.keys(source).filter(has);
+    return given.length === Math.min(1, Object.keys(source).length)
+      ? undefined
+      : `an object with one of ${Object.keys(source)
+          .map((each) => `\`${each}\``)
+          .join(' and ')}`;
+  };
 /** Throws its own error, which says what a duration looks like. */
 const duration: Rule = (value, name) => {
   parseDuration(value as string | number, name);
@@ -57,13 +72,20 @@ const DEFAULTS = {
   ),
 };
 const CHECK = { name: text, sql: text, values: listOf(anything) };
+const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
 const COMMON = { needs: anObject, tags: listOf(text), with: anything };
 const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
 const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
   session: { ...TRANSACTIONAL, reads: listOf(text) },
-  sql: { ...TRANSACTIONAL, sql: anything, file: text, values: aFunction },
+  sql: {
+    ...TRANSACTIONAL,
+    sql: anything,
+    file: text,
+    values: aFunction,
+    incremental: incrementalOf({ table: text, query: text }),
+  },
   load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
   task: PLAIN,
 };
@@ -116,6 +138,13 @@ export function validateTaskOptions(kind: TaskKind, options: object, place: Plac
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
     if (kind === 'sql' && ('sql' in options ? 1 : 0) + ('file' in options ? 1 : 0) !== 1) {
       throw new EtlError('ETL-2303', { what: 'a sql task needs either `sql` or `file`' });
+    }
+    const { sql, incremental } = options as Record<string, unknown>;
+    if (kind === 'sql' && incremental !== undefined && sql !== undefined && typeof sql !== 'function') {
+      throw new EtlError('ETL-2303', {
+        what: 'the `sql` of an incremental task must be a function, or be in a `file`',
+        fix: 'sql: ({ incremental: { low, high } }) => ({ text: …, values: [low, high] })',
+      });
     }
   });
 }

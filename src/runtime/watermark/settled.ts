@@ -1,0 +1,213 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { escapeLiteral, type QueryResult } from 'pg';
+import { send, type ProtocolClient } from '../protocol.js';
+import { quoteIdentifier } from '../sql/identifier.js';
+import { cursorTypeOf, type CursorType } from './cursor.js';
+import { holderText, openTransactions, stillOpen, transactionsOf, type OpenTransaction } from './others.js';
+import {
+  changingZone,
+  hasNulls,
+  lagOfNumbers,
+  noCursor,
+  onReplica,
+  unordered,
+  unsettled,
+  withoutZone,
+} from './refusal.js';
+
+/** What an incremental task reads, and by which of its columns. */
+export interface CursorPlace {
+  /** An item of a FROM clause: a quoted table, or a query in brackets with an alias. */
+  readonly from: string;
+  /** The quoted table, where it is one: its sequence tells more than the rows do. */
+  readonly table: string | undefined;
+  readonly cursor: string;
+  /** The zone of values that have none of their own. */
+  readonly timeZone: string | undefined;
+  /** How long before the beginning of its transaction a row may be stamped, in milliseconds; undefined: not at all. */
+  readonly lagMs: number | undefined;
+  /** Aborts the wait for other transactions. */
+  readonly signal: AbortSignal;
+}
+
+/** Up to where the rows of a place are complete. */
+export interface Settled {
+  readonly type: CursorType;
+  /**
+   * Every row whose cursor is less is visible from now on, and none can come any more. As `CursorType.text` writes it;
+   * undefined where there are no rows at all.
+   */
+  readonly high: string | undefined;
+  /** For a person, where an old transaction holds back new rows. */
+  readonly heldBack: string | undefined;
+}
+
+/** How long an open transaction is waited for of which nothing else can be known. */
+const WAIT_MS = 30_000;
+const LONGEST_POLL_MS = 250;
+/** A transaction that holds back rows for so long is worth a line. */
+const HELD_BACK_S = 60;
+/** Between the moment that a transaction takes its time from, and the one at which others can see it. */
+const PUBLISH_S = 0.01;
+
+/**
+ * Finds the settled bound of a place, on a connection that is in no transaction: the snapshot that the rows are then read
+ * in must be taken afterwards, or a transaction that commits in between would be lost. Throws `EtlError` when the bound
+ * can't be known: it is never guessed.
+ */
+export async function settle(client: ProtocolClient, place: CursorPlace): Promise<Settled> {
+  if (client.getTransactionStatus() !== 'I') throw new Error('a bound was asked for inside a transaction');
+  const column = await describe(client, place);
+  switch (column.type.kind) {
+    case 'time':
+      return column.isReplica ? settleReplica(client, place, column) : settleTime(client, place, column);
+    case 'sequence':
+      return settleSequence(client, place, column);
+    case 'transaction':
+      return settleTransaction(client, column);
+    default:
+      return column.type.kind satisfies never;
+  }
+}
+
+/** What the server says of the cursor. */
+interface Column {
+  readonly type: CursorType;
+  /** With its precision: values of the column are rounded to it. */
+  readonly fullType: string;
+  readonly isReplica: boolean;
+  /** The sequence that its numbers come from, where the table owns one. */
+  readonly sequence: { readonly oid: string; readonly isOrdered: boolean } | undefined;
+}
+
+async function describe(client: ProtocolClient, place: CursorPlace): Promise<Column> {
+  const { from, table, cursor } = place;
+  const name = quoteIdentifier(cursor);
+  const [empty, facts, nulls] = await all(client, [
+    `select ${name} from ${from} limit 0`,
+    `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
+            coalesce(s.seqcache = 1 and s.seqincrement > 0, false) as is_ordered
+     from (select ${table === undefined ? 'null' : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})`} as name) as owned
+     left join pg_sequence s on s.seqrelid = owned.name::regclass`,
+    `select exists (select from ${from} where ${name} is null) as has_nulls`,
+  ]);
+  const { dataTypeID: oid = 0, dataTypeModifier: modifier = -1 } = empty?.fields[0] ?? {};
+  const type = cursorTypeOf(oid);
+  if (type === undefined) throw noCursor(cursor, await typeName(client, oid, modifier));
+  const fact = facts?.rows[0] as { is_replica: boolean; sequence: string | null; is_ordered: boolean };
+  if (nulls?.rows[0]?.has_nulls === true) throw hasNulls(place);
+  if (type.isLocal && place.timeZone === undefined) throw withoutZone(place, type);
+  if (type.kind !== 'time' && place.lagMs !== undefined) throw lagOfNumbers(place, type);
+  if (fact.is_replica && place.lagMs === undefined) throw onReplica(place);
+  const fullType =
+    type.kind === 'time' && modifier >= 0
+      ? type.name.replace('timestamp', `timestamp(${modifier})`)
+      : type.name;
+  const sequence = fact.sequence === null ? undefined : { oid: fact.sequence, isOrdered: fact.is_ordered };
+  return { type, fullType, isReplica: fact.is_replica, sequence };
+}
+
+/**
+ * A row that a transaction stamps is stamped at its beginning or later: below the beginning of the oldest transaction that
+ * is open, nothing new can come.
+ */
+async function settleTime(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+  // now() is the moment at which this message came: the others are looked at later, when all that came before are seen.
+  const results = await all(client, [
+    `select pg_sleep(${PUBLISH_S})`,
+    `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
+    ...openTransactions(),
+  ]);
+  const now = String(results[1]?.rows[0]?.now);
+  const open = transactionsOf(results.slice(2).flatMap(({ rows }) => rows));
+  await waitFor(
+    client,
+    open.filter(({ startedAt }) => startedAt === undefined),
+    place,
+  );
+  const dated = open.filter((each) => each.startedAt !== undefined);
+  const oldest = dated.toSorted((a, b) => ((a.startedAt ?? '') < (b.startedAt ?? '') ? -1 : 1))[0];
+  const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
+  const isOld = oldest !== undefined && (oldest.ageSeconds ?? 0) > HELD_BACK_S;
+  return {
+    type: column.type,
+    high: await valueAt(client, `${escapeLiteral(instant)}::timestamptz`, place, column),
+    heldBack: isOld ? `rows since ${instant} wait for ${holderText(oldest)}` : undefined,
+  };
+}
+
+/**
+ * On a replica nobody can see what is open on its primary; but commits come in their order, so that what was begun `lag`
+ * before the last of them is there, if no transaction lasts longer.
+ */
+async function settleReplica(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+  const high = await valueAt(client, 'pg_last_xact_replay_timestamp()', place, column);
+  return { type: column.type, high, heldBack: undefined };
+}
+
+/**
+ * Numbers are taken before their rows are committed: up to the greatest one that can be seen, the smaller ones belong to
+ * transactions that are open now. When those have ended, all are there.
+ */
+async function settleSequence(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+  const { sequence, type } = column;
+  if (sequence?.isOrdered === false) throw unordered(place);
+  const results = await all(client, [
+    `select (max(${quoteIdentifier(place.cursor)})::numeric + 1)::text as high from ${place.from}`,
+    ...openTransactions(sequence?.oid),
+  ]);
+  const high = results[0]?.rows[0]?.high as string | null | undefined;
+  if (typeof high === 'string')
+    await waitFor(client, transactionsOf(results.slice(1).flatMap(({ rows }) => rows)), place);
+  return { type, high: high ?? undefined, heldBack: undefined };
+}
+
+/** Below the oldest transaction that runs, every transaction has ended. */
+async function settleTransaction(client: ProtocolClient, { type }: Column): Promise<Settled> {
+  const { rows } = await send(client, 'select pg_snapshot_xmin(pg_current_snapshot())::text as high');
+  return { type, high: String(rows[0]?.high), heldBack: undefined };
+}
+
+/** The value that a row gets which is stamped at this instant, less the lag. */
+async function valueAt(
+  client: ProtocolClient,
+  instant: string,
+  { lagMs = 0, timeZone, cursor }: CursorPlace,
+  { type, fullType }: Column,
+): Promise<string | undefined> {
+  const zone = escapeLiteral(timeZone ?? 'UTC');
+  const shifted = `(${instant} - interval '${lagMs} milliseconds')`;
+  const value = type.isLocal ? `(${shifted} at time zone ${zone})` : shifted;
+  const { rows } = await send(
+    client,
+    `select ${type.text(`${value}::${fullType}`)} as high,
+            (select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
+             from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t) as is_fixed`,
+  );
+  if (rows[0]?.is_fixed !== true) throw changingZone(cursor, timeZone ?? '');
+  return (rows[0]?.high as string | null) ?? undefined;
+}
+
+async function waitFor(
+  client: ProtocolClient,
+  others: readonly OpenTransaction[],
+  { cursor, signal }: CursorPlace,
+): Promise<void> {
+  const deadline = performance.now() + WAIT_MS;
+  let open = others;
+  for (let pause = 10; open.length > 0; pause = Math.min(pause * 2, LONGEST_POLL_MS)) {
+    if (performance.now() > deadline) throw unsettled(cursor, open, WAIT_MS);
+    await delay(pause, undefined, { signal });
+    open = await stillOpen(client, open);
+  }
+}
+
+/** Sends statements in one message, which is one transaction. */
+async function all(client: ProtocolClient, statements: readonly string[]): Promise<readonly QueryResult[]> {
+  return (await send(client, statements.join(';\n'))) as unknown as readonly QueryResult[];
+}
+
+async function typeName(client: ProtocolClient, oid: number, modifier: number): Promise<string> {
+  const { rows } = await send(client, 'select format_type($1, $2) as name', [oid, modifier]);
+  return String(rows[0]?.name);
+}
