@@ -24,13 +24,14 @@ const isoText =
   (expression: string): string =>
     `case when isfinite(${expression}) then to_char(${expression}${shift}, '${format}') else (${expression})::text end`;
 const plainText = (expression: string): string => `(${expression})::text`;
-const NUMBER: CursorType = {
+/** Of any size, so that a column can grow; but the lowest must fit into the column that it is compared with. */
+const whole = (lowest: string): CursorType => ({
   name: 'bigint',
   kind: 'sequence',
   isLocal: false,
-  lowest: '-9223372036854775808',
+  lowest,
   text: plainText,
-};
+});
 
 const WITH_ZONE: CursorType = {
   name: 'timestamp with time zone',
@@ -66,9 +67,9 @@ const TYPES: ReadonlyMap<number, CursorType> = new Map([
   [1184, WITH_ZONE],
   [1114, WITHOUT_ZONE],
   [1082, DATE],
-  [20, NUMBER],
-  [23, NUMBER],
-  [21, NUMBER],
+  [20, whole('-9223372036854775808')],
+  [23, whole('-2147483648')],
+  [21, whole('-32768')],
   [5069, TRANSACTION],
 ]);
 

@@ -25,7 +25,8 @@ export interface Incremental {
 }
 
 /** What an incremental task reads from: a table, or a query without its semicolon. */
-export type IncrementalSource = { readonly table: string } | { readonly query: string };
+export type IncrementalSource =
+  { readonly table: string; readonly query?: never } | { readonly query: string; readonly table?: never };
 
 /** The rows of one run: those with `low <= cursor < high`. */
 export interface IncrementalRange {
@@ -53,8 +54,8 @@ export async function boundOf(
   { source, signal }: { readonly source: IncrementalSource; readonly signal: AbortSignal },
 ): Promise<Bound> {
   const { cursor, lag, timeZone } = incremental;
-  const table = 'table' in source ? quoteTable(source.table) : undefined;
-  const from = 'query' in source ? `(${withoutEnd(source.query)}\n) as source` : quoteTable(source.table);
+  const table = source.table === undefined ? undefined : quoteTable(source.table);
+  const from = table ?? `(${withoutEnd(source.query ?? '')}\n) as source`;
   const lagMs = lag === undefined ? undefined : parseDuration(lag, 'incremental.lag');
   try {
     const settled = await settle(client, { from, table, cursor, timeZone, lagMs, signal });
@@ -76,10 +77,10 @@ export async function incrementalRange(
   { wire, watermarks, log }: { readonly wire: Wire; readonly watermarks: Watermarks; readonly log: Log },
 ): Promise<IncrementalRange> {
   const { type, high: settled, heldBack } = bound();
-  if (heldBack !== undefined) log(heldBack);
   const { cursor } = incremental;
   const low = await lowOf(incremental, type, { wire, watermarks });
   const high = settled === undefined ? low : later(type, low, settled);
+  if (heldBack !== undefined && high === low) log(heldBack);
   // Before the first row there is no number that could be told from the lowest.
   if (high !== type.lowest) watermarks.put({ name: cursor, value: high, type: type.name });
   const literal = (value: string): string => `${escapeLiteral(value)}::${type.name}`;

@@ -38,15 +38,13 @@ export interface Settled {
    * undefined where there are no rows at all.
    */
   readonly high: string | undefined;
-  /** For a person, where an old transaction holds back new rows. */
+  /** For a person, where a transaction that is open holds back new rows. */
   readonly heldBack: string | undefined;
 }
 
 /** How long an open transaction is waited for of which nothing else can be known. */
 const WAIT_MS = 30_000;
 const LONGEST_POLL_MS = 250;
-/** A transaction that holds back rows for so long is worth a line. */
-const HELD_BACK_S = 60;
 /** Between the moment that a transaction takes its time from, and the one at which others can see it. */
 const PUBLISH_S = 0.01;
 
@@ -128,11 +126,10 @@ async function settleTime(client: ProtocolClient, place: CursorPlace, column: Co
   const dated = open.filter((each) => each.startedAt !== undefined);
   const oldest = dated.toSorted((a, b) => ((a.startedAt ?? '') < (b.startedAt ?? '') ? -1 : 1))[0];
   const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
-  const isOld = oldest !== undefined && (oldest.ageSeconds ?? 0) > HELD_BACK_S;
   return {
     type: column.type,
     high: await valueAt(client, `${escapeLiteral(instant)}::timestamptz`, place, column),
-    heldBack: isOld ? `rows since ${instant} wait for ${holderText(oldest)}` : undefined,
+    heldBack: oldest && `rows since ${instant} wait for ${holderText(oldest)}`,
   };
 }
 
