@@ -95,17 +95,17 @@ class World {
     for (const client of this.#clients) await client.end();
   }
 
-  async #write({ writer, row, events }: Step & { kind: 'write' }): Promise<void> {
-    const client = this.#clients[writer];
-    this.#locked[writer] ??= (await client?.query('begin'), new Set());
+  async #write({ writer: own, row, events }: Step & { kind: 'write' }): Promise<void> {
+    const client = this.#clients[own];
+    this.#locked[own] ??= (await client?.query('begin'), new Set());
     const name = `${++this.#written}`;
     await client?.query(`insert into event (name) select $1 from generate_series(1, $2::int)`, [
       name,
       events,
     ]);
     // Nobody waits for another writer here: the test goes on one step after the other.
-    if (this.#locked.some((rows, i) => i !== writer && rows?.has(row))) return;
-    this.#locked[writer].add(row);
+    if (this.#locked.some((rows, i) => i !== own && rows?.has(row))) return;
+    this.#locked[own].add(row);
     await client?.query(
       `insert into state (id, name) values ($1, $2)
        on conflict (id) do update set name = excluded.name, at = now(), tx = pg_current_xact_id()`,
@@ -113,9 +113,9 @@ class World {
     );
   }
 
-  async #end(writer: number, how: 'commit' | 'rollback'): Promise<void> {
-    if (this.#locked[writer] !== undefined) await this.#clients[writer]?.query(how);
-    this.#locked[writer] = undefined;
+  async #end(own: number, how: 'commit' | 'rollback'): Promise<void> {
+    if (this.#locked[own] !== undefined) await this.#clients[own]?.query(how);
+    this.#locked[own] = undefined;
   }
 
   #start(kind: 'run' | 'resume', fails: boolean): void {
@@ -137,13 +137,12 @@ class World {
 
   /** Says whether the run waits for a writer; false when it has come to its end without. */
   async #isWaiting(): Promise<boolean> {
-    let isOver = false;
-    void this.#running?.finally(() => (isOver = true));
-    while (this.#running && !isOver) {
-      const sessions = await this.#db.sessions();
+    const over = this.#running?.then(() => 'over');
+    for (;;) {
+      const sessions = await Promise.race([over, this.#db.sessions()]);
+      if (sessions === undefined || typeof sessions === 'string') return false;
       if (sessions.some(({ query }) => query.startsWith('select id, holder'))) return true;
     }
-    return false;
   }
 
   #dag(): Dag {

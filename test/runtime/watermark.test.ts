@@ -118,17 +118,24 @@ describe('a watermark', () => {
         mark.set('v');
       });
     };
-    await run(define);
+    const runs: string[] = [];
+    const runAndSee = async (options: RunOptions) => {
+      const { state } = await run(define, options);
+      runs.push(seen.splice(0).join(', '));
+      return state;
+    };
+    await runAndSee({});
     breaks = true;
-    await run(define, { runId: 'r', fullRefresh: ['a'] });
+    await runAndSee({ runId: 'r', fullRefresh: ['a'] });
     breaks = false;
     const resume = { kind: 'resume', runId: 'r', interval: undefined, strict: false } as const;
-    expect((await run(define, { resume })).state).to.equal('success');
-    await run(define, { fullRefresh: ['*'] });
-    expect(seen).to.deep.equal([
-      ...['a undefined false', 'b undefined'],
-      ...['a undefined true', 'a undefined true', 'b v'],
-      ...['a undefined true', 'b undefined'],
+    expect(await runAndSee({ resume })).to.equal('success');
+    await runAndSee({ fullRefresh: ['*'] });
+    expect(runs).to.deep.equal([
+      'a undefined false, b undefined',
+      'a undefined true',
+      'a undefined true, b v',
+      'a undefined true, b undefined',
     ]);
   });
 

@@ -6,6 +6,12 @@ export interface WatermarkOwner {
   readonly taskId: string;
 }
 
+/** Whose watermarks are meant; undefined: all. */
+export interface WatermarkFilter {
+  readonly dagId?: string | undefined;
+  readonly taskId?: string | undefined;
+}
+
 /** A watermark as a task has left it. */
 export interface WatermarkRow extends WatermarkOwner {
   readonly name: string;
@@ -81,7 +87,7 @@ export async function clearWatermarks(
 /** The watermarks of a Dag, of one task of it, or of all Dags, by their names. */
 export async function readWatermarks(
   client: Pick<ProtocolClient, 'query'>,
-  { dagId, taskId }: Partial<WatermarkOwner>,
+  { dagId, taskId }: WatermarkFilter,
 ): Promise<readonly WatermarkRow[]> {
   const { rows } = await send(
     client,
@@ -90,7 +96,7 @@ export async function readWatermarks(
      order by dag_id, task_id, name`,
     [dagId ?? null, taskId ?? null],
   );
-  return rows.map((row: Columns & { value: string }) => ({ ...fieldsOf(row), value: row.value }));
+  return rows.map((row: Columns & { value: string }) => Object.assign(fieldsOf(row), { value: row.value }));
 }
 
 /** The changes of a task's watermarks, the newest first. */
@@ -104,11 +110,9 @@ export async function readWatermarkHistory(
      from etl.watermark_history where dag_id = $1 and task_id = $2 order by id desc`,
     [dagId, taskId],
   );
-  return rows.map((row: Columns & { value: string | null; set_by: 'task' | 'cli' }) => ({
-    ...fieldsOf(row),
-    value: row.value ?? undefined,
-    setBy: row.set_by,
-  }));
+  return rows.map((row: Columns & { value: string | null; set_by: 'task' | 'cli' }) =>
+    Object.assign(fieldsOf(row), { value: row.value ?? undefined, setBy: row.set_by }),
+  );
 }
 
 interface Columns {

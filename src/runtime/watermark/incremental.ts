@@ -96,7 +96,7 @@ async function lowOf(
 ): Promise<string> {
   const row = await watermarks.find(cursor);
   if (row === undefined) {
-    const [other] = (await watermarks.all()).filter((each) => each.type !== undefined);
+    const other = (await watermarks.all()).find((each) => each.type !== undefined);
     if (other !== undefined) throw otherCursor(cursor, other);
     return initial === undefined ? type.lowest : canonicalText(wire, type, initial);
   }

@@ -1,3 +1,4 @@
+import type { QueryResult } from 'pg';
 import { formatDuration } from '../duration.js';
 import { send, type ProtocolClient } from '../protocol.js';
 
@@ -67,13 +68,22 @@ export function openTransactions(sequence?: string): readonly string[] {
 }
 
 /** What `openTransactions` has answered. */
-export function transactionsOf(rows: readonly Record<string, unknown>[]): readonly OpenTransaction[] {
-  return rows.map((row) => ({
-    id: String(row['id']),
-    holder: String(row['holder']),
-    ageSeconds: row['age'] === null ? undefined : Number(row['age']),
-    startedAt: row['started_at'] === null ? undefined : String(row['started_at']),
-  }));
+export function transactionsOf(results: readonly QueryResult[]): readonly OpenTransaction[] {
+  return results.flatMap(({ rows }) =>
+    rows.map((row: Columns) => ({
+      id: row.id,
+      holder: row.holder,
+      ageSeconds: row.age ?? undefined,
+      startedAt: row.started_at ?? undefined,
+    })),
+  );
+}
+
+interface Columns {
+  readonly id: string;
+  readonly holder: string;
+  readonly age: number | null;
+  readonly started_at: string | null;
 }
 
 /** Those transactions that are still open. */
@@ -81,10 +91,8 @@ export async function stillOpen(
   client: Pick<ProtocolClient, 'query'>,
   before: readonly OpenTransaction[],
 ): Promise<readonly OpenTransaction[]> {
-  const results = (await send(client, openTransactions().join(';'))) as unknown as readonly {
-    rows: Record<string, unknown>[];
-  }[];
-  const open = new Set(transactionsOf(results.flatMap(({ rows }) => rows)).map(({ id }) => id));
+  const results = await send(client, openTransactions().join(';'));
+  const open = new Set(transactionsOf(results as unknown as readonly QueryResult[]).map(({ id }) => id));
   return before.filter(({ id }) => open.has(id));
 }
 

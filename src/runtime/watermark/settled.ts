@@ -81,28 +81,50 @@ interface Column {
 async function describe(client: ProtocolClient, place: CursorPlace): Promise<Column> {
   const { from, table, cursor } = place;
   const name = quoteIdentifier(cursor);
-  const [empty, facts, nulls] = await all(client, [
+  const owned =
+    table === undefined
+      ? 'null'
+      : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})::regclass`;
+  const [empty, facts] = await all(client, [
     `select ${name} from ${from} limit 0`,
     `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
-            coalesce(s.seqcache = 1 and s.seqincrement > 0, false) as is_ordered
-     from (select ${table === undefined ? 'null' : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})`} as name) as owned
-     left join pg_sequence s on s.seqrelid = owned.name::regclass`,
-    `select exists (select from ${from} where ${name} is null) as has_nulls`,
+            s.seqcache = 1 and s.seqincrement > 0 as is_ordered,
+            exists (select from ${from} where ${name} is null) as has_nulls
+     from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
   ]);
-  const { dataTypeID: oid = 0, dataTypeModifier: modifier = -1 } = empty?.fields[0] ?? {};
+  const [field] = empty?.fields ?? [];
+  const found = facts?.rows[0] as Facts | undefined;
+  if (field === undefined || found === undefined) throw new Error('the server did not describe the cursor');
+  const { dataTypeID: oid, dataTypeModifier: modifier } = field;
   const type = cursorTypeOf(oid);
   if (type === undefined) throw noCursor(cursor, await typeName(client, oid, modifier));
-  const fact = facts?.rows[0] as { is_replica: boolean; sequence: string | null; is_ordered: boolean };
-  if (nulls?.rows[0]?.has_nulls === true) throw hasNulls(place);
+  refuse(place, type, found);
+  const { is_replica: isReplica, sequence, is_ordered: isOrdered } = found;
+  return {
+    type,
+    // With a precision, the bound is rounded as the values are.
+    fullType:
+      type.kind === 'time' && modifier >= 0
+        ? type.name.replace('timestamp', `timestamp(${modifier})`)
+        : type.name,
+    isReplica,
+    sequence: sequence === null ? undefined : { oid: sequence, isOrdered: isOrdered === true },
+  };
+}
+
+interface Facts {
+  readonly is_replica: boolean;
+  readonly sequence: string | null;
+  readonly is_ordered: boolean | null;
+  readonly has_nulls: boolean;
+}
+
+/** Throws `EtlError` for a cursor that rows could be lost by. */
+function refuse(place: CursorPlace, type: CursorType, facts: Facts): void {
+  if (facts.has_nulls) throw hasNulls(place);
   if (type.isLocal && place.timeZone === undefined) throw withoutZone(place, type);
   if (type.kind !== 'time' && place.lagMs !== undefined) throw lagOfNumbers(place, type);
-  if (fact.is_replica && place.lagMs === undefined) throw onReplica(place);
-  const fullType =
-    type.kind === 'time' && modifier >= 0
-      ? type.name.replace('timestamp', `timestamp(${modifier})`)
-      : type.name;
-  const sequence = fact.sequence === null ? undefined : { oid: fact.sequence, isOrdered: fact.is_ordered };
-  return { type, fullType, isReplica: fact.is_replica, sequence };
+  if (facts.is_replica && place.lagMs === undefined) throw onReplica(place);
 }
 
 /**
@@ -117,7 +139,7 @@ async function settleTime(client: ProtocolClient, place: CursorPlace, column: Co
     ...openTransactions(),
   ]);
   const now = String(results[1]?.rows[0]?.now);
-  const open = transactionsOf(results.slice(2).flatMap(({ rows }) => rows));
+  const open = transactionsOf(results.slice(2));
   await waitFor(
     client,
     open.filter(({ startedAt }) => startedAt === undefined),
@@ -154,8 +176,7 @@ async function settleSequence(client: ProtocolClient, place: CursorPlace, column
     ...openTransactions(sequence?.oid),
   ]);
   const high = results[0]?.rows[0]?.high as string | null | undefined;
-  if (typeof high === 'string')
-    await waitFor(client, transactionsOf(results.slice(1).flatMap(({ rows }) => rows)), place);
+  if (typeof high === 'string') await waitFor(client, transactionsOf(results.slice(1)), place);
   return { type, high: high ?? undefined, heldBack: undefined };
 }
 
