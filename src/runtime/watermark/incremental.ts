@@ -113,7 +113,7 @@ const CHOICE = (cursor: string): string =>
   `begin anew with --full-refresh, or say where it goes on: etl state set <dag> <task> ${cursor} <value>`;
 
 function otherCursor(cursor: string, other: { readonly name: string; readonly value: string }): EtlError {
-  return new EtlError('ETL-3712', {
+  return new EtlError('ETL-3711', {
     what: `the task has come up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
     why: 'where it is by the new cursor is not known',
     fix: CHOICE(cursor),
@@ -121,7 +121,7 @@ function otherCursor(cursor: string, other: { readonly name: string; readonly va
 }
 
 function otherType(cursor: string, before: string, now: string): EtlError {
-  return new EtlError('ETL-3712', {
+  return new EtlError('ETL-3711', {
     what: `the cursor "${cursor}" was of type ${before}, and now it is of type ${now}`,
     why: 'where it is in the new type is not known',
     fix: CHOICE(cursor),

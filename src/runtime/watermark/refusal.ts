@@ -8,7 +8,7 @@ const UNTOUCHED = 'nothing was read, and the watermark is where it was';
 
 /** Its type has no order in which rows come into sight. */
 export function noCursor(cursor: string, type: string): EtlError {
-  return new EtlError('ETL-3705', {
+  return new EtlError('ETL-3704', {
     what: `the cursor "${cursor}" is of type ${type}`,
     why: 'nothing tells up to which of its values all rows are there',
     fix: `a cursor is of type ${CURSOR_TYPES.join(', ')}`,
@@ -18,7 +18,7 @@ export function noCursor(cursor: string, type: string): EtlError {
 
 /** Rows that no range has in it. */
 export function hasNulls({ cursor, from }: CursorPlace): EtlError {
-  return new EtlError('ETL-3706', {
+  return new EtlError('ETL-3705', {
     what: `there are rows without a "${cursor}" in ${from}`,
     why: 'no range of values has them in it: they would never be read',
     fix: `make the column \`not null\`, or read a query with coalesce(${cursor}, …)`,
@@ -28,7 +28,7 @@ export function hasNulls({ cursor, from }: CursorPlace): EtlError {
 
 /** A local time that could be anywhere. */
 export function withoutZone({ cursor }: CursorPlace, { name }: CursorType): EtlError {
-  return new EtlError('ETL-3707', {
+  return new EtlError('ETL-3706', {
     what: `the cursor "${cursor}" is of type ${name}, and nothing says in which time zone its values are`,
     fix: `say so: incremental: { cursor: '${cursor}', timeZone: 'UTC' }`,
     data: UNTOUCHED,
@@ -37,7 +37,7 @@ export function withoutZone({ cursor }: CursorPlace, { name }: CursorType): EtlE
 
 /** A local time that comes twice. */
 export function changingZone(cursor: string, timeZone: string): EtlError {
-  return new EtlError('ETL-3707', {
+  return new EtlError('ETL-3706', {
     what: `the values of the cursor "${cursor}" are in the time zone ${timeZone}, whose clocks are put back once a year`,
     why: 'an hour comes twice: its rows can not be put in order',
     fix: 'use a column of the type timestamp with time zone',
@@ -47,7 +47,7 @@ export function changingZone(cursor: string, timeZone: string): EtlError {
 
 /** A span of time for a cursor of numbers. */
 export function lagOfNumbers({ cursor }: CursorPlace, { name }: CursorType): EtlError {
-  return new EtlError('ETL-3708', {
+  return new EtlError('ETL-3707', {
     what: `\`lag\` is a span of time, and the cursor "${cursor}" is of type ${name}`,
     fix: 'remove `lag`',
     data: UNTOUCHED,
@@ -56,7 +56,7 @@ export function lagOfNumbers({ cursor }: CursorPlace, { name }: CursorType): Etl
 
 /** Whatever is open on the primary can't be seen. */
 export function onReplica({ cursor }: CursorPlace): EtlError {
-  return new EtlError('ETL-3709', {
+  return new EtlError('ETL-3708', {
     what: `up to which "${cursor}" all rows are there can't be known on a replica`,
     why: 'it does not show which transactions are open on its primary',
     fix: 'read from the primary; or, with a cursor of times, give a `lag` that no transaction outlasts',
@@ -66,7 +66,7 @@ export function onReplica({ cursor }: CursorPlace): EtlError {
 
 /** A greater number may come before a smaller one. */
 export function unordered({ cursor }: CursorPlace): EtlError {
-  return new EtlError('ETL-3710', {
+  return new EtlError('ETL-3709', {
     what: `the sequence of the cursor "${cursor}" does not give its numbers in their order`,
     why: 'it counts down, or its sessions take numbers in advance (CACHE)',
     fix: 'use a column with the time of the change, or of the type xid8',
@@ -77,7 +77,7 @@ export function unordered({ cursor }: CursorPlace): EtlError {
 /** The wait for the transactions that are open is over. */
 export function unsettled(cursor: string, open: readonly OpenTransaction[], waitMs: number): EtlError {
   const isHidden = open.some(({ ageSeconds }) => ageSeconds === undefined);
-  return new EtlError('ETL-3711', {
+  return new EtlError('ETL-3710', {
     what: `up to which "${cursor}" all rows are there is not known: a transaction did not end within ${formatDuration(waitMs)}`,
     why: open.map(holderText).join('\n'),
     fix: isHidden
