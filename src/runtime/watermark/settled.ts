@@ -194,13 +194,13 @@ async function valueAt(
   { type, fullType }: Column,
 ): Promise<string | undefined> {
   const zone = escapeLiteral(timeZone ?? 'UTC');
+  const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
+    from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t)`;
   const shifted = `(${instant} - interval '${lagMs} milliseconds')`;
   const value = type.isLocal ? `(${shifted} at time zone ${zone})` : shifted;
   const { rows } = await send(
     client,
-    `select ${type.text(`${value}::${fullType}`)} as high,
-            (select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
-             from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t) as is_fixed`,
+    `select ${type.text(`${value}::${fullType}`)} as high, ${type.isLocal ? isFixed : 'true'} as is_fixed`,
   );
   if (rows[0]?.is_fixed !== true) throw changingZone(cursor, timeZone ?? '');
   return (rows[0]?.high as string | null) ?? undefined;
