@@ -220,7 +220,7 @@ describe('an incremental task', () => {
             `insert into copy select id, v from (${query}\n) as q where ${where}`,
         }),
     );
-    await runOn({ db: db.url }, graph);
+    for (const task of (await runOn({ db: db.url }, graph)).tasks) expect(task.error).to.equal(undefined);
     await db.query(`update orders set v = 'changed', changed = now()`);
     await runOn({ db: db.url }, graph);
     expect(await copied()).to.deep.equal(['a', 'changed']);
@@ -298,6 +298,51 @@ describe('an incremental task', () => {
     await db.query('alter table orders drop id');
     await db.query('alter table orders add id timestamptz not null default now()');
     expect((await copyBy({ cursor: 'id' })).outcome('s')).to.equal('failed ETL-3711');
+  });
+
+  const misdefined: readonly [what: string, incremental: unknown, message: RegExp][] = [
+    ['no cursor', { table: 'orders' }, /the name of a `cursor`/],
+    ['nothing to read', { cursor: 'at' }, /one of `table` and `query`/],
+    ['two things to read', { cursor: 'at', table: 'a', query: 'select' }, /one of `table` and `query`/],
+    ['another option', { cursor: 'at', table: 'a', key: 'id' }, /no option `incremental.key`/],
+    ['a lag that is none', { cursor: 'at', table: 'a', lag: 'long' }, /`incremental.lag` to be a duration/],
+  ];
+  for (const [what, incremental, message] of misdefined) {
+    it(`is refused when it is defined with ${what}`, () => {
+      const define = () =>
+        dag(
+          'd',
+          {},
+          (d) =>
+            void d.sql('s', {
+              conn: 'db',
+              incremental: incremental as SqlIncremental,
+              sql: () => 'select 1',
+            }),
+        );
+      expect(define).to.throw(message);
+    });
+  }
+
+  it('is refused when its SQL is a text, which takes no bounds', () => {
+    const define = () =>
+      dag(
+        'd',
+        {},
+        (d) => void d.sql('s', { conn: 'db', incremental: { cursor: 'at', table: 'a' }, sql: 'select 1' }),
+      );
+    expect(define).to.throw(/must be a function, or be in a `file`/);
+  });
+
+  it('gives its range to a task that is incremental, and to no other, by its type', () => {
+    dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.sql('with', {
+        incremental: { table: 'orders', cursor: 'at' },
+        sql: ({ incremental }) => ({ text: 'select $1', values: [incremental.low satisfies string] }),
+      });
+      // @ts-expect-error there is no range without the option
+      d.sql('without', { sql: ({ incremental }) => ({ text: 'select $1', values: [incremental.low] }) });
+    });
   });
 
   it('says which transaction holds back new rows, when nothing can be read any more', async () => {

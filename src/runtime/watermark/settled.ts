@@ -83,7 +83,7 @@ async function describe(client: ProtocolClient, place: CursorPlace): Promise<Col
   const name = quoteIdentifier(cursor);
   const owned =
     table === undefined
-      ? 'null'
+      ? 'null::regclass'
       : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})::regclass`;
   const [empty, facts] = await all(client, [
     `select ${name} from ${from} limit 0`,
