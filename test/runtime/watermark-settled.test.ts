@@ -300,6 +300,28 @@ describe('an incremental task', () => {
     expect((await copyBy({ cursor: 'id' })).outcome('s')).to.equal('failed ETL-3711');
   });
 
+  const detours: readonly [what: string, ddl: string, message: RegExp][] = [
+    ['a materialized view', 'create materialized view m as select * from orders', /all rows of public.m /],
+    [
+      'a view of one',
+      'create materialized view mm as select * from orders; create view m as select * from mm',
+      /all rows of public.mm /,
+    ],
+    [
+      'a foreign table',
+      `create extension postgres_fdw; create server away foreign data wrapper postgres_fdw;
+       create foreign table m (id bigint, v text, at timestamptz not null) server away`,
+      /all rows of public.m /,
+    ],
+  ];
+  for (const [what, ddl, message] of detours) {
+    it(`refuses ${what}, whose rows come otherwise than by their transactions`, async () => {
+      await db.query(ddl);
+      const { tasks } = await copyBy({ table: 'm' });
+      expect(tasks[0]?.error?.message).to.match(message);
+    });
+  }
+
   const misdefined: readonly [what: string, incremental: unknown, message: RegExp][] = [
     ['no cursor', { table: 'orders' }, /the name of a `cursor`/],
     ['nothing to read', { cursor: 'at' }, /one of `table` and `query`/],

@@ -23,7 +23,7 @@ export const WRITES_NOTHING_LOCK = 7_238_104_456;
 /**
  * The transactions that are open in this database. `pg_locks` names each of them to every role, by the lock that it has
  * on its own virtual ID; `pg_stat_activity` says when it began, to those who may know. A session that has its time and
- * is not in `pg_locks` yet is about to begin one. Autovacuum writes no rows. Sessions come before prepared transactions,
+ * is not in `pg_locks` yet is about to begin one. Autovacuum, which has no user, writes no rows. Sessions come before prepared transactions,
  * in a statement of their own: one that is prepared meanwhile is seen in either.
  */
 const SESSIONS = `
@@ -40,7 +40,7 @@ const SESSIONS = `
          coalesce(a.xact_start, case when a.state = 'active' then a.query_start end) as started_at
   from pg_stat_activity a left join locked l using (pid)
   where a.datname = current_database() and a.pid <> pg_backend_pid()
-    and a.backend_type is distinct from 'autovacuum worker'
+    and a.usesysid is not null
     and (l.pid is not null or a.xact_start is not null or (a.state = 'active' and a.backend_type = 'client backend'))
     and a.pid not in (select pid from harmless)`;
 

@@ -2,6 +2,7 @@ import { EtlError } from '../../errors.js';
 import { formatDuration } from '../duration.js';
 import { CURSOR_TYPES, type CursorType } from './cursor.js';
 import { holderText, type OpenTransaction } from './others.js';
+import type { Detour, Origin } from './origin.js';
 import type { CursorPlace } from './settled.js';
 
 const UNTOUCHED = 'nothing was read, and the watermark is where it was';
@@ -60,6 +61,32 @@ export function onReplica({ cursor }: CursorPlace): EtlError {
     what: `up to which "${cursor}" all rows are there can't be known on a replica`,
     why: 'it does not show which transactions are open on its primary',
     fix: 'read from the primary; or, with a cursor of times, give a `lag` that no transaction outlasts',
+    data: UNTOUCHED,
+  });
+}
+
+const DETOURS: Readonly<Record<Detour, readonly [why: string, fix: string]>> = {
+  foreign: [
+    'it is a foreign table: which transactions are open on its server can not be seen from here',
+    'read it through a connection to that server',
+  ],
+  materialized: [
+    'it is a materialized view: its rows come when it is refreshed',
+    'read the tables that it is made of',
+  ],
+  subscribed: [
+    'a subscription brings its rows: later than their transactions have made them',
+    'read from the publisher; or, with a cursor of times, give a `lag` that no delay outlasts',
+  ],
+};
+
+/** Rows that come into sight by another way than their own transaction. */
+export function madeElsewhere({ cursor }: CursorPlace, { name, detour }: Origin): EtlError {
+  const [why, fix] = DETOURS[detour];
+  return new EtlError('ETL-3712', {
+    what: `up to which "${cursor}" all rows of ${name} are there can't be known`,
+    why,
+    fix,
     data: UNTOUCHED,
   });
 }

@@ -4,10 +4,12 @@ import { send, type ProtocolClient } from '../protocol.js';
 import { quoteIdentifier } from '../sql/identifier.js';
 import { cursorTypeOf, type CursorType } from './cursor.js';
 import { holderText, openTransactions, stillOpen, transactionsOf, type OpenTransaction } from './others.js';
+import { detourOf, explained, type Origin } from './origin.js';
 import {
   changingZone,
   hasNulls,
   lagOfNumbers,
+  madeElsewhere,
   noCursor,
   onReplica,
   unordered,
@@ -79,27 +81,20 @@ interface Column {
 }
 
 async function describe(client: ProtocolClient, place: CursorPlace): Promise<Column> {
-  const { from, table, cursor } = place;
+  const { from, cursor } = place;
   const name = quoteIdentifier(cursor);
-  const owned =
-    table === undefined
-      ? 'null::regclass'
-      : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})::regclass`;
-  const [empty, facts] = await all(client, [
-    `select ${name} from ${from} limit 0`,
-    `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
-            s.seqcache = 1 and s.seqincrement > 0 as is_ordered,
-            exists (select from ${from} where ${name} is null) as has_nulls
-     from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
-  ]);
+  // Nothing is read yet: a foreign table would be read on another server.
+  const [empty, plan] = await all(client, [`select ${name} from ${from} where false`, explained(from)]);
   const [field] = empty?.fields ?? [];
-  const found = facts?.rows[0] as Facts | undefined;
-  if (field === undefined || found === undefined) throw new Error('the server did not describe the cursor');
+  if (field === undefined) throw new Error('the server did not describe the cursor');
   const { dataTypeID: oid, dataTypeModifier: modifier } = field;
   const type = cursorTypeOf(oid);
   if (type === undefined) throw noCursor(cursor, await typeName(client, oid, modifier));
-  refuse(place, type, found);
-  const { is_replica: isReplica, sequence, is_ordered: isOrdered } = found;
+  const origin = await detourOf(client, plan?.rows);
+  if (origin !== undefined && !isCovered(origin, place)) throw madeElsewhere(place, origin);
+  const facts = await factsOf(client, place);
+  refuse(place, type, facts);
+  const { is_replica: isReplica, sequence, is_ordered: isOrdered } = facts;
   return {
     type,
     // With a precision, the bound is rounded as the values are.
@@ -112,11 +107,31 @@ async function describe(client: ProtocolClient, place: CursorPlace): Promise<Col
   };
 }
 
+async function factsOf(client: ProtocolClient, { from, table, cursor }: CursorPlace): Promise<Facts> {
+  const owned =
+    table === undefined
+      ? 'null::regclass'
+      : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})::regclass`;
+  const { rows } = await send(
+    client,
+    `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
+            s.seqcache = 1 and s.seqincrement > 0 as is_ordered,
+            exists (select from ${from} where ${quoteIdentifier(cursor)} is null) as has_nulls
+     from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
+  );
+  return rows[0] as Facts;
+}
+
 interface Facts {
   readonly is_replica: boolean;
   readonly sequence: string | null;
   readonly is_ordered: boolean | null;
   readonly has_nulls: boolean;
+}
+
+/** What a subscription brings late, a `lag` can wait for; nobody knows when the others bring what. */
+function isCovered({ detour }: Origin, { lagMs }: CursorPlace): boolean {
+  return detour === 'subscribed' && lagMs !== undefined;
 }
 
 /** Throws `EtlError` for a cursor that rows could be lost by. */
