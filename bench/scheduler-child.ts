@@ -20,7 +20,7 @@ const tasks = planTasks(graph, {});
 const plannedAt = performance.now();
 const outcome = { state: 'success' } as const;
 const outcomes = await executeDag(
-  { runId: 'r', dag: graph, tasks, home: undefined, interval: undefined, params: {} },
+  { runId: 'r', dag: graph, tasks, home: undefined, interval: undefined, params: {}, fullRefresh: [] },
   {
     runTask: async () => outcome,
     passOver: () => outcome,

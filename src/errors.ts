@@ -13,7 +13,7 @@ export const EXIT = {
 /**
  * The published error codes. A code never changes its meaning; its first two digits decide the exit code.
  * 10: database unreachable. 20: usage. 21: config. 22: connection. 23: Dag. 24: params. 30: task. 31: check.
- * 32: transaction. 33: timeout or stop. 34: result. 35: load. 36: unload. 40: ledger. 75: lock. 90: a bug of ours.
+ * 32: transaction. 33: timeout or stop. 34: result. 35: load. 36: unload. 37: watermark. 40: ledger. 75: lock. 90: a bug of ours.
  */
 export type ErrorCode = `ETL-${number}`;
 

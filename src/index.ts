@@ -19,9 +19,17 @@ export type {
   TaskDefaults,
   TaskOptions,
   TaskRun,
+  TransactionContext,
   Upstream,
 } from './runtime/task.js';
 export type { LoadResult, LoadSource } from './runtime/tasks/load.js';
+export type {
+  Incremental,
+  IncrementalRange,
+  IncrementalSource,
+  SqlIncremental,
+} from './runtime/watermark/incremental.js';
+export type { Watermark } from './runtime/watermark/watermark.js';
 export type { BoundSql, Sql, SqlResult } from './runtime/tasks/sql.js';
 export type { CsvOptions } from './runtime/output/extract.js';
 export type { Partition } from './runtime/output/layout.js';

@@ -19,6 +19,8 @@ export interface RequestFlags {
   readonly 'run-id'?: string | undefined;
   readonly task?: string | undefined;
   readonly overlap: string;
+  readonly 'full-refresh': boolean;
+  readonly 'full-refresh-task'?: readonly string[] | undefined;
 }
 
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}$/;
@@ -49,10 +51,13 @@ function findDag(dags: readonly Dag[], id: string): Dag {
   });
 }
 
-function resumeOf(dag: Dag, { date, strict, param, task, 'run-id': runId }: RequestFlags): RunStart {
+function resumeOf(dag: Dag, flags: RequestFlags): RunStart {
+  const { date, strict, param, task, 'run-id': runId } = flags;
   if (task !== undefined)
     throw usage('--task does not go with --resume: it goes on with its run in any case');
   if (param !== undefined) throw usage('--param does not go with --resume: a run keeps its params');
+  if (flags['full-refresh'] || flags['full-refresh-task'] !== undefined)
+    throw usage('--full-refresh does not go with --resume: a run keeps what it was started with');
   if (runId !== undefined && date !== undefined)
     throw usage('--date does not go with --run-id: a run keeps its interval');
   const interval = date === undefined ? undefined : intervalContaining(dag.schedule, date, new Date());
@@ -71,8 +76,19 @@ async function newRunOf(dag: Dag, flags: RequestFlags): Promise<RunStart> {
       ? lastCompleteInterval(dag.schedule, now)
       : intervalContaining(dag.schedule, date, now);
   const params = await resolveParams(dag.options.params, givenParams(param ?? []));
-  if (task !== undefined) return { kind: 'task', taskId: task, runId: id, interval, params };
-  return { kind: 'new', runId: id, interval, params };
+  const described = { runId: id, interval, params, fullRefresh: refreshedBy(dag, flags) };
+  return task === undefined ? { kind: 'new', ...described } : { kind: 'task', taskId: task, ...described };
+}
+
+/** The tasks that begin anew. Throws `EtlError` for one that is not there. */
+function refreshedBy(dag: Dag, flags: RequestFlags): readonly string[] {
+  if (flags['full-refresh']) return ['*'];
+  const ids = dag.tasks.map(({ id }) => id);
+  return (flags['full-refresh-task'] ?? []).map((id) => {
+    if (ids.includes(id)) return id;
+    const what = `"${dag.id}" has no task "${id}"${didYouMean(id, ids)}`;
+    throw new EtlError('ETL-2004', { what, data: 'nothing was started' });
+  });
 }
 
 function givenParams(values: readonly string[]): Readonly<Record<string, string>> {

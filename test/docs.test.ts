@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ROOT } from './support/cli.js';
+import { COMMANDS } from '../src/commands/index.js';
+import { EtlCommand } from '../src/command.js';
+import { createProject, ROOT } from './support/cli.js';
+import { createDatabase } from './support/database.js';
 
 for (const name of ['guarantees', 'unloading']) {
   describe(`docs/${name}.md`, () => {
@@ -19,3 +22,67 @@ for (const name of ['guarantees', 'unloading']) {
     });
   });
 }
+
+describe('docs/incremental.md', function () {
+  this.timeout(60_000);
+  let text: string;
+  before(async () => (text = await readFile(join(ROOT, 'docs/incremental.md'), 'utf8')));
+
+  /** The block of this language and name. */
+  function block(info: string): string {
+    const found = [...text.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].filter(([, name]) => name === info);
+    expect(found, `blocks of \`${info}\``).to.have.lengthOf(1);
+    return found[0]?.[2] ?? '';
+  }
+
+  it('does what its example says: reads both orders, then what has come since, and shows where it is', async () => {
+    await using db = await createDatabase();
+    await using project = await createProject({ 'etl.config.ts': block('ts run') });
+    await db.query(block('sql setup'));
+    const etl = async (...args: string[]) => {
+      const { code, stdout, stderr } = await project.cli(args, { DATABASE_URL: db.url });
+      expect(code, stderr).to.equal(0);
+      return stdout;
+    };
+    const rowsOf = async () => JSON.parse(await etl('run', 'shop', '--json')).tasks[0].rows;
+    expect(await rowsOf()).to.equal(2);
+    await db.query(
+      `insert into orders values (3, 5); update orders set total = 60, updated_at = now() where id = 1`,
+    );
+    expect(await rowsOf()).to.equal(2);
+    expect(await rowsOf()).to.equal(0);
+    const totals = await db.query('select id, total from order_total order by id');
+    expect(totals).to.deep.equal([
+      { id: 1, total: '60' },
+      { id: 2, total: '150' },
+      { id: 3, total: '5' },
+    ]);
+    const value = (await etl('state', 'get', 'shop', 'totals', 'updated_at')).trim();
+    const [current = '', history = ''] = block('sql watermarks').split('\n');
+    expect((await db.query(current))[0]).to.include({ task_id: 'totals', value });
+    expect(await db.query(history)).to.have.lengthOf(3);
+  });
+
+  it('keeps a watermark of a task of its own', async () => {
+    await using db = await createDatabase();
+    await using project = await createProject({ 'etl.config.ts': block('ts session') });
+    await db.query('create table contact (name text)');
+    for (let i = 0; i < 2; i++) await project.cli(['run', 'crm'], { DATABASE_URL: db.url });
+    expect(await db.query('select name from contact')).to.deep.equal([
+      { name: 'from page 1' },
+      { name: 'from page 2' },
+    ]);
+  });
+
+  it('speaks of no command, no flag and no error code that is not there', async () => {
+    const commands = Object.keys(COMMANDS).map((id) => id.replace(':', ' '));
+    for (const [, words = ''] of text.matchAll(/etl ((?:state )?[a-z]+)/g))
+      expect(commands).to.include(words);
+    const own = Object.values(COMMANDS).flatMap((command) => Object.keys(command.flags ?? {}));
+    const flags = [...Object.keys(EtlCommand.baseFlags), ...own];
+    for (const [, flag] of text.matchAll(/--([a-z][a-z-]+)/g)) expect(flags).to.include(flag);
+    const source = await readFile(join(ROOT, 'src/runtime/watermark/refusal.ts'), 'utf8');
+    const more = await readFile(join(ROOT, 'src/runtime/watermark/incremental.ts'), 'utf8');
+    for (const [code] of text.matchAll(/ETL-\d{4}/g)) expect(source + more).to.include(code);
+  });
+});

@@ -9,6 +9,10 @@ import { ListCommand } from './list.js';
 import { RunCommand } from './run.js';
 import { RunsCommand } from './runs.js';
 import { ShowCommand } from './show.js';
+import { StateClearCommand } from './state/clear.js';
+import { StateGetCommand } from './state/get.js';
+import { StateListCommand } from './state/list.js';
+import { StateSetCommand } from './state/set.js';
 
 /** Every command by its ID, for oclif. */
 export const COMMANDS = {
@@ -23,4 +27,8 @@ export const COMMANDS = {
   run: RunCommand,
   runs: RunsCommand,
   show: ShowCommand,
+  'state:clear': StateClearCommand,
+  'state:get': StateGetCommand,
+  'state:list': StateListCommand,
+  'state:set': StateSetCommand,
 };

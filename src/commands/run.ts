@@ -58,6 +58,15 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       description:
         'Run this task of the run --run-id and nothing else, for another scheduler: what it needs must be done.',
     }),
+    'full-refresh': Flags.boolean({
+      description: 'Disregard every watermark: incremental tasks read all rows.',
+    }),
+    'full-refresh-task': Flags.string({
+      description: 'Disregard the watermarks of this task only.',
+      helpValue: 'task',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
     overlap: Flags.string({
       description: 'What to do while another run of the Dag is under way: fail, skip (exit 0), wait[:60s].',
       default: 'fail',

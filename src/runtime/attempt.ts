@@ -20,8 +20,10 @@ import { openSession, type Session } from './session.js';
 import type { Source } from './source.js';
 import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
+import type { Bound } from './watermark/incremental.js';
 import { applicationName, begin, commit, isIdle } from './transaction.js';
 import { within } from './waiting.js';
+import { Watermarks } from './watermark/watermark.js';
 import { Wire } from './wire.js';
 
 /** For a rollback: a connection that does not answer is cut off. */
@@ -78,6 +80,7 @@ class Attempt {
   async run(): Promise<AttemptOutcome> {
     const { task, key, fingerprint, attempt, claimOnly } = this.#order;
     const name = applicationName(key.dagId, key.taskId);
+    const bound = await this.#order.body.settle?.(this.#client, this.#order.signal);
     const pid = await begin(this.#client, {
       isolation: task.isolation,
       budgetMs: this.#order.budgetMs(),
@@ -97,7 +100,7 @@ class Attempt {
     }
     this.#transaction = claim.transaction;
     if (claimOnly) throw notCommitted();
-    const result = await this.#body();
+    const result = await this.#body(bound);
     await this.#check();
     const rows = this.#wire.rowsWritten;
     await closeTask(this.#client, key, claim.transaction, { result, rows });
@@ -111,15 +114,18 @@ class Attempt {
   }
 
   /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
-  async #body(): Promise<string> {
+  async #body(bound: Bound | undefined): Promise<string> {
     const { body, context, root, moved, signal } = this.#order;
     let session: Promise<Session> | undefined;
     const { knex } = this.#order.database.database;
+    const watermarks = new Watermarks(this.#wire, context.run);
     this.#wire.open();
     try {
       const work = body.run({
         context,
         wire: this.#wire,
+        watermarks,
+        bound,
         session: () => (session ??= openSession(knex, this.#wire)),
         source: async (id) => {
           const source = await this.#order.openSource(id);
@@ -130,6 +136,7 @@ class Attempt {
         moved,
       });
       const result = await Promise.race([work, this.#stopping.stopped]);
+      await Promise.race([watermarks.save(), this.#stopping.stopped]);
       await Promise.race([this.#wire.settle(), this.#stopping.stopped]);
       signal.throwIfAborted();
       return encodeResult(result);

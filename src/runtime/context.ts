@@ -1,5 +1,5 @@
 import type { EventBody } from './event.js';
-import type { PlannedTask, RunPlan } from './plan.js';
+import { isFullRefresh, type PlannedTask, type RunPlan } from './plan.js';
 import type { TaskContext } from './task.js';
 import type { Work } from './tasks/body.js';
 
@@ -37,6 +37,7 @@ export function contextOf(
       taskId: task.id,
       attempt,
       idempotencyKey: `${plan.runId}/${task.id}`,
+      fullRefresh: isFullRefresh(plan.fullRefresh, task.id),
     },
     signal,
     log: (message, fields = {}) => emit({ type: 'task_log', taskId: task.id, message, fields }),

@@ -15,14 +15,16 @@ import type {
   TaskContext,
   TaskDefaults,
   TaskOptions,
+  TransactionContext,
   Upstream,
 } from './task.js';
 import { DefinedTask, type Definition } from './defined-task.js';
 import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
 import { sessionBody } from './tasks/session.js';
-import { sqlBody, type Sql, type SqlResult, type SqlSource } from './tasks/sql.js';
+import { sqlBody, type Sql, type SqlResult } from './tasks/sql.js';
 import { plainBody } from './tasks/task.js';
 import { unloadBody, type UnloadResult, type UnloadSource } from './tasks/unload.js';
+import type { IncrementalRange, SqlIncremental } from './watermark/incremental.js';
 
 /** What a Dag is made with. */
 export interface DagOptions {
@@ -92,6 +94,9 @@ export function isDag(value: unknown): value is Dag {
 }
 
 type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
+type InSql<P, I, N extends Needs, W, Inc> = TransactionContext<P, I, Upstream<N>, W> & {
+  readonly incremental: Inc extends SqlIncremental ? IncrementalRange : undefined;
+};
 
 /** What a builder has made so far. */
 interface Made {
@@ -132,16 +137,22 @@ export class DagBuilder<P, I> {
   }
 
   /** SQL statements in one transaction, written here or in a file. */
-  sql<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+  sql<
+    const Id extends string,
+    const N extends Needs = readonly [],
+    W = undefined,
+    const Inc extends SqlIncremental | undefined = undefined,
+  >(
     id: Id,
     options: TaskOptions<N, W> & {
-      readonly sql?: Sql | ((context: Context<P, I, N, W>) => Sql);
+      readonly sql?: Sql | ((context: InSql<P, I, N, W, Inc>) => Sql | Promise<Sql>);
       readonly file?: string;
-      readonly values?: (context: Context<P, I, N, W>) => Readonly<Record<string, unknown>>;
+      readonly values?: (context: InSql<P, I, N, W, Inc>) => Readonly<Record<string, unknown>>;
+      readonly incremental?: Inc;
     },
   ): Task<Id, SqlResult> {
     const place = this.#places.capture(this.sql);
-    return this.#add({ id, kind: 'sql', options, body: sqlBody(options as SqlSource), place });
+    return this.#add({ id, kind: 'sql', options, body: sqlBody(options as never), place });
   }
 
   /** A CSV file into a table by COPY, in one transaction. */

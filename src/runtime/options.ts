@@ -54,6 +54,21 @@ const partition: Rule = (value, name) => {
     expected ?? (Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`')
   );
 };
+/** What an incremental task reads by, and the options that say what it reads. */
+const incrementalOf =
+  (source: Readonly<Record<string, Rule>>): Rule =>
+  (value, name) => {
+    const wrong = fields({ ...INCREMENTAL, ...source })(value, name);
+    if (wrong !== undefined) return wrong;
+    const has = (option: string): boolean => (value as Record<string, unknown>)[option] !== undefined;
+    if (!has('cursor')) return 'an object with the name of a `cursor`';
+    const given = Object.keys(source).filter(has);
+    return given.length === Math.min(1, Object.keys(source).length)
+      ? undefined
+      : `an object with one of ${Object.keys(source)
+          .map((each) => `\`${each}\``)
+          .join(' and ')}`;
+  };
 /** Throws its own error, which says what a duration looks like. */
 const duration: Rule = (value, name) => {
   parseDuration(value as string | number, name);
@@ -74,6 +89,7 @@ const DEFAULTS = {
   ),
 };
 const CHECK = { name: text, sql: text, values: listOf(anything) };
+const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
 const COMMON = { needs: anObject, tags: listOf(text), with: anything };
 const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
@@ -105,7 +121,13 @@ const UNLOAD = {
 
 const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
   session: { ...TRANSACTIONAL, reads: listOf(text) },
-  sql: { ...TRANSACTIONAL, sql: anything, file: text, values: aFunction },
+  sql: {
+    ...TRANSACTIONAL,
+    sql: anything,
+    file: text,
+    values: aFunction,
+    incremental: incrementalOf({ table: text, query: text }),
+  },
   load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
   unload: { ...READING, ...UNLOAD },
   task: PLAIN,
@@ -169,6 +191,13 @@ export function validateTaskOptions(kind: TaskKind, options: object, place: Plac
     const [one, other] = EITHER[kind] ?? [];
     if (one !== undefined && other !== undefined && one in options === other in options)
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });
+    const { sql, incremental } = options as Record<string, unknown>;
+    if (kind === 'sql' && incremental !== undefined && sql !== undefined && typeof sql !== 'function') {
+      throw new EtlError('ETL-2303', {
+        what: 'the `sql` of an incremental task must be a function, or be in a `file`',
+        fix: 'sql: ({ incremental: { low, high } }) => ({ text: …, values: [low, high] })',
+      });
+    }
   });
 }
 

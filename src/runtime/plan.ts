@@ -41,6 +41,13 @@ export interface RunPlan {
   readonly home: string | undefined;
   readonly interval: DataInterval | undefined;
   readonly params: unknown;
+  /** The tasks that begin anew; `*` stands for all. */
+  readonly fullRefresh: readonly string[];
+}
+
+/** Says whether a task of a run begins anew. */
+export function isFullRefresh(fullRefresh: readonly string[], taskId: string): boolean {
+  return fullRefresh.includes('*') || fullRefresh.includes(taskId);
 }
 
 const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m', jitter: true };

@@ -50,7 +50,7 @@ const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, 
 
 /** Sends one statement (or several without values) and waits for its result. */
 export function send(
-  client: ProtocolClient,
+  client: Pick<ProtocolClient, 'query'>,
   text: string,
   values?: readonly unknown[],
 ): Promise<QueryResult> {

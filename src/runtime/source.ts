@@ -3,10 +3,17 @@ import { send, type ProtocolClient } from './protocol.js';
 import { openSession, type Session } from './session.js';
 import { WATCH_CLIENT } from './transaction.js';
 import { within } from './waiting.js';
+import { WRITES_NOTHING_LOCK } from './watermark/others.js';
 import { Wire } from './wire.js';
 
 /** For the end of a connection that only reads. */
 const CLOSE_MS = 2000;
+
+/** After its first query nobody can make it a transaction that writes. */
+const BEGIN = [
+  'begin isolation level repeatable read read only',
+  `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
+];
 
 /** A database that a task reads from, besides the one that it writes to: one snapshot, and nothing can be written. */
 export interface Source {
@@ -33,7 +40,7 @@ export async function openSource(database: Database, signal: AbortSignal): Promi
   try {
     signal.throwIfAborted();
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
-    await send(client, ['begin isolation level repeatable read read only', ...watch].join('; '));
+    await send(client, [...BEGIN, ...watch].join('; '));
     wire.open();
     return { session: await openSession(database.knex, wire), close };
   } catch (error) {

@@ -15,6 +15,8 @@ export type RunStart =
       readonly runId: string;
       readonly interval: DataInterval | undefined;
       readonly params: unknown;
+      /** The tasks that begin anew; `*` stands for all. Absent: none. */
+      readonly fullRefresh?: readonly string[];
     }
   | {
       readonly kind: 'resume';
@@ -32,6 +34,8 @@ export type RunStart =
       readonly runId: string;
       readonly interval: DataInterval | undefined;
       readonly params: unknown;
+      /** The tasks that begin anew; `*` stands for all. Absent: none. */
+      readonly fullRefresh?: readonly string[];
     };
 
 /** What is to be run, before any database is asked. */
@@ -87,8 +91,8 @@ export async function startRun(request: RunRequest, services: StartServices): Pr
 
 function withoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
   if (start.kind === 'new') {
-    const { runId, interval, params } = start;
-    const plan = { runId, dag, tasks, home: undefined, interval, params };
+    const { kind: _kind, fullRefresh = [], ...described } = start;
+    const plan = { ...described, fullRefresh, dag, tasks, home: undefined };
     return { plan, done: new Map(), resume: undefined, prints: [], only: undefined };
   }
   throw new EtlError('ETL-2007', {
@@ -100,16 +104,17 @@ function withoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
 
 async function startNew(
   { dag, tasks, home }: RecordedRequest,
-  { runId, interval, params }: RunStart & { kind: 'new' },
+  { runId, interval, params, fullRefresh = [] }: RunStart & { kind: 'new' },
   { databases, process }: StartServices,
 ): Promise<StartedRun> {
-  const run = { runId, dagId: dag.id, interval, params, taskCount: tasks.length };
+  const described = { runId, interval, params, fullRefresh };
+  const run = { ...described, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: false };
   const isNew = await databases.withHome((client) => insertRun(client, header));
   if (!isNew) throw taken(runId, dag.id);
   await databases.takeEpochs(runId, connectionsOf(tasks));
   return {
-    plan: { runId, dag, tasks, home, interval, params },
+    plan: { ...described, dag, tasks, home },
     done: new Map(),
     resume: undefined,
     prints: [],
@@ -126,17 +131,18 @@ async function resume(
     start.runId === undefined ? findLastRun(client, dag.id, start.interval) : findRun(client, start.runId),
   );
   if (row === undefined || row.dagId !== dag.id) throw nothingToResume(dag.id, start, row);
-  const { runId, interval, params } = row;
+  const { runId, interval, params, fullRefresh } = row;
+  const described = { runId, interval, params, fullRefresh };
   await databases.takeEpochs(runId, connectionsOf(tasks));
   const done = await readAllDone(databases, { tasks, home, runId });
   const prints = await fingerprintsOf(tasks, root);
   const resumePlan = planResume(tasks, prints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
-  const run = { runId, dagId: dag.id, interval, params, taskCount: tasks.length };
+  const run = { ...described, dagId: dag.id, taskCount: tasks.length };
   const header: RunHeader = { ...process, ...run, isByTask: false };
   await databases.withHome((client) => reopenRun(client, header));
   return {
-    plan: { runId, dag, tasks, home, interval, params },
+    plan: { ...described, dag, tasks, home },
     done,
     resume: { plan: resumePlan, of: row },
     prints,
@@ -152,7 +158,7 @@ async function startTask(
 ): Promise<StartedRun> {
   const only = tasks.find(({ id }) => id === taskId);
   if (only === undefined) throw noTask(dag.id, taskId, tasks);
-  const run = { runId, dagId: dag.id, ...first, taskCount: tasks.length };
+  const run = { fullRefresh: [], ...first, runId, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: true };
   const row = await databases.withHome(async (client) => {
     await insertRun(client, header);
@@ -167,8 +173,9 @@ async function startTask(
     if (parent && done.get(parent.id)?.fingerprint !== prints[index])
       throw parentNotDone(taskId, parent.id, runId);
   }
-  const { interval, params } = row;
-  return { plan: { runId, dag, tasks, home, interval, params }, done, resume: undefined, prints, only };
+  const { interval, params, fullRefresh } = row;
+  const plan = { runId, dag, tasks, home, interval, params, fullRefresh };
+  return { plan, done, resume: undefined, prints, only };
 }
 
 /** What is done of a run. A task counts as done where it writes to; another database may hold a row of its past. */

@@ -2,6 +2,7 @@ import type { DataInterval } from './interval.js';
 import type { Place } from './place.js';
 import type { Session } from './session.js';
 import type { TaskBody } from './tasks/body.js';
+import type { Watermark } from './watermark/watermark.js';
 
 declare const resultOf: unique symbol;
 
@@ -109,6 +110,8 @@ export interface TaskRun {
   readonly attempt: number;
   /** The same for every attempt of this task in this run: hand it to services that can refuse a repeat. */
   readonly idempotencyKey: string;
+  /** The run was asked to begin anew: the task has no watermark, and what it has loaded before should go. */
+  readonly fullRefresh: boolean;
 }
 
 /** What every task function gets. */
@@ -133,6 +136,17 @@ export interface TaskContext<
   readonly connections: (prefix?: string) => readonly string[];
 }
 
+/** What a task gets besides that works in a transaction. */
+export interface TransactionContext<
+  Params = unknown,
+  Interval = DataInterval | undefined,
+  Up = unknown,
+  With = unknown,
+> extends TaskContext<Params, Interval, Up, With> {
+  /** The last value that the task has committed under this name, and the next one. */
+  readonly watermark: (name: string) => Promise<Watermark>;
+}
+
 /** What a session task gets besides: one open transaction. */
 export interface SessionContext<
   Params = unknown,
@@ -140,7 +154,7 @@ export interface SessionContext<
   Up = unknown,
   With = unknown,
   Reads extends string = string,
-> extends TaskContext<Params, Interval, Up, With> {
+> extends TransactionContext<Params, Interval, Up, With> {
   readonly session: Session;
   /** The connections that the task `reads`: one read-only transaction each, of one snapshot. */
   readonly sources: Readonly<Record<Reads, Session>>;

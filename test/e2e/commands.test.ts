@@ -279,7 +279,9 @@ describe('the commands that run nothing', function () {
     }
 
     it('names every command, and the usage of each shows its arguments', async () => {
-      const pages = await Promise.all(['help', 'help connections', 'help ledger'].map((call) => etl(call)));
+      const pages = await Promise.all(
+        ['help', 'help connections', 'help ledger', 'help state'].map((call) => etl(call)),
+      );
       const stdout = pages.map((page) => page.stdout).join('');
       for (const id of Object.keys(COMMANDS)) {
         expect(stdout).to.match(new RegExp(`^ {2}${id.replace(':', ' ')} {2}`, 'm'));

@@ -20,7 +20,15 @@ function planOf(
       );
     }
   });
-  return { runId: 'r', dag: graph, tasks: planTasks(graph, {}), home: 'db', interval: undefined, params: {} };
+  return {
+    runId: 'r',
+    dag: graph,
+    tasks: planTasks(graph, {}),
+    home: 'db',
+    interval: undefined,
+    params: {},
+    fullRefresh: [],
+  };
 }
 
 /** Tasks of a graph: each may need any of those before it. */

@@ -146,6 +146,7 @@ async function initialise(server: Server): Promise<void> {
     full_page_writes: 'off',
     wal_level: 'minimal',
     max_wal_senders: '0',
+    max_prepared_transactions: '4',
     log_min_messages: 'fatal',
     TimeZone: 'UTC',
   };

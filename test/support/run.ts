@@ -14,6 +14,8 @@ export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | '
   readonly resume?: RunStart & { kind: 'resume' };
   readonly defaults?: TaskDefaults;
   readonly params?: unknown;
+  /** The tasks that begin anew. */
+  readonly fullRefresh?: readonly string[];
   /** Sees each event when it happens. */
   readonly onEvent?: (event: RunEvent) => void;
 }
@@ -34,6 +36,7 @@ export async function runOn(
     resume,
     defaults = {},
     params = {},
+    fullRefresh = [],
     onEvent,
     ...services
   }: RunOptions = {},
@@ -46,7 +49,7 @@ export async function runOn(
       dag,
       tasks,
       home: homeOf(dag, defaults, tasks),
-      start: resume ?? { kind: 'new', runId, interval: undefined, params },
+      start: resume ?? { kind: 'new', runId, interval: undefined, params, fullRefresh },
       overlap: { mode: 'fail' },
     },
     {

@@ -3,6 +3,7 @@ import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
 import { applicationName, WATCH_CLIENT } from '../transaction.js';
 import { databaseErrorOf } from '../sqlstate.js';
+import { WRITES_NOTHING_LOCK } from '../watermark/others.js';
 
 /** Who takes a Dag's lock. */
 export interface LockHolder {
@@ -37,6 +38,7 @@ const BEGIN_LOCK = [
   'begin',
   'set local idle_in_transaction_session_timeout = 0',
   'set local statement_timeout = 0',
+  `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
 ];
 
 /** An ID has no quote in it: its pattern excludes that. So all of it can be one message. */

@@ -8,6 +8,8 @@ export interface RunHeader {
   readonly dagId: string;
   readonly interval: DataInterval | undefined;
   readonly params: unknown;
+  /** The tasks that begin anew; `*` stands for all. */
+  readonly fullRefresh: readonly string[];
   readonly taskCount: number;
   readonly pid: number;
   readonly host: string;
@@ -24,6 +26,7 @@ export interface RunRow {
   readonly state: 'running' | 'success' | 'failed';
   readonly interval: DataInterval | undefined;
   readonly params: unknown;
+  readonly fullRefresh: readonly string[];
   readonly taskCount: number;
   readonly resumes: number;
   readonly pid: number;
@@ -36,11 +39,11 @@ export interface RunRow {
 
 /** Records that a run has begun; says whether the ID was free. */
 export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<boolean> {
-  const { runId, dagId, interval, params, taskCount, pid, host, version, isByTask } = header;
+  const { runId, dagId, interval, params, taskCount, pid, host, version, isByTask, fullRefresh } = header;
   const { rowCount } = await send(
     client,
-    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count, pid, host, version, by_task)
-     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10)
+    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count, pid, host, version, by_task, full_refresh)
+     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10, $11)
      on conflict do nothing`,
     [
       runId,
@@ -53,6 +56,7 @@ export async function insertRun(client: ProtocolClient, header: RunHeader): Prom
       host,
       version,
       isByTask,
+      fullRefresh,
     ],
   );
   return rowCount === 1;
@@ -94,7 +98,8 @@ export async function closeRun(
 
 /** As numbers: the text of a timestamp depends on settings of the role. */
 const ms = (column: string): string => `(extract(epoch from ${column}) * 1000)::float8 as ${column}`;
-const COLUMNS = `run_id, dag_id, state, ${ms('interval_start')}, ${ms('interval_end')}, params, task_count, resumes,
+const COLUMNS = `run_id, dag_id, state, ${ms('interval_start')}, ${ms('interval_end')}, params,
+  to_json(full_refresh) as full_refresh, task_count, resumes,
   pid, host, version, ${ms('started_at')}, ${ms('finished_at')}`;
 
 /** One run by its ID. */
@@ -142,6 +147,7 @@ interface Columns {
   readonly interval_start: number | null;
   readonly interval_end: number | null;
   readonly params: unknown;
+  readonly full_refresh: readonly string[];
   readonly task_count: number;
   readonly resumes: number;
   readonly pid: number;
@@ -159,6 +165,7 @@ function runRow(row: Columns): RunRow {
     state: row.state,
     interval: start === null || end === null ? undefined : intervalOf(new Date(start), new Date(end)),
     params: row.params,
+    fullRefresh: row.full_refresh,
     taskCount: row.task_count,
     resumes: row.resumes,
     pid: row.pid,

@@ -40,6 +40,7 @@ create table if not exists etl.run (
   interval_end timestamptz,
   params jsonb not null,
   task_count int not null,
+  full_refresh text[] not null default '{}',
   resumes int not null default 0,
   pid int not null,
   host text not null,
@@ -53,6 +54,7 @@ comment on table etl.run is 'One execution of a Dag. It stays "running" when its
 comment on column etl.run.by_task is 'Its tasks are started one by one, by another scheduler: between them it is nobody''s, and not crashed.';
 comment on column etl.run.params is 'What the schema of the Dag made of the params that were given.';
 comment on column etl.run.task_count is 'How many tasks the Dag had when the run was last started.';
+comment on column etl.run.full_refresh is 'The tasks whose watermarks the run disregards; {*} for all of them.';
 comment on column etl.run.resumes is 'How often the run was resumed; pid, host and version are those of the last process.';
 comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end); null without a schedule.';
 create index if not exists run_dag_id_started_at on etl.run (dag_id, started_at desc);
@@ -100,6 +102,41 @@ comment on table etl.attempt is 'Attempts that did not succeed, written after th
 comment on column etl.attempt.attempt is 'From 1 in each process of the run; 0 for a task that was not started.';
 comment on column etl.attempt.message is 'Of the error, or the reason of the state; secrets are masked.';
 create index if not exists attempt_run_id on etl.attempt (run_id, task_id);
+
+create table if not exists etl.watermark (
+  dag_id text not null,
+  task_id text not null,
+  map_key text not null default '',
+  name text not null,
+  value text not null,
+  type text,
+  run_id text,
+  set_at timestamptz not null,
+  primary key (dag_id, task_id, map_key, name)
+);
+comment on table etl.watermark is 'How far each incremental task has come, written in the transaction of the task itself.';
+comment on column etl.watermark.name is 'What the task calls it; the cursor column of a task with the option incremental.';
+comment on column etl.watermark.value is 'SQL text. Of an incremental task: all rows whose cursor is less are done.';
+comment on column etl.watermark.type is 'The SQL type of the cursor; null for a value of the task''s own, or of the command line.';
+comment on column etl.watermark.run_id is 'The run that set it; null when it was set on the command line.';
+
+create table if not exists etl.watermark_history (
+  id bigint generated always as identity primary key,
+  dag_id text not null,
+  task_id text not null,
+  map_key text not null default '',
+  name text not null,
+  value text,
+  type text,
+  run_id text,
+  set_by text not null,
+  set_at timestamptz not null default clock_timestamp(),
+  check (set_by in ('task', 'cli'))
+);
+comment on table etl.watermark_history is 'Every change of a watermark. Nothing reads old rows: they may be deleted.';
+comment on column etl.watermark_history.value is 'Null: it was cleared.';
+comment on column etl.watermark_history.set_by is 'A task, or a person on the command line.';
+create index if not exists watermark_history_task_id on etl.watermark_history (dag_id, task_id, id);
 `,
 ];
 

@@ -29,6 +29,7 @@ ${GRANTS}`;
 const GRANTS = `-- What a role needs to run Dags and to read their history; put its name in place of etl_runner.
 -- grant usage on schema etl to etl_runner;
 -- grant select, insert, update on etl.task, etl.run, etl.lock to etl_runner;
--- grant select, insert on etl.attempt to etl_runner;
+-- grant select, insert on etl.attempt, etl.watermark_history to etl_runner;
+-- grant select, insert, update, delete on etl.watermark to etl_runner;
 -- grant select on etl.migration, etl.seal to etl_runner;
 `;

@@ -1,5 +1,8 @@
+import type { ProtocolClient } from '../protocol.js';
 import type { Session } from '../session.js';
 import type { TaskContext } from '../task.js';
+import type { Bound } from '../watermark/incremental.js';
+import type { Watermarks } from '../watermark/watermark.js';
 import type { Wire } from '../wire.js';
 
 /** What a task inside a transaction works with. */
@@ -11,6 +14,10 @@ export interface Work {
   readonly session: () => Promise<Session>;
   /** A read-only session on another connection; closed when the task has ended. */
   readonly source: (connectionId: string) => Promise<Session>;
+  /** How far the task has come; what is set here is committed with its data. */
+  readonly watermarks: Watermarks;
+  /** What `settle` has found, where the body has one. */
+  readonly bound: Bound | undefined;
   /** The directory that relative paths start from: that of the config file. */
   readonly root: string;
   /** Reports that so much more is done: bytes as they come from or go to the server, and rows. */
@@ -31,6 +38,8 @@ export interface TransactionBody {
   readonly transactional: true;
   /** It writes files, too, which no COMMIT covers: they are written at least once. */
   readonly leavesFiles?: true;
+  /** Finds up to where new rows are complete, before the transaction begins, on its idle connection. */
+  settle?(client: ProtocolClient, signal: AbortSignal): Promise<Bound>;
   /** Returns the task's result. */
   run(work: Work): Promise<unknown>;
   /** The text that says whether the task still does the same. `root` as in `Work`. */

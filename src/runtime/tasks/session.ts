@@ -10,10 +10,10 @@ export function sessionBody(
   return {
     transactional: true,
     source: async () => run.toString(),
-    run: async ({ context, session, source }) => {
+    run: async ({ context, session, source, watermarks }) => {
       const sources: Record<string, Session> = {};
       for (const id of reads) sources[id] = await source(id);
-      return run({ ...context, session: await session(), sources });
+      return run({ ...context, session: await session(), sources, watermark: watermarks.open });
     },
   };
 }

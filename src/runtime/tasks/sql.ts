@@ -5,7 +5,13 @@ import { EtlError } from '../../errors.js';
 import { macrosOf } from '../macros.js';
 import { bindNamed } from '../sql/bind.js';
 import { splitStatements } from '../sql/split.js';
-import type { TaskContext } from '../task.js';
+import type { TransactionContext } from '../task.js';
+import {
+  boundOf,
+  incrementalRange,
+  type IncrementalRange,
+  type SqlIncremental,
+} from '../watermark/incremental.js';
 import type { TransactionBody, Work } from './body.js';
 
 /** SQL with the values for its `$1`, `$2`, …: values are bound, never put into the text. */
@@ -25,25 +31,38 @@ export interface SqlResult {
   readonly statements: readonly { readonly command: string; readonly rows: number }[];
 }
 
+/** What the functions of a sql task get. */
+export type SqlContext = TransactionContext & { readonly incremental: IncrementalRange | undefined };
+
 /** Either the SQL itself, or a `.sql` file beside the config. */
 export interface SqlSource {
-  readonly sql?: Sql | ((context: TaskContext) => Sql);
+  readonly sql?: Sql | ((context: SqlContext) => Sql | Promise<Sql>);
   /**
    * A path from the directory of the config. The file may hold many statements; `:name` is bound to the macro, the
-   * param or the value of that name.
+   * param or the value of that name; `:low`, `:high` and `:full_refresh` to those of an incremental task.
    */
   readonly file?: string;
   /** More values for the `:name`s of `file`. */
-  readonly values?: (context: TaskContext) => Readonly<Record<string, unknown>>;
+  readonly values?: (context: SqlContext) => Readonly<Record<string, unknown>>;
+  /** Its statements read a range of rows only: from where the last run has ended to where all rows are there. */
+  readonly incremental?: SqlIncremental;
 }
 
 /** Statements in one transaction. */
 export function sqlBody(source: SqlSource): TransactionBody {
-  return {
+  const { incremental, file } = source;
+  const body: TransactionBody = {
     transactional: true,
-    source: async (root) => (source.file === undefined ? textOf(source) : readSqlFile(source.file, root)),
+    source: async (root) => {
+      const text = file === undefined ? textOf(source) : await readSqlFile(file, root);
+      return incremental === undefined ? text : JSON.stringify([text, incremental]);
+    },
     run: async (work) => runStatements(work, await statementsOf(source, work)),
   };
+  if (incremental === undefined) return body;
+  const settle: TransactionBody['settle'] = (client, signal) =>
+    boundOf(client, incremental, { source: incremental, signal });
+  return { ...body, settle };
 }
 
 function textOf({ sql }: SqlSource): string {
@@ -51,20 +70,34 @@ function textOf({ sql }: SqlSource): string {
 }
 
 async function statementsOf(source: SqlSource, work: Work): Promise<readonly BoundSql[]> {
-  if (source.file !== undefined) return fileStatements(source.file, source, work);
-  const sql = typeof source.sql === 'function' ? source.sql(work.context) : source.sql;
+  const context = await contextOf(source, work);
+  if (source.file !== undefined) return fileStatements(source.file, source, { context, root: work.root });
+  const sql = typeof source.sql === 'function' ? await source.sql(context) : source.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
 }
 
-async function fileStatements(file: string, source: SqlSource, work: Work): Promise<readonly BoundSql[]> {
-  const values = namedValues(source, work.context);
-  const statements = splitStatements(await readSqlFile(file, work.root));
+async function contextOf({ incremental }: SqlSource, work: Work): Promise<SqlContext> {
+  const { context, watermarks, wire, bound } = work;
+  const range =
+    incremental &&
+    bound &&
+    (await incrementalRange(incremental, bound, { wire, watermarks, log: context.log }));
+  return { ...context, watermark: watermarks.open, incremental: range };
+}
+
+async function fileStatements(
+  file: string,
+  source: SqlSource,
+  { context, root }: { readonly context: SqlContext; readonly root: string },
+): Promise<readonly BoundSql[]> {
+  const values = namedValues(source, context);
+  const statements = splitStatements(await readSqlFile(file, root));
   return statements.map((statement) => bindNamed(statement.text, values));
 }
 
-function namedValues(source: SqlSource, context: TaskContext): Readonly<Record<string, unknown>> {
-  const { run, interval } = context;
+function namedValues(source: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
+  const { run, interval, incremental } = context;
   const macros = macrosOf({
     interval,
     runId: run.id,
@@ -72,7 +105,12 @@ function namedValues(source: SqlSource, context: TaskContext): Readonly<Record<s
     taskId: run.taskId,
     attempt: run.attempt,
   });
-  return { ...macros, ...(context.params as object), ...source.values?.(context) };
+  const range = incremental && {
+    low: incremental.low,
+    high: incremental.high,
+    full_refresh: run.fullRefresh,
+  };
+  return { ...macros, ...(context.params as object), ...range, ...source.values?.(context) };
 }
 
 async function readSqlFile(file: string, root: string): Promise<string> {

@@ -1,0 +1,54 @@
+import { Args, Flags } from '@oclif/core';
+import { connFlag, EtlCommand } from '../../command.js';
+import { Ledgers } from '../../ledgers.js';
+import { stateChangeJson, stateHistoryText, stateJson, stateText } from '../../state-text.js';
+import { noState, readState, readStateHistory } from '../../task-state.js';
+
+export class StateGetCommand extends EtlCommand {
+  static override summary = 'Print the watermarks of a task; with a name, the bare value of that one.';
+  static override description = 'Exit codes: 0 it is there, 2 it is not.';
+  static override examples = [
+    '<%= config.bin %> state get shop copy-orders',
+    '<%= config.bin %> state get shop copy-orders updated_at',
+    '<%= config.bin %> state get shop copy-orders --history',
+  ];
+  static override args = {
+    dag: Args.string({ description: 'The ID of the Dag.', required: true }),
+    task: Args.string({ description: 'The ID of the task.', required: true }),
+    name: Args.string({ description: 'The name of the watermark: of an incremental task, its cursor.' }),
+  };
+  static override flags = {
+    conn: connFlag,
+    history: Flags.boolean({ description: 'Print every value that it had, the newest first.' }),
+  };
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(StateGetCommand);
+    const { dag: dagId, task: taskId, name } = args;
+    const program = await this.program(flags);
+    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    const isNamed = (row: { readonly name: string }): boolean => name === undefined || row.name === name;
+    const all = await readState(program, ledgers, { dagId, taskId });
+    const paint = this.paint(flags.color, 'stdout');
+    if (flags.history) {
+      const changes = (await readStateHistory(program, ledgers, { dagId, taskId })).filter(isNamed);
+      if (changes.length === 0)
+        throw noState(
+          { dagId, taskId },
+          name,
+          all.map((row) => row.name),
+        );
+      if (flags.json) return this.printJson(changes.map(stateChangeJson));
+      return this.out(stateHistoryText(changes, paint));
+    }
+    const rows = all.filter(isNamed);
+    if (rows.length === 0)
+      throw noState(
+        { dagId, taskId },
+        name,
+        all.map((row) => row.name),
+      );
+    if (flags.json) return this.printJson(rows.map(stateJson));
+    this.out(name === undefined ? stateText(rows, paint) : rows.map(({ value }) => `${value}\n`).join(''));
+  }
+}

@@ -1,0 +1,26 @@
+import { Args } from '@oclif/core';
+import { connFlag, EtlCommand } from '../../command.js';
+import { Ledgers } from '../../ledgers.js';
+import { stateJson, stateText } from '../../state-text.js';
+import { readState } from '../../task-state.js';
+
+export class StateListCommand extends EtlCommand {
+  static override summary = 'List how far incremental tasks have come: their watermarks.';
+  static override examples = [
+    '<%= config.bin %> state list',
+    '<%= config.bin %> state list monthly-report --json',
+  ];
+  static override args = { dag: Args.string({ description: 'Only tasks of this Dag.' }) };
+  static override flags = { conn: connFlag };
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(StateListCommand);
+    const program = await this.program(flags);
+    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    const rows = await readState(program, ledgers, { dagId: args.dag });
+    if (flags.json) return this.printJson(rows.map(stateJson));
+    if (rows.length === 0)
+      return this.err(`No task${args.dag === undefined ? '' : ` of "${args.dag}"`} has a watermark.\n`);
+    this.out(stateText(rows, this.paint(flags.color, 'stdout')));
+  }
+}

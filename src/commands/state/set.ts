@@ -1,0 +1,32 @@
+import { Args } from '@oclif/core';
+import { connFlag, EtlCommand } from '../../command.js';
+import { setState } from '../../task-state.js';
+
+export class StateSetCommand extends EtlCommand {
+  static override summary = 'Set a watermark of a task: its next run goes on from there.';
+  static override description = `It is recorded in the watermark's history. A time without a zone is taken as UTC.
+
+Exit codes: 0 it is set, 2 there is no such task or the value is not of the cursor's type, 75 a run of the Dag is under
+way.`;
+  static override examples = [
+    '<%= config.bin %> state set shop copy-orders updated_at 2026-01-01',
+    '<%= config.bin %> state set shop copy-events id 250000',
+  ];
+  static override args = {
+    dag: Args.string({ description: 'The ID of the Dag.', required: true }),
+    task: Args.string({ description: 'The ID of the task.', required: true }),
+    name: Args.string({ description: 'The name of the watermark.', required: true }),
+    value: Args.string({ description: 'SQL text.', required: true }),
+  };
+  static override flags = { conn: connFlag };
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(StateSetCommand);
+    const { dag: dagId, task: taskId, name, value } = args;
+    const program = await this.program(flags);
+    const notice = (text: string): void => this.err(`note: ${text}\n`);
+    const text = await setState({ program, dagId, taskId, pid: process.pid, notice }, { name, value });
+    if (flags.json) return this.printJson({ dag: dagId, task: taskId, name, value: text });
+    this.err(`${name} of "${taskId}" is ${text} now.\n`);
+  }
+}

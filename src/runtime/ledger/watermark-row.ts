@@ -1,0 +1,137 @@
+import { send, type ProtocolClient } from '../protocol.js';
+
+/** Names the watermarks of one task. */
+export interface WatermarkOwner {
+  readonly dagId: string;
+  readonly taskId: string;
+}
+
+/** Whose watermarks are meant; undefined: all. */
+export interface WatermarkFilter {
+  readonly dagId?: string | undefined;
+  readonly taskId?: string | undefined;
+}
+
+/** A watermark as a task has left it. */
+export interface WatermarkRow extends WatermarkOwner {
+  readonly name: string;
+  /** SQL text: nothing of it is lost, as it would be in a JS `Date`, which has no microseconds. */
+  readonly value: string;
+  /** The SQL type that an incremental task compares it as; undefined for one that was set by other means. */
+  readonly type: string | undefined;
+  /** The run that set it; undefined for the command line. */
+  readonly runId: string | undefined;
+  readonly setAt: Date;
+}
+
+/** One change of a watermark. */
+export interface WatermarkChange extends Omit<WatermarkRow, 'value'> {
+  /** Undefined: it was cleared. */
+  readonly value: string | undefined;
+  readonly setBy: 'task' | 'cli';
+}
+
+/** A value to be recorded. */
+export type GivenWatermark = Pick<WatermarkRow, 'name' | 'value' | 'type'>;
+
+/** Who sets it: a task of a run, or a person. */
+export type WatermarkSetter = { readonly by: 'task'; readonly runId: string } | { readonly by: 'cli' };
+
+/**
+ * Sets watermarks of a task, and their history, in the transaction that is open. Its tag is SELECT: they are not counted
+ * as rows of the task.
+ */
+export async function writeWatermarks(
+  client: Pick<ProtocolClient, 'query'>,
+  { dagId, taskId }: WatermarkOwner,
+  given: readonly GivenWatermark[],
+  setter: WatermarkSetter,
+): Promise<void> {
+  const runId = setter.by === 'task' ? setter.runId : null;
+  await send(
+    client,
+    `with given as (select * from json_to_recordset($3) as g (name text, value text, type text)),
+     current as (
+       insert into etl.watermark (dag_id, task_id, name, value, type, run_id, set_at)
+       select $1, $2, name, value, type, $4, clock_timestamp() from given
+       on conflict (dag_id, task_id, map_key, name) do update
+         set value = excluded.value, type = excluded.type, run_id = excluded.run_id, set_at = excluded.set_at
+     ), history as (
+       insert into etl.watermark_history (dag_id, task_id, name, value, type, run_id, set_by)
+       select $1, $2, name, value, type, $4, $5 from given
+     )
+     select`,
+    [dagId, taskId, JSON.stringify(given), runId, setter.by],
+  );
+}
+
+/** Removes one watermark of a task, or all of them, and records it; the names of those that were there. */
+export async function clearWatermarks(
+  client: ProtocolClient,
+  { dagId, taskId }: WatermarkOwner,
+  name: string | undefined,
+): Promise<readonly string[]> {
+  const { rows } = await send(
+    client,
+    `with gone as (
+       delete from etl.watermark where dag_id = $1 and task_id = $2 and ($3::text is null or name = $3)
+       returning dag_id, task_id, map_key, name, type
+     )
+     insert into etl.watermark_history (dag_id, task_id, map_key, name, value, type, set_by)
+     select dag_id, task_id, map_key, name, null, type, 'cli' from gone order by name returning name`,
+    [dagId, taskId, name ?? null],
+  );
+  return rows.map((row: { name: string }) => row.name);
+}
+
+/** The watermarks of a Dag, of one task of it, or of all Dags, by their names. */
+export async function readWatermarks(
+  client: Pick<ProtocolClient, 'query'>,
+  { dagId, taskId }: WatermarkFilter,
+): Promise<readonly WatermarkRow[]> {
+  const { rows } = await send(
+    client,
+    `select dag_id, task_id, name, value, type, run_id, (extract(epoch from set_at) * 1000)::float8 as set_at
+     from etl.watermark where ($1::text is null or dag_id = $1) and ($2::text is null or task_id = $2)
+     order by dag_id, task_id, name`,
+    [dagId ?? null, taskId ?? null],
+  );
+  return rows.map((row: Columns & { value: string }) => Object.assign(fieldsOf(row), { value: row.value }));
+}
+
+/** The changes of a task's watermarks, the newest first. */
+export async function readWatermarkHistory(
+  client: ProtocolClient,
+  { dagId, taskId }: WatermarkOwner,
+): Promise<readonly WatermarkChange[]> {
+  const { rows } = await send(
+    client,
+    `select dag_id, task_id, name, value, type, run_id, set_by, (extract(epoch from set_at) * 1000)::float8 as set_at
+     from etl.watermark_history where dag_id = $1 and task_id = $2 order by id desc`,
+    [dagId, taskId],
+  );
+  return rows.map((row: Columns & { value: string | null; set_by: 'task' | 'cli' }) =>
+    Object.assign(fieldsOf(row), { value: row.value ?? undefined, setBy: row.set_by }),
+  );
+}
+
+interface Columns {
+  readonly dag_id: string;
+  readonly task_id: string;
+  readonly name: string;
+  readonly type: string | null;
+  readonly run_id: string | null;
+  /** As a number: the text of a timestamp depends on settings of the role. */
+  readonly set_at: number;
+}
+
+function fieldsOf(row: Columns): Omit<WatermarkRow, 'value'> {
+  return {
+    dagId: row.dag_id,
+    taskId: row.task_id,
+    name: row.name,
+    type: row.type ?? undefined,
+    runId: row.run_id ?? undefined,
+    setAt: new Date(row.set_at),
+  };
+}
