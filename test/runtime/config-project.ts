@@ -33,8 +33,9 @@ export const api: Api = {
 const shared: Shared = {
   api,
   packages: ['knex', 'objection', 'pg'].map((name) => {
-    const [{ version }, instance] = [require(`${name}/package.json`) as { version: string }, require(name)];
-    return { name, version, load: (): unknown => instance };
+    const { version } = require(`${name}/package.json`) as { version: string };
+    const loaded: unknown = require(name);
+    return { name, version, load: () => loaded };
   }),
   own: new URL('../../src/', import.meta.url),
   version: '0.0.0',
