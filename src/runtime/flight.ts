@@ -1,3 +1,4 @@
+import { encodeFlight } from './flight-message.js';
 import type { Bound, DriverQuery, ProtocolClient, ProtocolConnection, ServerMessage } from './protocol.js';
 
 /** What the server answered to one statement of a flight. Values are text. */
@@ -53,18 +54,13 @@ export class Flight {
   }
 
   submit(connection: ProtocolConnection): Error | null {
-    connection.stream.cork();
+    const { stream } = connection;
+    stream.cork();
     try {
-      for (const { text, values = [], flush } of this.#legs) {
-        connection.parse({ text });
-        connection.bind({ values });
-        connection.execute({});
-        if (flush) connection.flush();
-      }
-      if (this.#last === undefined) connection.sync();
+      stream.write(encodeFlight(this.#legs, this.#last === undefined));
       return this.#last?.submit(connection) ?? null;
     } finally {
-      connection.stream.uncork();
+      stream.uncork();
     }
   }
 

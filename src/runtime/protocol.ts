@@ -20,7 +20,7 @@ export interface ServerMessage {
 /** A statement with the values for its `$1`, `$2`, … */
 export interface Bound {
   readonly text: string;
-  readonly values?: readonly (string | number | null)[];
+  readonly values?: readonly (string | null)[];
 }
 
 /** The driver's own query, as its connection drives it. */
@@ -43,14 +43,9 @@ interface Emitter {
   removeListener(event: string, listener: (argument: never) => void): unknown;
 }
 
-/** The messages of the extended protocol. */
+/** What the runner uses of a `pg.Connection`. */
 export interface ProtocolConnection extends Emitter {
-  readonly stream: { destroy(): void; cork(): void; uncork(): void };
-  parse(query: { readonly text: string }): void;
-  bind(portal: { readonly values: readonly unknown[] }): void;
-  execute(portal: object): void;
-  flush(): void;
-  sync(): void;
+  readonly stream: { destroy(): void; cork(): void; uncork(): void; write(bytes: Buffer): unknown };
 }
 
 /** What the runner uses of a `pg.Client` that Knex hands out, where the published types say less. */
