@@ -57,7 +57,7 @@ async function compare(network: string, url: string, rounds: number): Promise<Ta
       async () => knex.push(...(await inKnex(url))),
     ];
     // Neither always comes first.
-    for (const turn of round % 2 === 0 ? turns : turns.reverse()) await turn();
+    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
   }
   return { network, task: median(task), knex: median(knex), ratio: median(task) / median(knex) };
 }
