@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import knexFactory from 'knex';
 import { dag, type Dag } from '../src/runtime/dag.js';
+import type { Session } from '../src/runtime/session.js';
+import type { Task } from '../src/runtime/task.js';
 import { cluster, createDatabase, type TestDatabase } from '../test/support/database.js';
 import { runOn } from '../test/support/run.js';
 
@@ -73,13 +75,11 @@ async function inTasks(url: string): Promise<readonly number[]> {
 
 function chain(): Dag {
   return dag('chain', { defaults: { conn: 'db' } }, (d) => {
-    const first = d.session('t0', {}, async ({ session }) => void (await session('t').insert({ v: 'x' })));
-    for (let i = 1, last = first; i < TASKS; i++) {
-      last = d.session(
-        `t${i}`,
-        { needs: [last] },
-        async ({ session }) => void (await session('t').insert({ v: 'x' })),
-      );
+    let before: readonly Task[] = [];
+    for (let i = 0; i < TASKS; i++) {
+      const insert = async ({ session }: { session: Session }) =>
+        void (await session('t').insert({ v: 'x' }));
+      before = [d.session(`t${i}`, { needs: before }, insert)];
     }
   });
 }
