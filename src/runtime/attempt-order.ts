@@ -26,6 +26,11 @@ export interface AttemptOrder {
   readonly openSource: (connectionId: string) => Promise<Source>;
   /** Stops after the claim: to learn whether an earlier attempt was committed. */
   readonly claimOnly: boolean;
+  /**
+   * Nobody can have claimed the task before: the first attempt of a new run, whose process has the Dag's lock. Then its
+   * body begins while the claim is on its way.
+   */
+  readonly isFirst: boolean;
   /** Called with one line that a person should read. */
   readonly notice: (text: string) => void;
   /** Called with a query that the task sent after it had been committed. */

@@ -1,27 +1,29 @@
 import { EtlError } from '../errors.js';
 import { acquire } from './acquire.js';
 import type { AttemptOrder } from './attempt-order.js';
-import { awaitClaim } from './claim-wait.js';
+import { runChecks } from './check.js';
+import { commitTask } from './closing.js';
 import { failed } from './failure.js';
 import { encodeResult } from './json.js';
-import { claimTask, closeTask, type TransactionId } from './ledger/task-row.js';
+import { readClaimed } from './ledger/task-row.js';
 import {
-  checkFailed,
   endedByTask,
+  isSealed,
   lostConnection,
   notCommitted,
   sealTouched,
   sentTooLate,
   swallowed,
 } from './misuse.js';
+import { Opening } from './opening.js';
 import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
 import { send, type ProtocolClient } from './protocol.js';
 import { openSession, type Session } from './session.js';
 import type { Source } from './source.js';
 import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
+import { isIdle } from './transaction.js';
 import type { Bound } from './watermark/incremental.js';
-import { applicationName, begin, commit, isIdle } from './transaction.js';
 import { within } from './waiting.js';
 import { Watermarks } from './watermark/watermark.js';
 import { Wire } from './wire.js';
@@ -34,6 +36,12 @@ const CLEAN_UP_MS = 2000;
  * outcome, and the connection is released or cut off in every case.
  */
 export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> {
+  const outcome = await attemptOnce(order);
+  return outcome ?? (await attemptTask({ ...order, isFirst: false }));
+}
+
+/** Undefined when the task has been claimed before although it is the first attempt: then nothing of this one counts. */
+async function attemptOnce(order: AttemptOrder): Promise<AttemptOutcome | undefined> {
   let client: ProtocolClient;
   try {
     client = await acquire(order.database, order.signal);
@@ -49,6 +57,7 @@ export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> 
   try {
     return await attempt.run();
   } catch (error) {
+    if (order.isFirst && attempt.isTaken(error)) return undefined;
     return await attempt.failed(error);
   } finally {
     await attempt.release();
@@ -61,56 +70,41 @@ class Attempt {
   readonly #wire: Wire;
   readonly #stopping: Stopping;
   readonly #sources: Source[] = [];
-  #transaction: TransactionId | undefined;
+  readonly #opening: Opening;
   #isCommitting = false;
 
   constructor(order: AttemptOrder, client: ProtocolClient) {
     this.#order = order;
     this.#client = client;
     this.#wire = new Wire(client);
+    this.#opening = new Opening(order);
     this.#stopping = new Stopping({
       signal: order.signal,
       client,
       ask: (question) => order.database.ask(question),
-      transaction: () => this.#transaction,
+      transaction: () => this.#opening.transaction,
       isCommitting: () => this.#isCommitting,
     });
   }
 
   async run(): Promise<AttemptOutcome> {
-    const { task, key, fingerprint, attempt, claimOnly } = this.#order;
-    const name = applicationName(key.dagId, key.taskId);
     const bound = await this.#order.body.settle?.(this.#client, this.#order.signal);
-    const pid = await begin(this.#client, {
-      isolation: task.isolation,
-      budgetMs: this.#order.budgetMs(),
-      name,
-      watchClient: this.#order.database.database.openControl !== undefined,
-    });
-    const claim = await awaitClaim(claimTask(this.#client, key, fingerprint, attempt), {
-      taskId: task.id,
-      pid,
-      name,
-      ask: (question) => this.#order.database.ask(question),
-      notice: this.#order.notice,
-    });
-    if (claim.state === 'done') {
-      await send(this.#client, 'rollback');
-      return { state: 'success', ...claim.done, reused: true };
+    this.#wire.openWith(this.#opening);
+    if (!this.#order.isFirst) {
+      this.#wire.begin();
+      if (!(await this.#opening.claimed)) return this.#reuse();
+      if (this.#order.claimOnly) throw notCommitted();
     }
-    this.#transaction = claim.transaction;
-    if (claimOnly) throw notCommitted();
     const result = await this.#body(bound);
     await this.#check();
-    const rows = this.#wire.rowsWritten;
-    await closeTask(this.#client, key, claim.transaction, { result, rows });
-    this.#refuseLate();
-    this.#order.signal.throwIfAborted();
-    this.#isCommitting = true;
+    return this.#commit(result);
+  }
+
+  async #reuse(): Promise<AttemptOutcome> {
     this.#wire.handOver();
-    await commit(this.#client);
-    this.#reportLate();
-    return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
+    const done = await readClaimed(this.#client, this.#order.key);
+    await send(this.#client, 'rollback');
+    return { state: 'success', ...done, reused: true };
   }
 
   /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
@@ -119,7 +113,6 @@ class Attempt {
     let session: Promise<Session> | undefined;
     const { knex } = this.#order.database.database;
     const watermarks = new Watermarks(this.#wire, context.run);
-    this.#wire.open();
     try {
       const work = body.run({
         context,
@@ -135,9 +128,18 @@ class Attempt {
         root,
         moved,
       });
-      const result = await Promise.race([work, this.#stopping.stopped]);
-      await Promise.race([watermarks.save(), this.#stopping.stopped]);
-      await Promise.race([this.#wire.settle(), this.#stopping.stopped]);
+      void this.#wire.beginSoon();
+      const settled = work.then(async (result) => {
+        await watermarks.save();
+        this.#wire.begin();
+        await this.#wire.settle();
+        return result;
+      });
+      // The claim comes first: when it fails, nothing that the body gives counts.
+      const [, result] = await Promise.race([
+        Promise.all([this.#opening.claimed, settled]),
+        this.#stopping.stopped,
+      ]);
       signal.throwIfAborted();
       return encodeResult(result);
     } finally {
@@ -148,14 +150,22 @@ class Attempt {
 
   async #check(): Promise<void> {
     if (this.#wire.failure !== undefined) throw swallowed(this.#wire.failure);
-    for (const check of this.#order.task.checks) {
-      const { rows } = await send(this.#client, offending(check.sql), check.values ?? []);
-      if (rows.length > 0) throw checkFailed(check.name);
-    }
+    await runChecks(this.#client, this.#order.task.checks);
   }
 
-  #refuseLate(): void {
+  /** The close and COMMIT, in one flight. */
+  async #commit(result: string): Promise<AttemptOutcome> {
+    const { transaction } = this.#opening;
+    if (transaction === undefined) throw new Error('a task ends that has not begun');
+    if (this.#wire.lost !== undefined) throw this.#wire.lost;
     if (this.#wire.late !== undefined) throw sentTooLate();
+    this.#order.signal.throwIfAborted();
+    const rows = this.#wire.rowsWritten;
+    this.#isCommitting = true;
+    this.#wire.handOver();
+    await commitTask(this.#client, { key: this.#order.key, transaction, result, rows });
+    this.#reportLate();
+    return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
   }
 
   /** From here on a query of the task's is lost work of a task that is committed. */
@@ -163,6 +173,11 @@ class Attempt {
     const { onLateQuery } = this.#order;
     this.#wire.onLate = onLateQuery;
     if (this.#wire.late !== undefined) onLateQuery(this.#wire.late);
+  }
+
+  /** The claim of a first attempt has met a row of its task. */
+  isTaken(error: unknown): boolean {
+    return !this.#opening.isOver && databaseErrorOf(error)?.code === '23505';
   }
 
   async failed(error: unknown): Promise<AttemptOutcome> {
@@ -173,7 +188,7 @@ class Attempt {
     return failed(this.#causeOf(thrown), {
       ...factsOf(this.#order),
       ending: this.#endingOf(thrown),
-      isClaimed: this.#transaction !== undefined,
+      isClaimed: this.#opening.isOver,
       statementOf: (failure) => this.#wire.statementOf(failure),
     });
   }
@@ -224,17 +239,6 @@ class Attempt {
   }
 }
 
-/** The line break ends a comment at the end of the query. */
-function offending(sql: string): string {
-  return `select from (${sql.trim().replace(/;$/, '')}\n) as offending limit 1`;
-}
-
 function factsOf({ task, root }: AttemptOrder) {
   return { taskId: task.id, place: task.place, root, retryOn: task.retryOn };
-}
-
-/** The server refused a COMMIT of the task's own: nothing was kept. */
-function isSealed(thrown: Error): boolean {
-  const error = databaseErrorOf(thrown);
-  return error?.code === '23503' && error.constraint === 'task_seal_fkey';
 }

@@ -1,3 +1,4 @@
+import { CLAIM_START } from './ledger/task-row.js';
 import { asError } from './outcome.js';
 import { send, type ProtocolClient } from './protocol.js';
 
@@ -8,8 +9,8 @@ const TERMINATE_MS = 2000;
 
 export interface ClaimWait {
   readonly taskId: string;
-  /** The backend that claims, as the server numbers it. */
-  readonly pid: number;
+  /** The backend that claims, as the server numbers it; undefined until that has begun its transaction. */
+  readonly pid: () => number | undefined;
   /** The `application_name` that every transaction of this task has. */
   readonly name: string;
   /** Asks over another connection; undefined where there is none. */
@@ -34,14 +35,18 @@ export async function awaitClaim<T>(claim: Promise<T>, wait: ClaimWait): Promise
   }
 }
 
+/** Whoever a backend waits for, as long as it is its claim that waits: what comes after it is the task's business. */
 const BLOCKERS = `
   select pid, application_name as name, to_char(xact_start, 'HH24:MI:SS') as since
-  from pg_stat_activity where pid = any (pg_blocking_pids($1))`;
+  from pg_stat_activity where pid = any (pg_blocking_pids($1))
+    and exists (select from pg_stat_activity where pid = $1 and starts_with(query, '${CLAIM_START}'))`;
 
 async function look(wait: ClaimWait, terminate: boolean): Promise<void> {
   const { taskId, ask, notice } = wait;
+  const pid = wait.pid();
+  if (pid === undefined) return;
   try {
-    await ask((control) => lookAt(control, wait, terminate));
+    await ask((control) => lookAt(control, { ...wait, pid }, terminate));
   } catch (error) {
     notice(`"${taskId}" waits, and it can't be seen for whom: ${asError(error).message}`);
   }
@@ -49,7 +54,7 @@ async function look(wait: ClaimWait, terminate: boolean): Promise<void> {
 
 async function lookAt(
   control: ProtocolClient,
-  { taskId, pid, name, notice }: ClaimWait,
+  { taskId, pid, name, notice }: Omit<ClaimWait, 'pid'> & { readonly pid: number },
   terminate: boolean,
 ): Promise<void> {
   const { rows } = await send(control, BLOCKERS, [pid]);

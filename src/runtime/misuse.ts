@@ -1,6 +1,6 @@
 import { EtlError } from '../errors.js';
 import type { ServerMessage } from './protocol.js';
-import { describeState } from './sqlstate.js';
+import { databaseErrorOf, describeState } from './sqlstate.js';
 
 /** A statement failed and the task went on: PostgreSQL would answer COMMIT with ROLLBACK, and call it no error. */
 export function swallowed(failure: ServerMessage): EtlError {
@@ -94,4 +94,10 @@ export function lateQuery(taskId: string, sql: string): EtlError {
     fix: 'await every promise that the task starts',
     data: 'the query did not run; what the task did before it ended is committed',
   });
+}
+
+/** The server refused a COMMIT of the task's own: nothing was kept. */
+export function isSealed(thrown: Error): boolean {
+  const error = databaseErrorOf(thrown);
+  return error?.code === '23503' && error.constraint === 'task_seal_fkey';
 }

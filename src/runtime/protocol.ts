@@ -13,6 +13,29 @@ export interface ServerMessage {
   readonly text?: string;
   /** The transaction status: `I` idle, `T` in a transaction, `E` in a failed one. */
   readonly status?: string;
+  /** The values of a row, as text. */
+  readonly fields?: readonly (string | null)[];
+}
+
+/** A statement with the values for its `$1`, `$2`, … */
+export interface Bound {
+  readonly text: string;
+  readonly values?: readonly (string | null)[];
+}
+
+/** The driver's own query, as its connection drives it. */
+export interface DriverQuery {
+  readonly name?: unknown;
+  readonly rows?: unknown;
+  /** Whether it goes by the extended protocol. */
+  requiresPreparation(): boolean;
+  submit(connection: ProtocolConnection): Error | null;
+  handleRowDescription(message: ServerMessage): void;
+  handleDataRow(message: ServerMessage): void;
+  handleCommandComplete(message: ServerMessage, connection: ProtocolConnection): void;
+  handleEmptyQuery(connection: ProtocolConnection): void;
+  handleError(error: Error, connection: ProtocolConnection): void;
+  handleReadyForQuery(connection: ProtocolConnection): void;
 }
 
 interface Emitter {
@@ -20,14 +43,23 @@ interface Emitter {
   removeListener(event: string, listener: (argument: never) => void): unknown;
 }
 
+/** What the runner uses of a `pg.Connection`. */
+export interface ProtocolConnection extends Emitter {
+  readonly stream: { destroy(): void; cork(): void; uncork(): void; write(bytes: Buffer): unknown };
+}
+
 /** What the runner uses of a `pg.Client` that Knex hands out, where the published types say less. */
 export interface ProtocolClient extends Emitter {
-  readonly connection: Emitter & { readonly stream: { destroy(): void } };
+  readonly connection: ProtocolConnection;
   query(config: unknown, values?: unknown, callback?: Callback): unknown;
   getTransactionStatus(): string | null;
   /** Set: Knex's pool throws the connection away instead of handing it out again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;
+  /** The class of the client has the class of its queries. */
+  readonly constructor: {
+    readonly Query: new (config: object, values: unknown, callback: Callback) => DriverQuery;
+  };
 }
 
 /**
@@ -60,4 +92,35 @@ export function send(
       else resolve(result as QueryResult);
     });
   });
+}
+
+/** A query as `pg.Client.query` takes it. */
+export interface QueryCall {
+  readonly config: unknown;
+  readonly values: unknown;
+  readonly callback: Callback;
+}
+
+/**
+ * A call of `query` as something that can travel in a flight; undefined for what can't: several statements in one text,
+ * a COPY, and what the driver keeps state of, such as a named statement.
+ */
+export function travellerOf(
+  client: ProtocolClient,
+  { config, values, callback }: QueryCall,
+): DriverQuery | undefined {
+  const given = typeof config === 'string' ? { text: config } : (config as TravellerConfig);
+  const bound = values ?? given.values ?? [];
+  if (typeof given.text !== 'string' || !Array.isArray(bound) || given.name || given.rows) return undefined;
+  if (bound.length === 0 && !/^[^;]+$/.test(given.text)) return undefined;
+  if (/\bcopy\b/i.test(given.text)) return undefined;
+  const { Query } = client.constructor;
+  return new Query({ types: client, ...given, queryMode: 'extended' }, bound, callback);
+}
+
+interface TravellerConfig {
+  readonly text?: unknown;
+  readonly values?: unknown;
+  readonly name?: unknown;
+  readonly rows?: unknown;
 }

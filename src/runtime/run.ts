@@ -123,12 +123,13 @@ class Run {
     return started;
   }
 
-  async #execute({ plan, done, prints, only }: StartedRun): Promise<readonly TaskOutcome[]> {
+  async #execute({ plan, done, prints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
     const { random, root, connections, concurrency, lanesOf, failFast } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
       root,
+      isNew: resume === undefined && only === undefined,
       done,
       prints,
       emit: (event) => this.#emit(event),

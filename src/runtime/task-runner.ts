@@ -31,6 +31,8 @@ export interface TaskOutcome extends TaskSummary {
 export interface AttemptServices extends ContextFacts {
   readonly databases: RunDatabases;
   readonly root: string;
+  /** No other process can have worked at this run. */
+  readonly isNew: boolean;
   /** Tasks that an earlier process of the run has done. */
   readonly done: ReadonlyMap<string, DoneTask>;
   /** Fingerprints that are known already, by the index of their tasks. */
@@ -193,7 +195,8 @@ export class TaskRunner {
     const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
     const openIt = async (id: string): Promise<Source> =>
       openSource(await databases.source(id), limits.signal);
-    return attemptTask({ ...common, body, database, openSource: openIt, notice, onLateQuery });
+    const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
+    return attemptTask({ ...common, isFirst, body, database, openSource: openIt, notice, onLateQuery });
   }
 
   #progressOf({ id: taskId }: PlannedTask): Progress {
@@ -237,14 +240,6 @@ function notRun(task: PlannedTask, thrown: unknown, root: string): AttemptOutcom
   const error = isKnown
     ? cause
     : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
-  const ending = 'rolled back' as const;
-  return failed(error, {
-    taskId,
-    place,
-    root,
-    retryOn,
-    ending,
-    isClaimed: false,
-    statementOf: () => undefined,
-  });
+  const facts = { taskId, place, root, retryOn, ending: 'rolled back', isClaimed: false } as const;
+  return failed(error, { ...facts, statementOf: () => undefined });
 }

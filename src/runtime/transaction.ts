@@ -1,5 +1,5 @@
-import type { QueryResult } from 'pg';
 import { EtlError } from '../errors.js';
+import type { Answer, Leg } from './flight.js';
 import type { TransactionId } from './ledger/task-row.js';
 import { send, type ProtocolClient } from './protocol.js';
 import type { Isolation } from './task.js';
@@ -17,13 +17,18 @@ const NAME_LIMIT = 63;
  * killed, within about ten when the network is. They are set after connecting, because poolers refuse what they do not
  * know at the start (https://github.com/pgbouncer/pgbouncer/issues/525).
  */
-export const WATCH_CLIENT: readonly string[] = [
-  'set local client_connection_check_interval = 1000',
-  'set local tcp_keepalives_idle = 5',
-  'set local tcp_keepalives_interval = 2',
-  'set local tcp_keepalives_count = 3',
-  'set local tcp_user_timeout = 8000',
-];
+const WATCH: Readonly<Record<string, string>> = {
+  client_connection_check_interval: '1000',
+  tcp_keepalives_idle: '5',
+  tcp_keepalives_interval: '2',
+  tcp_keepalives_count: '3',
+  tcp_user_timeout: '8000',
+};
+
+/** The same as statements. */
+export const WATCH_CLIENT: readonly string[] = Object.entries(WATCH).map(
+  ([name, value]) => `set local ${name} = ${value}`,
+);
 
 /** `etl:<dag>/<task>`, which `pg_stat_activity` shows, as far as the server keeps it. */
 export function applicationName(dagId: string, taskId: string): string {
@@ -50,39 +55,51 @@ export interface TransactionSettings {
 }
 
 /**
- * Begins a transaction with its settings, all of them local to it, in one message. Returns the ID of its backend, which
- * behind a pooler is not the one that the driver knows.
+ * Begins a transaction with its settings, all of them local to it. The last answer is one row with the transaction's ID:
+ * that of its backend, which behind a pooler is not the one that the driver knows, and its own.
  */
-export async function begin(client: ProtocolClient, settings: TransactionSettings): Promise<number> {
+export function beginLegs(settings: TransactionSettings): readonly Leg[] {
   const budget =
     settings.budgetMs === undefined
       ? undefined
       : Math.min(Math.max(1, Math.ceil(settings.budgetMs)), LONGEST_MS);
-  const statements = [
-    `begin isolation level ${settings.isolation}`,
-    `set local statement_timeout = ${budget ?? 0}`,
-    `set local lock_timeout = ${Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)}`,
-    `set local idle_in_transaction_session_timeout = ${budget ?? IDLE_TIMEOUT_MS}`,
-    // Ids have no quote in them: the pattern of a Dag's and of a task's ID excludes it.
-    `set local application_name = '${settings.name}'`,
+  const local: Readonly<Record<string, string>> = {
+    statement_timeout: String(budget ?? 0),
+    lock_timeout: String(Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)),
+    idle_in_transaction_session_timeout: String(budget ?? IDLE_TIMEOUT_MS),
+    application_name: settings.name,
+    ...(settings.watchClient ? WATCH : {}),
+  };
+  const set = Object.keys(local).map((name, index) => `set_config('${name}', $${index + 1}, true)`);
+  return [
+    { text: `begin isolation level ${settings.isolation}` },
+    {
+      text: `select pg_backend_pid(), pg_current_xact_id()::text, ${set.join(', ')}`,
+      values: Object.values(local),
+      // The transaction can be stopped while what comes next is under way.
+      flush: true,
+    },
   ];
-  if (settings.watchClient) statements.push(...WATCH_CLIENT);
-  statements.push('select pg_backend_pid() as pid');
-  const results = (await send(client, statements.join('; '))) as unknown as readonly QueryResult<{
-    pid: number;
-  }>[];
-  return results.at(-1)?.rows[0]?.pid ?? 0;
+}
+
+/** The ID in the answer to `beginLegs`. */
+export function transactionOf({ rows }: Answer): TransactionId {
+  const [pid, xid] = rows[0] ?? [];
+  return { pid: Number(pid), xid: String(xid) };
 }
 
 /**
- * Commits. PostgreSQL answers the COMMIT of an aborted transaction with the tag ROLLBACK and no error; that is a
- * failure here.
+ * Commits: in the same flight as the close of its row, so that the server does not come to it when that fails.
+ * PostgreSQL answers the COMMIT of an aborted transaction with the tag ROLLBACK and no error; `assertCommitted` throws
+ * for that.
  */
-export async function commit(client: ProtocolClient): Promise<void> {
-  const { command } = await send(client, 'commit');
-  if (command === 'COMMIT') return;
+export const COMMIT: Leg = { text: 'commit' };
+
+export function assertCommitted(answers: readonly Answer[]): void {
+  const tag = answers.at(-1)?.tag;
+  if (tag === 'COMMIT') return;
   throw new EtlError('ETL-3207', {
-    what: `the server answered COMMIT with ${command}`,
+    what: `the server answered COMMIT with ${tag}`,
     why: 'the transaction had been aborted',
     data: 'the task was rolled back',
   });

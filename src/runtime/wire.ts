@@ -1,9 +1,18 @@
-import { AsyncResource } from 'node:async_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { EventEmitter } from 'node:events';
-import type { QueryResult, Submittable } from 'pg';
+import type { QueryResult } from 'pg';
 import { leftOpen, tooLate } from './misuse.js';
+import type { Opening } from './opening.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
+import {
+  answersBegin,
+  callbackOf,
+  isSubmittable,
+  OPENING,
+  queued,
+  queuedStream,
+  type QueuedQuery,
+} from './queued-query.js';
+import { RowCount } from './row-count.js';
 import { endsConnection } from './sqlstate.js';
 import { within } from './waiting.js';
 
@@ -11,13 +20,6 @@ import { within } from './waiting.js';
 export interface Statement {
   readonly sql: string;
   readonly message: string;
-}
-
-interface Entry {
-  readonly sql: string;
-  readonly isStream: boolean;
-  start(): void;
-  refuse(error: Error): void;
 }
 
 /** How long a COPY or a cursor that the task began may take to end after the task has returned. */
@@ -34,19 +36,17 @@ export class Wire {
   readonly #client: ProtocolClient;
   /** The statement behind an error, and the server's message, which Knex rewrites. */
   readonly #statements = new WeakMap<object, Statement>();
-  readonly #queue: Entry[] = [];
+  readonly #queue: QueuedQuery[] = [];
   readonly #listeners: readonly [event: string, listener: (message: ServerMessage) => void][];
-  #active: Entry | undefined;
-  #gate: 'fresh' | 'open' | 'shut' = 'fresh';
+  #active: QueuedQuery | undefined;
+  #gate: 'fresh' | 'opening' | 'open' | 'shut' = 'fresh';
+  /** Goes out before the first query, or together with it. */
+  #opening: Opening | undefined;
   /** The transaction must still be open when the server is ready for the next statement. */
   #isInTransaction = false;
   #onQuiet: (() => void) | undefined;
-  #copying = false;
-  /** The rows that were written when each savepoint was made. */
-  readonly #savepoints: number[] = [];
+  readonly #rows = new RowCount();
 
-  /** Rows that the task's own statements wrote, by the server's command tags. */
-  rowsWritten = 0;
   /** The newest error of a statement that no savepoint has undone: the transaction can't commit. */
   failure: ServerMessage | undefined;
   /** The server's last word before it closed the connection, such as 57P01. */
@@ -65,7 +65,7 @@ export class Wire {
     this.#listeners = [
       ['errorMessage', (message) => this.#onError(message)],
       ['commandComplete', (message) => this.#onComplete(message)],
-      ['copyInResponse', () => (this.#copying = true)],
+      ['copyInResponse', () => this.#rows.copyIn()],
       ['readyForQuery', (message) => this.#onReady(message)],
     ];
     for (const [event, listener] of this.#listeners) client.connection.on(event, listener);
@@ -80,21 +80,44 @@ export class Wire {
     this.#client.removeListener('end', this.#onLost);
   }
 
-  /** From now on the task's queries pass. */
+  /** From now on the task's queries pass, in the transaction that is open. */
   open(): void {
     this.#gate = 'open';
     this.#isInTransaction = true;
   }
 
+  /** From now on the task's queries pass; `opening` goes out with the first of them, or by `begin`. */
+  openWith(opening: Opening): void {
+    this.#gate = 'opening';
+    this.#opening = opening;
+  }
+
+  /** Sends the opening if it has not gone out yet. */
+  begin(): void {
+    if (this.#opening?.isSent === false && this.#gate === 'opening' && this.lost === undefined)
+      this.#send(this.#opening);
+  }
+
+  /** Sends the opening when the first query has had its chance to travel with it. */
+  async beginSoon(): Promise<void> {
+    await turn();
+    await turn();
+    this.begin();
+  }
+
   /** From now on queries are refused, also those that wait for their turn. */
   shut(): void {
     this.#gate = 'shut';
-    for (const entry of this.#queue.splice(0)) entry.refuse(tooLate());
+    if (this.#opening?.isSent === false) this.#opening.fail(tooLate());
+    for (const query of this.#queue.splice(0)) query.refuse(tooLate());
   }
 
   /** Runs a query when those before it are done: the signature of `pg.Client.query`. */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
-    if (isSubmittable(config)) return this.#queryStream(config);
+    if (isSubmittable(config)) {
+      this.#enqueue(queuedStream(this.#client, config));
+      return config;
+    }
     const given = typeof values === 'function' ? (values as Callback) : (callback ?? callbackOf(config));
     if (given === undefined) {
       return new Promise<QueryResult>((resolve, reject) => {
@@ -104,19 +127,8 @@ export class Wire {
         });
       });
     }
-    // The socket has the context of whoever opened it: an error of this task must be blamed on this task.
-    const done = AsyncResource.bind(given);
-    const sql = textOf(config);
-    // Knex begins the transaction that the runner has begun already.
-    if (sql === 'BEGIN;') queueMicrotask(() => done(null, NOTHING));
-    else {
-      this.#enqueue({
-        sql,
-        isStream: false,
-        start: () => this.#client.query(config, typeof values === 'function' ? undefined : values, done),
-        refuse: (error) => queueMicrotask(() => done(error)),
-      });
-    }
+    if (answersBegin(config, given)) return undefined;
+    this.#enqueue(queued(this.#client, config, typeof values === 'function' ? undefined : values, given));
     return undefined;
   }
 
@@ -155,61 +167,64 @@ export class Wire {
     return this.#statements.get(error);
   }
 
+  /** Rows that the task's own statements wrote, by the server's command tags. */
+  get rowsWritten(): number {
+    return this.#rows.written;
+  }
+
+  /** Adds rows that went elsewhere, such as to a file. */
+  countRows(rows: number): void {
+    this.#rows.written += rows;
+  }
+
   /** True while something of the task's is on the wire or waits for it. */
   get busy(): boolean {
     return this.#active !== undefined || this.#queue.length > 0;
   }
 
-  #queryStream(stream: Submittable & Partial<EventEmitter>): unknown {
-    // An abandoned stream has no listener, and its error would end the process when its connection is cut. Nothing is
-    // hidden: the server has aborted the transaction, and the close of the task will say so.
-    stream.on?.('error', () => undefined);
-    if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
-    this.#enqueue({
-      sql: (stream as { text?: string }).text ?? 'a cursor',
-      isStream: true,
-      start: () => this.#client.query(stream),
-      refuse: (error) => queueMicrotask(() => stream.emit?.('error', error)),
-    });
-    return stream;
-  }
-
-  #enqueue(entry: Entry): void {
-    if (this.lost !== undefined) entry.refuse(this.lost);
-    else if (this.#gate === 'open') {
-      this.#queue.push(entry);
+  #enqueue(query: QueuedQuery): void {
+    if (this.lost !== undefined) query.refuse(this.lost);
+    else if (this.#gate === 'open' || this.#gate === 'opening') {
+      this.#queue.push(query);
       this.#pump();
     } else {
-      this.late ??= entry.sql;
-      entry.refuse(tooLate());
-      this.onLate?.(entry.sql);
+      this.late ??= query.sql;
+      query.refuse(tooLate());
+      this.onLate?.(query.sql);
     }
   }
 
   #pump(): void {
     if (this.#active !== undefined) return;
+    if (this.#opening?.isSent === false) {
+      this.#send(this.#opening);
+      return;
+    }
     this.#active = this.#queue.shift();
     if (this.#active === undefined) this.#onQuiet?.();
     else this.#active.start();
   }
 
+  /** The first query travels with the opening; one that can't waits for its answer. */
+  #send(opening: Opening): void {
+    const first = this.#queue[0]?.traveller();
+    this.#active = first === undefined ? OPENING : this.#queue.shift();
+    opening.send(this.#client, first);
+  }
+
   #onError(message: ServerMessage): void {
-    if (this.#active)
-      this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
     // The severity is in the language of the server.
     if (endsConnection(message.code)) this.fatal ??= message;
     else if (this.#gate === 'open') this.failure = message;
+    // Without its transaction nothing of the task's may be sent any more.
+    if (this.#gate === 'opening') this.shut();
+    else if (this.#active)
+      this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
   #onComplete(message: ServerMessage): void {
-    if (this.#gate !== 'open' || message.text === undefined) return;
-    const [command, ...counts] = message.text.split(' ');
-    if (command === 'SAVEPOINT') this.#savepoints.push(this.rowsWritten);
-    if (command === 'RELEASE') this.#savepoints.pop();
-    if (command === 'ROLLBACK') this.rowsWritten = this.#savepoints.at(-1) ?? 0;
-    const writes = command === 'COPY' ? this.#copying : WRITING.has(command ?? '');
-    if (writes) this.rowsWritten += Number(counts.at(-1) ?? 0);
-    this.#copying = false;
+    if (this.#gate === 'open') this.#rows.add(message.text ?? '');
+    else if (this.#gate === 'opening' && this.#opening?.isOver) this.open();
   }
 
   #onReady(message: ServerMessage): void {
@@ -227,24 +242,9 @@ export class Wire {
 
   readonly #onLost = (error?: Error): void => {
     this.lost ??= error ?? new Error('the connection was closed');
-    for (const entry of this.#queue.splice(0)) entry.refuse(this.lost);
+    this.#opening?.fail(this.lost);
+    for (const query of this.#queue.splice(0)) query.refuse(this.lost);
     this.#active = undefined;
     this.#onQuiet?.();
   };
-}
-
-const WRITING: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
-
-const NOTHING = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
-
-function isSubmittable(config: unknown): config is Submittable {
-  return typeof config === 'object' && config !== null && 'submit' in config;
-}
-
-function callbackOf(config: unknown): Callback | undefined {
-  return (config as { callback?: Callback } | null)?.callback;
-}
-
-function textOf(config: unknown): string {
-  return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
 }

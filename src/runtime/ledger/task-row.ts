@@ -1,4 +1,5 @@
 import { EtlError } from '../../errors.js';
+import type { Leg } from '../flight.js';
 import { send, type ProtocolClient } from '../protocol.js';
 
 /** Names one task of one run; `epoch` is that of the run's lock in this database. */
@@ -22,35 +23,39 @@ export interface DoneTask {
   readonly rows: number | undefined;
 }
 
-export type Claim =
-  | { readonly state: 'claimed'; readonly transaction: TransactionId }
-  | { readonly state: 'done'; readonly done: DoneTask };
+/** What a claim writes. */
+export interface TaskClaim {
+  readonly key: TaskKey;
+  readonly fingerprint: string;
+  /** From 1. */
+  readonly attempt: number;
+}
+
+/** What the text of every claim begins with: `pg_stat_activity` shows by it who waits in one. */
+export const CLAIM_START = 'insert into etl.task ';
 
 /**
- * Claims a task for the transaction that is open on `client`, as its first statement. The unique key waits while an
- * older transaction of the same task is undecided; a task that is done with the same fingerprint is not claimed. The
- * row is sealed: it refers to a row of `etl.seal` that does not exist, so the server refuses every COMMIT before
- * `closeTask`.
+ * Claims a task for the open transaction, as its first statement that writes. The unique key waits while an older
+ * transaction of the same task is undecided. The row is sealed: it refers to a row of `etl.seal` that does not exist, so
+ * the server refuses every COMMIT before the close. The tag says how many rows were claimed: none of a task that is done
+ * with the same fingerprint; where nobody can have done it (`isFirst`), that is an error (23505) instead.
  */
-export async function claimTask(
-  client: ProtocolClient,
-  key: TaskKey,
-  fingerprint: string,
-  attempt: number,
-): Promise<Claim> {
-  const claimed = await send(
-    client,
-    `insert into etl.task (run_id, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
+export function claimLeg({ key, fingerprint, attempt }: TaskClaim, isFirst: boolean): Leg {
+  return {
+    text: `${CLAIM_START}(run_id, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
      values ($1, $2, $3, 'running', $4, $5, pg_backend_pid(), pg_current_xact_id()::text, clock_timestamp(), 1)
-     on conflict (run_id, task_id, map_key) do update
+     ${isFirst ? '' : UNLESS_DONE}`,
+    values: [key.runId, key.taskId, key.dagId, fingerprint, String(attempt)],
+  };
+}
+
+const UNLESS_DONE = `on conflict (run_id, task_id, map_key) do update
        set state = excluded.state, fingerprint = excluded.fingerprint, attempt = excluded.attempt, pid = excluded.pid,
            xid = excluded.xid, started_at = excluded.started_at, seal = excluded.seal, result = null, rows = null
-       where etl.task.fingerprint <> excluded.fingerprint
-     returning pid, xid`,
-    [key.runId, key.taskId, key.dagId, fingerprint, attempt],
-  );
-  const row = claimed.rows[0] as TransactionId | undefined;
-  if (row !== undefined) return { state: 'claimed', transaction: row };
+       where etl.task.fingerprint <> excluded.fingerprint`;
+
+/** Reads the row of a task that could not be claimed. */
+export async function readClaimed(client: ProtocolClient, key: TaskKey): Promise<DoneTask> {
   const found = await send(
     client,
     `select fingerprint, result, rows from etl.task
@@ -59,11 +64,13 @@ export async function claimTask(
   );
   if (found.rows[0] === undefined)
     throw new Error(`the ledger row of task ${key.taskId} is neither open nor done`);
-  return { state: 'done', done: doneTask(found.rows[0]) };
+  return doneTask(found.rows[0]);
 }
 
-/** What `closeTask` writes. */
+/** What a close writes. */
 export interface TaskClose {
+  readonly key: TaskKey;
+  readonly transaction: TransactionId;
   /** JSON text. */
   readonly result: string;
   readonly rows: number;
@@ -71,25 +78,39 @@ export interface TaskClose {
 
 /**
  * Records that the task is done and lifts the seal, as the last statement before COMMIT. It is also the health check
- * of the transaction: in an aborted one it fails with 25P02, and it throws when the row is not this transaction's, or
- * when a newer run of the Dag has taken the lock.
+ * of the transaction: in an aborted one it fails with 25P02. When the row is not this transaction's, or when a newer run
+ * of the Dag has taken the lock, it fails with `NOT_CLOSED`, so that no COMMIT can follow.
  */
-export async function closeTask(
-  client: ProtocolClient,
-  key: TaskKey,
-  transaction: TransactionId,
-  close: TaskClose,
-): Promise<void> {
-  const closed = await send(
-    client,
-    `with fence as (select 1 from etl.lock where dag_id = $1 and epoch = $2 for share)
-     update etl.task
-     set state = 'success', seal = null, result = $3::jsonb, rows = $4, committed_at = clock_timestamp()
-     where run_id = $5 and task_id = $6 and map_key = ''
-       and xid = $7 and xid = pg_current_xact_id()::text and exists (select from fence)`,
-    [key.dagId, key.epoch, close.result, close.rows, key.runId, key.taskId, transaction.xid],
-  );
-  if (closed.rowCount !== 1) throw await notOurs(client, key, transaction);
+export function closeLeg({ key, transaction, result, rows }: TaskClose): Leg {
+  return {
+    text: `with fence as (select 1 from etl.lock where dag_id = $1 and epoch = $2 for share),
+     closed as (
+       update etl.task
+       set state = 'success', seal = null, result = $3::jsonb, rows = $4, committed_at = clock_timestamp()
+       where run_id = $5 and task_id = $6 and map_key = ''
+         and xid = $7 and xid = pg_current_xact_id()::text and exists (select from fence)
+       returning 1)
+     select 1 / count(*) as exactly_one from closed`,
+    values: [key.dagId, key.epoch, result, String(rows), key.runId, key.taskId, transaction.xid],
+  };
+}
+
+/** SQLSTATE of a close that found no row of its own: the division by zero in it. */
+export const NOT_CLOSED = '22012';
+
+/** Why a close found no row. The transaction has been rolled back. */
+export async function whyNotClosed(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
+  const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
+    key.dagId,
+  ]);
+  const newest = String(rows[0]?.epoch);
+  if (newest !== key.epoch) return takenOver(key, newest);
+  return new EtlError('ETL-3202', {
+    what: 'the transaction at the end of the task is not the one that it began in',
+    why: 'the task sent COMMIT or ROLLBACK itself',
+    fix: 'leave the transaction to the runner; for a part that may fail alone use session.transaction(…)',
+    data: 'rows that the task wrote after its own ROLLBACK were rolled back; look at what it did before that',
+  });
 }
 
 /** Records a task that worked outside a transaction, after the work. Throws when a newer run of the Dag has the lock. */
@@ -152,23 +173,6 @@ function doneTask(row: TaskRow | undefined): DoneTask {
     result: row?.result,
     rows: rows === undefined || rows === null ? undefined : Number(rows),
   };
-}
-
-async function notOurs(client: ProtocolClient, key: TaskKey, transaction: TransactionId): Promise<EtlError> {
-  const { rows } = await send(
-    client,
-    `select (select epoch::text from etl.lock where dag_id = $1) as epoch, pg_current_xact_id()::text as xid`,
-    [key.dagId],
-  );
-  if (rows[0]?.xid !== transaction.xid) {
-    return new EtlError('ETL-3202', {
-      what: 'the transaction at the end of the task is not the one that it began in',
-      why: 'the task sent COMMIT or ROLLBACK itself',
-      fix: 'leave the transaction to the runner; for a part that may fail alone use session.transaction(…)',
-      data: 'rows that the task wrote after its own ROLLBACK were rolled back; look at what it did before that',
-    });
-  }
-  return takenOver(key, String(rows[0]?.epoch));
 }
 
 function takenOver(key: TaskKey, newest: string | undefined): EtlError {

@@ -1,0 +1,101 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import knexFactory from 'knex';
+import { dag, type Dag } from '../src/runtime/dag.js';
+import type { Session } from '../src/runtime/session.js';
+import type { Task } from '../src/runtime/task.js';
+import { cluster, createDatabase, type TestDatabase } from '../test/support/database.js';
+import { runOn } from '../test/support/run.js';
+
+/** A task with its ledger row against the same work in `knex.transaction` without one: medians in milliseconds. */
+export interface TaskRow {
+  readonly network: string;
+  readonly task: number;
+  readonly knex: number;
+  readonly ratio: number;
+}
+
+const TASKS = 150;
+/** The first ones open connections and warm up the code. */
+const WARM_UP = 30;
+
+/** Measures both in turns, `rounds` times each, on a server that writes to its disk as PostgreSQL comes. */
+export async function benchTask(rounds = 5): Promise<readonly TaskRow[]> {
+  await using db = await createDatabase({ mayLeak: true });
+  await db.query('create table t (v text)');
+  await waitForDisk(db, 'on');
+  try {
+    const rows = [await compare('local', db.url, rounds)];
+    const server = await cluster();
+    const proxy = fork(fileURLToPath(new URL('./delay-proxy.js', import.meta.url)), [`${server.port}`, '1']);
+    try {
+      const [port] = (await once(proxy, 'message')) as [number];
+      const url = db.url.replace(`:${server.port}/`, `:${port}/`);
+      rows.push(await compare('1 ms each way', url, rounds));
+    } finally {
+      proxy.disconnect();
+    }
+    return rows;
+  } finally {
+    await waitForDisk(db, 'off');
+  }
+}
+
+/** The servers of tests do not, to be fast. */
+async function waitForDisk(db: TestDatabase, value: 'on' | 'off'): Promise<void> {
+  for (const setting of ['fsync', 'full_page_writes'])
+    await db.query(`alter system set ${setting} = ${value}`);
+  await db.query('select pg_reload_conf()');
+  while ((await db.query<{ fsync: string }>('show fsync'))[0]?.fsync !== value);
+}
+
+async function compare(network: string, url: string, rounds: number): Promise<TaskRow> {
+  const task: number[] = [];
+  const knex: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const turns = [
+      async () => task.push(...(await inTasks(url))),
+      async () => knex.push(...(await inKnex(url))),
+    ];
+    // Neither always comes first.
+    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
+  }
+  return { network, task: median(task), knex: median(knex), ratio: median(task) / median(knex) };
+}
+
+/** The time from the end of one task to that of the next, in a chain. */
+async function inTasks(url: string): Promise<readonly number[]> {
+  const ends: number[] = [];
+  await runOn({ db: url }, chain(), {
+    onEvent: (event) => event.type === 'task_finished' && ends.push(performance.now()),
+  });
+  return ends.slice(WARM_UP).map((end, index) => end - (ends[WARM_UP + index - 1] ?? end));
+}
+
+function chain(): Dag {
+  return dag('chain', { defaults: { conn: 'db' } }, (d) => {
+    let before: readonly Task[] = [];
+    for (let i = 0; i < TASKS; i++) {
+      const insert = async ({ session }: { session: Session }) =>
+        void (await session('t').insert({ v: 'x' }));
+      before = [d.session(`t${i}`, { needs: before }, insert)];
+    }
+  });
+}
+
+async function inKnex(url: string): Promise<readonly number[]> {
+  const knex = knexFactory({ client: 'pg', connection: url, pool: { min: 0, max: 4 } });
+  const times: number[] = [];
+  for (let i = 0; i < TASKS; i++) {
+    const start = performance.now();
+    await knex.transaction((trx) => trx('t').insert({ v: 'x' }), { isolationLevel: 'repeatable read' });
+    times.push(performance.now() - start);
+  }
+  await knex.destroy();
+  return times.slice(WARM_UP);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+}

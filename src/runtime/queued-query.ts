@@ -1,0 +1,81 @@
+import { AsyncResource } from 'node:async_hooks';
+import type { EventEmitter } from 'node:events';
+import type { QueryResult, Submittable } from 'pg';
+import { travellerOf, type Callback, type DriverQuery, type ProtocolClient } from './protocol.js';
+
+/** A query that waits for its turn on the wire. */
+export interface QueuedQuery {
+  readonly sql: string;
+  readonly isStream: boolean;
+  /** The query itself, where it can travel in a flight. */
+  traveller(): DriverQuery | undefined;
+  start(): void;
+  refuse(error: Error): void;
+}
+
+/** What is under way while the opening is alone on its way. */
+export const OPENING: QueuedQuery = {
+  sql: 'begin',
+  isStream: false,
+  traveller: () => undefined,
+  start: () => undefined,
+  refuse: () => undefined,
+};
+
+/** A query with a callback, which is called in the context of whoever sends it. */
+export function queued(
+  client: ProtocolClient,
+  config: unknown,
+  values: unknown,
+  given: Callback,
+): QueuedQuery {
+  // The socket has the context of whoever opened it: an error of this task must be blamed on this task.
+  const callback = AsyncResource.bind(given);
+  return {
+    sql: textOf(config),
+    isStream: false,
+    traveller: () => travellerOf(client, { config, values, callback }),
+    start: () => client.query(config, values, callback),
+    refuse: (error) => queueMicrotask(() => callback(error)),
+  };
+}
+
+/** A COPY stream or a cursor. */
+export function queuedStream(
+  client: ProtocolClient,
+  stream: Submittable & Partial<EventEmitter>,
+): QueuedQuery {
+  // An abandoned stream has no listener, and its error would end the process when its connection is cut. Nothing is
+  // hidden: the server has aborted the transaction, and the close of the task will say so.
+  stream.on?.('error', () => undefined);
+  if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
+  return {
+    sql: (stream as { text?: string }).text ?? 'a cursor',
+    isStream: true,
+    traveller: () => undefined,
+    start: () => client.query(stream),
+    refuse: (error) => queueMicrotask(() => stream.emit?.('error', error)),
+  };
+}
+
+/** Answers the BEGIN of Knex, whose transaction the runner has begun already; says whether it was that. */
+export function answersBegin(config: unknown, given: Callback): boolean {
+  if (textOf(config) !== 'BEGIN;') return false;
+  queueMicrotask(() => given(null, NOTHING));
+  return true;
+}
+
+const NOTHING = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
+
+export function isSubmittable(config: unknown): config is Submittable {
+  return typeof config === 'object' && config !== null && 'submit' in config;
+}
+
+/** The callback inside a query's config. */
+export function callbackOf(config: unknown): Callback | undefined {
+  return (config as { callback?: Callback } | null)?.callback;
+}
+
+function textOf(config: unknown): string {
+  return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
+}
