@@ -28,7 +28,7 @@ export interface Source {
  */
 export async function openSource(database: Database, signal: AbortSignal): Promise<Source> {
   const { client, end } = await connect(database);
-  const cut = (): void => client.connection.stream.destroy();
+  const cut = (): void => void client.connection.stream.destroy();
   signal.addEventListener('abort', cut, { once: true });
   const wire = new Wire(client);
   const close = async (): Promise<void> => {

@@ -2,8 +2,10 @@ import { AsyncResource } from 'node:async_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { EventEmitter } from 'node:events';
 import type { QueryResult, Submittable } from 'pg';
+import { cancelStatement } from '../hooks/client.js';
 import { leftOpen, tooLate } from './misuse.js';
-import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
+import { callbackOf, isSubmittable, textOf } from './protocol.js';
+import type { Callback, ProtocolClient, Refusable, ServerMessage } from './protocol.js';
 import { endsConnection } from './sqlstate.js';
 import { within } from './waiting.js';
 
@@ -24,6 +26,8 @@ interface Entry {
 const STREAM_GRACE_MS = 1000;
 /** How long a failed task's last statement has to end before the connection is cut. */
 const CALM_MS = 100;
+/** For the connection that a cancel request takes. */
+const CANCEL_MS = 2000;
 
 /**
  * The connection of one attempt, as the task sees it, under Knex, COPY streams and cursors alike: passes queries on
@@ -150,6 +154,11 @@ export class Wire {
     await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), CALM_MS);
   }
 
+  /** Asks the server to end what is under way. Never rejects. */
+  cancel(): Promise<void> {
+    return cancelStatement(this.#client, CANCEL_MS);
+  }
+
   /** The statement that an error of this connection came from. */
   statementOf(error: object): Statement | undefined {
     return this.#statements.get(error);
@@ -160,7 +169,7 @@ export class Wire {
     return this.#active !== undefined || this.#queue.length > 0;
   }
 
-  #queryStream(stream: Submittable & Partial<EventEmitter>): unknown {
+  #queryStream(stream: Submittable & Partial<EventEmitter> & Refusable): unknown {
     // An abandoned stream has no listener, and its error would end the process when its connection is cut. Nothing is
     // hidden: the server has aborted the transaction, and the close of the task will say so.
     stream.on?.('error', () => undefined);
@@ -169,7 +178,8 @@ export class Wire {
       sql: (stream as { text?: string }).text ?? 'a cursor',
       isStream: true,
       start: () => this.#client.query(stream),
-      refuse: (error) => queueMicrotask(() => stream.emit?.('error', error)),
+      refuse: (error) =>
+        queueMicrotask(() => (stream.emit ? stream.emit('error', error) : stream.handleError?.(error))),
     });
     return stream;
   }
@@ -236,15 +246,3 @@ export class Wire {
 const WRITING: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
 
 const NOTHING = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
-
-function isSubmittable(config: unknown): config is Submittable {
-  return typeof config === 'object' && config !== null && 'submit' in config;
-}
-
-function callbackOf(config: unknown): Callback | undefined {
-  return (config as { callback?: Callback } | null)?.callback;
-}
-
-function textOf(config: unknown): string {
-  return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
-}
