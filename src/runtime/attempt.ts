@@ -126,7 +126,7 @@ class Attempt {
         wire: this.#wire,
         watermarks,
         bound,
-        session: () => (session ??= openSession(knex, this.#wire)),
+        session: () => (session ??= openSession(knex, this.#wire, this.#client)),
         source: async (id) => {
           const source = await this.#order.openSource(id);
           this.#sources.push(source);

@@ -27,6 +27,8 @@ export interface ProtocolClient extends Emitter, CancelTarget {
   readonly connection: Emitter & Pick<Connection, 'stream'>;
   query(config: unknown, values?: unknown, callback?: Callback): unknown;
   getTransactionStatus(): string | null;
+  /** The parser of a type by its OID: a user's program can have set its own. */
+  getTypeParser(oid: number, format: 'text'): (text: string) => unknown;
   /** Set: Knex's pool throws the connection away instead of handing it out again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;
@@ -71,6 +73,8 @@ export function isSubmittable(config: unknown): config is Submittable & Partial<
 
 /** What a query that pg takes may have besides `submit`. */
 export interface Refusable {
+  /** It goes on only when the task has taken or brought its next part: nothing can wait for its end. */
+  readonly isHeld?: boolean;
   handleError?(error: Error): void;
 }
 

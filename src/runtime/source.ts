@@ -42,7 +42,7 @@ export async function openSource(database: Database, signal: AbortSignal): Promi
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     wire.open();
-    return { session: await openSession(database.knex, wire), close };
+    return { session: await openSession(database.knex, wire, client), close };
   } catch (error) {
     await close();
     throw error;

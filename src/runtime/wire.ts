@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { EventEmitter } from 'node:events';
 import type { QueryResult, Submittable } from 'pg';
 import { cancelStatement } from '../hooks/client.js';
-import { leftOpen, tooLate } from './misuse.js';
+import { heldUp, leftOpen, tooLate } from './misuse.js';
 import { callbackOf, isSubmittable, textOf } from './protocol.js';
 import type { Callback, ProtocolClient, Refusable, ServerMessage } from './protocol.js';
 import { endsConnection } from './sqlstate.js';
@@ -17,7 +17,7 @@ export interface Statement {
 
 interface Entry {
   readonly sql: string;
-  readonly isStream: boolean;
+  readonly stream?: Submittable & Refusable;
   start(): void;
   refuse(error: Error): void;
 }
@@ -116,7 +116,6 @@ export class Wire {
     else {
       this.#enqueue({
         sql,
-        isStream: false,
         start: () => this.#client.query(config, typeof values === 'function' ? undefined : values, done),
         refuse: (error) => queueMicrotask(() => done(error)),
       });
@@ -139,7 +138,7 @@ export class Wire {
     await turn();
     while (this.#active !== undefined && this.lost === undefined) {
       const quiet = new Promise<void>((resolve) => (this.#onQuiet = resolve));
-      if (!this.#active.isStream) await quiet;
+      if (this.#active.stream === undefined) await quiet;
       else if (!(await within(quiet, STREAM_GRACE_MS))) throw leftOpen();
       await turn();
     }
@@ -176,7 +175,7 @@ export class Wire {
     if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
     this.#enqueue({
       sql: (stream as { text?: string }).text ?? 'a cursor',
-      isStream: true,
+      stream,
       start: () => this.#client.query(stream),
       refuse: (error) =>
         queueMicrotask(() => (stream.emit ? stream.emit('error', error) : stream.handleError?.(error))),
@@ -186,6 +185,7 @@ export class Wire {
 
   #enqueue(entry: Entry): void {
     if (this.lost !== undefined) entry.refuse(this.lost);
+    else if (this.#gate === 'open' && this.#active?.stream?.isHeld) entry.refuse(heldUp(this.#active.sql));
     else if (this.#gate === 'open') {
       this.#queue.push(entry);
       this.#pump();

@@ -28,6 +28,8 @@ export class CopyIn extends Exchange {
   #stream: Connection['stream'] | undefined;
   #isOpen = false;
   #hasFailed = false;
+  /** Waits for the next part of its source. */
+  isHeld = false;
   #bytesInTurn = 0;
   #partsInTurn = 0;
   #wake: (() => void) | undefined;
@@ -56,6 +58,16 @@ export class CopyIn extends Exchange {
       const part = chunk.subarray(at, at + MESSAGE_BYTES);
       if (!this.#write(part)) await this.#drained();
       await this.#takeTurns(part.length);
+    }
+  }
+
+  /** As `whileOpen`, for what the task brings. */
+  async whileHeld<T>(work: Promise<T>): Promise<T | undefined> {
+    this.isHeld = true;
+    try {
+      return await this.whileOpen(work);
+    } finally {
+      this.isHeld = false;
     }
   }
 
@@ -164,7 +176,7 @@ async function sendAll(
   let isAtEnd = false;
   try {
     for (;;) {
-      const next = await copy.whileOpen(Promise.resolve(parts.next()));
+      const next = await copy.whileHeld(Promise.resolve(parts.next()));
       isAtEnd = next?.done === true;
       if (next === undefined || next.done === true) break;
       await copy.send(next.value);

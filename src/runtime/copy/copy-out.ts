@@ -6,43 +6,26 @@ import { within } from '../waiting.js';
 import { Wire } from '../wire.js';
 import type { CopyOptions } from './copy-in.js';
 import { ANSWER_MS, Exchange } from './exchange.js';
-import { CopyFrames } from './frames.js';
+import { readInPlace } from './frames.js';
 
 /** As much as may wait to be taken before the socket is paused. */
 const WAITING_BYTES = 256 * 1024;
 
 /**
- * `COPY … TO STDOUT` on a connection. While it runs it reads the socket in place of pg, which would make an object of
- * each row; whatever is not data goes on to pg.
+ * `COPY … TO STDOUT` on a connection, read from the socket itself.
  */
 export class CopyOut extends Exchange {
+  /** A part of it is being used. */
+  isHeld = false;
   readonly #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #isDropping = false;
   #connection: Connection | undefined;
   #wake: (() => void) | undefined;
 
-  /**
-   * In a transaction nothing comes between the end of one statement and the next but the server's last word, so that
-   * the first byte here is that of a message.
-   */
   override submit(connection: Connection): void {
     this.#connection = connection;
-    const { stream } = connection;
-    const listeners = stream.listeners('data') as ((bytes: Buffer) => void)[];
-    const pass = (bytes: Buffer): void => listeners.forEach((listener) => listener.call(stream, bytes));
-    const frames = new CopyFrames({ data: (bytes) => this.#take(bytes), other: pass });
-    const onData = (bytes: Buffer): void => {
-      const rest = frames.read(bytes);
-      if (rest === undefined) return;
-      stream.removeListener('data', onData);
-      for (const listener of listeners) stream.on('data', listener);
-      this.#connection = undefined;
-      stream.resume();
-      pass(rest);
-    };
-    for (const listener of listeners) stream.removeListener('data', listener);
-    stream.on('data', onData);
+    readInPlace(connection, { type: 'd', data: (bytes) => this.#take(bytes) });
     connection.query(this.text);
   }
 
@@ -55,7 +38,7 @@ export class CopyOut extends Exchange {
     if (bytes === undefined) await (this.isOver ? this.over : undefined);
     else {
       this.#waitingBytes -= bytes.length;
-      if (this.#waitingBytes < WAITING_BYTES) this.#connection?.stream.resume();
+      if (this.#waitingBytes < WAITING_BYTES && !this.isOver) this.#connection?.stream.resume();
     }
     return bytes;
   }
@@ -117,11 +100,14 @@ export function copyOut(
         wire.query(copy);
         for (let bytes = await copy.next(); bytes !== undefined; bytes = await copy.next()) {
           moved?.(bytes.length);
+          copy.isHeld = true;
           yield bytes;
+          copy.isHeld = false;
         }
         if (signal.aborted) throw asError(signal.reason);
       } finally {
         signal.removeEventListener('abort', stop);
+        copy.isHeld = false;
         if (!copy.isOver) await giveUp(wire, copy);
       }
     },

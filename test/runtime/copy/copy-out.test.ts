@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { copyOut } from '../../../src/runtime/copy/copy-out.js';
-import { CopyFrames } from '../../../src/runtime/copy/frames.js';
+import { Frames } from '../../../src/runtime/copy/frames.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { failureOf, openWire, unstopped, type OpenWire } from './on-wire.js';
 
@@ -142,7 +142,8 @@ describe('COPY out of a query', () => {
           const rest = encode('Z', Buffer.from('T'));
           const all = Buffer.concat([...messages.map(({ type, body }) => encode(type, body)), rest]);
           const [data, other]: [Buffer[], Buffer[]] = [[], []];
-          const frames = new CopyFrames({
+          const frames = new Frames({
+            type: 'd',
             data: (bytes) => data.push(Buffer.from(bytes)),
             other: (bytes) => other.push(Buffer.from(bytes)),
           });
