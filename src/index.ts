@@ -26,6 +26,7 @@ export type {
   Upstream,
 } from './runtime/task.js';
 export type { LoadResult, LoadSource } from './runtime/tasks/load.js';
+export type { TransferResult, TransferSource } from './runtime/tasks/transfer.js';
 export type {
   Incremental,
   IncrementalRange,

@@ -130,7 +130,7 @@ class Attempt {
         source: async (id) => {
           const source = await this.#order.openSource(id);
           this.#sources.push(source);
-          return source.session;
+          return source;
         },
         root,
         moved,

@@ -23,6 +23,7 @@ import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
 import { sessionBody } from './tasks/session.js';
 import { sqlBody, type Sql, type SqlResult } from './tasks/sql.js';
 import { plainBody } from './tasks/task.js';
+import { transferBody, type TransferResult, type TransferSource } from './tasks/transfer.js';
 import { unloadBody, type UnloadResult, type UnloadSource } from './tasks/unload.js';
 import type { IncrementalRange, SqlIncremental } from './watermark/incremental.js';
 
@@ -173,6 +174,17 @@ export class DagBuilder<P, I> {
     const place = capturePlace(this.unload);
     const body = at(place, () => unloadBody(options as UnloadSource));
     return this.#add({ id, kind: 'unload', options, body, place });
+  }
+
+  /** Rows of another database into a table by COPY, in one transaction. */
+  transfer<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
+  ): Task<Id, TransferResult> {
+    const place = capturePlace(this.transfer);
+    const { from, table, query, into, mode, key, deleteMissing } = options as TransferSource;
+    const source = { from, table, query, into, mode, key, deleteMissing } as TransferSource;
+    return this.#add({ id, kind: 'transfer', options, body: transferBody(source), place });
   }
 
   /** A function without a connection. It is recorded after it has run: at least once. */

@@ -93,6 +93,9 @@ export function lateQuery(taskId: string, sql: string): EtlError {
     why: 'a promise that it started was not awaited',
     fix: 'await every promise that the task starts',
     data: 'the query did not run; what the task did before it ended is committed',
+  });
+}
+
 /** A query of the task's that would wait for ever: for a COPY that goes on only when the query is done. */
 export function heldUp(copy: string): EtlError {
   return new EtlError('ETL-3543', {

@@ -130,18 +130,30 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
   },
   load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
   unload: { ...READING, ...UNLOAD },
+  transfer: {
+    ...TRANSACTIONAL,
+    from: text,
+    table: text,
+    query: anything,
+    into: text,
+    mode: oneOf(['append', 'replace', 'merge']),
+    key: listOf(text),
+    deleteMissing: flag,
+  },
   task: PLAIN,
 };
 
 const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = {
   load: ['from', 'into', 'mode'],
   unload: ['to'],
+  transfer: ['from', 'into', 'mode'],
 };
 
 /** Of which there must be exactly one. */
 const EITHER: Readonly<Partial<Record<TaskKind, readonly [string, string]>>> = {
   sql: ['sql', 'file'],
   unload: ['query', 'table'],
+  transfer: ['query', 'table'],
 };
 
 const DAG = {

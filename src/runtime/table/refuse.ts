@@ -9,14 +9,18 @@ export function listNames(names: readonly string[]): string {
   );
 }
 
+/** Throws ETL-3511 where there is no table. */
+export function assertTableExists(table: Table | undefined, name: string): asserts table is Table {
+  if (table !== undefined) return;
+  throw new EtlError('ETL-3511', {
+    what: `there is no table ${name}`,
+    fix: 'create it first, or say in which schema it is: "schema.table"',
+  });
+}
+
 /** Throws ETL-3511 where there is no table, and ETL-3512 where the name is that of something else. */
 export function assertTable(table: Table | undefined, name: string): asserts table is Table {
-  if (table === undefined) {
-    throw new EtlError('ETL-3511', {
-      what: `there is no table ${name}`,
-      fix: 'create it first, or say in which schema it is: "schema.table"',
-    });
-  }
+  assertTableExists(table, name);
   if (LOADABLE.has(table.kind)) return;
   throw new EtlError('ETL-3512', {
     what: `${name} is ${table.kind === 'other' ? 'not a table' : `a ${table.kind}`}: rows can't be loaded into it`,
