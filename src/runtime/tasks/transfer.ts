@@ -57,7 +57,10 @@ async function transfer(source: TransferSource, work: Work): Promise<TransferRes
       : await selectTable(from.wire, source.table, table);
   const format = formatFor(selection.columns, table.columns);
   let bytes = 0;
-  const bring = bringing({ from, selection, format }, work, (count) => (bytes += count));
+  const bring = bringing({ from, selection, format }, work, (count) => {
+    bytes += count;
+    work.moved({ bytes: count });
+  });
   const target = { ...source, table, columns: selection.columns.map(({ name }) => name) };
   const written = await writeDescribed(wire, target, bring);
   return { ...written, bytes };
