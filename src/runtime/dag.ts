@@ -1,9 +1,9 @@
 /* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
-import { EtlError } from '../errors.js';
+import { assertFunction, definedLate, definedTwice, foreign } from './dag-misuse.js';
 import { parseSchedule, type DataInterval, type Schedule } from './interval.js';
 import type { JsonResult } from './json.js';
 import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
-import { capturePlace, placeText, PlaceCache, type Place } from './place.js';
+import { capturePlace, PlaceCache, type Place } from './place.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -181,10 +181,8 @@ export class DagBuilder<P, I> {
     id: Id,
     options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
   ): Task<Id, TransferResult> {
-    const place = capturePlace(this.transfer);
-    const { from, table, query, into, mode, key, deleteMissing } = options as TransferSource;
-    const source = { from, table, query, into, mode, key, deleteMissing } as TransferSource;
-    return this.#add({ id, kind: 'transfer', options, body: transferBody(source), place });
+    const place = this.#places.capture(this.transfer);
+    return this.#add({ id, kind: 'transfer', options, body: transferBody(options as TransferSource), place });
   }
 
   /** A function without a connection. It is recorded after it has run: at least once. */
@@ -219,38 +217,4 @@ export class DagBuilder<P, I> {
   #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
     if (this.#made.tasks[task?.index] !== task) throw foreign(id, name, place);
   }
-}
-
-function assertFunction(id: string, run: unknown, place: Place): void {
-  if (typeof run === 'function') return;
-  throw new EtlError('ETL-2303', {
-    what: `task "${id}" has no function`,
-    where: placeText(place, ''),
-    fix: 'pass an async function as the third argument',
-  });
-}
-
-function definedTwice(id: string, place: Place, first: Place): EtlError {
-  return new EtlError('ETL-2301', {
-    what: `the task ID "${id}" is used twice`,
-    where: `${placeText(place, '')}, and first at ${placeText(first, '')}`,
-    fix: 'give one of the tasks another ID',
-  });
-}
-
-function definedLate(id: string, place: Place): EtlError {
-  return new EtlError('ETL-2307', {
-    what: `the task "${id}" comes after its Dag was defined`,
-    where: placeText(place, ''),
-    why: 'a Dag is known without running anything: its tasks are those of the function that `dag` calls, at once',
-    fix: 'define it in that function, before it returns; an async function returns at its first `await`',
-  });
-}
-
-function foreign(id: string, name: string, place: Place): EtlError {
-  return new EtlError('ETL-2302', {
-    what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
-    where: placeText(place, ''),
-    fix: 'pass the value that a method of `d` returned inside this Dag',
-  });
 }

@@ -37,7 +37,9 @@ export interface TransferResult {
  * Rows from one database to another by COPY on both sides, in constant memory. The other database is read in one
  * snapshot (`repeatable read`, read only); columns go by their names.
  */
-export function transferBody(source: TransferSource): TransactionBody {
+export function transferBody(options: TransferSource): TransactionBody {
+  const { from, table, query, into, mode, key, deleteMissing } = options;
+  const source = { from, table, query, into, mode, key, deleteMissing } as TransferSource;
   return {
     transactional: true,
     source: async () =>
