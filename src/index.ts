@@ -5,6 +5,9 @@ export type { DataInterval } from './runtime/interval.js';
 export { EtlError, type ErrorCode } from './errors.js';
 export { FailTask, SkipTask } from './runtime/outcome.js';
 export type { Session } from './runtime/session.js';
+export type { BulkSession, CopySource, CopyStop } from './runtime/session-copy.js';
+export type { Rows, RowsOptions } from './runtime/copy/rows.js';
+export type { CopyFormat, CopyTable, Query } from './runtime/copy/statement.js';
 export type {
   Backoff,
   Check,
@@ -23,6 +26,7 @@ export type {
   Upstream,
 } from './runtime/task.js';
 export type { LoadResult, LoadSource } from './runtime/tasks/load.js';
+export type { TransferResult, TransferSource } from './runtime/tasks/transfer.js';
 export type {
   Incremental,
   IncrementalRange,

@@ -6,7 +6,7 @@ import { EtlCommand } from '../src/command.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
-for (const name of ['guarantees', 'unloading']) {
+for (const name of ['guarantees', 'transfer', 'unloading']) {
   describe(`docs/${name}.md`, () => {
     it('names a test that is there for each of its claims', async () => {
       const text = await readFile(join(ROOT, `docs/${name}.md`), 'utf8');

@@ -88,6 +88,7 @@ describe('the surface', function () {
       session: optionsNamedBy(() => define({}, (d) => d.session('t', wrong, async () => null))),
       sql: optionsNamedBy(() => define({}, (d) => d.sql('t', wrong))),
       load: optionsNamedBy(() => define({}, (d) => d.load('t', wrong as never))),
+      transfer: optionsNamedBy(() => define({}, (d) => d.transfer('t', wrong as never))),
       unload: optionsNamedBy(() => define({}, (d) => d.unload('t', wrong as never))),
       task: optionsNamedBy(() => define({}, (d) => d.task('t', wrong, async () => null))),
     });

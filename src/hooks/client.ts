@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { connect } from 'node:net';
+import { connect, Socket } from 'node:net';
 import type { Client, ClientConfig } from 'pg';
 import type { Connection } from './connection.js';
 import { describeConnectError } from './connect-error.js';
@@ -57,26 +57,39 @@ export async function terminate(client: Client & DriverState, millis: number): P
   if (active instanceof EventEmitter) active.on('error', () => {});
   client.connection.stream.pause(); // Else the next statement of the queue would go out after the cancelled one.
   // The server notices a lost socket only between statements, unless client_connection_check_interval is set.
-  if (active) await cancel(client, millis);
+  if (active) await cancelStatement(client, millis);
   client.connection.stream.destroy();
 }
 
 /** What pg has and does not declare. */
-interface DriverState {
-  readonly processID?: number | null;
-  readonly secretKey?: number | null;
+interface DriverState extends CancelTarget {
+  readonly connection: Client['connection'];
   _getActiveQuery?(): unknown;
 }
 
 /** Milliseconds by which a timer may be early. */
 const TIMER_PRECISION = 10;
 
+/** What a cancel request is made of: pg's own fields. */
+export interface CancelTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly processID?: number | null;
+  readonly secretKey?: number | null;
+  readonly connection: { readonly stream: object };
+}
+
 /**
- * A cancel request in plain text: its key is good for nothing but the statement that ends anyway.
+ * Asks the server to end the statement that is under way, within `millis`; never rejects, and does not say whether it
+ * did. A database in this process is not asked: its statements block whoever could.
+ *
+ * In plain text: the key is good for nothing but the statement that ends anyway.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
-function cancel({ host, port, processID, secretKey }: Client & DriverState, millis: number): Promise<void> {
-  if (!processID || typeof secretKey !== 'number') return Promise.resolve();
+export function cancelStatement(client: CancelTarget, millis: number): Promise<void> {
+  const { host, port, processID, secretKey, connection } = client;
+  if (!processID || typeof secretKey !== 'number' || !(connection.stream instanceof Socket))
+    return Promise.resolve();
   const request = Buffer.alloc(16);
   [16, 80_877_102, processID, secretKey].forEach((word, index) => request.writeInt32BE(word, index * 4));
   const where = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };

@@ -119,11 +119,11 @@ class Attempt {
         wire: this.#wire,
         watermarks,
         bound,
-        session: () => (session ??= openSession(knex, this.#wire)),
+        session: () => (session ??= openSession(knex, this.#wire, this.#client)),
         source: async (id) => {
           const source = await this.#order.openSource(id);
           this.#sources.push(source);
-          return source.session;
+          return source;
         },
         root,
         moved,
@@ -160,7 +160,7 @@ class Attempt {
     if (this.#wire.lost !== undefined) throw this.#wire.lost;
     if (this.#wire.late !== undefined) throw sentTooLate();
     this.#order.signal.throwIfAborted();
-    const rows = this.#wire.rowsWritten;
+    const rows = this.#wire.rows.written;
     this.#isCommitting = true;
     this.#wire.handOver();
     await commitTask(this.#client, { key: this.#order.key, transaction, result, rows });

@@ -1,9 +1,9 @@
 /* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
-import { EtlError } from '../errors.js';
+import { assertFunction, definedLate, definedTwice, foreign } from './dag-misuse.js';
 import { parseSchedule, type DataInterval, type Schedule } from './interval.js';
 import type { JsonResult } from './json.js';
 import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
-import { capturePlace, placeText, PlaceCache, type Place } from './place.js';
+import { capturePlace, PlaceCache, type Place } from './place.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -23,6 +23,7 @@ import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
 import { sessionBody } from './tasks/session.js';
 import { sqlBody, type Sql, type SqlResult } from './tasks/sql.js';
 import { plainBody } from './tasks/task.js';
+import { transferBody, type TransferResult, type TransferSource } from './tasks/transfer.js';
 import { unloadBody, type UnloadResult, type UnloadSource } from './tasks/unload.js';
 import type { IncrementalRange, SqlIncremental } from './watermark/incremental.js';
 
@@ -175,6 +176,15 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'unload', options, body, place });
   }
 
+  /** Rows of another database into a table by COPY, in one transaction. */
+  transfer<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
+  ): Task<Id, TransferResult> {
+    const place = this.#places.capture(this.transfer);
+    return this.#add({ id, kind: 'transfer', options, body: transferBody(options as TransferSource), place });
+  }
+
   /** A function without a connection. It is recorded after it has run: at least once. */
   task<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
     id: Id,
@@ -207,38 +217,4 @@ export class DagBuilder<P, I> {
   #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
     if (this.#made.tasks[task?.index] !== task) throw foreign(id, name, place);
   }
-}
-
-function assertFunction(id: string, run: unknown, place: Place): void {
-  if (typeof run === 'function') return;
-  throw new EtlError('ETL-2303', {
-    what: `task "${id}" has no function`,
-    where: placeText(place, ''),
-    fix: 'pass an async function as the third argument',
-  });
-}
-
-function definedTwice(id: string, place: Place, first: Place): EtlError {
-  return new EtlError('ETL-2301', {
-    what: `the task ID "${id}" is used twice`,
-    where: `${placeText(place, '')}, and first at ${placeText(first, '')}`,
-    fix: 'give one of the tasks another ID',
-  });
-}
-
-function definedLate(id: string, place: Place): EtlError {
-  return new EtlError('ETL-2307', {
-    what: `the task "${id}" comes after its Dag was defined`,
-    where: placeText(place, ''),
-    why: 'a Dag is known without running anything: its tasks are those of the function that `dag` calls, at once',
-    fix: 'define it in that function, before it returns; an async function returns at its first `await`',
-  });
-}
-
-function foreign(id: string, name: string, place: Place): EtlError {
-  return new EtlError('ETL-2302', {
-    what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
-    where: placeText(place, ''),
-    fix: 'pass the value that a method of `d` returned inside this Dag',
-  });
 }

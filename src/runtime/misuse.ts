@@ -101,3 +101,12 @@ export function isSealed(thrown: Error): boolean {
   const error = databaseErrorOf(thrown);
   return error?.code === '23503' && error.constraint === 'task_seal_fkey';
 }
+
+/** A query of the task's that would wait for ever: for a COPY that goes on only when the query is done. */
+export function heldUp(copy: string): EtlError {
+  return new EtlError('ETL-3543', {
+    what: `a query came in the middle of a COPY on the same connection: ${copy.slice(0, 100)}`,
+    why: 'a connection does one thing at a time, and the COPY waits for the task',
+    fix: 'run the query before or after it; `session.rows` lets queries run between its rows',
+  });
+}

@@ -1,6 +1,21 @@
-import { didYouMean, EtlError } from '../errors.js';
-import { parseDuration } from './duration.js';
+import { EtlError } from '../errors.js';
 import { showValue } from './json.js';
+import {
+  aFunction,
+  anObject,
+  anything,
+  checkFields,
+  count,
+  duration,
+  factor,
+  fields,
+  flag,
+  listOf,
+  oneOf,
+  positive,
+  text,
+  type Rule,
+} from './option-rule.js';
 import type { CsvOptions } from './output/extract.js';
 import { placeText, type Place } from './place.js';
 import type { TaskKind } from './task.js';
@@ -8,38 +23,8 @@ import type { TaskKind } from './task.js';
 /** How an ID of a Dag or a task must look: it stands in file names, in SQL settings and in command lines. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
 
-type Rule = (value: unknown, name: string) => string | undefined;
-
 const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
 
-const text: Rule = (value) =>
-  typeof value === 'string' && value !== '' ? undefined : 'a text that is not empty';
-const count: Rule = (value) =>
-  Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : 'a whole number from 0';
-const positive: Rule = (value) =>
-  Number.isSafeInteger(value) && Number(value) >= 1 ? undefined : 'a whole number from 1';
-const factor: Rule = (value) => (typeof value === 'number' && value >= 1 ? undefined : 'a number from 1');
-const flag: Rule = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
-const aFunction: Rule = (value) => (typeof value === 'function' ? undefined : 'a function');
-const anything: Rule = () => undefined;
-const anObject: Rule = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
-const oneOf =
-  (values: readonly string[]): Rule =>
-  (value) =>
-    values.includes(value as string) ? undefined : values.map((each) => `"${each}"`).join(' or ');
-const listOf =
-  (rule: Rule): Rule =>
-  (value, name) =>
-    Array.isArray(value)
-      ? value.map((each) => rule(each, name)).find((each) => each !== undefined)
-      : 'an array';
-const fields =
-  (rules: Readonly<Record<string, Rule>>): Rule =>
-  (value, name) => {
-    if (typeof value !== 'object' || value === null) return 'an object';
-    checkFields(value, rules, `${name}.`);
-    return undefined;
-  };
 const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
 const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
@@ -69,12 +54,6 @@ const incrementalOf =
           .map((each) => `\`${each}\``)
           .join(' and ')}`;
   };
-/** Throws its own error, which says what a duration looks like. */
-const duration: Rule = (value, name) => {
-  parseDuration(value as string | number, name);
-  return undefined;
-};
-
 const BACKOFF = { initial: duration, factor, max: duration, jitter: flag };
 const DEFAULTS = {
   conn: text,
@@ -130,18 +109,30 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
   },
   load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
   unload: { ...READING, ...UNLOAD },
+  transfer: {
+    ...TRANSACTIONAL,
+    from: text,
+    table: text,
+    query: anything,
+    into: text,
+    mode: oneOf(['append', 'replace', 'merge']),
+    key: listOf(text),
+    deleteMissing: flag,
+  },
   task: PLAIN,
 };
 
 const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = {
   load: ['from', 'into', 'mode'],
   unload: ['to'],
+  transfer: ['from', 'into', 'mode'],
 };
 
 /** Of which there must be exactly one. */
 const EITHER: Readonly<Partial<Record<TaskKind, readonly [string, string]>>> = {
   sql: ['sql', 'file'],
   unload: ['query', 'table'],
+  transfer: ['query', 'table'],
 };
 
 const DAG = {
@@ -220,26 +211,4 @@ export function at<T>(place: Place, work: () => T): T {
       cause: error.cause,
     });
   }
-}
-
-function checkFields(value: object, rules: Readonly<Record<string, Rule>>, prefix: string): void {
-  for (const name of Object.keys(value)) {
-    const field: unknown = value[name as keyof typeof value];
-    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) throw unknownOption(`${prefix}${name}`, name, Object.keys(rules));
-    if (field === undefined) continue;
-    const expected = rule(field, `${prefix}${name}`);
-    if (expected !== undefined) {
-      throw new EtlError('ETL-2303', {
-        what: `Expected \`${prefix}${name}\` to be ${expected}, got ${showValue(field)}`,
-      });
-    }
-  }
-}
-
-function unknownOption(path: string, name: string, known: readonly string[]): EtlError {
-  return new EtlError('ETL-2303', {
-    what: `there is no option \`${path}\`${didYouMean(name, known)}`,
-    fix: `the options are ${known.join(', ')}`,
-  });
 }

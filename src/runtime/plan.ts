@@ -6,6 +6,7 @@ import { validateDefaults } from './options.js';
 import { placeText, type Place } from './place.js';
 import type { RetryPolicy } from './retry.js';
 import type { Backoff, Check, Isolation, Needs, SessionOptions, Task, TaskDefaults } from './task.js';
+import type { TransferSource } from './tasks/transfer.js';
 
 /** What is decided of a task; many tasks can share one. */
 export interface TaskPolicy {
@@ -65,10 +66,8 @@ export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly Plan
     const { transactional: hasSession } = task.body;
     if (hasSession && (task.options.conn ?? defaults.conn) === undefined) throw withoutConnection(task);
     const shared = hasSession ? transactional : plain;
-    return new Planned(
-      task,
-      decidesItself(task.options) ? decide(task.options, defaults, hasSession) : shared,
-    );
+    const own = ownOptions(task);
+    return new Planned(task, decidesItself(own) ? decide(own, defaults, hasSession) : shared);
   });
 }
 
@@ -80,6 +79,12 @@ export function homeOf(
 ): string | undefined {
   const first = tasks.find((task) => task.conn !== undefined)?.conn;
   return dag.options.defaults?.conn ?? configDefaults.conn ?? first;
+}
+
+/** What a transfer task reads from is the connection that it is `from`. */
+function ownOptions({ kind, options }: Task): Partial<SessionOptions<Needs, unknown, string>> {
+  if (kind !== 'transfer') return options;
+  return { ...options, reads: [(options as unknown as TransferSource).from] };
 }
 
 /** Options that change a task's policy. */

@@ -1,4 +1,6 @@
-import type { QueryResult } from 'pg';
+import type { EventEmitter } from 'node:events';
+import type { QueryResult, Submittable } from 'pg';
+import type { CancelTarget } from '../hooks/client.js';
 
 /** Called once with the outcome of a query. */
 export type Callback = (error: Error | null, result?: QueryResult) => void;
@@ -49,10 +51,12 @@ export interface ProtocolConnection extends Emitter {
 }
 
 /** What the runner uses of a `pg.Client` that Knex hands out, where the published types say less. */
-export interface ProtocolClient extends Emitter {
+export interface ProtocolClient extends Emitter, CancelTarget {
   readonly connection: ProtocolConnection;
   query(config: unknown, values?: unknown, callback?: Callback): unknown;
   getTransactionStatus(): string | null;
+  /** The parser of a type by its OID: a user's program can have set its own. */
+  getTypeParser(oid: number, format: 'text'): (text: string) => unknown;
   /** Set: Knex's pool throws the connection away instead of handing it out again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;
@@ -80,7 +84,7 @@ const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, 
   [1184, (text) => new Date(text)],
 ]);
 
-/** Sends one statement (or several without values) and waits for its result. */
+/** Sends one statement (or several without values) and waits for its result. A `Wire` takes it in its turn. */
 export function send(
   client: Pick<ProtocolClient, 'query'>,
   text: string,
@@ -123,4 +127,26 @@ interface TravellerConfig {
   readonly values?: unknown;
   readonly name?: unknown;
   readonly rows?: unknown;
+}
+
+/** True for a COPY stream, a cursor, and whatever else writes its messages itself. */
+export function isSubmittable(config: unknown): config is Submittable & Partial<EventEmitter> & Refusable {
+  return typeof config === 'object' && config !== null && 'submit' in config;
+}
+
+/** What a query that pg takes may have besides `submit`. */
+export interface Refusable {
+  /** It goes on only when the task has taken or brought its next part: nothing can wait for its end. */
+  readonly isHeld?: boolean;
+  handleError?(error: Error): void;
+}
+
+/** The callback inside a query's config. */
+export function callbackOf(config: unknown): Callback | undefined {
+  return (config as { callback?: Callback } | null)?.callback;
+}
+
+/** The SQL of a query. */
+export function textOf(config: unknown): string {
+  return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
 }

@@ -1,12 +1,14 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import type { QueryResult, Submittable } from 'pg';
-import { travellerOf, type Callback, type DriverQuery, type ProtocolClient } from './protocol.js';
+import { textOf, travellerOf } from './protocol.js';
+import type { Callback, DriverQuery, ProtocolClient, Refusable } from './protocol.js';
 
 /** A query that waits for its turn on the wire. */
 export interface QueuedQuery {
   readonly sql: string;
-  readonly isStream: boolean;
+  /** A COPY or a cursor, which ends when the task has taken or brought its last part. */
+  readonly stream?: Submittable & Refusable;
   /** The query itself, where it can travel in a flight. */
   traveller(): DriverQuery | undefined;
   start(): void;
@@ -16,7 +18,6 @@ export interface QueuedQuery {
 /** What is under way while the opening is alone on its way. */
 export const OPENING: QueuedQuery = {
   sql: 'begin',
-  isStream: false,
   traveller: () => undefined,
   start: () => undefined,
   refuse: () => undefined,
@@ -33,7 +34,6 @@ export function queued(
   const callback = AsyncResource.bind(given);
   return {
     sql: textOf(config),
-    isStream: false,
     traveller: () => travellerOf(client, { config, values, callback }),
     start: () => client.query(config, values, callback),
     refuse: (error) => queueMicrotask(() => callback(error)),
@@ -43,7 +43,7 @@ export function queued(
 /** A COPY stream or a cursor. */
 export function queuedStream(
   client: ProtocolClient,
-  stream: Submittable & Partial<EventEmitter>,
+  stream: Submittable & Partial<EventEmitter> & Refusable,
 ): QueuedQuery {
   // An abandoned stream has no listener, and its error would end the process when its connection is cut. Nothing is
   // hidden: the server has aborted the transaction, and the close of the task will say so.
@@ -51,10 +51,11 @@ export function queuedStream(
   if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
   return {
     sql: (stream as { text?: string }).text ?? 'a cursor',
-    isStream: true,
+    stream,
     traveller: () => undefined,
     start: () => client.query(stream),
-    refuse: (error) => queueMicrotask(() => stream.emit?.('error', error)),
+    refuse: (error) =>
+      queueMicrotask(() => (stream.emit ? stream.emit('error', error) : stream.handleError?.(error))),
   };
 }
 
@@ -66,16 +67,3 @@ export function answersBegin(config: unknown, given: Callback): boolean {
 }
 
 const NOTHING = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
-
-export function isSubmittable(config: unknown): config is Submittable {
-  return typeof config === 'object' && config !== null && 'submit' in config;
-}
-
-/** The callback inside a query's config. */
-export function callbackOf(config: unknown): Callback | undefined {
-  return (config as { callback?: Callback } | null)?.callback;
-}
-
-function textOf(config: unknown): string {
-  return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
-}

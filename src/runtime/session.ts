@@ -1,13 +1,15 @@
 import type { Knex } from 'knex';
 import type { Model } from 'objection';
 import { EtlError } from '../errors.js';
+import type { ProtocolClient } from './protocol.js';
+import { bulkSession, type BulkSession } from './session-copy.js';
 import type { Wire } from './wire.js';
 
 /**
  * A Knex handle bound to one open transaction: `session('table')`, `session.raw(…)`, `Model.query(session)`.
  * The runner commits it after the task returns and rolls it back when the task throws; a task can do neither.
  */
-export interface Session extends Knex.Transaction {
+export interface Session extends Knex.Transaction, BulkSession {
   /** The runner commits: return from the task. */
   readonly commit: never;
   /** The runner rolls back: throw from the task. */
@@ -29,11 +31,15 @@ const FORBIDDEN: Readonly<Record<string, string>> = {
  * own BEGIN and COMMIT never reach the server, because `knex.transaction` reports success for a transaction that
  * PostgreSQL rolled back (https://github.com/knex/knex/issues/6141).
  */
-export async function openSession(knex: Knex, wire: Wire): Promise<Session> {
+export async function openSession(knex: Knex, wire: Wire, client: ProtocolClient): Promise<Session> {
   const transaction = await knex.transaction(undefined, { connection: wire });
+  const own = {
+    ...bulkSession(wire, client),
+    bind: (model: typeof Model) => bindModel(model, transaction),
+  };
   return new Proxy(transaction, {
     get: (target, name) => {
-      if (name === 'bind') return (model: typeof Model) => bindModel(model, transaction);
+      if (Object.hasOwn(own, name)) return own[name as keyof typeof own];
       if (typeof name === 'string' && name in FORBIDDEN) return forbid(name);
       return Reflect.get(target, name, target) as unknown;
     },

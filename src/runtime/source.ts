@@ -18,6 +18,8 @@ const BEGIN = [
 /** A database that a task reads from, besides the one that it writes to: one snapshot, and nothing can be written. */
 export interface Source {
   readonly session: Session;
+  /** Its connection: for COPY. */
+  readonly wire: Wire;
   /** Never throws. */
   close(): Promise<void>;
 }
@@ -42,7 +44,7 @@ export async function openSource(database: Database, signal: AbortSignal): Promi
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     wire.open();
-    return { session: await openSession(database.knex, wire), close };
+    return { session: await openSession(database.knex, wire, client), wire, close };
   } catch (error) {
     await close();
     throw error;

@@ -7,7 +7,7 @@ import type { Watermark } from './watermark/watermark.js';
 declare const resultOf: unique symbol;
 
 /** What a task does: decides how it runs and what it promises. An `unload` and a `task` run at least once, the others once. */
-export type TaskKind = 'session' | 'sql' | 'load' | 'unload' | 'task';
+export type TaskKind = 'session' | 'sql' | 'load' | 'transfer' | 'unload' | 'task';
 
 /**
  * A handle on one task of a Dag. Other tasks need it as a value, so that an upstream that does not exist, or a

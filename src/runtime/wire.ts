@@ -1,17 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
-import { leftOpen, tooLate } from './misuse.js';
+import { cancelStatement } from '../hooks/client.js';
+import { heldUp, leftOpen, tooLate } from './misuse.js';
 import type { Opening } from './opening.js';
+import { callbackOf, isSubmittable } from './protocol.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
-import {
-  answersBegin,
-  callbackOf,
-  isSubmittable,
-  OPENING,
-  queued,
-  queuedStream,
-  type QueuedQuery,
-} from './queued-query.js';
+import { answersBegin, OPENING, queued, queuedStream, type QueuedQuery } from './queued-query.js';
 import { RowCount } from './row-count.js';
 import { endsConnection } from './sqlstate.js';
 import { within } from './waiting.js';
@@ -26,6 +20,8 @@ export interface Statement {
 const STREAM_GRACE_MS = 1000;
 /** How long a failed task's last statement has to end before the connection is cut. */
 const CALM_MS = 100;
+/** For the connection that a cancel request takes. */
+const CANCEL_MS = 2000;
 
 /**
  * The connection of one attempt, as the task sees it, under Knex, COPY streams and cursors alike: passes queries on
@@ -45,7 +41,9 @@ export class Wire {
   /** The transaction must still be open when the server is ready for the next statement. */
   #isInTransaction = false;
   #onQuiet: (() => void) | undefined;
-  readonly #rows = new RowCount();
+
+  /** Rows that the task's own statements wrote, by the server's command tags. */
+  readonly rows = new RowCount();
 
   /** The newest error of a statement that no savepoint has undone: the transaction can't commit. */
   failure: ServerMessage | undefined;
@@ -65,7 +63,7 @@ export class Wire {
     this.#listeners = [
       ['errorMessage', (message) => this.#onError(message)],
       ['commandComplete', (message) => this.#onComplete(message)],
-      ['copyInResponse', () => this.#rows.copyIn()],
+      ['copyInResponse', () => this.rows.copyIn()],
       ['readyForQuery', (message) => this.#onReady(message)],
     ];
     for (const [event, listener] of this.#listeners) client.connection.on(event, listener);
@@ -147,7 +145,7 @@ export class Wire {
     await turn();
     while (this.#active !== undefined && this.lost === undefined) {
       const quiet = new Promise<void>((resolve) => (this.#onQuiet = resolve));
-      if (!this.#active.isStream) await quiet;
+      if (this.#active.stream === undefined) await quiet;
       else if (!(await within(quiet, STREAM_GRACE_MS))) throw leftOpen();
       await turn();
     }
@@ -162,19 +160,14 @@ export class Wire {
     await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), CALM_MS);
   }
 
+  /** Asks the server to end what is under way. Never rejects. */
+  cancel(): Promise<void> {
+    return cancelStatement(this.#client, CANCEL_MS);
+  }
+
   /** The statement that an error of this connection came from. */
   statementOf(error: object): Statement | undefined {
     return this.#statements.get(error);
-  }
-
-  /** Rows that the task's own statements wrote, by the server's command tags. */
-  get rowsWritten(): number {
-    return this.#rows.written;
-  }
-
-  /** Adds rows that went elsewhere, such as to a file. */
-  countRows(rows: number): void {
-    this.#rows.written += rows;
   }
 
   /** True while something of the task's is on the wire or waits for it. */
@@ -182,8 +175,14 @@ export class Wire {
     return this.#active !== undefined || this.#queue.length > 0;
   }
 
+  /** A COPY that goes on only when the task brings or takes its next part. */
+  get #held(): QueuedQuery | undefined {
+    return this.#active?.stream?.isHeld ? this.#active : this.#queue.find(({ stream }) => stream?.isHeld);
+  }
+
   #enqueue(query: QueuedQuery): void {
     if (this.lost !== undefined) query.refuse(this.lost);
+    else if (this.#gate !== 'shut' && this.#held !== undefined) query.refuse(heldUp(this.#held.sql));
     else if (this.#gate === 'open' || this.#gate === 'opening') {
       this.#queue.push(query);
       this.#pump();
@@ -223,7 +222,7 @@ export class Wire {
   }
 
   #onComplete(message: ServerMessage): void {
-    if (this.#gate === 'open') this.#rows.add(message.text ?? '');
+    if (this.#gate === 'open') this.rows.add(message.text ?? '');
     else if (this.#gate === 'opening' && this.#opening?.isOver) this.open();
   }
 

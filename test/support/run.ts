@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { parseConnection } from '../../src/hooks/airflow.js';
-import { postgresHook } from '../../src/hooks/postgres.js';
+import { hookOf } from '../../src/hooks/index.js';
 import type { Dag } from '../../src/runtime/dag.js';
 import type { RunEvent } from '../../src/runtime/event.js';
 import { homeOf, planTasks } from '../../src/runtime/plan.js';
@@ -66,15 +66,18 @@ export async function runOn(
       timeoutMs: undefined,
       ...services,
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
-      openDatabase: (id) =>
-        postgresHook.open(parseConnection(id, connections[id] ?? '', 'test'), {
-          lanes: concurrency,
+      openDatabase: (id) => {
+        const connection = parseConnection(id, connections[id] ?? '', 'test');
+        const hook = hookOf(connection);
+        return hook.open(connection, {
+          lanes: Math.min(concurrency, hook.maxLanes ?? concurrency),
           applicationName: 'etl',
           variables: {},
           root: process.cwd(),
           pid: process.pid,
           notice: (text) => events.push({ at: new Date(), runId, dagId: dag.id, type: 'notice', text }),
-        }),
+        });
+      },
       reporter: {
         report: (event) => {
           events.push(event);

@@ -1,29 +1,121 @@
-import { to as copyTo, type CopyToStreamQuery } from 'pg-copy-streams';
-import { addAbortSignal } from 'node:stream';
-import type { Wire } from '../wire.js';
+import type { Connection } from 'pg';
+import { cancelStatement } from '../../hooks/client.js';
+import { asError } from '../outcome.js';
+import type { ProtocolClient } from '../protocol.js';
+import { within } from '../waiting.js';
+import { Wire } from '../wire.js';
+import type { CopyOptions } from './copy-in.js';
+import { ANSWER_MS, Exchange } from './exchange.js';
+import { readInPlace } from './frames.js';
 
-/** stub */
+/** As much as may wait to be taken before the socket is paused. */
+const WAITING_BYTES = 256 * 1024;
+
+/**
+ * `COPY … TO STDOUT` on a connection, read from the socket itself.
+ */
+export class CopyOut extends Exchange {
+  /** A part of it is being used. */
+  isHeld = false;
+  readonly #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #isDropping = false;
+  #connection: Connection | undefined;
+  #wake: (() => void) | undefined;
+
+  override submit(connection: Connection): void {
+    this.#connection = connection;
+    readInPlace(connection, { type: 'd', data: (bytes) => this.#take(bytes) });
+    connection.query(this.text);
+  }
+
+  /** The next bytes; undefined when there are no more. Rejects with the server's error. */
+  async next(): Promise<Buffer | undefined> {
+    while (this.#waiting.length === 0 && !this.isOver && !this.#isDropping) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    const bytes = this.#waiting.shift();
+    if (bytes === undefined) await (this.isOver ? this.over : undefined);
+    else {
+      this.#waitingBytes -= bytes.length;
+      if (this.#waitingBytes < WAITING_BYTES && !this.isOver) this.#connection?.stream.resume();
+    }
+    return bytes;
+  }
+
+  /** From now on what comes is dropped, so that the server comes to an end; `next` returns at once. */
+  drop(): void {
+    this.#isDropping = true;
+    this.#waiting.length = this.#waitingBytes = 0;
+    this.#connection?.stream.resume();
+    this.#wake?.();
+  }
+
+  /** For a server that does not come to an end. */
+  cut(): void {
+    this.#connection?.stream.destroy();
+  }
+
+  protected override onOver(): void {
+    this.#wake?.();
+  }
+
+  #take(bytes: Buffer): void {
+    if (this.#isDropping) return;
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+    if (this.#waitingBytes >= WAITING_BYTES) this.#connection?.stream.pause();
+    this.#wake?.();
+  }
+}
+
+/** The bytes of a COPY, and the number of its rows when they have all come. */
 export interface CopyOutput extends AsyncIterable<Buffer> {
+  /** By the server's tag; 0 before the end. */
   readonly rows: number;
 }
 
-/** stub */
+/**
+ * The bytes that a `COPY … TO STDOUT` sends, in parts that hold many rows and end anywhere. The statement is sent when
+ * the reading begins; reading once is all there is. While nobody takes the next part the server waits.
+ *
+ * Whoever stops reading (`break`, an error, `signal`) has the statement cancelled, which leaves the transaction failed
+ * up to its last savepoint; a server that does not react is cut off.
+ */
 export function copyOut(
-  wire: Wire,
+  wire: Wire | ProtocolClient,
   text: string,
-  { signal, moved }: { readonly signal: AbortSignal; readonly moved?: (bytes: number) => void },
+  { signal, moved }: CopyOptions,
 ): CopyOutput {
-  const stream = wire.query(copyTo(text)) as CopyToStreamQuery;
-  addAbortSignal(signal, stream);
+  const copy = new CopyOut(text);
   return {
     get rows() {
-      return stream.rowCount;
+      return copy.rows;
     },
     async *[Symbol.asyncIterator]() {
-      for await (const chunk of stream) {
-        moved?.((chunk as Buffer).length);
-        yield chunk as Buffer;
+      signal.throwIfAborted();
+      const stop = (): void => copy.drop();
+      signal.addEventListener('abort', stop, { once: true });
+      try {
+        wire.query(copy);
+        for (let bytes = await copy.next(); bytes !== undefined; bytes = await copy.next()) {
+          moved?.(bytes.length);
+          copy.isHeld = true;
+          yield bytes;
+          copy.isHeld = false;
+        }
+        if (signal.aborted) throw asError(signal.reason);
+      } finally {
+        signal.removeEventListener('abort', stop);
+        copy.isHeld = false;
+        if (!copy.isOver) await giveUp(wire, copy);
       }
     },
   };
+}
+
+async function giveUp(wire: Wire | ProtocolClient, copy: CopyOut): Promise<void> {
+  copy.drop();
+  const cancelled = wire instanceof Wire ? wire.cancel() : cancelStatement(wire, ANSWER_MS);
+  if (!(await within(Promise.all([cancelled, copy.over]), ANSWER_MS))) copy.cut();
 }

@@ -1,5 +1,6 @@
 import type { ProtocolClient } from '../protocol.js';
 import type { Session } from '../session.js';
+import type { Source } from '../source.js';
 import type { TaskContext } from '../task.js';
 import type { Bound } from '../watermark/incremental.js';
 import type { Watermarks } from '../watermark/watermark.js';
@@ -12,8 +13,8 @@ export interface Work {
   readonly wire: Wire;
   /** The same transaction as a Knex instance; made on the first call. */
   readonly session: () => Promise<Session>;
-  /** A read-only session on another connection; closed when the task has ended. */
-  readonly source: (connectionId: string) => Promise<Session>;
+  /** A read-only transaction on another connection; closed when the task has ended. */
+  readonly source: (connectionId: string) => Promise<Source>;
   /** How far the task has come; what is set here is committed with its data. */
   readonly watermarks: Watermarks;
   /** What `settle` has found, where the body has one. */

@@ -1,11 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { Transform } from 'node:stream';
-import { from as copyFrom, type CopyStreamQuery } from 'pg-copy-streams';
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
+import { copyInto } from '../copy/copy-in.js';
 import { quoteIdentifier, quoteTable } from '../sql/identifier.js';
 import type { Wire } from '../wire.js';
 import type { TransactionBody, Work } from './body.js';
@@ -28,6 +26,7 @@ export interface LoadResult {
 
 /** The header must end within this much of the file. */
 const HEADER_LIMIT_BYTES = 1024 * 1024;
+const MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /**
  * A CSV file into a table by COPY. The server parses it; the header says which column each field belongs to, in
@@ -116,23 +115,17 @@ async function empty(wire: Wire, table: string): Promise<void> {
   await wire.query({ text: referenced.rows[0]?.yes ? `delete from ${table}` : `truncate ${table}` });
 }
 
-async function copy({ wire, context }: Work, text: string, path: string): Promise<number> {
-  const stream = wire.query(copyFrom(text)) as CopyStreamQuery;
-  await pipeline(createReadStream(path, { highWaterMark: 256 * 1024 }), withoutMark(), stream, {
-    signal: context.signal,
-  });
-  return stream.rowCount;
+function copy({ wire, context }: Work, text: string, path: string): Promise<number> {
+  const bytes = createReadStream(path, { highWaterMark: 256 * 1024 });
+  return copyInto(wire, text, withoutMark(bytes), { signal: context.signal });
 }
 
 /** COPY would take a byte order mark for a part of the first name. */
-function withoutMark(): Transform {
+async function* withoutMark(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let isFirst = true;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      const hasMark =
-        isFirst && chunk.length >= 3 && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf;
-      isFirst = false;
-      done(null, hasMark ? chunk.subarray(3) : chunk);
-    },
-  });
+  for await (const chunk of bytes) {
+    const hasMark = isFirst && chunk.subarray(0, 3).equals(MARK);
+    isFirst = false;
+    yield hasMark ? chunk.subarray(3) : chunk;
+  }
 }

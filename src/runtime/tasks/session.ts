@@ -12,7 +12,7 @@ export function sessionBody(
     source: async () => run.toString(),
     run: async ({ context, session, source, watermarks }) => {
       const sources: Record<string, Session> = {};
-      for (const id of reads) sources[id] = await source(id);
+      for (const id of reads) sources[id] = (await source(id)).session;
       return run({ ...context, session: await session(), sources, watermark: watermarks.open });
     },
   };

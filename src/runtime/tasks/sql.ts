@@ -133,5 +133,5 @@ async function runStatements({ wire, context }: Work, statements: readonly Bound
     const answer = await (wire.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
     for (const { command, rowCount } of [answer].flat()) done.push({ command, rows: rowCount ?? 0 });
   }
-  return { rows: wire.rowsWritten, statements: done };
+  return { rows: wire.rows.written, statements: done };
 }

@@ -77,7 +77,7 @@ async function unload(source: UnloadSource, work: Work): Promise<UnloadResult> {
     await files.prepare();
     const rows = await readOnly(wire, async () => write(source, { work, kind, files }));
     const published = await files.publish(context.signal);
-    wire.countRows(rows);
+    wire.rows.written += rows;
     return {
       rows,
       bytes: published.reduce((sum, { bytes }) => sum + bytes, 0),

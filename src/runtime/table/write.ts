@@ -1,0 +1,83 @@
+import { send } from '../protocol.js';
+import { quoteIdentifier } from '../sql/identifier.js';
+import type { Wire } from '../wire.js';
+import { describeTable, type Table } from './describe.js';
+import { assertMergeKey, merge } from './merge.js';
+import { assertColumns, assertTable } from './refuse.js';
+
+/** Where rows go, and what becomes of those that are there. */
+export interface WriteTarget {
+  /** `table` or `schema.table`. */
+  readonly into: string;
+  /**
+   * `append` adds the rows; `replace` puts them in place of all that are there; `merge` updates the rows that have the
+   * same `key`, where a value differs, and adds the others.
+   */
+  readonly mode: 'append' | 'replace' | 'merge';
+  /** For `merge`: columns with a unique index of just them. */
+  readonly key?: readonly string[] | undefined;
+  /** For `merge`: delete the rows whose key is not among those that came. With no rows that is all of them. */
+  readonly deleteMissing?: boolean | undefined;
+}
+
+/** What became of the rows, by the server's counts. */
+export interface Written {
+  /** Rows that came. */
+  readonly rows: number;
+  readonly inserted: number;
+  /** By a merge; rows that were the same already are not written and not counted. */
+  readonly updated: number;
+  /** By `deleteMissing`. What `replace` removes is not counted: TRUNCATE does not say. */
+  readonly deleted: number;
+}
+
+/** Lets rows COPY into a table: both arguments are quoted SQL, the list without parentheses. Returns the server's count. */
+export type BringRows = (table: string, columnList: string) => Promise<number>;
+
+/**
+ * Writes rows into a table in one transaction, which stays open. `columns` are those that `bring` brings, in its order.
+ * Views, grants, foreign keys, indexes and identity sequences of the table stay as they are.
+ *
+ * Throws `EtlError` ETL-3511 to ETL-3516 before a row is sent where table, columns or key do not fit, and ETL-3517
+ * where keys of a merge are null or come twice.
+ */
+export async function writeTable(
+  wire: Wire,
+  target: WriteTarget,
+  columns: readonly string[],
+  bring: BringRows,
+): Promise<Written> {
+  const table = await describeTable(wire, target.into);
+  assertTable(table, target.into);
+  return writeDescribed(wire, { ...target, table, columns }, bring);
+}
+
+/** As `writeTable`, for a table that is described already. */
+export async function writeDescribed(
+  wire: Wire,
+  target: WriteTarget & { readonly table: Table; readonly columns: readonly string[] },
+  bring: BringRows,
+): Promise<Written> {
+  const { table, columns, mode, key, deleteMissing = false } = target;
+  assertColumns(table, columns);
+  if (mode === 'merge') {
+    assertMergeKey(table, columns, key);
+    return merge(wire, { table, columns, key, deleteMissing }, bring);
+  }
+  if (mode === 'replace') await empty(wire, table);
+  const rows = await bring(table.sql, columns.map(quoteIdentifier).join(', '));
+  return { rows, inserted: rows, updated: 0, deleted: 0 };
+}
+
+/**
+ * TRUNCATE gives the space back and takes no time for any size, but locks readers out until the COMMIT, and needs a
+ * privilege of its own. A table that foreign keys refer to can't be truncated, so that one is emptied by DELETE, which
+ * checks them.
+ */
+async function empty(wire: Wire, table: Table): Promise<void> {
+  const canTruncate = table.mayTruncate && !table.isReferenced && table.kind !== 'foreign table';
+  const before = wire.rows.written;
+  await send(wire, canTruncate ? `truncate ${table.sql}` : `delete from ${table.sql}`);
+  // The rows of a task are those that it brought, however the table was emptied.
+  wire.rows.written = before;
+}

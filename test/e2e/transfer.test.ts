@@ -1,0 +1,56 @@
+import { expect } from 'chai';
+import { createProject, type Project } from '../support/cli.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+
+describe('etl run of a transfer', function () {
+  this.timeout(60_000);
+  let from: TestDatabase;
+  let to: TestDatabase;
+  let project: Project;
+  before(async () => {
+    [from, to] = await Promise.all([createDatabase(), createDatabase()]);
+    project = await createProject({});
+    // At row 20,000 it waits for who has the lock.
+    await from.query(`create function pass(i int) returns int language plpgsql as $$ begin
+      if i = 20000 then perform pg_advisory_lock_shared(1); end if; return i; end $$`);
+  });
+  after(async () => {
+    await project[Symbol.asyncDispose]();
+    await Promise.all([from.drop(), to.drop()]);
+  });
+
+  for (const options of [`mode: 'append'`, `mode: 'replace'`, `mode: 'merge', key: ['id']`]) {
+    it(`killed in the middle and resumed, brings each row once: ${options}`, async () => {
+      await to.query('drop table if exists item; create table item (id int primary key, name text)');
+      await project.write({
+        'etl.config.ts': `
+          import { dag, defineConfig } from '@oneshot/etl';
+          export default defineConfig({ dags: [dag('d', { defaults: { conn: 'to' } }, (d) => {
+            d.transfer('t', { from: 'from', into: 'item', ${options},
+              query: "select pass(i) as id, repeat('x', 100) as name from generate_series(1, 30000) i" });
+          })] });`,
+      });
+      const urls = { ETL_CONN_FROM: from.url, ETL_CONN_TO: to.url };
+      await from.query('select pg_advisory_lock(1)');
+      const { child, ended } = project.start(['run', 'd', '--run-id', 'killed'], urls);
+      await from.query(`do $$ begin
+        while not exists (select from pg_locks where locktype = 'advisory' and not granted
+          and database = (select oid from pg_database where datname = current_database())) loop
+          perform pg_sleep(0.01); end loop; end $$`);
+      child.kill('SIGKILL');
+      await ended;
+      await from.query('select pg_advisory_unlock(1)');
+      await Promise.all([from.leftSessions(), to.leftSessions()]);
+      expect(await to.query('select from item')).to.deep.equal([]);
+
+      const { code, stderr } = await project.cli(['run', 'd', '--resume', '--run-id', 'killed'], urls);
+      expect(code, stderr).to.equal(0);
+      const again = await project.cli(['run', 'd', '--resume', '--run-id', 'killed'], urls);
+      expect(again.code, again.stderr).to.equal(0);
+      expect(await to.query('select count(*)::int as n, max(id) as max from item')).to.deep.equal([
+        { n: 30_000, max: 30_000 },
+      ]);
+      await to.query('drop schema etl cascade');
+    });
+  }
+});

@@ -1,0 +1,110 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import pg from 'pg';
+import { copyInto } from '../../../src/runtime/copy/copy-in.js';
+import { copyOut } from '../../../src/runtime/copy/copy-out.js';
+import { fastTimestamps } from '../../../src/runtime/copy/timestamp.js';
+import { bulkSession } from '../../../src/runtime/session-copy.js';
+import type { ProtocolClient } from '../../../src/runtime/protocol.js';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { tableOfValues } from '../values.js';
+import { openWire, unstopped, type OpenWire } from './on-wire.js';
+
+/** Nothing changes a value on its way. */
+describe('every value', () => {
+  const zone = process.env['TZ'];
+  let db: TestDatabase;
+  let on: OpenWire;
+  before(async () => {
+    db = await createDatabase();
+    await db.query(tableOfValues('v'));
+  });
+  after(() => db.drop());
+  afterEach(async () => {
+    if (zone === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = zone;
+    await on[Symbol.asyncDispose]();
+  });
+
+  const all = async <T>(rows: AsyncIterable<T>) => {
+    const list: T[] = [];
+    for await (const row of rows) list.push(row);
+    return list;
+  };
+
+  for (const name of ['UTC', 'America/New_York', 'Asia/Kolkata', 'Pacific/Apia']) {
+    describe(`in ${name}`, () => {
+      beforeEach(async () => {
+        process.env['TZ'] = name;
+        on = await openWire(db.url, `begin; set local timezone to '${name}'`);
+      });
+      const bulk = () => bulkSession(on.wire, on.client as unknown as ProtocolClient);
+
+      it('comes as pg gives it', async () => {
+        const { rows } = await on.client.query('select * from v');
+        expect(await all(bulk().rows('select * from v'))).to.deep.equal(rows);
+      });
+
+      it('comes as the text of the server, where that is asked for', async () => {
+        const types = { getTypeParser: () => String } as unknown as pg.CustomTypesConfig;
+        const { rows } = await on.client.query({ text: 'select * from v', types });
+        expect(await all(bulk().rows('select * from v', { text: true }))).to.deep.equal(rows);
+      });
+
+      for (const format of ['text', 'csv', 'binary']) {
+        it(`goes out and in by COPY in ${format}`, async () => {
+          await on.ask('create temp table w (like v) on commit drop');
+          const bytes = copyOut(on.wire, `copy v to stdout (format ${format})`, { signal: unstopped });
+          const parts = await all(bytes);
+          expect(
+            await copyInto(on.wire, `copy w from stdin (format ${format})`, parts, { signal: unstopped }),
+          ).to.equal(2);
+          expect(
+            await on.ask(
+              'select count(*)::int from v where not exists (select from w where w::text = v::text)',
+            ),
+          ).to.equal(0);
+        });
+      }
+    });
+  }
+
+  describe('of timestamptz', () => {
+    const parse = pg.types.getTypeParser(1184) as (text: string) => unknown;
+    beforeEach(async () => {
+      on = await openWire(db.url);
+    });
+
+    it('is read as pg reads it, in whatever zone the server writes it', async () => {
+      const fast = fastTimestamps(parse);
+      expect(fast).not.to.equal(parse);
+      const zones = fc.constantFrom(
+        'UTC',
+        'America/New_York',
+        'Asia/Kolkata',
+        'Pacific/Apia',
+        'America/St_Johns',
+      );
+      const seconds = fc.oneof(
+        fc.double({ min: 0, max: 4e9, noNaN: true }),
+        fc.double({ min: -6e10, max: 2e11, noNaN: true }),
+      );
+      await fc.assert(
+        fc.asyncProperty(zones, fc.array(seconds, { minLength: 50, maxLength: 50 }), async (name, list) => {
+          const texts = (await on.ask(
+            `with z as (select set_config('TimeZone', '${name}', true)) select json_agg(to_timestamp(s)::text) from z, unnest('{${list.join()}}'::float8[]) s`,
+          )) as string[];
+          expect(texts.map(fast)).to.deep.equal(texts.map(parse));
+        }),
+        { numRuns: 30 },
+      );
+    });
+
+    it('is left to a parser of the user’s own', () => {
+      const own = (text: string) => `own ${text}`;
+      expect(fastTimestamps(own)).to.equal(own);
+      const seconds = (text: string) => new Date(Math.trunc(Number(parse(text)) / 1000) * 1000);
+      expect(fastTimestamps(seconds)).to.equal(seconds);
+    });
+  });
+});
