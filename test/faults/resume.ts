@@ -6,10 +6,12 @@ import type { Workload } from './workload.js';
 const LIMIT_MS = 20_000;
 /** A run that is not done after so many processes never will be. */
 const MAX_PROCESSES = 60;
+/** So many processes of a run are struck: where each is struck early, it would never be done. */
+const MAX_STRUCK = 40;
 
 export interface UntilDone {
   readonly runId: string;
-  /** Called when a process of the run was started. */
+  /** Called when one of the first processes of the run was started. */
   readonly inject?: (under: Under) => Promise<unknown>;
   readonly options?: () => StartOptions;
   /** Exit codes, besides 0, that the fault may lead to; 75 always may: the server frees a lock after some milliseconds. */
@@ -21,12 +23,13 @@ export async function untilDone(shard: Shard, work: Workload, order: UntilDone):
   const { runId, inject, options, codes = [null] } = order;
   const seen: string[] = [];
   for (let n = 0; n < MAX_PROCESSES && !work.isStalled; n++) {
-    const more = options?.() ?? {};
+    const isStruck = n < MAX_STRUCK;
+    const more = (isStruck && options?.()) || {};
     const under = shard.product.run(runId, await work.isKnown(runId), {
       ...more,
       env: { ...work.env, ...more.env },
     });
-    await inject?.(under);
+    if (isStruck) await inject?.(under);
     const ended = await work.within(LIMIT_MS, runId, under.ended);
     if (ended.code === 0) return true;
     seen.push(describe(ended));
