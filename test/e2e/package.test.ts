@@ -140,7 +140,10 @@ describe('the package', function () {
       noEmit: true,
       types: ['node'],
     };
-    await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['etl.config.ts'] }));
+    await writeFile(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, files: ['etl.config.ts'] }),
+    );
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
     const checked = run(process.execPath, [tsc, '-p', project]);
     await checked.catch((error: unknown) => expect.fail((error as { stdout: string }).stdout));
