@@ -126,7 +126,7 @@ const EXECUTING: Row[] = [
       "import { join } from 'node:path';\nconst a: string = `${join('a')}`; const b = join(a as string); throw new Error(`x${b}`);\n",
     ),
     code: 'ETL-2104',
-    where: `${TS}:2:72`,
+    where: `${TS}:2:70`,
     says: 'Error: xa',
   },
   {

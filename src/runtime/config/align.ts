@@ -10,16 +10,8 @@ export function alignedColumn(line: string, from: string, column: number): numbe
   if (line === from) return column;
   const [made, original] = [tokensOf(line), tokensOf(from)];
   if (made.length * original.length > MOST_PAIRS) return column;
-  const lengths = commonLengths(made, original);
-  let [i, j, found] = [0, 0, 0];
-  while (i < made.length && j < original.length && (made[i]?.at ?? 0) <= column) {
-    if (made[i]?.text === original[j]?.text) {
-      found = original[j]?.at ?? found;
-      [i, j] = [i + 1, j + 1];
-    } else if ((lengths[i + 1]?.[j] ?? 0) >= (lengths[i]?.[j + 1] ?? 0)) i += 1;
-    else j += 1;
-  }
-  return found;
+  const pairs = commonTokens(made, original);
+  return pairs.findLast(([token]) => token.at <= column)?.[1].at ?? 0;
 }
 
 interface Token {
@@ -29,6 +21,23 @@ interface Token {
 
 function tokensOf(line: string): readonly Token[] {
   return Array.from(line.matchAll(TOKEN), ({ 0: text, index: at }) => ({ text, at }));
+}
+
+/** The longest sequence of tokens that both have: each as it is in `a`, and as it is in `b`. */
+function commonTokens(a: readonly Token[], b: readonly Token[]): readonly (readonly [Token, Token])[] {
+  const lengths = commonLengths(a, b);
+  const lengthAt = (i: number, j: number): number => lengths[i]?.[j] ?? 0;
+  const pairs: (readonly [Token, Token])[] = [];
+  let j = 0;
+  for (const [i, token] of a.entries()) {
+    // Tokens of `b` that the rest of the sequence does without.
+    while (b[j]?.text !== token.text && lengthAt(i, j + 1) > lengthAt(i + 1, j)) j += 1;
+    const same = b[j];
+    if (same?.text !== token.text) continue;
+    pairs.push([token, same]);
+    j += 1;
+  }
+  return pairs;
 }
 
 /** For each pair of places, how many tokens both lines have in common from there on. */
