@@ -10,7 +10,6 @@ const vm = require('node:vm');
 
 const BUNDLE = path.join(__dirname, '../dist/etl.cjs');
 const USAGE = 2;
-const MONTH_MS = 30 * 24 * 3600 * 1000;
 
 start();
 
@@ -26,7 +25,8 @@ function start() {
   const script = new vm.Script(code, { filename: BUNDLE, cachedData });
   const program = moduleOf(script);
   if (kept && (cachedData === undefined || script.cachedDataRejected)) {
-    process.on('exit', () => keep(kept, script));
+    // A call that was wrong may name any command, and has not got far.
+    process.on('exit', (exitCode) => exitCode !== USAGE && program.keep(kept, script.createCachedData()));
   }
   program.main(process.argv.slice(2));
 }
@@ -83,28 +83,5 @@ function read(file) {
     return fs.readFileSync(file);
   } catch {
     return undefined; // Nobody has run this command yet.
-  }
-}
-
-/** Written beside and renamed, so that nobody reads half of it; what was written long ago goes. */
-function keep(file, script) {
-  // A call that was wrong may name any command, and has not got far.
-  if (process.exitCode === USAGE) return;
-  const part = `${file}.${process.pid}`;
-  try {
-    fs.writeFileSync(part, script.createCachedData(), { mode: 0o600, flag: 'wx' });
-    fs.renameSync(part, file);
-    removeOld(path.dirname(file));
-  } catch {
-    // The disk is full, or the directory went away: the next call is as slow as this one.
-    fs.rmSync(part, { force: true });
-  }
-}
-
-function removeOld(directory) {
-  for (const name of fs.readdirSync(directory)) {
-    const file = path.join(directory, name);
-    const stats = fs.statSync(file, { throwIfNoEntry: false });
-    if (stats && stats.mtimeMs < Date.now() - MONTH_MS) fs.rmSync(file, { force: true });
   }
 }

@@ -8,6 +8,7 @@ import { errorLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './terminal.js';
 
 export { COMMANDS } from './commands/index.js';
+export { keep } from './runtime/config/cache.js';
 
 /**
  * Runs one command and ends the process with its exit code, also when a task has left a timer or a socket behind.

@@ -5,15 +5,19 @@ import type { LentPackage } from './runtime/config/share.js';
  * synchronous: this file works in the bundle only.
  */
 export const LENT: readonly LentPackage[] = [
-  { name: 'knex', version: versionOf(require('knex/package.json')), load: () => require('knex') as unknown },
+  {
+    name: 'knex',
+    version: () => versionIn(require('knex/package.json')),
+    load: () => require('knex') as unknown,
+  },
   {
     name: 'objection',
-    version: versionOf(require('objection/package.json')),
+    version: () => versionIn(require('objection/package.json')),
     load: () => require('objection') as unknown,
   },
-  { name: 'pg', version: versionOf(require('pg/package.json')), load: () => require('pg') as unknown },
+  { name: 'pg', version: () => versionIn(require('pg/package.json')), load: () => require('pg') as unknown },
 ];
 
-function versionOf(manifest: unknown): string {
+function versionIn(manifest: unknown): string {
   return (manifest as { version: string }).version;
 }

@@ -98,6 +98,29 @@ describe('the package', function () {
     expect(await db.query('select name from item')).to.deep.equal([{ name: 'item 1' }]);
   });
 
+  for (const place of ['beside the packages', 'elsewhere']) {
+    it(`is one instance, as are knex, objection and pg, for all files of a config ${place}`, async () => {
+      const directory = place === 'elsewhere' ? join(folder, 'apart') : join(project, 'nested');
+      await mkdir(directory);
+      await writeFile(join(directory, 'package.json'), '{}');
+      const imports = `import { dag } from '@oneshot/etl'; import knex from 'knex';
+        import { Model } from 'objection'; import pg from 'pg';`;
+      await writeFile(
+        join(directory, 'native.mjs'),
+        `${imports} export const native = [dag('native', {}, () => {}), knex, Model, pg.Client];`,
+      );
+      await writeFile(
+        join(directory, 'etl.config.ts'),
+        `${imports} import { native } from './native.mjs'; const [first, ...others] = native;
+         const same = [knex, Model, pg.Client].map((each, index) => each === others[index]);
+         export default { dags: [first, dag(same.join('-'), {}, () => {})] };`,
+      );
+      const bin = join(project, 'node_modules/@oneshot/etl/bin/run.js');
+      const listed = await etl(process.execPath, [bin, 'list'], directory);
+      expect(listed.split(/\s+/)).to.include.members(['native', 'true-true-true']);
+    });
+  }
+
   it('says what to install for the embedded database, which it does not bring', async () => {
     const bin = join(project, 'node_modules/.bin/etl');
     const ended = etl(bin, ['run', 'd', '--conn', 'db=pglite::memory:'], project);
@@ -117,7 +140,10 @@ describe('the package', function () {
       noEmit: true,
       types: ['node'],
     };
-    await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions }));
+    await writeFile(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, files: ['etl.config.ts'] }),
+    );
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
     const checked = run(process.execPath, [tsc, '-p', project]);
     await checked.catch((error: unknown) => expect.fail((error as { stdout: string }).stdout));

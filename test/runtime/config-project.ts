@@ -35,7 +35,7 @@ const shared: Shared = {
   packages: ['knex', 'objection', 'pg'].map((name) => {
     const { version } = require(`${name}/package.json`) as { version: string };
     const loaded: unknown = require(name);
-    return { name, version, load: () => loaded };
+    return { name, version: () => version, load: () => loaded };
   }),
   own: new URL('../../src/', import.meta.url),
   version: '0.0.0',

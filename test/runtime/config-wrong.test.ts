@@ -121,6 +121,15 @@ const EXECUTING: Row[] = [
     says: 'RangeError: no more than 3',
   },
   {
+    title: 'an error after types, a template and an imported name on its line',
+    files: config(
+      "import { join } from 'node:path';\nconst a: string = `${join('a')}`; const b = join(a as string); throw new Error(`x${b}`);\n",
+    ),
+    code: 'ETL-2104',
+    where: `${TS}:2:70`,
+    says: 'Error: xa',
+  },
+  {
     title: 'an error on its first line',
     files: config("throw new Error('at once');\n"),
     code: 'ETL-2104',

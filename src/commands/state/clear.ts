@@ -1,4 +1,4 @@
-import { Args } from '@oclif/core';
+import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { clearState, noState } from '../../task-state.js';
 

@@ -1,4 +1,5 @@
-import { Args, Flags } from '@oclif/core';
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../../command.js';
 import { Ledgers } from '../../ledgers.js';
 import { stateChangeJson, stateHistoryText, stateJson, stateText } from '../../state-text.js';

@@ -26,7 +26,8 @@ export interface Api {
 /** A package of ours that a config may use without installing it. */
 export interface LentPackage {
   readonly name: string;
-  readonly version: string;
+  /** Of the program's copy. */
+  version(): string;
   /** Gives the program's instance; it is loaded at the first call. */
   load(): unknown;
 }
@@ -116,11 +117,11 @@ export class SharedModules {
   }
 
   #decide(lent: LentPackage): boolean {
-    const { name, version } = lent;
+    const { name } = lent;
     const known = this.#isLent.get(name);
     if (known !== undefined) return known;
     const theirs = this.#beside(name);
-    const isLent = theirs === undefined || versionAt(theirs, name) === version;
+    const isLent = theirs === undefined || versionAt(theirs, name) === lent.version();
     this.#isLent.set(name, isLent);
     if (isLent) {
       const inside = resolverOf(fileURLToPath(new URL('index.js', this.#shared.own)));

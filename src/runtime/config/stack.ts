@@ -1,5 +1,6 @@
 import { SourceMap, type SourceMapPayload } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { alignedColumn } from './align.js';
 
 /** A position in a file: line and column count from 1. */
 export interface Frame {
@@ -53,8 +54,14 @@ export function originalFrame(frame: Frame): Frame {
   const map = code === undefined ? null : INLINE_MAP.exec(code);
   if (map === null) return frame;
   const payload: SourceMapPayload = JSON.parse(Buffer.from(map[1] ?? '', 'base64').toString('utf8'));
-  const column = frame.column - 1 - (frame.line === 1 ? WRAPPER.length : 0);
-  const entry = new SourceMap(payload).findEntry(frame.line - 1, Math.max(0, column));
+  const column = Math.max(0, frame.column - 1 - (frame.line === 1 ? WRAPPER.length : 0));
+  if (payload.mappings === '') {
+    const [made = '', from = ''] = [code, payload.sourcesContent[0]].map(
+      (text) => text?.split('\n')[frame.line - 1],
+    );
+    return { ...frame, column: alignedColumn(made, from, column) + 1 };
+  }
+  const entry = new SourceMap(payload).findEntry(frame.line - 1, column);
   if (!('originalLine' in entry)) return frame;
   const text = payload.sourcesContent[0]?.split('\n')[entry.originalLine] ?? '';
   return {

@@ -1,8 +1,8 @@
-import { escapeLiteral } from 'pg';
 import { EtlError } from '../../errors.js';
 import { parseDuration } from '../duration.js';
 import type { ProtocolClient } from '../protocol.js';
 import { quoteIdentifier, quoteTable } from '../sql/identifier.js';
+import { quoteLiteral } from '../sql/literal.js';
 import type { Duration, Log } from '../task.js';
 import { canonicalText, later, type CursorType } from './cursor.js';
 import { settle, type Settled } from './settled.js';
@@ -83,7 +83,7 @@ export async function incrementalRange(
   if (heldBack !== undefined && high === low) log(heldBack);
   // Before the first row there is no number that could be told from the lowest.
   if (high !== type.lowest) watermarks.put({ name: cursor, value: high, type: type.name });
-  const literal = (value: string): string => `${escapeLiteral(value)}::${type.name}`;
+  const literal = (value: string): string => `${quoteLiteral(value)}::${type.name}`;
   const name = quoteIdentifier(cursor);
   const where = `${name} >= ${literal(low)} and ${name} < ${literal(high)}`;
   return { low, high, where };

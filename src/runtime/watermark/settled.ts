@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { escapeLiteral, type QueryResult } from 'pg';
+import type { QueryResult } from 'pg';
 import { send, type ProtocolClient } from '../protocol.js';
 import { quoteIdentifier } from '../sql/identifier.js';
+import { quoteLiteral } from '../sql/literal.js';
 import { cursorTypeOf, type CursorType } from './cursor.js';
 import { holderText, openTransactions, stillOpen, transactionsOf, type OpenTransaction } from './others.js';
 import { detourOf, explained, type Origin } from './origin.js';
@@ -111,7 +112,7 @@ async function factsOf(client: ProtocolClient, { from, table, cursor }: CursorPl
   const owned =
     table === undefined
       ? 'null::regclass'
-      : `pg_get_serial_sequence(${escapeLiteral(table)}, ${escapeLiteral(cursor)})::regclass`;
+      : `pg_get_serial_sequence(${quoteLiteral(table)}, ${quoteLiteral(cursor)})::regclass`;
   const { rows } = await send(
     client,
     `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
@@ -165,7 +166,7 @@ async function settleTime(client: ProtocolClient, place: CursorPlace, column: Co
   const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
   return {
     type: column.type,
-    high: await valueAt(client, `${escapeLiteral(instant)}::timestamptz`, place, column),
+    high: await valueAt(client, `${quoteLiteral(instant)}::timestamptz`, place, column),
     heldBack: oldest && `rows since ${instant} wait for ${holderText(oldest)}`,
   };
 }
@@ -208,7 +209,7 @@ async function valueAt(
   { lagMs = 0, timeZone, cursor }: CursorPlace,
   { type, fullType }: Column,
 ): Promise<string | undefined> {
-  const zone = escapeLiteral(timeZone ?? 'UTC');
+  const zone = quoteLiteral(timeZone ?? 'UTC');
   const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
     from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t)`;
   const shifted = `(${instant} - interval '${lagMs} milliseconds')`;

@@ -1,0 +1,168 @@
+import { expect } from 'chai';
+import { execFile } from 'node:child_process';
+import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { createProject, ROOT, type Project } from '../support/cli.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+
+const run = promisify(execFile);
+
+const CONFIG = `
+  import { dag, defineConfig } from '@oneshot/etl';
+  export default defineConfig({
+    dags: [dag('d', { defaults: { conn: 'db' } }, (d) => { d.sql('one', { sql: 'select 1' }); })],
+  });`;
+
+/**
+ * Packages that are loaded: the fewer, the faster. Whoever adds one here says why in the commit. pg-copy-streams is there
+ * for the task `load`.
+ */
+const ANY_COMMAND =
+  `@oclif/core ansi-escapes ansi-regex ansi-styles ansis balanced-match brace-expansion clean-stack
+  cli-spinners debug ejs emoji-regex escape-string-regexp fdir get-package-type has-flag indent-string is-docker
+  is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms pg-copy-streams picomatch powershell-utils
+  string-width strip-ansi supports-color tinyglobby widest-line wordwrap wrap-ansi wsl-utils`.split(/\s+/);
+const CONFIG_SEARCH = ['cosmiconfig', 'env-paths'];
+const DATABASE =
+  `colorette knex lodash pg pg-connection-string pg-int8 pg-pool pg-protocol pg-types postgres-array
+  postgres-bytea postgres-date postgres-interval tarn xtend`.split(/\s+/);
+
+describe('the code that V8 has compiled', () => {
+  let project: Project;
+  let home: string;
+  const kept = (): string => join(home, 'etl');
+  const help = (env: Readonly<Record<string, string>> = {}) =>
+    project.cli(['--help'], { XDG_CACHE_HOME: home, ...env });
+
+  beforeEach(async () => {
+    project = await createProject({});
+    home = join(project.directory, 'cache');
+  });
+  afterEach(() => project[Symbol.asyncDispose]());
+
+  it('is kept in a directory of this user alone, one file a command', async () => {
+    const first = await help();
+    const [name = ''] = await readdir(kept());
+    expect((await stat(kept())).mode & 0o777).to.equal(0o700);
+    expect((await stat(join(kept(), name))).mode & 0o777).to.equal(0o600);
+    const { mtimeMs } = await stat(join(kept(), name));
+    expect(await help()).to.deep.equal(first);
+    expect((await stat(join(kept(), name))).mtimeMs, 'written once').to.equal(mtimeMs);
+    await project.cli(['list', '--help'], { XDG_CACHE_HOME: home });
+    expect(await readdir(kept())).to.have.lengthOf(2);
+  });
+
+  it('is replaced where V8 can not use it', async () => {
+    const first = await help();
+    const [name = ''] = await readdir(kept());
+    await writeFile(join(kept(), name), 'no code');
+    expect(await help()).to.deep.equal(first);
+    expect((await stat(join(kept(), name))).size).to.be.greaterThan(10_000);
+  });
+
+  it('is neither read nor written with ETL_NO_CACHE=1', async () => {
+    expect(await help({ ETL_NO_CACHE: '1' })).to.include({ code: 0, stderr: '' });
+    expect(await readdir(project.directory)).to.not.include('cache');
+  });
+
+  for (const { title, mode } of [
+    { title: 'others can write to', mode: 0o777 },
+    { title: 'a group can read', mode: 0o750 },
+  ]) {
+    it(`is not kept in a directory that ${title}`, async () => {
+      await mkdir(kept(), { recursive: true });
+      await chmod(kept(), mode);
+      expect(await help()).to.include({ code: 0, stderr: '' });
+      expect(await readdir(kept())).to.deep.equal([]);
+    });
+  }
+
+  it('is not missed where it can not be kept', async () => {
+    await writeFile(home, 'a file');
+    expect(await help()).to.include({ code: 0, stderr: '' });
+  });
+
+  it('is not kept of a call that was wrong', async () => {
+    await project.cli(['rnu'], { XDG_CACHE_HOME: home });
+    expect(await readdir(kept())).to.deep.equal([]);
+  });
+});
+
+describe('a start', function () {
+  this.timeout(60_000);
+  let db: TestDatabase;
+  let project: Project;
+  let traced: string;
+
+  before(async () => {
+    db = await createDatabase();
+    project = await createProject({ 'etl.config.ts': CONFIG });
+    traced = await traceableProgram();
+    // The first compiles the config, and creates the ledger.
+    await packagesOf(['run', 'd']);
+  });
+  after(async () => {
+    await rm(traced, { recursive: true, force: true });
+    await project[Symbol.asyncDispose]();
+    await db.drop();
+  });
+
+  async function packagesOf(args: readonly string[]): Promise<readonly string[]> {
+    const out = join(traced, 'modules.txt');
+    const env = {
+      PATH: process.env['PATH'],
+      ETL_NO_CACHE: '',
+      XDG_CACHE_HOME: traced,
+      MODULES: out,
+      ETL_CONN_DB: db.url,
+    };
+    await run(process.execPath, [join(traced, 'bin/run.js'), ...args], { cwd: project.directory, env });
+    const modules = (await readFile(out, 'utf8'))
+      .split('\n')
+      .filter((name) => !name.endsWith('package.json'));
+    const packages = modules.map((name) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(name)?.[1]);
+    return [...new Set(packages.filter((name) => name !== undefined))];
+  }
+
+  it('loads oclif for --help, and nothing else', async () => {
+    expect(await packagesOf(['--help'])).to.have.members(ANY_COMMAND);
+  });
+
+  it('loads what looks for a config for list, and no database driver', async () => {
+    expect(await packagesOf(['list'])).to.have.members([...ANY_COMMAND, ...CONFIG_SEARCH]);
+  });
+
+  it('loads Knex and the driver for run, and neither a compiler nor Objection', async () => {
+    const packages = [...ANY_COMMAND, ...CONFIG_SEARCH, ...DATABASE];
+    expect(await packagesOf(['run', 'd'])).to.have.members(packages);
+  });
+});
+
+/** The program as it is built, but with the names of its modules, which it writes to the file MODULES when it ends. */
+async function traceableProgram(): Promise<string> {
+  const folder = await mkdtemp(join(ROOT, '.etl/test/traced-'));
+  const dist = join(folder, 'dist');
+  const script = `import { bundleProgram } from './scripts/bundle.js'; await bundleProgram(process.argv[1], { minify: false });`;
+  await run(process.execPath, ['--input-type=module', '-e', script, dist], { cwd: ROOT });
+  for (const part of ['bin', 'package.json'])
+    await cp(join(ROOT, part), join(folder, part), { recursive: true });
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  const file = join(dist, 'etl.cjs');
+  const code = await readFile(file, 'utf8');
+  const wrapped = code
+    .replace(
+      'var __commonJS = (cb, mod) => function __require() {',
+      '$& if (!mod) loaded.push(__getOwnPropNames(cb)[0]);',
+    )
+    .replace(
+      'var __esm = (fn, res, err) => function __init() {',
+      '$& if (fn) loaded.push(__getOwnPropNames(fn)[0]);',
+    )
+    .replace(
+      '"use strict";',
+      `$& const loaded = []; process.on('exit', () => require('node:fs').writeFileSync(process.env.MODULES, loaded.join('\\n')));`,
+    );
+  await writeFile(file, wrapped);
+  return folder;
+}
