@@ -79,18 +79,12 @@ function escapeText(text: string): string {
 }
 
 function cellText(value: unknown): string {
-  switch (typeof value) {
-    case 'string':
-      return SPECIAL.test(value) ? escapeText(value) : value;
-    case 'number':
-    case 'bigint':
-    case 'boolean':
-      return '' + value;
-    case 'undefined':
-      return '\\N';
-    default:
-      return value === null ? '\\N' : escapeText(objectText(value));
-  }
+  // The most frequent first.
+  if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
+  if (value === null || value === undefined) return '\\N';
+  if (typeof value === 'object') return escapeText(objectText(value));
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return '' + value;
+  throw new TypeError(`a ${typeof value} is no value of a column`);
 }
 
 function jsonCell(value: unknown): string {

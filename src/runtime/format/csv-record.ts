@@ -90,30 +90,37 @@ class Scan {
 
   /** The text between the quote here and the one that closes it, at which it stops. */
   #quoted(): string | undefined {
-    const { quote, escape } = this.#search;
+    const { quote, escape, isLast } = this.#search;
     let value = '';
     let from = this.#at + 1;
     for (;;) {
-      let end = this.#text.indexOf(quote, from);
-      if (escape !== quote) {
-        const escaped = this.#text.indexOf(escape, from);
-        if (escaped !== -1 && (end === -1 || escaped < end)) end = escaped;
-      }
-      if (end === -1) return undefined;
+      const end = this.#signAt(from);
       const next = this.#text[end + 1];
       // Whether a quote here is the first of two can't be told before more text is there.
-      if (next === undefined && !this.#search.isLast) return undefined;
-      const isEscape = this.#text[end] === escape;
-      const keeps = isEscape && (next === escape || next === quote) ? 0 : 1;
-      if (keeps === 1 && this.#text[end] === quote) {
+      if (end === -1 || (next === undefined && !isLast)) return undefined;
+      const sign = this.#text[end];
+      if (sign === escape && (next === escape || next === quote)) {
+        value += this.#text.slice(from, end) + next;
+        from = end + 2;
+      } else if (sign === quote) {
         value += this.#text.slice(from, end);
         this.#count(this.#at + 1, end);
         this.#at = end;
         return value;
+      } else {
+        value += this.#text.slice(from, end + 1);
+        from = end + 1;
       }
-      value += this.#text.slice(from, end + keeps) + (keeps === 0 ? next : '');
-      from = end + (keeps === 0 ? 2 : 1);
     }
+  }
+
+  /** Where the next quote or escape is. */
+  #signAt(from: number): number {
+    const { quote, escape } = this.#search;
+    const end = this.#text.indexOf(quote, from);
+    if (escape === quote) return end;
+    const escaped = this.#text.indexOf(escape, from);
+    return escaped !== -1 && (end === -1 || escaped < end) ? escaped : end;
   }
 
   #count(from: number, to: number): void {

@@ -1,4 +1,5 @@
 import { EtlError } from '../../errors.js';
+import type { Row } from '../copy/encode.js';
 import type { InputFile } from '../input/source.js';
 import { CsvParser, type CsvBatch } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
@@ -21,7 +22,7 @@ export async function csvRows(file: InputFile, reading: CsvReading = {}): Promis
   const batches = csvBatches(file, reading);
   const hasHeader = reading.header ?? true;
   let first = await batches.next();
-  while (hasHeader && first.done !== true && first.value.records.length === 0) first = await batches.next();
+  while (first.done !== true && first.value.records.length === 0) first = await batches.next();
   if (first.done === true && reading.columns === undefined) return undefined;
   const header = hasHeader && first.done !== true ? first.value.records[0] : undefined;
   const names = reading.columns ?? columnNames(header ?? [], file.name);
@@ -75,11 +76,12 @@ async function* rowBatches(
       const batch: CsvBatch = next.value;
       const start = from;
       const placeOf = (index: number): string => `${file}, line ${batch.lineOf(index + start)}`;
-      const rows = new Array<ReturnType<typeof make>>(Math.max(0, batch.records.length - start));
-      for (let i = 0; i < rows.length; i++) {
-        const fields = batch.records[i + start] as (string | null)[];
-        if (fields.length !== names.length) throw wrongWidth(file, { names, fields, where: placeOf(i) });
-        rows[i] = make(fields);
+      const rows: Row[] = [];
+      for (let i = start; i < batch.records.length; i++) {
+        const fields = batch.records[i] as (string | null)[];
+        if (fields.length !== names.length)
+          throw wrongWidth(file, { names, fields, where: placeOf(rows.length) });
+        rows.push(make(fields));
       }
       if (rows.length > 0) yield { rows, placeOf };
       from = 0;

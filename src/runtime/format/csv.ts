@@ -8,6 +8,15 @@ export interface CsvBatch {
   lineOf(index: number): number;
 }
 
+/** A part of the text without a quote. */
+interface PlainPart {
+  readonly at: number;
+  readonly before: number;
+  readonly eol: LineBreak;
+  /** It holds no other line break than `eol`. */
+  readonly isClean: boolean;
+}
+
 /** A record can't be longer: it is held in memory. */
 const LONGEST_RECORD = 64 * 1024 * 1024;
 
@@ -64,21 +73,18 @@ export class CsvParser {
     this.#eol ??= this.#firstEol(text, isLast);
     if (this.#eol === undefined && !isLast) return 0;
     const eol = this.#eol ?? '\n';
+    // One look at all of the text instead of one at each line.
+    const isClean = eol === '\n' ? !text.includes('\r') : eol === '\r' && !text.includes('\n');
     let at = 0;
-    let quote = text.indexOf(this.#syntax.quote);
-    if (quote === -1) at = this.#plainLines(text, eol);
     while (at < text.length) {
-      const end = text.indexOf(eol, at);
-      if (quote !== -1 && quote < at) quote = text.indexOf(this.#syntax.quote, at);
-      if (quote !== -1 && (end === -1 || quote < end)) {
+      const quote = text.indexOf(this.#syntax.quote, at);
+      at = this.#plainLines(text, { at, before: quote === -1 ? text.length : quote, eol, isClean });
+      if (quote !== -1) {
         const next = this.#quotedRecord(text, at, isLast);
         if (next === undefined) return at;
         at = next;
-      } else if (end !== -1) {
-        this.#plainLine(text.slice(at, end));
-        at = end + eol.length;
-      } else if (isLast) {
-        this.#plainLine(text.slice(at));
+      } else if (isLast && at < text.length) {
+        this.#plainLine(text.slice(at), isClean);
         at = text.length;
       } else return at;
     }
@@ -92,21 +98,16 @@ export class CsvParser {
     return first.eol;
   }
 
-  #plainLines(text: string, eol: string): number {
-    const last = text.lastIndexOf(eol);
-    if (last === -1) return 0;
-    const lines = (last === text.length - eol.length ? text.slice(0, last) : text.slice(0, last)).split(eol);
-    // One look at all of the text instead of one at each line.
-    const isClean = eol === '\n' ? !text.includes('\r') : eol === '\r' && !text.includes('\n');
-    for (let i = 0; i < lines.length; i++) {
-      if (isClean) this.#take((lines[i] as string).split(this.#syntax.delimiter));
-      else this.#plainLine(lines[i] as string);
-    }
+  /** Takes the lines that end before `before`, and returns where the next one begins. */
+  #plainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
+    const last = before < eol.length ? -1 : text.lastIndexOf(eol, before - eol.length);
+    if (last < at) return at;
+    for (const line of text.slice(at, last).split(eol)) this.#plainLine(line, isClean);
     return last + eol.length;
   }
 
-  #plainLine(line: string): void {
-    if (line.includes('\r') || line.includes('\n')) throw this.#strayBreak();
+  #plainLine(line: string, isClean: boolean): void {
+    if (!isClean && (line.includes('\r') || line.includes('\n'))) throw this.#strayBreak();
     this.#take(line.split(this.#syntax.delimiter));
   }
 

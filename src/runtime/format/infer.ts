@@ -71,13 +71,13 @@ class Guess {
     if (this.#hasText) return 'text';
     const [first = 'text'] = this.#kinds;
     if (this.#kinds.size === 1) return first;
-    if (![...this.#kinds].every((kind) => NUMBERS.includes(kind))) return 'text';
+    if (![...this.#kinds].every((kind) => NUMBERS.has(kind))) return 'text';
     // A double would change the digits of the one, and a bigint has no place for those of the other.
     return this.#kinds.has('numeric') ? 'numeric' : 'double precision';
   }
 }
 
-const NUMBERS: readonly string[] = ['bigint', 'numeric', 'double precision'];
+const NUMBERS: ReadonlySet<string> = new Set(['bigint', 'numeric', 'double precision']);
 
 function kindOf(value: unknown): string {
   if (typeof value === 'boolean') return 'boolean';

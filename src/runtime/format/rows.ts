@@ -3,7 +3,7 @@ import type { InputFile, InputRows } from '../input/source.js';
 import { uncompressedName } from '../input/decompress.js';
 import { csvRows, type CsvReading } from './csv-rows.js';
 import { decoderOf } from './decode.js';
-import { NdjsonParser } from './ndjson.js';
+import { NdjsonParser, type NdjsonBatch } from './ndjson.js';
 import { openParquet } from './parquet.js';
 
 /** How the data of a file is written. */
@@ -90,9 +90,9 @@ function codeRows(input: InputRows): RowReader {
 async function* ndjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
   const decoder = decoderOf(file.name, encoding);
   const parser = new NdjsonParser(file.name);
-  const placed = ({ rows, lineOf }: ReturnType<NdjsonParser['push']>): RowBatch => ({
-    rows,
-    placeOf: (index) => `${file.name}, line ${lineOf(index)}`,
+  const placed = (batch: NdjsonBatch): RowBatch => ({
+    rows: batch.rows,
+    placeOf: (index) => `${file.name}, line ${batch.lineOf(index)}`,
   });
   for await (const chunk of file.chunks()) {
     const batch = parser.push(decoder.decode(chunk));

@@ -17,7 +17,10 @@ export async function* transformed(
   batches: AsyncGenerator<RowBatch>,
   transform: Transform | undefined,
 ): AsyncGenerator<RowBatch> {
-  if (transform === undefined) return yield* batches;
+  if (transform === undefined) {
+    yield* batches;
+    return;
+  }
   for await (const batch of batches) {
     const result = transformBatch(batch, transform);
     if (result.rows.length > 0) yield result;

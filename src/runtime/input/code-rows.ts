@@ -70,7 +70,7 @@ async function* batches(items: Items, first: IteratorResult<unknown>): AsyncGene
       }
       const following = items.next();
       // A plain iterator needs no turn of the event loop for each row.
-      next = following instanceof Promise ? await following : (following as IteratorResult<unknown>);
+      next = following instanceof Promise ? await following : following;
     }
   } finally {
     await items.return?.();

@@ -25,7 +25,10 @@ export async function* decompress(
   compression: Compression,
   name: string,
 ): AsyncGenerator<Buffer> {
-  if (compression === 'none') return yield* chunks;
+  if (compression === 'none') {
+    yield* chunks;
+    return;
+  }
   const inflate = inflater(compression, name);
   const source = Readable.from(chunks, { objectMode: false, highWaterMark: CHUNK_BYTES });
   // An error of the source is one of `inflate`, too.
