@@ -100,16 +100,21 @@ function leafReading(element: SchemaElement): ColumnReading {
   const logical = element.logical_type;
   if (kind === 'DECIMAL') return decimalReading(element);
   if (kind === 'DATE') return { type: 'date', read: (days) => dayText(Number(days)) };
-  if (kind === 'INT96') return timestampReading(9, true);
-  if (logical?.type === 'TIMESTAMP') return timestampReading(DIGITS[logical.unit], logical.isAdjustedToUTC);
-  if (kind.startsWith('TIMESTAMP_')) return timestampReading(kind === 'TIMESTAMP_MILLIS' ? 3 : 6, true);
-  if (logical?.type === 'TIME') return timeReading(DIGITS[logical.unit]);
-  if (kind.startsWith('TIME_')) return timeReading(kind === 'TIME_MILLIS' ? 3 : 6);
+  if (kind.startsWith('TIME') || kind === 'INT96') return timedReading(element, kind);
   if (logical?.type === 'INTEGER') {
     const name = `${logical.isSigned ? '' : 'U'}INT_${logical.bitWidth}`;
     return { type: SIMPLE[name] ?? 'bigint', read: same };
   }
   return { type: SIMPLE[kind] ?? 'bytea', read: same };
+}
+
+/** The older notations say nothing of a time zone and mean UTC. */
+function timedReading({ logical_type: logical }: SchemaElement, kind: string): ColumnReading {
+  if (logical?.type === 'TIMESTAMP') return timestampReading(DIGITS[logical.unit], logical.isAdjustedToUTC);
+  if (logical?.type === 'TIME') return timeReading(DIGITS[logical.unit]);
+  if (kind === 'INT96') return timestampReading(9, true);
+  const digits = kind.endsWith('_MILLIS') ? 3 : 6;
+  return kind.startsWith('TIMESTAMP') ? timestampReading(digits, true) : timeReading(digits);
 }
 
 /** Digits after the point of a second. */

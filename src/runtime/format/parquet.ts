@@ -1,4 +1,5 @@
 import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
+import type * as Module from 'hyparquet';
 import { open } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../errors.js';
@@ -8,7 +9,7 @@ import { isReadHere, readingOf, type ColumnReading } from './parquet-value.js';
 import { rowMakerOf } from './row-maker.js';
 import type { RowBatch, RowReader } from './rows.js';
 
-type Hyparquet = typeof import('hyparquet');
+type Hyparquet = typeof Module;
 
 const BATCH_ROWS = 1000;
 
@@ -63,7 +64,7 @@ async function* rowBatches(
       const batch: RowBatch['rows'][number][] = [];
       for (let i = from; i < Math.min(rows, from + BATCH_ROWS); i++) {
         const fields = parts.map((part, column) => {
-          const stored = part?.[i] as unknown;
+          const stored = part?.[i];
           return stored === null || stored === undefined ? null : reads[column]?.(stored);
         });
         batch.push(make(fields));
@@ -141,7 +142,7 @@ async function readSlice(path: string, start: number, end: number): Promise<Arra
   const file = await open(path);
   try {
     const bytes = new Uint8Array(end - start);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const { bytesRead } = await file.read(bytes, { offset: at, position: start + at });
       if (bytesRead === 0) throw new Error(`the file ends before byte ${end}`);
       at += bytesRead;
@@ -202,4 +203,3 @@ async function guarded<T>(name: string, read: () => Promise<T>): Promise<T> {
     });
   }
 }
-

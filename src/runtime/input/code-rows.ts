@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import { decompress } from './decompress.js';
-import type { Compression, InputFile, InputRows } from './source.js';
+import type { InputFile, InputOptions, InputRows } from './source.js';
 import { withoutMark } from './without-mark.js';
 
 const BATCH_ROWS = 1000;
@@ -16,7 +16,7 @@ const read = new WeakSet<object>();
  */
 export async function codeInput(
   from: AsyncIterable<unknown> | Iterable<unknown>,
-  compression: Compression = 'none',
+  { signal, compression = 'none' }: Pick<InputOptions, 'signal' | 'compression'>,
 ): Promise<InputFile | InputRows> {
   const name = from instanceof Readable ? 'the stream' : 'the rows of `from`';
   const items = iteratorOf(from);
@@ -27,7 +27,7 @@ export async function codeInput(
   const first = await items.next();
   const start: unknown = first.value;
   if (first.done !== true && isBytes(start))
-    return { name, chunks: () => withoutMark(decompress(bytesOf(items, start), compression, name)) };
+    return { name, chunks: () => withoutMark(decompress(bytesOf(items, start), compression, name), signal) };
   return { name, rows: () => batches(items, first) };
 }
 

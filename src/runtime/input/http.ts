@@ -19,7 +19,7 @@ export function isWebUrl(from: string): boolean {
 export function webFile(from: string, options: InputOptions): InputFile {
   const url = new URL(from);
   const name = `${url.protocol}//${url.host}${url.pathname}`;
-  return { name, chunks: () => withoutMark(body({ url, name }, options)) };
+  return { name, chunks: () => withoutMark(body({ url, name }, options), options.signal) };
 }
 
 interface Place {

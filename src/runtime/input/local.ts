@@ -38,7 +38,8 @@ async function localFile(name: string, options: InputOptions): Promise<InputFile
     name,
     bytes: found.size,
     ...(compression === 'none' ? { path } : {}),
-    chunks: () => withoutMark(decompress(read(path, name, options.signal), compression, name)),
+    chunks: () =>
+      withoutMark(decompress(read(path, name, options.signal), compression, name), options.signal),
   };
 }
 

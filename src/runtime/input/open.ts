@@ -22,7 +22,7 @@ export async function* openInput<Context = undefined>(
     const files: InputFile[] = [];
     for (const name of input) files.push(...(await filesOf(name, options)));
     yield* files;
-  } else if (isIterable(input)) yield await codeInput(input, options.compression);
+  } else if (isIterable(input)) yield await codeInput(input, options);
   else throw unknownInput(input);
 }
 

@@ -1,7 +1,14 @@
-/** The chunks without a byte order mark, which COPY would take for a part of the first name or value. */
-export async function* withoutMark(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/**
+ * The chunks without a byte order mark, which COPY would take for a part of the first name or value. Ends with the
+ * reason of `signal`, also in the middle of what a small file decompresses to.
+ */
+export async function* withoutMark(
+  chunks: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
   let start: Buffer | undefined = Buffer.alloc(0);
   for await (const chunk of chunks) {
+    signal.throwIfAborted();
     if (start === undefined) {
       yield chunk;
       continue;
