@@ -56,7 +56,7 @@ class Thread {
 
   constructor(input: InputFile, order: ThreadOrder) {
     this.#source = input.chunks()[Symbol.asyncIterator]();
-    this.#worker = new Worker(new URL('./transform-thread.js', import.meta.url), { workerData: order });
+    this.#worker = new Worker(new URL('./transform-thread.cjs', import.meta.url), { workerData: order });
     this.#worker.on('message', (message: FromThread) => {
       if (message.type === 'pull') this.#feeding = this.#feeding.then(() => this.#feed());
       else if (message.type === 'error') this.#messages.fail(receivedError(message.error));

@@ -1,4 +1,6 @@
+import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
+import { jitiOf } from '../config/transform.js';
 import type { Transform } from './transform.js';
 
 /** A function in a module of its own, which can run in another thread. */
@@ -23,8 +25,7 @@ export async function importTransform({ module, name = 'default' }: TransformMod
 async function importModule(url: string): Promise<Readonly<Record<string, unknown>>> {
   try {
     if (!/\.[cm]?ts$/.test(url)) return (await import(url)) as Readonly<Record<string, unknown>>;
-    const { createJiti } = await import('jiti');
-    return await createJiti(url).import(url);
+    return await jitiOf(fileURLToPath(url)).import(url);
   } catch (error) {
     throw new EtlError('ETL-3559', {
       what: 'the module of `transform` could not be imported',

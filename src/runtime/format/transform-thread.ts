@@ -23,13 +23,9 @@ parentPort?.on('message', (message: ToThread) => {
   else room.put();
 });
 
-try {
-  await work();
-} catch (error) {
-  tell({ type: 'error', error: sentError(error) });
-} finally {
-  parentPort?.close();
-}
+work()
+  .catch((error: unknown) => tell({ type: 'error', error: sentError(error) }))
+  .finally(() => parentPort?.close());
 
 async function work(): Promise<void> {
   const transform = await importTransform({ module: new URL(order.module), name: order.exportName });
