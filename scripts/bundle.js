@@ -37,7 +37,13 @@ const ABSENT = [
 const WRAPPER = '(function (exports, require, module, __filename, __dirname, importModule) { ';
 
 /** What stays a package of its own: it is optional for the user, or too large for what it does most of the time. */
-const EXTERNAL = ['@electric-sql/pglite', 'hyparquet', 'hyparquet-writer', 'jiti'];
+const EXTERNAL = ['@electric-sql/pglite', 'hyparquet', 'hyparquet-compressors', 'hyparquet-writer', 'jiti'];
+
+/** A CommonJS file has no `import.meta`. */
+const OWN_URL = {
+  define: { 'import.meta.url': 'bundleUrl' },
+  banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
+};
 
 /** oclif sorts the names of commands, which are ASCII, by the rules of a language: loading those takes 5 ms. */
 const PLAIN_ORDER = {
@@ -53,11 +59,11 @@ const PLAIN_ORDER = {
 };
 
 /**
- * Writes `etl.cjs` and the file of its watchdog thread to `directory`. The program is a CommonJS file because V8 can
+ * Writes `etl.cjs` and the files of its threads to `directory`. The program is a CommonJS file because V8 can
  * keep compiled code of those only; see bin/run.js, which provides `importModule`.
  */
 export async function bundleProgram(directory, { minify = true } = {}) {
-  const [program, thread] = await Promise.all([
+  const [program, watchdog, transform] = await Promise.all([
     build({
       ...SHARED,
       entryPoints: ['src/cli.ts'],
@@ -65,16 +71,24 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       minify,
       external: [...ABSENT, ...EXTERNAL],
       plugins: [PLAIN_ORDER],
-      define: { 'import.meta.url': 'bundleUrl' },
-      banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
+      ...OWN_URL,
     }),
     build({ ...SHARED, entryPoints: ['src/watchdog-thread.ts'], format: 'cjs', minify }),
+    build({
+      ...SHARED,
+      ...OWN_URL,
+      entryPoints: ['src/runtime/format/transform-thread.ts'],
+      format: 'cjs',
+      minify,
+      external: [...ABSENT, ...EXTERNAL],
+    }),
   ]);
   const code = `${WRAPPER}${withoutImports(textOf(program))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
-  writeFileSync(join(directory, 'watchdog-thread.cjs'), textOf(thread));
+  writeFileSync(join(directory, 'watchdog-thread.cjs'), textOf(watchdog));
+  writeFileSync(join(directory, 'transform-thread.cjs'), textOf(transform));
 }
 
 /** Writes `index.js`, which is `src/index.ts` for those who import the package, and `api.cjs` behind it. */
@@ -84,6 +98,7 @@ export async function bundleApi(directory) {
     entryPoints: ['src/index.ts'],
     format: 'cjs',
     external: [...ABSENT, ...EXTERNAL],
+    ...OWN_URL,
     metafile: true,
     outdir: directory,
   });

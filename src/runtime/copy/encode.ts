@@ -1,0 +1,155 @@
+import { EtlError } from '../../errors.js';
+import { dateText } from './date-text.js';
+import { ExactNumber, jsonText } from './exact-number.js';
+
+/** Names of columns, and their values. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** How values become text where their JavaScript type does not decide it. */
+export interface EncodeOptions {
+  /** The columns of type `json` and `jsonb`: an array is JSON there, and no array of PostgreSQL's. */
+  readonly json?: readonly string[];
+  /** Whether a string in such a column is a value and gets quotes, or is JSON text already. Default: text. */
+  readonly jsonStrings?: 'text' | 'value';
+}
+
+/** Turns rows into bytes for COPY in the text format. */
+export type Encoder = (rows: readonly Row[]) => Buffer;
+
+type Cell = (value: unknown) => string;
+
+/**
+ * Returns a function that writes rows for `COPY … FROM STDIN` in the text format, columns in the order of `columns`.
+ *
+ * `null`, `undefined` and an absent property are NULL. A `Date` keeps its milliseconds, a `Buffer` is `bytea`, an array
+ * is an array of PostgreSQL's, any other object JSON, and a `bigint` keeps its digits; `toPostgres()` is obeyed, as by
+ * pg. Properties that are no column are left out.
+ *
+ * Throws `EtlError` ETL-3558, with the column, for a value that would be changed or lost.
+ */
+export function encoderOf(columns: readonly string[], options: EncodeOptions = {}): Encoder {
+  const json = new Set(options.json);
+  const cells = columns.map((name): Cell => {
+    if (!json.has(name)) return cellText;
+    return options.jsonStrings === 'value' ? jsonValueCell : jsonCell;
+  });
+  const line = json.size === 0 ? plainLine(columns) : mixedLine(columns, cells);
+  return (rows) => {
+    let text = '';
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i] as Row;
+      try {
+        text += line(row);
+      } catch (error) {
+        throw unencodable(row, columns, { cells, error });
+      }
+    }
+    // A lone half of a surrogate pair would silently become U+FFFD.
+    if (!(text as WellFormed).isWellFormed()) throw illFormed(rows, columns);
+    return Buffer.from(text);
+  };
+}
+
+/** ECMAScript 2024, which Node 20 has and the library's types have not. */
+type WellFormed = string & { isWellFormed(): boolean };
+
+function plainLine(columns: readonly string[]): (row: Row) => string {
+  const [first = '', ...others] = columns;
+  if (columns.length === 0) return () => '\n';
+  return (row) => {
+    let text = cellText(row[first]);
+    for (let i = 0; i < others.length; i++) text += '\t' + cellText(row[others[i] as string]);
+    return text + '\n';
+  };
+}
+
+function mixedLine(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {
+  return (row) => `${columns.map((name, i) => cells[i]?.(row[name])).join('\t')}\n`;
+}
+
+const SPECIAL = /[\\\t\n\r]/;
+
+function escapeText(text: string): string {
+  if (!SPECIAL.test(text)) return text;
+  return text
+    .replaceAll('\\', '\\\\')
+    .replaceAll('\t', '\\t')
+    .replaceAll('\n', '\\n')
+    .replaceAll('\r', '\\r');
+}
+
+function cellText(value: unknown): string {
+  // The most frequent first.
+  if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
+  if (value === null || value === undefined) return '\\N';
+  if (typeof value === 'object') return escapeText(objectText(value));
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return '' + value;
+  throw new TypeError(`a ${typeof value} is no value of a column`);
+}
+
+function jsonCell(value: unknown): string {
+  return typeof value === 'object' && value !== null ? escapeText(jsonText(value)) : cellText(value);
+}
+
+function jsonValueCell(value: unknown): string {
+  return value === null || value === undefined ? '\\N' : escapeText(jsonText(value));
+}
+
+function objectText(value: unknown): string {
+  if (value instanceof Date) return dateText(value);
+  if (value instanceof Uint8Array) return bytesText(value);
+  if (Array.isArray(value)) return arrayText(value);
+  if (value instanceof ExactNumber) return value.text;
+  const { toPostgres } = value as { toPostgres?: (prepare: (part: unknown) => unknown) => unknown };
+  if (typeof toPostgres !== 'function') return jsonText(value);
+  const prepared = toPostgres.call(value, (part) => part);
+  return typeof prepared === 'object' && prepared !== null ? objectText(prepared) : String(prepared);
+}
+
+function bytesText(bytes: Uint8Array): string {
+  return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')}`;
+}
+
+/** https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
+function arrayText(items: readonly unknown[]): string {
+  return `{${items.map(itemText).join(',')}}`;
+}
+
+function itemText(item: unknown): string {
+  if (item === null || item === undefined) return 'NULL';
+  if (Array.isArray(item)) return arrayText(item);
+  if (typeof item === 'number' || typeof item === 'bigint' || typeof item === 'boolean') return String(item);
+  const text = typeof item === 'string' ? item : objectText(item);
+  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+}
+
+function unencodable(
+  row: Row,
+  columns: readonly string[],
+  { cells, error }: { readonly cells: readonly Cell[]; readonly error: unknown },
+): EtlError {
+  const column = columns.find((name, i) => {
+    try {
+      cells[i]?.(row[name]);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  return new EtlError('ETL-3558', {
+    what: `the value of column "${column ?? '?'}" can't be written for PostgreSQL`,
+    why: error instanceof Error ? error.message : String(error),
+    fix: 'give a string, a number, a boolean, a Date, a Buffer, null, or an array or a plain object of these',
+    cause: error,
+  });
+}
+
+function illFormed(rows: readonly Row[], columns: readonly string[]): EtlError {
+  const column = columns.find((name) =>
+    rows.some((row) => !(cellText(row[name]) as WellFormed).isWellFormed()),
+  );
+  return new EtlError('ETL-3558', {
+    what: `a value of column "${column ?? '?'}" holds half of a surrogate pair, which is no character`,
+    fix: 'use toWellFormed() where the text is cut',
+  });
+}

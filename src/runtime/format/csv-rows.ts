@@ -1,0 +1,113 @@
+import { EtlError } from '../../errors.js';
+import type { Row } from '../copy/encode.js';
+import type { InputFile } from '../input/source.js';
+import { CsvParser, type CsvBatch } from './csv.js';
+import type { CsvSyntax } from './csv-record.js';
+import { decoderOf } from './decode.js';
+import { rowMakerOf } from './row-maker.js';
+import type { RowBatch, RowReader } from './rows.js';
+
+/** How a CSV file is read. The defaults are those of PostgreSQL's COPY, with a header. */
+export interface CsvReading extends Partial<CsvSyntax> {
+  /** Whether the first record holds names. Default true. */
+  readonly header?: boolean;
+  /** The names of the fields, instead of the header's. */
+  readonly columns?: readonly string[];
+  /** A name of https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
+  readonly encoding?: string;
+}
+
+/** Opens a CSV file as rows. Resolves to undefined when it is empty and its columns can't be known. */
+export async function csvRows(file: InputFile, reading: CsvReading = {}): Promise<RowReader | undefined> {
+  const batches = csvBatches(file, reading);
+  const hasHeader = reading.header ?? true;
+  let first = await batches.next();
+  while (first.done !== true && first.value.records.length === 0) first = await batches.next();
+  if (first.done === true && reading.columns === undefined) return undefined;
+  const header = hasHeader && first.done !== true ? first.value.records[0] : undefined;
+  const names = reading.columns ?? columnNames(header ?? [], file.name);
+  return {
+    name: file.name,
+    columns: names.map((name) => ({ name, type: undefined })),
+    strings: 'text',
+    batches: rowBatches(file.name, names, { first, others: batches, skip: header === undefined ? 0 : 1 }),
+  };
+}
+
+/**
+ * The names in the header of a CSV file: its first record. Throws `EtlError` ETL-3503 for a name that is empty or there
+ * twice. `file` is for messages.
+ */
+export function columnNames(fields: readonly (string | null)[], file: string): readonly string[] {
+  const names = fields.map((field) => field ?? '');
+  const twice = names.find((each, index) => names.indexOf(each) !== index);
+  if (twice === undefined && !names.includes('')) return names;
+  throw new EtlError('ETL-3503', {
+    what: `the header of "${file}" ${names.includes('') ? 'has a column without a name' : `names the column "${twice}" twice`}`,
+    fix: 'each name in the first line must be that of one column of the table',
+  });
+}
+
+async function* csvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
+  const { delimiter = ',', quote = '"', escape = quote } = reading;
+  const decoder = decoderOf(file.name, reading.encoding);
+  const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
+  for await (const chunk of file.chunks()) yield parser.push(decoder.decode(chunk));
+  yield parser.push(decoder.end());
+  yield parser.end();
+}
+
+interface Batches {
+  readonly first: IteratorResult<CsvBatch>;
+  readonly others: AsyncGenerator<CsvBatch>;
+  /** Records at the beginning of `first` that are no rows. */
+  readonly skip: number;
+}
+
+async function* rowBatches(
+  file: string,
+  names: readonly string[],
+  { first, others, skip }: Batches,
+): AsyncGenerator<RowBatch> {
+  const make = rowMakerOf(names);
+  let from = skip;
+  try {
+    for (let next = first; next.done !== true; next = await others.next()) {
+      const batch: CsvBatch = next.value;
+      const start = from;
+      const placeOf = (index: number): string => `${file}, line ${batch.lineOf(index + start)}`;
+      const rows: Row[] = [];
+      for (let i = start; i < batch.records.length; i++) {
+        const fields = batch.records[i] as (string | null)[];
+        if (fields.length !== names.length)
+          throw wrongWidth(file, { names, fields, where: placeOf(rows.length) });
+        rows.push(make(fields));
+      }
+      if (rows.length > 0) yield { rows, placeOf };
+      from = 0;
+    }
+  } finally {
+    await others.return(undefined);
+  }
+}
+
+function wrongWidth(
+  file: string,
+  {
+    names,
+    fields,
+    where,
+  }: {
+    readonly names: readonly string[];
+    readonly fields: readonly unknown[];
+    readonly where: string;
+  },
+): EtlError {
+  const missing = names[fields.length];
+  return new EtlError('ETL-3555', {
+    what: `a record of "${file}" has ${fields.length} fields, and there are ${names.length} columns`,
+    where,
+    why: missing === undefined ? 'there is more after the last column' : `column "${missing}" is missing`,
+    fix: 'put quotes around a field that holds the delimiter, or set `csv.delimiter`',
+  });
+}

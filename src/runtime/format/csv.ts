@@ -1,0 +1,154 @@
+import { EtlError } from '../../errors.js';
+import { recordAt, type CsvSyntax, type LineBreak } from './csv-record.js';
+
+/** Records of a CSV file: their fields, NULL as `null`. */
+export interface CsvBatch {
+  readonly records: (string | null)[][];
+  /** The line of the file on which a record begins, from 1. */
+  lineOf(index: number): number;
+}
+
+/** A part of the text without a quote. */
+interface PlainPart {
+  readonly at: number;
+  readonly before: number;
+  readonly eol: LineBreak;
+  /** It holds no other line break than `eol`. */
+  readonly isClean: boolean;
+}
+
+/** A record can't be longer: it is held in memory. */
+const LONGEST_RECORD = 64 * 1024 * 1024;
+
+/**
+ * Parses CSV as COPY of PostgreSQL 18 does: an unquoted field that equals `null` is NULL and a quoted one never is; a
+ * quote may begin anywhere in a field; the first line decides whether lines end with LF, CR or CR LF, and another
+ * unquoted one is an error; `\.` is data. Give it the text of one file in pieces, in their order, then call `end`.
+ *
+ * Throws `EtlError` ETL-3555, with the line, for text that COPY refuses. The number of fields is not looked at.
+ */
+export class CsvParser {
+  readonly #name: string;
+  readonly #syntax: CsvSyntax;
+  #rest = '';
+  /** Less text than this holds no whole record: a long one is not looked at again with every piece. */
+  #least = 0;
+  #line = 1;
+  #eol: LineBreak | undefined;
+  #records: (string | null)[][] = [];
+  /** The lines of the records, where one of them has more than one. */
+  #lines: number[] | undefined;
+
+  /** `name` is the file's, for messages. */
+  constructor(name: string, syntax: CsvSyntax) {
+    this.#name = name;
+    this.#syntax = syntax;
+  }
+
+  /** The records that end in this piece. */
+  push(text: string): CsvBatch {
+    this.#rest = this.#rest === '' ? text : this.#rest + text;
+    if (this.#rest.length < this.#least) return EMPTY;
+    return this.#batch(() => this.#parse(this.#rest, false));
+  }
+
+  /** The last record, which needs no line break. */
+  end(): CsvBatch {
+    return this.#batch(() => this.#parse(this.#rest, true));
+  }
+
+  #batch(parse: () => number): CsvBatch {
+    this.#records = [];
+    this.#lines = undefined;
+    const first = this.#line;
+    this.#rest = this.#rest.slice(parse());
+    this.#least = this.#records.length === 0 ? this.#rest.length * 2 : 0;
+    if (this.#rest.length > LONGEST_RECORD) throw this.#error('the record is longer than 64 MiB', QUOTE_HINT);
+    const [records, lines] = [this.#records, this.#lines as number[] | undefined];
+    return { records, lineOf: (index) => lines?.[index] ?? first + index };
+  }
+
+  /** Takes all whole records of the text, and returns where the first begins that is not. */
+  #parse(text: string, isLast: boolean): number {
+    this.#eol ??= this.#firstEol(text, isLast);
+    if (this.#eol === undefined && !isLast) return 0;
+    const eol = this.#eol ?? '\n';
+    // One look at all of the text instead of one at each line.
+    const isClean = eol === '\n' ? !text.includes('\r') : eol === '\r' && !text.includes('\n');
+    let at = 0;
+    while (at < text.length) {
+      const quote = text.indexOf(this.#syntax.quote, at);
+      at = this.#plainLines(text, { at, before: quote === -1 ? text.length : quote, eol, isClean });
+      if (quote !== -1) {
+        const next = this.#quotedRecord(text, at, isLast);
+        if (next === undefined) return at;
+        at = next;
+      } else if (isLast && at < text.length) {
+        this.#plainLine(text.slice(at), isClean);
+        at = text.length;
+      } else return at;
+    }
+    return at;
+  }
+
+  /** Which line break ends the first line; undefined when it does not end in this text. */
+  #firstEol(text: string, isLast: boolean): LineBreak | undefined {
+    const first = recordAt(text, 0, { ...this.#syntax, eol: undefined, isLast });
+    if (first === undefined || first.problem !== undefined) return undefined;
+    return first.eol;
+  }
+
+  /** Takes the lines that end before `before`, and returns where the next one begins. */
+  #plainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
+    const last = before < eol.length ? -1 : text.lastIndexOf(eol, before - eol.length);
+    if (last < at) return at;
+    for (const line of text.slice(at, last).split(eol)) this.#plainLine(line, isClean);
+    return last + eol.length;
+  }
+
+  #plainLine(line: string, isClean: boolean): void {
+    if (!isClean && (line.includes('\r') || line.includes('\n'))) throw this.#strayBreak();
+    this.#take(line.split(this.#syntax.delimiter));
+  }
+
+  #take(fields: (string | null)[]): void {
+    const nullText = this.#syntax.null;
+    for (let i = 0; i < fields.length; i++) if (fields[i] === nullText) fields[i] = null;
+    this.#lines?.push(this.#line);
+    this.#records.push(fields);
+    this.#line++;
+  }
+
+  #quotedRecord(text: string, at: number, isLast: boolean): number | undefined {
+    const record = recordAt(text, at, { ...this.#syntax, eol: this.#eol, isLast });
+    if (record === undefined) return undefined;
+    if (record.problem === 'stray') throw this.#strayBreak();
+    if (record.problem === 'open') throw this.#error('a quote is opened and not closed', QUOTE_HINT);
+    if (record.breaks > 0) this.#lines ??= this.#records.map((_, i) => this.#line - this.#records.length + i);
+    this.#lines?.push(this.#line);
+    this.#records.push(record.fields);
+    this.#line += 1 + record.breaks;
+    return record.next;
+  }
+
+  #strayBreak(): EtlError {
+    const used = { '\n': 'LF', '\r': 'CR', '\r\n': 'CR LF' }[this.#eol ?? '\n'];
+    return this.#error(
+      `there is an unquoted line break of another kind: the first line ends with ${used}`,
+      'put quotes around a field that holds a line break',
+    );
+  }
+
+  #error(why: string, fix: string): EtlError {
+    return new EtlError('ETL-3555', {
+      what: `"${this.#name}" is not the CSV that it should be`,
+      where: `${this.#name}, line ${this.#line}`,
+      why,
+      fix,
+    });
+  }
+}
+
+const QUOTE_HINT =
+  'look for a quote that is not closed, or set `csv.quote` to the character that the file uses';
+const EMPTY: CsvBatch = { records: [], lineOf: () => 0 };

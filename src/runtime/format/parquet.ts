@@ -1,0 +1,205 @@
+import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
+import type * as Module from 'hyparquet';
+import { open } from 'node:fs/promises';
+import * as zlib from 'node:zlib';
+import { EtlError } from '../../errors.js';
+import type { InputFile } from '../input/source.js';
+import { parseExact } from './exact-json.js';
+import { isReadHere, readingOf, type ColumnReading } from './parquet-value.js';
+import { rowMakerOf } from './row-maker.js';
+import type { RowBatch, RowReader } from './rows.js';
+
+type Hyparquet = typeof Module;
+
+const BATCH_ROWS = 1000;
+
+/**
+ * Opens a Parquet file as rows, by the package `hyparquet`, which the user installs. The types are those of the file.
+ * Whole numbers of 64 bits are `bigint`, decimals `ExactNumber`, dates and times text with all of their digits. Memory
+ * is as much as the largest row group takes.
+ *
+ * Throws `EtlError` ETL-3557 when a package is missing, for an input that is no file on the disk (Parquet is not read
+ * from its beginning to its end), and for a file that can't be read as Parquet.
+ */
+export async function openParquet(file: InputFile): Promise<RowReader> {
+  const hyparquet = await loadHyparquet();
+  const buffer = diskBuffer(file);
+  const metadata = await guarded(file.name, () =>
+    hyparquet.parquetMetadataAsync(buffer, { geoparquet: false }),
+  );
+  const readings = new Map<string, ColumnReading>(
+    hyparquet.parquetSchema(metadata).children.map((child) => [child.element.name, readingOf(child)]),
+  );
+  const compressors = await compressorsFor(file.name, metadata);
+  return {
+    name: file.name,
+    columns: [...readings].map(([name, { type }]) => ({ name, type })),
+    strings: 'value',
+    batches: rowBatches({ file, hyparquet, buffer, metadata: asStored(metadata), compressors }, readings),
+  };
+}
+
+interface Reading {
+  readonly file: InputFile;
+  readonly hyparquet: Hyparquet;
+  readonly buffer: AsyncBuffer;
+  readonly metadata: FileMetaData;
+  readonly compressors: Compressors;
+}
+
+async function* rowBatches(
+  reading: Reading,
+  readings: ReadonlyMap<string, ColumnReading>,
+): AsyncGenerator<RowBatch> {
+  const names = [...readings.keys()];
+  const reads = names.map((name) => readings.get(name)?.read);
+  const make = rowMakerOf(names) as (fields: readonly unknown[]) => RowBatch['rows'][number];
+  let before = 0;
+  for (const group of reading.metadata.row_groups) {
+    const rows = Number(group.num_rows);
+    const columns = await readGroup(reading, before, before + rows);
+    const parts = names.map((name) => columns.get(name));
+    for (let from = 0; from < rows; from += BATCH_ROWS) {
+      const first = before + from;
+      const batch: RowBatch['rows'][number][] = [];
+      for (let i = from; i < Math.min(rows, from + BATCH_ROWS); i++) {
+        const fields = parts.map((part, column) => {
+          const stored = part?.[i];
+          return stored === null || stored === undefined ? null : reads[column]?.(stored);
+        });
+        batch.push(make(fields));
+      }
+      yield { rows: batch, placeOf: (index) => `${reading.file.name}, row ${first + index + 1}` };
+    }
+    before += rows;
+  }
+}
+
+/** The columns of a row group, each as one array. */
+async function readGroup(
+  { file, hyparquet, buffer, metadata, compressors }: Reading,
+  rowStart: number,
+  rowEnd: number,
+): Promise<ReadonlyMap<string, ArrayLike<unknown>>> {
+  const chunks = new Map<string, ColumnData[]>();
+  await guarded(file.name, () =>
+    hyparquet.parquetRead({
+      file: buffer,
+      metadata,
+      compressors,
+      rowStart,
+      rowEnd,
+      utf8: false,
+      geoparquet: false,
+      parsers: {
+        jsonFromBytes: (bytes) => parseExact(Buffer.from(bytes).toString('utf8')),
+        // INT96 is the only one that is not given as it is stored.
+        timestampFromNanoseconds: (nanos) => nanos,
+      },
+      onChunk: (chunk) => {
+        const list = chunks.get(chunk.columnName);
+        if (list === undefined) chunks.set(chunk.columnName, [chunk]);
+        else list.push(chunk);
+      },
+    }),
+  );
+  return new Map([...chunks].map(([name, list]) => [name, joined(list, rowStart, rowEnd)]));
+}
+
+function joined(chunks: readonly ColumnData[], rowStart: number, rowEnd: number): ArrayLike<unknown> {
+  const [first] = chunks;
+  if (chunks.length === 1 && first?.rowStart === rowStart) return first.columnData as ArrayLike<unknown>;
+  const values: unknown[] = Array.from({ length: rowEnd - rowStart });
+  for (const { columnData, rowStart: start } of chunks) {
+    const data = columnData as ArrayLike<unknown>;
+    for (let i = 0; i < data.length; i++) values[start - rowStart + i] = data[i];
+  }
+  return values;
+}
+
+/** The schema without what would make the reader round values. */
+function asStored(metadata: FileMetaData): FileMetaData {
+  const schema = metadata.schema.map((element) => {
+    if (!isReadHere(element)) return element;
+    const { converted_type: _converted, logical_type: _logical, ...stored } = element;
+    return stored;
+  });
+  return { ...metadata, schema };
+}
+
+function diskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
+  if (path === undefined || bytes === undefined) {
+    throw new EtlError('ETL-3557', {
+      what: `"${name}" can't be read as Parquet from where it is`,
+      why: 'Parquet is read from its end: it must be a file on the disk, not compressed as a whole',
+      fix: 'download or decompress it first',
+    });
+  }
+  return { byteLength: bytes, slice: (start, end = bytes) => readSlice(path, start, end) };
+}
+
+async function readSlice(path: string, start: number, end: number): Promise<ArrayBuffer> {
+  const file = await open(path);
+  try {
+    const bytes = new Uint8Array(end - start);
+    for (let at = 0; at < bytes.length;) {
+      const { bytesRead } = await file.read(bytes, { offset: at, position: start + at });
+      if (bytesRead === 0) throw new Error(`the file ends before byte ${end}`);
+      at += bytesRead;
+    }
+    return bytes.buffer;
+  } finally {
+    await file.close();
+  }
+}
+
+async function loadHyparquet(): Promise<Hyparquet> {
+  try {
+    return await import('hyparquet');
+  } catch (error) {
+    throw missing('hyparquet', 'to read Parquet files', error);
+  }
+}
+
+/** What Node.js can't decompress itself, another package can. */
+async function compressorsFor(name: string, { row_groups: groups }: FileMetaData): Promise<Compressors> {
+  const codecs = new Set(groups.flatMap(({ columns }) => columns.map(({ meta_data: meta }) => meta?.codec)));
+  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer };
+  const own: Compressors = {
+    GZIP: (input) => zlib.gunzipSync(input),
+    BROTLI: (input) => zlib.brotliDecompressSync(input),
+    ...(zstdDecompressSync === undefined ? {} : { ZSTD: zstdDecompressSync }),
+  };
+  const lacking = [...codecs].find(
+    (codec) => codec !== undefined && codec !== 'UNCOMPRESSED' && codec !== 'SNAPPY' && !(codec in own),
+  );
+  if (lacking === undefined) return own;
+  try {
+    const { compressors } = await import('hyparquet-compressors');
+    return { ...compressors, ...own };
+  } catch (error) {
+    throw missing('hyparquet-compressors', `to read "${name}", which is compressed by ${lacking}`, error);
+  }
+}
+
+function missing(name: string, purpose: string, cause: unknown): unknown {
+  if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') return cause;
+  return new EtlError('ETL-3557', {
+    what: `the package ${name} is needed ${purpose}, and is not installed`,
+    fix: `npm install ${name}`,
+    cause,
+  });
+}
+
+async function guarded<T>(name: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    throw new EtlError('ETL-3557', {
+      what: `"${name}" can't be read as Parquet`,
+      why: error instanceof Error ? error.message : String(error),
+      fix: 'is it complete, and Parquet at all? `format` says how the file is written',
+      cause: error,
+    });
+  }
+}

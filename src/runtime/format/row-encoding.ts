@@ -1,0 +1,147 @@
+import { EtlError, didYouMean } from '../../errors.js';
+import { encoderOf, type EncodeOptions, type Row } from '../copy/encode.js';
+import type { InputFile, InputRows } from '../input/source.js';
+import { inferColumns } from './infer.js';
+import { readRows, type ReadOptions, type RowBatch, type RowReader, type SourceColumn } from './rows.js';
+import { transformed, type Transform } from './transform.js';
+
+/** What becomes of the rows of an input on their way to the server. */
+export interface EncodingOptions extends ReadOptions {
+  readonly transform?: Transform;
+  /** The columns to send. Default: those that the input names, or that its first rows have after `transform`. */
+  readonly columns?: readonly string[];
+}
+
+/** The rows of one input, ready for COPY in the text format. */
+export interface EncodedRows extends AsyncDisposable {
+  /** The input's, for messages. */
+  readonly name: string;
+  /** What the rows hold. The types are those of `inferColumns`: a later row may not fit them. */
+  readonly columns: readonly SourceColumn[];
+  /**
+   * The bytes for `copy <table> (<columns>) from stdin`, some hundred rows at a time. To be read once. `json` are the
+   * columns of the table that are JSON; default: those that seem to be. Throws `EtlError` ETL-3561 for a row with a
+   * property that is none of the columns.
+   */
+  chunks(json?: readonly string[]): AsyncIterable<Buffer>;
+}
+
+/** The rows that types are inferred from. */
+const SAMPLE_ROWS = 1000;
+
+/** `encodedRows` in this thread. */
+export async function encodeRows(
+  input: InputFile | InputRows,
+  options: EncodingOptions = {},
+): Promise<EncodedRows | undefined> {
+  const reader = await readRows(input, options);
+  if (reader === undefined) return undefined;
+  const source = { ...reader, batches: transformed(reader.batches, options.transform) };
+  const sample = await takeSample(source.batches);
+  const rows = sample.flatMap((batch) => batch.rows);
+  const columns = columnsOf(source, rows, options);
+  if (columns.length === 0) {
+    await source.batches.return(undefined);
+    return undefined;
+  }
+  const found = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
+  return {
+    name: reader.name,
+    columns,
+    [Symbol.asyncDispose]: async () => void (await source.batches.return(undefined)),
+    chunks: (json = found) =>
+      encoded(
+        { sample, others: source.batches },
+        columns.map(({ name }) => name),
+        { json, jsonStrings: reader.strings },
+      ),
+  };
+}
+
+async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]> {
+  const sample: RowBatch[] = [];
+  for (let rows = 0; rows < SAMPLE_ROWS;) {
+    const next = await batches.next();
+    if (next.done === true) break;
+    sample.push(next.value);
+    rows += next.value.rows.length;
+  }
+  return sample;
+}
+
+function columnsOf(
+  { columns, strings }: RowReader,
+  rows: readonly Row[],
+  options: EncodingOptions,
+): readonly SourceColumn[] {
+  // A transform may drop and add columns; without a row of its there is nothing better than the input's own.
+  const own = options.transform === undefined || rows.length === 0 ? columns : undefined;
+  const names = options.columns ?? own?.map(({ name }) => name);
+  const known = new Map(own?.map(({ name, type }) => [name, type]));
+  const inferred = inferColumns(rows.slice(0, SAMPLE_ROWS), { strings, ...(names ? { names } : {}) });
+  return inferred.map(({ name, type }) => ({ name, type: known.get(name) ?? type }));
+}
+
+interface Sampled {
+  readonly sample: readonly RowBatch[];
+  readonly others: AsyncGenerator<RowBatch>;
+}
+
+async function* encoded(
+  { sample, others }: Sampled,
+  columns: readonly string[],
+  options: EncodeOptions,
+): AsyncGenerator<Buffer> {
+  const encode = encoderOf(columns, options);
+  const known = new Set(columns);
+  const write = (batch: RowBatch): Buffer => {
+    assertKnown(batch, known);
+    try {
+      return encode(batch.rows);
+    } catch (error) {
+      throw placed(error, batch, encode);
+    }
+  };
+  try {
+    for (const batch of sample) yield write(batch);
+    for await (const batch of others) yield write(batch);
+  } finally {
+    await others.return(undefined);
+  }
+}
+
+/** A property that no column takes would be lost without a word. */
+function assertKnown(batch: RowBatch, known: ReadonlySet<string>): void {
+  const { rows } = batch;
+  for (let i = 0; i < rows.length; i++) {
+    for (const name in rows[i]) if (!known.has(name)) throw unknownProperty(batch, i, { name, known });
+  }
+}
+
+function unknownProperty(
+  batch: RowBatch,
+  index: number,
+  { name, known }: { readonly name: string; readonly known: ReadonlySet<string> },
+): EtlError {
+  return new EtlError('ETL-3561', {
+    what: `a row has "${name}", which is none of the columns${didYouMean(name, known)}`,
+    where: batch.placeOf(index),
+    why: `the columns are those of the first ${SAMPLE_ROWS} rows: ${[...known].join(', ').slice(0, 200)}`,
+    fix: 'list all columns in `columns`, or leave the property out in `transform`',
+  });
+}
+
+/** Says which row it was. */
+function placed(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) => Buffer): unknown {
+  if (!(error instanceof EtlError)) return error;
+  const index = batch.rows.findIndex((row) => {
+    try {
+      encode([row]);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  const { code, message, why, fix, cause } = error;
+  return new EtlError(code, { what: message, where: batch.placeOf(index), why, fix, cause });
+}

@@ -1,0 +1,54 @@
+/** The types that text may have, the narrowest first: names as `format_type` writes them. */
+export const TEXT_TYPES = [
+  'boolean',
+  'bigint',
+  'numeric',
+  'double precision',
+  'date',
+  'timestamp without time zone',
+  'timestamp with time zone',
+  'uuid',
+  'jsonb',
+] as const;
+
+export type TextType = (typeof TEXT_TYPES)[number];
+
+const DAY = String.raw`(\d{4})-(\d\d)-(\d\d)`;
+const CLOCK = String.raw`[T ]([01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?`;
+const ZONE = String.raw`(?:Z|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)`;
+
+const PATTERNS: Readonly<Record<Exclude<TextType, 'jsonb'>, RegExp>> = {
+  boolean: /^(?:true|false)$/i,
+  bigint: /^(?:0|-?[1-9]\d{0,17})$/,
+  numeric: /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/,
+  'double precision': /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,2})?$/,
+  date: new RegExp(`^${DAY}$`),
+  'timestamp without time zone': new RegExp(`^${DAY}(?:${CLOCK})?$`),
+  'timestamp with time zone': new RegExp(`^${DAY}${CLOCK}${ZONE}$`),
+  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
+};
+
+/** True where PostgreSQL takes the text for a value of the type and nothing of it is lost. */
+export function isOfType(type: TextType, text: string): boolean {
+  if (type === 'jsonb') return isJson(text);
+  const match = PATTERNS[type].exec(text);
+  if (match === null) return false;
+  return type.startsWith('date') || type.startsWith('timestamp') ? isDay(match) : true;
+}
+
+function isDay([, year = '', month = '', day = '']: RegExpExecArray): boolean {
+  const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
+  return Number(year) > 0 && date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day);
+}
+
+/** An object or an array: a lone number or string is more likely what it looks like. */
+function isJson(text: string): boolean {
+  if (!/^\s*[[{]/.test(text)) return false;
+  try {
+    JSON.parse(text);
+    // `jsonb` can hold neither a NUL nor half of a surrogate pair.
+    return !/\\u(?:0000|d[89a-f])/i.test(text);
+  } catch {
+    return false;
+  }
+}

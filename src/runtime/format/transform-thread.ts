@@ -1,0 +1,56 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import type { InputFile } from '../input/source.js';
+import { encodeRows } from './row-encoding.js';
+import { Mailbox } from './mailbox.js';
+import { ownBytes, sentError, type FromThread, type ThreadOrder, type ToThread } from './thread-messages.js';
+import { importTransform } from './transform-module.js';
+
+// Parses, transforms and encodes beside the main thread, which sends the bytes of the input and takes those for COPY.
+
+/** Parts of the input that may be on their way here. */
+const AHEAD = 2;
+/** Parts for COPY that the main thread may not have taken yet. */
+const WINDOW = 8;
+
+const order = workerData as ThreadOrder;
+const chunks = new Mailbox<Uint8Array | undefined>();
+const answers = new Mailbox<readonly string[] | undefined>();
+const room = new Mailbox<void>();
+
+parentPort?.on('message', (message: ToThread) => {
+  if (message.type === 'chunk') chunks.put(message.bytes);
+  else if (message.type === 'encode') answers.put(message.json);
+  else room.put();
+});
+
+work()
+  .catch((error: unknown) => tell({ type: 'error', error: sentError(error) }))
+  .finally(() => parentPort?.close());
+
+async function work(): Promise<void> {
+  const transform = await importTransform({ module: new URL(order.module), name: order.exportName });
+  const input: InputFile = { ...order.input, chunks: pulledChunks };
+  const rows = await encodeRows(input, { ...order.options, transform });
+  tell({ type: 'columns', columns: rows?.columns });
+  if (rows === undefined) return;
+  const json = await answers.take();
+  for (let i = 0; i < WINDOW; i++) room.put();
+  for await (const chunk of rows.chunks(json)) {
+    await room.take();
+    const bytes = ownBytes(chunk);
+    tell({ type: 'bytes', bytes }, [bytes.buffer]);
+  }
+  tell({ type: 'end' });
+}
+
+async function* pulledChunks(): AsyncGenerator<Buffer> {
+  for (let i = 0; i < AHEAD; i++) tell({ type: 'pull' });
+  for (let bytes = await chunks.take(); bytes !== undefined; bytes = await chunks.take()) {
+    tell({ type: 'pull' });
+    yield Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+}
+
+function tell(message: FromThread, transfer: ArrayBuffer[] = []): void {
+  parentPort?.postMessage(message, transfer);
+}

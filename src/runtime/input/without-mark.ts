@@ -1,0 +1,24 @@
+/**
+ * The chunks without a byte order mark, which COPY would take for a part of the first name or value. Ends with the
+ * reason of `signal`, also in the middle of what a small file decompresses to.
+ */
+export async function* withoutMark(
+  chunks: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  let start: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    signal.throwIfAborted();
+    if (start === undefined) {
+      yield chunk;
+      continue;
+    }
+    start = start.length === 0 ? chunk : Buffer.concat([start, chunk]);
+    if (start.length < MARK.length) continue;
+    yield start.subarray(0, MARK.length).equals(MARK) ? start.subarray(MARK.length) : start;
+    start = undefined;
+  }
+  if (start !== undefined && start.length > 0) yield start;
+}
+
+const MARK = Buffer.from([0xef, 0xbb, 0xbf]);

@@ -1,0 +1,66 @@
+import { expect } from 'chai';
+import { ExactNumber } from '../../../src/runtime/copy/exact-number.js';
+import { inferColumns } from '../../../src/runtime/format/infer.js';
+
+const typeOf = (strings: 'text' | 'value', values: readonly unknown[]) =>
+  inferColumns(
+    values.map((a) => ({ a })),
+    { strings, names: ['a'] },
+  )[0]?.type;
+
+describe('the types of columns', () => {
+  const texts: readonly [type: string, values: readonly (string | null)[]][] = [
+    ['bigint', ['1', '-20', '0', null]],
+    ['numeric', ['1', '1.50', '-0.1']],
+    ['numeric', ['12345678901234567890']],
+    ['double precision', ['1', '2.5e10']],
+    ['text', ['1', '007']],
+    ['text', ['01.5']],
+    ['text', ['1', 'x']],
+    ['text', ['+1']],
+    ['text', ['']],
+    ['boolean', ['true', 'FALSE']],
+    ['text', ['t', 'f']],
+    ['date', ['2024-02-29', '1999-12-31']],
+    ['text', ['2023-02-29']],
+    ['timestamp without time zone', ['2024-02-29', '2024-02-29 12:30']],
+    ['timestamp with time zone', ['2024-02-29T12:30:00Z', '2024-02-29 12:30:00.123456+05:30']],
+    ['text', ['2024-02-29T12:30:00Z', '2024-02-29 12:30']],
+    ['uuid', ['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11']],
+    ['jsonb', ['{"a": 1}', '[1]']],
+    ['text', ['{"a": "\\u0000"}']],
+    ['text', ['{a}']],
+    ['text', [null, null]],
+    ['text', []],
+  ];
+  for (const [type, values] of texts) {
+    it(`${type} for the text ${JSON.stringify(values)}`, () => expect(typeOf('text', values)).to.equal(type));
+  }
+
+  const others: readonly [type: string, values: readonly unknown[]][] = [
+    ['bigint', [1, 2n, null]],
+    ['double precision', [1, 1.5]],
+    ['numeric', [1, 2n ** 70n]],
+    ['numeric', [1.5, new ExactNumber('1.23456789012345678901')]],
+    ['boolean', [true]],
+    ['text', [true, 1]],
+    ['text', ['1', '2']],
+    ['timestamp with time zone', ['2024-02-29T12:30:00Z']],
+    ['timestamp with time zone', [new Date()]],
+    ['bytea', [Buffer.from('a')]],
+    ['jsonb', [{ a: 1 }, [1]]],
+    ['text', [{ a: 1 }, 'a']],
+  ];
+  for (const [index, [type, values]] of others.entries()) {
+    it(`${type} for the values of row ${index + 1}`, () => expect(typeOf('value', values)).to.equal(type));
+  }
+
+  it('are found for every name that a row has', () => {
+    const rows = [{ a: 1 }, { b: 'x', a: null }, { ['__proto__']: true }];
+    expect(inferColumns(rows, { strings: 'value' })).to.deep.equal([
+      { name: 'a', type: 'bigint' },
+      { name: 'b', type: 'text' },
+      { name: '__proto__', type: 'boolean' },
+    ]);
+  });
+});
