@@ -14,14 +14,11 @@ const CONFIG = `
     dags: [dag('d', { defaults: { conn: 'db' } }, (d) => { d.sql('one', { sql: 'select 1' }); })],
   });`;
 
-/**
- * Packages that are loaded: the fewer, the faster. Whoever adds one here says why in the commit. pg-copy-streams is there
- * for the task `load`.
- */
+/** Packages that are loaded: the fewer, the faster. Whoever adds one here says why in the commit. */
 const ANY_COMMAND =
   `@oclif/core ansi-escapes ansi-regex ansi-styles ansis balanced-match brace-expansion clean-stack
   cli-spinners debug ejs emoji-regex escape-string-regexp fdir get-package-type has-flag indent-string is-docker
-  is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms pg-copy-streams picomatch powershell-utils
+  is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms picomatch powershell-utils
   string-width strip-ansi supports-color tinyglobby widest-line wordwrap wrap-ansi wsl-utils`.split(/\s+/);
 const CONFIG_SEARCH = ['cosmiconfig', 'env-paths'];
 const DATABASE =
