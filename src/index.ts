@@ -25,7 +25,16 @@ export type {
   TransactionContext,
   Upstream,
 } from './runtime/task.js';
-export type { LoadResult, LoadSource } from './runtime/tasks/load.js';
+export type { Row } from './runtime/copy/encode.js';
+export type { FileFormat } from './runtime/format/rows.js';
+export type { TransformModule } from './runtime/format/transform-module.js';
+export type { Transform } from './runtime/format/transform.js';
+export type { Compression, Input } from './runtime/input/source.js';
+export type { SchemaContract } from './runtime/load/contract.js';
+export type { CsvInputOptions } from './runtime/load/csv-format.js';
+export type { LoadResult, LoadSource } from './runtime/load/load-source.js';
+export type { RejectOptions } from './runtime/load/rejects.js';
+export type { Written, WriteTarget } from './runtime/table/write.js';
 export type { TransferResult, TransferSource } from './runtime/tasks/transfer.js';
 export type {
   Incremental,

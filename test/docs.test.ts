@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COMMANDS } from '../src/commands/index.js';
 import { EtlCommand } from '../src/command.js';
+import type { EtlError } from '../src/errors.js';
+import { dag } from '../src/index.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
@@ -86,3 +88,49 @@ describe('docs/incremental.md', function () {
     for (const [code] of text.matchAll(/ETL-\d{4}/g)) expect(source + more).to.include(code);
   });
 });
+
+describe('docs/loading.md', () => {
+  let text: string;
+  before(async () => (text = await readFile(join(ROOT, 'docs/loading.md'), 'utf8')));
+
+  it('has an example that does what it says', async () => {
+    const [, config = ''] = /^```ts run\n([\s\S]*?)^```$/m.exec(text) ?? [];
+    await using db = await createDatabase();
+    await using project = await createProject({
+      'etl.config.ts': config,
+      'in/monday.csv': 'id,total\n1,50\n2,150\n',
+      'in/tuesday.csv': 'total,id\n99,2\n1,3\nnonsense,4\n',
+    });
+    await db.query('create schema staging');
+    await db.query('create table staging.orders (id int primary key, total numeric not null)');
+    await db.query('insert into staging.orders values (1, 40)');
+    const { code, stderr } = await project.cli(['run', 'nightly'], { DATABASE_URL: db.url });
+    expect(code, stderr).to.equal(0);
+    expect(stderr).to.include('2 new, 1 changed, 2 rejected');
+    expect(await db.query('select file, line::int from staging.rejects order by line')).to.deep.equal([
+      { file: 'in/tuesday.csv', line: 2 },
+      { file: 'in/tuesday.csv', line: 4 },
+    ]);
+  });
+
+  it('names every option', () => {
+    for (const option of [...optionsOf('load', {}), ...optionsOf('load', { csv: { nonsense: 1 } })])
+      expect(text).to.include(`\`${option}\``);
+  });
+});
+
+/** The options that the error for one that does not exist names, without those of every task. */
+function optionsOf(kind: 'load', options: object): readonly string[] {
+  const common = namedBy(() => dag('d', {}, (d) => void d.sql('s', { nonsense: 1, sql: '' } as object)));
+  const own = namedBy(() => dag('d', {}, (d) => void d[kind]('t', { ...options, nonsense: 1 } as never)));
+  return own.filter((each) => !common.includes(each));
+}
+
+function namedBy(define: () => unknown): readonly string[] {
+  try {
+    define();
+  } catch (error) {
+    return ((error as EtlError).fix ?? '').replace('the options are ', '').split(', ');
+  }
+  throw new Error('an option that does not exist was taken');
+}

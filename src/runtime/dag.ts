@@ -19,7 +19,8 @@ import type {
   Upstream,
 } from './task.js';
 import { DefinedTask, type Definition } from './defined-task.js';
-import { loadBody, type LoadResult, type LoadSource } from './tasks/load.js';
+import type { LoadResult, LoadSource } from './load/load-source.js';
+import { loadBody } from './tasks/load.js';
 import { sessionBody } from './tasks/session.js';
 import { sqlBody, type Sql, type SqlResult } from './tasks/sql.js';
 import { plainBody } from './tasks/task.js';
@@ -156,14 +157,13 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'sql', options, body: sqlBody(options as never), place });
   }
 
-  /** A CSV file into a table by COPY, in one transaction. */
-  load<const Id extends string, const N extends Needs = readonly []>(
+  /** Files into a table by COPY, in one transaction. */
+  load<const Id extends string, const N extends Needs = readonly [], W = undefined>(
     id: Id,
-    options: TaskOptions<N> & LoadSource,
+    options: TaskOptions<N, W> & LoadSource<Context<P, I, N, W>>,
   ): Task<Id, LoadResult> {
     const place = this.#places.capture(this.load);
-    const { from, into, mode } = options;
-    return this.#add({ id, kind: 'load', options, body: loadBody({ from, into, mode }), place });
+    return this.#add({ id, kind: 'load', options, body: loadBody(options as LoadSource), place });
   }
 
   /** A query to a file by COPY; the file is complete or not there. It is written at least once: before the COMMIT. */

@@ -13,6 +13,8 @@ export interface TaskSummary {
   /** 0 where the task was never started. */
   readonly attempts: number;
   readonly rows?: number;
+  /** Rows that were put aside because they did not fit: the `rejected` of the task's result; absent where it is 0. */
+  readonly rejected?: number;
   readonly durationMs: number;
   /** The result of an earlier attempt was found in the ledger. */
   readonly reused: boolean;

@@ -1,5 +1,6 @@
 import { EtlError } from '../errors.js';
 import { userFrames } from './config/stack.js';
+import { FileError } from './load/file-error.js';
 import { asError, FailTask, type AttemptOutcome, type Ending } from './outcome.js';
 import { placeText, positionText, type Place } from './place.js';
 import { kindOfState, type FailureKind } from './retry.js';
@@ -55,7 +56,7 @@ function describe(cause: Error, database: DatabaseError | undefined, facts: Fail
   const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
   return new EtlError(lost ? 'ETL-1002' : 'ETL-3001', {
     what: statement?.message || database.message,
-    where: [task, ...positionOf(database, statement)].join('\n'),
+    where: [task, ...fileOf(cause), ...positionOf(database, statement)].join('\n'),
     why: [describeState(database.code), ...objectsOf(database)].join(', '),
     fix: database.hint,
     data: dataOf(facts),
@@ -79,6 +80,10 @@ function completed(error: EtlError, facts: FailureFacts): EtlError {
     data: error.data ?? dataOf(facts),
     cause: error.cause,
   });
+}
+
+function fileOf(cause: Error): string[] {
+  return cause instanceof FileError ? [`file "${cause.file}"`] : [];
 }
 
 function positionOf(error: DatabaseError, statement: Statement | undefined): string[] {

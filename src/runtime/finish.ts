@@ -110,8 +110,10 @@ function rowsOf({ rows }: DoneTask): { readonly rows?: number } {
   return rows === undefined ? {} : { rows };
 }
 
-function summaryOf({ result: _result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
-  return summary;
+/** What an outcome says to the outside. */
+export function summaryOf({ result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
+  const { rejected } = (result ?? {}) as { rejected?: unknown };
+  return typeof rejected === 'number' && rejected > 0 ? { ...summary, rejected } : summary;
 }
 
 function unrecorded(error: unknown): EtlError {

@@ -16,6 +16,7 @@ import {
   text,
   type Rule,
 } from './option-rule.js';
+import { assertMode, LOAD } from './load/load-rules.js';
 import type { CsvOptions } from './output/extract.js';
 import { placeText, type Place } from './place.js';
 import type { TaskKind } from './task.js';
@@ -107,7 +108,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     values: aFunction,
     incremental: incrementalOf({ table: text, query: text }),
   },
-  load: { ...TRANSACTIONAL, from: text, into: text, mode: oneOf(['append', 'replace']) },
+  load: { ...TRANSACTIONAL, ...LOAD },
   unload: { ...READING, ...UNLOAD },
   transfer: {
     ...TRANSACTIONAL,
@@ -179,6 +180,7 @@ export function validateTaskOptions(kind: TaskKind, options: object, place: Plac
     const missing = REQUIRED[kind]?.find((name) => !Object.hasOwn(options, name));
     if (missing !== undefined)
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
+    if ('mode' in options) assertMode(options);
     const [one, other] = EITHER[kind] ?? [];
     if (one !== undefined && other !== undefined && one in options === other in options)
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });

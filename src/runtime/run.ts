@@ -7,7 +7,7 @@ import { formatDuration } from './duration.js';
 import type { EventBody, Reporter, RunState, TaskSummary } from './event.js';
 import { executeDag } from './execute.js';
 import { FailureLog } from './failure-log.js';
-import { finishRun } from './finish.js';
+import { finishRun, summaryOf } from './finish.js';
 import { asError } from './outcome.js';
 import type { PlannedTask } from './plan.js';
 import { startRun, type RunRequest, type StartedRun } from './start.js';
@@ -150,8 +150,7 @@ class Run {
   }
 
   #ended(outcome: TaskOutcome): TaskOutcome {
-    const { result: _result, undecided: _undecided, ...summary } = outcome;
-    this.#emit({ type: 'task_finished', ...summary });
+    this.#emit({ type: 'task_finished', ...summaryOf(outcome) });
     return outcome;
   }
 

@@ -1,7 +1,7 @@
 import { formatDuration } from '../duration.js';
 import type { Reporter, RunEvent, TaskSummary } from '../event.js';
 import { Movements } from './movement.js';
-import { countsText, errorLines, harmless, rowsText, type Paint } from './words.js';
+import { countsText, errorLines, harmless, rejectedText, rowsText, type Paint } from './words.js';
 
 export interface PlainOptions {
   /** Takes lines; they end with a line break. */
@@ -119,6 +119,7 @@ function taskLines(task: TaskSummary, paint: Paint): readonly string[] {
   const attempts = task.attempts > 1 ? `attempt ${task.attempts}` : '';
   const details = [
     rowsText(task.rows),
+    rejectedText(task.rejected),
     formatDuration(task.durationMs),
     task.reused ? 'reused' : '',
     attempts,
@@ -132,7 +133,13 @@ function taskLines(task: TaskSummary, paint: Paint): readonly string[] {
 function finishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
   const rows = event.tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
   const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');
-  const summary = [countsText(event.tasks), rowsText(rows), formatDuration(event.durationMs)];
+  const rejected = event.tasks.reduce((sum, task) => sum + (task.rejected ?? 0), 0);
+  const summary = [
+    countsText(event.tasks),
+    rowsText(rows),
+    rejectedText(rejected),
+    formatDuration(event.durationMs),
+  ];
   return [
     ...event.errors.flatMap((error) => errorLines(error, paint)),
     `${word}  ${summary.filter((each) => each !== '').join(', ')}`,

@@ -48,6 +48,11 @@ export function grouped(count: number): string {
   return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
+/** `3 rejected`, or nothing where no row was put aside. */
+export function rejectedText(rejected = 0): string {
+  return rejected === 0 ? '' : `${rejected.toLocaleString('en-US')} rejected`;
+}
+
 /** `2 ok, 1 failed, 1 skipped`: what is not there is left out. */
 export function countsText(tasks: readonly TaskSummary[]): string {
   const count = (...states: readonly string[]): number =>

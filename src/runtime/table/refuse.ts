@@ -78,3 +78,23 @@ function missingColumns(table: Table, columns: readonly Column[]): EtlError {
     fix: 'add the column to the data, or give it a default in the table',
   });
 }
+
+/** Throws ETL-3513 where a further input has other columns than the first; their order may differ. */
+export function assertSameColumns(
+  columns: readonly string[],
+  input: { readonly name: string; readonly columns: readonly string[] },
+): void {
+  const more = input.columns.filter((name) => !columns.includes(name));
+  const fewer = columns.filter((name) => !input.columns.includes(name));
+  if (more.length === 0 && fewer.length === 0) return;
+  throw new EtlError('ETL-3513', {
+    what: `"${input.name}" has other columns than the input before it`,
+    why: [
+      more.length > 0 ? `it has ${listNames(more)} besides` : '',
+      fewer.length > 0 ? `it lacks ${listNames(fewer)}` : '',
+    ]
+      .filter((each) => each !== '')
+      .join('; '),
+    fix: 'load files with different columns in tasks of their own',
+  });
+}

@@ -52,17 +52,28 @@ export async function writeTable(
   return writeDescribed(wire, { ...target, table, columns }, bring);
 }
 
-/** As `writeTable`, for a table that is described already. */
+/** A target whose table is described already. */
+export interface DescribedTarget extends WriteTarget {
+  readonly table: Table;
+  readonly columns: readonly string[];
+  /**
+   * What a row alone can break (not null, checks, the key of a merge) fails while the rows come, and not when they
+   * are merged.
+   */
+  readonly isChecked?: boolean;
+}
+
+/** As `writeTable`. */
 export async function writeDescribed(
   wire: Wire,
-  target: WriteTarget & { readonly table: Table; readonly columns: readonly string[] },
+  target: DescribedTarget,
   bring: BringRows,
 ): Promise<Written> {
-  const { table, columns, mode, key, deleteMissing = false } = target;
+  const { table, columns, mode, key, deleteMissing = false, isChecked = false } = target;
   assertColumns(table, columns);
   if (mode === 'merge') {
     assertMergeKey(table, columns, key);
-    return merge(wire, { table, columns, key, deleteMissing }, bring);
+    return merge(wire, { table, columns, key, deleteMissing, isChecked }, bring);
   }
   if (mode === 'replace') await empty(wire, table);
   const rows = await bring(table.sql, columns.map(quoteIdentifier).join(', '));

@@ -1,35 +1,20 @@
-import { Client } from 'pg';
-import { from } from 'pg-copy-streams';
-import { pipeline } from 'node:stream/promises';
-import { Readable } from 'node:stream';
-import type { ProtocolClient } from '../../../src/runtime/protocol.js';
-import { Wire } from '../../../src/runtime/wire.js';
+import { copyInto } from '../../../src/runtime/copy/copy-in.js';
+import type { BringRows } from '../../../src/runtime/table/write.js';
+import type { Wire } from '../../../src/runtime/wire.js';
 import type { TestDatabase } from '../../support/database.js';
+import { openWire, unstopped } from '../copy/on-wire.js';
 
 /** Runs `work` in a transaction of its own, which is committed after it, or rolled back when it throws. */
 export async function onWire<T>(db: TestDatabase, work: (wire: Wire) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: db.url });
-  await client.connect();
-  try {
-    await client.query('begin isolation level repeatable read');
-    const wire = new Wire(client as unknown as ProtocolClient);
-    wire.open();
-    const result = await work(wire);
-    wire.shut();
-    wire.handOver();
-    await client.query('commit');
-    return result;
-  } finally {
-    await client.end();
-  }
+  await using open = await openWire(db.url, 'begin isolation level repeatable read');
+  const result = await work(open.wire);
+  open.wire.handOver();
+  await open.wire.query({ text: 'commit' });
+  return result;
 }
 
 /** Sends COPY text. */
-export function sendText(wire: Wire, text: string) {
-  return async (table: string, columns: string): Promise<number> => {
-    const stream = from(`copy ${table} (${columns}) from stdin`);
-    wire.query(stream);
-    await pipeline(Readable.from([text]), stream);
-    return stream.rowCount;
-  };
+export function sendText(wire: Wire, text: string): BringRows {
+  return (table, columns) =>
+    copyInto(wire, `copy ${table} (${columns}) from stdin`, [Buffer.from(text)], { signal: unstopped });
 }

@@ -83,7 +83,7 @@ describe('a load task', () => {
       /invalid input syntax for type integer/,
       /COPY t, line 3, column "b"/,
     ],
-    ['a column that the table does not have', 'a,c\nx,1\n', /column "c" of relation "t" does not exist/],
+    ['a column that the table does not have', 'a,c\nx,1\n', /table "t" does not have the column "c"/],
     [
       'a line with too many values',
       'a,b\nx,1,2\n',
