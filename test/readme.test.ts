@@ -138,6 +138,7 @@ describe('the README', function () {
       d.sql('sql', { sql: 'select 1' });
       d.load('load', { from: 'a.csv', into: 'a', mode: 'append' });
       d.unload('unload', { table: 'a', to: 'a.csv' });
+      d.transfer('transfer', { from: 'other', table: 'a', into: 'a', mode: 'append' });
       d.task('task', {}, async () => null);
     });
     const kinds = tasks.map(({ kind, body }) => [kind, effectOf(body)]);
