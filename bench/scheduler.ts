@@ -1,4 +1,6 @@
+import { build } from 'esbuild';
 import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Benchmark, Row, Stage } from './benchmark.js';
@@ -13,12 +15,22 @@ const MOST_MB = 500;
 /** Dags of tasks that do nothing: defined, planned and walked, in a process of its own. */
 export const SCHEDULER: Benchmark = {
   name: 'scheduler',
-  run: async ({ isShort, say }: Stage) => {
+  run: async ({ isShort, folder, say }: Stage) => {
     const rows: Row[] = [];
+    const program = join(folder, 'walk.cjs');
+    // As it is released: one file without types.
+    await build({
+      entryPoints: [WALK],
+      outfile: program,
+      bundle: true,
+      format: 'cjs',
+      platform: 'node',
+      logLevel: 'error',
+    });
     for (const count of isShort ? [1000, 100_000] : [1000, 10_000, 100_000, 1_000_000]) {
       for (const shape of SHAPES) {
         say(`${count.toLocaleString('en')} tasks, ${shape}`);
-        rows.push(await walk(shape, count, isShort ? 1 : 3));
+        rows.push(await walk([program, shape, String(count)], isShort ? 1 : 3));
       }
     }
     return rows;
@@ -32,11 +44,11 @@ interface Walked {
   readonly peakMb: number;
 }
 
-async function walk(shape: string, count: number, rounds: number): Promise<Row> {
+async function walk([program, shape, size]: readonly [string, string, string], rounds: number): Promise<Row> {
+  const count = Number(size);
   const walked: Walked[] = [];
   for (let round = 0; round < rounds; round++) {
-    const args = ['--import', import.meta.resolve('tsx'), WALK, shape, String(count)];
-    walked.push(JSON.parse((await run(process.execPath, args)).stdout) as Walked);
+    walked.push(JSON.parse((await run(process.execPath, [program, shape, size])).stdout) as Walked);
   }
   const median = (of: (each: Walked) => number): number => quantile(walked.map(of), 0.5);
   const us = (median(({ defineMs, planMs, walkMs }) => defineMs + planMs + walkMs) * 1000) / count;

@@ -13,34 +13,38 @@ type Shape = 'chain' | 'fan-out' | 'layered';
 const shape = (process.argv[2] ?? 'chain') as Shape;
 const count = Number(process.argv[3] ?? 1000);
 
-const startedAt = performance.now();
-const graph = define(shape, count);
-const definedAt = performance.now();
-const tasks = planTasks(graph, {});
-const plannedAt = performance.now();
-const outcome = { state: 'success' } as const;
-const outcomes = await executeDag(
-  { runId: 'r', dag: graph, tasks, home: undefined, interval: undefined, params: {} },
-  {
-    runTask: async () => outcome,
-    passOver: () => outcome,
-    concurrency: LANES,
-    lanesOf: () => LANES,
-    failFast: false,
-    signal: new AbortController().signal,
-  },
-);
-const walkedAt = performance.now();
-if (outcomes.length !== count || outcomes.some((each) => each.state !== 'success'))
-  throw new Error('not walked');
-process.stdout.write(
-  JSON.stringify({
-    defineMs: definedAt - startedAt,
-    planMs: plannedAt - definedAt,
-    walkMs: walkedAt - plannedAt,
-    peakMb: process.resourceUsage().maxRSS / 1024,
-  }),
-);
+void main();
+
+async function main(): Promise<void> {
+  const startedAt = performance.now();
+  const graph = define(shape, count);
+  const definedAt = performance.now();
+  const tasks = planTasks(graph, {});
+  const plannedAt = performance.now();
+  const outcome = { state: 'success' } as const;
+  const outcomes = await executeDag(
+    { runId: 'r', dag: graph, tasks, home: undefined, interval: undefined, params: {} },
+    {
+      runTask: async () => outcome,
+      passOver: () => outcome,
+      concurrency: LANES,
+      lanesOf: () => LANES,
+      failFast: false,
+      signal: new AbortController().signal,
+    },
+  );
+  const walkedAt = performance.now();
+  if (outcomes.length !== count || outcomes.some((each) => each.state !== 'success'))
+    throw new Error('not walked');
+  process.stdout.write(
+    JSON.stringify({
+      defineMs: definedAt - startedAt,
+      planMs: plannedAt - definedAt,
+      walkMs: walkedAt - plannedAt,
+      peakMb: process.resourceUsage().maxRSS / 1024,
+    }),
+  );
+}
 
 function define(of: Shape, n: number): Dag {
   const nothing = async (): Promise<null> => null;
