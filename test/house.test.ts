@@ -8,7 +8,7 @@ describe('the house rules', () => {
   const files: string[] = [];
 
   before(async () => {
-    for (const folder of ['src', 'test', 'scripts', 'bin', 'examples']) {
+    for (const folder of ['src', 'test', 'bench', 'scripts', 'bin', 'examples']) {
       const names = await readdir(join(ROOT, folder), { recursive: true });
       files.push(...names.filter((name) => /\.[jt]s$/.test(name)).map((name) => join(folder, name)));
     }

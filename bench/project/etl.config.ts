@@ -1,0 +1,47 @@
+import { dag, defineConfig } from '@oneshot/etl';
+import { Model } from 'objection';
+
+const { DATABASE_URL, OTHER_URL, BENCH_FROM = '', BENCH_TO = '' } = process.env;
+
+class Item extends Model {
+  static override tableName = 'item';
+}
+
+const defaults = { conn: 'bench' };
+
+export default defineConfig({
+  connections: { bench: DATABASE_URL, other: OTHER_URL },
+  dags: [
+    dag('one', { defaults }, (d) => {
+      d.session('select', {}, async ({ session }) => Item.query(session).resultSize());
+    }),
+    dag('load', { defaults }, (d) => {
+      d.load('events', { from: BENCH_FROM, into: 'ev', mode: 'append' });
+    }),
+    dag('load-transformed', { defaults }, (d) => {
+      d.load('events', { from: BENCH_FROM, into: 'ev', mode: 'append', transform: transformed });
+    }),
+    dag('unload', { defaults }, (d) => {
+      d.unload('events', { table: 'src', to: BENCH_TO });
+    }),
+    dag('transfer', { defaults: { conn: 'other' } }, (d) => {
+      d.transfer('events', { from: 'bench', table: 'src', into: 'dst', mode: 'replace' });
+    }),
+    dag('merge', { defaults }, (d) => {
+      d.load('events', { from: BENCH_FROM, into: 'evpk', mode: 'merge', key: ['id'] });
+    }),
+    dag('rows', { defaults }, (d) => {
+      d.session('sum', {}, async ({ session }) => {
+        let sum = 0;
+        for await (const row of session.rows<{ quantity: number }>('select * from src')) sum += row.quantity;
+        return sum;
+      });
+    }),
+  ],
+});
+
+/** What a transform usually does: drops rows, changes some values, keeps the others. */
+function transformed(row: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+  if (row['country'] === 'XX') return undefined;
+  return { ...row, email: String(row['email']).toLowerCase() };
+}

@@ -1,0 +1,92 @@
+import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Benchmark, Row, Stage } from './benchmark.js';
+import { etl, etlRun, program } from './etl.js';
+import { compare, type Timed } from './measure.js';
+import { milliseconds, ratioRow } from './row.js';
+
+const WARM_MS = 10;
+const EDITED_MS = 80;
+
+const TYPESCRIPT = `
+  import { defineConfig } from '@oneshot/etl';
+  import { url } from './connections.js';
+  export default defineConfig({ connections: { db: url } });
+`;
+
+/** From the shell to the exit code, with nothing to do. */
+export const STARTUP: Benchmark = {
+  name: 'startup',
+  run: async (stage) => [...(await againstScript(stage)), ...(await configs(stage))],
+};
+
+async function againstScript(stage: Stage): Promise<readonly Row[]> {
+  await stage.server.query('create table item (id int)');
+  stage.say('start-up against a bare script');
+  const [bare, run, help, version] = await compare(
+    [
+      program(stage, 'bare'),
+      etlRun(stage, 'one'),
+      etl('--help', ['--help']),
+      etl('--version', ['--version']),
+    ],
+    stage.isShort ? 7 : 21,
+  );
+  if (!bare || !run || !help || !version) return [];
+  const reference = { ...bare, name: 'node + pg: BEGIN, SELECT 1, COMMIT' };
+  return [
+    ratioRow({ work: '`etl run`: one task, an Objection model', atMost: 1.1, peakMb: 75 }, reference, run),
+    ratioRow({ work: '`etl --help`', atMost: 0.95 }, reference, help),
+    ratioRow({ work: '`etl --version`', atMost: 0.95 }, reference, version),
+  ];
+}
+
+async function configs(stage: Stage): Promise<readonly Row[]> {
+  stage.say('kinds of config');
+  const [json, warmed, changed] = ['json', 'warm', 'edited'].map((name) => join(stage.folder, name));
+  if (!json || !warmed || !changed) return [];
+  for (const folder of [json, warmed, changed]) {
+    await mkdir(folder);
+    await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  }
+  await writeFile(join(json, 'etl.config.json'), '{ "connections": { "db": "postgres://localhost/db" } }');
+  for (const folder of [warmed, changed]) {
+    await writeFile(
+      join(folder, 'connections.ts'),
+      "export const url: string = 'postgres://localhost/db';\n",
+    );
+    await writeFile(join(folder, 'etl.config.ts'), TYPESCRIPT);
+  }
+  let edits = 0;
+  const list = ['connections', 'list', '--json'];
+  const [base, warm, cold] = await compare(
+    [
+      etl('JSON', list, { cwd: json }),
+      etl('TypeScript', list, { cwd: warmed }),
+      etl('TypeScript, edited', list, {
+        cwd: changed,
+        before: () => appendFile(join(changed, 'connections.ts'), `// ${++edits}\n`),
+      }),
+    ],
+    stage.isShort ? 7 : 21,
+  );
+  if (!base || !warm || !cold) return [];
+  return [
+    differenceRow('a TypeScript config, warm', WARM_MS, base, warm),
+    differenceRow('a TypeScript config after an edit', EDITED_MS, base, cold),
+  ];
+}
+
+function differenceRow(work: string, mostMs: number, base: Timed, ours: Timed): Row {
+  const ms = ours.medianMs - base.medianMs;
+  return {
+    work,
+    reference: 'a JSON config',
+    figure: `+${ms.toFixed(0)} ms`,
+    spread: '',
+    bar: `+${mostMs} ms`,
+    isMet: ms <= mostMs,
+    times: `${milliseconds(ours.medianMs)} / ${milliseconds(base.medianMs)}`,
+    peakMb: ours.peakMb,
+  };
+}
