@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { licensesOf } from './licenses.js';
 
 const root = join(import.meta.dirname, '..');
 
@@ -71,6 +72,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       minify,
       external: [...ABSENT, ...EXTERNAL],
       plugins: [PLAIN_ORDER],
+      metafile: true,
       ...OWN_URL,
     }),
     build({ ...SHARED, entryPoints: ['src/watchdog-thread.ts'], format: 'cjs', minify }),
@@ -87,6 +89,8 @@ export async function bundleProgram(directory, { minify = true } = {}) {
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
+  const inputs = Object.keys(program.metafile.inputs);
+  writeFileSync(join(directory, 'etl.licenses.txt'), licensesOf(inputs, root));
   writeFileSync(join(directory, 'watchdog-thread.cjs'), textOf(watchdog));
   writeFileSync(join(directory, 'transform-thread.cjs'), textOf(transform));
 }

@@ -78,7 +78,10 @@ describe('the package', function () {
     expect(types).to.include('dist/index.d.ts');
     const programs = ['etl.cjs', 'watchdog-thread.cjs', 'transform-thread.cjs', 'api.cjs', 'index.js'];
     const built = programs.map((name) => `dist/${name}`);
-    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
+    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', 'dist/etl.licenses.txt'];
+    const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');
+    for (const name of ['@oclif/core', 'knex', 'objection', 'pg', 'sucrase'])
+      expect(licenses).to.match(new RegExp(`^${name} [\\d.]+, MIT\\n\\n`, 'm'));
     expect(packed).to.have.members([...documents, 'bin/package.json', 'bin/run.js', ...built, ...types]);
   });
 
