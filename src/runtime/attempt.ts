@@ -57,7 +57,7 @@ async function attemptOnce(order: AttemptOrder): Promise<AttemptOutcome | undefi
   try {
     return await attempt.run();
   } catch (error) {
-    if (order.isFirst && attempt.isTaken(error)) return undefined;
+    if (order.isFirst && (await attempt.isTaken())) return undefined;
     return await attempt.failed(error);
   } finally {
     await attempt.release();
@@ -176,8 +176,9 @@ class Attempt {
   }
 
   /** The claim of a first attempt has met a row of its task. */
-  isTaken(error: unknown): boolean {
-    return !this.#opening.isOver && databaseErrorOf(error)?.code === '23505';
+  async isTaken(): Promise<boolean> {
+    await this.#wire.calm();
+    return databaseErrorOf(this.#opening.failure)?.code === '23505';
   }
 
   async failed(error: unknown): Promise<AttemptOutcome> {

@@ -2,6 +2,7 @@ import type { AttemptOrder } from './attempt-order.js';
 import { awaitClaim } from './claim-wait.js';
 import { Flight, type Answer } from './flight.js';
 import { claimLeg, type TransactionId } from './ledger/task-row.js';
+import { asError } from './outcome.js';
 import type { DriverQuery, ProtocolClient } from './protocol.js';
 import { applicationName, beginLegs, transactionOf } from './transaction.js';
 
@@ -16,6 +17,8 @@ export class Opening {
   /** Whether the task was claimed: no means that it is done. Rejects when the transaction could not be begun. */
   readonly claimed: Promise<boolean>;
   isSent = false;
+  /** What the server, or the loss of the connection, said to it. */
+  failure: Error | undefined;
   /** Known before the claim has answered, which may wait. */
   transaction: TransactionId | undefined;
 
@@ -54,11 +57,12 @@ export class Opening {
     };
     const legs = [...beginLegs(settings), claimLeg({ key, fingerprint, attempt }, isFirst)];
     const flight = new Flight(legs, first, (answer) => this.#onAnswer(answer));
-    flight.send(client).catch(this.#reject);
+    flight.send(client).catch((error: unknown) => this.fail(asError(error)));
   }
 
   /** Nothing can be sent any more; without a meaning once the claim has answered. */
   fail(reason: Error): void {
+    if (!this.isOver) this.failure ??= reason;
     this.#reject(reason);
   }
 

@@ -7,13 +7,13 @@ import { LONGEST_MS } from './waiting.js';
 
 /** A statement's own wait for a lock; failing it (55P03) is retried. */
 const LOCK_TIMEOUT_MS = 30_000;
+/**
+ * By how much the server's timeouts come after the task's own: that one says what has timed out, they are for a runner
+ * that can't act any more.
+ */
+const SERVER_LATER_MS = 1000;
 /** For a session that sits in its transaction without a statement, where the task has no timeout of its own. */
 const IDLE_TIMEOUT_MS = 3_600_000;
-/**
- * The server ends a statement by itself so much after the task's time is up: the runner's own end comes first, and says
- * why. This one is for a process that can't.
- */
-const SPARE_MS = 1000;
 /** `application_name` is cut at 63 bytes by the server, with a notice for each. */
 const NAME_LIMIT = 63;
 
@@ -67,7 +67,7 @@ export function beginLegs(settings: TransactionSettings): readonly Leg[] {
   const budget =
     settings.budgetMs === undefined
       ? undefined
-      : Math.min(Math.max(0, Math.ceil(settings.budgetMs)) + SPARE_MS, LONGEST_MS);
+      : Math.min(Math.max(1, Math.ceil(settings.budgetMs)) + SERVER_LATER_MS, LONGEST_MS);
   const local: Readonly<Record<string, string>> = {
     statement_timeout: String(budget ?? 0),
     lock_timeout: String(Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)),

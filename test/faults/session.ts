@@ -3,6 +3,7 @@ import { dag } from '../../src/runtime/dag.js';
 import { createDatabase } from '../support/database.js';
 import type { SessionContext } from '../../src/runtime/task.js';
 import { runOn } from '../support/run.js';
+import { FIRST_QUERY_PATHS } from '../runtime/first-query-paths.js';
 import { PATH_TABLES, PATHS } from '../runtime/session-paths.js';
 import type { Fault, Shard } from './fault.js';
 import { reasonOf } from './in-process.js';
@@ -30,7 +31,7 @@ async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promis
   await db.query(PATH_TABLES);
   const repeats = isFirst && nightly ? NIGHTLY_REPEATS : 1;
   for (let n = 0; n < repeats && !isOver(); n++) {
-    for (const { title, body, code, options = {}, rows = 0 } of PATHS) {
+    for (const { title, body, code, options = {}, rows = 0 } of [...PATHS, ...FIRST_QUERY_PATHS]) {
       await db.query('truncate t, u, child, parent');
       const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);

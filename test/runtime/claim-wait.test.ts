@@ -85,4 +85,34 @@ describe('the claim of a task', () => {
     expect(notices[0]).to.include('(psql)');
     await other.end();
   });
+
+  for (const { whose, fingerprint, isReused } of [
+    { whose: 'that does the same', fingerprint: 'fingerprint', isReused: true },
+    { whose: 'that did something else', fingerprint: `'other'`, isReused: false },
+  ]) {
+    it(`meets a row ${whose} in a new run, where nobody expects one: the body that had begun counts for nothing`, async () => {
+      await db.query('truncate t');
+      let bodies = 0;
+      const late = dag('late', { defaults: { conn: 'db' } }, (d) => {
+        const before = d.session('before', {}, async ({ run: { id } }) => {
+          await db.query(
+            `insert into etl.task (run_id, task_id, dag_id, state, fingerprint, attempt, result, started_at, committed_at)
+             select $1, task_id, dag_id, state, ${fingerprint}, attempt, result, started_at, committed_at
+             from etl.task where dag_id = 'late' and task_id = 'a'`,
+            [id],
+          );
+        });
+        d.session('a', { needs: [before] }, async ({ session }) => {
+          bodies++;
+          await session('t').insert({ v: `body ${bodies}` });
+        });
+      });
+      await db.query(`delete from etl.task where dag_id = 'late'`);
+      expect((await runOn({ db: db.url }, late)).state).to.equal('success');
+      await db.query('truncate t');
+      const again = await runOn({ db: db.url }, late);
+      expect(again.tasks[1]).to.include({ state: 'success', attempts: 1, reused: isReused });
+      expect(await db.query('select v from t')).to.deep.equal(isReused ? [] : [{ v: 'body 3' }]);
+    });
+  }
 });

@@ -6,6 +6,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 import { Gate } from '../support/gate.js';
 import { hasPgBouncer, startPooler, type Pooler } from '../support/pgbouncer.js';
 import { runOn } from '../support/run.js';
+import { FIRST_QUERY_PATHS } from './first-query-paths.js';
 import { PATH_TABLES, PATHS, raw } from './session-paths.js';
 
 describe('behind PgBouncer in transaction mode', function () {
@@ -38,7 +39,10 @@ describe('behind PgBouncer in transaction mode', function () {
     }
   }
 
-  for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of PATHS) {
+  for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of [
+    ...PATHS,
+    ...FIRST_QUERY_PATHS,
+  ]) {
     it(title, async () => {
       const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);

@@ -3,6 +3,7 @@ import { dag } from '../../src/runtime/dag.js';
 import { databaseErrorOf } from '../../src/runtime/sqlstate.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { runOn } from '../support/run.js';
+import { FIRST_QUERY_PATHS } from './first-query-paths.js';
 import { float, insert, PATH_TABLES, PATHS, raw } from './session-paths.js';
 
 describe('a session task', () => {
@@ -14,7 +15,10 @@ describe('a session task', () => {
   after(() => db.drop());
   beforeEach(() => db.query('truncate t, u, child, parent'));
 
-  for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of PATHS) {
+  for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of [
+    ...PATHS,
+    ...FIRST_QUERY_PATHS,
+  ]) {
     it(title, async () => {
       const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);

@@ -1,0 +1,36 @@
+import { insert, raw, type SessionPath } from './session-paths.js';
+
+/** Ways to use, or to break, a session with its first query, which travels with the claim of its task. */
+export const FIRST_QUERY_PATHS: readonly SessionPath[] = [
+  ...['COMMIT', 'ROLLBACK', 'COMMIT AND CHAIN', 'ROLLBACK AND CHAIN'].flatMap((sql): SessionPath[] => [
+    {
+      title: `refuses a raw ${sql} as the first query`,
+      code: 'ETL-3202',
+      body: async ({ session }) => {
+        await raw(session, sql);
+        await insert(session, 'y');
+      },
+    },
+    {
+      title: `refuses a raw ${sql} as the first query, whose error is swallowed`,
+      code: 'ETL-3202',
+      body: async ({ session }) => {
+        await raw(session, sql).catch(() => undefined);
+        await insert(session, 'y');
+      },
+    },
+  ]),
+  {
+    title: 'fails for an error of the first query',
+    code: 'ETL-3001',
+    sqlstate: '42703',
+    what: /^column "nope" does not exist$/,
+    body: async ({ session }) => void (await raw(session, 'select nope from t')),
+  },
+  {
+    title: 'fails a task that swallows the error of its first query',
+    code: 'ETL-3203',
+    sqlstate: '22012',
+    body: async ({ session }) => void (await raw(session, 'select 1/0').catch(() => undefined)),
+  },
+];
