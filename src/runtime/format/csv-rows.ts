@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
-import type { InputFile } from '../input/source.js';
+import { ROW_CHUNK_BYTES, type InputFile } from '../input/source.js';
 import { CsvParser, type CsvBatch } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
 import { decoderOf } from './decode.js';
@@ -52,7 +52,7 @@ async function* csvBatches(file: InputFile, reading: CsvReading): AsyncGenerator
   const { delimiter = ',', quote = '"', escape = quote } = reading;
   const decoder = decoderOf(file.name, reading.encoding);
   const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
-  for await (const chunk of file.chunks()) yield parser.push(decoder.decode(chunk));
+  for await (const chunk of file.chunks(ROW_CHUNK_BYTES)) yield parser.push(decoder.decode(chunk));
   yield parser.push(decoder.end());
   yield parser.end();
 }

@@ -1,5 +1,5 @@
 import type { Row } from '../copy/encode.js';
-import type { InputFile, InputRows } from '../input/source.js';
+import { ROW_CHUNK_BYTES, type InputFile, type InputRows } from '../input/source.js';
 import { uncompressedName } from '../input/decompress.js';
 import { csvRows, type CsvReading } from './csv-rows.js';
 import { decoderOf } from './decode.js';
@@ -94,7 +94,7 @@ async function* ndjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGen
     rows: batch.rows,
     placeOf: (index) => `${file.name}, line ${batch.lineOf(index)}`,
   });
-  for await (const chunk of file.chunks()) {
+  for await (const chunk of file.chunks(ROW_CHUNK_BYTES)) {
     const batch = parser.push(decoder.decode(chunk));
     if (batch.rows.length > 0) yield placed(batch);
   }

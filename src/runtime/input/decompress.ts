@@ -1,7 +1,7 @@
 import { pipeline, Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../errors.js';
-import { CHUNK_BYTES, type Compression } from './source.js';
+import { CHUNK_BYTES, ROW_CHUNK_BYTES, type Compression } from './source.js';
 
 const BY_EXTENSION: Readonly<Record<string, Compression>> = { gz: 'gzip', br: 'brotli', zst: 'zstd' };
 const EXTENSION = /\.(gz|br|zst)$/i;
@@ -41,7 +41,7 @@ export async function* decompress(
 }
 
 function inflater(compression: Exclude<Compression, 'none'>, name: string): Transform {
-  const options = { chunkSize: CHUNK_BYTES };
+  const options = { chunkSize: ROW_CHUNK_BYTES };
   switch (compression) {
     case 'gzip':
       return zlib.createGunzip(options);

@@ -1,10 +1,10 @@
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { EtlError } from '../../errors.js';
 import { compressionOf, decompress } from './decompress.js';
-import { CHUNK_BYTES, type InputFile, type InputOptions } from './source.js';
+import { diskChunks, unreadable } from './disk.js';
+import type { InputFile, InputOptions } from './source.js';
 import { withoutMark } from './without-mark.js';
 
 /**
@@ -38,20 +38,11 @@ async function localFile(name: string, options: InputOptions): Promise<InputFile
     name,
     bytes: found.size,
     ...(compression === 'none' ? { path } : {}),
-    chunks: () =>
-      withoutMark(decompress(read(path, name, options.signal), compression, name), options.signal),
+    chunks: (bytes) => {
+      const stored = diskChunks(path, name, { signal: options.signal, bytes });
+      return withoutMark(decompress(stored, compression, name), options.signal);
+    },
   };
-}
-
-async function* read(path: string, name: string, signal: AbortSignal): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES, signal })) {
-      yield chunk as Buffer;
-    }
-  } catch (error) {
-    signal.throwIfAborted();
-    throw (error as NodeJS.ErrnoException).syscall === undefined ? error : unreadable(name, error);
-  }
 }
 
 function byCodeUnits(a: string, b: string): number {
@@ -60,22 +51,6 @@ function byCodeUnits(a: string, b: string): number {
 
 function isMissing(error: unknown): boolean {
   return error instanceof EtlError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EISDIR: 'it is a directory',
-  EACCES: 'it may not be read by this user',
-};
-
-function unreadable(name: string, cause: unknown): EtlError {
-  const code = (cause as NodeJS.ErrnoException).code ?? 'an unknown reason';
-  return new EtlError('ETL-3501', {
-    what: `the file "${name}" can't be read`,
-    why: REASONS[code] ?? code,
-    fix: 'the path starts at the directory of the config file',
-    cause,
-  });
 }
 
 function noMatch(pattern: string): EtlError {
