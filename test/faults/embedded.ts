@@ -1,13 +1,14 @@
-import { PGlite } from '@electric-sql/pglite';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Gate } from '../support/gate.js';
 import type { Fault, Shard } from './fault.js';
-import { describe, type StartOptions } from './product.js';
+import { describe, startNode, type StartOptions } from './product.js';
 import { strike } from './resume.js';
 import { SpreadKills } from './spread.js';
 import { effectsOf, judge, TABLES, type TaskEffect } from './workload.js';
 
+const PGLITE = fileURLToPath(new URL('./pglite.js', import.meta.url));
 const KILLS = 6;
 const MAX_PROCESSES = 20;
 const WORK = { WORK_TASKS: '12', WORK_ROWS: '40', WORK_PAUSE: '0' };
@@ -21,10 +22,8 @@ async function killEmbedded(shard: Shard): Promise<void> {
   const { tally, product } = shard;
   const parent = await mkdtemp(join(product.directory, 'pglite-'));
   const template = join(parent, 'template');
-  await withPglite(template, async (db) => {
-    await db.exec(TABLES);
-    await db.exec(`insert into counter select 'r', 't' || g from generate_series(0, 11) g`);
-  });
+  const counters = `insert into counter select 'r', 't' || g from generate_series(0, 11) g`;
+  await sql(shard, template, `${TABLES}; ${counters}`);
   const kills = new SpreadKills(shard, { kills: KILLS, workMs: 300 });
   for (let run = 0; !kills.areDone; run++) {
     const directory = join(parent, `run-${run}`);
@@ -44,10 +43,8 @@ async function killEmbedded(shard: Shard): Promise<void> {
       if (!isDone && ended.signal !== 'SIGKILL') tally.problem(describe(ended));
     }
     tally.runs++;
-    await withPglite(directory, async (db) => {
-      const { rows } = await db.query<TaskEffect>(effectsOf(), ['r']);
-      judge(rows, { tally, what: `run-${run}`, rows: Number(WORK.WORK_ROWS), isDone: true });
-    });
+    const effects = await sql<TaskEffect>(shard, directory, effectsOf(), ['r']);
+    judge(effects, { tally, what: `run-${run}`, rows: Number(WORK.WORK_ROWS), isDone: true });
     tally.executions += (await readFile(WORK_TRACE)).length;
   }
   await rm(parent, { recursive: true, force: true });
@@ -64,11 +61,14 @@ async function refuseSecond({ tally, product }: Shard, env: NonNullable<StartOpt
   await first.ended;
 }
 
-async function withPglite(directory: string, use: (db: PGlite) => Promise<void>): Promise<void> {
-  const db = await PGlite.create(directory);
-  try {
-    await use(db);
-  } finally {
-    await db.close();
-  }
+/** Rows of one statement with values, or of the last of many. */
+async function sql<Row>(
+  { product }: Shard,
+  directory: string,
+  text: string,
+  values: readonly string[] = [],
+): Promise<Row[]> {
+  const ended = await startNode([PGLITE, directory, text, ...values], product.directory, {}).ended;
+  if (ended.code !== 0) throw new Error(describe(ended));
+  return JSON.parse(ended.stdout) as Row[];
 }

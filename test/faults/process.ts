@@ -46,7 +46,7 @@ async function signal({ tally, random }: Shard, work: Workload, under: Under): P
   const name = random.pick(SIGNALS);
   if (random.next() < 0.7) {
     await under.working;
-    await moment(random.between(0, 120));
+    await moment(random.between(0, 200));
   } else await moment(random.between(0, 700));
   const sentAt = performance.now();
   if (!strike(under, name)) return;
