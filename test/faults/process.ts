@@ -4,6 +4,7 @@ import type { Fault, Shard } from './fault.js';
 import { HARMS } from './midway.js';
 import { describe, type Under } from './product.js';
 import { strike, untilDone } from './resume.js';
+import { Spread } from './spread.js';
 import { quantile, type Tally } from './tally.js';
 import { moment, Workload } from './workload.js';
 
@@ -28,12 +29,13 @@ export const PROCESSES: readonly Fault[] = [
 async function signals(shard: Shard): Promise<void> {
   const { tally } = shard;
   await using work = await Workload.create(tally, { pauseMs: 30 });
+  const spread = new Spread(shard.random, 200);
   while (tally.injections < SIGNALS_SENT && !shard.isOver()) {
     const runId = await work.newRun();
     await untilDone(shard, work, {
       runId,
       inject: async (under) => {
-        if (tally.injections < SIGNALS_SENT) await signal(shard, work, under);
+        if (tally.injections < SIGNALS_SENT) await signal({ shard, work, spread }, under);
       },
       codes: [null, ...SIGNALS.map(exitCodeOf)],
     });
@@ -41,15 +43,20 @@ async function signals(shard: Shard): Promise<void> {
   }
 }
 
+interface SignalScene {
+  readonly shard: Shard;
+  readonly work: Workload;
+  readonly spread: Spread;
+}
+
 /** In any phase: while it starts, while it works, after it has ended; sometimes twice. */
-async function signal({ tally, random }: Shard, work: Workload, under: Under): Promise<void> {
+async function signal({ shard, work, spread }: SignalScene, under: Under): Promise<void> {
+  const { tally, random } = shard;
   const name = random.pick(SIGNALS);
-  if (random.next() < 0.7) {
-    await under.working;
-    await moment(random.between(0, 200));
-  } else await moment(random.between(0, 700));
+  if (random.next() < 0.7) await spread.reach(under);
+  else await moment(random.between(0, 700));
   const sentAt = performance.now();
-  if (!strike(under, name)) return;
+  if (!spread.strike(under, name)) return;
   tally.injections++;
   if (random.next() < 0.2) {
     await moment(random.between(0, 5));

@@ -1,40 +1,59 @@
 import type { Shard } from './fault.js';
 import type { Under } from './product.js';
+import type { Random } from './random.js';
 import { strike } from './resume.js';
 import { moment } from './workload.js';
 
-export interface SpreadOptions {
-  /** How many kills there are in all. */
-  readonly kills: number;
-  /** How long a process works if nobody kills it: a first guess, in milliseconds. */
-  readonly workMs: number;
+/** What the time is multiplied by when a process was struck, and when it was not: one of eight comes to its end. */
+const LONGER = 1.05;
+const SHORTER = 0.7;
+
+/** Moments that are spread over the work of a process, however long that takes on this machine now. */
+export class Spread {
+  readonly #random: Random;
+  #workMs: number;
+
+  /** `workMs`: how long a process works if nobody ends it, as a first guess. */
+  constructor(random: Random, workMs: number) {
+    this.#random = random;
+    this.#workMs = workMs;
+  }
+
+  /** Waits until the first task has started, and for a moment of the work that follows; or until the process is over. */
+  async reach({ working, ended }: Under): Promise<void> {
+    const part = this.#random.next();
+    await working;
+    await Promise.race([moment(part * this.#workMs), ended]);
+  }
+
+  /** Ends the process, unless it has ended by itself; says whether it was sent. */
+  strike(under: Under, signal: NodeJS.Signals): boolean {
+    const isStruck = strike(under, signal);
+    this.#workMs *= isStruck ? LONGER : SHORTER;
+    return isStruck;
+  }
 }
 
-/** kill -9 at moments that are spread over the work of a process, however long that takes on this machine. */
+/** kill -9 at such moments, so many in all. */
 export class SpreadKills {
   readonly #shard: Shard;
   readonly #kills: number;
-  #workMs: number;
+  readonly #spread: Spread;
 
-  constructor(shard: Shard, { kills, workMs }: SpreadOptions) {
+  constructor(shard: Shard, { kills, workMs }: { readonly kills: number; readonly workMs: number }) {
     this.#shard = shard;
     this.#kills = kills;
-    this.#workMs = workMs;
+    this.#spread = new Spread(shard.random, workMs);
   }
 
   get areDone(): boolean {
     return this.#shard.tally.injections >= this.#kills || this.#shard.isOver();
   }
 
-  /** Waits until its first task has started, and for a moment of the work that follows. */
   async strike(under: Under): Promise<void> {
-    const { tally, random } = this.#shard;
-    const part = random.next();
-    await under.working;
+    const { tally } = this.#shard;
     if (tally.injections >= this.#kills) return;
-    const since = performance.now();
-    await Promise.race([moment(part * this.#workMs), under.ended]);
-    if (strike(under, 'SIGKILL')) tally.injections++;
-    else this.#workMs = 0.8 * this.#workMs + 0.2 * (performance.now() - since);
+    await this.#spread.reach(under);
+    if (this.#spread.strike(under, 'SIGKILL')) tally.injections++;
   }
 }

@@ -6,9 +6,9 @@ import { hasPgBouncer, startPooler } from '../../support/pgbouncer.js';
 import type { Fault, Shard } from '../fault.js';
 import { takeOver } from '../lock.js';
 import { startNode } from '../product.js';
-import { strike } from '../resume.js';
 import { openDurable } from '../server.js';
-import { moment, Workload } from '../workload.js';
+import { SpreadKills } from '../spread.js';
+import { Workload } from '../workload.js';
 
 const MINI_RUNNER = fileURLToPath(new URL('./mini-runner.js', import.meta.url));
 
@@ -45,17 +45,16 @@ export const CONTROLS: readonly Fault[] = [
 ];
 
 async function killMini(shard: Shard, mode: 'after' | 'before'): Promise<void> {
-  const { tally, random } = shard;
+  const { tally } = shard;
   await using work = await Workload.create(tally, { tasks: 40 });
   await work.db.query(MINI_LEDGER);
-  while (tally.wrong < ENOUGH && tally.injections < MAX_INJECTIONS && !shard.isOver()) {
+  const kills = new SpreadKills(shard, { kills: MAX_INJECTIONS, workMs: 100 });
+  while (tally.wrong < ENOUGH && !kills.areDone) {
     const runId = await work.newRun();
     for (let code: number | null = null; code !== 0;) {
       const env = { ...work.env, DATABASE_URL: work.db.url, RUN_ID: runId, MODE: mode };
       const under = startNode([MINI_RUNNER], shard.product.directory, { env });
-      await under.working;
-      await Promise.race([moment(random.between(0, 40)), under.ended]);
-      if (tally.injections < MAX_INJECTIONS && strike(under, 'SIGKILL')) tally.injections++;
+      await kills.strike(under);
       ({ code } = await under.ended);
     }
     await work.check(runId, { ledger: 'mini' });
