@@ -136,12 +136,14 @@ async function soak({ tally, product, isFirst, nightly }: Shard): Promise<void> 
     readonly slopeKb: number;
     readonly rssMb: readonly number[];
     readonly failed: number;
+    readonly refused: number;
   };
   tally.injections += figures.failed;
   const rss = figures.rssMb.map((mb) => mb.toFixed(0)).join(' to ');
   // Caches still fill in the first hundred runs.
   const heap = nightly ? `heap ${figures.slopeKb.toFixed(2)} KB a run, ` : '';
   tally.notes.push(`${heap}RSS ${rss} MB`);
+  if (figures.refused > 0) tally.notes.push(`${figures.refused} refused at first`);
   if (new Set(figures.listeners).size > 1) tally.problem(`listeners: ${figures.listeners.join(', ')}`);
   if (nightly && figures.slopeKb > MAX_HEAP_SLOPE_KB)
     tally.problem(`the heap grows by ${figures.slopeKb.toFixed(2)} KB a run`);
