@@ -1,7 +1,7 @@
 import { dag, defineConfig } from '@oneshot/etl';
 import { Model } from 'objection';
 
-const { DATABASE_URL, OTHER_URL, BENCH_FROM = '', BENCH_TO = '' } = process.env;
+const { DATABASE_URL, OTHER_URL, BENCH_FROM = 'from.csv', BENCH_TO = 'to.csv' } = process.env;
 
 class Item extends Model {
   static override tableName = 'item';
