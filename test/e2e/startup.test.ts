@@ -147,19 +147,28 @@ async function traceableProgram(): Promise<string> {
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   const file = join(dist, 'etl.cjs');
   const code = await readFile(file, 'utf8');
-  const wrapped = code
-    .replace(
-      'var __commonJS = (cb, mod) => function __require() {',
-      '$& if (!mod) loaded.push(__getOwnPropNames(cb)[0]);',
-    )
-    .replace(
-      'var __esm = (fn, res, err) => function __init() {',
-      '$& if (fn) loaded.push(__getOwnPropNames(fn)[0]);',
-    )
-    .replace(
-      '"use strict";',
-      `$& const loaded = []; process.on('exit', () => require('node:fs').writeFileSync(process.env.MODULES, loaded.join('\\n')));`,
-    );
-  await writeFile(file, wrapped);
+  const traced = instrument(code, [
+    [
+      /var __commonJS = \(cb, mod\) => function \w+\(\) \{/,
+      'if (!mod) loaded.push(__getOwnPropNames(cb)[0]);',
+    ],
+    [/var __esm = \(fn, res, err\) => function \w+\(\) \{/, 'if (fn) loaded.push(__getOwnPropNames(fn)[0]);'],
+    [
+      /"use strict";/,
+      `const loaded = []; process.on('exit', () => require('node:fs').writeFileSync(process.env.MODULES, loaded.join('\\n')));`,
+    ],
+  ]);
+  await writeFile(file, traced);
   return folder;
+}
+
+/** The code with a statement after each place. A bundler that writes them otherwise fails here, and not as a short list. */
+function instrument(
+  code: string,
+  statements: readonly (readonly [place: RegExp, statement: string])[],
+): string {
+  return statements.reduce((result, [place, statement]) => {
+    expect(result).to.match(place);
+    return result.replace(place, (found) => `${found} ${statement}`);
+  }, code);
 }
