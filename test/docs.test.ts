@@ -65,6 +65,25 @@ describe('docs/incremental.md', function () {
     expect(await db.query(history)).to.have.lengthOf(3);
   });
 
+  it('brings from another database what its example says: all orders, then what has come or was changed', async () => {
+    await using db = await createDatabase();
+    await using shop = await createDatabase();
+    await using project = await createProject({ 'etl.config.ts': block('ts transfer') });
+    for (const each of [shop, db]) await each.query(block('sql setup'));
+    await db.query('truncate orders');
+    for (const rows of [2, 2, 0]) {
+      const urls = { DATABASE_URL: db.url, ETL_CONN_SHOP: shop.url };
+      const { code, stdout, stderr } = await project.cli(['run', 'mirror', '--json'], urls);
+      expect(code, stderr).to.equal(0);
+      expect(JSON.parse(stdout).tasks[0].rows).to.equal(rows);
+      if (rows > 0)
+        await shop.query(`insert into orders values (3, 5) on conflict do nothing;
+          update orders set total = 60, updated_at = now() where id = 1 and total <> 60`);
+    }
+    const orders = 'select * from orders order by id';
+    expect(await db.query(orders)).to.deep.equal(await shop.query(orders));
+  });
+
   it('keeps a watermark of a task of its own', async () => {
     await using db = await createDatabase();
     await using project = await createProject({ 'etl.config.ts': block('ts session') });

@@ -1,7 +1,7 @@
 import type { TaskKey } from './ledger/task-row.js';
 import type { PlannedTask } from './plan.js';
 import type { RunDatabase } from './run-database.js';
-import type { Source } from './source.js';
+import type { OpenSource } from './source.js';
 import type { TaskContext } from './task.js';
 import type { TransactionBody, Work } from './tasks/body.js';
 
@@ -23,7 +23,7 @@ export interface AttemptOrder {
   /** As in `Work`. */
   readonly moved: Work['moved'];
   /** Opens a connection that the task reads from. */
-  readonly openSource: (connectionId: string) => Promise<Source>;
+  readonly openSource: OpenSource;
   /** Stops after the claim: to learn whether an earlier attempt was committed. */
   readonly claimOnly: boolean;
   /**

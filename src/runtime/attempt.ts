@@ -19,7 +19,7 @@ import { Opening } from './opening.js';
 import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
 import { send, type ProtocolClient } from './protocol.js';
 import { openSession, type Session } from './session.js';
-import type { Source } from './source.js';
+import { Sources } from './source.js';
 import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
 import { isIdle } from './transaction.js';
@@ -69,7 +69,7 @@ class Attempt {
   readonly #client: ProtocolClient;
   readonly #wire: Wire;
   readonly #stopping: Stopping;
-  readonly #sources: Source[] = [];
+  readonly #sources: Sources;
   readonly #opening: Opening;
   #isCommitting = false;
 
@@ -78,6 +78,7 @@ class Attempt {
     this.#client = client;
     this.#wire = new Wire(client);
     this.#opening = new Opening(order);
+    this.#sources = new Sources(order.openSource);
     this.#stopping = new Stopping({
       signal: order.signal,
       client,
@@ -88,7 +89,8 @@ class Attempt {
   }
 
   async run(): Promise<AttemptOutcome> {
-    const bound = await this.#order.body.settle?.(this.#client, this.#order.signal);
+    const { body, context, signal } = this.#order;
+    const bound = await body.settle?.({ client: this.#client, source: this.#sources.open, context, signal });
     this.#wire.openWith(this.#opening);
     if (!this.#order.isFirst) {
       this.#wire.begin();
@@ -120,11 +122,7 @@ class Attempt {
         watermarks,
         bound,
         session: () => (session ??= openSession(knex, this.#wire, this.#client)),
-        source: async (id) => {
-          const source = await this.#order.openSource(id);
-          this.#sources.push(source);
-          return source;
-        },
+        source: this.#sources.open,
         root,
         moved,
       });
@@ -144,7 +142,7 @@ class Attempt {
       return encodeResult(result);
     } finally {
       this.#wire.shut();
-      await Promise.all(this.#sources.map((source) => source.close()));
+      await this.#sources.close();
     }
   }
 
@@ -216,6 +214,7 @@ class Attempt {
 
   async release(): Promise<void> {
     this.#stopping.dispose();
+    await this.#sources.close();
     const clean = await this.#rollBack();
     this.#wire.detach();
     // After its last word the server has nothing left to end.

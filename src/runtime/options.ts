@@ -119,6 +119,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     mode: oneOf(['append', 'replace', 'merge']),
     key: listOf(text),
     deleteMissing: flag,
+    incremental: incrementalOf({}),
   },
   task: PLAIN,
 };
@@ -185,12 +186,24 @@ export function validateTaskOptions(kind: TaskKind, options: object, place: Plac
     if (one !== undefined && other !== undefined && one in options === other in options)
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });
     const { sql, incremental } = options as Record<string, unknown>;
+    if (kind === 'transfer') assertKeepsRows(options);
     if (kind === 'sql' && incremental !== undefined && sql !== undefined && typeof sql !== 'function') {
       throw new EtlError('ETL-2303', {
         what: 'the `sql` of an incremental task must be a function, or be in a `file`',
         fix: 'sql: ({ incremental: { low, high } }) => ({ text: …, values: [low, high] })',
       });
     }
+  });
+}
+
+/** Throws `EtlError` ETL-2303 for an incremental transfer that would remove what earlier runs have brought. */
+function assertKeepsRows(options: object): void {
+  const { incremental, mode, deleteMissing } = options as Record<string, unknown>;
+  if (incremental === undefined || (mode !== 'replace' && deleteMissing !== true)) return;
+  throw new EtlError('ETL-2303', {
+    what: `an incremental transfer can't have \`${mode === 'replace' ? "mode: 'replace'" : 'deleteMissing: true'}\``,
+    why: 'each run reads only what is new: it would remove the rows that came before',
+    fix: "use `mode: 'append'`, or `mode: 'merge'` with a `key`; `--full-refresh` reads all rows again",
   });
 }
 

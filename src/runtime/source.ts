@@ -24,11 +24,41 @@ export interface Source {
   close(): Promise<void>;
 }
 
+/** What a task asks on the idle connection of a source, before its snapshot is taken. */
+export type First = (client: ProtocolClient) => Promise<void>;
+
+/** Opens the source with this ID. */
+export type OpenSource = (connectionId: string, first?: First) => Promise<Source>;
+
+/** The sources of one attempt: each connection is opened once, whoever asks for it first. */
+export class Sources {
+  readonly #open: OpenSource;
+  readonly #byId = new Map<string, Promise<Source>>();
+
+  constructor(open: OpenSource) {
+    this.#open = open;
+  }
+
+  /** `first` runs where the connection is not open yet. */
+  readonly open: OpenSource = (id, first) => {
+    const source = this.#byId.get(id) ?? this.#open(id, first);
+    this.#byId.set(id, source);
+    return source;
+  };
+
+  /** Never throws. One that could not be opened has nothing to close. */
+  async close(): Promise<void> {
+    const opened = [...this.#byId.values()];
+    this.#byId.clear();
+    await Promise.allSettled(opened.map(async (source) => (await source).close()));
+  }
+}
+
 /**
  * Opens a read-only transaction on a connection of its own. A task commits in one database only: what it wrote to a
- * second one could be there, or not, when it is repeated.
+ * second one could be there, or not, when it is repeated. `first` runs before the transaction begins.
  */
-export async function openSource(database: Database, signal: AbortSignal): Promise<Source> {
+export async function openSource(database: Database, signal: AbortSignal, first?: First): Promise<Source> {
   const { client, end } = await connect(database);
   const cut = (): void => client.connection.stream.destroy();
   signal.addEventListener('abort', cut, { once: true });
@@ -41,6 +71,7 @@ export async function openSource(database: Database, signal: AbortSignal): Promi
   };
   try {
     signal.throwIfAborted();
+    await first?.(client);
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     wire.open();

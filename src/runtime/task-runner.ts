@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EtlError } from '../errors.js';
 import { failed } from './failure.js';
-import { openSource, type Source } from './source.js';
+import { openSource, type OpenSource } from './source.js';
 import { databaseErrorOf } from './sqlstate.js';
 import { LONGEST_MS, untilAborted } from './waiting.js';
 import { attemptTask } from './attempt.js';
@@ -193,8 +193,8 @@ export class TaskRunner {
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task.id, sql));
     const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
-    const openIt = async (id: string): Promise<Source> =>
-      openSource(await databases.source(id), limits.signal);
+    const openIt: OpenSource = async (id, first) =>
+      openSource(await databases.source(id), limits.signal, first);
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
     return attemptTask({ ...common, isFirst, body, database, openSource: openIt, notice, onLateQuery });
   }

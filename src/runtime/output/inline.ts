@@ -3,14 +3,17 @@ import { EtlError } from '../../errors.js';
 import { tokensOf } from '../sql/scan.js';
 import { splitStatements } from '../sql/split.js';
 import type { BoundSql } from '../tasks/sql.js';
-import type { Wire } from '../wire.js';
+import type { ProtocolClient } from '../protocol.js';
 
 /**
  * The text of one query that has its values in it, because COPY takes none. The server quotes them, each as the text
  * that a parameter would have been sent as, so that none can become a part of the query. Throws `EtlError` ETL-3602
  * for a text that is not one statement, or has other parameters than values.
  */
-export async function inlineValues(wire: Wire, sql: string | BoundSql): Promise<string> {
+export async function inlineValues(
+  client: Pick<ProtocolClient, 'query'>,
+  sql: string | BoundSql,
+): Promise<string> {
   const { text, values = [] } = typeof sql === 'string' ? { text: sql } : sql;
   const [statement, ...more] = splitStatements(text);
   if (statement === undefined || more.length > 0) throw notOne(more.length);
@@ -18,7 +21,7 @@ export async function inlineValues(wire: Wire, sql: string | BoundSql): Promise<
   if (new Set(numbers).size !== values.length || numbers.some((each) => each < 1 || each > values.length))
     throw otherParameters(numbers, values.length);
   if (values.length === 0) return statement.text;
-  return replaceParameters(statement.text, await quote(wire, values));
+  return replaceParameters(statement.text, await quote(client, values));
 }
 
 function parametersOf(text: string): readonly number[] {
@@ -27,9 +30,12 @@ function parametersOf(text: string): readonly number[] {
     .map(({ start, end }) => Number(text.slice(start + 1, end)));
 }
 
-async function quote(wire: Wire, values: readonly unknown[]): Promise<readonly string[]> {
+async function quote(
+  client: Pick<ProtocolClient, 'query'>,
+  values: readonly unknown[],
+): Promise<readonly string[]> {
   const list = values.map((_, index) => `$${index + 1}::text`).join(', ');
-  const { rows } = (await wire.query({
+  const { rows } = (await client.query({
     text: `select quote_nullable(value) as quoted from unnest(array[${list}]) with ordinality as given (value, place) order by place`,
     values: values.map((value) => (value instanceof Uint8Array ? byteaText(value) : value)),
     // Whatever parsers a user's program has set for all of pg.

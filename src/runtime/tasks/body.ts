@@ -1,6 +1,6 @@
 import type { ProtocolClient } from '../protocol.js';
 import type { Session } from '../session.js';
-import type { Source } from '../source.js';
+import type { OpenSource } from '../source.js';
 import type { TaskContext } from '../task.js';
 import type { Bound } from '../watermark/incremental.js';
 import type { Watermarks } from '../watermark/watermark.js';
@@ -14,7 +14,7 @@ export interface Work {
   /** The same transaction as a Knex instance; made on the first call. */
   readonly session: () => Promise<Session>;
   /** A read-only transaction on another connection; closed when the task has ended. */
-  readonly source: (connectionId: string) => Promise<Source>;
+  readonly source: OpenSource;
   /** How far the task has come; what is set here is committed with its data. */
   readonly watermarks: Watermarks;
   /** What `settle` has found, where the body has one. */
@@ -23,6 +23,16 @@ export interface Work {
   readonly root: string;
   /** Reports that so much more is done: bytes as they come from or go to the server, and rows. */
   readonly moved: (delta: Moved) => void;
+}
+
+/** What there is before a task's transaction. */
+export interface Before {
+  /** The idle connection that the transaction will be on. */
+  readonly client: ProtocolClient;
+  /** As in `Work`: what is opened here is open there. */
+  readonly source: OpenSource;
+  readonly context: TaskContext;
+  readonly signal: AbortSignal;
 }
 
 /** What a task has done since it last said so. */
@@ -39,8 +49,8 @@ export interface TransactionBody {
   readonly transactional: true;
   /** It writes files, too, which no COMMIT covers: they are written at least once. */
   readonly leavesFiles?: true;
-  /** Finds up to where new rows are complete, before the transaction begins, on its idle connection. */
-  settle?(client: ProtocolClient, signal: AbortSignal): Promise<Bound>;
+  /** Finds up to where new rows are complete, before the transaction begins. */
+  settle?(before: Before): Promise<Bound>;
   /** Returns the task's result. */
   run(work: Work): Promise<unknown>;
   /** The text that says whether the task still does the same. `root` as in `Work`. */

@@ -60,7 +60,7 @@ export function sqlBody(source: SqlSource): TransactionBody {
     run: async (work) => runStatements(work, await statementsOf(source, work)),
   };
   if (incremental === undefined) return body;
-  const settle: TransactionBody['settle'] = (client, signal) =>
+  const settle: TransactionBody['settle'] = ({ client, signal }) =>
     boundOf(client, incremental, { source: incremental, signal });
   return { ...body, settle };
 }

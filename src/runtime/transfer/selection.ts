@@ -22,8 +22,15 @@ export interface Selection {
   readonly sql: string;
 }
 
+/** Asked when the columns are known: the condition on the rows that are read; undefined for all of them. */
+export type Condition = () => Promise<string | undefined>;
+
 /** The rows of a query. Throws `EtlError` ETL-3531 for two columns of one name. */
-export async function selectQuery(wire: Wire, query: string | BoundSql): Promise<Selection> {
+export async function selectQuery(
+  wire: Wire,
+  query: string | BoundSql,
+  condition: Condition,
+): Promise<Selection> {
   const text = await inlineValues(wire, query);
   const { fields } = (await wire.query({
     text: `select * from (${text}\n) "etl rows" limit 0`,
@@ -40,14 +47,20 @@ export async function selectQuery(wire: Wire, query: string | BoundSql): Promise
   }
   const types = await typeNames(wire, fields);
   const columns = fields.map(({ name, dataTypeID }, i) => ({ name, type: types[i] ?? '', oid: dataTypeID }));
-  return { columns, sql: `(${text}\n)` };
+  const where = await condition();
+  const sql = where === undefined ? `(${text}\n)` : `(select * from (${text}\n) "etl rows" where ${where})`;
+  return { columns, sql };
 }
 
 /**
  * The rows of a table or a view, with those of tables that inherit from it. Columns that the target computes itself are
  * left out where they are computed here, too.
  */
-export async function selectTable(wire: Wire, name: string, target: Table): Promise<Selection> {
+export async function selectTable(
+  wire: Wire,
+  name: string,
+  { target, condition }: { readonly target: Table; readonly condition: Condition },
+): Promise<Selection> {
   const table = await describeTable(wire, name);
   assertTableExists(table, name);
   const computed = new Set(
@@ -55,6 +68,8 @@ export async function selectTable(wire: Wire, name: string, target: Table): Prom
   );
   const columns = table.columns.filter((column) => !(column.isGenerated && computed.has(column.name)));
   const list = columns.map((column) => quoteIdentifier(column.name)).join(', ');
+  const where = await condition();
+  if (where !== undefined) return { columns, sql: `(select ${list} from ${table.sql} where ${where})` };
   const isStored = table.kind === 'table' && !columns.some(({ isGenerated }) => isGenerated);
   // COPY reads a table a little faster than a query, but no view and no computed column, and not the heirs of the table.
   const isPlain = isStored && !(await hasChildren(wire, table.sql));

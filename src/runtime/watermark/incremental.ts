@@ -42,7 +42,7 @@ export interface IncrementalRange {
 export type SqlIncremental = Incremental & IncrementalSource;
 
 /** The bound of one attempt, found before its transaction begins; calling it throws what kept it from being found. */
-export type Bound = () => Settled;
+export type Bound = () => Settled & { readonly source: IncrementalSource };
 
 /**
  * Finds up to where the rows of a source are complete, on an idle connection to it, before the transaction that reads
@@ -59,7 +59,7 @@ export async function boundOf(
   const lagMs = lag === undefined ? undefined : parseDuration(lag, 'incremental.lag');
   try {
     const settled = await settle(client, { from, table, cursor, timeZone, lagMs, signal });
-    return () => settled;
+    return () => ({ ...settled, source });
   } catch (error) {
     return () => {
       throw error;
