@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { glob, isDynamicPattern } from 'tinyglobby';
 import { EtlError } from '../../errors.js';
 import { compressionOf, decompress } from './decompress.js';
 import { diskChunks, unreadable } from './disk.js';
@@ -15,8 +14,10 @@ export async function localFiles(from: string, options: InputOptions): Promise<r
   try {
     return [await localFile(from, options)];
   } catch (error) {
-    if (!isDynamicPattern(from) || !isMissing(error)) throw error;
+    if (!isMissing(error)) throw error;
+    if (!(await import('tinyglobby')).isDynamicPattern(from)) throw error;
   }
+  const { glob } = await import('tinyglobby');
   const names = await glob(from, {
     cwd: options.root,
     onlyFiles: true,
