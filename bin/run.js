@@ -25,8 +25,10 @@ function start() {
   const script = new vm.Script(code, { filename: BUNDLE, cachedData });
   const program = moduleOf(script);
   if (kept && (cachedData === undefined || script.cachedDataRejected)) {
-    // A call that was wrong may name any command, and has not got far.
-    process.on('exit', (exitCode) => exitCode !== USAGE && program.keep(kept, script.createCachedData()));
+    process.on('exit', (exitCode) => {
+      // A call that was wrong may name any command, and has not got far. One that has compiled a config holds a compiler.
+      if (exitCode !== USAGE && !program.hasKept()) program.keep(kept, script.createCachedData());
+    });
   }
   program.main(process.argv.slice(2));
 }

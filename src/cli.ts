@@ -1,4 +1,4 @@
-import { Config } from '@oclif/core/config';
+import { Config, Plugin } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
 import { errorJson, unknownCommand } from './command.js';
 import { EtlError, EXIT } from './errors.js';
@@ -8,7 +8,7 @@ import { errorLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './terminal.js';
 
 export { COMMANDS } from './commands/index.js';
-export { keep } from './runtime/config/cache.js';
+export { hasKept, keep } from './runtime/config/cache.js';
 
 /**
  * Runs one command and ends the process with its exit code, also when a task has left a timer or a socket behind.
@@ -17,13 +17,28 @@ export { keep } from './runtime/config/cache.js';
 export async function main(argv: readonly string[]): Promise<never> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   Object.assign(globalThis, { [Symbol.for('@oneshot/etl')]: api });
-  const config = await Config.load({ root: PACKAGE, pjson: manifest() });
+  const config = await configOf();
   try {
     await run([...argv], config);
   } catch (error) {
     report(error, argv, config);
   }
   process.exit();
+}
+
+/** oclif's own `Config.load` looks for three files that are never there, which takes longer than most of a start. */
+async function configOf(): Promise<Config> {
+  const pjson = manifest();
+  const plugin = new Plugin({ isRoot: true, root: PACKAGE, pjson, ignoreManifest: true });
+  await plugin.load();
+  const config = new Unthemed({ root: PACKAGE, pjson, plugins: new Map([[plugin.name, plugin]]) });
+  await config.load();
+  return config;
+}
+
+/** oclif would look for the user's theme in a file. Colours are a matter of `terminal.ts`. */
+class Unthemed extends Config {
+  override async loadTheme(): Promise<undefined> {}
 }
 
 /** What oclif throws outside of a command: help was shown, or there is no such command. */

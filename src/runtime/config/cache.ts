@@ -37,6 +37,13 @@ export function readKept(file: string): string | undefined {
   }
 }
 
+let isKept = false;
+
+/** Whether this process has kept anything: the next one has less to do. */
+export function hasKept(): boolean {
+  return isKept;
+}
+
 /**
  * Keeps `data`, so that nobody ever reads half of it, and removes what was written to its directory a month ago. A disk
  * that is full or read-only is no failure: it costs time at each start, and no more.
@@ -46,6 +53,7 @@ export function keep(file: string, data: string | Buffer): void {
   try {
     writeFileSync(part, data, { mode: 0o600, flag: 'wx' });
     renameSync(part, file);
+    isKept = true;
     removeOld(dirname(file));
   } catch {
     if (existsSync(part)) rmSync(part, { force: true });
