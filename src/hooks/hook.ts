@@ -39,6 +39,6 @@ export interface Hook {
   readonly schemes: readonly string[];
   /** The most transactions that its databases can have open at once; without it there is no limit. */
   readonly maxLanes?: number;
-  /** Opens nothing on the network by itself where it can wait for the first query. Throws `EtlError`. */
+  /** May ask the server something beside what comes next, but opens no session before the first query. Throws `EtlError`. */
   open(connection: Connection, settings: OpenSettings): Promise<Database>;
 }

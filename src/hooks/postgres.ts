@@ -11,6 +11,7 @@ import type { Database, Hook, OpenSettings } from './hook.js';
 import { knexLog } from './knex-log.js';
 import { resolveTarget, type Target } from './libpq.js';
 import { passwordFromFile } from './passfile.js';
+import { SpareSocket } from './spare-socket.js';
 import { offersTls, tlsOptions, weakness } from './tls.js';
 
 /** PostgreSQL servers, by knex on pg, with libpq's meaning of every option. */
@@ -26,18 +27,22 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   const target = resolveTarget(connection, settings);
   const base = await baseConfig(connection, target, settings);
   const tls = usesTls(target) && (await tlsOptions(target, settings));
+  const closing = new AbortController();
+  const spare = new SpareSocket();
+  const negotiated = onceDone(async () => tls && negotiate(target, tls, { signal: closing.signal, spare }));
+  // The server answers while the drivers are loaded. Whoever needs the answer hears of a failure.
+  negotiated().catch(() => {});
   const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
 
-  const closing = new AbortController();
   const clients: Clients = { connection: target.connection, open: new Set(), closing: closing.signal };
   const DatabaseClient = clientClass(Client, clients);
   const configure = onceDone(async (): Promise<Config> => {
-    const offered = tls && (await negotiate(target, tls, closing.signal));
+    const offered = await negotiated();
     const trial = offered && target.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
     const used = trial && (await isLetIn(trial)) ? false : offered;
     const weak = weakness(target, used);
     if (weak !== undefined) settings.notice(weak);
-    return { ...base, ssl: used };
+    return { ...base, ssl: used, ...(used === false && { stream: spare.take }) };
   });
   const handle = knex({
     ...KNEX,
@@ -55,7 +60,10 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
       client.on('error', () => {}); // Its holder sees the loss in `end`; unheard, the event would end the process.
       return client.connect();
     },
-    close: () => close(handle, clients, closing),
+    close: () => {
+      spare.close();
+      return close(handle, clients, closing);
+    },
   };
 }
 
@@ -110,10 +118,10 @@ function usesTls({ address, tls }: Target): boolean {
 async function negotiate(
   target: Target,
   options: ConnectionOptions,
-  signal: AbortSignal,
+  { signal, spare }: { readonly signal: AbortSignal; readonly spare: SpareSocket },
 ): Promise<ConnectionOptions | false> {
   const { connection, tls } = target;
-  const offered = await offersTls(target, signal).catch((error: unknown) => {
+  const offered = await offersTls(target, signal, (socket) => spare.keep(socket)).catch((error: unknown) => {
     throw describeConnectError(error, connection);
   });
   if (offered) return options;

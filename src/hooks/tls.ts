@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { connect, isIP } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
@@ -41,26 +41,38 @@ export async function tlsOptions(
 }
 
 /**
- * Asks the server once whether it speaks TLS, as libpq does. Rejects with the socket's error, or with ETIMEDOUT.
+ * Asks the server once whether it speaks TLS, as libpq does. When it does not, the socket is as good as new: the server
+ * waits on it for the start of a session in plain text; `keep` takes it, paused. Rejects with the socket's error, or with
+ * ETIMEDOUT.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
  */
 export function offersTls(
   { connection, address, connectTimeoutMillis }: Target,
   signal: AbortSignal,
+  keep: (socket: Socket) => void,
 ): Promise<boolean> {
   const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
   return new Promise((fulfil, reject) => {
-    const socket = connect({ host: address, port: connection.port, signal }, () => socket.write(request));
-    const late = (): unknown => socket.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }));
-    const timer = setTimeout(late, connectTimeoutMillis);
-    socket.once('error', reject);
-    socket.once('data', (answer) => {
-      fulfil(answer[0] === 'S'.charCodeAt(0));
-      socket.destroy();
-    });
-    socket.once('close', () => {
+    const socket = connect({ host: address, port: connection.port }, () => socket.write(request));
+    const stop = (code: string): unknown => socket.destroy(Object.assign(new Error('no answer'), { code }));
+    const timer = setTimeout(() => stop('ETIMEDOUT'), connectTimeoutMillis);
+    const onAbort = (): unknown => stop('ABORT_ERR');
+    signal.addEventListener('abort', onAbort, { once: true });
+    const onClose = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
       reject(Object.assign(new Error('closed without an answer'), { code: 'ECONNRESET' }));
+    };
+    socket.once('error', reject);
+    socket.once('close', onClose);
+    socket.once('data', (answer) => {
+      const offers = answer[0] === 'S'.charCodeAt(0);
+      fulfil(offers);
+      if (offers || answer.length > 1) return void socket.destroy();
+      socket.pause();
+      socket.off('error', reject).off('close', onClose);
+      onClose();
+      keep(socket);
     });
   });
 }

@@ -1,6 +1,8 @@
 import type { EtlError } from '../errors.js';
 import type { Database } from '../hooks/hook.js';
-import { hasOpenPredecessor, type LockHolder, type Overlap } from './ledger/lock.js';
+import { hasOpenPredecessor, type LockHolder } from './ledger/epoch.js';
+import type { Overlap } from './ledger/lock.js';
+import type { RunHeader } from './ledger/run-row.js';
 import type { ProtocolClient } from './protocol.js';
 import { RunDatabase } from './run-database.js';
 import { within } from './waiting.js';
@@ -35,9 +37,10 @@ export class RunDatabases {
   async openHome(connectionId: string, overlap: Overlap): Promise<void> {
     this.#isAlone = overlap.mode !== 'share';
     const opened = this.#prepare(connectionId, async (home) => {
-      home.prepareControl();
-      await home.migrate(placeOf(connectionId));
-      await home.lock(this.#holder.dagId, overlap, this.#onLockLost);
+      await Promise.all([
+        home.lock(this.#holder.dagId, overlap, this.#onLockLost),
+        home.migrate(placeOf(connectionId)),
+      ]);
     });
     this.#opened.set(connectionId, opened);
     this.#home = await opened;
@@ -49,15 +52,35 @@ export class RunDatabases {
    * taken when it is opened.
    */
   async takeEpochs(runId: string, connectionIds: ReadonlySet<string>): Promise<void> {
-    this.#runId = runId;
     const { dagId } = this.#holder;
     const [isOpen] = await Promise.all([
       this.withHome((client) => hasOpenPredecessor(client, dagId)),
-      this.#isAlone ? this.#home?.endLeftovers(dagId) : undefined,
+      this.#endLeftovers(),
     ]);
     await this.#home?.takeEpoch({ ...this.#holder, runId });
-    this.#hasLeftovers = isOpen && this.#isAlone;
-    if (isOpen) await Promise.all([...connectionIds].map((id) => this.get(id)));
+    await this.#goOn(runId, isOpen, connectionIds);
+  }
+
+  /** Does the same for a run that is new, and records it; says false where there is a run with its ID already. */
+  async beginRun(header: RunHeader, connectionIds: ReadonlySet<string>): Promise<boolean> {
+    const { runId } = header;
+    const [begun] = await Promise.all([
+      this.#home?.beginRun(header, { ...this.#holder, runId }),
+      this.#endLeftovers(),
+    ]);
+    if (begun === undefined) return false;
+    await this.#goOn(runId, begun.hasOpenPredecessor, connectionIds);
+    return true;
+  }
+
+  async #endLeftovers(): Promise<void> {
+    if (this.#isAlone) await this.#home?.endLeftovers(this.#holder.dagId);
+  }
+
+  async #goOn(runId: string, hasPredecessor: boolean, connectionIds: ReadonlySet<string>): Promise<void> {
+    this.#runId = runId;
+    this.#hasLeftovers = hasPredecessor && this.#isAlone;
+    if (hasPredecessor) await Promise.all([...connectionIds].map((id) => this.get(id)));
   }
 
   /** A database whose ledger is up to date, with this process as the newest of its Dag. */

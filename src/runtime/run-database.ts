@@ -1,7 +1,9 @@
 import type { Client } from 'pg';
 import { EtlError } from '../errors.js';
 import type { Database } from '../hooks/hook.js';
-import { endLeftovers, takeEpoch, takeLock, type LockHolder, type Overlap } from './ledger/lock.js';
+import { beginRun, takeEpoch, type LockHolder } from './ledger/epoch.js';
+import { endLeftovers, takeLock, type Overlap } from './ledger/lock.js';
+import type { RunHeader } from './ledger/run-row.js';
 import { migrate } from './ledger/schema.js';
 import { send, type ProtocolClient } from './protocol.js';
 import { taskScope } from './scope.js';
@@ -19,6 +21,8 @@ export class RunDatabase {
   readonly #releasing = new Set<Promise<void>>();
   #asked: Promise<unknown> = Promise.resolve();
   #isClosing = false;
+  /** The control connection's transaction has seen the server's sessions, and would see them so again. */
+  #hasLooked = false;
 
   constructor(database: Database) {
     this.database = database;
@@ -33,11 +37,6 @@ export class RunDatabase {
   /** Brings the ledger up to date. `place` names the database in an error. */
   async migrate(place: string): Promise<void> {
     await this.with((client) => migrate(client, place));
-  }
-
-  /** Opens the control connection ahead of its first use, beside what comes before. Whoever uses it sees a failure. */
-  prepareControl(): void {
-    this.#connectControl().catch(() => undefined);
   }
 
   /** Takes the lock of the Dag, for as long as the control connection lives. */
@@ -58,6 +57,16 @@ export class RunDatabase {
   /** Makes this process the newest of its Dag here. */
   async takeEpoch(holder: LockHolder): Promise<void> {
     this.#epoch = await this.with((client) => takeEpoch(client, holder));
+  }
+
+  /** Records a new run, and makes this process the newest of its Dag here; undefined where there is a run with its ID. */
+  async beginRun(
+    header: RunHeader,
+    holder: LockHolder,
+  ): Promise<{ hasOpenPredecessor: boolean } | undefined> {
+    const begun = await this.with((client) => beginRun(client, header, holder));
+    this.#epoch = begun?.epoch;
+    return begun;
   }
 
   /** Takes a connection from the pool, or opens one. */
@@ -102,7 +111,8 @@ export class RunDatabase {
     const answer = this.#asked.then(async () => {
       const control = await this.#connectControl();
       if (control === undefined) return undefined;
-      await send(control, 'select pg_stat_clear_snapshot()');
+      if (this.#hasLooked) await send(control, 'select pg_stat_clear_snapshot()');
+      this.#hasLooked = true;
       return question(control);
     });
     this.#asked = answer.catch(() => undefined); // Whoever asked gets the error.

@@ -110,9 +110,7 @@ async function startNew(
   const described = { runId, interval, params, fullRefresh };
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: false };
-  const isNew = await databases.withHome((client) => insertRun(client, header));
-  if (!isNew) throw taken(runId, dag.id);
-  await databases.takeEpochs(runId, connectionsOf(tasks));
+  if (!(await databases.beginRun(header, connectionsOf(tasks)))) throw taken(runId, dag.id);
   return {
     plan: { ...described, dag, tasks, home },
     done: new Map(),

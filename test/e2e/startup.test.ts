@@ -17,9 +17,9 @@ const CONFIG = `
 /** Packages that are loaded: the fewer, the faster. Whoever adds one here says why in the commit. */
 const ANY_COMMAND =
   `@oclif/core ansi-escapes ansi-regex ansi-styles ansis balanced-match brace-expansion clean-stack
-  cli-spinners debug ejs emoji-regex escape-string-regexp fdir get-package-type has-flag indent-string is-docker
-  is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms picomatch powershell-utils
-  string-width strip-ansi supports-color tinyglobby widest-line wordwrap wrap-ansi wsl-utils`.split(/\s+/);
+  cli-spinners debug ejs emoji-regex escape-string-regexp get-package-type has-flag indent-string is-docker
+  is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms powershell-utils
+  string-width strip-ansi supports-color widest-line wordwrap wrap-ansi wsl-utils`.split(/\s+/);
 const CONFIG_SEARCH = ['cosmiconfig', 'env-paths'];
 const DATABASE =
   `colorette knex lodash pg pg-connection-string pg-int8 pg-pool pg-protocol pg-types postgres-array

@@ -3,17 +3,8 @@ import { EtlError } from '../../errors.js';
 import { send, type ProtocolClient } from '../protocol.js';
 import { applicationName, WATCH_CLIENT } from '../transaction.js';
 import { databaseErrorOf } from '../sqlstate.js';
+import { isNotInstalled } from './schema.js';
 import { WRITES_NOTHING_LOCK } from '../watermark/others.js';
-
-/** Who takes a Dag's lock. */
-export interface LockHolder {
-  readonly dagId: string;
-  readonly runId: string;
-  /** New for every start of the program, so that a resumed run is told from the one that it follows. */
-  readonly holder: string;
-  readonly pid: number;
-  readonly host: string;
-}
 
 /** What to do while another run of the Dag holds its lock. */
 export type Overlap =
@@ -83,58 +74,42 @@ export async function endLeftovers(control: ProtocolClient, dagId: string): Prom
   );
 }
 
-/** True when the run that took the Dag's epoch last has not come to its end. */
-export async function hasOpenPredecessor(client: ProtocolClient, dagId: string): Promise<boolean> {
-  const { rows } = await send(
-    client,
-    `select exists (select from etl.lock l join etl.run r using (run_id)
-                    where l.dag_id = $1 and r.state = 'running') as open`,
-    [dagId],
-  );
-  return rows[0]?.open === true;
-}
-
-/**
- * Makes this process the newest holder of the Dag in one database, and returns the epoch that its tasks commit under.
- * Two connections to one database give the same epoch.
- */
-export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Promise<string> {
-  const taken = await send(
-    client,
-    // A task of the run before holds the row for the moment of its COMMIT; nobody holds it for long.
-    `with limited as materialized (select set_config('lock_timeout', '30s', true))
-     insert into etl.lock as l (dag_id, epoch, holder, run_id, pid, host, taken_at)
-     select $1, 1, $2, $3, $4, $5, clock_timestamp() from limited
-     on conflict (dag_id) do update
-       set epoch = l.epoch + 1, holder = excluded.holder, run_id = excluded.run_id,
-           pid = excluded.pid, host = excluded.host, taken_at = excluded.taken_at
-       where l.holder <> excluded.holder
-     returning epoch::text as epoch`,
-    [holder.dagId, holder.holder, holder.runId, holder.pid, holder.host],
-  );
-  if (taken.rows[0] !== undefined) return String(taken.rows[0].epoch);
-  // This process has it already, through another connection to the same database.
-  const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
-    holder.dagId,
-  ]);
-  return String(rows[0]?.epoch);
-}
-
 async function held(client: ProtocolClient, dagId: string): Promise<EtlError> {
-  const { rows } = await send(
-    client,
-    `select run_id, pid, host, to_char(taken_at, 'HH24:MI:SS') as since,
-            extract(epoch from clock_timestamp() - taken_at)::int as seconds
-     from etl.lock where dag_id = $1`,
-    [dagId],
-  );
-  const by = rows[0];
+  const by = await holderOf(client, dagId);
   const who = by
-    ? `run ${String(by.run_id)}, pid ${String(by.pid)} on host ${String(by.host)}, since ${String(by.since)} (${String(by.seconds)} s)`
+    ? `run ${by.run_id}, pid ${by.pid} on host ${by.host}, since ${by.since} (${by.seconds} s)`
     : 'a run that is just starting';
   return new EtlError('ETL-7501', {
     what: `"${dagId}" is already running: ${who}`,
     fix: 'wait until it ends, or pass --overlap wait; a lock is free as soon as its process is gone',
     data: 'nothing was started',
   });
+}
+
+interface HolderColumns {
+  readonly run_id: string;
+  readonly pid: number;
+  readonly host: string;
+  readonly since: string;
+  readonly seconds: number;
+}
+
+/** Undefined where a first run has the lock, and is just making the ledger. */
+async function holderOf(
+  client: ProtocolClient,
+  dagId: string,
+): Promise<HolderColumns | undefined> {
+  try {
+    const { rows } = await send(
+      client,
+      `select run_id, pid, host, to_char(taken_at, 'HH24:MI:SS') as since,
+              extract(epoch from clock_timestamp() - taken_at)::int as seconds
+       from etl.lock where dag_id = $1`,
+      [dagId],
+    );
+    return rows[0] as HolderColumns | undefined;
+  } catch (error) {
+    if (isNotInstalled(error)) return undefined;
+    throw error;
+  }
 }

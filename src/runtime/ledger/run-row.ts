@@ -1,6 +1,7 @@
+import { Flight } from '../flight.js';
 import type { DataInterval } from '../interval.js';
 import { send, type ProtocolClient } from '../protocol.js';
-import { applicationName, BRIEF } from '../transaction.js';
+import { applicationName, assertCommitted, BRIEF, COMMIT } from '../transaction.js';
 
 /** A run as its process describes it when it starts. */
 export interface RunHeader {
@@ -37,29 +38,33 @@ export interface RunRow {
   readonly finishedAt: Date | undefined;
 }
 
-/** Records that a run has begun; says whether the ID was free. */
-export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<boolean> {
+/** Records that a run has begun, unless there is one with its ID. */
+export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<void> {
+  await send(client, INSERT_RUN, runValues(header));
+}
+
+/** Takes `runValues`; inserts nothing where there is a run with this ID. */
+export const INSERT_RUN = `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count,
+                       pid, host, version, by_task, full_refresh)
+   values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10,
+           array(select jsonb_array_elements_text($11::jsonb)))
+   on conflict do nothing`;
+
+export function runValues(header: RunHeader): readonly (string | null)[] {
   const { runId, dagId, interval, params, taskCount, pid, host, version, isByTask, fullRefresh } = header;
-  const { rowCount } = await send(
-    client,
-    `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count, pid, host, version, by_task, full_refresh)
-     values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10, $11)
-     on conflict do nothing`,
-    [
-      runId,
-      dagId,
-      interval?.start ?? null,
-      interval?.end ?? null,
-      JSON.stringify(params ?? {}),
-      taskCount,
-      pid,
-      host,
-      version,
-      isByTask,
-      fullRefresh,
-    ],
-  );
-  return rowCount === 1;
+  return [
+    runId,
+    dagId,
+    interval?.start.toISOString() ?? null,
+    interval?.end.toISOString() ?? null,
+    JSON.stringify(params ?? {}),
+    String(taskCount),
+    String(pid),
+    host,
+    version,
+    String(isByTask),
+    JSON.stringify(fullRefresh),
+  ];
 }
 
 /** Records that another process goes on with a run. */
@@ -83,17 +88,21 @@ export async function closeRun(
   { runId, dagId, holder }: { readonly runId: string; readonly dagId: string; readonly holder: string },
   state: 'success' | 'failed',
 ): Promise<boolean> {
-  // Its name lets the next process of the Dag end it, should it be left open.
-  const name = `set local application_name = '${applicationName(dagId, '')}'`;
-  await send(client, ['begin', 'set local synchronous_commit = on', name, ...BRIEF].join('; '));
-  const { rowCount } = await send(
-    client,
-    `with fence as (select 1 from etl.lock where dag_id = $3 and holder = $4 for share)
+  const legs = [
+    'begin',
+    'set local synchronous_commit = on',
+    // It lets the next process of the Dag end this transaction, should it be left open.
+    `set local application_name = '${applicationName(dagId, '')}'`,
+    ...BRIEF,
+  ].map((text) => ({ text }));
+  const close = {
+    text: `with fence as (select 1 from etl.lock where dag_id = $3 and holder = $4 for share)
      update etl.run set state = $2, finished_at = clock_timestamp() where run_id = $1 and exists (select from fence)`,
-    [runId, state, dagId, holder],
-  );
-  await send(client, 'commit');
-  return rowCount === 1;
+    values: [runId, state, dagId, holder],
+  };
+  const answers = await new Flight([...legs, close, COMMIT]).send(client);
+  assertCommitted(answers);
+  return answers.at(-2)?.tag === 'UPDATE 1';
 }
 
 /** As numbers: the text of a timestamp depends on settings of the role. */

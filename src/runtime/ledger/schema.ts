@@ -177,10 +177,15 @@ async function readVersionAtOnce(client: ProtocolClient): Promise<number> {
     const { rows } = await send(client, READ_VERSION);
     return Number(rows[0]?.version);
   } catch (error) {
-    const code = databaseErrorOf(error)?.code;
-    if (code === '42P01' || code === '3F000') return 0; // There is no such table, or no such schema.
+    if (isNotInstalled(error)) return 0;
     throw error;
   }
+}
+
+/** True when the server has said that there is no such table, or no such schema. */
+export function isNotInstalled(error: unknown): boolean {
+  const code = databaseErrorOf(error)?.code;
+  return code === '42P01' || code === '3F000';
 }
 
 async function install(client: ProtocolClient, version: number): Promise<void> {
