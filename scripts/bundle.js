@@ -70,6 +70,21 @@ const NO_GLOB = {
   },
 };
 
+/** Objection loads a validator of JSON schemas, the largest part of it, for models that may have none. */
+const LATE_VALIDATOR = {
+  name: 'late-validator',
+  setup({ onLoad }) {
+    onLoad({ filter: /objection[\\/]lib[\\/]model[\\/]AjvValidator\.js$/ }, async ({ path }) => {
+      const code = await readFile(path, 'utf8');
+      const late = code
+        .replace(/^const (?:Ajv|addFormats) = require\(.*\);$/gm, '')
+        .replaceAll('new Ajv(', "new (require('ajv'))(")
+        .replaceAll('addFormats(', "require('ajv-formats')(");
+      return { contents: late };
+    });
+  },
+};
+
 /**
  * Writes `etl.cjs` and the files of its threads to `directory`. The program is a CommonJS file because V8 can
  * keep compiled code of those only; see bin/run.js, which provides `importModule`.
@@ -82,7 +97,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       format: 'cjs',
       minify,
       external: [...ABSENT, ...EXTERNAL],
-      plugins: [PLAIN_ORDER, NO_GLOB],
+      plugins: [PLAIN_ORDER, NO_GLOB, LATE_VALIDATOR],
       metafile: true,
       ...OWN_URL,
     }),
