@@ -14,6 +14,8 @@ export interface WatchdogData {
 export interface Watchdog {
   /** Tells it which tasks are running. */
   see(event: RunEvent): void;
+  /** No task runs any more. A thread that has not come up so far only delays the end of the process. */
+  tasksEnded(): void;
   dispose(): void;
 }
 
@@ -29,6 +31,7 @@ export function startWatchdog(limitMs: number): Watchdog {
   const workerData: WatchdogData = { beat, running: names, limitMs, pid: process.pid };
   // The thread starts with the first task, and by itself: what blocks this one does not keep it from starting.
   let worker: Worker | undefined;
+  let isUp = false;
   const timer = setInterval(() => Atomics.add(beat, 0, 1), Math.min(limitMs / 8, 250));
   timer.unref();
   const running = new Set<string>();
@@ -40,7 +43,10 @@ export function startWatchdog(limitMs: number): Watchdog {
       const bytes = Buffer.from([...running].join(', ')).subarray(0, NAMES_BYTES);
       names.set(bytes);
       Atomics.store(beat, 1, bytes.length);
-      worker ??= startThread(workerData);
+      worker ??= startThread(workerData).once('online', () => (isUp = true));
+    },
+    tasksEnded() {
+      if (!isUp) void worker?.terminate();
     },
     dispose() {
       clearInterval(timer);

@@ -102,8 +102,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     const guard = guardProcess();
     const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'));
     try {
-      const reporter = watched(this.#reporter(flags), watchdog);
-      this.#finish(await this.#run(request, program, { flags, guard, reporter }), guard, flags);
+      this.#finish(await this.#run(request, program, { flags, guard, watchdog }), guard, flags);
     } catch (error) {
       this.#stoppedBy = guard.stoppedBy();
       if (flags.overlap !== 'skip' || !(error instanceof EtlError) || error.code !== 'ETL-7501') throw error;
@@ -127,9 +126,10 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   #run(
     request: RunRequest,
     program: Program,
-    { flags, guard, reporter }: { flags: RunFlags; guard: Guard; reporter: Reporter },
+    { flags, guard, watchdog }: { flags: RunFlags; guard: Guard; watchdog: Watchdog },
   ): Promise<RunResult> {
     const { loaded, lookup } = program;
+    const reporter = watched(this.#reporter(flags), watchdog);
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
     const notice = noticeTo(reporter, request);
     for (const text of program.environment.notices) notice(text);
@@ -149,6 +149,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       failFast: flags['fail-fast'],
       timeoutMs:
         flags.timeout === undefined ? loaded.config.timeoutMs : parseDuration(flags.timeout, '--timeout'),
+      onTasksEnded: () => watchdog.tasksEnded(),
     });
   }
 

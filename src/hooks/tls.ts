@@ -68,9 +68,11 @@ export function offersTls(
     socket.once('data', (answer) => {
       const offers = answer[0] === 'S'.charCodeAt(0);
       fulfil(offers);
-      if (offers || answer.length > 1) return void socket.destroy();
-      socket.pause();
-      socket.off('error', reject).off('close', onClose);
+      if (offers || answer.length > 1) {
+        socket.destroy();
+        return;
+      }
+      socket.pause().off('error', reject).off('close', onClose);
       onClose();
       keep(socket);
     });

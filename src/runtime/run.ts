@@ -41,6 +41,8 @@ export interface RunServices {
   readonly concurrency: number;
   readonly failFast: boolean;
   readonly timeoutMs: number | undefined;
+  /** Called once no task of the run is under way any more, nor will be. */
+  readonly onTasksEnded?: () => void;
 }
 
 /** How a run ended: a value, because a failed run is no error of the program. */
@@ -155,6 +157,7 @@ class Run {
   }
 
   async #finish({ plan, only }: StartedRun, outcomes: readonly TaskOutcome[]): Promise<RunResult> {
+    this.#services.onTasksEnded?.();
     const attempts = this.#failures.rows;
     const errors = this.#errors;
     errors.push(...this.#services.strays());

@@ -102,6 +102,31 @@ describe('the package', function () {
     expect(await db.query('select name from item')).to.deep.equal([{ name: 'item 1' }]);
   });
 
+  it('validates what a model with a JSON schema is given', async () => {
+    const validating = join(folder, 'validating');
+    await mkdir(validating);
+    await writeFile(
+      join(validating, 'etl.config.ts'),
+      `import { dag, defineConfig } from '@oneshot/etl';
+       import { Model, ValidationError } from 'objection';
+       class Item extends Model {
+         static override tableName = 'item';
+         static override idColumn = 'name';
+         static override jsonSchema = { type: 'object', properties: { name: { type: 'string', format: 'email' } } };
+       }
+       async function add({ session }) {
+         await Item.query(session).insert({ name: 'a@example.com' });
+         await Item.query(session).insert({ name: 'b' }).catch((error) => {
+           if (!(error instanceof ValidationError)) throw error;
+         });
+       }
+       export default defineConfig({ dags: [dag('d', { defaults: { conn: 'db' } }, (d) => void d.session('add', {}, add))] });`,
+    );
+    const bin = join(project, 'node_modules/@oneshot/etl/bin/run.js');
+    expect(await etl(process.execPath, [bin, 'run', 'd'], validating)).to.match(/^OK {2}1 ok/m);
+    expect(await db.query('select name from item')).to.deep.equal([{ name: 'a@example.com' }]);
+  });
+
   for (const place of ['beside the packages', 'elsewhere']) {
     it(`is one instance, as are knex, objection and pg, for all files of a config ${place}`, async () => {
       const directory = place === 'elsewhere' ? join(folder, 'apart') : join(project, 'nested');

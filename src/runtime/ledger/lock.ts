@@ -95,10 +95,7 @@ interface HolderColumns {
 }
 
 /** Undefined where a first run has the lock, and is just making the ledger. */
-async function holderOf(
-  client: ProtocolClient,
-  dagId: string,
-): Promise<HolderColumns | undefined> {
+async function holderOf(client: ProtocolClient, dagId: string): Promise<HolderColumns | undefined> {
   try {
     const { rows } = await send(
       client,
