@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,6 +77,28 @@ describe('a postgres connection', () => {
   it('opens nothing before the first query', async () => {
     await using opened = await open({ host: 'host.invalid' });
     expect(opened.database.knex.client.pool.numUsed()).to.equal(0);
+  });
+
+  it('begins its first session on the socket on which it asked for TLS', async () => {
+    const { port } = await cluster();
+    let connections = 0;
+    const server = createServer((socket) => {
+      connections++;
+      const upstream = connect(port, '127.0.0.1');
+      socket.pipe(upstream).pipe(socket);
+      for (const each of [socket, upstream]) each.on('error', () => undefined); // The other side ends as well.
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    {
+      const to = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+      await using opened = await open(to);
+      expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
+      expect(connections).to.equal(1);
+      const control = await opened.database.openControl?.();
+      expect(connections).to.equal(2);
+      await control?.end();
+    }
+    await new Promise((resolve) => server.close(resolve));
   });
 
   it('works over a Unix socket, whatever sslmode says', async function () {
