@@ -66,7 +66,8 @@ export function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
-async function timeOf(variant: Variant): Promise<number> {
+/** Runs it once, and says how many milliseconds that took. */
+export async function timeOf(variant: Variant): Promise<number> {
   await variant.before?.();
   const startedAt = performance.now();
   const child = start(variant);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { stopCluster } from '../test/support/cluster.js';
 import type { Benchmark, Row } from './benchmark.js';
+import { warmUp } from './etl.js';
 import { MERGE } from './merge.js';
 import { LOAD, ROWS, TRANSFER, UNLOAD } from './movement.js';
 import { PER_TASK } from './per-task.js';
@@ -29,6 +30,7 @@ async function main(isShort: boolean, only: readonly string[] | undefined): Prom
   try {
     const server = await startServer();
     const stage = { server, folder, isShort, hasPsql: psqlVersion !== undefined, say };
+    await warmUp(stage);
     for (const benchmark of chosen) rows.push(...(await benchmark.run(stage)));
     const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
     process.stdout.write(`${tableOf(rows)}\n\n${machine(server.version, psqlVersion)} ${minutes} min.\n`);

@@ -21,7 +21,6 @@ export const STARTUP: Benchmark = {
 };
 
 async function againstScript(stage: Stage): Promise<readonly Row[]> {
-  await stage.server.query('create table item (id int)');
   stage.say('start-up against a bare script');
   const [bare, run, help, version] = await compare(
     [
@@ -82,7 +81,7 @@ function differenceRow(work: string, mostMs: number, base: Timed, ours: Timed): 
   return {
     work,
     reference: 'a JSON config',
-    figure: `+${ms.toFixed(0)} ms`,
+    figure: `${ms < 0 ? '-' : '+'}${Math.abs(ms).toFixed(0)} ms`,
     spread: '',
     bar: `+${mostMs} ms`,
     isMet: ms <= mostMs,
