@@ -3,7 +3,7 @@ import * as Flags from '@oclif/core/flags';
 import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './program.js';
-import { errorLines, type Paint } from './runtime/report/words.js';
+import { errorFields, errorLines, type Paint } from './runtime/report/words.js';
 import { isColoured, Mask, paintOf, writerOf, type Write } from './terminal.js';
 
 /** What every command of `etl` shares: flags, streams, colour, and how an error ends it. */
@@ -77,8 +77,8 @@ export const connFlag = Flags.string({
 });
 
 /** An error that ends a command, for another program. */
-export function errorJson({ code, message: what, where, why, fix, data }: EtlError): unknown {
-  return { error: { code, what, where, why, fix, data } };
+export function errorJson(error: EtlError): unknown {
+  return { error: errorFields(error) };
 }
 
 /** What is wrong with arguments that name no command: a flag before it, one too many after it, or a misspelt name. */

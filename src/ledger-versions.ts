@@ -7,7 +7,7 @@ import type { Program } from './program.js';
 import { migrate, MIGRATIONS, readVersion } from './runtime/ledger/schema.js';
 import type { ProtocolClient } from './runtime/protocol.js';
 import type { RunDatabase } from './runtime/run-database.js';
-import { errorLines, type Paint } from './runtime/report/words.js';
+import { errorFields, errorLines, type Paint } from './runtime/report/words.js';
 import { databaseErrorOf, describeState } from './runtime/sqlstate.js';
 
 /** The ledger's version in one database. */
@@ -89,13 +89,7 @@ export function versionsJson(versions: readonly LedgerVersion[]): unknown {
     version,
     program_version: MIGRATIONS.length,
     state: version === undefined ? undefined : stateOf(version),
-    error: error && {
-      code: error.code,
-      what: error.message,
-      where: error.where,
-      why: error.why,
-      fix: error.fix,
-    },
+    error: error && errorFields(error),
   }));
 }
 

@@ -2,7 +2,7 @@ import { EtlError, EXIT } from './errors.js';
 import { maskedPlace, type Connection } from './hooks/connection.js';
 import type { Program } from './program.js';
 import { asError } from './runtime/outcome.js';
-import { errorLines, type Paint } from './runtime/report/words.js';
+import { errorFields, errorLines, type Paint } from './runtime/report/words.js';
 import { table } from './terminal.js';
 
 /** What came of trying one connection. */
@@ -59,13 +59,7 @@ export function trialsJson(trials: readonly Trial[]): unknown {
     ...trial,
     ok: error === undefined,
     latency_ms: latencyMs,
-    error: error && {
-      code: error.code,
-      what: error.message,
-      where: error.where,
-      why: error.why,
-      fix: error.fix,
-    },
+    error: error && errorFields(error),
   }));
 }
 

@@ -20,7 +20,7 @@ import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.j
 import { send, type ProtocolClient } from './protocol.js';
 import { openSession, type Session } from './session.js';
 import { Sources } from './source.js';
-import { databaseErrorOf, endsConnection, isConnectionLoss } from './sqlstate.js';
+import { databaseErrorOf, endsConnection, isAborted, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
 import { isIdle } from './transaction.js';
 import type { Bound } from './watermark/incremental.js';
@@ -91,6 +91,7 @@ class Attempt {
   async run(): Promise<AttemptOutcome> {
     const { body, context, signal } = this.#order;
     const bound = await body.settle?.({ client: this.#client, source: this.#sources.open, context, signal });
+    signal.throwIfAborted();
     this.#wire.openWith(this.#opening);
     if (!this.#order.isFirst) {
       this.#wire.begin();
@@ -198,6 +199,9 @@ class Attempt {
     if (signal.aborted && !this.#isCommitting) return signal.reason;
     if (this.#wire.ended) return endedByTask(thrown);
     if (isSealed(thrown)) return sealTouched(thrown);
+    const { failure } = this.#wire;
+    if (failure !== undefined && failure !== databaseErrorOf(thrown) && isAborted(thrown))
+      return swallowed(failure);
     if (this.#wire.lost !== undefined && isConnectionLoss(thrown))
       return this.#wire.fatal ?? lostConnection(this.#wire.lost);
     return thrown;
@@ -207,8 +211,8 @@ class Attempt {
     if (this.#wire.ended && !isSealed(thrown)) return 'check data';
     if (!this.#isCommitting) return 'rolled back';
     // Only a plain refusal of COMMIT says that it did not take place; a pooler's last word, for one, does not.
-    const state = databaseErrorOf(thrown)?.code;
-    const isRefused = thrown instanceof EtlError || (state !== undefined && !endsConnection(state));
+    const refusal = databaseErrorOf(thrown);
+    const isRefused = thrown instanceof EtlError || (refusal !== undefined && !endsConnection(refusal));
     return isRefused && this.#wire.lost === undefined ? 'rolled back' : 'unknown';
   }
 

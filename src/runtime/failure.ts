@@ -5,7 +5,7 @@ import { asError, FailTask, type AttemptOutcome, type Ending } from './outcome.j
 import { placeText, positionText, type Place } from './place.js';
 import { kindOfState, type FailureKind } from './retry.js';
 import { caretExcerpt } from './sql/excerpt.js';
-import { databaseErrorOf, describeState, type DatabaseError } from './sqlstate.js';
+import { databaseErrorOf, describeState, isMalformed, type DatabaseError } from './sqlstate.js';
 import type { Statement } from './wire.js';
 
 /** What is known of a failed attempt besides what was thrown. */
@@ -33,6 +33,7 @@ function kindOf(cause: Error, database: DatabaseError | undefined, facts: Failur
   if (facts.ending === 'check data' || cause instanceof FailTask) return 'permanent';
   // A refused connection has the server's word as its cause: a wrong password stays wrong.
   if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
+  if (database !== undefined && isMalformed(database)) return 'permanent';
   return kindOfState(database?.code, facts.retryOn);
 }
 

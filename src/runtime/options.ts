@@ -223,6 +223,7 @@ export function at<T>(place: Place, work: () => T): T {
       where: placeText(place, ''),
       why: error.why,
       fix: error.fix,
+      data: error.data,
       cause: error.cause,
     });
   }

@@ -11,6 +11,8 @@ export interface ServerMessage {
   readonly code?: string;
   readonly message?: string;
   readonly severity?: string;
+  /** Of PostgreSQL's source, that raised an error. */
+  readonly routine?: string;
   /** The command tag, such as `INSERT 0 5`. */
   readonly text?: string;
   /** The transaction status: `I` idle, `T` in a transaction, `E` in a failed one. */

@@ -12,6 +12,8 @@ export interface DatabaseError extends Error {
   readonly table?: string;
   readonly column?: string;
   readonly constraint?: string;
+  /** Of PostgreSQL's source, that raised it. */
+  readonly routine?: string;
 }
 
 /** PostgreSQL's names for the states that tasks meet. https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -82,12 +84,27 @@ function isConnectionState(code: string): boolean {
   return code.startsWith('08') || code.startsWith('57P');
 }
 
-/** True for states after which the server has closed the connection: those above, and its own timeouts. */
-export function endsConnection(code: string | undefined): boolean {
-  return (
-    code !== undefined &&
-    (isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000')
-  );
+/** An error's SQLSTATE, and the routine that raised it. */
+type Origin = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
+
+/**
+ * True for a statement that came with fewer or more values than it has parameters. A pooler uses its state, 08P01, for its
+ * last word before it closes a connection; only PostgreSQL names a routine.
+ */
+export function isMalformed({ code, routine }: Origin): boolean {
+  return code === '08P01' && routine !== undefined;
+}
+
+/** True for a statement that was refused because one before it had failed. */
+export function isAborted(error: unknown): boolean {
+  return databaseErrorOf(error)?.code === '25P02';
+}
+
+/** True for an error after which the server has closed the connection: of the states above, and its own timeouts. */
+export function endsConnection(error: Origin): boolean {
+  const { code } = error;
+  if (typeof code !== 'string' || isMalformed(error)) return false;
+  return isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000';
 }
 
 const SOCKET_CODES: ReadonlySet<string> = new Set([
@@ -99,8 +116,9 @@ const SOCKET_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** True for an error that the loss of a connection has made: of the server, of the driver, or of the socket. */
-export function isConnectionLoss(error: Error & { readonly code?: unknown }): boolean {
+export function isConnectionLoss(error: Error & Origin): boolean {
   const { code, message } = error;
+  if (isMalformed(error)) return false;
   if (typeof code === 'string' && (isConnectionState(code) || SOCKET_CODES.has(code))) return true;
   // The driver has no code for these.
   return /Connection terminated|not queryable|connection was closed/.test(message);

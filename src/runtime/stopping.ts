@@ -1,4 +1,5 @@
 import { EtlError } from '../errors.js';
+import { cancelStatement } from '../hooks/client.js';
 import { formatDuration } from './duration.js';
 import type { TransactionId } from './ledger/task-row.js';
 import { asError } from './outcome.js';
@@ -56,8 +57,15 @@ export class Stopping {
   readonly #onAbort = (): void => {
     const committing = this.#options.isCommitting();
     this.#timer = setTimeout(() => this.#cut(), committing ? COMMIT_GRACE_MS : GRACE_MS);
-    if (!committing) void this.#ask('pg_cancel_backend');
+    if (!committing) void this.#cancel();
   };
+
+  /** Without a transaction it is the search for a bound that may be under way, which can take as long as any query. */
+  async #cancel(): Promise<void> {
+    const { client, transaction } = this.#options;
+    if (transaction() === undefined) await cancelStatement(client, CONTROL_MS);
+    else await this.#ask('pg_cancel_backend');
+  }
 
   #cut(): void {
     this.#options.client.connection.stream.destroy();

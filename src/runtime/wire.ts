@@ -45,7 +45,7 @@ export class Wire {
   /** Rows that the task's own statements wrote, by the server's command tags. */
   readonly rows = new RowCount();
 
-  /** The newest error of a statement that no savepoint has undone: the transaction can't commit. */
+  /** The first error of a statement that no savepoint has undone: the transaction can't commit. */
   failure: ServerMessage | undefined;
   /** The server's last word before it closed the connection, such as 57P01. */
   fatal: ServerMessage | undefined;
@@ -84,10 +84,11 @@ export class Wire {
     this.#isInTransaction = true;
   }
 
-  /** From now on the task's queries pass; `opening` goes out with the first of them, or by `begin`. */
+  /** From now on the task's queries pass; `opening` goes out with the first of them, or by `begin`, or fails. */
   openWith(opening: Opening): void {
     this.#gate = 'opening';
     this.#opening = opening;
+    if (this.lost !== undefined) opening.fail(this.lost);
   }
 
   /** Sends the opening if it has not gone out yet. */
@@ -213,8 +214,8 @@ export class Wire {
 
   #onError(message: ServerMessage): void {
     // The severity is in the language of the server.
-    if (endsConnection(message.code)) this.fatal ??= message;
-    else if (this.#gate === 'open') this.failure = message;
+    if (endsConnection(message)) this.fatal ??= message;
+    else if (this.#gate === 'open') this.failure ??= message;
     // Without its transaction nothing of the task's may be sent any more.
     if (this.#gate === 'opening') this.shut();
     else if (this.#active)
@@ -222,7 +223,7 @@ export class Wire {
   }
 
   #onComplete(message: ServerMessage): void {
-    if (this.#gate === 'open') this.rows.add(message.text ?? '');
+    if (this.#gate === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
     else if (this.#gate === 'opening' && this.#opening?.isOver) this.open();
   }
 

@@ -51,6 +51,53 @@ describe('what a failure is taken for', () => {
     });
   }
 
+  for (const { title, first, outcome, attempts } of [
+    {
+      title: 'an error that is swallowed is the cause of what fails after it',
+      first: 'select 1/0',
+      outcome: 'failed ETL-3203',
+      attempts: 1,
+    },
+    {
+      title: 'a serialization failure that is swallowed before another query is retried',
+      first: `do $$ begin raise sqlstate '40001'; end $$`,
+      outcome: 'success',
+      attempts: 2,
+    },
+  ]) {
+    it(title, async () => {
+      const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+        d.session('w', {}, async ({ session, run: { attempt } }) => {
+          if (attempt === 1) await session.raw(first).then(null, () => undefined);
+          await session('t').insert({ id: 1 });
+        });
+      });
+      const run = await runOn({ db: db.url }, graph);
+      expect(run.outcome('w')).to.equal(outcome);
+      expect(run.tasks[0]?.attempts).to.equal(attempts);
+    });
+  }
+
+  for (const { title, sql } of [
+    { title: 'first', sql: [] },
+    { title: 'later', sql: ['select 1'] },
+  ]) {
+    it(`a statement with too few values is not retried: the ${title} one of a task`, async () => {
+      let attempts = 0;
+      const graph = dag('d', { defaults: { conn: 'db', retries: 2, backoff: { initial: 1 } } }, (d) => {
+        d.sql('w', {
+          sql: () => {
+            attempts++;
+            return [...sql, { text: 'select $1::int, $2::int', values: [1] }];
+          },
+        });
+      });
+      const run = await runOn({ db: db.url }, graph);
+      expect(run.outcome('w')).to.equal('failed ETL-3001');
+      expect(attempts).to.equal(1);
+    });
+  }
+
   it('a query of an attempt that has failed does not fail the one that succeeds', async () => {
     const next = latch();
     let late: Promise<unknown> = Promise.resolve();

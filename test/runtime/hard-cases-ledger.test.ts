@@ -116,6 +116,26 @@ describe('the ledger', () => {
     expect(row).to.deep.equal({ rows: 3 });
   });
 
+  it('does not count rows of an outer savepoint that is undone after an inner one', async () => {
+    const graph = dag('rows', { defaults: { conn: 'db' } }, (d) => {
+      d.session('w', {}, async ({ session }) => {
+        await session('t').insert({ id: 1 });
+        const outer = session.transaction(async (part) => {
+          await part('t').insert([{ id: 2 }, { id: 3 }]);
+          const inner = part.transaction(async (least) => {
+            await least('t').insert({ id: 4 });
+            throw new Error('undo the inner one');
+          });
+          await inner.catch(() => undefined);
+          throw new Error('undo the outer one');
+        });
+        await outer.catch(() => undefined);
+      });
+    });
+    const run = await runOn({ db: db.url }, graph);
+    expect(run.tasks[0]?.rows).to.equal(1);
+  });
+
   it('has the runs of a Dag whose tasks have no connection, on the one of its defaults', async () => {
     const graph = dag('plain', { defaults: { conn: 'db' } }, (d) => {
       d.task('http', {}, async () => 200);

@@ -15,5 +15,5 @@ export class FileError extends Error {
 /** Adds the file to an error of the server that is about the rows; any other stays as it is. */
 export function inFile(file: string, error: unknown): unknown {
   const refused = databaseErrorOf(error);
-  return refused === undefined || endsConnection(refused.code) ? error : new FileError(file, refused);
+  return refused === undefined || endsConnection(refused) ? error : new FileError(file, refused);
 }

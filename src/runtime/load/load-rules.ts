@@ -39,8 +39,16 @@ export const LOAD: Readonly<Record<string, Rule>> = {
   rejects: fields({ max: count, to: text }),
 };
 
-/** Throws `EtlError` ETL-2303 for a merge without a key, and for a key without a merge. */
-export function assertMode({ mode, key, deleteMissing }: Readonly<Record<string, unknown>>): void {
+/** Throws `EtlError` ETL-2303 for a merge without a key, a key without a merge, and for what would delete rejected rows. */
+export function assertMode(options: Readonly<Record<string, unknown>>): void {
+  const { mode, key, deleteMissing, rejects } = options;
+  if (deleteMissing === true && rejects !== undefined) {
+    throw new EtlError('ETL-2303', {
+      what: '`rejects` and `deleteMissing` do not go together',
+      why: 'the key of a row that does not fit counts as missing: the row that it was to update would be deleted',
+      fix: 'leave one of them out',
+    });
+  }
   if (mode === 'merge') {
     if (Array.isArray(key) && key.length > 0) return;
     throw new EtlError('ETL-2303', {

@@ -7,9 +7,11 @@ const LADDERS: readonly (readonly string[])[] = [
   ['json', 'jsonb'],
 ];
 
+const NUMBERS = ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'];
+
 /** Types whose values may fit each other: whether they do, COPY says of each value. */
 const FAMILIES: readonly (readonly string[])[] = [
-  ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'],
+  NUMBERS,
   ['date', 'timestamp without time zone', 'timestamp with time zone'],
   ['time without time zone', 'time with time zone'],
   ['json', 'jsonb'],
@@ -17,6 +19,14 @@ const FAMILIES: readonly (readonly string[])[] = [
   ['uuid'],
   ['bytea'],
 ];
+
+/** Types whose values look like those of another one: 0 and 1, 20260131, and all that is JSON. */
+const LOOK_ALIKE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['boolean', ['smallint']],
+  ['date', ['integer']],
+  ['json', [...NUMBERS, 'boolean']],
+  ['jsonb', [...NUMBERS, 'boolean']],
+]);
 
 /** The type without length and precision: `numeric(10,2)` is a `numeric`. */
 function baseOf(type: string): string {
@@ -46,6 +56,7 @@ export function widened(column: string, source: string): string | undefined {
   const [from, to] = [baseOf(source), baseOf(column)];
   const family = familyOf(column);
   if (from === to || family === undefined) return undefined;
+  if (LOOK_ALIKE.get(to)?.includes(from)) return undefined;
   if (!family.includes(from)) return 'text';
   const ladder = LADDERS.find((each) => each.includes(from) && each.includes(to));
   if (ladder !== undefined) return ladder.indexOf(from) > ladder.indexOf(to) ? source : undefined;

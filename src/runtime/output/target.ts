@@ -23,9 +23,17 @@ const COMPRESSIONS: Readonly<Record<string, UnloadCompression>> = { gz: 'gzip', 
 
 /**
  * The kind of the file `to`: what is given wins over what its name ends in, such as `.csv.gz`. Throws `EtlError`
- * ETL-2303 for a name that doesn't tell the format.
+ * ETL-2303 for a name that doesn't tell the format, and for an address, which would become the name of a directory.
  */
 export function kindOf(to: string, given: Partial<FileKind>): FileKind {
+  const [scheme] = /^[a-z][a-z0-9+.-]+:\/\//i.exec(to) ?? [];
+  if (scheme !== undefined) {
+    throw new EtlError('ETL-2303', {
+      what: `rows can't be unloaded to an address (${scheme}…)`,
+      fix: 'unload to a path, and send the file in a task of its own',
+      data: 'no file was written',
+    });
+  }
   const endings = basename(to).toLowerCase().split('.').slice(1);
   const compression = COMPRESSIONS[endings.at(-1) ?? ''];
   const format = given.format ?? FORMATS[endings.at(compression === undefined ? -1 : -2) ?? ''];

@@ -1,5 +1,7 @@
 import type { EtlError } from '../../errors.js';
 import type { Reporter, RunEvent } from '../event.js';
+import { databaseErrorOf } from '../sqlstate.js';
+import { errorFields } from './words.js';
 
 /** The version of the format: it grows only when a field changes its meaning or goes. */
 const VERSION = 1;
@@ -31,7 +33,7 @@ function fieldsOf(event: RunEvent): Record<string, unknown> {
 
 function snake(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
-  if (value instanceof Error) return errorFields(value as EtlError);
+  if (value instanceof Error) return errorOf(value as EtlError);
   if (Array.isArray(value)) return value.map(snake);
   if (typeof value !== 'object' || value === null)
     return typeof value === 'number' ? Math.round(value * 1000) / 1000 : value;
@@ -43,15 +45,8 @@ function snake(value: unknown): unknown {
   return Object.fromEntries(entries);
 }
 
-function errorFields({ code, message, where, why, fix, data, cause }: EtlError): Record<string, unknown> {
-  const sqlstate = (cause as { code?: unknown } | undefined)?.code;
-  return {
-    code,
-    what: message,
-    where,
-    why,
-    fix,
-    data,
-    ...(typeof sqlstate === 'string' ? { sqlstate } : {}),
-  };
+function errorOf(error: EtlError): Record<string, unknown> {
+  // Errors of the file system and of sockets have a `code` as well.
+  const sqlstate = databaseErrorOf(error.cause)?.code;
+  return { ...errorFields(error), ...(sqlstate === undefined ? {} : { sqlstate }) };
 }

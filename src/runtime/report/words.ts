@@ -20,6 +20,11 @@ export function harmless(text: string): string {
   });
 }
 
+/** An error for another program. */
+export function errorFields({ code, message: what, where, why, fix, data }: EtlError) {
+  return { code, what, where, why, fix, data };
+}
+
 /** An error in its parts, one a line, the lines of one part under each other. */
 export function errorLines(error: EtlError, paint: Paint): string[] {
   const parts: [string, string | undefined][] = [

@@ -34,6 +34,8 @@ export interface Table {
   readonly uniqueKeys: readonly (readonly string[])[];
   /** Foreign keys of other tables refer to it or to one of its partitions: TRUNCATE would refuse it. */
   readonly isReferenced: boolean;
+  /** One of these foreign keys says that the other rows are deleted or changed with the row that they refer to. */
+  readonly isFollowed: boolean;
   /** The role may TRUNCATE it. */
   readonly mayTruncate: boolean;
   /** As `server_version_num`: 170004 is 17.4. */
@@ -79,12 +81,12 @@ const UNIQUE_KEYS = `
   ) k`;
 
 /** Partitions and children are emptied with their table, so that foreign keys among them do not count. */
-const IS_REFERENCED = `
+const isReferenced = (condition: string): string => `
   with recursive tree (oid) as (
     select c.oid union select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.oid
   )
   select exists (
-    select from pg_constraint f where f.contype = 'f'
+    select from pg_constraint f where f.contype = 'f' and ${condition}
       and f.confrelid in (select tree.oid from tree) and f.conrelid not in (select tree.oid from tree)
   )`;
 
@@ -94,7 +96,8 @@ select json_build_object(
     when 'v' then 'view' when 'm' then 'materialized view' else 'other' end,
   'columns', (${COLUMNS}),
   'uniqueKeys', (${UNIQUE_KEYS}),
-  'isReferenced', (${IS_REFERENCED}),
+  'isReferenced', (${isReferenced('true')}),
+  'isFollowed', (${isReferenced(`f.confdeltype in ('c', 'n', 'd')`)}),
   'mayTruncate', has_table_privilege(c.oid, 'TRUNCATE'),
   'serverVersion', current_setting('server_version_num')::int
 ) as described

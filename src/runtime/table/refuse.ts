@@ -28,6 +28,16 @@ export function assertTable(table: Table | undefined, name: string): asserts tab
   });
 }
 
+/** Throws ETL-3512 where deleting all rows would take rows of other tables with them, also for those that come again. */
+export function assertReplaceable(table: Table): void {
+  if (!table.isFollowed) return;
+  throw new EtlError('ETL-3512', {
+    what: `the rows of ${table.sql} can't be replaced`,
+    why: 'foreign keys with ON DELETE CASCADE, SET NULL or SET DEFAULT refer to it: rows of other tables would go with them',
+    fix: "use mode: 'merge' with deleteMissing: true, which deletes only what does not come again",
+  });
+}
+
 const LOADABLE: ReadonlySet<string> = new Set(['table', 'partitioned table', 'foreign table']);
 
 /**

@@ -3,7 +3,7 @@ import { quoteIdentifier } from '../sql/identifier.js';
 import type { Wire } from '../wire.js';
 import { describeTable, type Table } from './describe.js';
 import { assertMergeKey, merge } from './merge.js';
-import { assertColumns, assertTable } from './refuse.js';
+import { assertColumns, assertReplaceable, assertTable } from './refuse.js';
 
 /** Where rows go, and what becomes of those that are there. */
 export interface WriteTarget {
@@ -75,7 +75,10 @@ export async function writeDescribed(
     assertMergeKey(table, columns, key);
     return merge(wire, { table, columns, key, deleteMissing, isChecked }, bring);
   }
-  if (mode === 'replace') await empty(wire, table);
+  if (mode === 'replace') {
+    assertReplaceable(table);
+    await empty(wire, table);
+  }
   const rows = await bring(table.sql, columns.map(quoteIdentifier).join(', '));
   return { rows, inserted: rows, updated: 0, deleted: 0 };
 }

@@ -95,9 +95,11 @@ async function lowOf(
   { wire, watermarks }: { readonly wire: Wire; readonly watermarks: Watermarks },
 ): Promise<string> {
   const row = await watermarks.find(cursor);
+  const other = (await watermarks.all()).find((each) => each.name !== cursor && each.type !== undefined);
+  // What a cursor of long ago has left says nothing of the rows that have come by another one since.
+  if (other !== undefined && !(row !== undefined && row.setAt > other.setAt))
+    throw otherCursor(cursor, other);
   if (row === undefined) {
-    const other = (await watermarks.all()).find((each) => each.type !== undefined);
-    if (other !== undefined) throw otherCursor(cursor, other);
     return initial === undefined ? type.lowest : canonicalText(wire, type, initial);
   }
   if (row.type === type.name) return row.value;

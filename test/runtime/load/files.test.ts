@@ -108,6 +108,10 @@ describe('the files of a load', () => {
     [/there is no option `csv.delimeter`; did you mean "delimiter"/, { csv: { delimeter: ';' } }],
     [/a merge needs a `key`/, { mode: 'merge' }],
     [/`key` and `deleteMissing` belong to `mode: "merge"`/, { key: ['id'] }],
+    [
+      /`rejects` and `deleteMissing` do not go together/,
+      { mode: 'merge', key: ['id'], deleteMissing: true, rejects: { max: 1, to: 'bad' } },
+    ],
     [/Expected `rejects.max` to be a whole number/, { rejects: { max: -1, to: 'bad' } }],
     [/Expected `schema` to be "freeze" or "evolve" or "discard"/, { schema: 'thaw' }],
   ];

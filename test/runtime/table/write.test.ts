@@ -66,6 +66,23 @@ describe('writing a table', () => {
     expect(await rows()).to.deep.equal([{ id: 9, a: null }]);
   });
 
+  for (const action of ['cascade', 'set null', 'set default']) {
+    it(`does not replace rows that others follow: on delete ${action}`, async () => {
+      await db.query(`create table child (id int references t on delete ${action})`);
+      await db.query('insert into child select id from t');
+      const before = await rows();
+      const failed = await write({ into: 't', mode: 'replace' }, ['id'], '9\n').then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      const children = await db.query('select id from child order by id');
+      await db.query('drop table child');
+      expect(failed).to.include({ code: 'ETL-3512' });
+      expect(await rows()).to.deep.equal(before);
+      expect(children).to.deep.equal(before.map(({ id }) => ({ id })));
+    });
+  }
+
   it('empties by DELETE where the role may not TRUNCATE', async () => {
     const role = `${db.name}_role`;
     await db.query(`create role ${role}`);

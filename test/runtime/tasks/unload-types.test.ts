@@ -38,6 +38,7 @@ describe('the options of an unload task', () => {
     [{ table: 't', to: '' }, /the format of the file "" is not known/],
     [{ table: 't', to: 'o' }, /the format of the file "o" is not known/],
     [{ table: 't', to: 'o.gz' }, /the format of the file "o.gz" is not known/],
+    [{ table: 't', to: 's3://key:secret@bucket/o.csv' }, /can't be unloaded to an address \(s3:/],
     [{ table: 't', to: 'o.parquet', csv: {} }, /`csv` is for CSV files/],
     [{ table: 't', to: 'o.csv', csv: { delimiter: ', ' } }, /`csv.delimiter` to be one ASCII character/],
     [{ table: 't', to: 'o.csv', csv: { quote: 'x' } }, /`csv.quote` to be one ASCII character/],

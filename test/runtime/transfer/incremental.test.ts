@@ -56,6 +56,19 @@ describe('an incremental transfer', () => {
     return client;
   }
 
+  it('does not go on where a cursor was that another one has taken the place of', async () => {
+    await insert(from, 1);
+    await transfer({ incremental: { cursor: 'at' } });
+    await insert(from, 2);
+    await transfer({ incremental: { cursor: 'n' } }, { fullRefresh: ['t'] });
+    const back = await run({ incremental: { cursor: 'at' } });
+    expect([back.outcome('t'), await copied()]).to.deep.equal(['failed ETL-3711', [1, 2]]);
+    expect(await transfer({ incremental: { cursor: 'at' } }, { fullRefresh: ['t'] })).to.equal(2);
+    await insert(from, 3);
+    expect(await transfer({ incremental: { cursor: 'at' } })).to.equal(1);
+    expect(await copied()).to.deep.equal([1, 2, 3]);
+  });
+
   const sources: readonly [title: string, options: Options][] = [
     ['a table, by a time', {}],
     ['a table, by a number', { incremental: { cursor: 'n' } }],
