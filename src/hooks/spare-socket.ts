@@ -1,4 +1,5 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { createSocket } from './socket.js';
 
 /** The socket that was used to ask a server for TLS, for the first session: it saves a connection. */
 export class SpareSocket {
@@ -14,7 +15,7 @@ export class SpareSocket {
   readonly take = (): Socket => {
     const spare = this.#spare;
     this.#spare = undefined;
-    if (spare === undefined || spare.destroyed || spare.readableEnded) return new Socket();
+    if (spare === undefined || spare.destroyed || spare.readableEnded) return createSocket();
     spare.off('error', ignore);
     return Object.assign(spare, { connect: () => connected(spare) });
   };

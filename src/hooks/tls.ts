@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { connect, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { EtlError } from '../errors.js';
 import type { Variables } from './hook.js';
 import type { Target } from './libpq.js';
+import { createSocket } from './socket.js';
 
 /**
  * What a TLS handshake needs for this wish, with its files read. Without `sslrootcert` and the rest, libpq's default
@@ -53,7 +54,7 @@ export function offersTls(
 ): Promise<boolean> {
   const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
   return new Promise((fulfil, reject) => {
-    const socket = connect({ host: address, port: connection.port }, () => socket.write(request));
+    const socket = createSocket().connect(connection.port, address, () => socket.write(request));
     const stop = (code: string): unknown => socket.destroy(Object.assign(new Error('no answer'), { code }));
     const timer = setTimeout(() => stop('ETIMEDOUT'), connectTimeoutMillis);
     const onAbort = (): unknown => stop('ABORT_ERR');

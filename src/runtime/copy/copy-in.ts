@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Connection } from 'pg';
 import { EtlError } from '../../errors.js';
+import { giveBack } from '../../hooks/chunks.js';
 import { asError } from '../outcome.js';
 import type { ProtocolClient } from '../protocol.js';
 import { within } from '../waiting.js';
@@ -14,6 +15,12 @@ export interface CopyOptions {
   readonly signal: AbortSignal;
   /** Called with the number of bytes of each part that was moved. */
   readonly moved?: (bytes: number) => void;
+}
+
+/** What brings bytes to the server. */
+export interface CopyInOptions extends CopyOptions {
+  /** Nobody else reads the chunks: they are given back once they are sent. */
+  readonly isOwner?: boolean;
 }
 
 /** The most bytes in one message: a stop is noticed between two. */
@@ -33,6 +40,12 @@ export class CopyIn extends Exchange {
   #bytesInTurn = 0;
   #partsInTurn = 0;
   #wake: (() => void) | undefined;
+  readonly #isOwner: boolean;
+
+  constructor(text: string, isOwner = false) {
+    super(text);
+    this.#isOwner = isOwner;
+  }
 
   override submit(connection: Connection): void {
     this.#stream = connection.stream;
@@ -56,7 +69,8 @@ export class CopyIn extends Exchange {
     for (let at = 0; at < chunk.length; at += MESSAGE_BYTES) {
       if (!this.isWanted) return;
       const part = chunk.subarray(at, at + MESSAGE_BYTES);
-      if (!this.#write(part)) await this.#drained();
+      const isLast = at + MESSAGE_BYTES >= chunk.length;
+      if (!this.#write(part, isLast && this.#isOwner)) await this.#drained();
       await this.#takeTurns(part.length);
     }
   }
@@ -101,7 +115,7 @@ export class CopyIn extends Exchange {
     this.#wake?.();
   }
 
-  #write(part: Buffer): boolean {
+  #write(part: Buffer, isOver: boolean): boolean {
     const stream = this.#stream;
     if (stream === undefined) return true;
     const header = Buffer.allocUnsafe(5);
@@ -109,7 +123,7 @@ export class CopyIn extends Exchange {
     header.writeInt32BE(4 + part.length, 1);
     stream.cork();
     stream.write(header);
-    const isTaken = stream.write(part);
+    const isTaken = stream.write(part, isOver ? (error) => error || giveBack(part) : undefined);
     stream.uncork();
     return isTaken && !stream.writableNeedDrain;
   }
@@ -144,10 +158,10 @@ export async function copyInto(
   wire: Wire | ProtocolClient,
   text: string,
   source: AsyncIterable<Buffer> | Iterable<Buffer>,
-  { signal, moved }: CopyOptions,
+  { signal, moved, isOwner }: CopyInOptions,
 ): Promise<number> {
   signal.throwIfAborted();
-  const copy = new CopyIn(text);
+  const copy = new CopyIn(text, isOwner);
   const stop = (): void => copy.fail(asError(signal.reason).message);
   signal.addEventListener('abort', stop, { once: true });
   try {

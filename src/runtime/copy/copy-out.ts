@@ -1,4 +1,5 @@
 import type { Connection } from 'pg';
+import { ownCopy } from '../../hooks/chunks.js';
 import { cancelStatement } from '../../hooks/client.js';
 import { asError } from '../outcome.js';
 import type { ProtocolClient } from '../protocol.js';
@@ -69,6 +70,12 @@ export class CopyOut extends Exchange {
   }
 }
 
+/** What takes bytes from the server. */
+export interface CopyOutOptions extends CopyOptions {
+  /** Whoever takes the chunks gives them back; otherwise each has memory of its own. */
+  readonly isLending?: boolean;
+}
+
 /** The bytes of a COPY, and the number of its rows when they have all come. */
 export interface CopyOutput extends AsyncIterable<Buffer> {
   /** By the server's tag; 0 before the end. */
@@ -85,7 +92,7 @@ export interface CopyOutput extends AsyncIterable<Buffer> {
 export function copyOut(
   wire: Wire | ProtocolClient,
   text: string,
-  { signal, moved }: CopyOptions,
+  { signal, moved, isLending = false }: CopyOutOptions,
 ): CopyOutput {
   const copy = new CopyOut(text);
   return {
@@ -101,7 +108,7 @@ export function copyOut(
         for (let bytes = await copy.next(); bytes !== undefined; bytes = await copy.next()) {
           moved?.(bytes.length);
           copy.isHeld = true;
-          yield bytes;
+          yield isLending ? bytes : ownCopy(bytes);
           copy.isHeld = false;
         }
         if (signal.aborted) throw asError(signal.reason);

@@ -1,4 +1,5 @@
 import type { Connection } from 'pg';
+import { giveBack } from '../../hooks/chunks.js';
 
 /** The messages that are taken out: CopyData, or DataRow. */
 export type FrameType = 'd' | 'D';
@@ -8,7 +9,7 @@ export interface FrameReaders {
   readonly type: FrameType;
   /** What messages of that type carry. */
   readonly data: (bytes: Buffer) => void;
-  /** Any other message, as it came, in one piece or in several. */
+  /** Any other message, as it came, in one piece or in several: a copy, because what has the data may be used again. */
   readonly other: (bytes: Buffer) => void;
 }
 
@@ -36,7 +37,7 @@ export class Frames {
 
   /** Returns undefined, or from ReadyForQuery on the bytes that are not the statement's any more. */
   read(bytes: Buffer): Buffer | undefined {
-    const chunk = this.#begun.length === 0 ? bytes : Buffer.concat([this.#begun, bytes]);
+    const chunk = this.#begun.length === 0 ? bytes : this.#joined(bytes);
     this.#begun = Buffer.alloc(0);
     let at = 0;
     let end = 0;
@@ -59,13 +60,19 @@ export class Frames {
       if (this.#isData) {
         if (end !== at) chunk.copyWithin(end, at, stop);
         end += stop - at;
-      } else this.#readers.other(chunk.subarray(at, stop));
+      } else this.#readers.other(Buffer.from(chunk.subarray(at, stop)));
       at = stop;
     }
     if (end > 0) this.#readers.data(chunk.subarray(0, end));
     return this.#left === 0 && chunk[at] === READY && this.#begun.length === 0
-      ? chunk.subarray(at)
+      ? Buffer.from(chunk.subarray(at))
       : undefined;
+  }
+
+  #joined(bytes: Buffer): Buffer {
+    const whole = Buffer.concat([this.#begun, bytes]);
+    giveBack(bytes);
+    return whole;
   }
 }
 

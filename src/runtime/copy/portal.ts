@@ -1,4 +1,5 @@
 import type { Connection } from 'pg';
+import { giveBack } from '../../hooks/chunks.js';
 import { Exchange } from './exchange.js';
 import { readInPlace } from './frames.js';
 import type { Field } from './row-decoder.js';
@@ -70,9 +71,11 @@ export class Fetch extends Exchange {
     (connection as unknown as ExtendedProtocol).sync();
   }
 
-  /** What the DataRow messages carried. */
-  get bytes(): Buffer {
-    return this.#parts.length === 1 && this.#parts[0] ? this.#parts[0] : Buffer.concat(this.#parts);
+  /** What the DataRow messages carried: once. */
+  takeBytes(): Buffer {
+    const bytes = Buffer.concat(this.#parts);
+    for (const part of this.#parts.splice(0)) giveBack(part);
+    return bytes;
   }
 }
 

@@ -65,7 +65,8 @@ async function* read<Row>(
   try {
     while (current !== undefined) {
       await current.over;
-      const { bytes, isSuspended, fields, limit }: Fetch = current;
+      const { isSuspended, fields, limit }: Fetch = current;
+      const bytes = current.takeBytes();
       // Before the rows are made, so that the server works meanwhile.
       current = isSuspended ? fetch(Math.floor((limit * BATCH_BYTES) / bytes.length)) : undefined;
       decode ??= decoderOf(fields ?? [], source, text);

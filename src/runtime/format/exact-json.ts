@@ -2,6 +2,7 @@ import { ExactNumber } from '../copy/exact-number.js';
 
 /** Only a number as long as this, or with an exponent, can have more digits than a double holds. */
 const MAY_BE_INEXACT = /\d[\d.]{15,}|\d[eE]/;
+const WHOLE = /^-?\d+$/;
 /** A string, with what says that it is the name of a property; or a number. */
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d[\d.eE+-]*/g;
 
@@ -29,12 +30,15 @@ export function parseExact(text: string): unknown {
 }
 
 function exactly(token: string): bigint | ExactNumber {
-  return /^-?\d+$/.test(token) ? BigInt(token) : new ExactNumber(token);
+  return WHOLE.test(token) ? BigInt(token) : new ExactNumber(token);
 }
 
 function isExact(token: string): boolean {
   const value = Number(token);
-  return Number.isFinite(value) && digitsOf(token) === digitsOf(String(value));
+  const written = String(value);
+  // A whole number from 1e21 on is written with an exponent, which a column of text would keep.
+  if (WHOLE.test(token) && !WHOLE.test(written)) return false;
+  return Number.isFinite(value) && digitsOf(token) === digitsOf(written);
 }
 
 /** A number as its digits and the place of its point: the same text for the same value, but for the sign. */

@@ -1,5 +1,7 @@
-import { createReadStream } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { EtlError } from '../../errors.js';
+import { giveBack, takeChunk } from '../../hooks/chunks.js';
+import { untilAborted } from '../waiting.js';
 import { CHUNK_BYTES } from './source.js';
 
 /** How a file is read. */
@@ -9,20 +11,41 @@ export interface DiskReading {
   readonly bytes?: number | undefined;
 }
 
-/** The bytes of a file as it is. Throws `EtlError` ETL-3501, and the reason of `signal`. `name` is for messages. */
+/**
+ * The bytes of a file as it is, one part ahead, in chunks that can be given back. Throws `EtlError` ETL-3501, and the
+ * reason of `signal`. `name` is for messages.
+ */
 export async function* diskChunks(
   path: string,
   name: string,
   { signal, bytes = CHUNK_BYTES }: DiskReading,
 ): AsyncGenerator<Buffer> {
+  signal.throwIfAborted();
+  const file = await open(path).catch((error: unknown) => {
+    throw unreadable(name, error);
+  });
+  let next = readPart(file, bytes);
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: bytes, signal })) {
-      yield chunk as Buffer;
+    for (;;) {
+      const part = await untilAborted(next, signal).catch((error: unknown) => {
+        signal.throwIfAborted();
+        throw unreadable(name, error);
+      });
+      if (part.length === 0) return;
+      next = readPart(file, bytes);
+      yield part;
     }
-  } catch (error) {
-    signal.throwIfAborted();
-    throw (error as NodeJS.ErrnoException).syscall === undefined ? error : unreadable(name, error);
+  } finally {
+    // A pipe may never give the part that is asked for.
+    const closed = next.then(giveBack, () => undefined).then(() => file.close());
+    if (!signal.aborted) await closed;
   }
+}
+
+async function readPart(file: FileHandle, bytes: number): Promise<Buffer> {
+  const chunk = takeChunk(bytes);
+  const { bytesRead } = await file.read(chunk, 0, bytes);
+  return chunk.subarray(0, bytesRead);
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -87,7 +87,7 @@ export class Loading {
       if (this.#rejects !== undefined)
         return await this.#sendAround(feed, copyWith(feed.records.options), this.#rejects);
       const { wire, context } = this.#work;
-      const options = { signal: context.signal, moved: this.#moved };
+      const options = { signal: context.signal, moved: this.#moved, isOwner: true };
       const rows = await copyInto(wire, copyWith(feed.options), feed.chunks, options);
       assertAllTaken(feed, rows);
       return rows;

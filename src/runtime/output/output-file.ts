@@ -2,7 +2,7 @@ import { lstat, type FileHandle } from 'node:fs/promises';
 import { EtlError } from '../../errors.js';
 
 /** Chunks of a socket are small: a write each would take longer than the rest of the way. */
-const BATCH_BYTES = 512 * 1024;
+const BATCH_BYTES = 128 * 1024;
 
 /** A file that is being written under another name. While one batch is written the next is collected. */
 export class OutputFile {
@@ -11,7 +11,7 @@ export class OutputFile {
   readonly temporary: string;
   readonly #handle: FileHandle;
   #inode: bigint | undefined;
-  #waiting: Uint8Array[] = [];
+  #waiting: Piece[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> = Promise.resolve();
   /** So far. */
@@ -23,10 +23,10 @@ export class OutputFile {
     this.#handle = handle;
   }
 
-  /** Keeps the bytes: they must not change any more. May throw the error of an earlier call. */
-  async write(bytes: Uint8Array): Promise<void> {
+  /** Keeps the bytes: they must not change before `onWritten`. May throw the error of an earlier call. */
+  async write<Bytes extends Uint8Array>(bytes: Bytes, onWritten?: (bytes: Bytes) => void): Promise<void> {
     this.bytes += bytes.length;
-    this.#waiting.push(bytes);
+    this.#waiting.push({ bytes, onWritten: onWritten && (() => onWritten(bytes)) });
     this.#waitingBytes += bytes.length;
     if (this.#waitingBytes >= BATCH_BYTES) await this.#startBatch();
   }
@@ -74,13 +74,19 @@ export class OutputFile {
   }
 }
 
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly onWritten: (() => void) | undefined;
+}
+
 /** A system call may write less than it was given. */
-async function writeAll(handle: FileHandle, batch: readonly Uint8Array[]): Promise<void> {
-  let rest = batch;
+async function writeAll(handle: FileHandle, batch: readonly Piece[]): Promise<void> {
+  let rest: readonly Uint8Array[] = batch.map(({ bytes }) => bytes);
   while (rest.length > 0) {
     const { bytesWritten } = await handle.writev(rest);
     rest = after(rest, bytesWritten);
   }
+  for (const { onWritten } of batch) onWritten?.();
 }
 
 /** What comes after so many bytes. */

@@ -1,3 +1,4 @@
+import { giveBack } from '../../hooks/chunks.js';
 import type { OutputFile } from './output-file.js';
 import type { OutputFiles } from './files.js';
 import type { Part } from './layout.js';
@@ -25,9 +26,10 @@ export class PartWriter {
     this.#options = options;
   }
 
+  /** Gives the chunk back where there is no splitter. */
   async write(chunk: Buffer): Promise<void> {
     const { splitter } = this.#options;
-    if (splitter === undefined) return (await this.#current()).write(chunk);
+    if (splitter === undefined) return (await this.#current()).write(chunk, giveBack);
     for (const { part, bytes } of splitter.take(chunk)) {
       const writer = part === undefined ? await this.#current() : await this.#open(part);
       await writer.write(bytes);

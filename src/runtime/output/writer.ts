@@ -7,7 +7,8 @@ import type { UnloadCompression } from './target.js';
 
 /** Takes whole records, in the form of its COPY, and puts them into one file. */
 export interface RowWriter {
-  write(records: Buffer): Promise<void>;
+  /** `onWritten` is called once nothing reads the bytes any more. */
+  write(records: Buffer, onWritten?: (records: Buffer) => void): Promise<void>;
   /** After this the file is complete, and open. */
   end(): Promise<void>;
   /** Lets go of what it holds; after `end` that is nothing. */
@@ -17,7 +18,11 @@ export interface RowWriter {
 /** Writes records as they come, through the compression. */
 export function textWriter(file: OutputFile, compression: UnloadCompression): RowWriter {
   if (compression === 'none') {
-    return { write: (records) => file.write(records), end: async () => {}, abandon: () => {} };
+    return {
+      write: (records, onWritten) => file.write(records, onWritten),
+      end: async () => {},
+      abandon: () => {},
+    };
   }
   return new CompressedWriter(compressorOf(compression).stream(), file);
 }
@@ -35,8 +40,8 @@ class CompressedWriter implements RowWriter {
     this.#written.catch(() => undefined);
   }
 
-  async write(records: Buffer): Promise<void> {
-    if (this.#stream.write(records)) return;
+  async write(records: Buffer, onWritten?: (records: Buffer) => void): Promise<void> {
+    if (this.#stream.write(records, (error) => error || onWritten?.(records))) return;
     await Promise.race([once(this.#stream, 'drain'), this.#written]);
   }
 

@@ -153,8 +153,8 @@ function bringing(
       copyInto(
         wire,
         `copy ${table} (${list}) from stdin ${options}`,
-        copyOut(from.wire, `copy ${selection.sql} to stdout ${options}`, { signal }),
-        { signal, moved },
+        copyOut(from.wire, `copy ${selection.sql} to stdout ${options}`, { signal, isLending: true }),
+        { signal, moved, isOwner: true },
       );
     return format === 'binary' ? copy() : withPlainText(from.wire, () => withPlainText(wire, copy));
   };

@@ -127,7 +127,11 @@ async function write(source: UnloadSource, { work, kind, files }: Destination): 
   const mayBeEmpty = source.partition === undefined || !('by' in source.partition);
   const writer = new PartWriter({ files, writerFor, splitter, mayBeEmpty });
   try {
-    const copy = copyOut(wire, text, { signal: context.signal, moved: (bytes) => moved({ bytes }) });
+    const copy = copyOut(wire, text, {
+      signal: context.signal,
+      moved: (bytes) => moved({ bytes }),
+      isLending: splitter === undefined,
+    });
     for await (const chunk of copy) await writer.write(chunk);
     await writer.end();
     if (splitter !== undefined) assertCounted(splitter.rows, copy.rows);

@@ -57,6 +57,7 @@ describe('NDJSON', () => {
         fc.option(fc.bigInt({ min: 1n, max: 10n ** 20n })),
       )
       .map(([sign, whole, fraction]) => `${sign}${whole}${fraction === null ? '' : `.${fraction}1`}`);
+    expect(jsonText(parseExact(`[1${'0'.repeat(40)}]`))).to.equal(`[1${'0'.repeat(40)}]`);
     fc.assert(
       fc.property(fc.array(digits), fc.string(), (numbers, key) => {
         const given = `{${JSON.stringify(key)}:[${numbers.join(',')}],"s":${JSON.stringify(key)}}`;
