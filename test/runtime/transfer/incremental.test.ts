@@ -69,6 +69,20 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([1, 2, 3]);
   });
 
+  it('says so where the numbers have begun anew', async () => {
+    const byNumber = { incremental: { cursor: 'n' } };
+    await insert(from, 1, 2, 3);
+    expect(await transfer(byNumber)).to.equal(3);
+    await from.query('truncate orders restart identity');
+    await insert(from, 4);
+    const { events } = await run(byNumber);
+    const said = events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
+    expect(said).to.deep.equal([
+      'no row has a "n" from 4 on, where the last run has ended: rows that are numbered anew are not read',
+    ]);
+    expect(await transfer(byNumber, { fullRefresh: ['t'] })).to.equal(1);
+  });
+
   const sources: readonly [title: string, options: Options][] = [
     ['a table, by a time', {}],
     ['a table, by a number', { incremental: { cursor: 'n' } }],
