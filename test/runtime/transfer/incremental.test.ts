@@ -173,6 +173,33 @@ describe('an incremental transfer', () => {
     expect(await transfer()).to.equal(0);
   });
 
+  for (const [title, fullRefresh] of [
+    ['one of them', ['a']],
+    ['all', ['*']],
+  ] as const) {
+    it(`keeps the rows of two that append to one table from a full refresh of ${title}`, async () => {
+      const graph = dag('d', { defaults: { conn: 'to', retries: 0 } }, (d) => {
+        const options = { from: 'from', mode: 'append', incremental: { cursor: 'at' } } as const;
+        const a = d.transfer('a', { ...options, query: 'select * from orders where id < 10', into: 'copy' });
+        d.transfer('b', {
+          ...options,
+          needs: [a],
+          query: 'select * from orders where id > 10',
+          into: '"copy"',
+        });
+      });
+      const connections = { from: from.url, to: to.url };
+      await insert(from, 1, 11);
+      await runOn(connections, graph);
+      const refused = await runOn(connections, graph, { fullRefresh }).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(await copied()).to.deep.equal([1, 11]);
+      expect(refused).to.include({ code: 'ETL-2016' });
+    });
+  }
+
   it('merges all rows and deletes none, in a full refresh of a merge', async () => {
     const merge = { mode: 'merge', key: ['id'] } as const;
     await insert(from, 1, 2);
