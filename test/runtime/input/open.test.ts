@@ -101,6 +101,7 @@ describe('the input of a load', () => {
 
   for (const [title, from] of [
     ['stream', Readable.from([{ a: 1 }])],
+    ['web stream', Readable.toWeb(Readable.from([{ a: 1 }])) as AsyncIterable<{ a: number }>],
     [
       'generator',
       (function* () {
