@@ -2,6 +2,7 @@ import { didYouMean, EtlError } from '../errors.js';
 import type { Dag } from './dag.js';
 import type { RunDatabases } from './databases.js';
 import type { DataInterval } from './interval.js';
+import { assertRefreshable } from './full-refresh.js';
 import type { Overlap } from './ledger/lock.js';
 import { findLastRun, findRun, insertRun, reopenRun, type RunHeader, type RunRow } from './ledger/run-row.js';
 import { readDone, type DoneTask } from './ledger/task-row.js';
@@ -70,11 +71,13 @@ export interface StartServices {
 
 /**
  * Takes the lock of the Dag and opens its run, or the run that is to be resumed. Throws `EtlError` when another run has
- * the lock, when a new run's ID is taken, when there is nothing to resume, or when a strict resume finds changes.
+ * the lock, when a new run's ID is taken, when a full refresh would lose rows, when there is nothing to resume, or when a
+ * strict resume finds changes.
  */
 export async function startRun(request: RunRequest, services: StartServices): Promise<StartedRun> {
   const { home, start } = request;
   if (home === undefined) return withoutLedger(request);
+  if (start.kind !== 'resume') assertRefreshable(request.tasks, start.fullRefresh ?? []);
   const opened = { ...request, home };
   await services.databases.openHome(home, start.kind === 'task' ? { mode: 'share' } : request.overlap);
   switch (start.kind) {

@@ -7,7 +7,7 @@ import { withoutMark } from './without-mark.js';
 
 const BATCH_ROWS = 1000;
 
-/** What can be read once and was. */
+/** What has been read, and that which gave something. */
 const read = new WeakSet<object>();
 
 /**
@@ -23,8 +23,10 @@ export async function codeInput(
   if (read.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
     throw readAlready(name);
   read.add(items);
-  read.add(from);
   const first = await items.next();
+  // A web stream, for one, has a new iterator for each that asks.
+  if (first.done === true && read.has(from) && !Array.isArray(from)) throw readAlready(name);
+  if (first.done !== true) read.add(from);
   const start: unknown = first.value;
   if (first.done !== true && isBytes(start))
     return { name, chunks: () => withoutMark(decompress(bytesOf(items, start), compression, name), signal) };

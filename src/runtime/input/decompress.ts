@@ -17,8 +17,8 @@ export function uncompressedName(name: string): string {
 }
 
 /**
- * What the chunks hold. Throws `EtlError` ETL-3552 for bytes that are broken off or not compressed so, and for `zstd` in
- * a Node that has none. `name` is for messages.
+ * What the chunks hold. Throws `EtlError` ETL-3552 for bytes that are broken off or not compressed so, for more of them
+ * after the end, which only gzip goes on with, and for `zstd` in a Node that has none. `name` is for messages.
  */
 export async function* decompress(
   chunks: AsyncIterable<Buffer>,
@@ -30,7 +30,14 @@ export async function* decompress(
     return;
   }
   const inflate = inflater(compression, name);
-  const source = Readable.from(chunks, { objectMode: false, highWaterMark: CHUNK_BYTES });
+  let read = 0;
+  const counted = async function* (): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      read += chunk.length;
+      yield chunk;
+    }
+  };
+  const source = Readable.from(counted(), { objectMode: false, highWaterMark: CHUNK_BYTES });
   // An error of the source is one of `inflate`, too.
   pipeline(source, inflate, () => undefined);
   try {
@@ -38,9 +45,13 @@ export async function* decompress(
   } catch (error) {
     throw isOfZlib(error) ? broken(name, compression, error) : error;
   }
+  // Node says nothing of a second frame, and would leave it out.
+  if (inflate.bytesWritten < read) throw tooLong(name, compression);
 }
 
-function inflater(compression: Exclude<Compression, 'none'>, name: string): Transform {
+type Inflater = Transform & { readonly bytesWritten: number };
+
+function inflater(compression: Exclude<Compression, 'none'>, name: string): Inflater {
   const options = { chunkSize: ROW_CHUNK_BYTES };
   switch (compression) {
     case 'gzip':
@@ -48,7 +59,7 @@ function inflater(compression: Exclude<Compression, 'none'>, name: string): Tran
     case 'brotli':
       return zlib.createBrotliDecompress(options);
     case 'zstd': {
-      const { createZstdDecompress } = zlib as { createZstdDecompress?: (given: object) => Transform };
+      const { createZstdDecompress } = zlib as { createZstdDecompress?: (given: object) => Inflater };
       if (createZstdDecompress !== undefined) return createZstdDecompress(options);
       throw new EtlError('ETL-3552', {
         what: `"${name}" is compressed by zstd, which this Node.js can't read`,
@@ -62,6 +73,14 @@ function inflater(compression: Exclude<Compression, 'none'>, name: string): Tran
 
 function isOfZlib(error: unknown): boolean {
   return /^(?:Z_|ERR_|ZSTD_)/.test((error as { code?: string } | null)?.code ?? '');
+}
+
+function tooLong(name: string, compression: Compression): EtlError {
+  return new EtlError('ETL-3552', {
+    what: `"${name}" can't be decompressed as ${compression} as a whole`,
+    why: 'there is more after the end of what was compressed, as in files that were put together',
+    fix: 'compress it as one piece, or by gzip',
+  });
 }
 
 function broken(name: string, compression: Compression, cause: unknown): EtlError {

@@ -81,6 +81,11 @@ export async function incrementalRange(
   const low = await lowOf(incremental, type, { wire, watermarks });
   const high = settled === undefined ? low : later(type, low, settled);
   if (heldBack !== undefined && high === low) log(heldBack);
+  // Times can be held back. Numbers only grow, where they are not begun anew, or their newest rows deleted.
+  if (type.kind !== 'time' && settled !== undefined && high !== settled)
+    log(
+      `no row has a "${cursor}" from ${low} on, where the last run has ended: rows that are numbered anew are not read`,
+    );
   // Before the first row there is no number that could be told from the lowest.
   if (high !== type.lowest) watermarks.put({ name: cursor, value: high, type: type.name });
   const literal = (value: string): string => `${quoteLiteral(value)}::${type.name}`;

@@ -28,6 +28,10 @@ describe('the input of a load', () => {
       writeFile(join(root, 'big.csv.gz'), zlib.gzipSync(BIG)),
       writeFile(join(root, 'two.csv.gz'), Buffer.concat([zlib.gzipSync('a\n'), zlib.gzipSync('1\n')])),
       writeFile(join(root, 'cut.csv.gz'), zlib.gzipSync(BIG).subarray(0, -20)),
+      writeFile(
+        join(root, 'two.csv.br'),
+        Buffer.concat([zlib.brotliCompressSync('a\n'), zlib.brotliCompressSync('1\n')]),
+      ),
       writeFile(join(root, 'big.csv.br'), zlib.brotliCompressSync(BIG)),
       writeFile(join(root, 'plain.csv.gz'), 'a\n1\n'),
       writeFile(join(root, 'some.csv.zst'), Buffer.from([0x28, 0xb5, 0x2f, 0xfd])),
@@ -80,6 +84,7 @@ describe('the input of a load', () => {
     ['a directory', 'many', 'ETL-3501', /"many"/],
     ['a list with a missing file', ['a.csv', 'none.csv'], 'ETL-3501', /"none.csv"/],
     ['gzip that is cut off', 'cut.csv.gz', 'ETL-3552', /"cut.csv.gz"/],
+    ['brotli with more after its end', 'two.csv.br', 'ETL-3552', /"two.csv.br".*as a whole/],
     ['what is called gzip and is not', 'plain.csv.gz', 'ETL-3552', /"plain.csv.gz"/],
     ['zstd that is cut off, or that Node can not read', 'some.csv.zst', 'ETL-3552', /"some.csv.zst"/],
     ['rows after bytes', () => Readable.from(['a', { a: 1 }]), 'ETL-3560', /a object/],
@@ -96,6 +101,7 @@ describe('the input of a load', () => {
 
   for (const [title, from] of [
     ['stream', Readable.from([{ a: 1 }])],
+    ['web stream', Readable.toWeb(Readable.from([{ a: 1 }])) as AsyncIterable<{ a: number }>],
     [
       'generator',
       (function* () {

@@ -69,6 +69,20 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([1, 2, 3]);
   });
 
+  it('says so where the numbers have begun anew', async () => {
+    const byNumber = { incremental: { cursor: 'n' } };
+    await insert(from, 1, 2, 3);
+    expect(await transfer(byNumber)).to.equal(3);
+    await from.query('truncate orders restart identity');
+    await insert(from, 4);
+    const { events } = await run(byNumber);
+    const said = events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
+    expect(said).to.deep.equal([
+      'no row has a "n" from 4 on, where the last run has ended: rows that are numbered anew are not read',
+    ]);
+    expect(await transfer(byNumber, { fullRefresh: ['t'] })).to.equal(1);
+  });
+
   const sources: readonly [title: string, options: Options][] = [
     ['a table, by a time', {}],
     ['a table, by a number', { incremental: { cursor: 'n' } }],
@@ -158,6 +172,33 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([2]);
     expect(await transfer()).to.equal(0);
   });
+
+  for (const [title, fullRefresh] of [
+    ['one of them', ['a']],
+    ['all', ['*']],
+  ] as const) {
+    it(`keeps the rows of two that append to one table from a full refresh of ${title}`, async () => {
+      const graph = dag('d', { defaults: { conn: 'to', retries: 0 } }, (d) => {
+        const options = { from: 'from', mode: 'append', incremental: { cursor: 'at' } } as const;
+        const a = d.transfer('a', { ...options, query: 'select * from orders where id < 10', into: 'copy' });
+        d.transfer('b', {
+          ...options,
+          needs: [a],
+          query: 'select * from orders where id > 10',
+          into: '"copy"',
+        });
+      });
+      const connections = { from: from.url, to: to.url };
+      await insert(from, 1, 11);
+      await runOn(connections, graph);
+      const refused = await runOn(connections, graph, { fullRefresh }).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(await copied()).to.deep.equal([1, 11]);
+      expect(refused).to.include({ code: 'ETL-2016' });
+    });
+  }
 
   it('merges all rows and deletes none, in a full refresh of a merge', async () => {
     const merge = { mode: 'merge', key: ['id'] } as const;
