@@ -72,6 +72,7 @@ class Attempt {
   readonly #sources: Sources;
   readonly #opening: Opening;
   #isCommitting = false;
+  #cleaned: Promise<boolean> | undefined;
 
   constructor(order: AttemptOrder, client: ProtocolClient) {
     this.#order = order;
@@ -154,15 +155,15 @@ class Attempt {
 
   /** The close and COMMIT, in one flight. */
   async #commit(result: string): Promise<AttemptOutcome> {
-    const { transaction } = this.#opening;
-    if (transaction === undefined) throw new Error('a task ends that has not begun');
     if (this.#wire.lost !== undefined) throw this.#wire.lost;
     if (this.#wire.late !== undefined) throw sentTooLate();
     this.#order.signal.throwIfAborted();
     const rows = this.#wire.rows.written;
     this.#isCommitting = true;
     this.#wire.handOver();
-    await commitTask(this.#client, { key: this.#order.key, transaction, result, rows });
+    const { committed, cleaned } = commitTask(this.#client, { key: this.#order.key, result, rows });
+    this.#cleaned = cleaned;
+    await committed;
     this.#reportLate();
     return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
   }
@@ -223,7 +224,7 @@ class Attempt {
     this.#wire.detach();
     // After its last word the server has nothing left to end.
     if (!clean && this.#wire.fatal === undefined) await this.#stopping.terminate();
-    this.#order.database.release(this.#client, clean);
+    this.#order.database.release(this.#client, clean, this.#cleaned);
   }
 
   /** Says whether the connection is idle and whole. */

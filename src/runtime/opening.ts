@@ -1,6 +1,7 @@
 import type { AttemptOrder } from './attempt-order.js';
 import { awaitClaim } from './claim-wait.js';
 import { Flight, type Answer } from './flight.js';
+import { keepStatements } from './kept-statements.js';
 import { claimLeg, type TransactionId } from './ledger/task-row.js';
 import { asError } from './outcome.js';
 import type { DriverQuery, ProtocolClient } from './protocol.js';
@@ -56,7 +57,7 @@ export class Opening {
       watchClient: database.database.openControl !== undefined,
     };
     const legs = [...beginLegs(settings), claimLeg({ key, fingerprint, attempt }, isFirst)];
-    const flight = new Flight(legs, first, (answer) => this.#onAnswer(answer));
+    const flight = new Flight(legs, first, (answer) => this.#onAnswer(answer, client));
     flight.send(client).catch((error: unknown) => this.fail(asError(error)));
   }
 
@@ -66,9 +67,12 @@ export class Opening {
     this.#reject(reason);
   }
 
-  #onAnswer(answer: Answer): void {
+  #onAnswer(answer: Answer, client: ProtocolClient): void {
     this.#answers++;
-    if (this.#answers === LEGS - 1) this.transaction = transactionOf(answer);
+    if (this.#answers === LEGS - 1) {
+      this.transaction = transactionOf(answer);
+      keepStatements(client, this.transaction);
+    }
     if (this.isOver) this.#resolve(answer.tag === 'INSERT 0 1');
   }
 }

@@ -21,12 +21,6 @@ export interface ServerMessage {
   readonly fields?: readonly (string | null)[];
 }
 
-/** A statement with the values for its `$1`, `$2`, … */
-export interface Bound {
-  readonly text: string;
-  readonly values?: readonly (string | null)[];
-}
-
 /** The driver's own query, as its connection drives it. */
 export interface DriverQuery {
   readonly name?: unknown;
