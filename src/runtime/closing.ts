@@ -4,6 +4,10 @@ import { closeLeg, NOT_CLOSED, whyNotClosed, type TaskClose } from './ledger/tas
 import { send, type ProtocolClient } from './protocol.js';
 import { databaseErrorOf } from './sqlstate.js';
 import { assertCommitted, COMMIT } from './transaction.js';
+import { within } from './waiting.js';
+
+/** For an answer that follows at once. */
+const CLEAN_UP_MS = 2000;
 
 /** The end of a task's transaction, on its way. */
 export interface Closing {
@@ -20,12 +24,16 @@ export interface Closing {
 export function commitTask(client: ProtocolClient, close: TaskClose): Closing {
   const clean = new Flight(cleanLegs(client.connection));
   const flight = new Flight([closeLeg(close), COMMIT]);
+  const flown = flight.sendWith(clean, client);
+  const cleaned = clean.landed.then(isClean, () => false);
   return {
-    committed: flight.sendWith(clean, client).then(assertCommitted, async (error: unknown) => {
+    committed: flown.then(assertCommitted, async (error: unknown) => {
+      // Nothing can be sent before its answer.
+      await within(cleaned, CLEAN_UP_MS);
       if (flight.answered > 0 || databaseErrorOf(error)?.code !== NOT_CLOSED) throw error;
       await send(client, 'rollback');
       throw await whyNotClosed(client, close.key);
     }),
-    cleaned: clean.landed.then(isClean, () => false),
+    cleaned,
   };
 }

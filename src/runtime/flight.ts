@@ -73,11 +73,14 @@ export class Flight {
   submit(connection: ProtocolConnection): Error | null {
     if (this.#isWritten) return null;
     const { stream } = connection;
+    if (this.#last === undefined) {
+      stream.write(this.#encode(connection));
+      return null;
+    }
     stream.cork();
     try {
-      stream.write(encodeFlight(this.#legs, this.#last === undefined, keptStatements(connection)));
-      if (this.#behind !== undefined) this.#behind.flight.#writeAhead(connection);
-      return this.#last?.submit(connection) ?? null;
+      stream.write(this.#encode(connection));
+      return this.#last.submit(connection);
     } finally {
       stream.uncork();
     }
@@ -121,9 +124,11 @@ export class Flight {
     this.#last?.handleReadyForQuery(connection);
   }
 
-  #writeAhead(connection: ProtocolConnection): void {
-    this.submit(connection);
+  #encode(connection: ProtocolConnection): Buffer {
     this.#isWritten = true;
+    const own = encodeFlight(this.#legs, this.#last === undefined, keptStatements(connection));
+    const behind = this.#behind?.flight;
+    return behind === undefined ? own : Buffer.concat([own, behind.#encode(connection)]);
   }
 
   /** The answers that come next are those of the flight behind. */

@@ -54,7 +54,11 @@ export function forgetStatements(connection: ProtocolConnection): void {
  */
 export function cleanLegs(connection: ProtocolConnection): readonly Leg[] {
   const kept = KEPT.get(connection);
-  if (kept === undefined) return DISCARD_ALL;
+  if (kept === undefined) {
+    // The driver must not believe that what a task has prepared is still there.
+    connection.parsedStatements = {};
+    return DISCARD_ALL;
+  }
   // The check is one of those that it counts.
   return [...DISCARD_SESSION, { text: CHECK, keep: true, values: () => [String(kept.size)] }];
 }
@@ -72,10 +76,9 @@ const DISCARD_SESSION: readonly Leg[] = [
   'set session authorization default',
   'reset all',
   'unlisten *',
-  'select pg_advisory_unlock_all()',
   'discard temp',
   'discard sequences',
 ].map((text) => ({ text, keep: true }));
 
-const CHECK = `select count(*) = $1 and bool_and(starts_with(name, '${PREFIX}') and not from_sql)
+const CHECK = `select count(*) = $1 and bool_and(starts_with(name, '${PREFIX}') and not from_sql), pg_advisory_unlock_all()
   from pg_prepared_statements`;

@@ -43,6 +43,8 @@ interface Emitter {
 
 /** What the runner uses of a `pg.Connection`. */
 export interface ProtocolConnection extends Emitter {
+  /** The texts of the statements that the driver has prepared, by name. */
+  parsedStatements: Record<string, string>;
   readonly stream: { destroy(): void; cork(): void; uncork(): void; write(bytes: Buffer): unknown };
 }
 

@@ -9,6 +9,7 @@ import type { RunHeader } from './ledger/run-row.js';
 import { migrate } from './ledger/schema.js';
 import { send, type ProtocolClient } from './protocol.js';
 import { taskScope } from './scope.js';
+import { BlankSession } from './session.js';
 import { isIdle } from './transaction.js';
 import { within } from './waiting.js';
 
@@ -23,6 +24,8 @@ export class RunDatabase {
   readonly #releasing = new Set<Promise<void>>();
   /** Clean ones that the pool believes to be in use: it takes a while over each that it gives and takes back. */
   readonly #idle: ProtocolClient[] = [];
+  #blank: BlankSession | undefined;
+  #usesSessions = false;
   #asked: Promise<unknown> = Promise.resolve();
   #isClosing = false;
   /** The control connection's transaction has seen the server's sessions, and would see them so again. */
@@ -80,6 +83,21 @@ export class RunDatabase {
       void this.database.knex.client.releaseConnection(client);
     }
     return undefined;
+  }
+
+  /** For the session of one task. */
+  takeBlankSession(): BlankSession {
+    const blank = this.#blank ?? new BlankSession(this.database.knex);
+    this.#blank = undefined;
+    this.#usesSessions = true;
+    return blank;
+  }
+
+  /** For a moment in which nothing else can be done: makes what the next task will need, where tasks use sessions. */
+  prepareSession(): void {
+    // It is no part of the task whose end it is made in.
+    if (this.#usesSessions)
+      this.#blank ??= taskScope.run(undefined, () => new BlankSession(this.database.knex));
   }
 
   /** Takes a connection from the pool, or opens one. */

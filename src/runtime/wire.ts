@@ -1,11 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { cancelStatement } from '../hooks/client.js';
+import { forgetStatements } from './kept-statements.js';
 import { heldUp, leftOpen, tooLate } from './misuse.js';
 import type { Opening } from './opening.js';
 import { callbackOf, isSubmittable } from './protocol.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
-import { answersBegin, OPENING, queued, queuedStream, type QueuedQuery } from './queued-query.js';
+import { OPENING, queued, queuedStream, type QueuedQuery } from './queued-query.js';
 import { RowCount } from './row-count.js';
 import { endsConnection } from './sqlstate.js';
 import { within } from './waiting.js';
@@ -126,7 +127,6 @@ export class Wire {
         });
       });
     }
-    if (answersBegin(config, given)) return undefined;
     this.#enqueue(queued(this.#client, config, typeof values === 'function' ? undefined : values, given));
     return undefined;
   }
@@ -222,8 +222,9 @@ export class Wire {
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
-  #onComplete(message: ServerMessage): void {
-    if (this.#gate === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
+  #onComplete({ text: tag = '' }: ServerMessage): void {
+    if (tag.startsWith('DEALLOCATE')) forgetStatements(this.#client.connection);
+    if (this.#gate === 'open') this.rows.add(tag, this.#active?.sql ?? '');
     else if (this.#gate === 'opening' && this.#opening?.isOver) this.open();
   }
 
