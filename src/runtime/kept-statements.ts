@@ -1,5 +1,5 @@
 import type { Answer, Leg } from './flight.js';
-import type { ProtocolClient, ProtocolConnection } from './protocol.js';
+import type { ProtocolClient, ProtocolConnection, ServerMessage } from './protocol.js';
 import type { TransactionId } from './ledger/task-row.js';
 
 /** No statement of a task's own has such a name by chance. */
@@ -9,6 +9,14 @@ let count = 0;
 /** The runner's own statements that a session has parsed, and plans once: parsing is most of what they cost. */
 export class KeptStatements {
   readonly #names = new Map<string, string>();
+  /** A task may deallocate all that there is. */
+  readonly onComplete: (message: ServerMessage) => void;
+
+  constructor(connection: ProtocolConnection) {
+    this.onComplete = ({ text }) => {
+      if (text?.startsWith('DEALLOCATE')) forgetStatements(connection);
+    };
+  }
 
   get size(): number {
     return this.#names.size;
@@ -36,13 +44,17 @@ export function keptStatements(connection: ProtocolConnection): KeptStatements |
  * Lets the connection keep statements from now on, where the transaction is in the very session that was opened: behind a
  * pooler the next one may be in another, which has not parsed them.
  */
-export function keepStatements(client: ProtocolClient, { pid }: TransactionId): void {
-  if (client.processID === pid && !KEPT.has(client.connection))
-    KEPT.set(client.connection, new KeptStatements());
+export function keepStatements({ processID, connection }: ProtocolClient, { pid }: TransactionId): void {
+  if (processID !== pid || KEPT.has(connection)) return;
+  const kept = new KeptStatements(connection);
+  KEPT.set(connection, kept);
+  connection.on('commandComplete', kept.onComplete);
 }
 
 /** Whatever the session has parsed, from now on nothing of it is used. */
 export function forgetStatements(connection: ProtocolConnection): void {
+  const kept = KEPT.get(connection);
+  if (kept !== undefined) connection.removeListener('commandComplete', kept.onComplete);
   KEPT.delete(connection);
 }
 

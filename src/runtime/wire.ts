@@ -1,7 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { cancelStatement } from '../hooks/client.js';
-import { forgetStatements } from './kept-statements.js';
 import { heldUp, leftOpen, tooLate } from './misuse.js';
 import type { Opening } from './opening.js';
 import { callbackOf, isSubmittable } from './protocol.js';
@@ -222,9 +221,8 @@ export class Wire {
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
-  #onComplete({ text: tag = '' }: ServerMessage): void {
-    if (tag.startsWith('DEALLOCATE')) forgetStatements(this.#client.connection);
-    if (this.#gate === 'open') this.rows.add(tag, this.#active?.sql ?? '');
+  #onComplete(message: ServerMessage): void {
+    if (this.#gate === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
     else if (this.#gate === 'opening' && this.#opening?.isOver) this.open();
   }
 
