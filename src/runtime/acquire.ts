@@ -6,8 +6,12 @@ import { untilAborted } from './waiting.js';
  * Takes a connection from the pool and waits for it as long as the tasks that have them need, but no longer than
  * `signal` lets it: then it throws the reason.
  */
-export function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
-  return untilAborted(acquireFree(database, signal), signal, (late) => database.release(late, true));
+export async function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+  signal.throwIfAborted();
+  return (
+    database.takeIdle() ??
+    untilAborted(acquireFree(database, signal), signal, (late) => database.release(late, true))
+  );
 }
 
 async function acquireFree(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {

@@ -18,7 +18,7 @@ import {
 import { Opening } from './opening.js';
 import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
 import { send, type ProtocolClient } from './protocol.js';
-import { openSession, type Session } from './session.js';
+import type { Session } from './session.js';
 import { Sources } from './source.js';
 import { databaseErrorOf, endsConnection, isAborted, isConnectionLoss } from './sqlstate.js';
 import { Stopping } from './stopping.js';
@@ -40,7 +40,7 @@ export async function attemptTask(order: AttemptOrder): Promise<AttemptOutcome> 
   return outcome ?? (await attemptTask({ ...order, isFirst: false }));
 }
 
-/** Undefined when the task has been claimed before although it is the first attempt: then nothing of this one counts. */
+/** Undefined when a first attempt could not claim its task as one may that has the server to itself: nothing of it counts. */
 async function attemptOnce(order: AttemptOrder): Promise<AttemptOutcome | undefined> {
   let client: ProtocolClient;
   try {
@@ -57,7 +57,7 @@ async function attemptOnce(order: AttemptOrder): Promise<AttemptOutcome | undefi
   try {
     return await attempt.run();
   } catch (error) {
-    if (order.isFirst && (await attempt.isTaken())) return undefined;
+    if (order.isFirst && (await attempt.isVoid())) return undefined;
     return await attempt.failed(error);
   } finally {
     await attempt.release();
@@ -72,6 +72,7 @@ class Attempt {
   readonly #sources: Sources;
   readonly #opening: Opening;
   #isCommitting = false;
+  #cleaned: Promise<boolean> | undefined;
 
   constructor(order: AttemptOrder, client: ProtocolClient) {
     this.#order = order;
@@ -112,9 +113,8 @@ class Attempt {
 
   /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
   async #body(bound: Bound | undefined): Promise<string> {
-    const { body, context, root, moved, signal } = this.#order;
+    const { body, context, database, root, moved, signal } = this.#order;
     let session: Promise<Session> | undefined;
-    const { knex } = this.#order.database.database;
     const watermarks = new Watermarks(this.#wire, context.run);
     try {
       const work = body.run({
@@ -122,7 +122,7 @@ class Attempt {
         wire: this.#wire,
         watermarks,
         bound,
-        session: () => (session ??= openSession(knex, this.#wire, this.#client)),
+        session: () => (session ??= database.takeBlankSession().on(this.#wire, this.#client)),
         source: this.#sources.open,
         root,
         moved,
@@ -154,15 +154,16 @@ class Attempt {
 
   /** The close and COMMIT, in one flight. */
   async #commit(result: string): Promise<AttemptOutcome> {
-    const { transaction } = this.#opening;
-    if (transaction === undefined) throw new Error('a task ends that has not begun');
     if (this.#wire.lost !== undefined) throw this.#wire.lost;
     if (this.#wire.late !== undefined) throw sentTooLate();
     this.#order.signal.throwIfAborted();
     const rows = this.#wire.rows.written;
     this.#isCommitting = true;
     this.#wire.handOver();
-    await commitTask(this.#client, { key: this.#order.key, transaction, result, rows });
+    const { committed, cleaned } = commitTask(this.#client, { key: this.#order.key, result, rows });
+    this.#cleaned = cleaned;
+    this.#order.database.prepareSession();
+    await committed;
     this.#reportLate();
     return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
   }
@@ -174,10 +175,11 @@ class Attempt {
     if (this.#wire.late !== undefined) onLateQuery(this.#wire.late);
   }
 
-  /** The claim of a first attempt has met a row of its task. */
-  async isTaken(): Promise<boolean> {
+  /** The claim of a first attempt has met a row of its task; or a pooler has put it where its statement is not known. */
+  async isVoid(): Promise<boolean> {
     await this.#wire.calm();
-    return databaseErrorOf(this.#opening.failure)?.code === '23505';
+    const code = databaseErrorOf(this.#opening.failure)?.code;
+    return code === '23505' || code === '26000';
   }
 
   async failed(error: unknown): Promise<AttemptOutcome> {
@@ -223,7 +225,7 @@ class Attempt {
     this.#wire.detach();
     // After its last word the server has nothing left to end.
     if (!clean && this.#wire.fatal === undefined) await this.#stopping.terminate();
-    this.#order.database.release(this.#client, clean);
+    this.#order.database.release(this.#client, clean, this.#cleaned);
   }
 
   /** Says whether the connection is idle and whole. */

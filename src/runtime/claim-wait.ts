@@ -19,20 +19,17 @@ export interface ClaimWait {
 }
 
 /**
- * Waits for a claim. It waits itself while an older transaction of the same task is undecided, as after a kill -9 or
- * behind a network that is gone: then this says for whom it waits and since when, and ends that transaction after a
+ * Watches a claim that is on its way. It waits while an older transaction of the same task is undecided, as after a kill
+ * -9 or behind a network that is gone: then this says for whom it waits and since when, and ends that transaction after a
  * moment. The older run can't commit any more in any case.
  */
-export async function awaitClaim<T>(claim: Promise<T>, wait: ClaimWait): Promise<T> {
+export function watchClaim(claim: Promise<unknown>, wait: ClaimWait): void {
   const timers = [
     setTimeout(() => void look(wait, false), NOTICE_MS),
     setTimeout(() => void look(wait, true), TERMINATE_MS),
   ];
-  try {
-    return await claim;
-  } finally {
-    for (const timer of timers) clearTimeout(timer);
-  }
+  const stop = (): void => timers.forEach((timer) => clearTimeout(timer));
+  claim.then(stop, stop);
 }
 
 /** Whoever a backend waits for, as long as it is its claim that waits: what comes after it is the task's business. */

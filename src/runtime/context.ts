@@ -48,6 +48,12 @@ export function contextOf(
 
 /** Results by the names under which the task needs them. Two tasks never share an object that one could change. */
 function upstreamResults(task: PlannedTask, results: readonly unknown[]): unknown {
-  const names = [...task.task.upstream.keys()];
-  return Object.fromEntries(names.map((name, i) => [name, structuredClone(results[task.upstream[i] ?? -1])]));
+  const named: Record<string, unknown> = {};
+  let i = 0;
+  for (const name of task.task.upstream.keys()) {
+    const result = results[task.upstream[i++] ?? -1];
+    // A clone costs as much as the rest of the context, and most results are null or a number.
+    named[name] = typeof result === 'object' && result !== null ? structuredClone(result) : result;
+  }
+  return named;
 }

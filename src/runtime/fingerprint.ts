@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { PlannedTask } from './plan.js';
 
 /**
@@ -19,10 +19,9 @@ export async function fingerprint(
     options.checks,
     options.with,
   ];
-  return createHash('sha256')
-    .update(JSON.stringify([...parts, ...upstream], withoutCycles()))
-    .digest('hex')
-    .slice(0, 32);
+  const isPlain = options.checks === undefined && options.with === undefined;
+  const text = JSON.stringify([...parts, ...upstream], isPlain ? undefined : withoutCycles());
+  return hash('sha256', text).slice(0, 32);
 }
 
 /** `with` may hold anything; what JSON can't say is left out of the comparison. */

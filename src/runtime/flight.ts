@@ -1,5 +1,6 @@
 import { encodeFlight } from './flight-message.js';
-import type { Bound, DriverQuery, ProtocolClient, ProtocolConnection, ServerMessage } from './protocol.js';
+import { forgetStatements, keptStatements } from './kept-statements.js';
+import type { DriverQuery, ProtocolClient, ProtocolConnection, ServerMessage } from './protocol.js';
 
 /** What the server answered to one statement of a flight. Values are text. */
 export interface Answer {
@@ -9,7 +10,12 @@ export interface Answer {
 }
 
 /** One statement of a flight. */
-export interface Leg extends Bound {
+export interface Leg {
+  readonly text: string;
+  /** For its `$1`, `$2`, …; a function is asked when it is sent. */
+  readonly values?: readonly (string | null)[] | (() => readonly string[]);
+  /** Parsed once by a connection that keeps statements. */
+  readonly keep?: true;
   /** Its answer is wanted before the next statement has ended. */
   readonly flush?: true;
 }
@@ -25,6 +31,8 @@ export class Flight {
   readonly #onAnswer: ((answer: Answer) => void) | undefined;
   readonly #answers: Answer[] = [];
   #rows: (readonly (string | null)[])[] = [];
+  #behind: { readonly flight: Flight; readonly client: ProtocolClient } | undefined;
+  #isWritten = false;
   #resolve: (answers: readonly Answer[]) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
@@ -53,12 +61,26 @@ export class Flight {
     return this.landed;
   }
 
+  /**
+   * Sends it with another flight in the same write: that one takes place whatever becomes of this, and is on its way back
+   * when this one has landed.
+   */
+  sendWith(flight: Flight, client: ProtocolClient): Promise<readonly Answer[]> {
+    this.#behind = { flight, client };
+    return this.send(client);
+  }
+
   submit(connection: ProtocolConnection): Error | null {
+    if (this.#isWritten) return null;
     const { stream } = connection;
+    if (this.#last === undefined) {
+      stream.write(this.#encode(connection));
+      return null;
+    }
     stream.cork();
     try {
-      stream.write(encodeFlight(this.#legs, this.#last === undefined));
-      return this.#last?.submit(connection) ?? null;
+      stream.write(this.#encode(connection));
+      return this.#last.submit(connection);
     } finally {
       stream.uncork();
     }
@@ -89,13 +111,31 @@ export class Flight {
   }
 
   handleError(error: Error, connection: ProtocolConnection): void {
+    // The server has not come to all that it was to parse.
+    forgetStatements(connection);
+    this.#follow();
     this.#reject(error);
     this.#last?.handleError(error, connection);
   }
 
   handleReadyForQuery(connection: ProtocolConnection): void {
+    this.#follow();
     this.#resolve(this.#answers);
     this.#last?.handleReadyForQuery(connection);
+  }
+
+  #encode(connection: ProtocolConnection): Buffer {
+    this.#isWritten = true;
+    const own = encodeFlight(this.#legs, this.#last === undefined, keptStatements(connection));
+    const behind = this.#behind?.flight;
+    return behind === undefined ? own : Buffer.concat([own, behind.#encode(connection)]);
+  }
+
+  /** The answers that come next are those of the flight behind. */
+  #follow(): void {
+    const { flight, client } = this.#behind ?? {};
+    this.#behind = undefined;
+    if (flight !== undefined) client?.query(flight);
   }
 
   get #isOnLast(): boolean {

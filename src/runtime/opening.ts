@@ -1,6 +1,7 @@
 import type { AttemptOrder } from './attempt-order.js';
-import { awaitClaim } from './claim-wait.js';
+import { watchClaim } from './claim-wait.js';
 import { Flight, type Answer } from './flight.js';
+import { keepStatements } from './kept-statements.js';
 import { claimLeg, type TransactionId } from './ledger/task-row.js';
 import { asError } from './outcome.js';
 import type { DriverQuery, ProtocolClient } from './protocol.js';
@@ -24,18 +25,11 @@ export class Opening {
 
   constructor(order: AttemptOrder) {
     this.#order = order;
-    const { key, database, notice } = order;
+    const { key } = order;
     this.#name = applicationName(key.dagId, key.taskId);
-    const answered = new Promise<boolean>((resolve, reject) => {
+    this.claimed = new Promise<boolean>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
-    });
-    this.claimed = awaitClaim(answered, {
-      taskId: key.taskId,
-      pid: () => this.transaction?.pid,
-      name: this.#name,
-      ask: (question) => database.ask(question),
-      notice,
     });
     this.claimed.catch(() => undefined); // An attempt may fail before it waits for this.
   }
@@ -47,7 +41,7 @@ export class Opening {
 
   /** Sends it, with `first` behind it: the server does not come to that when the claim fails. */
   send(client: ProtocolClient, first?: DriverQuery): void {
-    const { task, key, fingerprint, attempt, isFirst, database } = this.#order;
+    const { task, key, fingerprint, attempt, isFirst, database, notice } = this.#order;
     this.isSent = true;
     const settings = {
       isolation: task.isolation,
@@ -56,8 +50,15 @@ export class Opening {
       watchClient: database.database.openControl !== undefined,
     };
     const legs = [...beginLegs(settings), claimLeg({ key, fingerprint, attempt }, isFirst)];
-    const flight = new Flight(legs, first, (answer) => this.#onAnswer(answer));
+    const flight = new Flight(legs, first, (answer) => this.#onAnswer(answer, client));
     flight.send(client).catch((error: unknown) => this.fail(asError(error)));
+    watchClaim(this.claimed, {
+      taskId: key.taskId,
+      pid: () => this.transaction?.pid,
+      name: this.#name,
+      ask: (question) => database.ask(question),
+      notice,
+    });
   }
 
   /** Nothing can be sent any more; without a meaning once the claim has answered. */
@@ -66,9 +67,12 @@ export class Opening {
     this.#reject(reason);
   }
 
-  #onAnswer(answer: Answer): void {
+  #onAnswer(answer: Answer, client: ProtocolClient): void {
     this.#answers++;
-    if (this.#answers === LEGS - 1) this.transaction = transactionOf(answer);
+    if (this.#answers === LEGS - 1) {
+      this.transaction = transactionOf(answer);
+      keepStatements(client, this.transaction);
+    }
     if (this.isOver) this.#resolve(answer.tag === 'INSERT 0 1');
   }
 }

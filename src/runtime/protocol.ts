@@ -21,12 +21,6 @@ export interface ServerMessage {
   readonly fields?: readonly (string | null)[];
 }
 
-/** A statement with the values for its `$1`, `$2`, … */
-export interface Bound {
-  readonly text: string;
-  readonly values?: readonly (string | null)[];
-}
-
 /** The driver's own query, as its connection drives it. */
 export interface DriverQuery {
   readonly name?: unknown;
@@ -49,6 +43,8 @@ interface Emitter {
 
 /** What the runner uses of a `pg.Connection`. */
 export interface ProtocolConnection extends Emitter {
+  /** The texts of the statements that the driver has prepared, by name. */
+  parsedStatements: Record<string, string>;
   readonly stream: { destroy(): void; cork(): void; uncork(): void; write(bytes: Buffer): unknown };
 }
 

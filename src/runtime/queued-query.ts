@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
-import type { QueryResult, Submittable } from 'pg';
+import type { Submittable } from 'pg';
 import { textOf, travellerOf } from './protocol.js';
 import type { Callback, DriverQuery, ProtocolClient, Refusable } from './protocol.js';
 
@@ -58,12 +58,3 @@ export function queuedStream(
       queueMicrotask(() => (stream.emit ? stream.emit('error', error) : stream.handleError?.(error))),
   };
 }
-
-/** Answers the BEGIN of Knex, whose transaction the runner has begun already; says whether it was that. */
-export function answersBegin(config: unknown, given: Callback): boolean {
-  if (textOf(config) !== 'BEGIN;') return false;
-  queueMicrotask(() => given(null, NOTHING));
-  return true;
-}
-
-const NOTHING = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;

@@ -1,12 +1,15 @@
 import type { Client } from 'pg';
 import { EtlError } from '../errors.js';
 import type { Database } from '../hooks/hook.js';
+import { Flight } from './flight.js';
+import { cleanLegs, forgetStatements, isClean } from './kept-statements.js';
 import { beginRun, takeEpoch, type LockHolder } from './ledger/epoch.js';
 import { endLeftovers, takeLock, type Overlap } from './ledger/lock.js';
 import type { RunHeader } from './ledger/run-row.js';
 import { migrate } from './ledger/schema.js';
 import { send, type ProtocolClient } from './protocol.js';
 import { taskScope } from './scope.js';
+import { BlankSession } from './session.js';
 import { isIdle } from './transaction.js';
 import { within } from './waiting.js';
 
@@ -19,6 +22,10 @@ export class RunDatabase {
   #epoch: string | undefined;
   #control: Promise<Client | undefined> | undefined;
   readonly #releasing = new Set<Promise<void>>();
+  /** Clean ones that the pool believes to be in use: it takes a while over each that it gives and takes back. */
+  readonly #idle: ProtocolClient[] = [];
+  #blank: BlankSession | undefined;
+  #usesSessions = false;
   #asked: Promise<unknown> = Promise.resolve();
   #isClosing = false;
   /** The control connection's transaction has seen the server's sessions, and would see them so again. */
@@ -69,32 +76,71 @@ export class RunDatabase {
     return begun;
   }
 
+  /** A clean connection that is open and free, at once. */
+  takeIdle(): ProtocolClient | undefined {
+    for (let client = this.#idle.pop(); client !== undefined; client = this.#idle.pop()) {
+      if (client.__knex__disposed === undefined) return client;
+      void this.database.knex.client.releaseConnection(client);
+    }
+    return undefined;
+  }
+
+  /** For the session of one task. */
+  takeBlankSession(): BlankSession {
+    const blank = this.#blank ?? new BlankSession(this.database.knex);
+    this.#blank = undefined;
+    this.#usesSessions = true;
+    return blank;
+  }
+
+  /** For a moment in which nothing else can be done: makes what the next task will need, where tasks use sessions. */
+  prepareSession(): void {
+    // It is no part of the task whose end it is made in.
+    if (this.#usesSessions)
+      this.#blank ??= taskScope.run(undefined, () => new BlankSession(this.database.knex));
+  }
+
   /** Takes a connection from the pool, or opens one. */
   async acquire(): Promise<ProtocolClient> {
     // A connection outlives the task that it was opened for: what happens on it later is not that task's.
-    return taskScope.exit(() => this.database.knex.client.acquireConnection() as Promise<ProtocolClient>);
+    return taskScope.run(
+      undefined,
+      () => this.database.knex.client.acquireConnection() as Promise<ProtocolClient>,
+    );
   }
 
   /**
-   * Gives a connection back. Only an idle one is used again, and only after DISCARD ALL, so that no setting, lock or
-   * temporary table of a task reaches the next; any other is cut off. That goes on beside the next task, which takes
-   * another connection meanwhile. Never throws.
+   * Gives a connection back. Only an idle one is used again, and only when its session is clean: by what is under way
+   * (`cleaned`), or by DISCARD ALL. Any other is cut off. That goes on beside the next task, which takes another
+   * connection meanwhile. Never throws.
    */
-  release(client: ProtocolClient, clean: boolean): void {
-    const released = this.#giveBack(client, clean).finally(() => this.#releasing.delete(released));
+  release(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): void {
+    const released = this.#giveBack(client, isWhole, cleaned).finally(() => this.#releasing.delete(released));
     this.#releasing.add(released);
   }
 
-  async #giveBack(client: ProtocolClient, clean: boolean): Promise<void> {
-    if (!clean || !(await discard(client))) cutOff(client);
+  async #giveBack(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): Promise<void> {
+    const isUsable = isWhole && ((await inTime(cleaned)) || (await discard(client)));
+    if (isUsable && this.#canKeep) {
+      this.#idle.push(client);
+      return;
+    }
+    if (!isUsable) cutOff(client);
     await this.database.knex.client.releaseConnection(client);
+  }
+
+  /** Where nobody waits for one, and those that wait elsewhere have the pool's own. */
+  get #canKeep(): boolean {
+    const { pool } = this.database.knex.client as { readonly pool: { numPendingAcquires(): number } };
+    const { openControl } = this.database;
+    return !this.#isClosing && openControl !== undefined && pool.numPendingAcquires() === 0;
   }
 
   /** Lends a connection of the pool to `work` of the runner's own, which leaves nothing behind in a session. */
   async with<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
     // One that is on its way back is there sooner than a new one.
     if (this.#releasing.size > 0) await within(Promise.race(this.#releasing), CLEAN_UP_MS);
-    const client = await this.acquire();
+    const client = this.takeIdle() ?? (await this.acquire());
     try {
       return await work(client);
     } finally {
@@ -120,7 +166,7 @@ export class RunDatabase {
   }
 
   async #connectControl(): Promise<ProtocolClient | undefined> {
-    this.#control ??= taskScope.exit(() => this.#openControl());
+    this.#control ??= taskScope.run(undefined, () => this.#openControl());
     return (await this.#control) as unknown as ProtocolClient | undefined;
   }
 
@@ -129,8 +175,12 @@ export class RunDatabase {
     this.#isClosing = true;
     const control = await this.#control?.catch(() => undefined);
     await within(Promise.all(this.#releasing), CLEAN_UP_MS);
-    const ended = control === undefined ? undefined : within(control.end(), CLEAN_UP_MS);
-    await Promise.all([ended, this.database.close()]);
+    await Promise.all(
+      this.#idle.splice(0).map((client) => this.database.knex.client.releaseConnection(client)),
+    );
+    // The lock is free once the server has ended this session, and not when its socket is cut with the others'.
+    if (control !== undefined) await within(control.end(), CLEAN_UP_MS);
+    await this.database.close();
   }
 
   /** The next call opens another when this one can't be opened, or when it is lost. */
@@ -161,14 +211,18 @@ function lockLost(dagId: string): EtlError {
   });
 }
 
+/** Says whether it was clean, and soon. */
+async function inTime(cleaned: Promise<boolean> = Promise.resolve(false)): Promise<boolean> {
+  return (await within(cleaned, CLEAN_UP_MS)) && cleaned;
+}
+
 /** Says whether the connection can be used again. */
 async function discard(client: ProtocolClient): Promise<boolean> {
   if (!isIdle(client)) return false;
   try {
-    const discarded = send(client, 'discard all');
-    if (!(await within(discarded, CLEAN_UP_MS))) return false;
-    await discarded;
-    return true;
+    forgetStatements(client.connection);
+    const discarded = new Flight(cleanLegs(client.connection)).send(client);
+    return (await within(discarded, CLEAN_UP_MS)) && isClean(await discarded);
   } catch {
     // The connection broke while it was idle: it is thrown away, and no task was on it.
     return false;

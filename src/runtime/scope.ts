@@ -9,4 +9,4 @@ export interface TaskScope {
 }
 
 /** Tells which task an error belongs to that nobody awaits: a rejected promise, an exception in a timer. */
-export const taskScope = new AsyncLocalStorage<TaskScope>();
+export const taskScope = new AsyncLocalStorage<TaskScope | undefined>();

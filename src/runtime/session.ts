@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
 import type { Model } from 'objection';
+import type { QueryResult } from 'pg';
 import { EtlError } from '../errors.js';
-import type { ProtocolClient } from './protocol.js';
+import { textOf, type Callback, type ProtocolClient } from './protocol.js';
 import { bulkSession, type BulkSession } from './session-copy.js';
 import type { Wire } from './wire.js';
 
@@ -26,25 +27,56 @@ const FORBIDDEN: Readonly<Record<string, string>> = {
   destroy: 'the run closes its connections itself',
 };
 
-/**
- * Opens a session on the transaction that `wire` already holds. Knex believes that it began the transaction; its
- * own BEGIN and COMMIT never reach the server, because `knex.transaction` reports success for a transaction that
- * PostgreSQL rolled back (https://github.com/knex/knex/issues/6141).
- */
-export async function openSession(knex: Knex, wire: Wire, client: ProtocolClient): Promise<Session> {
-  const transaction = await knex.transaction(undefined, { connection: wire });
-  const own = {
-    ...bulkSession(wire, client),
-    bind: (model: typeof Model) => bindModel(model, transaction),
-  };
-  return new Proxy(transaction, {
-    get: (target, name) => {
-      if (Object.hasOwn(own, name)) return own[name as keyof typeof own];
-      if (typeof name === 'string' && name in FORBIDDEN) return forbid(name);
-      return Reflect.get(target, name, target) as unknown;
-    },
-  }) as Session;
+/** Opens a session on the transaction that `wire` already holds. */
+export function openSession(knex: Knex, wire: Wire, client: ProtocolClient): Promise<Session> {
+  return new BlankSession(knex).on(wire, client);
 }
+
+/**
+ * A session without a transaction yet: Knex takes a while to make one. It believes that it began a transaction; its own
+ * BEGIN and COMMIT never reach the server, because `knex.transaction` reports success for a transaction that PostgreSQL
+ * rolled back (https://github.com/knex/knex/issues/6141).
+ */
+export class BlankSession {
+  readonly #connection = new KnexConnection();
+  readonly #transaction: Promise<Knex.Transaction>;
+
+  constructor(knex: Knex) {
+    this.#transaction = knex.transaction(undefined, { connection: this.#connection });
+  }
+
+  /** The session on the transaction that `wire` already holds. Once only. */
+  async on(wire: Wire, client: ProtocolClient): Promise<Session> {
+    this.#connection.wire = wire;
+    const transaction = await this.#transaction;
+    const own = {
+      ...bulkSession(wire, client),
+      bind: (model: typeof Model) => bindModel(model, transaction),
+    };
+    return new Proxy(transaction, {
+      get: (target, name) => {
+        if (Object.hasOwn(own, name)) return own[name as keyof typeof own];
+        if (typeof name === 'string' && name in FORBIDDEN) return forbid(name);
+        return Reflect.get(target, name, target) as unknown;
+      },
+    }) as Session;
+  }
+}
+
+/** What Knex takes for the connection of its transaction. */
+class KnexConnection {
+  wire: Wire | undefined;
+
+  /** The signature of `pg.Client.query`. */
+  query(config: unknown, values?: unknown, callback?: Callback): unknown {
+    const given = typeof values === 'function' ? (values as Callback) : callback;
+    if (textOf(config) !== 'BEGIN;' || given === undefined) return this.wire?.query(config, values, callback);
+    queueMicrotask(() => given(null, BEGUN));
+    return undefined;
+  }
+}
+
+const BEGUN = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
 
 function bindModel(model: typeof Model, transaction: Knex.Transaction): typeof Model {
   return model.bindKnex(transaction);

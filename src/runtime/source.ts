@@ -48,6 +48,7 @@ export class Sources {
 
   /** Never throws. One that could not be opened has nothing to close. */
   async close(): Promise<void> {
+    if (this.#byId.size === 0) return;
     const opened = [...this.#byId.values()];
     this.#byId.clear();
     await Promise.allSettled(opened.map(async (source) => (await source).close()));

@@ -81,6 +81,7 @@ export function beginLegs(settings: TransactionSettings): readonly Leg[] {
     {
       text: `select pg_backend_pid(), pg_current_xact_id()::text, ${set.join(', ')}`,
       values: Object.values(local),
+      keep: true,
       // The transaction can be stopped while what comes next is under way.
       flush: true,
     },

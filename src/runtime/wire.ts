@@ -5,7 +5,7 @@ import { heldUp, leftOpen, tooLate } from './misuse.js';
 import type { Opening } from './opening.js';
 import { callbackOf, isSubmittable } from './protocol.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
-import { answersBegin, OPENING, queued, queuedStream, type QueuedQuery } from './queued-query.js';
+import { OPENING, queued, queuedStream, type QueuedQuery } from './queued-query.js';
 import { RowCount } from './row-count.js';
 import { endsConnection } from './sqlstate.js';
 import { within } from './waiting.js';
@@ -126,7 +126,6 @@ export class Wire {
         });
       });
     }
-    if (answersBegin(config, given)) return undefined;
     this.#enqueue(queued(this.#client, config, typeof values === 'function' ? undefined : values, given));
     return undefined;
   }

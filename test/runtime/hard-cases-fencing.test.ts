@@ -69,4 +69,18 @@ describe('a run that a newer one has followed', () => {
     expect(record).to.deep.equal({ attempt: 7, result: 'newer' });
     expect(await row(run.runId)).to.deep.equal({ state: 'running', resumes: 0 });
   });
+
+  it('refuses the COMMIT of a task that has switched off triggers', async () => {
+    await db.query('create table t (v text)');
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.session('x', {}, async ({ session }) => {
+        await session.raw('set local session_replication_role = replica');
+        await session('t').insert({ v: 'x' });
+        await db.query(`update etl.lock set epoch = epoch + 1 where dag_id = 'd'`);
+      });
+    });
+    const run = await runOn({ db: db.url }, graph);
+    expect(run.outcome('x')).to.equal('failed ETL-7503');
+    expect(await db.query('select v from t')).to.deep.equal([]);
+  });
 });

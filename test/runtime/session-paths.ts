@@ -239,6 +239,14 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
+    title: 'refuses ROLLBACK; BEGIN with triggers switched off',
+    code: 'ETL-3202',
+    body: async ({ session }) => {
+      await raw(session, 'ROLLBACK; BEGIN; set local session_replication_role = replica');
+      await insert(session, 'y');
+    },
+  },
+  {
     title: 'refuses ROLLBACK AND CHAIN',
     code: 'ETL-3202',
     body: async ({ session }) => {

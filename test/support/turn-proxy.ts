@@ -9,7 +9,7 @@ export interface TurnProxy extends AsyncDisposable {
   readonly turns: readonly number[];
 }
 
-const CLAIM = Buffer.from('insert into etl.task ');
+const CLAIM = Buffer.from('insert into etl.task (');
 const COMMIT = Buffer.from('commit\0');
 
 /** Starts a proxy to `port`. */

@@ -32,7 +32,7 @@ export interface TaskClaim {
 }
 
 /** What the text of every claim begins with: `pg_stat_activity` shows by it who waits in one. */
-export const CLAIM_START = 'insert into etl.task ';
+export const CLAIM_START = 'insert into etl.task (run_id';
 
 /**
  * Claims a task for the open transaction, as its first statement that writes. The unique key waits while an older
@@ -42,9 +42,10 @@ export const CLAIM_START = 'insert into etl.task ';
  */
 export function claimLeg({ key, fingerprint, attempt }: TaskClaim, isFirst: boolean): Leg {
   return {
-    text: `${CLAIM_START}(run_id, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
+    text: `${CLAIM_START}, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
      values ($1, $2, $3, 'running', $4, $5, pg_backend_pid(), pg_current_xact_id()::text, clock_timestamp(), 1)
      ${isFirst ? '' : UNLESS_DONE}`,
+    keep: true,
     values: [key.runId, key.taskId, key.dagId, fingerprint, String(attempt)],
   };
 }
@@ -70,7 +71,6 @@ export async function readClaimed(client: ProtocolClient, key: TaskKey): Promise
 /** What a close writes. */
 export interface TaskClose {
   readonly key: TaskKey;
-  readonly transaction: TransactionId;
   /** JSON text. */
   readonly result: string;
   readonly rows: number;
@@ -78,27 +78,29 @@ export interface TaskClose {
 
 /**
  * Records that the task is done and lifts the seal, as the last statement before COMMIT. It is also the health check
- * of the transaction: in an aborted one it fails with 25P02. When the row is not this transaction's, or when a newer run
- * of the Dag has taken the lock, it fails with `NOT_CLOSED`, so that no COMMIT can follow.
+ * of the transaction: in an aborted one it fails with 25P02. When the row is not this transaction's, or is gone, or when a
+ * newer run of the Dag has taken the lock, it fails with `NOT_CLOSED`, so that no COMMIT can follow: not even where the
+ * task has switched off the triggers that check the seal.
+ *
+ * An INSERT that meets its row finds it by the unique key, whatever the table's size was when its plan was made.
  */
-export function closeLeg({ key, transaction, result, rows }: TaskClose): Leg {
+export function closeLeg({ key, result, rows }: TaskClose): Leg {
   return {
-    text: `with fence as (select 1 from etl.lock where dag_id = $1 and epoch = $2 for share),
-     closed as (
-       update etl.task
-       set state = 'success', seal = null, result = $3::jsonb, rows = $4, committed_at = clock_timestamp()
-       where run_id = $5 and task_id = $6 and map_key = ''
-         and xid = $7 and xid = pg_current_xact_id()::text and exists (select from fence)
-       returning 1)
-     select 1 / count(*) as exactly_one from closed`,
-    values: [key.dagId, key.epoch, result, String(rows), key.runId, key.taskId, transaction.xid],
+    text: `insert into etl.task as own (run_id, task_id, dag_id, state, fingerprint, attempt, started_at)
+     values ($1, $2, $3, 'running', '', 0, clock_timestamp())
+     on conflict (run_id, task_id, map_key) do update
+       set state = 'success', seal = null, result = $5::jsonb, rows = $6, committed_at = clock_timestamp()
+     returning 1 / (own.state = 'success' and own.xid = pg_current_xact_id()::text
+       and exists (select from etl.lock where dag_id = $3 and epoch = $4 for share))::int`,
+    keep: true,
+    values: [key.runId, key.taskId, key.dagId, key.epoch, result, String(rows)],
   };
 }
 
-/** SQLSTATE of a close that found no row of its own: the division by zero in it. */
+/** SQLSTATE of a close that has found no row of its own: the division by zero in it. */
 export const NOT_CLOSED = '22012';
 
-/** Why a close found no row. The transaction has been rolled back. */
+/** Why a close has found no row. The transaction has been rolled back. */
 export async function whyNotClosed(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     key.dagId,
