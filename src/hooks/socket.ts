@@ -12,8 +12,7 @@ export function createSocket(): Socket {
     buffer: () => takeChunk(READ_BYTES),
     callback: (bytes, memory) => {
       const read = Buffer.from(memory.buffer, memory.byteOffset, bytes);
-      socket.emit('data', bytes < COPIED_BYTES ? ownCopy(read) : read);
-      return true;
+      return socket.push(bytes < COPIED_BYTES ? ownCopy(read) : read);
     },
   };
   // https://nodejs.org/api/net.html#new-netsocketoptions, which the types do not know of.
