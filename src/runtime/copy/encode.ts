@@ -33,7 +33,7 @@ export function encoderOf(columns: readonly string[], options: EncodeOptions = {
     if (!json.has(name)) return cellText;
     return options.jsonStrings === 'value' ? jsonValueCell : jsonCell;
   });
-  const line = json.size === 0 ? plainLine(columns) : mixedLine(columns, cells);
+  const line = lineOf(columns, cells);
   return (rows) => {
     let text = '';
     for (let i = 0; i < rows.length; i++) {
@@ -53,18 +53,13 @@ export function encoderOf(columns: readonly string[], options: EncodeOptions = {
 /** ECMAScript 2024, which Node 20 has and the library's types have not. */
 type WellFormed = string & { isWellFormed(): boolean };
 
-function plainLine(columns: readonly string[]): (row: Row) => string {
-  const [first = '', ...others] = columns;
-  if (columns.length === 0) return () => '\n';
-  return (row) => {
-    let text = cellText(row[first]);
-    for (let i = 0; i < others.length; i++) text += '\t' + cellText(row[others[i] as string]);
-    return text + '\n';
-  };
-}
-
-function mixedLine(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {
-  return (row) => `${columns.map((name, i) => cells[i]?.(row[name])).join('\t')}\n`;
+/** Is written for its columns: a loop over their names takes a third longer. */
+function lineOf(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {
+  const names = cells.map((_, i) => `cell${i}`).join();
+  const texts = columns.map((name, i) => `cell${i}(row[${JSON.stringify(name)}])`).join(` + '\\t' + `);
+  const body = `const [${names}] = cells; return (row) => ${texts || "''"} + '\\n'`;
+  // oxlint-disable-next-line typescript/no-implied-eval -- what is in the text are numbers, and names as JSON
+  return new Function('cells', body)(cells) as (row: Row) => string;
 }
 
 const SPECIAL = /[\\\t\n\r]/;

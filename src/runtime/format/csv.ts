@@ -34,6 +34,8 @@ export class CsvParser {
   /** Less text than this holds no whole record: a long one is not looked at again with every piece. */
   #least = 0;
   #line = 1;
+  /** The delimiter that was found last: none is between it and what was taken. */
+  #delimiterAt = -1;
   #eol: LineBreak | undefined;
   #records: (string | null)[][] = [];
   /** The lines of the records, where one of them has more than one. */
@@ -70,6 +72,7 @@ export class CsvParser {
 
   /** Takes all whole records of the text, and returns where the first begins that is not. */
   #parse(text: string, isLast: boolean): number {
+    this.#delimiterAt = -1;
     this.#eol ??= this.#firstEol(text, isLast);
     if (this.#eol === undefined && !isLast) return 0;
     const eol = this.#eol ?? '\n';
@@ -84,7 +87,8 @@ export class CsvParser {
         if (next === undefined) return at;
         at = next;
       } else if (isLast && at < text.length) {
-        this.#plainLine(text.slice(at), isClean);
+        if (!isClean) this.#assertOneLine(text.slice(at));
+        this.#plainLine(text, at, text.length);
         at = text.length;
       } else return at;
     }
@@ -102,21 +106,37 @@ export class CsvParser {
   #plainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
     const last = before < eol.length ? -1 : text.lastIndexOf(eol, before - eol.length);
     if (last < at) return at;
-    for (const line of text.slice(at, last).split(eol)) this.#plainLine(line, isClean);
+    for (let start = at; start <= last;) {
+      const end = text.indexOf(eol, start);
+      if (!isClean) this.#assertOneLine(text.slice(start, end));
+      this.#plainLine(text, start, end);
+      start = end + eol.length;
+    }
     return last + eol.length;
   }
 
-  #plainLine(line: string, isClean: boolean): void {
-    if (!isClean && (line.includes('\r') || line.includes('\n'))) throw this.#strayBreak();
-    this.#take(line.split(this.#syntax.delimiter));
+  #assertOneLine(line: string): void {
+    if (line.includes('\r') || line.includes('\n')) throw this.#strayBreak();
   }
 
-  #take(fields: (string | null)[]): void {
-    const nullText = this.#syntax.null;
-    for (let i = 0; i < fields.length; i++) if (fields[i] === nullText) fields[i] = null;
+  /** Half the time of `split`. Each delimiter is looked for once, also where lines have none. */
+  #plainLine(text: string, start: number, end: number): void {
+    const { delimiter, null: nullText } = this.#syntax;
+    const fields: (string | null)[] = [];
+    let from = start;
+    let to = this.#delimiterAt < start ? indexIn(text, delimiter, start) : this.#delimiterAt;
+    while (to < end) {
+      const field = text.slice(from, to);
+      fields.push(field === nullText ? null : field);
+      from = to + 1;
+      to = indexIn(text, delimiter, from);
+    }
+    const field = text.slice(from, end);
+    fields.push(field === nullText ? null : field);
     this.#lines?.push(this.#line);
     this.#records.push(fields);
     this.#line++;
+    this.#delimiterAt = to;
   }
 
   #quotedRecord(text: string, at: number, isLast: boolean): number | undefined {
@@ -147,6 +167,12 @@ export class CsvParser {
       fix,
     });
   }
+}
+
+/** Where the sign is found next; after all of the text where it is not. */
+function indexIn(text: string, sign: string, from: number): number {
+  const index = text.indexOf(sign, from);
+  return index === -1 ? text.length : index;
 }
 
 const QUOTE_HINT =

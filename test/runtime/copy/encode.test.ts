@@ -79,7 +79,9 @@ describe('rows encoded for COPY', () => {
       'int[]',
       fc.array(fc.tuple(fc.integer({ max: 9, min: -9 }), fc.constant(null)), { minLength: 1 }),
     ));
-  it('keep any object', () => property('jsonb', json));
+  // JSON.stringify writes -0 as 0.
+  const written = (value: object): unknown => JSON.parse(JSON.stringify(value));
+  it('keep any object', () => property('jsonb', json, written));
   it('keep any boolean', () => property('boolean', fc.boolean()));
 
   const values: readonly [title: string, type: string, value: unknown, expected: unknown][] = [
