@@ -153,7 +153,7 @@ function onceDone<Result>(make: () => Promise<Result>): () => Promise<Result> {
 }
 
 async function close(handle: Knex, { open }: Clients, closing: AbortController): Promise<void> {
-  closing.abort();
+  closing.abort(new Error('the database was closed'));
   // It waits for ever for a transaction that nobody ends (knex/knex#1752), and its result tells nothing else.
   const ended = handle.destroy().catch(() => {});
   const waiting = new AbortController();
