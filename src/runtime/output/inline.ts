@@ -59,9 +59,9 @@ function replaceParameters(text: string, literals: readonly string[]): string {
 
 function notOne(more: number): EtlError {
   return new EtlError('ETL-3602', {
-    what: `Expected one query to unload, got ${more === 0 ? 'none' : more + 1}`,
+    what: `Expected one query, got ${more === 0 ? 'none' : more + 1}`,
     fix: 'give each query a task of its own',
-    data: 'no file was written',
+    data: 'nothing was written',
   });
 }
 
@@ -70,6 +70,6 @@ function otherParameters(numbers: readonly number[], values: number): EtlError {
   return new EtlError('ETL-3602', {
     what: `the query has ${names.length === 0 ? 'no parameters' : names.join(', ')}, and ${values} values are given`,
     fix: 'give `values` one value for each of $1, $2, …',
-    data: 'no file was written',
+    data: 'nothing was written',
   });
 }

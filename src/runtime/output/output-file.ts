@@ -3,6 +3,8 @@ import { EtlError } from '../../errors.js';
 
 /** Chunks of a socket are small: a write each would take longer than the rest of the way. */
 const BATCH_BYTES = 128 * 1024;
+/** So much goes to the disk while the next is written; otherwise the end would wait for all of it. */
+const SYNC_BYTES = 32 * 1024 * 1024;
 
 /** A file that is being written under another name. While one batch is written the next is collected. */
 export class OutputFile {
@@ -14,6 +16,8 @@ export class OutputFile {
   #waiting: Piece[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> = Promise.resolve();
+  #syncing: Promise<void> | undefined;
+  #unsynced = 0;
   /** So far. */
   bytes = 0;
 
@@ -35,6 +39,7 @@ export class OutputFile {
   async close(): Promise<void> {
     await this.#startBatch();
     await this.#writing;
+    await this.#syncing;
     await this.#handle.sync();
     const { size, ino } = await this.#handle.stat({ bigint: true });
     await this.#handle.close();
@@ -45,7 +50,8 @@ export class OutputFile {
 
   /** Closes it as it is; it may have been closed. */
   async abandon(): Promise<void> {
-    await this.#writing.catch(() => undefined); // The error that it is abandoned for.
+    // The error that it is abandoned for.
+    await Promise.allSettled([this.#writing, this.#syncing]);
     await this.#handle.close();
   }
 
@@ -59,9 +65,19 @@ export class OutputFile {
     await this.#writing;
     const batch = this.#waiting;
     this.#waiting = [];
+    this.#unsynced += this.#waitingBytes;
     this.#waitingBytes = 0;
     this.#writing = writeAll(this.#handle, batch);
     this.#writing.catch(() => undefined); // Whoever waits for it gets it.
+    if (this.#unsynced < SYNC_BYTES || this.#syncing !== undefined) return;
+    this.#syncing = this.#sync();
+    this.#syncing.catch(() => undefined); // A file system tells an error once, here or in `close`, which throws both.
+  }
+
+  async #sync(): Promise<void> {
+    this.#unsynced = 0;
+    await this.#handle.datasync();
+    this.#syncing = undefined;
   }
 
   #changed(why: string): EtlError {

@@ -116,6 +116,8 @@ describe('a transfer task', () => {
       'ETL-3531',
       /two columns of the query are named "id"/,
     ],
+    ['a value too many', { query: { text: 'select 1 as id', values: [1] } }, 'ETL-3602', /no parameters/],
+    ['two queries', { query: 'select 1 as id; select 2 as id' }, 'ETL-3602', /^Expected one query, got 2$/],
     ['a target that is not there', { table: 'item', into: 'none' }, 'ETL-3511', /no table none/],
     ['a source that is not there', { table: 'none' }, 'ETL-3511', /no table none/],
   ];
@@ -261,11 +263,18 @@ describe('a transfer task', () => {
     expect(await items(to)).to.deep.equal(await items(from));
   }).timeout(60_000);
 
-  it('needs either a table or a query', () => {
-    for (const options of [{}, { table: 'a', query: 'select 1' }]) {
+  const undefinable: readonly [options: object, what: string][] = [
+    [{}, 'a transfer task needs either `query` or `table`'],
+    [{ table: 'a', query: 'select 1' }, 'a transfer task needs either `query` or `table`'],
+    [{ table: 'a', mode: 'merge' }, 'a merge needs a `key`'],
+    [{ table: 'a', mode: 'merge', key: [] }, 'a merge needs a `key`'],
+    [{ table: 'a', key: ['id'] }, '`key` and `deleteMissing` belong to `mode: "merge"`'],
+  ];
+  for (const [options, what] of undefinable) {
+    it(`can't be defined with ${JSON.stringify(options)}`, () => {
       const define = () =>
         dag('d', {}, (d) => void d.transfer('t', { from: 'a', into: 'b', mode: 'append', ...options }));
-      expect(define).to.throw('a transfer task needs either `query` or `table`');
-    }
-  });
+      expect(define).to.throw(what);
+    });
+  }
 });
