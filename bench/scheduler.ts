@@ -25,6 +25,7 @@ export const SCHEDULER: Benchmark = {
       bundle: true,
       format: 'cjs',
       platform: 'node',
+      target: 'node20.19',
       logLevel: 'error',
     });
     for (const count of isShort ? [1000, 100_000] : [1000, 10_000, 100_000, 1_000_000]) {
