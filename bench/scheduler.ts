@@ -26,6 +26,8 @@ export const SCHEDULER: Benchmark = {
       format: 'cjs',
       platform: 'node',
       target: 'node20.19',
+      define: { 'import.meta.url': 'bundleUrl' },
+      banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
       logLevel: 'error',
     });
     for (const count of isShort ? [1000, 100_000] : [1000, 10_000, 100_000, 1_000_000]) {
