@@ -1,7 +1,7 @@
 import { EtlError } from '../../errors.js';
 import type { Wire } from '../wire.js';
 import { ClosePortal, Fetch, type PortalOpening } from './portal.js';
-import { fastTimestamps } from './timestamp.js';
+import { columnOf } from './columns.js';
 import { rowDecoder, type DecodeRows, type Field, type Parse } from './row-decoder.js';
 
 /** What `rows` can be told. */
@@ -28,8 +28,6 @@ export interface RowsSource {
 const FIRST_ROWS = 100;
 const MOST_ROWS = 10_000;
 const BATCH_BYTES = 512 * 1024;
-/** pg_type.oid, the same in every database. */
-const TIMESTAMPTZ = 1184;
 let portals = 0;
 
 /** Reads a query batch by batch, and asks for the next one before the last one is used. */
@@ -79,12 +77,8 @@ async function* read<Row>(
 }
 
 function decoderOf(fields: readonly Field[], { parserOf }: RowsSource, isText: boolean): DecodeRows {
-  const parsers = fields.map(({ dataTypeID }) => {
-    if (isText) return undefined;
-    const parse = parserOf(dataTypeID);
-    return dataTypeID === TIMESTAMPTZ ? fastTimestamps(parse) : parse;
-  });
-  return rowDecoder(fields, parsers);
+  const columns = fields.map(({ dataTypeID }) => (isText ? {} : columnOf(dataTypeID, parserOf(dataTypeID))));
+  return rowDecoder(fields, columns);
 }
 
 /** A portal that failed, or whose savepoint is gone, is not there any more; the server takes that for closed. */

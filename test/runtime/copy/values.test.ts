@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { copyInto } from '../../../src/runtime/copy/copy-in.js';
 import { copyOut } from '../../../src/runtime/copy/copy-out.js';
-import { fastTimestamps } from '../../../src/runtime/copy/timestamp.js';
+import { columnOf } from '../../../src/runtime/copy/columns.js';
 import { bulkSession } from '../../../src/runtime/session-copy.js';
 import type { ProtocolClient } from '../../../src/runtime/protocol.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
@@ -69,15 +69,16 @@ describe('every value', () => {
     });
   }
 
-  describe('of timestamptz', () => {
-    const parse = pg.types.getTypeParser(1184) as (text: string) => unknown;
+  describe('read in place', () => {
+    const parserOf = (oid: number) => pg.types.getTypeParser(oid) as (text: string) => unknown;
+    /** Between other bytes, as in a row. */
+    const read = (oid: number, text: string) =>
+      columnOf(oid, parserOf(oid)).readInPlace?.(Buffer.from(`12${text}34`), 2, text.length);
     beforeEach(async () => {
       on = await openWire(db.url);
     });
 
-    it('is read as pg reads it, in whatever zone the server writes it', async () => {
-      const fast = fastTimestamps(parse);
-      expect(fast).not.to.equal(parse);
+    it('is the moment that pg reads, in whatever zone the server writes it', async () => {
       const zones = fc.constantFrom(
         'UTC',
         'America/New_York',
@@ -94,17 +95,40 @@ describe('every value', () => {
           const texts = (await on.ask(
             `with z as (select set_config('TimeZone', '${name}', true)) select json_agg(to_timestamp(s)::text) from z, unnest('{${list.join()}}'::float8[]) s`,
           )) as string[];
-          expect(texts.map(fast)).to.deep.equal(texts.map(parse));
+          expect(texts.map((text) => read(1184, text))).to.deep.equal(texts.map(parserOf(1184)));
         }),
         { numRuns: 30 },
       );
     });
 
+    it('is the number that pg reads', () => {
+      const int4 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+      fc.assert(
+        fc.property(int4, (number) => {
+          expect(read(23, String(number))).to.equal(number);
+        }),
+      );
+      expect([-32768, 0, 32767].map((number) => read(21, String(number)))).to.deep.equal([-32768, 0, 32767]);
+    });
+
     it('is left to a parser of the user’s own', () => {
       const own = (text: string) => `own ${text}`;
-      expect(fastTimestamps(own)).to.equal(own);
-      const seconds = (text: string) => new Date(Math.trunc(Number(parse(text)) / 1000) * 1000);
-      expect(fastTimestamps(seconds)).to.equal(seconds);
+      for (const oid of [20, 21, 23, 1184, 1700]) expect(columnOf(oid, own)).to.deep.equal({ parse: own });
+      const seconds = (text: string) => new Date(Math.trunc(Date.parse(text) / 1000) * 1000);
+      expect(columnOf(1184, seconds)).to.deep.equal({ parse: seconds });
+      for (const [oid, parse] of [
+        [20, BigInt],
+        [20, Number],
+        [23, String],
+        [1700, Number],
+      ] as const) {
+        expect(columnOf(oid, parse)).to.deep.equal({ parse });
+      }
+    });
+
+    it('is left to pg where its type is any other', () => {
+      expect(columnOf(25, String)).to.deep.equal({ parse: String });
+      expect(columnOf(20, parserOf(20))).to.deep.equal({});
     });
   });
 });

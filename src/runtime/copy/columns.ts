@@ -1,0 +1,70 @@
+import { digitAt } from './digits.js';
+import type { Column, Parse, ReadInPlace } from './row-decoder.js';
+import { readTimestamps } from './timestamp.js';
+
+/** pg_type.oid, the same in every database. */
+const INT8 = 20;
+const INT2 = 21;
+const INT4 = 23;
+const NUMERIC = 1700;
+const TIMESTAMPTZ = 1184;
+
+/** What a parser must make as pg's own does, before another way is taken for these and all like them. */
+const WHOLE = ['0', '1', '-1', '42', '-32768', '32767', '-2147483648', '2147483647'];
+const LARGE = ['0', '-1', '9007199254740993', '-9223372036854775808', '9223372036854775807'];
+const DECIMAL = ['0', '-1.50', '0.10', '12345678901234567890.123456789', 'NaN', 'Infinity'];
+
+/**
+ * How the values of a type are made, so that they are those of pg's parser. Some types have a faster way than by their
+ * text; any parser but pg's own for them is used as it is.
+ */
+export function columnOf(oid: number, parse: Parse): Column {
+  switch (oid) {
+    case INT2:
+    case INT4:
+      return agree(parse, Number, WHOLE) ? { readInPlace: readInteger } : { parse };
+    case INT8:
+      return agree(parse, String, LARGE) ? {} : { parse };
+    case NUMERIC:
+      return agree(parse, String, DECIMAL) ? {} : { parse };
+    case TIMESTAMPTZ: {
+      const read = readTimestamps(parse);
+      return agree(parse, inPlace(read), TIMES) ? { readInPlace: read } : { parse };
+    }
+    default:
+      return { parse };
+  }
+}
+
+const TIMES = [
+  '2020-02-29 23:59:59+00',
+  '2020-01-31 12:00:00.57+05',
+  '2011-12-30 00:00:00.123456-10',
+  '1999-12-31 23:59:59.999999+14',
+  '9999-01-01 01:02:03.001-12',
+];
+
+function agree(one: Parse, other: Parse, texts: readonly string[]): boolean {
+  return texts.every((text) => isSame(one(text), other(text)));
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  if (one instanceof Date && other instanceof Date) {
+    return Object.getPrototypeOf(one) === Date.prototype && Object.is(one.getTime(), other.getTime());
+  }
+  return Object.is(one, other);
+}
+
+function inPlace(read: ReadInPlace): Parse {
+  return (text) => read(Buffer.from(text), 0, text.length);
+}
+
+const MINUS = 45;
+
+function readInteger(bytes: Buffer, at: number, size: number): number {
+  const isNegative = bytes[at] === MINUS;
+  let value = 0;
+  for (let next = isNegative ? at + 1 : at; next < at + size; next++)
+    value = value * 10 + digitAt(bytes, next);
+  return isNegative ? -value : value;
+}
