@@ -1,4 +1,5 @@
 import { EtlError } from '../../errors.js';
+import { takeChunk } from '../../hooks/chunks.js';
 import { dateText } from './date-text.js';
 import { ExactNumber, jsonText } from './exact-number.js';
 
@@ -13,7 +14,7 @@ export interface EncodeOptions {
   readonly jsonStrings?: 'text' | 'value';
 }
 
-/** Turns rows into bytes for COPY in the text format. */
+/** Turns rows into bytes for COPY in the text format, in a chunk that can be given back. */
 export type Encoder = (rows: readonly Row[]) => Buffer;
 
 type Cell = (value: unknown) => string;
@@ -46,12 +47,22 @@ export function encoderOf(columns: readonly string[], options: EncodeOptions = {
     }
     // A lone half of a surrogate pair would silently become U+FFFD.
     if (!(text as WellFormed).isWellFormed()) throw illFormed(rows, columns);
-    return Buffer.from(text);
+    return bytesOf(text);
   };
 }
 
 /** ECMAScript 2024, which Node 20 has and the library's types have not. */
 type WellFormed = string & { isWellFormed(): boolean };
+
+const CHUNK_BYTES = 256 * 1024;
+/** Of a UTF-16 code unit in UTF-8. */
+const MOST_BYTES = 3;
+
+function bytesOf(text: string): Buffer {
+  if (text.length * MOST_BYTES > CHUNK_BYTES) return Buffer.from(text);
+  const chunk = takeChunk(CHUNK_BYTES);
+  return chunk.subarray(0, chunk.write(text));
+}
 
 /** Is written for its columns: a loop over their names takes a third longer. */
 function lineOf(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {

@@ -1,9 +1,9 @@
 import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
-import { ROW_CHUNK_BYTES, type InputFile } from '../input/source.js';
+import type { InputFile } from '../input/source.js';
 import { CsvParser, type CsvBatch } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
-import { decoderOf } from './decode.js';
+import { textOf } from './decode.js';
 import { rowMakerOf } from './row-maker.js';
 import type { RowBatch, RowReader } from './rows.js';
 
@@ -50,10 +50,8 @@ export function columnNames(fields: readonly (string | null)[], file: string): r
 
 async function* csvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
   const { delimiter = ',', quote = '"', escape = quote } = reading;
-  const decoder = decoderOf(file.name, reading.encoding);
   const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
-  for await (const chunk of file.chunks(ROW_CHUNK_BYTES)) yield parser.push(decoder.decode(chunk));
-  yield parser.push(decoder.end());
+  for await (const text of textOf(file, reading.encoding)) yield parser.push(text);
   yield parser.end();
 }
 

@@ -1,8 +1,8 @@
 import type { Row } from '../copy/encode.js';
-import { ROW_CHUNK_BYTES, type InputFile, type InputRows } from '../input/source.js';
+import type { InputFile, InputRows } from '../input/source.js';
 import { uncompressedName } from '../input/decompress.js';
 import { csvRows, type CsvReading } from './csv-rows.js';
-import { decoderOf } from './decode.js';
+import { textOf } from './decode.js';
 import { NdjsonParser, type NdjsonBatch } from './ndjson.js';
 import { openParquet } from './parquet.js';
 
@@ -88,16 +88,15 @@ function codeRows(input: InputRows): RowReader {
 }
 
 async function* ndjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
-  const decoder = decoderOf(file.name, encoding);
   const parser = new NdjsonParser(file.name);
   const placed = (batch: NdjsonBatch): RowBatch => ({
     rows: batch.rows,
     placeOf: (index) => `${file.name}, line ${batch.lineOf(index)}`,
   });
-  for await (const chunk of file.chunks(ROW_CHUNK_BYTES)) {
-    const batch = parser.push(decoder.decode(chunk));
+  for await (const text of textOf(file, encoding)) {
+    const batch = parser.push(text);
     if (batch.rows.length > 0) yield placed(batch);
   }
-  const last = [parser.push(decoder.end()), parser.end()];
-  for (const batch of last) if (batch.rows.length > 0) yield placed(batch);
+  const last = parser.end();
+  if (last.rows.length > 0) yield placed(last);
 }

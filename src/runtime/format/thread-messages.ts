@@ -55,10 +55,3 @@ export function receivedError({ code, parts, stack }: SentError): Error {
   if (stack !== undefined) error.stack = stack;
   return error;
 }
-
-/** Bytes that can be given away: whole memory of their own. */
-export function ownBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { buffer } = bytes;
-  const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength;
-  return isOwn ? new Uint8Array(buffer) : new Uint8Array(bytes);
-}

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { ROW_CHUNK_BYTES, type InputFile } from '../input/source.js';
+import type { InputFile } from '../input/source.js';
 import { Mailbox } from './mailbox.js';
 import type { EncodedRows } from './row-encoding.js';
 import type { TransformModule } from './transform-module.js';
@@ -55,7 +55,7 @@ class Thread {
   #feeding: Promise<void> = Promise.resolve();
 
   constructor(input: InputFile, order: ThreadOrder) {
-    this.#source = input.chunks(ROW_CHUNK_BYTES)[Symbol.asyncIterator]();
+    this.#source = input.chunks()[Symbol.asyncIterator]();
     this.#worker = new Worker(new URL('./transform-thread.cjs', import.meta.url), { workerData: order });
     this.#worker.on('message', (message: FromThread) => {
       if (message.type === 'pull') this.#feeding = this.#feeding.then(() => this.#feed());

@@ -1,10 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { giveBack } from '../../hooks/chunks.js';
 import { diskChunks } from '../input/disk.js';
 import type { InputFile } from '../input/source.js';
 import { withoutMark } from '../input/without-mark.js';
 import { encodeRows } from './row-encoding.js';
 import { Mailbox } from './mailbox.js';
-import { ownBytes, sentError, type FromThread, type ThreadOrder, type ToThread } from './thread-messages.js';
+import { sentError, type FromThread, type ThreadOrder, type ToThread } from './thread-messages.js';
 import { importTransform } from './transform-module.js';
 
 // Parses, transforms and encodes beside the main thread, which sends the bytes of the input and takes those for COPY.
@@ -39,7 +40,8 @@ async function work(): Promise<void> {
   for (let i = 0; i < WINDOW; i++) room.put();
   for await (const chunk of rows.chunks(json)) {
     await room.take();
-    const bytes = ownBytes(chunk);
+    const bytes = new Uint8Array(chunk);
+    giveBack(chunk);
     tell({ type: 'bytes', bytes }, [bytes.buffer]);
   }
   tell({ type: 'end' });
@@ -49,11 +51,11 @@ async function work(): Promise<void> {
  * A file that is on the disk as it is need not go through the main thread, which has so little else to do that it would
  * rarely collect what is left of it. The main thread ends this one when the task is stopped.
  */
-function inputChunks(bytes?: number): AsyncIterable<Buffer> {
+function inputChunks(): AsyncIterable<Buffer> {
   const { name, path } = order.input;
   if (path === undefined) return pulledChunks();
   const { signal } = new AbortController();
-  return withoutMark(diskChunks(path, name, { signal, bytes }), signal);
+  return withoutMark(diskChunks(path, name, signal), signal);
 }
 
 async function* pulledChunks(): AsyncGenerator<Buffer> {

@@ -1,9 +1,11 @@
 import { pipeline, Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../errors.js';
-import { CHUNK_BYTES, ROW_CHUNK_BYTES, type Compression } from './source.js';
+import { CHUNK_BYTES, type Compression } from './source.js';
 
 const BY_EXTENSION: Readonly<Record<string, Compression>> = { gz: 'gzip', br: 'brotli', zst: 'zstd' };
+/** Node makes new memory for each. */
+const INFLATED_BYTES = 64 * 1024;
 const EXTENSION = /\.(gz|br|zst)$/i;
 
 /** How the file of this name is compressed, by its end. */
@@ -52,7 +54,7 @@ export async function* decompress(
 type Inflater = Transform & { readonly bytesWritten: number };
 
 function inflater(compression: Exclude<Compression, 'none'>, name: string): Inflater {
-  const options = { chunkSize: ROW_CHUNK_BYTES };
+  const options = { chunkSize: INFLATED_BYTES };
   switch (compression) {
     case 'gzip':
       return zlib.createGunzip(options);

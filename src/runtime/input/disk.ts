@@ -4,27 +4,16 @@ import { giveBack, takeChunk } from '../../hooks/chunks.js';
 import { untilAborted } from '../waiting.js';
 import { CHUNK_BYTES } from './source.js';
 
-/** How a file is read. */
-export interface DiskReading {
-  readonly signal: AbortSignal;
-  /** As much as is read at a time. Default `CHUNK_BYTES`. */
-  readonly bytes?: number | undefined;
-}
-
 /**
  * The bytes of a file as it is, one part ahead, in chunks that can be given back. Throws `EtlError` ETL-3501, and the
  * reason of `signal`. `name` is for messages.
  */
-export async function* diskChunks(
-  path: string,
-  name: string,
-  { signal, bytes = CHUNK_BYTES }: DiskReading,
-): AsyncGenerator<Buffer> {
+export async function* diskChunks(path: string, name: string, signal: AbortSignal): AsyncGenerator<Buffer> {
   signal.throwIfAborted();
   const file = await open(path).catch((error: unknown) => {
     throw unreadable(name, error);
   });
-  let next = readPart(file, bytes);
+  let next = readPart(file);
   try {
     for (;;) {
       const part = await untilAborted(next, signal).catch((error: unknown) => {
@@ -32,7 +21,7 @@ export async function* diskChunks(
         throw unreadable(name, error);
       });
       if (part.length === 0) return;
-      next = readPart(file, bytes);
+      next = readPart(file);
       yield part;
     }
   } finally {
@@ -42,9 +31,9 @@ export async function* diskChunks(
   }
 }
 
-async function readPart(file: FileHandle, bytes: number): Promise<Buffer> {
-  const chunk = takeChunk(bytes);
-  const { bytesRead } = await file.read(chunk, 0, bytes);
+async function readPart(file: FileHandle): Promise<Buffer> {
+  const chunk = takeChunk(CHUNK_BYTES);
+  const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES);
   return chunk.subarray(0, bytesRead);
 }
 

@@ -39,8 +39,8 @@ async function localFile(name: string, options: InputOptions): Promise<InputFile
     name,
     bytes: found.size,
     ...(compression === 'none' ? { path } : {}),
-    chunks: (bytes) => {
-      const stored = diskChunks(path, name, { signal: options.signal, bytes });
+    chunks: () => {
+      const stored = diskChunks(path, name, options.signal);
       return withoutMark(decompress(stored, compression, name), options.signal);
     },
   };

@@ -10,10 +10,9 @@ export interface InputFile {
   /** Where it is on the disk, when it is there as it is: not compressed. */
   readonly path?: string;
   /**
-   * What it holds, decompressed and without a byte order mark. To be read once. `bytes`: as much as is to be read from
-   * the disk at a time; default `CHUNK_BYTES`.
+   * What it holds, decompressed and without a byte order mark, in chunks that can be given back. To be read once.
    */
-  chunks(bytes?: number): AsyncIterable<Buffer>;
+  chunks(): AsyncIterable<Buffer>;
 }
 
 /** Rows that JavaScript code gives. */
@@ -39,11 +38,5 @@ export interface InputOptions {
   readonly compression?: Compression;
 }
 
-/** As much as is read at a time of what goes on as it is. */
+/** As much as is read at a time. */
 export const CHUNK_BYTES = 256 * 1024;
-
-/**
- * As much as is read at a time to make rows of it: the rows of four times as much live long enough to be kept by the
- * garbage collector, which takes a third more memory and no less time.
- */
-export const ROW_CHUNK_BYTES = 64 * 1024;
