@@ -116,6 +116,23 @@ describe('the input of a load', () => {
     });
   }
 
+  it('is closed when what it holds is not wanted any more', async () => {
+    let onClosed: () => void = () => undefined;
+    const closed = new Promise<void>((resolve) => (onClosed = resolve));
+    const stored = zlib.gzipSync(BIG);
+    async function* bytes() {
+      try {
+        for (let at = 0; at < stored.length; at += 100) yield stored.subarray(at, at + 100);
+      } finally {
+        onClosed();
+      }
+    }
+    const signal = new AbortController().signal;
+    for await (const input of openInput(bytes(), { root, signal, compression: 'gzip' }))
+      if ('chunks' in input) for await (const _ of input.chunks()) break;
+    await closed;
+  });
+
   it('can be taken as it is, whatever its name says', async () => {
     expect(await read('plain.csv.gz', { compression: 'none' })).to.deep.equal([['plain.csv.gz', 'a\n1\n']]);
   });

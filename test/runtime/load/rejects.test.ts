@@ -46,6 +46,22 @@ describe('a load that puts aside the rows that do not fit', () => {
     });
   }
 
+  it('finds a bad row wherever it is in a large file', async () => {
+    const rows = Array.from({ length: 20_000 }, (_, i) => `${i},"${'long '.repeat(i % 9)}\n${i}",1,1`);
+    rows[19_990] = 'x,a,1,1';
+    await bench.write({ 'in.csv': `id,a,n,p\n${rows.join('\n')}\n` });
+    const { task, result } = await bench.load({ rejects: { max: 1, to: 'bad' } });
+    expect(task?.error).to.equal(undefined);
+    expect(result).to.include({ rows: 19_999, rejected: 1 });
+    expect(await bad()).to.deep.include.members([
+      { file: 'in.csv', line: 2 + 2 * 19_990, reason: (await bad())[0]?.['reason'], raw: 'x,a,1,1' },
+    ]);
+    const [{ wrong } = { wrong: -1 }] = await bench.db.query<{ wrong: number }>(
+      `select count(*)::int as wrong from t where a <> repeat('long ', id % 9) || E'\\n' || id`,
+    );
+    expect(wrong).to.equal(0);
+  });
+
   it('finds each of many bad rows among many good ones', async () => {
     const rows = Array.from({ length: 20_000 }, (_, i) =>
       i % 97 === 5
