@@ -1,5 +1,5 @@
 import type { Connection } from 'pg';
-import { ownCopy } from '../../hooks/chunks.js';
+import { giveBack, ownCopy, takeChunk } from '../../hooks/chunks.js';
 import { cancelStatement } from '../../hooks/client.js';
 import { asError } from '../outcome.js';
 import type { ProtocolClient } from '../protocol.js';
@@ -9,17 +9,20 @@ import type { CopyOptions } from './copy-in.js';
 import { ANSWER_MS, Exchange } from './exchange.js';
 import { readInPlace } from './frames.js';
 
-/** As much as may wait to be taken before the socket is paused. */
-const WAITING_BYTES = 256 * 1024;
+const PART_BYTES = 256 * 1024;
 
 /**
- * `COPY … TO STDOUT` on a connection, read from the socket itself.
+ * `COPY … TO STDOUT` on a connection, read from the socket itself. A busy machine brings a few rows at a time: they are
+ * put together, so that whatever is done with a part is done once for many. The socket is paused while one part waits
+ * to be taken, and what it has brought by then goes to the next.
  */
 export class CopyOut extends Exchange {
   /** A part of it is being used. */
   isHeld = false;
   readonly #waiting: Buffer[] = [];
-  #waitingBytes = 0;
+  /** The part that is not full yet. */
+  #part: Buffer | undefined;
+  #filled = 0;
   #isDropping = false;
   #connection: Connection | undefined;
   #wake: (() => void) | undefined;
@@ -35,19 +38,16 @@ export class CopyOut extends Exchange {
     while (this.#waiting.length === 0 && !this.isOver && !this.#isDropping) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    const bytes = this.#waiting.shift();
+    const bytes = this.#waiting.shift() ?? this.#last();
     if (bytes === undefined) await (this.isOver ? this.over : undefined);
-    else {
-      this.#waitingBytes -= bytes.length;
-      if (this.#waitingBytes < WAITING_BYTES && !this.isOver) this.#connection?.stream.resume();
-    }
+    else if (this.#waiting.length === 0 && !this.isOver) this.#connection?.stream.resume();
     return bytes;
   }
 
   /** From now on what comes is dropped, so that the server comes to an end; `next` returns at once. */
   drop(): void {
     this.#isDropping = true;
-    this.#waiting.length = this.#waitingBytes = 0;
+    this.#waiting.length = this.#filled = 0;
     this.#connection?.stream.resume();
     this.#wake?.();
   }
@@ -62,11 +62,29 @@ export class CopyOut extends Exchange {
   }
 
   #take(bytes: Buffer): void {
-    if (this.#isDropping) return;
-    this.#waiting.push(bytes);
-    this.#waitingBytes += bytes.length;
-    if (this.#waitingBytes >= WAITING_BYTES) this.#connection?.stream.pause();
+    for (let at = 0; at < bytes.length && !this.#isDropping;) {
+      this.#part ??= takeChunk(PART_BYTES);
+      const copied = bytes.copy(this.#part, this.#filled, at);
+      this.#filled += copied;
+      at += copied;
+      if (this.#filled === PART_BYTES) this.#put(this.#part);
+    }
+    giveBack(bytes);
+    if (this.#waiting.length > 0) this.#connection?.stream.pause();
+  }
+
+  #put(part: Buffer): void {
+    this.#waiting.push(part);
+    this.#part = undefined;
+    this.#filled = 0;
     this.#wake?.();
+  }
+
+  #last(): Buffer | undefined {
+    const bytes = this.#part?.subarray(0, this.#filled);
+    this.#part = undefined;
+    this.#filled = 0;
+    return bytes?.length === 0 ? undefined : bytes;
   }
 }
 
