@@ -2,9 +2,9 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import knexFactory from 'knex';
-import { dag, type Dag } from '../src/runtime/dag.js';
-import type { Session } from '../src/runtime/session.js';
-import type { Task } from '../src/runtime/task.js';
+import { dag, type Dag } from '../src/runtime/dag/dag.js';
+import type { Session } from '../src/runtime/session/session.js';
+import type { Task } from '../src/runtime/tasks/task.js';
 import { cluster, createDatabase, type TestDatabase } from '../test/support/database.js';
 import { runOn } from '../test/support/run.js';
 

@@ -101,7 +101,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       metafile: true,
       ...OWN_URL,
     }),
-    build({ ...SHARED, entryPoints: ['src/watchdog-thread.ts'], format: 'cjs', minify }),
+    build({ ...SHARED, entryPoints: ['src/commands/run/watchdog-thread.ts'], format: 'cjs', minify }),
     build({
       ...SHARED,
       ...OWN_URL,

@@ -3,12 +3,12 @@ import { run } from '@oclif/core/run';
 import { errorJson, unknownCommand } from './command.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
-import { manifest, PACKAGE } from './manifest.js';
+import { manifest, PACKAGE } from './commands/program/manifest.js';
 import { errorLines } from './runtime/report/words.js';
-import { isColoured, paintOf } from './terminal.js';
+import { isColoured, paintOf } from './commands/program/terminal.js';
 
 export { COMMANDS } from './commands/index.js';
-export { hasKept, keep } from './runtime/config/cache.js';
+export { hasKept, keep } from './runtime/modules/cache.js';
 
 /**
  * Runs one command and ends the process with its exit code, also when a task has left a timer or a socket behind.

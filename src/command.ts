@@ -2,9 +2,9 @@ import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
-import { loadProgram, type Program } from './program.js';
+import { loadProgram, type Program } from './commands/program/program.js';
 import { errorFields, errorLines, type Paint } from './runtime/report/words.js';
-import { isColoured, Mask, paintOf, writerOf, type Write } from './terminal.js';
+import { isColoured, Mask, paintOf, writerOf, type Write } from './commands/program/terminal.js';
 
 /** What every command of `etl` shares: flags, streams, colour, and how an error ends it. */
 export abstract class EtlCommand extends Command {

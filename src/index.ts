@@ -1,12 +1,12 @@
 /** The public API of `@oneshot/etl`. Everything else may change in any release. */
 export { defineConfig, type Config } from './runtime/config/define.js';
-export { dag, type Dag, type DagBuilder, type DagOptions } from './runtime/dag.js';
-export type { DataInterval } from './runtime/interval.js';
+export { dag, type Dag, type DagBuilder, type DagOptions } from './runtime/dag/dag.js';
+export type { DataInterval } from './runtime/interval/interval.js';
 export { EtlError, type ErrorCode } from './errors.js';
-export { FailTask, SkipTask } from './runtime/outcome.js';
-export type { Session } from './runtime/session.js';
-export type { BulkSession, CopySource, CopyStop } from './runtime/session-copy.js';
-export type { Rows, RowsOptions } from './runtime/copy/rows.js';
+export { FailTask, SkipTask } from './runtime/attempt/outcome.js';
+export type { Session } from './runtime/session/session.js';
+export type { BulkSession, CopySource, CopyStop } from './runtime/session/session-copy.js';
+export type { Rows, RowsOptions } from './runtime/copy/query-rows.js';
 export type { CopyFormat, CopyTable, Query } from './runtime/copy/statement.js';
 export type {
   Backoff,
@@ -24,18 +24,18 @@ export type {
   TaskRun,
   TransactionContext,
   Upstream,
-} from './runtime/task.js';
+} from './runtime/tasks/task.js';
 export type { Row } from './runtime/copy/encode.js';
-export type { FileFormat } from './runtime/format/rows.js';
+export type { FileFormat } from './runtime/format/input-rows.js';
 export type { TransformModule } from './runtime/format/transform-module.js';
 export type { Transform } from './runtime/format/transform.js';
-export type { Compression, Input } from './runtime/input/source.js';
-export type { SchemaContract } from './runtime/load/contract.js';
-export type { CsvInputOptions } from './runtime/load/csv-format.js';
-export type { LoadResult, LoadSource } from './runtime/load/load-source.js';
-export type { RejectOptions } from './runtime/load/rejects.js';
+export type { Compression, Input } from './runtime/input/input.js';
+export type { SchemaContract } from './runtime/tasks/load/contract.js';
+export type { CsvInputOptions } from './runtime/tasks/load/csv-format.js';
+export type { LoadResult, LoadSource } from './runtime/tasks/load/load-input.js';
+export type { RejectOptions } from './runtime/tasks/load/rejects.js';
 export type { Written, WriteTarget } from './runtime/table/write.js';
-export type { TransferResult, TransferSource } from './runtime/tasks/transfer.js';
+export type { TransferResult, TransferSource } from './runtime/tasks/transfer/transfer-task.js';
 export type {
   Incremental,
   IncrementalRange,
@@ -43,8 +43,8 @@ export type {
   SqlIncremental,
 } from './runtime/watermark/incremental.js';
 export type { Watermark } from './runtime/watermark/watermark.js';
-export type { BoundSql, Sql, SqlResult } from './runtime/tasks/sql.js';
-export type { CsvOptions } from './runtime/output/extract.js';
-export type { Partition } from './runtime/output/layout.js';
-export type { UnloadCompression, UnloadFormat } from './runtime/output/target.js';
-export type { UnloadResult, UnloadSource } from './runtime/tasks/unload.js';
+export type { BoundSql, Sql, SqlResult } from './runtime/tasks/sql-task.js';
+export type { CsvOptions } from './runtime/tasks/unload/extract.js';
+export type { Partition } from './runtime/tasks/unload/layout.js';
+export type { UnloadCompression, UnloadFormat } from './runtime/tasks/unload/output-target.js';
+export type { UnloadResult, UnloadSource } from './runtime/tasks/unload/unload-task.js';

@@ -10,10 +10,10 @@ import { promisify } from 'node:util';
 import { COMMANDS } from '../src/commands/index.js';
 import { EtlCommand } from '../src/command.js';
 import { EXIT } from '../src/errors.js';
-import { signalExitCode } from '../src/guard.js';
+import { signalExitCode } from '../src/commands/run/guard.js';
 import { dag } from '../src/index.js';
-import { DagBuilder } from '../src/runtime/dag.js';
-import { effectOf } from '../src/runtime/tasks/body.js';
+import { DagBuilder } from '../src/runtime/dag/dag.js';
+import { effectOf } from '../src/runtime/tasks/task-body.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 

@@ -1,8 +1,8 @@
 // Defines, plans and walks one Dag of tasks that do nothing; prints what it took.
-import { dag, type Dag } from '../../src/runtime/dag.js';
-import { executeDag } from '../../src/runtime/execute.js';
-import { planTasks } from '../../src/runtime/plan.js';
-import type { Task } from '../../src/runtime/task.js';
+import { dag, type Dag } from '../../src/runtime/dag/dag.js';
+import { executeDag } from '../../src/runtime/run/executor.js';
+import { planTasks } from '../../src/runtime/dag/plan.js';
+import type { Task } from '../../src/runtime/tasks/task.js';
 
 const LANES = 8;
 /** Tasks of a layer; each needs three of the layer before. */

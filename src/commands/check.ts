@@ -1,8 +1,14 @@
 import { connFlag, EtlCommand } from '../command.js';
 import { hookOf } from '../hooks/index.js';
-import type { Program } from '../program.js';
-import { planTasks } from '../runtime/plan.js';
-import { trialErrorsText, trialsExitCode, trialsJson, trialsText, tryConnections } from '../trial.js';
+import type { Program } from './program/program.js';
+import { planTasks } from '../runtime/dag/plan.js';
+import {
+  trialErrorsText,
+  trialsExitCode,
+  trialsJson,
+  trialsText,
+  tryConnections,
+} from './connections/trial.js';
 
 export class CheckCommand extends EtlCommand {
   static override summary = 'Check the config, every Dag, and every connection that a Dag uses.';

@@ -1,10 +1,10 @@
 import { EtlCommand } from '../command.js';
-import type { Dag } from '../runtime/dag.js';
-import { lastCompleteInterval } from '../runtime/interval.js';
-import { planTasks, type PlannedTask } from '../runtime/plan.js';
-import type { TaskDefaults } from '../runtime/task.js';
-import { effectOf } from '../runtime/tasks/body.js';
-import { table } from '../terminal.js';
+import type { Dag } from '../runtime/dag/dag.js';
+import { lastCompleteInterval } from '../runtime/interval/interval.js';
+import { planTasks, type PlannedTask } from '../runtime/dag/plan.js';
+import type { TaskDefaults } from '../runtime/tasks/task.js';
+import { effectOf } from '../runtime/tasks/task-body.js';
+import { table } from './program/terminal.js';
 
 export class ListCommand extends EtlCommand {
   static override summary = 'List the Dags of the config and their tasks.';

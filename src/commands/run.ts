@@ -4,19 +4,19 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
-import { guardProcess, signalExitCode, type Guard, type StopSignal } from '../guard.js';
+import { guardProcess, signalExitCode, type Guard, type StopSignal } from './run/guard.js';
 import { maskedPlace } from '../hooks/connection.js';
-import type { Program } from '../program.js';
-import { requestOf } from '../request.js';
+import type { Program } from './program/program.js';
+import { requestOf } from './run/request.js';
 import { parseDuration } from '../runtime/duration.js';
-import type { Reporter, RunEvent } from '../runtime/event.js';
-import { ndjsonReporter, resultJson } from '../runtime/report/ndjson.js';
-import { plainReporter } from '../runtime/report/plain.js';
+import type { Reporter, RunEvent } from '../runtime/report/event.js';
+import { ndjsonReporter, resultJson } from '../runtime/report/ndjson-reporter.js';
+import { plainReporter } from '../runtime/report/plain-reporter.js';
 import { statusReporter } from '../runtime/report/status.js';
 import { errorLines } from '../runtime/report/words.js';
-import { runDag, type RunResult } from '../runtime/run.js';
-import type { RunRequest } from '../runtime/start.js';
-import { startWatchdog, type Watchdog } from '../watchdog.js';
+import { runDag, type RunResult } from '../runtime/run/run.js';
+import type { RunRequest } from '../runtime/run/start.js';
+import { startWatchdog, type Watchdog } from './run/watchdog.js';
 
 const DEFAULT_CONCURRENCY = 4;
 

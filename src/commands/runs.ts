@@ -1,9 +1,9 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../command.js';
-import { durationOf, readRuns, type CountedRun } from '../history.js';
-import { intervalJson, intervalText, localTime, markedTable, rightAligned } from '../history-words.js';
-import { Ledgers } from '../ledgers.js';
+import { durationOf, readRuns, type CountedRun } from './history/past-runs.js';
+import { intervalJson, intervalText, localTime, markedTable, rightAligned } from './history/history-text.js';
+import { Ledgers } from './program/ledgers.js';
 import { formatDuration } from '../runtime/duration.js';
 import { grouped, harmless, type Paint } from '../runtime/report/words.js';
 

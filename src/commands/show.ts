@@ -1,9 +1,9 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../command.js';
-import { Ledgers } from '../ledgers.js';
-import { readRun } from '../run-history.js';
-import { runJson, runText } from '../run-text.js';
+import { Ledgers } from './program/ledgers.js';
+import { readRun } from './history/past-run.js';
+import { runJson, runText } from './history/past-run-text.js';
 
 export class ShowCommand extends EtlCommand {
   static override summary = 'Show a past run: its tasks, and why attempts failed.';

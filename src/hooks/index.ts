@@ -1,8 +1,8 @@
 import { didYouMean, EtlError } from '../errors.js';
 import type { Connection } from './connection.js';
 import type { Hook } from './hook.js';
-import { pgliteHook } from './pglite.js';
-import { postgresHook } from './postgres.js';
+import { pgliteHook } from './pglite/pglite-hook.js';
+import { postgresHook } from './postgres/postgres-hook.js';
 
 const HOOKS: readonly Hook[] = [postgresHook, pgliteHook];
 

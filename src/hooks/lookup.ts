@@ -1,5 +1,5 @@
 import { didYouMean, EtlError } from '../errors.js';
-import { parseConnection } from './airflow.js';
+import { parseConnection } from './airflow/airflow.js';
 import { maskedPlace, type Connection } from './connection.js';
 import {
   indexSources,
@@ -10,9 +10,9 @@ import {
   type LookupSources,
   type Place,
   type SourceIndex,
-} from './sources.js';
+} from './definitions.js';
 
-export type { ConnectionSetting, LookupSources } from './sources.js';
+export type { ConnectionSetting, LookupSources } from './definitions.js';
 
 /** One line of a listing: where a connection is defined and where it points, without its secrets. */
 export interface ConnectionEntry {

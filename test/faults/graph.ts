@@ -1,6 +1,6 @@
 // The workload. Copied beside the config of the real binary as well, so it imports nothing that exists at run time.
-import type { Dag, dag as defineDag } from '../../src/runtime/dag.js';
-import type { SessionContext, Task } from '../../src/runtime/task.js';
+import type { Dag, dag as defineDag } from '../../src/runtime/dag/dag.js';
+import type { SessionContext, Task } from '../../src/runtime/tasks/task.js';
 
 export interface GraphOptions {
   readonly tasks: number;

@@ -1,4 +1,4 @@
-import { dag } from '../../src/runtime/dag.js';
+import { dag } from '../../src/runtime/dag/dag.js';
 import { runOn, type FinishedRun } from '../support/run.js';
 import { graph, type GraphOptions } from './graph.js';
 import type { Tally } from './tally.js';

@@ -1,7 +1,7 @@
 // Many runs in one process; prints what grew.
 import { getEventListeners } from 'node:events';
 import { EtlError } from '../../src/errors.js';
-import { dag } from '../../src/runtime/dag.js';
+import { dag } from '../../src/runtime/dag/dag.js';
 import { runOn } from '../support/run.js';
 import { graph } from './graph.js';
 import { Random } from './random.js';

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { parseConnection } from '../../src/hooks/airflow.js';
+import { parseConnection } from '../../src/hooks/airflow/airflow.js';
 import { hookOf } from '../../src/hooks/index.js';
-import type { Dag } from '../../src/runtime/dag.js';
-import type { RunEvent } from '../../src/runtime/event.js';
-import { homeOf, planTasks } from '../../src/runtime/plan.js';
-import { runDag, type RunResult, type RunServices } from '../../src/runtime/run.js';
-import type { RunStart } from '../../src/runtime/start.js';
-import type { TaskDefaults } from '../../src/runtime/task.js';
+import type { Dag } from '../../src/runtime/dag/dag.js';
+import type { RunEvent } from '../../src/runtime/report/event.js';
+import { homeOf, planTasks } from '../../src/runtime/dag/plan.js';
+import { runDag, type RunResult, type RunServices } from '../../src/runtime/run/run.js';
+import type { RunStart } from '../../src/runtime/run/start.js';
+import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
 
 export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | 'reporter' | 'process'>> {
   readonly runId?: string;

@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { EXIT } from '../../errors.js';
-import { table } from '../../terminal.js';
+import { table } from '../program/terminal.js';
 
 export class ConnectionsListCommand extends EtlCommand {
   static override summary = 'List the connections of every source, with the source, and without passwords.';

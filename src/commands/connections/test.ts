@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { trialErrorsText, trialsExitCode, trialsJson, trialsText, tryConnections } from '../../trial.js';
+import { trialErrorsText, trialsExitCode, trialsJson, trialsText, tryConnections } from './trial.js';
 
 export class ConnectionsTestCommand extends EtlCommand {
   static override summary = 'Connect, and say which server answered.';

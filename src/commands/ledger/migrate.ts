@@ -7,7 +7,7 @@ import {
   versionsExitCode,
   versionsJson,
   versionsText,
-} from '../../ledger-versions.js';
+} from './versions.js';
 
 export class LedgerMigrateCommand extends EtlCommand {
   static override summary = 'Install the ledger, or bring it up to date.';

@@ -8,7 +8,7 @@ import {
   versionsExitCode,
   versionsJson,
   versionsText,
-} from '../../ledger-versions.js';
+} from './versions.js';
 
 export class LedgerStatusCommand extends EtlCommand {
   static override summary = 'Say which version of the ledger each database has.';

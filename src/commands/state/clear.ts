@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { clearState, noState } from '../../task-state.js';
+import { clearState, noState } from './watermarks.js';
 
 export class StateClearCommand extends EtlCommand {
   static override summary =

@@ -1,9 +1,9 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../../command.js';
-import { Ledgers } from '../../ledgers.js';
-import { stateChangeJson, stateHistoryText, stateJson, stateText } from '../../state-text.js';
-import { noState, readState, readStateHistory } from '../../task-state.js';
+import { Ledgers } from '../program/ledgers.js';
+import { stateChangeJson, stateHistoryText, stateJson, stateText } from './watermark-text.js';
+import { noState, readState, readStateHistory } from './watermarks.js';
 
 export class StateGetCommand extends EtlCommand {
   static override summary = 'Print the watermarks of a task; with a name, the bare value of that one.';

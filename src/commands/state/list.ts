@@ -1,8 +1,8 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { Ledgers } from '../../ledgers.js';
-import { stateJson, stateText } from '../../state-text.js';
-import { readState } from '../../task-state.js';
+import { Ledgers } from '../program/ledgers.js';
+import { stateJson, stateText } from './watermark-text.js';
+import { readState } from './watermarks.js';
 
 export class StateListCommand extends EtlCommand {
   static override summary = 'List how far incremental tasks have come: their watermarks.';

@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { setState } from '../../task-state.js';
+import { setState } from './watermarks.js';
 
 export class StateSetCommand extends EtlCommand {
   static override summary = 'Set a watermark of a task: its next run goes on from there.';

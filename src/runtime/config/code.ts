@@ -1,15 +1,15 @@
 import { dirname, extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
-import { privateCache } from './cache.js';
+import { privateCache } from '../modules/cache.js';
 import { defaultExport } from './export.js';
 import { loadError } from './load-error.js';
-import { ConfigModules } from './modules.js';
+import { ConfigModules } from '../modules/modules.js';
 import { awaitPosition } from './position.js';
-import { SharedModules, type Shared } from './share.js';
-import type { Source } from './source.js';
-import { rememberTransformed } from './stack.js';
-import { positionText } from '../place.js';
+import { SharedModules, type Shared } from '../modules/shared-packages.js';
+import type { Source } from '../modules/source-text.js';
+import { rememberTransformed } from '../modules/stack.js';
+import { positionText } from '../modules/location.js';
 
 export interface CodeOptions {
   /** The working directory. */

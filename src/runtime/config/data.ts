@@ -1,7 +1,7 @@
 import { basename, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { positionAt, type Position } from './position.js';
-import type { Source } from './source.js';
+import type { Source } from '../modules/source-text.js';
 
 interface JsonProblem {
   readonly offset: number;

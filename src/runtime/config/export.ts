@@ -1,6 +1,6 @@
 import { EtlError, type ErrorParts } from '../../errors.js';
 import { exportPosition, START } from './position.js';
-import type { Source } from './source.js';
+import type { Source } from '../modules/source-text.js';
 
 /**
  * The default export of an executed config: of an ES module the export `default`, of a CommonJS one `module.exports`.

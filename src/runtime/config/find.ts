@@ -1,9 +1,9 @@
 import { existsSync, lstatSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
-import { shortName } from '../place.js';
+import { shortName } from '../modules/location.js';
 import { parseJson } from './data.js';
-import { assertReadable } from './source.js';
+import { assertReadable } from '../modules/source-text.js';
 
 const CODE_NAMES = ['ts', 'mts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `etl.config.${extension}`);
 

@@ -1,12 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
-import { placeFrame, positionText, shortName } from '../place.js';
+import { placeFrame, positionText, shortName } from '../modules/location.js';
 import { exportPosition, keyPosition, START, specifierPosition } from './position.js';
 import { ShapeError } from './define.js';
 import type { ShapeProblem } from './shape.js';
-import type { Source } from './source.js';
-import { originalFrame, userFrames, type Frame } from './stack.js';
+import type { Source } from '../modules/source-text.js';
+import { originalFrame, userFrames, type Frame } from '../modules/stack.js';
 
 /** What is known about a config that failed to load. */
 export interface LoadContext {

@@ -1,16 +1,16 @@
 import { dirname } from 'node:path';
 import { EtlError } from '../../errors.js';
-import type { Dag } from '../dag.js';
+import type { Dag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
-import type { TaskDefaults } from '../task.js';
+import type { TaskDefaults } from '../tasks/task.js';
 import { evaluate, isCode } from './code.js';
 import { parseData } from './data.js';
 import { findConfig, type FindOptions } from './find.js';
 import { shapeError } from './load-error.js';
 import { keyPosition, START } from './position.js';
 import { assertConfig, type Config, type ConnectionSettings } from './define.js';
-import type { Shared } from './share.js';
-import { readSource, type Source } from './source.js';
+import type { Shared } from '../modules/shared-packages.js';
+import { readSource, type Source } from '../modules/source-text.js';
 
 export interface LoadOptions extends FindOptions {
   readonly shared: Shared;

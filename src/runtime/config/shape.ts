@@ -1,8 +1,8 @@
 import { didYouMean, EtlError } from '../../errors.js';
-import { isDag } from '../dag.js';
+import { isDag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
-import { validateDefaults } from '../options.js';
-import type { Place } from '../place.js';
+import { validateDefaults } from '../dag/options.js';
+import type { Place } from '../modules/location.js';
 
 /** A mistake in a config, and the keys that lead to it. */
 export interface ShapeProblem {

@@ -3,10 +3,10 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Connection } from 'pg';
 import { EtlError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
-import { asError } from '../outcome.js';
-import type { ProtocolClient } from '../protocol.js';
+import { asError } from '../attempt/outcome.js';
+import type { ProtocolClient } from '../postgres/protocol.js';
 import { within } from '../waiting.js';
-import type { Wire } from '../wire.js';
+import type { Wire } from '../postgres/task-connection.js';
 import { ANSWER_MS, copyFail, Exchange } from './exchange.js';
 
 /** What moves bytes to or from the server. */

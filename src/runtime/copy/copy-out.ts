@@ -1,10 +1,10 @@
 import type { Connection } from 'pg';
 import { giveBack, ownCopy, takeChunk } from '../../hooks/chunks.js';
 import { cancelStatement } from '../../hooks/client.js';
-import { asError } from '../outcome.js';
-import type { ProtocolClient } from '../protocol.js';
+import { asError } from '../attempt/outcome.js';
+import type { ProtocolClient } from '../postgres/protocol.js';
 import { within } from '../waiting.js';
-import { Wire } from '../wire.js';
+import { Wire } from '../postgres/task-connection.js';
 import type { CopyOptions } from './copy-in.js';
 import { ANSWER_MS, Exchange } from './exchange.js';
 import { readInPlace } from './frames.js';

@@ -1,5 +1,5 @@
 import type { Connection, Submittable } from 'pg';
-import type { ServerMessage } from '../protocol.js';
+import type { ServerMessage } from '../postgres/protocol.js';
 
 /** How long the server has to answer when what it is doing is given up. */
 export const ANSWER_MS = 5000;

@@ -2,7 +2,7 @@ import { isAscii, isUtf8 } from 'node:buffer';
 import { TextDecoder } from 'node:util';
 import { EtlError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
-import type { InputFile } from '../input/source.js';
+import type { InputFile } from '../input/input.js';
 
 /**
  * Turns the chunks of one file into text, character by character whole. `encoding` is a name of

@@ -1,4 +1,4 @@
-import type { InputFile, InputRows } from '../input/source.js';
+import type { InputFile, InputRows } from '../input/input.js';
 import { encodeRows, type EncodedRows, type EncodingOptions } from './row-encoding.js';
 import { threadRows } from './thread.js';
 import type { Transform } from './transform.js';

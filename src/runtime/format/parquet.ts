@@ -3,11 +3,11 @@ import type * as Module from 'hyparquet';
 import { open } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../errors.js';
-import type { InputFile } from '../input/source.js';
+import type { InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
 import { isReadHere, readingOf, type ColumnReading } from './parquet-value.js';
 import { rowMakerOf } from './row-maker.js';
-import type { RowBatch, RowReader } from './rows.js';
+import type { RowBatch, RowReader } from './input-rows.js';
 
 type Hyparquet = typeof Module;
 

@@ -1,8 +1,14 @@
 import { EtlError, didYouMean } from '../../errors.js';
 import { encoderOf, type EncodeOptions, type Row } from '../copy/encode.js';
-import type { InputFile, InputRows } from '../input/source.js';
+import type { InputFile, InputRows } from '../input/input.js';
 import { inferColumns } from './infer.js';
-import { readRows, type ReadOptions, type RowBatch, type RowReader, type SourceColumn } from './rows.js';
+import {
+  readRows,
+  type ReadOptions,
+  type RowBatch,
+  type RowReader,
+  type SourceColumn,
+} from './input-rows.js';
 import { transformed, type Transform } from './transform.js';
 
 /** What becomes of the rows of an input on their way to the server. */

@@ -1,5 +1,5 @@
 import { EtlError, type ErrorCode, type ErrorParts } from '../../errors.js';
-import type { ReadOptions, SourceColumn } from './rows.js';
+import type { ReadOptions, SourceColumn } from './input-rows.js';
 
 /** What the thread is to do. */
 export interface ThreadOrder {

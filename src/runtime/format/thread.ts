@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads';
-import type { InputFile } from '../input/source.js';
+import type { InputFile } from '../input/input.js';
 import { Mailbox } from './mailbox.js';
 import type { EncodedRows } from './row-encoding.js';
 import type { TransformModule } from './transform-module.js';
-import type { ReadOptions } from './rows.js';
+import type { ReadOptions } from './input-rows.js';
 import { receivedError, type FromThread, type ThreadOrder, type ToThread } from './thread-messages.js';
 
 /** What the thread can be told of the rows. */

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
-import { jitiOf } from '../config/transform.js';
+import { jitiOf } from '../modules/compile.js';
 import type { Transform } from './transform.js';
 
 /** A function in a module of its own, which can run in another thread. */

@@ -1,8 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { giveBack } from '../../hooks/chunks.js';
 import { diskChunks } from '../input/disk.js';
-import type { InputFile } from '../input/source.js';
-import { withoutMark } from '../input/without-mark.js';
+import type { InputFile } from '../input/input.js';
+import { withoutMark } from '../input/byte-order-mark.js';
 import { encodeRows } from './row-encoding.js';
 import { Mailbox } from './mailbox.js';
 import { sentError, type FromThread, type ThreadOrder, type ToThread } from './thread-messages.js';

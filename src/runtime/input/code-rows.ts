@@ -2,8 +2,8 @@ import { Readable } from 'node:stream';
 import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import { decompress } from './decompress.js';
-import type { InputFile, InputOptions, InputRows } from './source.js';
-import { withoutMark } from './without-mark.js';
+import type { InputFile, InputOptions, InputRows } from './input.js';
+import { withoutMark } from './byte-order-mark.js';
 
 const BATCH_ROWS = 1000;
 

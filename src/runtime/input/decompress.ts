@@ -1,7 +1,7 @@
 import { pipeline, Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../errors.js';
-import { CHUNK_BYTES, type Compression } from './source.js';
+import { CHUNK_BYTES, type Compression } from './input.js';
 
 const BY_EXTENSION: Readonly<Record<string, Compression>> = { gz: 'gzip', br: 'brotli', zst: 'zstd' };
 /** Node makes new memory for each. */

@@ -2,7 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { EtlError } from '../../errors.js';
 import { giveBack, takeChunk } from '../../hooks/chunks.js';
 import { untilAborted } from '../waiting.js';
-import { CHUNK_BYTES } from './source.js';
+import { CHUNK_BYTES } from './input.js';
 
 /**
  * The bytes of a file as it is, one part ahead, in chunks that can be given back. Throws `EtlError` ETL-3501, and the

@@ -1,7 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { compressionOf, decompress } from './decompress.js';
-import type { InputFile, InputOptions } from './source.js';
-import { withoutMark } from './without-mark.js';
+import type { InputFile, InputOptions } from './input.js';
+import { withoutMark } from './byte-order-mark.js';
 
 /** How long a server may take to begin its answer. */
 const ANSWER_MS = 60_000;

@@ -1,4 +1,4 @@
-import { send, type ProtocolClient } from '../protocol.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
 
 /** An attempt that did not succeed, or a task that was not started. */
 export interface AttemptRow {

@@ -1,5 +1,5 @@
-import { Flight, type Answer, type Leg } from '../flight.js';
-import { send, type ProtocolClient } from '../protocol.js';
+import { Flight, type Answer, type Leg } from '../postgres/pipeline.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
 import { INSERT_RUN, runValues, type RunHeader } from './run-row.js';
 
 /** Who takes a Dag's epoch. */

@@ -1,7 +1,7 @@
-import { Flight } from '../flight.js';
-import type { DataInterval } from '../interval.js';
-import { send, type ProtocolClient } from '../protocol.js';
-import { applicationName, assertCommitted, BRIEF, COMMIT } from '../transaction.js';
+import { Flight } from '../postgres/pipeline.js';
+import type { DataInterval } from '../interval/interval.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { applicationName, assertCommitted, BRIEF, COMMIT } from '../postgres/transaction.js';
 
 /** A run as its process describes it when it starts. */
 export interface RunHeader {

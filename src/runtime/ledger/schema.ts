@@ -1,7 +1,7 @@
 import { EtlError } from '../../errors.js';
-import { send, type ProtocolClient } from '../protocol.js';
-import { databaseErrorOf } from '../sqlstate.js';
-import { BRIEF } from '../transaction.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { BRIEF } from '../postgres/transaction.js';
 
 /**
  * The ledger's DDL, one entry a version, never edited once released. Plain tables with documented columns: people

@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
-import type { Leg } from '../flight.js';
-import { send, type ProtocolClient } from '../protocol.js';
+import type { Leg } from '../postgres/pipeline.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
 
 /** Names one task of one run; `epoch` is that of the run's lock in this database. */
 export interface TaskKey {

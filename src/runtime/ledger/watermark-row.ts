@@ -1,4 +1,4 @@
-import { send, type ProtocolClient } from '../protocol.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
 
 /** Names the watermarks of one task. */
 export interface WatermarkOwner {

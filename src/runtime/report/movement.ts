@@ -1,4 +1,4 @@
-import type { RunEvent } from '../event.js';
+import type { RunEvent } from './event.js';
 import { rowsText } from './words.js';
 
 type Moved = RunEvent & { readonly type: 'task_progress' };

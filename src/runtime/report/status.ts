@@ -1,4 +1,4 @@
-import type { Reporter } from '../event.js';
+import type { Reporter } from './event.js';
 import { Movements } from './movement.js';
 import { harmless } from './words.js';
 

@@ -1,5 +1,5 @@
 import type { EtlError } from '../../errors.js';
-import type { TaskSummary } from '../event.js';
+import type { TaskSummary } from './event.js';
 
 /** Colours a text, or leaves it as it is. */
 export interface Paint {

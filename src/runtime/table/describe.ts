@@ -1,6 +1,6 @@
-import { send } from '../protocol.js';
+import { send } from '../postgres/protocol.js';
 import { quoteTable } from '../sql/identifier.js';
-import type { Wire } from '../wire.js';
+import type { Wire } from '../postgres/task-connection.js';
 
 /** A column as the catalog has it. */
 export interface Column {

@@ -1,8 +1,8 @@
 import { EtlError } from '../../errors.js';
-import { send } from '../protocol.js';
+import { send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/identifier.js';
-import { databaseErrorOf } from '../sqlstate.js';
-import type { Wire } from '../wire.js';
+import { databaseErrorOf } from '../postgres/sqlstate.js';
+import type { Wire } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';
 import { listNames } from './refuse.js';
 import type { BringRows, Written } from './write.js';

@@ -1,6 +1,6 @@
-import { send } from '../protocol.js';
+import { send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/identifier.js';
-import type { Wire } from '../wire.js';
+import type { Wire } from '../postgres/task-connection.js';
 import { describeTable, type Table } from './describe.js';
 import { assertMergeKey, merge } from './merge.js';
 import { assertColumns, assertReplaceable, assertTable } from './refuse.js';

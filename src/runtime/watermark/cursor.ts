@@ -1,4 +1,4 @@
-import { send, type ProtocolClient } from '../protocol.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
 
 /** How rows of a type come into sight: what decides up to where they are complete. */
 export type CursorKind = 'time' | 'sequence' | 'transaction';

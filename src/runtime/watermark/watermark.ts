@@ -6,8 +6,8 @@ import {
   type GivenWatermark,
   type WatermarkRow,
 } from '../ledger/watermark-row.js';
-import type { TaskRun } from '../task.js';
-import type { Wire } from '../wire.js';
+import type { TaskRun } from '../tasks/task.js';
+import type { Wire } from '../postgres/task-connection.js';
 
 /** The last value that a task has committed under one name, and the next one. */
 export interface Watermark {

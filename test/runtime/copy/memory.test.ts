@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { giveBack, ownCopy, takeChunk } from '../../../src/hooks/chunks.js';
-import { dag } from '../../../src/runtime/dag.js';
+import { dag } from '../../../src/runtime/dag/dag.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 

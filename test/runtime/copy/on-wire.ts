@@ -1,6 +1,6 @@
 import { Client } from 'pg';
-import type { ProtocolClient } from '../../../src/runtime/protocol.js';
-import { Wire } from '../../../src/runtime/wire.js';
+import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
+import { Wire } from '../../../src/runtime/postgres/task-connection.js';
 
 /** A connection in a transaction, as a task has it. */
 export interface OpenWire extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { EtlError } from '../../../src/errors.js';
 import { encodedRows, type RowOptions } from '../../../src/runtime/format/encoded-rows.js';
-import type { InputFile, InputRows } from '../../../src/runtime/input/source.js';
+import type { InputFile, InputRows } from '../../../src/runtime/input/input.js';
 
 function file(name: string, text: string | Buffer): InputFile {
   return {

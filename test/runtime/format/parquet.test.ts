@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
 import { encodedRows } from '../../../src/runtime/format/encoded-rows.js';
-import { openInput } from '../../../src/runtime/input/open.js';
+import { openInput } from '../../../src/runtime/input/open-input.js';
 import { ROOT } from '../../support/cli.js';
 
 type Written = Parameters<typeof parquetWriteFile>[0];

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { encodedRows as EncodedRows } from '../../../src/runtime/format/encoded-rows.js';
 import type { TransformModule } from '../../../src/runtime/format/transform-module.js';
-import type { InputFile, InputRows } from '../../../src/runtime/input/source.js';
+import type { InputFile, InputRows } from '../../../src/runtime/input/input.js';
 import { ROOT } from '../../support/cli.js';
 
 /** As it is released: the thread is a file beside that of the program. */

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../../src/errors.js';
-import { openInput } from '../../../src/runtime/input/open.js';
-import type { Input, InputOptions } from '../../../src/runtime/input/source.js';
+import { openInput } from '../../../src/runtime/input/open-input.js';
+import type { Input, InputOptions } from '../../../src/runtime/input/input.js';
 
 const BIG = 'id,name\n' + '1,é\n'.repeat(200_000);
 

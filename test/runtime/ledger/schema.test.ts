@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import pg from 'pg';
 import { EtlError } from '../../../src/errors.js';
 import { migrate, MIGRATIONS, readVersion } from '../../../src/runtime/ledger/schema.js';
-import type { ProtocolClient } from '../../../src/runtime/protocol.js';
-import { dag } from '../../../src/runtime/dag.js';
+import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
+import { dag } from '../../../src/runtime/dag/dag.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 

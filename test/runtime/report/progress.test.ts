@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { EventBody, Reporter } from '../../../src/runtime/event.js';
-import { plainReporter } from '../../../src/runtime/report/plain.js';
+import type { EventBody, Reporter } from '../../../src/runtime/report/event.js';
+import { plainReporter } from '../../../src/runtime/report/plain-reporter.js';
 import { statusReporter } from '../../../src/runtime/report/status.js';
 
 const asIs = (text: string): string => text;

@@ -1,6 +1,6 @@
 import { copyInto } from '../../../src/runtime/copy/copy-in.js';
 import type { BringRows } from '../../../src/runtime/table/write.js';
-import type { Wire } from '../../../src/runtime/wire.js';
+import type { Wire } from '../../../src/runtime/postgres/task-connection.js';
 import type { TestDatabase } from '../../support/database.js';
 import { openWire, unstopped } from '../copy/on-wire.js';
 

@@ -1,0 +1,104 @@
+import { EtlError, EXIT } from '../../errors.js';
+import { maskedPlace, type Connection } from '../../hooks/connection.js';
+import type { Program } from '../program/program.js';
+import { asError } from '../../runtime/attempt/outcome.js';
+import { errorFields, errorLines, type Paint } from '../../runtime/report/words.js';
+import { table } from '../program/terminal.js';
+
+/** What came of trying one connection. */
+export interface Trial {
+  readonly id: string;
+  readonly place?: string;
+  /** `PostgreSQL 16.4`. */
+  readonly server?: string;
+  readonly tls?: boolean;
+  /** Of one query on an open connection, in milliseconds. */
+  readonly latencyMs?: number;
+  readonly error?: EtlError;
+}
+
+/** Opens each connection, asks the server who it is, and closes it; one after the other. Never throws. */
+export async function tryConnections(
+  program: Program,
+  ids: readonly string[],
+  notice: (text: string) => void,
+): Promise<readonly Trial[]> {
+  const trials: Trial[] = [];
+  for (const id of ids) trials.push(await tryConnection(program, id, notice));
+  return trials;
+}
+
+/** 0, 69 when one can't be reached, 2 when one is badly defined. */
+export function trialsExitCode(trials: readonly Trial[]): number {
+  const codes = trials.map(({ error }) => error?.exitCode ?? EXIT.success);
+  return (
+    codes.find((code) => code === EXIT.usage) ?? codes.find((code) => code !== EXIT.success) ?? EXIT.success
+  );
+}
+
+/** The trials as lines for a person, one each. */
+export function trialsText(trials: readonly Trial[], paint: Paint): string {
+  return table(
+    trials.map(({ id, place = '-', server = '', tls, latencyMs = 0, error }) =>
+      error
+        ? [paint.bad('✖'), id, place, error.code]
+        : [paint.good('✔'), id, place, server, tls ? 'TLS' : 'no TLS', `${latencyMs.toFixed(1)} ms`],
+    ),
+  );
+}
+
+/** What was wrong with those that failed, for a person. */
+export function trialErrorsText(trials: readonly Trial[], paint: Paint): string {
+  const errors = trials.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
+  return errors.map((line) => `${line}\n`).join('');
+}
+
+/** The trials for another program. */
+export function trialsJson(trials: readonly Trial[]): unknown {
+  return trials.map(({ latencyMs, error, ...trial }) => ({
+    ...trial,
+    ok: error === undefined,
+    latency_ms: latencyMs,
+    error: error && errorFields(error),
+  }));
+}
+
+async function tryConnection(program: Program, id: string, notice: (text: string) => void): Promise<Trial> {
+  let place: string | undefined;
+  try {
+    const connection = program.lookup.find(id);
+    place = maskedPlace(connection);
+    return { id, place, ...(await askServer(program, connection, notice)) };
+  } catch (thrown) {
+    const error = thrown instanceof EtlError ? thrown : unreachable(id, asError(thrown));
+    return { id, ...(place !== undefined && { place }), error };
+  }
+}
+
+async function askServer(
+  program: Program,
+  connection: Connection,
+  notice: (text: string) => void,
+): Promise<Omit<Trial, 'id'>> {
+  const database = await program.open(connection, { concurrency: 1, notice });
+  try {
+    const { knex } = database;
+    const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(
+      `select current_setting('server_version') as version,
+              (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as tls`,
+    );
+    const startedAt = performance.now();
+    await knex.raw('select 1');
+    return {
+      server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
+      tls: rows[0]?.tls === true,
+      latencyMs: performance.now() - startedAt,
+    };
+  } finally {
+    await database.close();
+  }
+}
+
+function unreachable(id: string, cause: Error): EtlError {
+  return new EtlError('ETL-1001', { what: `connection "${id}" can't be used: ${cause.message}`, cause });
+}

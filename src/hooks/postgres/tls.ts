@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { isIP, type Socket } from 'node:net';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
+import { EtlError } from '../../errors.js';
+import type { Variables } from '../hook.js';
+import type { Target } from './libpq.js';
+import { createSocket } from '../socket.js';
+
+/**
+ * What a TLS handshake needs for this wish, with its files read. Without `sslrootcert` and the rest, libpq's default
+ * files in `~/.postgresql` are used where they exist. Throws ETL-2208 for a file that is needed and can't be read.
+ * https://www.postgresql.org/docs/current/libpq-ssl.html
+ */
+export async function tlsOptions(
+  { tls, connection, address }: Pick<Target, 'tls' | 'connection' | 'address'>,
+  { root, variables }: { readonly root: string; readonly variables: Variables },
+): Promise<ConnectionOptions> {
+  const home = join(variables['HOME'] || homedir(), '.postgresql');
+  const read = (path: string | undefined, standard: string): Promise<Buffer | undefined> =>
+    path === undefined
+      ? readFile(join(home, standard)).catch(ifMissing)
+      : readFile(resolve(root, path)).catch((cause: unknown) => {
+          throw unreadable(connection, path, cause);
+        });
+  const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
+  const verified = tls.mode.startsWith('verify');
+  if (verified && !ca && tls.rootcert !== 'system') throw noAuthority(connection, tls.mode);
+  const cert = await read(tls.cert, 'postgresql.crt');
+  const key = cert && (await read(tls.key, 'postgresql.key'));
+  return {
+    // A named authority makes `require` check the chain too: libpq keeps this for older programs, and so do we.
+    rejectUnauthorized: verified || (tls.mode === 'require' && ca !== undefined),
+    ...(tls.mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+    ...(ca && { ca }),
+    ...(cert && { cert }),
+    ...(key && { key }),
+    // The driver takes the name from where it connects to, which PGHOSTADDR makes an address.
+    ...(address !== connection.host && isIP(connection.host) === 0 ? { servername: connection.host } : {}),
+  };
+}
+
+/**
+ * Asks the server once whether it speaks TLS, as libpq does. When it does not, the socket is as good as new: the server
+ * waits on it for the start of a session in plain text; `keep` takes it, paused. Rejects with the socket's error, or with
+ * ETIMEDOUT.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+ */
+export function offersTls(
+  { connection, address, connectTimeoutMillis }: Target,
+  signal: AbortSignal,
+  keep: (socket: Socket) => void,
+): Promise<boolean> {
+  const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+  return new Promise((fulfil, reject) => {
+    const socket = createSocket().connect(connection.port, address, () => socket.write(request));
+    const stop = (code: string): unknown => socket.destroy(Object.assign(new Error('no answer'), { code }));
+    const timer = setTimeout(() => stop('ETIMEDOUT'), connectTimeoutMillis);
+    const onAbort = (): unknown => stop('ABORT_ERR');
+    signal.addEventListener('abort', onAbort, { once: true });
+    const onClose = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      reject(Object.assign(new Error('closed without an answer'), { code: 'ECONNRESET' }));
+    };
+    socket.once('error', reject);
+    socket.once('close', onClose);
+    socket.once('data', (answer) => {
+      const offers = answer[0] === 'S'.charCodeAt(0);
+      fulfil(offers);
+      if (offers || answer.length > 1) {
+        socket.destroy();
+        return;
+      }
+      socket.pause().off('error', reject).off('close', onClose);
+      onClose();
+      keep(socket);
+    });
+  });
+}
+
+/** One line about a server on another machine whose traffic others could read or answer; `undefined` when all is well. */
+export function weakness(
+  { connection, address, tls }: Target,
+  used: ConnectionOptions | false,
+): string | undefined {
+  const local = /^(\/|localhost$|::1$)/.test(address) || (isIP(address) === 4 && address.startsWith('127.'));
+  if (local || (used && used.rejectUnauthorized)) return undefined;
+  const server = `${connection.host}:${connection.port}`;
+  const state = used ? `the certificate of ${server} is not verified` : `${server} is used without TLS`;
+  return `Connection "${connection.id}": ${state} (sslmode=${tls.mode}). Set sslmode=verify-full and sslrootcert.`;
+}
+
+function unreadable({ id, origin }: Target['connection'], path: string, cause: unknown): EtlError {
+  return new EtlError('ETL-2208', {
+    what: `Connection "${id}" names a file that can't be read: ${path}`,
+    where: origin,
+    why: cause instanceof Error ? cause.message : undefined,
+    fix: 'A relative path starts from the folder of the config file.',
+    cause,
+  });
+}
+
+function noAuthority({ id, origin }: Target['connection'], mode: string): EtlError {
+  return new EtlError('ETL-2208', {
+    what: `Connection "${id}" has sslmode=${mode}, and no certificate to check the server's with.`,
+    where: origin,
+    why: 'There is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt.',
+    fix: 'Add sslrootcert=<file>, or sslmode=verify-full and sslrootcert=system for a public authority.',
+  });
+}
+
+function ifMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
+}

@@ -1,0 +1,78 @@
+import { acquire } from '../database/acquire.js';
+import type { RunDatabase } from '../database/run-database.js';
+import { failed } from './failure.js';
+import { encodeResult } from '../json.js';
+import { recordTask, type TaskKey } from '../ledger/task-row.js';
+import { SkipTask, type AttemptOutcome } from './outcome.js';
+import type { PlannedTask } from '../dag/plan.js';
+import type { TaskContext } from '../tasks/task.js';
+import type { PlainBody } from '../tasks/task-body.js';
+import { untilAborted, within } from '../waiting.js';
+
+/** Everything that one attempt of a task without a connection needs. */
+export interface PlainOrder {
+  readonly task: PlannedTask;
+  readonly body: PlainBody;
+  /** Where it is recorded: the home connection, if the Dag has one. */
+  readonly database: RunDatabase | undefined;
+  readonly key: TaskKey;
+  readonly fingerprint: string;
+  readonly attempt: number;
+  readonly context: TaskContext;
+  readonly signal: AbortSignal;
+  readonly root: string;
+}
+
+/** How long a task that is told to stop may take over it. */
+const GRACE_MS = 300;
+
+/**
+ * One attempt of a task without a connection: its work, then the record of it. A process that dies between the two
+ * leaves work without a record, so that the next run does it again: at least once. Never throws.
+ */
+export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
+  const startedAt = new Date();
+  try {
+    const result = encodeResult(await untilStopped(order));
+    await record(order, startedAt, result);
+    return { state: 'success', result: JSON.parse(result) as unknown, rows: undefined, reused: false };
+  } catch (error) {
+    if (error instanceof SkipTask && !order.signal.aborted)
+      return { state: 'skipped', reason: error.message };
+    const { task, root, signal } = order;
+    const cause: unknown = signal.aborted ? signal.reason : error;
+    return failed(cause, {
+      taskId: task.id,
+      place: task.place,
+      root,
+      retryOn: task.retryOn,
+      ending: 'no transaction',
+      isClaimed: false,
+      statementOf: () => undefined,
+    });
+  }
+}
+
+/** The task's result, or the reason of its signal once it has had a moment to come to its end. */
+async function untilStopped({ body, context, signal }: PlainOrder): Promise<unknown> {
+  const work = body.run(context);
+  try {
+    return await untilAborted(work, signal);
+  } catch (error) {
+    if (signal.aborted) await within(work, GRACE_MS);
+    throw error;
+  }
+}
+
+async function record(order: PlainOrder, startedAt: Date, result: string): Promise<void> {
+  const { database, key, fingerprint, attempt, signal } = order;
+  if (database === undefined) return;
+  const client = await acquire(database, signal);
+  let clean = false;
+  try {
+    await untilAborted(recordTask(client, key, { fingerprint, attempt, startedAt, result }), signal);
+    clean = true;
+  } finally {
+    database.release(client, clean);
+  }
+}

@@ -1,0 +1,39 @@
+import { Flight } from '../postgres/pipeline.js';
+import { cleanLegs, isClean } from '../postgres/prepared-statements.js';
+import { closeLeg, NOT_CLOSED, whyNotClosed, type TaskClose } from '../ledger/task-row.js';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { assertCommitted, COMMIT } from '../postgres/transaction.js';
+import { within } from '../waiting.js';
+
+/** For an answer that follows at once. */
+const CLEAN_UP_MS = 2000;
+
+/** The end of a task's transaction, on its way. */
+export interface Closing {
+  /** Rejects when the transaction was not committed, or when that is not known. */
+  readonly committed: Promise<void>;
+  /** Whether the session is clean for the next task. Never rejects. */
+  readonly cleaned: Promise<boolean>;
+}
+
+/**
+ * Closes the row of a task and commits, in one flight: the server does not come to COMMIT when the close fails. The
+ * session is made clean in the same write, while what comes after the task begins.
+ */
+export function commitTask(client: ProtocolClient, close: TaskClose): Closing {
+  const clean = new Flight(cleanLegs(client.connection));
+  const flight = new Flight([closeLeg(close), COMMIT]);
+  const flown = flight.sendWith(clean, client);
+  const cleaned = clean.landed.then(isClean, () => false);
+  return {
+    committed: flown.then(assertCommitted, async (error: unknown) => {
+      // Nothing can be sent before its answer.
+      await within(cleaned, CLEAN_UP_MS);
+      if (flight.answered > 0 || databaseErrorOf(error)?.code !== NOT_CLOSED) throw error;
+      await send(client, 'rollback');
+      throw await whyNotClosed(client, close.key);
+    }),
+    cleaned,
+  };
+}

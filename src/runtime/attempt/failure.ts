@@ -1,0 +1,123 @@
+import { EtlError } from '../../errors.js';
+import { userFrames } from '../modules/stack.js';
+import { FileError } from '../tasks/load/file-error.js';
+import { asError, FailTask, type AttemptOutcome, type Ending } from './outcome.js';
+import { placeText, positionText, type Place } from '../modules/location.js';
+import { kindOfState, type FailureKind } from './retry.js';
+import { caretExcerpt } from '../sql/excerpt.js';
+import { databaseErrorOf, describeState, isMalformed, type DatabaseError } from '../postgres/sqlstate.js';
+import type { Statement } from '../postgres/task-connection.js';
+
+/** What is known of a failed attempt besides what was thrown. */
+export interface FailureFacts {
+  readonly taskId: string;
+  readonly place: Place;
+  readonly root: string;
+  readonly retryOn: readonly string[];
+  readonly ending: Ending;
+  readonly isClaimed: boolean;
+  /** The statement behind a database error. */
+  readonly statementOf: (error: object) => Statement | undefined;
+}
+
+/** Turns what a failed attempt threw into the error that is reported, and says whether a retry can help. */
+export function failed(thrown: unknown, facts: FailureFacts): AttemptOutcome {
+  const cause = asError(thrown);
+  const database = databaseErrorOf(cause);
+  const error = cause instanceof EtlError ? completed(cause, facts) : describe(cause, database, facts);
+  const { ending, isClaimed } = facts;
+  return { state: 'failed', error, kind: kindOf(cause, database, facts), ending, isClaimed };
+}
+
+function kindOf(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): FailureKind {
+  if (facts.ending === 'check data' || cause instanceof FailTask) return 'permanent';
+  // A refused connection has the server's word as its cause: a wrong password stays wrong.
+  if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
+  if (database !== undefined && isMalformed(database)) return 'permanent';
+  return kindOfState(database?.code, facts.retryOn);
+}
+
+/** Errors of ours that another attempt may not meet. */
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'ETL-1001',
+  'ETL-1002',
+  'ETL-3301',
+  'ETL-3207',
+  // A swallowed error is as good or bad as what was swallowed: a serialization failure may pass.
+  'ETL-3203',
+]);
+
+function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
+  const task = `task defined at ${placeText(facts.place, facts.root)}`;
+  if (database === undefined) {
+    const where = [...thrownAt(cause, facts.root), task].join(', in the ');
+    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, data: dataOf(facts), cause });
+  }
+  const statement = facts.statementOf(database);
+  const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
+  return new EtlError(lost ? 'ETL-1002' : 'ETL-3001', {
+    what: statement?.message || database.message,
+    where: [task, ...fileOf(cause), ...positionOf(database, statement)].join('\n'),
+    why: [describeState(database.code), ...objectsOf(database)].join(', '),
+    fix: database.hint,
+    data: dataOf(facts),
+    cause,
+  });
+}
+
+/** The first place in the user's own code on the stack of an exception. */
+function thrownAt(cause: Error, root: string): string[] {
+  const frame = userFrames(cause.stack)[0];
+  return frame === undefined ? [] : [`thrown at ${positionText(frame.file, frame, root)}`];
+}
+
+/** An error of ours that was raised deep inside gets the place of its task and the state of the data. */
+function completed(error: EtlError, facts: FailureFacts): EtlError {
+  return new EtlError(error.code, {
+    what: error.message,
+    where: error.where ?? `task defined at ${placeText(facts.place, facts.root)}`,
+    why: error.why,
+    fix: error.fix,
+    data: error.data ?? dataOf(facts),
+    cause: error.cause,
+  });
+}
+
+function fileOf(cause: Error): string[] {
+  return cause instanceof FileError ? [`file "${cause.file}"`] : [];
+}
+
+function positionOf(error: DatabaseError, statement: Statement | undefined): string[] {
+  const lines: string[] = [];
+  // The context of a COPY names line and column, and quotes the value: row data stays out of reports.
+  const copy = /^COPY ([^,]+), line (\d+)(?:, column ([^:\n]+))?/.exec(error.where ?? '');
+  if (copy)
+    lines.push(`COPY ${copy[1]}, line ${copy[2]}${copy[3] === undefined ? '' : `, column "${copy[3]}"`}`);
+  if (error.position !== undefined && statement)
+    lines.push(caretExcerpt(statement.sql, Number(error.position)));
+  return lines;
+}
+
+/** Names of the schema, never values. */
+function objectsOf(error: DatabaseError): string[] {
+  const named: string[] = [];
+  if (error.constraint !== undefined) named.push(`constraint "${error.constraint}"`);
+  if (error.table !== undefined) named.push(`table "${error.table}"`);
+  if (error.column !== undefined) named.push(`column "${error.column}"`);
+  return named;
+}
+
+function dataOf(facts: FailureFacts): string {
+  switch (facts.ending) {
+    case 'rolled back':
+      return `"${facts.taskId}" wrote nothing`;
+    case 'unknown':
+      return `whether "${facts.taskId}" was committed is not known: the connection was lost during COMMIT`;
+    case 'no transaction':
+      return `"${facts.taskId}" is not recorded: what it did outside of a database is not undone, and a resume repeats it`;
+    case 'check data':
+      return `"${facts.taskId}" ended its transaction itself: look at what it wrote before it did`;
+    default:
+      return facts.ending satisfies never;
+  }
+}

@@ -1,0 +1,92 @@
+import { EtlError } from '../../errors.js';
+import { cancelStatement } from '../../hooks/client.js';
+import { formatDuration } from '../duration.js';
+import type { TransactionId } from '../ledger/task-row.js';
+import { asError } from './outcome.js';
+import type { ProtocolClient } from '../postgres/protocol.js';
+import { stopTransaction } from '../postgres/transaction.js';
+import { within } from '../waiting.js';
+
+/** How long a cancelled task has to come to its end before its connection is cut. */
+const GRACE_MS = 300;
+/** A COMMIT that is under way can't be cancelled; its answer is worth waiting for. */
+const COMMIT_GRACE_MS = 5000;
+/** For what the server is asked over the control connection. */
+const CONTROL_MS = 2000;
+
+export interface StoppingOptions {
+  readonly signal: AbortSignal;
+  readonly client: ProtocolClient;
+  /** Asks over another connection; undefined where there is none. */
+  readonly ask: <T>(question: (control: ProtocolClient) => Promise<T>) => Promise<T | undefined>;
+  /** Undefined until the claim has given the transaction its ID. */
+  readonly transaction: () => TransactionId | undefined;
+  readonly isCommitting: () => boolean;
+}
+
+/**
+ * Ends an attempt when its signal aborts, whether the task plays along or not: cancels the statement, waits a moment,
+ * then cuts the connection and terminates its backend.
+ */
+export class Stopping {
+  /** Rejects with the signal's reason when the task did not come to its end in time. */
+  readonly stopped: Promise<never>;
+  readonly #options: StoppingOptions;
+  #reject: (reason: Error) => void = () => undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: StoppingOptions) {
+    this.#options = options;
+    this.stopped = new Promise<never>((_, reject) => (this.#reject = reject));
+    // Whoever races against it sees the rejection; nobody may be racing when it comes.
+    this.stopped.catch(() => undefined);
+    if (options.signal.aborted) this.#onAbort();
+    else options.signal.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+    this.#options.signal.removeEventListener('abort', this.#onAbort);
+  }
+
+  /** Makes sure that the server has no such transaction any more. Best effort, within a bound; never throws. */
+  async terminate(): Promise<void> {
+    await this.#ask('pg_terminate_backend');
+  }
+
+  readonly #onAbort = (): void => {
+    const committing = this.#options.isCommitting();
+    this.#timer = setTimeout(() => this.#cut(), committing ? COMMIT_GRACE_MS : GRACE_MS);
+    if (!committing) void this.#cancel();
+  };
+
+  /** Without a transaction it is the search for a bound that may be under way, which can take as long as any query. */
+  async #cancel(): Promise<void> {
+    const { client, transaction } = this.#options;
+    if (transaction() === undefined) await cancelStatement(client, CONTROL_MS);
+    else await this.#ask('pg_cancel_backend');
+  }
+
+  #cut(): void {
+    this.#options.client.connection.stream.destroy();
+    this.#reject(asError(this.#options.signal.reason));
+  }
+
+  async #ask(action: 'pg_cancel_backend' | 'pg_terminate_backend'): Promise<void> {
+    const transaction = this.#options.transaction();
+    if (transaction === undefined) return;
+    // When it can't be asked the connection is cut in any case; the server then ends the backend by itself.
+    await within(
+      this.#options.ask((control) => stopTransaction(control, action, transaction)),
+      CONTROL_MS,
+    );
+  }
+}
+
+/** Why an attempt is stopped that takes too long. */
+export function timedOut(timeoutMs: number): EtlError {
+  return new EtlError('ETL-3301', {
+    what: `the task did not end within its timeout of ${formatDuration(timeoutMs)}`,
+    fix: 'give it a longer `timeout`, or less to do',
+  });
+}

@@ -1,0 +1,245 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { EtlError } from '../../errors.js';
+import { failed } from './failure.js';
+import { openSource, type OpenSource } from '../session/read-session.js';
+import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { LONGEST_MS, untilAborted } from '../waiting.js';
+import { attemptTask } from './attempt.js';
+import { attemptPlain } from './attempt-plain.js';
+import { contextOf, type ContextFacts } from './context.js';
+import type { RunDatabases } from '../database/run-databases.js';
+import type { EventBody, TaskSummary } from '../report/event.js';
+import { fingerprint } from '../dag/fingerprint.js';
+import type { DoneTask, TaskKey } from '../ledger/task-row.js';
+import { lateQuery } from '../postgres/task-connection-errors.js';
+import { asError, type AttemptOutcome } from './outcome.js';
+import type { PlannedTask, RunPlan } from '../dag/plan.js';
+import { Progress } from './progress.js';
+import { nextDelay, type Spent } from './retry.js';
+import { taskScope } from '../tasks/task-scope.js';
+import { timedOut } from './stop.js';
+import type { Moved } from '../tasks/task-body.js';
+
+/** How a task ended, with what the tasks that need it use. */
+export interface TaskOutcome extends TaskSummary {
+  readonly result: unknown;
+  /** The fingerprint of a task whose COMMIT had no answer: the ledger may know better at the end of the run. */
+  readonly undecided?: string | undefined;
+}
+
+/** What the attempts of a run's tasks share. */
+export interface AttemptServices extends ContextFacts {
+  readonly databases: RunDatabases;
+  readonly root: string;
+  /** No other process can have worked at this run. */
+  readonly isNew: boolean;
+  /** Tasks that an earlier process of the run has done. */
+  readonly done: ReadonlyMap<string, DoneTask>;
+  /** Fingerprints that are known already, by the index of their tasks. */
+  readonly prints: readonly string[];
+  readonly emit: (event: EventBody) => void;
+  /** In `[0, 1)`. */
+  readonly random: () => number;
+  /** Aborts when the run stops, with the reason. */
+  readonly signal: AbortSignal;
+  /** Takes an error that belongs to a task that is over. */
+  readonly onLateError: (error: EtlError) => void;
+}
+
+/** How long the database is asked whether a COMMIT without an answer took place. */
+const RESOLVE_MS = 30_000;
+
+type FailedAttempt = AttemptOutcome & { readonly state: 'failed' };
+
+/** What one attempt may do. */
+interface Limits {
+  readonly attempt: number;
+  readonly claimOnly: boolean;
+  readonly signal: AbortSignal;
+  readonly budgetMs: () => number | undefined;
+  readonly moved: (delta: Moved) => void;
+}
+
+/** Runs the tasks of one run: each in as many attempts as it takes, or as it may have. */
+export class TaskRunner {
+  readonly #plan: RunPlan;
+  readonly #services: AttemptServices;
+  readonly #results: unknown[] = [];
+  readonly #fingerprints: string[];
+
+  constructor(plan: RunPlan, services: AttemptServices) {
+    this.#plan = plan;
+    this.#services = services;
+    this.#fingerprints = [...services.prints];
+    for (const { id, index } of plan.tasks) this.#results[index] = services.done.get(id)?.result;
+  }
+
+  /** Runs one task whose upstream tasks have succeeded. Never rejects. */
+  async run(task: PlannedTask): Promise<TaskOutcome> {
+    const startedAt = performance.now();
+    const { outcome, attempts } = await this.#attempts(task);
+    const base = { taskId: task.id, attempts, durationMs: performance.now() - startedAt };
+    switch (outcome.state) {
+      case 'success': {
+        this.#results[task.index] = outcome.result;
+        const { result, reused, rows } = outcome;
+        return { ...base, state: 'success', result, reused, ...(rows === undefined ? {} : { rows }) };
+      }
+      case 'skipped':
+        return { ...base, state: 'skipped', reused: false, result: undefined, reason: outcome.reason };
+      case 'failed':
+        return {
+          ...base,
+          state: 'failed',
+          reused: false,
+          result: undefined,
+          error: outcome.error,
+          undecided: outcome.ending === 'unknown' ? this.#fingerprints[task.index] : undefined,
+        };
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  async #attempts(task: PlannedTask): Promise<{ outcome: AttemptOutcome; attempts: number }> {
+    const { emit, random, signal } = this.#services;
+    let spent: Spent = { serialization: 0, transient: 0 };
+    let undecided: FailedAttempt | undefined;
+    for (let attempt = 1; ; attempt++) {
+      emit({ type: 'task_started', taskId: task.id, attempt });
+      const outcome = await this.#attempt(task, attempt, false);
+      if (outcome.state !== 'failed') return { outcome, attempts: attempt };
+      if (outcome.ending === 'unknown') undecided = outcome;
+      else if (outcome.isClaimed) undecided = undefined;
+      spent = spend(spent, outcome.kind);
+      const wait = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
+      if (wait !== undefined) {
+        emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs: wait });
+        if (await waited(wait, signal)) continue;
+      }
+      if (undecided === undefined) return { outcome, attempts: attempt };
+      return { outcome: await this.#resolve(task, attempt, undecided), attempts: attempt };
+    }
+  }
+
+  /**
+   * Finds out whether a COMMIT without an answer took place, before anything is said of it: a claim that goes no further
+   * tells. It stays unknown when the database can't be reached for so long, or when the run is stopped.
+   */
+  async #resolve(task: PlannedTask, attempt: number, undecided: FailedAttempt): Promise<AttemptOutcome> {
+    const { signal } = this.#services;
+    const deadline = performance.now() + RESOLVE_MS;
+    for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
+      if (!(await waited(delayMs, signal))) break;
+      const outcome = await this.#attempt(task, attempt, true);
+      if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
+    }
+    return undecided;
+  }
+
+  /** One attempt with its own time limit, in the scope that unawaited errors are told by. */
+  async #attempt(task: PlannedTask, attempt: number, claimOnly: boolean): Promise<AttemptOutcome> {
+    const { signal } = this.#services;
+    const controller = new AbortController();
+    const stop = (): void => controller.abort(signal.reason);
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+    const timeoutMs = Math.min(task.timeoutMs ?? Infinity, LONGEST_MS);
+    const deadline = task.timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+    const timer = deadline && setTimeout(() => controller.abort(timedOut(task.timeoutMs ?? 0)), timeoutMs);
+    let stray: EtlError | undefined;
+    let isOver = false;
+    const fail = (error: EtlError): boolean => {
+      stray ??= error;
+      if (!isOver) controller.abort(error);
+      return !isOver;
+    };
+    const budgetMs = (): number | undefined => deadline && deadline - performance.now();
+    const progress = this.#progressOf(task);
+    const moved = (delta: Moved): void => progress.moved(delta);
+    const limits = { attempt, claimOnly, signal: controller.signal, budgetMs, moved };
+    try {
+      const outcome = await taskScope.run({ taskId: task.id, fail }, () => this.#prepareAndRun(task, limits));
+      // It came while the task was being committed, which it did not keep from happening.
+      if (outcome.state === 'success' && stray !== undefined) this.#services.onLateError(stray);
+      return outcome;
+    } catch (error) {
+      return notRun(task, error, this.#services.root);
+    } finally {
+      isOver = true;
+      progress.finish();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async #prepareAndRun(task: PlannedTask, limits: Limits): Promise<AttemptOutcome> {
+    const { databases, root, onLateError } = this.#services;
+    const { body } = task.task;
+    const print = await this.#fingerprint(task);
+    const before = body.transactional ? undefined : this.#services.done.get(task.id);
+    if (before?.fingerprint === print) return { state: 'success', ...before, reused: true };
+    const context = contextOf(task, this.#plan, this.#services, {
+      attempt: limits.attempt,
+      signal: limits.signal,
+      moved: limits.moved,
+      results: this.#results,
+    });
+    const home = task.conn ?? this.#plan.home;
+    const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
+    const key = this.#key(task, database?.epoch ?? '');
+    const common = { ...limits, task, key, fingerprint: print, context, root };
+    if (!body.transactional) return attemptPlain({ ...common, body, database });
+    if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
+    const onLateQuery = (sql: string): void => onLateError(lateQuery(task.id, sql));
+    const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
+    const openIt: OpenSource = async (id, first) =>
+      openSource(await databases.source(id), limits.signal, first);
+    const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
+    return attemptTask({ ...common, isFirst, body, database, openSource: openIt, notice, onLateQuery });
+  }
+
+  #progressOf({ id: taskId }: PlannedTask): Progress {
+    const { emit } = this.#services;
+    return new Progress(
+      (totals) => emit({ type: 'task_progress', taskId, ...totals }),
+      () => performance.now(),
+    );
+  }
+
+  #key(task: PlannedTask, epoch: string): TaskKey {
+    return { runId: this.#plan.runId, dagId: this.#plan.dag.id, taskId: task.id, epoch };
+  }
+
+  async #fingerprint(task: PlannedTask): Promise<string> {
+    const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
+    return (this.#fingerprints[task.index] ??= await fingerprint(task, this.#services.root, upstream));
+  }
+}
+
+function spend(spent: Spent, kind: 'serialization' | 'transient' | 'permanent'): Spent {
+  return kind === 'permanent' ? spent : { ...spent, [kind]: spent[kind] + 1 };
+}
+
+/** Says whether the wait came to its end; a run that stops ends it. */
+async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await delay(ms, undefined, { signal });
+    return true;
+  } catch (error) {
+    if (signal.aborted) return false;
+    throw error;
+  }
+}
+
+/** The database could not be opened; or a bug of ours. */
+function notRun(task: PlannedTask, thrown: unknown, root: string): AttemptOutcome {
+  const { id: taskId, place, retryOn } = task;
+  const cause = asError(thrown);
+  const isKnown = cause instanceof EtlError || databaseErrorOf(cause) !== undefined;
+  const error = isKnown
+    ? cause
+    : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
+  const facts = { taskId, place, root, retryOn, ending: 'rolled back', isClaimed: false } as const;
+  return failed(error, { ...facts, statementOf: () => undefined });
+}

@@ -1,0 +1,40 @@
+import { EtlError } from '../../errors.js';
+import { placeText, type Place } from '../modules/location.js';
+
+/** Throws `EtlError` ETL-2303 for a task without its function. */
+export function assertFunction(id: string, run: unknown, place: Place): void {
+  if (typeof run === 'function') return;
+  throw new EtlError('ETL-2303', {
+    what: `task "${id}" has no function`,
+    where: placeText(place, ''),
+    fix: 'pass an async function as the third argument',
+  });
+}
+
+/** For an ID that two tasks of a Dag have. */
+export function definedTwice(id: string, place: Place, first: Place): EtlError {
+  return new EtlError('ETL-2301', {
+    what: `the task ID "${id}" is used twice`,
+    where: `${placeText(place, '')}, and first at ${placeText(first, '')}`,
+    fix: 'give one of the tasks another ID',
+  });
+}
+
+/** For a task that is defined when its Dag is complete. */
+export function definedLate(id: string, place: Place): EtlError {
+  return new EtlError('ETL-2307', {
+    what: `the task "${id}" comes after its Dag was defined`,
+    where: placeText(place, ''),
+    why: 'a Dag is known without running anything: its tasks are those of the function that `dag` calls, at once',
+    fix: 'define it in that function, before it returns; an async function returns at its first `await`',
+  });
+}
+
+/** For a task that needs one of another Dag. */
+export function foreign(id: string, name: string, place: Place): EtlError {
+  return new EtlError('ETL-2302', {
+    what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
+    where: placeText(place, ''),
+    fix: 'pass the value that a method of `d` returned inside this Dag',
+  });
+}

@@ -1,0 +1,220 @@
+/* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
+import { assertFunction, definedLate, definedTwice, foreign } from './dag-errors.js';
+import { parseSchedule, type DataInterval, type Schedule } from '../interval/interval.js';
+import type { JsonResult } from '../json.js';
+import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
+import { capturePlace, PlaceCache, type Place } from '../modules/location.js';
+import type { InferOutput, StandardSchema } from './standard-schema.js';
+import type {
+  Needs,
+  PlainTaskOptions,
+  ReadOnlyTaskOptions,
+  SessionContext,
+  SessionOptions,
+  Task,
+  TaskContext,
+  TaskDefaults,
+  TaskOptions,
+  TransactionContext,
+  Upstream,
+} from '../tasks/task.js';
+import { DefinedTask, type Definition } from './defined-task.js';
+import type { LoadResult, LoadSource } from '../tasks/load/load-input.js';
+import { loadBody } from '../tasks/load/load-task.js';
+import { sessionBody } from '../tasks/session-task.js';
+import { sqlBody, type Sql, type SqlResult } from '../tasks/sql-task.js';
+import { plainBody } from '../tasks/plain-task.js';
+import { transferBody, type TransferResult, type TransferSource } from '../tasks/transfer/transfer-task.js';
+import { unloadBody, type UnloadResult, type UnloadSource } from '../tasks/unload/unload-task.js';
+import type { IncrementalRange, SqlIncremental } from '../watermark/incremental.js';
+
+/** What a Dag is made with. */
+export interface DagOptions {
+  readonly description?: string;
+  /** A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`, `@yearly`. */
+  readonly schedule?: string;
+  /** The IANA time zone of `schedule` and `startDate`. Default `UTC`. */
+  readonly timezone?: string;
+  /** `2020-08-01`, or a full ISO date: the first interval starts at the first tick from here. */
+  readonly startDate?: string;
+  /** A schema of any Standard Schema library (https://standardschema.dev) for `--param name=value`. */
+  readonly params?: StandardSchema;
+  readonly defaults?: TaskDefaults;
+  readonly tags?: readonly string[];
+}
+
+/** A graph of tasks that is run as a whole. Known without running anything. */
+export interface Dag {
+  readonly id: string;
+  readonly options: DagOptions;
+  readonly schedule: Schedule | undefined;
+  /** In the order of definition, which is a topological one: a task exists before another can need it. */
+  readonly tasks: readonly Task[];
+  readonly place: Place;
+}
+
+type ParamsOf<O extends DagOptions> = O['params'] extends StandardSchema
+  ? InferOutput<O['params']>
+  : Readonly<Record<never, never>>;
+type IntervalOf<O extends DagOptions> = O['schedule'] extends '@once'
+  ? undefined
+  : O['schedule'] extends string
+    ? DataInterval
+    : undefined;
+
+const DAGS = new WeakSet<object>();
+
+/**
+ * Defines a Dag. `define` is called once, at once. Throws `EtlError` (exit code 2), with the place in the user's
+ * code, for whatever the compiler can't see: a wrong ID, one used twice, a task of another Dag, a wrong schedule.
+ */
+export function dag<const O extends DagOptions>(
+  id: string,
+  options: O,
+  define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => void,
+): Dag {
+  const place = capturePlace(dag);
+  assertId('Dag', id, place);
+  validateDagOptions(options, place);
+  const made: Made = { tasks: [], isComplete: false };
+  define(new DagBuilder(made));
+  made.isComplete = true;
+  const result = {
+    id,
+    options,
+    schedule: at(place, () => parseSchedule(options)),
+    tasks: made.tasks,
+    place,
+  };
+  DAGS.add(result);
+  return result;
+}
+
+/** True for what `dag()` returned. */
+export function isDag(value: unknown): value is Dag {
+  return typeof value === 'object' && value !== null && DAGS.has(value);
+}
+
+type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
+type InSql<P, I, N extends Needs, W, Inc> = TransactionContext<P, I, Upstream<N>, W> & {
+  readonly incremental: Inc extends SqlIncremental ? IncrementalRange : undefined;
+};
+
+/** What a builder has made so far. */
+interface Made {
+  /** In the order of definition; each task has its place here as its index. */
+  readonly tasks: Task[];
+  isComplete: boolean;
+}
+
+/** Adds tasks to the Dag that is being defined, and returns their handles. */
+export class DagBuilder<P, I> {
+  readonly #made: Made;
+  readonly #byId = new Map<string, Task>();
+  readonly #places = new PlaceCache();
+
+  constructor(made: Made) {
+    this.#made = made;
+  }
+
+  /**
+   * A function that works with a session, in one transaction. What it returns is recorded in the same COMMIT, and
+   * typed in the tasks that need it.
+   */
+  session<
+    const Id extends string,
+    R,
+    const N extends Needs = readonly [],
+    W = undefined,
+    const Reads extends string = never,
+  >(
+    id: Id,
+    options: SessionOptions<N, W, Reads>,
+    run: (context: SessionContext<P, I, Upstream<N>, W, Reads>) => Promise<R> & JsonResult<R>,
+  ): Task<Id, R> {
+    const place = this.#places.capture(this.session);
+    assertFunction(id, run, place);
+    const body = sessionBody(run as never, options.reads ?? []);
+    return this.#add({ id, kind: 'session', options, body, place });
+  }
+
+  /** SQL statements in one transaction, written here or in a file. */
+  sql<
+    const Id extends string,
+    const N extends Needs = readonly [],
+    W = undefined,
+    const Inc extends SqlIncremental | undefined = undefined,
+  >(
+    id: Id,
+    options: TaskOptions<N, W> & {
+      readonly sql?: Sql | ((context: InSql<P, I, N, W, Inc>) => Sql | Promise<Sql>);
+      readonly file?: string;
+      readonly values?: (context: InSql<P, I, N, W, Inc>) => Readonly<Record<string, unknown>>;
+      readonly incremental?: Inc;
+    },
+  ): Task<Id, SqlResult> {
+    const place = this.#places.capture(this.sql);
+    return this.#add({ id, kind: 'sql', options, body: sqlBody(options as never), place });
+  }
+
+  /** Files into a table by COPY, in one transaction. */
+  load<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: TaskOptions<N, W> & LoadSource<Context<P, I, N, W>>,
+  ): Task<Id, LoadResult> {
+    const place = this.#places.capture(this.load);
+    return this.#add({ id, kind: 'load', options, body: loadBody(options as LoadSource), place });
+  }
+
+  /** A query to a file by COPY; the file is complete or not there. It is written at least once: before the COMMIT. */
+  unload<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: ReadOnlyTaskOptions<N, W> & UnloadSource<Context<P, I, N, W>>,
+  ): Task<Id, UnloadResult> {
+    const place = capturePlace(this.unload);
+    const body = at(place, () => unloadBody(options as UnloadSource));
+    return this.#add({ id, kind: 'unload', options, body, place });
+  }
+
+  /** Rows of another database into a table by COPY, in one transaction. */
+  transfer<const Id extends string, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
+  ): Task<Id, TransferResult> {
+    const place = this.#places.capture(this.transfer);
+    return this.#add({ id, kind: 'transfer', options, body: transferBody(options as TransferSource), place });
+  }
+
+  /** A function without a connection. It is recorded after it has run: at least once. */
+  task<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
+    id: Id,
+    options: PlainTaskOptions<N, W>,
+    run: (context: Context<P, I, N, W>) => Promise<R> & JsonResult<R>,
+  ): Task<Id, R> {
+    const place = this.#places.capture(this.task);
+    assertFunction(id, run, place);
+    return this.#add({ id, kind: 'task', options, body: plainBody(run as never), place });
+  }
+
+  #add<Id extends string, R>(definition: Definition<Id>): Task<Id, R> {
+    const { id, kind, options, place } = definition;
+    assertId('task', id, place);
+    const first = this.#byId.get(id);
+    if (first !== undefined) throw definedTwice(id, place, first.place);
+    validateTaskOptions(kind, options, place);
+    const { needs } = options;
+    if (Array.isArray(needs)) for (const task of needs as readonly Task[]) this.#assertOwn(task, definition);
+    else if (needs !== undefined)
+      for (const [name, task] of Object.entries(needs)) this.#assertOwn(task, definition, name);
+    const { tasks, isComplete } = this.#made;
+    if (isComplete) throw definedLate(id, place);
+    const task = new DefinedTask(definition, tasks.length);
+    tasks.push(task);
+    this.#byId.set(id, task);
+    return task as unknown as Task<Id, R>;
+  }
+
+  #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
+    if (this.#made.tasks[task?.index] !== task) throw foreign(id, name, place);
+  }
+}

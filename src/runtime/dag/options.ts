@@ -1,0 +1,230 @@
+import { EtlError } from '../../errors.js';
+import { showValue } from '../json.js';
+import {
+  aFunction,
+  anObject,
+  anything,
+  checkFields,
+  count,
+  duration,
+  factor,
+  fields,
+  flag,
+  listOf,
+  oneOf,
+  positive,
+  text,
+  type Rule,
+} from '../tasks/option-rule.js';
+import { assertMode, LOAD } from '../tasks/load/load-rules.js';
+import type { CsvOptions } from '../tasks/unload/extract.js';
+import { placeText, type Place } from '../modules/location.js';
+import type { TaskKind } from '../tasks/task.js';
+
+/** How an ID of a Dag or a task must look: it stands in file names, in SQL settings and in command lines. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
+
+const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
+
+const textOrFunction: Rule = (value, name) =>
+  typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
+const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
+/** A character that is in no number and no name, so that one field can be told from the next. */
+const mark: Rule = (value) =>
+  typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
+    ? undefined
+    : 'one ASCII character that is no letter, digit, space or backslash';
+const partition: Rule = (value, name) => {
+  const expected = fields({ rows: positive, bytes: positive, by: text })(value, name);
+  return (
+    expected ?? (Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`')
+  );
+};
+/** What an incremental task reads by, and the options that say what it reads. */
+const incrementalOf =
+  (source: Readonly<Record<string, Rule>>): Rule =>
+  (value, name) => {
+    const wrong = fields({ ...INCREMENTAL, ...source })(value, name);
+    if (wrong !== undefined) return wrong;
+    const has = (option: string): boolean => (value as Record<string, unknown>)[option] !== undefined;
+    if (!has('cursor')) return 'an object with the name of a `cursor`';
+    const given = Object.keys(source).filter(has);
+    return given.length === Math.min(1, Object.keys(source).length)
+      ? undefined
+      : `an object with one of ${Object.keys(source)
+          .map((each) => `\`${each}\``)
+          .join(' and ')}`;
+  };
+const BACKOFF = { initial: duration, factor, max: duration, jitter: flag };
+const DEFAULTS = {
+  conn: text,
+  retries: count,
+  backoff: fields(BACKOFF),
+  timeout: duration,
+  isolation: oneOf(ISOLATIONS),
+  retryOn: listOf((value) =>
+    /^[0-9A-Z]{2}([0-9A-Z]{3})?$/.test(String(value))
+      ? undefined
+      : 'an array of SQLSTATEs such as "23505" or "23"',
+  ),
+};
+const CHECK = { name: text, sql: text, values: listOf(anything) };
+const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
+const COMMON = { needs: anObject, tags: listOf(text), with: anything };
+const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
+const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
+
+const { checks: _checks, ...READING } = TRANSACTIONAL;
+/** COPY's own refusal would come late, and without the place. */
+const csv: Rule = (value, name) => {
+  const expected = fields({
+    delimiter: mark,
+    quote: mark,
+    null: aText,
+    header: flag,
+    encoding: text,
+    forceQuote: flag,
+  })(value, name);
+  if (expected !== undefined) return expected;
+  const { delimiter = ',', quote = '"' } = value as CsvOptions;
+  return delimiter === quote ? 'an object whose `delimiter` and `quote` differ' : undefined;
+};
+const UNLOAD = {
+  query: anything,
+  table: text,
+  to: textOrFunction,
+  format: oneOf(['csv', 'ndjson', 'parquet']),
+  compression: oneOf(['gzip', 'brotli', 'zstd', 'none']),
+  csv,
+  partition: partition,
+};
+
+const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
+  session: { ...TRANSACTIONAL, reads: listOf(text) },
+  sql: {
+    ...TRANSACTIONAL,
+    sql: anything,
+    file: text,
+    values: aFunction,
+    incremental: incrementalOf({ table: text, query: text }),
+  },
+  load: { ...TRANSACTIONAL, ...LOAD },
+  unload: { ...READING, ...UNLOAD },
+  transfer: {
+    ...TRANSACTIONAL,
+    from: text,
+    table: text,
+    query: anything,
+    into: text,
+    mode: oneOf(['append', 'replace', 'merge']),
+    key: listOf(text),
+    deleteMissing: flag,
+    incremental: incrementalOf({}),
+  },
+  task: PLAIN,
+};
+
+const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = {
+  load: ['from', 'into', 'mode'],
+  unload: ['to'],
+  transfer: ['from', 'into', 'mode'],
+};
+
+/** Of which there must be exactly one. */
+const EITHER: Readonly<Partial<Record<TaskKind, readonly [string, string]>>> = {
+  sql: ['sql', 'file'],
+  unload: ['query', 'table'],
+  transfer: ['query', 'table'],
+};
+
+const DAG = {
+  description: text,
+  schedule: text,
+  timezone: text,
+  startDate: text,
+  params: (value: unknown) =>
+    value !== null && ['object', 'function'].includes(typeof value) && '~standard' in (value as object)
+      ? undefined
+      : 'a schema of a Standard Schema library such as zod',
+  defaults: fields(DEFAULTS),
+  tags: listOf(text),
+};
+
+/** Throws `EtlError` ETL-2305 for an ID that can't be one. */
+export function assertId(what: 'Dag' | 'task', id: unknown, place: Place): void {
+  if (typeof id === 'string' && ID.test(id)) return;
+  throw new EtlError('ETL-2305', {
+    what: `${showValue(id)} can't be the ID of a ${what}`,
+    where: placeText(place, ''),
+    fix: 'use letters, digits, "_", "." and "-", at most 100 of them, the first a letter or a digit',
+  });
+}
+
+/** Throws `EtlError` for an option of a Dag that does not exist or has a wrong value. */
+export function validateDagOptions(options: object, place: Place): void {
+  at(place, () => {
+    checkFields(options, DAG, '');
+    const { schedule, timezone, startDate } = options as Record<string, unknown>;
+    if (schedule === undefined && (timezone ?? startDate) !== undefined) {
+      throw new EtlError('ETL-2303', {
+        what: '`timezone` and `startDate` belong to a `schedule`, and there is none',
+        fix: 'add `schedule`, or remove them',
+      });
+    }
+  });
+}
+
+/** Throws `EtlError` for an option of a task that does not exist for its kind or has a wrong value. */
+export function validateTaskOptions(kind: TaskKind, options: object, place: Place): void {
+  at(place, () => {
+    checkFields(options, RULES_OF_KIND[kind], '');
+    const missing = REQUIRED[kind]?.find((name) => !Object.hasOwn(options, name));
+    if (missing !== undefined)
+      throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
+    if ('mode' in options) assertMode(options);
+    const [one, other] = EITHER[kind] ?? [];
+    if (one !== undefined && other !== undefined && one in options === other in options)
+      throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });
+    const { sql, incremental } = options as Record<string, unknown>;
+    if (kind === 'transfer') assertKeepsRows(options);
+    if (kind === 'sql' && incremental !== undefined && sql !== undefined && typeof sql !== 'function') {
+      throw new EtlError('ETL-2303', {
+        what: 'the `sql` of an incremental task must be a function, or be in a `file`',
+        fix: 'sql: ({ incremental: { low, high } }) => ({ text: …, values: [low, high] })',
+      });
+    }
+  });
+}
+
+/** Throws `EtlError` ETL-2303 for an incremental transfer that would remove what earlier runs have brought. */
+function assertKeepsRows(options: object): void {
+  const { incremental, mode, deleteMissing } = options as Record<string, unknown>;
+  if (incremental === undefined || (mode !== 'replace' && deleteMissing !== true)) return;
+  throw new EtlError('ETL-2303', {
+    what: `an incremental transfer can't have \`${mode === 'replace' ? "mode: 'replace'" : 'deleteMissing: true'}\``,
+    why: 'each run reads only what is new: it would remove the rows that came before',
+    fix: "use `mode: 'append'`, or `mode: 'merge'` with a `key`; `--full-refresh` reads all rows again",
+  });
+}
+
+/** Throws `EtlError` for the defaults of a config. `name` is how the user calls them. */
+export function validateDefaults(defaults: object, name: string): void {
+  checkFields(defaults, DEFAULTS, `${name}.`);
+}
+
+/** Adds the place in the user's code to an `EtlError` of `work` that has none. */
+export function at<T>(place: Place, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof EtlError) || error.where !== undefined) throw error;
+    throw new EtlError(error.code, {
+      what: error.message,
+      where: placeText(place, ''),
+      why: error.why,
+      fix: error.fix,
+      data: error.data,
+      cause: error.cause,
+    });
+  }
+}

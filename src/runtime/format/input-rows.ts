@@ -1,0 +1,102 @@
+import type { Row } from '../copy/encode.js';
+import type { InputFile, InputRows } from '../input/input.js';
+import { uncompressedName } from '../input/decompress.js';
+import { csvRows, type CsvReading } from './csv-rows.js';
+import { textOf } from './decode.js';
+import { NdjsonParser, type NdjsonBatch } from './ndjson.js';
+import { openParquet } from './parquet.js';
+
+/** How the data of a file is written. */
+export type FileFormat = 'csv' | 'ndjson' | 'parquet';
+
+/** A column of the data. */
+export interface SourceColumn {
+  readonly name: string;
+  /** The type of its values, as `format_type` writes it; undefined where it is not known. */
+  readonly type: string | undefined;
+}
+
+/** Some rows, and where they stand in the input. */
+export interface RowBatch {
+  readonly rows: readonly Row[];
+  /** For messages: `in/orders.csv, line 17`. */
+  placeOf(index: number): string;
+}
+
+/** Rows of one input. */
+export interface RowReader {
+  readonly name: string;
+  /** What the input itself says of its columns; undefined where each row names its own. */
+  readonly columns: readonly SourceColumn[] | undefined;
+  /** Whether a string of it is text in any notation, as in CSV, or a value that is a string. */
+  readonly strings: 'text' | 'value';
+  /** To be read once. */
+  readonly batches: AsyncGenerator<RowBatch>;
+}
+
+/** How an input is read. */
+export interface ReadOptions {
+  /** Default: by the end of the name, and CSV where that says nothing. */
+  readonly format?: FileFormat;
+  readonly csv?: CsvReading;
+  /** Of NDJSON, a name of https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
+  readonly encoding?: string;
+}
+
+const BY_EXTENSION: Readonly<Record<string, FileFormat>> = {
+  ndjson: 'ndjson',
+  jsonl: 'ndjson',
+  parquet: 'parquet',
+};
+
+/** How the file of this name is written, by its end. */
+export function formatOf(name: string): FileFormat {
+  const extension = /\.(\w+)$/.exec(uncompressedName(name))?.[1]?.toLowerCase();
+  return BY_EXTENSION[extension ?? ''] ?? 'csv';
+}
+
+/** Opens an input as rows. Resolves to undefined for a CSV file that is empty. */
+export async function readRows(
+  input: InputFile | InputRows,
+  options: ReadOptions = {},
+): Promise<RowReader | undefined> {
+  if ('rows' in input) return codeRows(input);
+  const format = options.format ?? formatOf(input.name);
+  switch (format) {
+    case 'csv':
+      return csvRows(input, options.csv);
+    case 'ndjson':
+      return { name: input.name, columns: undefined, strings: 'value', batches: ndjsonRows(input, options) };
+    case 'parquet':
+      return openParquet(input);
+    default:
+      return format satisfies never;
+  }
+}
+
+function codeRows(input: InputRows): RowReader {
+  const { name } = input;
+  async function* batches(): AsyncGenerator<RowBatch> {
+    let seen = 0;
+    for await (const rows of input.rows()) {
+      const before = seen;
+      yield { rows, placeOf: (index) => `${name}, row ${before + index + 1}` };
+      seen += rows.length;
+    }
+  }
+  return { name, columns: undefined, strings: 'value', batches: batches() };
+}
+
+async function* ndjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
+  const parser = new NdjsonParser(file.name);
+  const placed = (batch: NdjsonBatch): RowBatch => ({
+    rows: batch.rows,
+    placeOf: (index) => `${file.name}, line ${batch.lineOf(index)}`,
+  });
+  for await (const text of textOf(file, encoding)) {
+    const batch = parser.push(text);
+    if (batch.rows.length > 0) yield placed(batch);
+  }
+  const last = parser.end();
+  if (last.rows.length > 0) yield placed(last);
+}

@@ -1,0 +1,41 @@
+import type { EtlError } from '../../errors.js';
+import type { RunEvent } from '../report/event.js';
+import type { AttemptRow } from '../ledger/attempt-row.js';
+import { databaseErrorOf } from '../postgres/sqlstate.js';
+
+/** Collects from a run's events the attempts that did not succeed, for the history. */
+export class FailureLog {
+  readonly rows: AttemptRow[] = [];
+  readonly #redact: (text: string) => string;
+  readonly #startedAt = new Map<string, Date>();
+
+  constructor(redact: (text: string) => string) {
+    this.#redact = redact;
+  }
+
+  add(event: RunEvent): void {
+    if (event.type === 'task_started') this.#startedAt.set(event.taskId, event.at);
+    if (event.type === 'task_retrying') {
+      const { taskId, attempt, error } = event;
+      this.#push(event.at, { taskId, attempt, state: 'up_for_retry', ...this.#fieldsOf(error, undefined) });
+    }
+    if (event.type === 'task_finished' && event.state !== 'success') {
+      const { taskId, attempts, state, error, reason } = event;
+      this.#push(event.at, { taskId, attempt: attempts, state, ...this.#fieldsOf(error, reason) });
+    }
+  }
+
+  #push(at: Date, row: Omit<AttemptRow, 'startedAt' | 'finishedAt'>): void {
+    this.rows.push({ ...row, startedAt: this.#startedAt.get(row.taskId) ?? at, finishedAt: at });
+  }
+
+  /** The server's message may quote values of rows; its state and the names of what was broken do not. */
+  #fieldsOf(
+    error: EtlError | undefined,
+    reason: string | undefined,
+  ): Pick<AttemptRow, 'code' | 'sqlstate' | 'message'> {
+    const sqlstate = databaseErrorOf(error)?.code;
+    const message = (sqlstate === undefined ? error?.message : error?.why) ?? reason ?? '';
+    return { code: error?.code, sqlstate, message: this.#redact(message) };
+  }
+}

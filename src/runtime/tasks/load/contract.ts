@@ -1,0 +1,81 @@
+import { EtlError } from '../../../errors.js';
+import { send } from '../../postgres/protocol.js';
+import { quoteIdentifier, quoteTable } from '../../sql/identifier.js';
+import { describeTable, type Table } from '../../table/describe.js';
+import { listNames } from '../../table/refuse.js';
+import type { Work } from '../task-body.js';
+import type { DataColumn } from './feed.js';
+import { mayFit, widened } from './type-family.js';
+
+/** What happens where the data and the table have other columns or types. */
+export type SchemaContract =
+  /** It is an error. */
+  | 'freeze'
+  /** The table gets the columns that it lacks, and wider types where values would not fit. */
+  | 'evolve'
+  /** Columns that the table lacks are left out. */
+  | 'discard';
+
+/** Makes the table that the data needs, and says so. */
+export async function createTable(
+  work: Work,
+  into: string,
+  columns: readonly DataColumn[],
+  key: readonly string[] | undefined,
+): Promise<Table> {
+  const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${type ?? 'text'}`);
+  if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
+  await define(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
+  return described(work, into);
+}
+
+/**
+ * Brings table and data together, and returns the table as it is then. Throws `EtlError` ETL-3518 for types that can't
+ * fit. What `discard` leaves out does not come here.
+ */
+export async function applyContract(
+  work: Work,
+  contract: SchemaContract,
+  table: Table,
+  columns: readonly DataColumn[],
+): Promise<Table> {
+  if (contract !== 'evolve') {
+    refuseTypes(table, columns);
+    return table;
+  }
+  const changes = changesOf(table, columns);
+  if (changes.length === 0) return table;
+  await define(work, `alter table ${table.sql} ${changes.join(', ')}`);
+  return described(work, table.sql);
+}
+
+function refuseTypes(table: Table, columns: readonly DataColumn[]): void {
+  for (const { name, type } of columns) {
+    const column = table.columns.find((each) => each.name === name);
+    if (column === undefined || type === undefined || mayFit(type, column.type)) continue;
+    throw new EtlError('ETL-3518', {
+      what: `column ${listNames([name])} of the data is ${type}, and that of table ${table.sql} is ${column.type}`,
+      fix: 'change the table, transform the rows, or set `schema: "evolve"`',
+    });
+  }
+}
+
+function changesOf(table: Table, columns: readonly DataColumn[]): readonly string[] {
+  return columns.flatMap(({ name, type, least = type }) => {
+    const column = table.columns.find((each) => each.name === name);
+    if (column === undefined) return [`add column ${quoteIdentifier(name)} ${type ?? 'text'}`];
+    const wider = least === undefined ? undefined : widened(column.type, least);
+    return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${wider}`];
+  });
+}
+
+async function define(work: Work, sql: string): Promise<void> {
+  work.context.log(sql);
+  await send(work.wire, sql);
+}
+
+async function described({ wire }: Work, name: string): Promise<Table> {
+  const table = await describeTable(wire, name);
+  if (table === undefined) throw new Error(`table ${name} is not there after it was made`);
+  return table;
+}

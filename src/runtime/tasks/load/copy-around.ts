@@ -1,0 +1,74 @@
+import { copyInto } from '../../copy/copy-in.js';
+import { send } from '../../postgres/protocol.js';
+import { databaseErrorOf, type DatabaseError } from '../../postgres/sqlstate.js';
+import type { Wire } from '../../postgres/task-connection.js';
+import { rowsOf, type Batch } from './record-batches.js';
+
+/** A COPY that goes on after rows that do not fit. */
+export interface CopyAround {
+  readonly wire: Wire;
+  /** `copy … from stdin …`, for rows without a header. */
+  readonly text: string;
+  readonly signal: AbortSignal;
+  /** Takes a row that does not fit. */
+  readonly reject: (index: number, error: DatabaseError) => void;
+}
+
+/**
+ * Copies a batch, without the rows that the server refuses, each of which was tried alone. Returns the rows that it
+ * took. Where none is refused that costs a savepoint a batch; a refused row costs that the rows before it are sent again,
+ * and where the server does not say which row it was, such as for a foreign key, a search by halves.
+ */
+export async function copyAround(copy: CopyAround, batch: Batch): Promise<number> {
+  let rows = 0;
+  /** Ranges that are still to be copied, the first of them last. */
+  const left: (readonly [from: number, to: number])[] = [[0, batch.ends.length]];
+  for (let range = left.pop(); range !== undefined; range = left.pop()) {
+    const [from, to] = range;
+    const outcome = await tryRows(copy, rowsOf(batch, from, to));
+    if (typeof outcome === 'number') rows += outcome;
+    else if (to - from === 1) copy.reject(from, outcome);
+    else left.push(...partsOf(from, to, lineOf(outcome)).toReversed());
+  }
+  return rows;
+}
+
+/** Copies rows and counts them, or leaves everything as it was. Throws what is not the fault of a row. */
+async function tryRows({ wire, text, signal }: CopyAround, rows: Buffer): Promise<number | DatabaseError> {
+  await send(wire, 'savepoint etl_rows');
+  try {
+    const taken = await copyInto(wire, text, [rows], { signal });
+    await send(wire, 'release savepoint etl_rows');
+    return taken;
+  } catch (error) {
+    const refused = databaseErrorOf(error);
+    if (refused === undefined || !isOfRow(refused.code)) throw error;
+    await send(wire, 'rollback to savepoint etl_rows; release savepoint etl_rows');
+    return refused;
+  }
+}
+
+/** Data errors, broken constraints, and what a trigger raises. */
+function isOfRow(code: string): boolean {
+  return code.startsWith('22') || code.startsWith('23') || code === 'P0001';
+}
+
+/** What COPY calls a line, from 1, in whatever language; undefined for an error that came after the last line. */
+function lineOf({ where }: DatabaseError): number | undefined {
+  const line = /^COPY .*?, [^\d,:]*(\d+)/m.exec(where ?? '')?.[1];
+  return line === undefined ? undefined : Number(line);
+}
+
+/**
+ * The rows before the one that is to blame, that one, and those after it; without a hint the two halves. A wrong hint,
+ * as a row with line breaks gives, costs time and nothing else.
+ */
+function partsOf(from: number, to: number, line: number | undefined): (readonly [number, number])[] {
+  const guess = line === undefined ? undefined : Math.min(from + line - 1, to - 1);
+  const cuts = guess === undefined ? [from + Math.floor((to - from) / 2)] : [guess, guess + 1];
+  const bounds = [from, ...cuts, to];
+  return bounds
+    .slice(1)
+    .map((end, i): readonly [number, number] => [bounds[i] ?? from, end])
+    .filter(([start, end]) => start < end);
+}

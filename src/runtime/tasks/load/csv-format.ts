@@ -1,0 +1,75 @@
+import { TextDecoder } from 'node:util';
+import { EtlError } from '../../../errors.js';
+
+/** How a CSV file is written. The defaults are those of PostgreSQL's COPY. */
+export interface CsvInputOptions {
+  /** One ASCII character. Default `,`. */
+  readonly delimiter?: string;
+  /** One ASCII character. Default `"`. */
+  readonly quote?: string;
+  /** Stands before a quote inside quotes. Default: the quote itself, doubled. */
+  readonly escape?: string;
+  /** The unquoted text that means NULL. Default: nothing between two delimiters. */
+  readonly null?: string;
+  /** Whether the first line holds names. Default true. */
+  readonly header?: boolean;
+  /** The columns of the table that the fields belong to, in the order of the file; instead of the header's names. */
+  readonly columns?: readonly string[];
+  /** `latin1`, `windows-1252`, `shift_jis`, …: names that both the web and PostgreSQL know. Default UTF-8. */
+  readonly encoding?: string;
+}
+
+/** `CsvInputOptions` with the defaults. */
+export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding'>> &
+  Pick<CsvInputOptions, 'columns' | 'encoding'>;
+
+/** Throws `EtlError` ETL-2303 for options that COPY would refuse, or that leave the columns without names. */
+export function csvFormat(options: CsvInputOptions = {}): CsvFormat {
+  const { delimiter = ',', quote = '"', header = true, columns } = options;
+  const format = { null: '', escape: quote, ...options, delimiter, quote, header };
+  for (const name of ['delimiter', 'quote', 'escape'] as const) {
+    if (!/^[^\r\n\0\u0080-\uffff]$/.test(format[name]))
+      throw wrong(`\`csv.${name}\` must be one ASCII character`);
+  }
+  if (delimiter === quote) throw wrong('`csv.delimiter` and `csv.quote` must differ');
+  if (/[\r\n\0]/.test(format.null) || format.null.includes(delimiter) || format.null.includes(quote))
+    throw wrong('`csv.null` must not hold the delimiter, the quote or a line break');
+  if (!header && columns === undefined) throw wrong('a CSV file without a header needs `csv.columns`');
+  if (format.encoding !== undefined) decoder(format.encoding);
+  return format;
+}
+
+/** The options of a COPY of such a file, for `with (…)`. `header` says whether the bytes begin with one. */
+export function copyOptions(format: CsvFormat, header: boolean): string {
+  const options = ['format csv', `header ${header}`];
+  for (const name of ['delimiter', 'quote', 'escape', 'null'] as const)
+    options.push(`${name} ${literal(format[name])}`);
+  if (format.encoding !== undefined) options.push(`encoding ${literal(format.encoding)}`);
+  return options.join(', ');
+}
+
+/** Turns bytes of such a file into text. Throws a `TypeError` for bytes that the encoding does not have. */
+export function decodeText(format: CsvFormat, bytes: Buffer): string {
+  return decoder(format.encoding ?? 'utf-8').decode(bytes);
+}
+
+function decoder(encoding: string): TextDecoder {
+  try {
+    return new TextDecoder(encoding, { fatal: true });
+  } catch (error) {
+    throw new EtlError('ETL-2303', {
+      what: `\`csv.encoding\` ${JSON.stringify(encoding)} is not known`,
+      fix: 'use a name of https://encoding.spec.whatwg.org/#names-and-labels that PostgreSQL has too, such as "latin1" or "windows-1252"',
+      cause: error,
+    });
+  }
+}
+
+/** A backslash means itself only where the server's standard_conforming_strings is on, its default; E'' does not care. */
+function literal(text: string): string {
+  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+function wrong(what: string): EtlError {
+  return new EtlError('ETL-2303', { what });
+}

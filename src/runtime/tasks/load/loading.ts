@@ -1,0 +1,140 @@
+import { EtlError } from '../../../errors.js';
+import { copyInto } from '../../copy/copy-in.js';
+import { quoteIdentifier } from '../../sql/identifier.js';
+import type { DatabaseError } from '../../postgres/sqlstate.js';
+import { describeTable, type Table } from '../../table/describe.js';
+import { assertSameColumns, assertTable, listNames } from '../../table/refuse.js';
+import { writeDescribed, type DescribedTarget } from '../../table/write.js';
+import type { Work } from '../task-body.js';
+import { applyContract, createTable } from './contract.js';
+import { copyAround } from './copy-around.js';
+import { csvFormat } from './csv-format.js';
+import type { Feed } from './feed.js';
+import { feedsOf } from './feeds.js';
+import { inFile } from './file-error.js';
+import type { LoadResult, LoadSource } from './load-input.js';
+import { batchesOf, rowsOf } from './record-batches.js';
+import { Rejects } from './rejects.js';
+
+/** One run of a load task. */
+export class Loading {
+  readonly #source: LoadSource;
+  readonly #work: Work;
+  readonly #rejects: Rejects | undefined;
+  readonly #left = new Set<string>();
+  #files = 0;
+  #bytes = 0;
+
+  constructor(source: LoadSource, work: Work) {
+    this.#source = source;
+    this.#work = work;
+    this.#rejects = source.rejects && new Rejects(work, source.rejects);
+  }
+
+  async run(): Promise<LoadResult> {
+    const { wire, context } = this.#work;
+    const table = await describeTable(wire, this.#source.into);
+    const feeds = this.#feeds(table);
+    try {
+      const first = await feeds.next();
+      const target = await this.#target(table, first.value);
+      const written = await writeDescribed(wire, target, async (name) => {
+        let rows = 0;
+        for (let next = first; !next.done; next = await feeds.next()) {
+          assertSameColumns(target.columns, { name: next.value.name, columns: namesOf(next.value) });
+          rows += await this.#send(next.value, name);
+        }
+        return rows;
+      });
+      await this.#rejects?.keep();
+      if (this.#left.size > 0) context.log(`left out ${listNames([...this.#left])}`);
+      return { ...written, rejected: this.#rejects?.count ?? 0, bytes: this.#bytes, files: this.#files };
+    } finally {
+      await feeds.return(undefined);
+    }
+  }
+
+  #feeds(table: Table | undefined): AsyncGenerator<Feed, undefined> {
+    return feedsOf({
+      source: this.#source,
+      csv: csvFormat(this.#source.csv),
+      table,
+      work: this.#work,
+      opened: () => void this.#files++,
+      left: this.#left,
+    });
+  }
+
+  /** The table as the data needs it. */
+  async #target(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
+    const { into, create = false, schema = 'freeze', key } = this.#source;
+    const canCreate = found === undefined && create && first !== undefined;
+    const table = canCreate ? await createTable(this.#work, into, first.columns, key) : found;
+    assertTable(table, into);
+    const agreed = first && (await applyContract(this.#work, schema, table, first.columns));
+    return {
+      ...this.#source,
+      table: agreed ?? table,
+      columns: first ? namesOf(first) : ownColumns(table),
+      isChecked: this.#rejects !== undefined,
+    };
+  }
+
+  async #send(feed: Feed, name: string): Promise<number> {
+    const list = feed.columns.map((column) => quoteIdentifier(column.name)).join(', ');
+    const copyWith = (options: string): string => `copy ${name} (${list}) from stdin with (${options})`;
+    try {
+      if (this.#rejects !== undefined)
+        return await this.#sendAround(feed, copyWith(feed.records.options), this.#rejects);
+      const { wire, context } = this.#work;
+      const options = { signal: context.signal, moved: this.#moved, isOwner: true };
+      const rows = await copyInto(wire, copyWith(feed.options), feed.chunks, options);
+      assertAllTaken(feed, rows);
+      return rows;
+    } catch (error) {
+      throw inFile(feed.name, error);
+    }
+  }
+
+  async #sendAround(feed: Feed, text: string, rejects: Rejects): Promise<number> {
+    const { wire, context } = this.#work;
+    const before = rejects.count;
+    let rows = 0;
+    for await (const batch of batchesOf(feed.chunks, feed.records)) {
+      this.#moved(batch.bytes.length);
+      const reject = (index: number, error: DatabaseError): void => {
+        const raw = rowsOf(batch, index, index + 1);
+        rejects.add({ file: feed.name, line: batch.lineOf(index), raw, error });
+      };
+      rows += await copyAround({ wire, text, signal: context.signal, reject }, batch);
+    }
+    assertAllTaken(feed, rows + rejects.count - before);
+    return rows;
+  }
+
+  readonly #moved = (bytes: number): void => {
+    this.#bytes += bytes;
+    this.#work.moved({ bytes });
+  };
+}
+
+function namesOf({ columns }: Feed): readonly string[] {
+  return columns.map(({ name }) => name);
+}
+
+/** For input without a row, which then can't name any. */
+function ownColumns({ columns }: Table): readonly string[] {
+  return columns
+    .filter(({ isGenerated, isAlwaysIdentity }) => !isGenerated && !isAlwaysIdentity)
+    .map(({ name }) => name);
+}
+
+function assertAllTaken(feed: Feed, taken: number): void {
+  const sent = feed.sent();
+  if (sent === undefined || sent === taken) return;
+  throw new EtlError('ETL-3505', {
+    what: `"${feed.name}" had ${sent} rows, and the server took ${taken}`,
+    why: 'a trigger of the table left rows out',
+    fix: 'leave rows out in `transform`, so that they are counted',
+  });
+}

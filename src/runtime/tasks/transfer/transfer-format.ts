@@ -1,0 +1,63 @@
+import type { Column } from '../../table/describe.js';
+import type { Wire } from '../../postgres/task-connection.js';
+import { send } from '../../postgres/protocol.js';
+import type { SourceColumn } from './selection.js';
+
+/** The OIDs below are given by hand and are the same in every database; those above by initdb, or later. */
+const FIRST_GENERATED_OID = 10_000;
+/** `text`, `varchar` and `bpchar` differ in what they allow, and not in how they are sent. */
+const TEXTS: ReadonlySet<number> = new Set([25, 1042, 1043]);
+
+/**
+ * `binary` where each column has the same type on both sides, and the same bytes mean the same there: not those that
+ * name things of a database by OID (`regclass`). Anything else goes as text, which every type reads as it writes it.
+ * Lengths and precisions need not agree: the target applies its own in either format.
+ */
+export function formatFor(from: readonly SourceColumn[], to: readonly Column[]): 'binary' | 'text' {
+  const oids = new Map(to.map(({ name, oid }) => [name, oid]));
+  const isSame = ({ name, type, oid }: SourceColumn): boolean => {
+    const target = oids.get(name);
+    if (target === undefined || oid >= FIRST_GENERATED_OID || type.startsWith('reg')) return false;
+    return target === oid || (TEXTS.has(oid) && TEXTS.has(target));
+  };
+  return from.every(isSame) ? 'binary' : 'text';
+}
+
+/**
+ * Settings by which a text means the same on both sides, whatever the two databases or logins have set: all digits, and
+ * dates, intervals, bytes, amounts and documents that can be read in one way only.
+ */
+const PLAIN = {
+  DateStyle: 'ISO, YMD',
+  IntervalStyle: 'postgres',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  lc_monetary: 'C',
+  xmloption: 'content',
+};
+
+/** Runs `work` with the settings above on a connection, and puts back those that were there. */
+export async function withPlainText<T>(wire: Wire, work: () => Promise<T>): Promise<T> {
+  const names = Object.keys(PLAIN);
+  const { rows } = await send(
+    wire,
+    `select current_setting(name) as value from unnest($1::text[]) with ordinality as s (name, place) order by place`,
+    [names],
+  );
+  await set(wire, names, Object.values(PLAIN));
+  const result = await work();
+  await set(
+    wire,
+    names,
+    rows.map((row) => (row as { value: string }).value),
+  );
+  return result;
+}
+
+async function set(wire: Wire, names: readonly string[], values: readonly string[]): Promise<void> {
+  await send(
+    wire,
+    'select set_config(name, value, true) from unnest($1::text[], $2::text[]) as s (name, value)',
+    [names, values],
+  );
+}

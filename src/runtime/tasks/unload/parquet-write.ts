@@ -1,0 +1,161 @@
+import type { CompressionCodec, SchemaElement } from 'hyparquet';
+import type { ColumnSource } from 'hyparquet-writer';
+import { EtlError } from '../../../errors.js';
+import { compressorOf, type Compressor } from './compression.js';
+import type { OutputFile } from './output-file.js';
+import type { UnloadCompression } from './output-target.js';
+import type { RowWriter } from './writer.js';
+import type { ParquetColumn } from './parquet-column.js';
+
+/** A row group is written when it has as many rows, or as much text: so the memory does not grow with the file. */
+const GROUP_ROWS = 50_000;
+const GROUP_BYTES = 8 * 1024 * 1024;
+
+export interface ParquetPlan {
+  readonly columns: readonly ParquetColumn[];
+  readonly compression: UnloadCompression | undefined;
+}
+
+/** Writes the records of a COPY in the text format as row groups. */
+export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promise<RowWriter> {
+  const library = await loadLibrary();
+  const bytes = new library.ByteWriter();
+  // Its own `flush` does nothing: what was encoded would stay in memory.
+  const writer = Object.assign(bytes, {
+    flush: async (): Promise<void> => {
+      await file.write(bytes.getBytes().slice());
+      bytes.index = 0;
+    },
+  });
+  const { codec, compressors } = codecOf(plan.compression);
+  const schema: SchemaElement[] = [
+    { name: 'root', num_children: plan.columns.length },
+    ...plan.columns.map(({ element }) => ({ ...element })),
+  ];
+  const parquet = new library.ParquetWriter({ writer, schema, codec, compressors });
+  return new Groups(plan.columns, {
+    write: async (columnData) => parquet.write({ columnData, rowGroupSize: GROUP_ROWS }),
+    finish: async () => {
+      nameJson(schema);
+      await parquet.finish();
+      await writer.flush();
+    },
+  });
+}
+
+/**
+ * Older readers know JSON by this alone. Said before the last row group is written, it would make the writer turn the
+ * text into JSON once more.
+ */
+function nameJson(schema: readonly SchemaElement[]): void {
+  for (const element of schema) if (element.logical_type?.type === 'JSON') element.converted_type = 'JSON';
+}
+
+/** A Parquet file, a row group at a time. */
+interface GroupFile {
+  write(columns: ColumnSource[]): Promise<void>;
+  finish(): Promise<void>;
+}
+
+class Groups implements RowWriter {
+  readonly #columns: readonly ParquetColumn[];
+  readonly #file: GroupFile;
+  #values: unknown[][];
+  #rows = 0;
+  #size = 0;
+
+  constructor(columns: readonly ParquetColumn[], file: GroupFile) {
+    this.#columns = columns;
+    this.#file = file;
+    this.#values = columns.map(() => []);
+  }
+
+  async write(records: Buffer): Promise<void> {
+    const lines = records.toString('utf8').split('\n');
+    lines.pop(); // After the last line break.
+    for (const line of lines) {
+      this.#add(line.split('\t'));
+      this.#size += line.length;
+      if (++this.#rows >= GROUP_ROWS || this.#size >= GROUP_BYTES) await this.#group();
+    }
+  }
+
+  async end(): Promise<void> {
+    if (this.#rows > 0) await this.#group();
+    await this.#file.finish();
+  }
+
+  abandon(): void {
+    this.#values = [];
+  }
+
+  #add(fields: readonly string[]): void {
+    for (const [index, column] of this.#columns.entries()) {
+      const field = fields[index] ?? '';
+      this.#values[index]?.push(field === '\\N' ? null : parse(column, field));
+    }
+  }
+
+  async #group(): Promise<void> {
+    await this.#file.write(
+      this.#columns.map(({ name, element }, index) => ({
+        name,
+        data: this.#values[index] ?? [],
+        // Those of JSON are of no use, and large.
+        statistics: element.logical_type?.type !== 'JSON',
+      })),
+    );
+    this.#values = this.#columns.map(() => []);
+    this.#rows = this.#size = 0;
+  }
+}
+
+function parse({ name, parse: read }: ParquetColumn, field: string): unknown {
+  const text = field.includes('\\') ? unescape(field) : field;
+  try {
+    return read(text);
+  } catch (cause) {
+    throw new EtlError('ETL-3606', {
+      what: `the value ${text.slice(0, 60)} of the column "${name}" has no form in Parquet`,
+      why: 'its type in the file is exact, and has no such value',
+      fix: 'cast the column to text or to double precision in the query',
+      data: 'no file was written',
+      cause,
+    });
+  }
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };
+
+/** https://www.postgresql.org/docs/current/sql-copy.html: the server writes no others. */
+function unescape(field: string): string {
+  return field.replace(/\\([^])/g, (_, character: string) => ESCAPES[character] ?? character);
+}
+
+/** It is the user's to install, and takes a while to load. */
+async function loadLibrary() {
+  try {
+    return await import('hyparquet-writer');
+  } catch (cause) {
+    throw new EtlError('ETL-3603', {
+      what: 'a Parquet file needs the package hyparquet-writer',
+      why: (cause as NodeJS.ErrnoException).code,
+      fix: 'npm install hyparquet hyparquet-writer',
+      data: 'no file was written',
+      cause,
+    });
+  }
+}
+
+const CODECS = { gzip: 'GZIP', brotli: 'BROTLI', zstd: 'ZSTD' } as const;
+
+/** The pages of a Parquet file are compressed, not the file. */
+function codecOf(compression: UnloadCompression | undefined): {
+  readonly codec: CompressionCodec;
+  readonly compressors: Partial<Record<CompressionCodec, Compressor['bytes']>>;
+} {
+  if (compression === undefined) return { codec: 'SNAPPY', compressors: {} };
+  if (compression === 'none') return { codec: 'UNCOMPRESSED', compressors: {} };
+  const codec = CODECS[compression];
+  return { codec, compressors: { [codec]: compressorOf(compression).bytes } };
+}

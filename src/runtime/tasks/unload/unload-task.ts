@@ -1,0 +1,189 @@
+import { relative, resolve, sep } from 'node:path';
+import { EtlError } from '../../../errors.js';
+import { copyOut } from '../../copy/copy-out.js';
+import { parquetColumns } from './parquet-column.js';
+import { parquetWriter } from './parquet-write.js';
+import { csvExtract, ndjsonExtract, textExtract, type CsvOptions, type Extract } from './extract.js';
+import { OutputFiles } from './output-files.js';
+import { inlineValues } from '../../copy/inline-values.js';
+import type { Partition } from './layout.js';
+import type { OutputFile } from './output-file.js';
+import { PartWriter } from './part-writer.js';
+import { columnOf, describeQuery } from './unload-query.js';
+import { RecordSplitter } from './record-splitter.js';
+import { kindOf, type FileKind, type UnloadCompression, type UnloadFormat } from './output-target.js';
+import { unwritable } from './unload-errors.js';
+import { textWriter, type RowWriter } from './writer.js';
+import { quoteTable } from '../../sql/identifier.js';
+import type { TaskContext } from '../task.js';
+import type { Wire } from '../../postgres/task-connection.js';
+import type { TransactionBody, Work } from '../task-body.js';
+import type { BoundSql } from '../sql-task.js';
+
+/** Rows of the database, and the file that they go to. */
+export interface UnloadSource<Context = TaskContext> {
+  /** One query; values are for its `$1`, `$2`, …. It can read and not write. */
+  readonly query?: string | BoundSql | ((context: Context) => string | BoundSql);
+  /** All rows of `table` or `schema.table`, instead of a query. */
+  readonly table?: string;
+  /** A path from the directory of the config. Directories that are not there are made. */
+  readonly to: string | ((context: Context) => string);
+  /** Default: what the name ends in, such as `.csv`, `.ndjson`, `.parquet`. */
+  readonly format?: UnloadFormat;
+  /** Default: what the name ends in, such as `.gz`. In a Parquet file it is that of the pages: Snappy, when none is said. */
+  readonly compression?: UnloadCompression;
+  readonly csv?: CsvOptions;
+  /** Several files instead of one. */
+  readonly partition?: Partition;
+}
+
+/** What an `unload` task gives to the tasks that need it. */
+export interface UnloadResult {
+  /** As many as the server has sent. */
+  readonly rows: number;
+  /** Of all files on the disk. */
+  readonly bytes: number;
+  /** Their paths from the directory of the config, in the order of their rows. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Rows to a file by COPY. The file is complete under its own name before the task is committed, and never half there. A
+ * file is in no transaction: when the COMMIT after it is lost, the task runs again and replaces it. Throws `EtlError`
+ * ETL-2303 for a path that does not go with the format.
+ */
+export function unloadBody(source: UnloadSource): TransactionBody {
+  if (typeof source.to === 'string') kindOfSource(source.to, source);
+  return {
+    transactional: true,
+    leavesFiles: true,
+    source: async () =>
+      JSON.stringify(source, (_, value: unknown) => (typeof value === 'function' ? String(value) : value)),
+    run: (work) => unload(source, work),
+  };
+}
+
+async function unload(source: UnloadSource, work: Work): Promise<UnloadResult> {
+  const { context, root, wire } = work;
+  const to = typeof source.to === 'function' ? source.to(context) : source.to;
+  const kind = kindOfSource(to, source);
+  const { dagId, taskId } = context.run;
+  const files = new OutputFiles({
+    path: resolve(root, to),
+    partition: source.partition,
+    owner: `${dagId}/${taskId}`,
+  });
+  try {
+    await files.prepare();
+    const rows = await readOnly(wire, async () => write(source, { work, kind, files }));
+    const published = await files.publish(context.signal);
+    wire.rows.written += rows;
+    return {
+      rows,
+      bytes: published.reduce((sum, { bytes }) => sum + bytes, 0),
+      files: published.map(({ path }) => nameOf(path, root)),
+    };
+  } catch (error) {
+    // The error of the task is the one to show; what is left now, the next attempt removes.
+    await files.discard().catch(() => undefined);
+    throw unwritable(to, error);
+  }
+}
+
+function kindOfSource(to: string, source: UnloadSource): FileKind {
+  const kind = kindOf(to, source);
+  if (kind.format === 'csv' || source.csv === undefined) return kind;
+  throw new EtlError('ETL-2303', {
+    what: `\`csv\` is for CSV files, and "${to}" is ${kind.format}`,
+    fix: 'remove it, or say `format`',
+  });
+}
+
+/** With `/` on every system. */
+function nameOf(path: string, root: string): string {
+  return relative(root, path).replaceAll(sep, '/');
+}
+
+/** The ledger's row is written in the same transaction: only what is done inside the savepoint can't write. */
+async function readOnly<T>(wire: Wire, read: () => Promise<T>): Promise<T> {
+  await wire.query({ text: 'savepoint etl_read; set transaction read only' });
+  const result = await read();
+  await wire.query({ text: 'release savepoint etl_read' });
+  return result;
+}
+
+interface Destination {
+  readonly work: Work;
+  readonly kind: FileKind;
+  readonly files: OutputFiles;
+}
+
+async function write(source: UnloadSource, { work, kind, files }: Destination): Promise<number> {
+  const { wire, context, moved } = work;
+  const query = await queryOf(source, work);
+  const { text, framing, writerFor } = await planOf(query, { source, kind, wire });
+  const isDealt = source.partition !== undefined || kind.format === 'parquet';
+  const splitter = isDealt ? new RecordSplitter(framing, source.partition) : undefined;
+  const mayBeEmpty = source.partition === undefined || !('by' in source.partition);
+  const writer = new PartWriter({ files, writerFor, splitter, mayBeEmpty });
+  try {
+    const copy = copyOut(wire, text, {
+      signal: context.signal,
+      moved: (bytes) => moved({ bytes }),
+      isLending: splitter === undefined,
+    });
+    for await (const chunk of copy) await writer.write(chunk);
+    await writer.end();
+    if (splitter !== undefined) assertCounted(splitter.rows, copy.rows);
+    moved({ rows: copy.rows });
+    return copy.rows;
+  } catch (error) {
+    writer.abandon();
+    throw error;
+  }
+}
+
+async function queryOf({ query, table }: UnloadSource, { wire, context }: Work): Promise<string> {
+  if (table !== undefined) return `select * from ${quoteTable(table)}`;
+  return inlineValues(wire, typeof query === 'function' ? query(context) : (query ?? ''));
+}
+
+interface Plan extends Extract {
+  readonly writerFor: (file: OutputFile) => Promise<RowWriter>;
+}
+
+async function planOf(
+  query: string,
+  { source, kind, wire }: { readonly source: UnloadSource; readonly kind: FileKind; readonly wire: Wire },
+): Promise<Plan> {
+  const { compression } = kind;
+  const by = source.partition !== undefined && 'by' in source.partition ? source.partition.by : undefined;
+  const textFor = async (file: OutputFile): Promise<RowWriter> => textWriter(file, compression ?? 'none');
+  switch (kind.format) {
+    case 'csv':
+      return { ...(await csvExtract(wire, query, { csv: source.csv ?? {}, by })), writerFor: textFor };
+    case 'ndjson':
+      return { ...(await ndjsonExtract(wire, query, by)), writerFor: textFor };
+    case 'parquet': {
+      const described = await describeQuery(wire, query);
+      const columns = await parquetColumns(wire, described);
+      const expressions = columns.map(({ name, expression }) => expression(columnOf(name)));
+      return {
+        ...textExtract(query, described, { expressions, by }),
+        writerFor: (file) => parquetWriter(file, { columns, compression }),
+      };
+    }
+    default:
+      return kind.format satisfies never;
+  }
+}
+
+/** The server has counted them, too. */
+function assertCounted(found: number, sent: number): void {
+  if (found === sent) return;
+  throw new EtlError('ETL-3605', {
+    what: `${sent} rows were sent, and ${found} were found in what came`,
+    fix: 'report it, with the query and the options of the task',
+    data: 'no file was written',
+  });
+}

@@ -1,0 +1,253 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { QueryResult } from 'pg';
+import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { quoteIdentifier } from '../sql/identifier.js';
+import { quoteLiteral } from '../sql/literal.js';
+import { cursorTypeOf, type CursorType } from './cursor.js';
+import {
+  holderText,
+  openTransactions,
+  stillOpen,
+  transactionsOf,
+  type OpenTransaction,
+} from './open-transactions.js';
+import { detourOf, explained, type Origin } from './cursor-origin.js';
+import {
+  changingZone,
+  hasNulls,
+  lagOfNumbers,
+  madeElsewhere,
+  noCursor,
+  onReplica,
+  unordered,
+  unsettled,
+  withoutZone,
+} from './watermark-errors.js';
+
+/** What an incremental task reads, and by which of its columns. */
+export interface CursorPlace {
+  /** An item of a FROM clause: a quoted table, or a query in brackets with an alias. */
+  readonly from: string;
+  /** The quoted table, where it is one: its sequence tells more than the rows do. */
+  readonly table: string | undefined;
+  readonly cursor: string;
+  /** The zone of values that have none of their own. */
+  readonly timeZone: string | undefined;
+  /** How long before the beginning of its transaction a row may be stamped, in milliseconds; undefined: not at all. */
+  readonly lagMs: number | undefined;
+  /** Aborts the wait for other transactions. */
+  readonly signal: AbortSignal;
+}
+
+/** Up to where the rows of a place are complete. */
+export interface Settled {
+  readonly type: CursorType;
+  /**
+   * Every row whose cursor is less is visible from now on, and none can come any more. As `CursorType.text` writes it;
+   * undefined where there are no rows at all.
+   */
+  readonly high: string | undefined;
+  /** For a person, where a transaction that is open holds back new rows. */
+  readonly heldBack: string | undefined;
+}
+
+/** How long an open transaction is waited for of which nothing else can be known. */
+const WAIT_MS = 30_000;
+const LONGEST_POLL_MS = 250;
+/** Between the moment that a transaction takes its time from, and the one at which others can see it. */
+const PUBLISH_S = 0.01;
+
+/**
+ * Finds the settled bound of a place, on a connection that is in no transaction: the snapshot that the rows are then read
+ * in must be taken afterwards, or a transaction that commits in between would be lost. Throws `EtlError` when the bound
+ * can't be known: it is never guessed.
+ */
+export async function settle(client: ProtocolClient, place: CursorPlace): Promise<Settled> {
+  if (client.getTransactionStatus() !== 'I') throw new Error('a bound was asked for inside a transaction');
+  const column = await describe(client, place);
+  switch (column.type.kind) {
+    case 'time':
+      return column.isReplica ? settleReplica(client, place, column) : settleTime(client, place, column);
+    case 'sequence':
+      return settleSequence(client, place, column);
+    case 'transaction':
+      return settleTransaction(client, column);
+    default:
+      return column.type.kind satisfies never;
+  }
+}
+
+/** What the server says of the cursor. */
+interface Column {
+  readonly type: CursorType;
+  /** With its precision: values of the column are rounded to it. */
+  readonly fullType: string;
+  readonly isReplica: boolean;
+  /** The sequence that its numbers come from, where the table owns one. */
+  readonly sequence: { readonly oid: string; readonly isOrdered: boolean } | undefined;
+}
+
+async function describe(client: ProtocolClient, place: CursorPlace): Promise<Column> {
+  const { from, cursor } = place;
+  const name = quoteIdentifier(cursor);
+  // Nothing is read yet: a foreign table would be read on another server.
+  const [empty, plan] = await all(client, [`select ${name} from ${from} where false`, explained(from)]);
+  const [field] = empty?.fields ?? [];
+  if (field === undefined) throw new Error('the server did not describe the cursor');
+  const { dataTypeID: oid, dataTypeModifier: modifier } = field;
+  const type = cursorTypeOf(oid);
+  if (type === undefined) throw noCursor(cursor, await typeName(client, oid, modifier));
+  const origin = await detourOf(client, plan?.rows);
+  if (origin !== undefined && !isCovered(origin, place)) throw madeElsewhere(place, origin);
+  const facts = await factsOf(client, place);
+  refuse(place, type, facts);
+  const { is_replica: isReplica, sequence, is_ordered: isOrdered } = facts;
+  return {
+    type,
+    // With a precision, the bound is rounded as the values are.
+    fullType:
+      type.kind === 'time' && modifier >= 0
+        ? type.name.replace('timestamp', `timestamp(${modifier})`)
+        : type.name,
+    isReplica,
+    sequence: sequence === null ? undefined : { oid: sequence, isOrdered: isOrdered === true },
+  };
+}
+
+async function factsOf(client: ProtocolClient, { from, table, cursor }: CursorPlace): Promise<Facts> {
+  const owned =
+    table === undefined
+      ? 'null::regclass'
+      : `pg_get_serial_sequence(${quoteLiteral(table)}, ${quoteLiteral(cursor)})::regclass`;
+  const { rows } = await send(
+    client,
+    `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
+            s.seqcache = 1 and s.seqincrement > 0 as is_ordered,
+            exists (select from ${from} where ${quoteIdentifier(cursor)} is null) as has_nulls
+     from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
+  );
+  return rows[0] as Facts;
+}
+
+interface Facts {
+  readonly is_replica: boolean;
+  readonly sequence: string | null;
+  readonly is_ordered: boolean | null;
+  readonly has_nulls: boolean;
+}
+
+/** What a subscription brings late, a `lag` can wait for; nobody knows when the others bring what. */
+function isCovered({ detour }: Origin, { lagMs }: CursorPlace): boolean {
+  return detour === 'subscribed' && lagMs !== undefined;
+}
+
+/** Throws `EtlError` for a cursor that rows could be lost by. */
+function refuse(place: CursorPlace, type: CursorType, facts: Facts): void {
+  if (facts.has_nulls) throw hasNulls(place);
+  if (type.isLocal && place.timeZone === undefined) throw withoutZone(place, type);
+  if (type.kind !== 'time' && place.lagMs !== undefined) throw lagOfNumbers(place, type);
+  if (facts.is_replica && place.lagMs === undefined) throw onReplica(place);
+}
+
+/**
+ * A row that a transaction stamps is stamped at its beginning or later: below the beginning of the oldest transaction that
+ * is open, nothing new can come.
+ */
+async function settleTime(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+  // now() is the moment at which this message came: the others are looked at later, when all that came before are seen.
+  const results = await all(client, [
+    `select pg_sleep(${PUBLISH_S})`,
+    `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
+    ...openTransactions(),
+  ]);
+  const now = String(results[1]?.rows[0]?.now);
+  const open = transactionsOf(results.slice(2));
+  await waitFor(
+    client,
+    open.filter(({ startedAt }) => startedAt === undefined),
+    place,
+  );
+  const dated = open.filter((each) => each.startedAt !== undefined);
+  const oldest = dated.toSorted((a, b) => ((a.startedAt ?? '') < (b.startedAt ?? '') ? -1 : 1))[0];
+  const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
+  return {
+    type: column.type,
+    high: await valueAt(client, `${quoteLiteral(instant)}::timestamptz`, place, column),
+    heldBack: oldest && `rows since ${instant} wait for ${holderText(oldest)}`,
+  };
+}
+
+/**
+ * On a replica nobody can see what is open on its primary; but commits come in their order, so that what was begun `lag`
+ * before the last of them is there, if no transaction lasts longer.
+ */
+async function settleReplica(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+  const high = await valueAt(client, 'pg_last_xact_replay_timestamp()', place, column);
+  return { type: column.type, high, heldBack: undefined };
+}
+
+/**
+ * Numbers are taken before their rows are committed: up to the greatest one that can be seen, the smaller ones belong to
+ * transactions that are open now. When those have ended, all are there.
+ */
+async function settleSequence(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+  const { sequence, type } = column;
+  if (sequence?.isOrdered === false) throw unordered(place);
+  const results = await all(client, [
+    `select (max(${quoteIdentifier(place.cursor)})::numeric + 1)::text as high from ${place.from}`,
+    ...openTransactions(sequence?.oid),
+  ]);
+  const high = results[0]?.rows[0]?.high as string | null | undefined;
+  if (typeof high === 'string') await waitFor(client, transactionsOf(results.slice(1)), place);
+  return { type, high: high ?? undefined, heldBack: undefined };
+}
+
+/** Below the oldest transaction that runs, every transaction has ended. */
+async function settleTransaction(client: ProtocolClient, { type }: Column): Promise<Settled> {
+  const { rows } = await send(client, 'select pg_snapshot_xmin(pg_current_snapshot())::text as high');
+  return { type, high: String(rows[0]?.high), heldBack: undefined };
+}
+
+/** The value that a row gets which is stamped at this instant, less the lag. */
+async function valueAt(
+  client: ProtocolClient,
+  instant: string,
+  { lagMs = 0, timeZone, cursor }: CursorPlace,
+  { type, fullType }: Column,
+): Promise<string | undefined> {
+  const zone = quoteLiteral(timeZone ?? 'UTC');
+  const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
+    from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t)`;
+  const shifted = `(${instant} - interval '${lagMs} milliseconds')`;
+  const value = type.isLocal ? `(${shifted} at time zone ${zone})` : shifted;
+  const { rows } = await send(
+    client,
+    `select ${type.text(`${value}::${fullType}`)} as high, ${type.isLocal ? isFixed : 'true'} as is_fixed`,
+  );
+  if (rows[0]?.is_fixed !== true) throw changingZone(cursor, timeZone ?? '');
+  return (rows[0]?.high as string | null) ?? undefined;
+}
+
+async function waitFor(
+  client: ProtocolClient,
+  others: readonly OpenTransaction[],
+  { cursor, signal }: CursorPlace,
+): Promise<void> {
+  const deadline = performance.now() + WAIT_MS;
+  let open = others;
+  for (let pause = 10; open.length > 0; pause = Math.min(pause * 2, LONGEST_POLL_MS)) {
+    if (performance.now() > deadline) throw unsettled(cursor, open, WAIT_MS);
+    await delay(pause, undefined, { signal });
+    open = await stillOpen(client, open);
+  }
+}
+
+/** Sends statements in one message, which is one transaction. */
+async function all(client: ProtocolClient, statements: readonly string[]): Promise<readonly QueryResult[]> {
+  return (await send(client, statements.join(';\n'))) as unknown as readonly QueryResult[];
+}
+
+async function typeName(client: ProtocolClient, oid: number, modifier: number): Promise<string> {
+  const { rows } = await send(client, 'select format_type($1, $2) as name', [oid, modifier]);
+  return String(rows[0]?.name);
+}

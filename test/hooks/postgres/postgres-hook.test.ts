@@ -1,0 +1,404 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { from as copyFrom } from 'pg-copy-streams';
+import { EtlError } from '../../../src/errors.js';
+import { describeConnectError } from '../../../src/hooks/connect-error.js';
+import type { Connection } from '../../../src/hooks/connection.js';
+import type { Database, OpenSettings, Variables } from '../../../src/hooks/hook.js';
+import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
+import { cluster, createDatabase, type TestDatabase } from '../../support/database.js';
+
+const CERTIFICATE = fileURLToPath(new URL('../../fixtures/tls/server.crt', import.meta.url));
+const HOME = { HOME: '/nowhere' };
+
+let db: TestDatabase;
+before(async () => {
+  db = await createDatabase();
+});
+after(() => db.drop());
+
+/** A connection to the test database, with `changes`. */
+async function connectionTo(changes: Partial<Connection> = {}): Promise<Connection> {
+  const { host, port, user: login, password } = await cluster();
+  const { password: changed = password, ...rest } = changes;
+  const connection = { id: 'warehouse', scheme: 'postgres', origin: 'ETL_CONN_WAREHOUSE', extra: {} };
+  const visible = { ...connection, host, port, login, database: db.name, ...rest };
+  return Object.defineProperty(visible, 'password', { value: changed });
+}
+
+interface Opened extends AsyncDisposable {
+  readonly database: Database;
+  readonly notices: readonly string[];
+}
+
+async function open(changes: Partial<Connection> = {}, variables: Variables = HOME): Promise<Opened> {
+  const notices: string[] = [];
+  const notice = (text: string): unknown => notices.push(text);
+  const settings: OpenSettings = {
+    lanes: 2,
+    applicationName: 'etl',
+    variables,
+    root: '/',
+    pid: process.pid,
+    notice,
+  };
+  const database = await postgresHook.open(await connectionTo(changes), settings);
+  return { database, notices, [Symbol.asyncDispose]: () => database.close() };
+}
+
+/** The error of the first query, or of opening. */
+async function failure(changes: Partial<Connection>, variables: Variables = HOME): Promise<EtlError> {
+  await using opened = await open(changes, variables);
+  const error: unknown = await opened.database.knex.raw('select 1').catch((reason: unknown) => reason);
+  expect(error).to.be.instanceOf(EtlError);
+  return error as EtlError;
+}
+
+async function first<Row>({ database }: Opened, sql: string): Promise<Row> {
+  const result = await database.knex.raw<{ rows: Row[] }>(sql);
+  return result.rows[0] as Row;
+}
+
+describe('a postgres connection', () => {
+  it('answers queries, names itself, and leaves no session', async () => {
+    const opened = await open();
+    const row = await first(opened, `select current_setting('application_name') as name, 1 as one`);
+    expect(row).to.deep.equal({ name: 'etl', one: 1 });
+    await opened.database.close();
+    expect(await db.leftSessions()).to.deep.equal([]);
+    expect(opened.notices).to.deep.equal([]);
+  });
+
+  it('opens nothing before the first query', async () => {
+    await using opened = await open({ host: 'host.invalid' });
+    expect(opened.database.knex.client.pool.numUsed()).to.equal(0);
+  });
+
+  it('begins its first session on the socket on which it asked for TLS', async () => {
+    const { port } = await cluster();
+    let connections = 0;
+    const server = createServer((socket) => {
+      connections++;
+      const upstream = connect(port, '127.0.0.1');
+      socket.pipe(upstream).pipe(socket);
+      for (const each of [socket, upstream]) each.on('error', () => undefined); // The other side ends as well.
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    {
+      const to = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+      await using opened = await open(to);
+      expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
+      expect(connections).to.equal(1);
+      const control = await opened.database.openControl?.();
+      expect(connections).to.equal(2);
+      await control?.end();
+    }
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  it('works over a Unix socket, whatever sslmode says', async function () {
+    const { socketDirectory } = await cluster();
+    if (!socketDirectory) this.skip();
+    await using opened = await open({ host: socketDirectory, extra: { sslmode: 'verify-full' } });
+    expect(await first(opened, 'select inet_server_addr() as address')).to.deep.equal({ address: null });
+  });
+
+  it('passes options, and takes none from the process', async () => {
+    process.env['PGOPTIONS'] = '-c work_mem=1MB';
+    try {
+      await using given = await open({ extra: { options: '-c work_mem=2MB' } });
+      expect(await first(given, 'show work_mem')).to.deep.equal({ work_mem: '2MB' });
+      await using none = await open();
+      expect(await first(none, 'show work_mem')).to.deep.equal({ work_mem: '4MB' });
+    } finally {
+      delete process.env['PGOPTIONS'];
+    }
+  });
+
+  it('finds its password in PGPASSWORD and in the password file', async () => {
+    const { host, port, user, password } = await cluster();
+    const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
+    try {
+      const file = join(folder, 'pgpass');
+      await writeFile(file, `${host}:${port}:*:${user}:${password}\n`, { mode: 0o600 });
+      await using byVariable = await open({ password: '' }, { ...HOME, PGPASSWORD: password });
+      await using byFile = await open({ password: '' }, { ...HOME, PGPASSFILE: file });
+      for (const opened of [byVariable, byFile])
+        expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('opens a control connection that may be lost while it is idle', async () => {
+    await using opened = await open();
+    const control = await opened.database.openControl?.();
+    const pid = (await control?.query<{ pid: number }>('select pg_backend_pid() as pid'))?.rows[0]?.pid;
+    const ended = new Promise((resolve) => control?.once('end', () => resolve(undefined)));
+    await db.query('select pg_terminate_backend($1)', [pid]);
+    await ended;
+    expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
+  });
+
+  it('prints nothing, not even the warnings of knex', () => {
+    const hook = new URL('../../../src/hooks/postgres/postgres-hook.ts', import.meta.url).href;
+    const script = `
+      const { postgresHook } = await import(${JSON.stringify(hook)});
+      const notices = [];
+      const connection = { id: 'c', scheme: 'postgres', origin: 'test', host: '127.0.0.1', port: 1, login: 'u', extra: {} };
+      const settings = { lanes: 1, applicationName: 'etl', variables: {}, root: '/', notice: (text) => notices.push(text) };
+      const database = await postgresHook.open(connection, settings);
+      await database.knex.raw('select 1').catch(() => {});
+      database.knex.client.logger.warn('heed this');
+      await database.close();
+      process.exitCode = notices.join() === 'knex: heed this' ? 7 : 8;`;
+    const child = spawnSync(process.execPath, ['--import=tsx', '--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
+    expect([child.status, child.stdout, child.stderr]).to.deep.equal([7, '', '']);
+  });
+});
+
+describe('a connection that fails', () => {
+  const rows: readonly [string, Partial<Connection>, RegExp][] = [
+    [
+      'a port where nothing listens',
+      { port: 1 },
+      /^Connection "warehouse" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)\.$/,
+    ],
+    [
+      'a host that does not exist',
+      { host: 'host.invalid' },
+      /can't be found: host\.invalid:\d+ \((ENOTFOUND|EAI_AGAIN)\)/,
+    ],
+    [
+      'a socket that does not exist',
+      { host: '/nowhere' },
+      /can't use the socket \/nowhere\/\.s\.PGSQL\.\d+ \(ENOENT\)/,
+    ],
+    ['a wrong password', { password: 'open-sesame' }, /was refused by .* as user "\w+" \(28P01\)/],
+    ['a missing password', { password: '' }, /has no password, and .* asks user "\w+" for one/],
+    [
+      'an unknown database',
+      { database: 'atlantis' },
+      /names a database "atlantis" that .* does not have \(3D000\)/,
+    ],
+    ['a server without TLS', { extra: { sslmode: 'require' } }, /wants TLS, which .* does not offer/],
+  ];
+  for (const [title, changes, message] of rows) {
+    it(`names ${title}, its origin and a way out`, async () => {
+      const error = await failure(changes);
+      expect(error.message).to.match(message);
+      expect(error).to.include({ code: 'ETL-1001', where: 'ETL_CONN_WAREHOUSE' });
+      expect(error.fix).to.be.a('string');
+      expect(`${error.message} ${error.why} ${error.fix}`).not.to.include('open-sesame');
+    });
+  }
+
+  const states: readonly [string, RegExp][] = [
+    ['57P03', /is not served yet by db:5432/],
+    ['28000', /was refused by db:5432 as user "ann"/],
+    ['42501', /may not open database "d" on db:5432 as user "ann"/],
+    ['EHOSTUNREACH', /got no answer from db:5432/],
+    ['CERT_HAS_EXPIRED', /does not trust the certificate of db:5432/],
+    ['XX000', /could not be opened on db:5432/],
+  ];
+  for (const [code, message] of states) {
+    it(`is put into words for ${code}`, async () => {
+      const cause = Object.assign(new Error('said the server'), { code });
+      const connection = await connectionTo({ host: 'db', port: 5432, login: 'ann', database: 'd' });
+      const error = describeConnectError(cause, connection);
+      expect(error.message).to.match(message).and.include(`(${code})`);
+      expect(error.cause).to.equal(cause);
+    });
+  }
+
+  it('tells why in the server’s words that it has no session left', async () => {
+    await using one = await createDatabase();
+    await one.query(`alter database ${one.name} connection limit 0`);
+    await one.query('create role no_superuser login password $$pw$$');
+    const error = await failure({ database: one.name, login: 'no_superuser', password: 'pw' });
+    await one.query('drop role no_superuser');
+    expect(error.message).to.match(/found no free session .*\(53300\)/);
+    expect(error.why).to.match(/too many connections/);
+  });
+
+  it('waits for a server that never answers only as long as it is told', async () => {
+    const silent = await listen(() => {});
+    try {
+      const { port } = silent.address() as { port: number };
+      for (const sslmode of ['disable', 'prefer']) {
+        const error = await failure({ port, extra: { sslmode, connect_timeout: 1 } });
+        expect(error.message).to.match(/got no answer from 127\.0\.0\.1:\d+ \(ETIMEDOUT\)/);
+      }
+    } finally {
+      silent.close();
+    }
+  });
+});
+
+describe('closing a postgres connection', () => {
+  const rows: readonly [string, (opened: Opened) => Promise<unknown>][] = [
+    ['an open transaction', async ({ database }) => (await database.knex.transaction()).raw('select 1')],
+    [
+      'a running statement',
+      ({ database }) => started(database.knex.raw('select pg_sleep(600)'), 'select pg_sleep(600)'),
+    ],
+    ['a COPY that nobody ends', ({ database }) => abandonCopy(database)],
+    ['a control connection that nobody ends', async ({ database }) => database.openControl?.()],
+  ];
+  for (const [title, leave] of rows) {
+    it(`takes a second at most and leaves no session with ${title}`, async () => {
+      const opened = await open();
+      await leave(opened);
+      const start = performance.now();
+      await opened.database.close();
+      expect(performance.now() - start).to.be.below(1_100);
+      expect(await db.leftSessions()).to.deep.equal([]);
+    });
+  }
+
+  it('does not open what was asked for too late', async () => {
+    const { database } = await open();
+    await database.close();
+    const error: unknown = await database.openControl?.().catch((reason: unknown) => reason);
+    expect(error).to.be.an('error');
+    expect(await db.leftSessions()).to.deep.equal([]);
+  });
+});
+
+/** Resolves when the server runs the statement, whose own end nobody waits for. */
+async function started(running: PromiseLike<unknown>, sql: string): Promise<void> {
+  running.then(undefined, () => {}); // It fails when its session ends.
+  await until(async () =>
+    (await db.sessions()).some(({ state, query }) => state === 'active' && query === sql),
+  );
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!(await holds())) if (performance.now() > end) throw new Error('It did not happen within 10 s.');
+}
+
+async function abandonCopy({ knex }: Database): Promise<void> {
+  await knex.raw('create table if not exists t (a int)');
+  const transaction = await knex.transaction();
+  const client = (await transaction.client.acquireConnection()) as {
+    query(stream: unknown): NodeJS.WritableStream;
+  };
+  client.query(copyFrom('copy t from stdin')).write('1\n');
+  await started(Promise.resolve(), 'copy t from stdin');
+}
+
+function listen(onConnection: () => void): Promise<Server> {
+  return new Promise((resolve) => {
+    const server = createServer(onConnection).listen(0, '127.0.0.1', () => resolve(server));
+  });
+}
+
+describe('TLS', () => {
+  const SSL = `select case when ssl then 'tls' else 'plain' end as used from pg_stat_ssl where pid = pg_backend_pid()`;
+  const NAMED = { sslrootcert: CERTIFICATE };
+
+  async function outcome(
+    host: string,
+    extra: Record<string, unknown>,
+    variables: Variables = HOME,
+  ): Promise<string> {
+    await using opened = await open({ host, extra }, variables);
+    try {
+      return (await first<{ used: string }>(opened, SSL)).used;
+    } catch (error) {
+      if (error instanceof EtlError && error.code === 'ETL-1001') return 'refused';
+      throw error;
+    }
+  }
+
+  // libpq's table: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
+  const rows: readonly [Record<string, unknown>, host: string, withTls: string, without: string][] = [
+    [{}, '127.0.0.1', 'tls', 'plain'],
+    [{ sslmode: 'disable' }, '127.0.0.1', 'plain', 'plain'],
+    [{ sslmode: 'allow' }, '127.0.0.1', 'plain', 'plain'],
+    [{ sslmode: 'prefer' }, '127.0.0.1', 'tls', 'plain'],
+    [{ sslmode: 'require' }, '127.0.0.1', 'tls', 'refused'],
+    [{ sslmode: 'require', ...NAMED }, '127.0.0.1', 'tls', 'refused'],
+    [{ sslmode: 'verify-ca', ...NAMED }, '127.0.0.1', 'tls', 'refused'],
+    [{ sslmode: 'verify-full', ...NAMED }, 'localhost', 'tls', 'refused'],
+    [{ sslmode: 'verify-full', ...NAMED }, '127.0.0.1', 'refused', 'refused'],
+    [{ sslrootcert: 'system' }, 'localhost', 'refused', 'refused'],
+  ];
+  for (const [on, index] of [
+    [true, 2],
+    [false, 3],
+  ] as const) {
+    describe(`with TLS ${on ? 'on' : 'off'} at the server`, () => {
+      before(async function () {
+        const server = await cluster();
+        if (!server.socketDirectory) this.skip();
+        if (on) await server.setSsl(true);
+      });
+      after(async () => {
+        const server = await cluster();
+        if (on && server.socketDirectory) await server.setSsl(false);
+      });
+      for (const row of rows) {
+        const [extra, host] = row;
+        const options = Object.keys(extra).map(
+          (key) => `${key}=${key === 'sslmode' || extra[key] === 'system' ? String(extra[key]) : 'its own'}`,
+        );
+        it(`${options.join(' ') || 'no option'} to ${host} is ${row[index]}`, async () => {
+          expect(await outcome(host, extra)).to.equal(row[index]);
+        });
+      }
+
+      if (!on) return;
+      it('require with another authority is refused, as verify-ca would be', async () => {
+        const sslrootcert = fileURLToPath(new URL('../../fixtures/tls/other.crt', import.meta.url));
+        expect(await outcome('localhost', { sslmode: 'require', sslrootcert })).to.equal('refused');
+      });
+
+      it('takes sslmode and sslrootcert from PG* variables', async () => {
+        const variables = { ...HOME, PGSSLMODE: 'verify-full', PGSSLROOTCERT: CERTIFICATE };
+        expect(await outcome('localhost', {}, variables)).to.equal('tls');
+        expect(await outcome('127.0.0.1', {}, variables)).to.equal('refused');
+      });
+
+      it('checks the name of PGHOST where PGHOSTADDR is dialled', async () => {
+        const variables = { ...HOME, PGHOST: 'localhost', PGHOSTADDR: '127.0.0.1', PGSSLMODE: 'verify-full' };
+        expect(await outcome('', {}, { ...variables, PGSSLROOTCERT: CERTIFICATE })).to.equal('tls');
+      });
+
+      it('says which certificate is not trusted', async () => {
+        const error = await failure({ host: '127.0.0.1', extra: { sslmode: 'verify-full', ...NAMED } });
+        expect(error.message).to.match(/does not trust the certificate .*ERR_TLS_CERT_ALTNAME_INVALID/);
+      });
+
+      it('ends a running statement on close', async () => {
+        const opened = await open({ extra: { sslmode: 'require' } });
+        await started(opened.database.knex.raw('select pg_sleep(601)'), 'select pg_sleep(601)');
+        await opened.database.close();
+        expect(await db.leftSessions()).to.deep.equal([]);
+      });
+
+      it('allow goes on with TLS where the server lets nobody in without', async () => {
+        const [hba] = await db.query<{ hba_file: string }>('show hba_file');
+        const file = hba?.hba_file ?? '';
+        const text = await readFile(file, 'utf8');
+        try {
+          await writeFile(file, `hostnossl ${db.name} all all reject\n${text}`);
+          await db.query('select pg_reload_conf()');
+          await until(async () => (await outcome('127.0.0.1', { sslmode: 'disable' })) === 'refused');
+          expect(await outcome('127.0.0.1', { sslmode: 'allow' })).to.equal('tls');
+        } finally {
+          await writeFile(file, text);
+          await db.query('select pg_reload_conf()');
+        }
+      });
+    });
+  }
+});

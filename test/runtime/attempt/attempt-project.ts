@@ -1,0 +1,100 @@
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { EtlError } from '../../../src/errors.js';
+import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
+import type { Database } from '../../../src/hooks/hook.js';
+import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
+import type { Dag } from '../../../src/runtime/dag/dag.js';
+import { homeOf, planTasks } from '../../../src/runtime/dag/plan.js';
+import { runDag, type RunResult } from '../../../src/runtime/run/run.js';
+import type { RunRequest } from '../../../src/runtime/run/start.js';
+import type { TestDatabase } from '../../support/database.js';
+
+/** What the guard of a process aborts a run with. */
+export const STOPPED = new EtlError('ETL-3302', { what: 'the run was stopped by SIGTERM' });
+
+/** A moment that one side waits for, and that the other brings about. */
+export interface Latch {
+  readonly opened: Promise<void>;
+  open(): void;
+}
+
+export function latch(): Latch {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}
+
+/** A session of the test's own: it holds what others wait for, until it is disposed of. */
+export interface Holder extends AsyncDisposable {
+  query(sql: string): Promise<unknown>;
+}
+
+export async function hold(db: TestDatabase, sql: string): Promise<Holder> {
+  const client = new pg.Client({ connectionString: db.url });
+  await client.connect();
+  await client.query(sql);
+  return { query: (text) => client.query(text), [Symbol.asyncDispose]: () => client.end() };
+}
+
+/** More than a loaded machine needs for anything that is waited for here. */
+const LIMIT_MS = 20_000;
+
+/** Resolves when the query finds a row: nobody but the server knows who waits for a lock, and it must be asked. */
+export async function until(db: TestDatabase, sql: string): Promise<void> {
+  for (const end = performance.now() + LIMIT_MS; performance.now() < end;) {
+    if ((await db.query(sql)).length > 0) return;
+  }
+  throw new Error(`In ${LIMIT_MS / 1000} s there was no row of: ${sql}`);
+}
+
+/** Finds a session that waits for a lock. */
+export const BLOCKED = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+
+/** The session that holds the lock of the Dag "d". https://www.postgresql.org/docs/current/view-pg-locks.html */
+export const LOCK_HOLDER = `select pid from pg_locks
+  where locktype = 'advisory' and granted and (classid::bigint << 32 | objid::bigint) = hashtextextended('etl:d', 0)`;
+
+export interface StartOptions {
+  readonly start?: RunRequest['start'];
+  readonly overlap?: RunRequest['overlap'];
+  readonly signal?: AbortSignal;
+  readonly lanes?: number;
+  /** Sees each database when it has been opened. */
+  readonly onOpen?: (database: Database) => void;
+}
+
+/** As `runOn`, with the settings of a run's start, and of its databases, that few tests need. */
+export function startOn(
+  connections: Readonly<Record<string, string>>,
+  dag: Dag,
+  { start, overlap = { mode: 'fail' }, signal, lanes = 4, onOpen }: StartOptions,
+): Promise<RunResult> {
+  const tasks = planTasks(dag, {});
+  const settings = { lanes, applicationName: 'etl', variables: {}, root: process.cwd(), pid: process.pid };
+  const fresh = { kind: 'new', runId: `run-${randomUUID()}`, interval: undefined, params: {} } as const;
+  return runDag(
+    { dag, tasks, home: homeOf(dag, {}, tasks), start: start ?? fresh, overlap },
+    {
+      signal: signal ?? new AbortController().signal,
+      process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
+      random: Math.random,
+      root: process.cwd(),
+      connections: () => Object.keys(connections),
+      placeOf: (id) => id,
+      lanesOf: () => lanes,
+      redact: (text) => text,
+      strays: () => [],
+      concurrency: 4,
+      failFast: false,
+      timeoutMs: undefined,
+      reporter: { report: () => undefined },
+      openDatabase: async (id) => {
+        const connection = parseConnection(id, connections[id] ?? '', 'test');
+        const database = await postgresHook.open(connection, { ...settings, notice: () => undefined });
+        onOpen?.(database);
+        return database;
+      },
+    },
+  );
+}

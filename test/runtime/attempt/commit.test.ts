@@ -1,0 +1,111 @@
+import { expect } from 'chai';
+import { dag } from '../../../src/runtime/dag/dag.js';
+import { cluster, createDatabase, type TestDatabase } from '../../support/database.js';
+import { frozenProxy, SERVER_CRASHED } from '../../support/frozen-proxy.js';
+import { runOn } from '../../support/run.js';
+import { hold, STOPPED } from './attempt-project.js';
+
+/** A deferred trigger that keeps COMMIT waiting for as long as the test holds the lock. */
+const TABLES = `
+  create table t (id int);
+  create table slow (id int);
+  create function wait_for_test() returns trigger language plpgsql as
+    $$ begin perform pg_advisory_xact_lock(21); return null; end $$;
+  create constraint trigger slow after insert on slow deferrable initially deferred
+    for each row execute function wait_for_test()`;
+
+describe('the outcome of a COMMIT', () => {
+  let db: TestDatabase;
+  before(async () => {
+    db = await createDatabase();
+    await db.query(TABLES);
+  });
+  after(() => db.drop());
+  beforeEach(() => db.query('truncate t, slow'));
+
+  const network = async () => frozenProxy((await cluster()).port);
+  const writing = (meet: () => void, retries = 0) =>
+    dag('d', { defaults: { conn: 'db', retries, backoff: { initial: 1 } } }, (d) => {
+      d.session('w', {}, async ({ session }) => {
+        await session('t').insert({ id: 1 });
+        meet();
+      });
+    });
+  const recorded = (runId: string) =>
+    db.query('select task_id, state from etl.task where run_id = $1', [runId]);
+  const ids = async () => (await db.query<{ id: number }>('select id from t')).map(({ id }) => id);
+
+  for (const { ends, retries, timeoutMs } of [
+    { ends: 'a signal', retries: 0, timeoutMs: undefined },
+    { ends: 'its timeout', retries: 2, timeoutMs: 1500 },
+  ]) {
+    it(`is not known when the database is gone after it, until ${ends} ends the run: it does not say "wrote nothing"`, async () => {
+      await using proxy = await network();
+      const controller = new AbortController();
+      const stop = (): void => controller.abort(STOPPED);
+      const graph = writing(
+        () =>
+          proxy.meetCommit((client) => {
+            proxy.refuse(timeoutMs === undefined ? stop : undefined);
+            client.destroy();
+          }),
+        retries,
+      );
+      // One lane: no other connection is left that could be asked.
+      const options = { timeoutMs, signal: controller.signal, concurrency: 1 };
+      const run = await runOn({ db: proxy.url(db.url) }, graph, options);
+      expect(run.outcome('w')).to.equal('failed ETL-1002');
+      expect(run.tasks[0]?.attempts).to.equal(retries + 1);
+      expect(run.tasks[0]?.error?.data).to.match(/^whether "w" was committed is not known/);
+      expect(await recorded(run.runId)).to.deep.equal([{ task_id: 'w', state: 'success' }]);
+      expect(run.durationMs).to.be.below(10_000);
+    });
+  }
+
+  it('is looked up when a pooler answers it with the loss of its server', async () => {
+    await using proxy = await network();
+    const graph = writing(() => proxy.meetCommit((client) => client.end(SERVER_CRASHED)));
+    const run = await runOn({ db: proxy.url(db.url) }, graph);
+    expect(run.tasks[0]).to.include({ state: 'success', attempts: 1, reused: true });
+    expect(run.state).to.equal('success');
+    expect(await ids()).to.deep.equal([1]);
+  });
+
+  it('comes from the ledger when the answer is lost and the run is stopped', async () => {
+    await using proxy = await network();
+    const controller = new AbortController();
+    const graph = writing(() =>
+      proxy.meetCommit((client) => {
+        controller.abort(STOPPED);
+        client.destroy();
+      }),
+    );
+    const run = await runOn({ db: proxy.url(db.url) }, graph, { signal: controller.signal });
+    expect(run.outcome('w')).to.equal('success');
+    expect(run.state).to.equal('failed');
+    expect(run.errors).to.deep.equal([STOPPED]);
+    expect(await ids()).to.deep.equal([1]);
+  });
+
+  it('is not waited for when the run is stopped between the task and it: the task names the stop', async () => {
+    await using _lock = await hold(db, 'select pg_advisory_lock(21)');
+    const controller = new AbortController();
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.session('w', {}, async ({ session }) => {
+        await session('slow').insert({ id: 1 });
+        return {
+          // The result is read after the task has returned.
+          get last() {
+            controller.abort(STOPPED);
+            return 1;
+          },
+        };
+      });
+    });
+    const run = await runOn({ db: db.url }, graph, { signal: controller.signal });
+    expect(run.outcome('w')).to.equal('failed ETL-3302');
+    expect(run.tasks[0]?.error?.message).to.equal(STOPPED.message);
+    expect(run.tasks[0]?.error?.data).to.equal('"w" wrote nothing');
+    expect(await db.query('select from slow')).to.deep.equal([]);
+  });
+});

@@ -1,0 +1,261 @@
+import { expect } from 'chai';
+import { Model } from 'objection';
+import { dag } from '../../../src/runtime/dag/dag.js';
+import type { Session } from '../../../src/runtime/session/session.js';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { runOn } from '../../support/run.js';
+
+class Item extends Model {
+  static override readonly tableName = 'item';
+  declare id: number;
+}
+
+/** What a session does besides Knex: any number of rows, and the bytes of COPY. */
+describe('a session', () => {
+  let db: TestDatabase;
+  before(async () => {
+    db = await createDatabase({ mayLeak: true });
+    await db.query('create table item (id int primary key, at timestamptz, note text)');
+  });
+  after(() => db.drop());
+  beforeEach(async () => {
+    await db.query(`truncate item; insert into item
+      select i, timestamptz '2020-01-01 00:00:00.5+00' + i * interval '1 hour', nullif('note ' || i, 'note 7')
+      from generate_series(1, 25000) i`);
+  });
+
+  /** What `use` returns, from inside a task. */
+  async function inTask<R>(use: (session: Session) => Promise<R>): Promise<R> {
+    let result: { value: R } | undefined;
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.session('t', {}, async ({ session }) => {
+        result = { value: await use(session) };
+        return null;
+      });
+    });
+    const { tasks } = await runOn({ db: db.url }, graph);
+    if (tasks[0]?.error) throw tasks[0].error;
+    if (result === undefined) throw new Error('the task did not run');
+    return result.value;
+  }
+  const all = async <T>(rows: AsyncIterable<T>): Promise<T[]> => {
+    const list: T[] = [];
+    for await (const row of rows) list.push(row);
+    return list;
+  };
+
+  const SELECT = 'select * from item order by id';
+  const queries: readonly [title: string, of: (session: Session) => AsyncIterable<object>][] = [
+    ['of an SQL text', (session) => session.rows(SELECT)],
+    [
+      'of an SQL text with values',
+      (session) => session.rows({ text: `${SELECT} limit $1::int`, values: [25_000] }),
+    ],
+    ['of a Knex builder', (session) => session.rows(session('item').where('id', '>', 0).orderBy('id'))],
+    [
+      'of session.raw',
+      (session) => session.rows(session.raw('select * from item where id > ? order by id', [0])),
+    ],
+    [
+      'of an Objection query',
+      (session) => session.rows(Item.query(session).where('id', '>', 0).orderBy('id')),
+    ],
+    [
+      'in batches',
+      (session) => ({ [Symbol.asyncIterator]: () => flat(session.rows(SELECT, { batch: 999 }).batches()) }),
+    ],
+  ];
+  async function* flat<T>(batches: AsyncIterable<readonly T[]>): AsyncGenerator<T> {
+    for await (const batch of batches) yield* batch;
+  }
+  for (const [title, of] of queries) {
+    it(`reads the rows ${title} as pg gives them`, async () => {
+      expect(await inTask((session) => all(of(session)))).to.deep.equal(await db.query(SELECT));
+    });
+  }
+
+  it('gives batches of the size that was asked for', async () => {
+    const sizes = await inTask(async (session) => {
+      const batches = await all(session.rows(SELECT, { batch: 10 }).batches());
+      return batches.map(({ length }) => length);
+    });
+    expect(new Set(sizes)).to.deep.equal(new Set([10]));
+  });
+
+  it('gives no batch for no rows', async () => {
+    expect(await inTask((session) => all(session.rows('select 1 where false').batches()))).to.deep.equal([]);
+  });
+
+  it('gives the text of the server where that is asked for', async () => {
+    const rows = await inTask((session) =>
+      all(
+        session.rows(
+          `select 1.50::numeric as n, '2020-01-01 00:00:00.123456+00'::timestamptz as at, null as x, true as b`,
+          { text: true },
+        ),
+      ),
+    );
+    expect(rows).to.deep.equal([{ n: '1.50', at: '2020-01-01 00:00:00.123456+00', x: null, b: 't' }]);
+  });
+
+  it('makes rows of any names, the last of two winning', async () => {
+    const sql = `select 1 as "a ""b"" \\ \${c}", 2 as "__proto__", 3 as "it's", 4 as "constructor", 5 as twice, 6 as twice`;
+    const [row] = await inTask((session) => all(session.rows(sql)));
+    expect(Object.entries(row ?? {})).to.deep.equal([
+      ['a "b" \\ ${c}', 1],
+      ['__proto__', 2],
+      ["it's", 3],
+      ['constructor', 4],
+      ['twice', 6],
+    ]);
+  });
+
+  it('reads texts of every length and script', async () => {
+    const texts = Array.from(
+      { length: 300 },
+      (_, i) => Array.from({ length: i }, (__, k) => 'é€a𝄞'.normalize()[(i + k) % 3] ?? '').join('') + '😀',
+    );
+    const query = { text: 'select unnest($1::text[]) as x', values: [texts] };
+    expect(await inTask((session) => all(session.rows(query)))).to.deep.equal(texts.map((x) => ({ x })));
+  });
+
+  it('lets other queries, and other rows, run between two rows', async () => {
+    const sum = await inTask(async (session) => {
+      let total = 0;
+      for await (const { id } of session.rows<{ id: number }>('select id from item where id <= 500')) {
+        const [other] = await all(
+          session.rows<{ id: number }>({ text: 'select id from item where id = $1', values: [id] }),
+        );
+        await session('item').where({ id }).update({ note: 'seen' });
+        total += other?.id ?? 0;
+      }
+      return total;
+    });
+    expect(sum).to.equal((500 * 501) / 2);
+    expect(await db.query(`select count(*)::int as n from item where note = 'seen'`)).to.deep.equal([
+      { n: 500 },
+    ]);
+  });
+
+  it('ends a query at `break`, and goes on', async () => {
+    const seen = await inTask(async (session) => {
+      for await (const row of session.rows(SELECT)) {
+        const portals = await session.raw('select count(*)::int as n from pg_cursors');
+        return [
+          (row as { id: number }).id,
+          portals.rows[0].n,
+          (await session.raw('select count(*)::int as n from pg_cursors')).rows[0].n,
+        ];
+      }
+      return [];
+    });
+    expect(seen[0]).to.equal(1);
+    expect(
+      await inTask(async (session) => {
+        for await (const _ of session.rows(SELECT)) break;
+        return (await session.raw('select count(*)::int as n from pg_cursors')).rows[0].n as number;
+      }),
+    ).to.equal(0);
+  });
+
+  it('throws the error of a query where its rows are read, which a savepoint can undo', async () => {
+    const wrong = ['select none from item', 'select 1 / (3000 - id) from item', 'copy item from stdin'];
+    const codes = await inTask(async (session) => {
+      const seen: unknown[] = [];
+      for (const sql of wrong) {
+        const reading = session.transaction(async () => all(session.rows(sql)));
+        seen.push(await reading.catch((error: unknown) => (error as { code: string }).code));
+      }
+      return seen;
+    });
+    expect(codes).to.deep.equal(['42703', '22012', '57014']);
+  });
+
+  it('refuses a batch that is no size', async () => {
+    expect(
+      await inTask(async (session) => session.rows(SELECT, { batch: 0 })).catch((error: unknown) => error),
+    ).to.include({ code: 'ETL-3542' });
+  });
+
+  it('copies bytes out and in, in every format', async () => {
+    for (const format of ['text', 'csv', 'binary'] as const) {
+      const rows = await inTask(async (session) => {
+        await session.raw('create temp table twin (like item) on commit drop');
+        const parts = await all(session.copyTo({ table: 'item', columns: ['note', 'id', 'at'], format }));
+        const sent = await session.copyFrom({ table: 'twin', columns: ['note', 'id', 'at'], format }, parts);
+        const { rows: missing } = await session.raw('select * from item except select * from twin');
+        return [sent, missing.length];
+      });
+      expect(rows, format).to.deep.equal([25_000, 0]);
+    }
+  });
+
+  it('copies text from what gives strings, and counts the rows as the task’s own', async () => {
+    async function* lines() {
+      yield '30000\t\\N\té\n';
+      yield '30001\t\\N\t\\N\n';
+    }
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.session('t', {}, ({ session }) => session.copyFrom('copy item from stdin', lines()));
+    });
+    const { tasks } = await runOn({ db: db.url }, graph);
+    expect(tasks[0]).to.include({ rows: 2 });
+    expect(await db.query('select note from item where id >= 30000 order by id')).to.deep.equal([
+      { note: 'é' },
+      { note: null },
+    ]);
+  });
+
+  it('goes on after a COPY that was ended by `break`, in a savepoint too', async () => {
+    const n = await inTask((session) =>
+      session.transaction(async (savepoint) => {
+        await savepoint('item').where('id', '>', 10).delete();
+        for await (const _ of session.copyTo(`copy (select generate_series(1, 3000000)) to stdout`)) break;
+        return Number((await savepoint('item').count('* as n'))[0]?.['n']);
+      }),
+    );
+    expect(n).to.equal(10);
+    expect(await db.query('select count(*)::int as n from item')).to.deep.equal([{ n: 10 }]);
+  });
+
+  const held: readonly [title: string, use: (session: Session) => Promise<unknown>][] = [
+    [
+      'between the parts of copyTo',
+      async (session) => {
+        for await (const _ of session.copyTo({ table: 'item' })) await session('item').first();
+      },
+    ],
+    [
+      'in the source of copyFrom',
+      (session) =>
+        session.copyFrom(
+          { table: 'item' },
+          (async function* () {
+            await session('item').first();
+            yield '';
+          })(),
+        ),
+    ],
+  ];
+  for (const [title, use] of held) {
+    it(`refuses a query ${title}, which would wait for ever`, async () => {
+      expect(await inTask(use).catch((error: unknown) => error)).to.include({ code: 'ETL-3543' });
+    });
+  }
+
+  it('reads from another database with rows and copyTo', async () => {
+    await using other = await createDatabase({ mayLeak: true });
+    await other.query(`create table far as select i as id from generate_series(1, 3) i`);
+    let bytes = '';
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.session('t', { reads: ['other'] }, async ({ sources: { other: far } }) => {
+        for await (const part of far.copyTo({ table: 'far' })) bytes += part.toString();
+        for await (const _ of far.copyTo({ table: 'far' })) break;
+        return (await all(far.rows<{ id: number }>('select id from far'))).map(({ id }) => id);
+      });
+    });
+    const { tasks, outcome } = await runOn({ db: db.url, other: other.url }, graph);
+    expect(outcome('t'), tasks[0]?.error?.message).to.equal('success');
+    expect(bytes).to.equal('1\n2\n3\n');
+  });
+});

@@ -1,0 +1,122 @@
+import { expect } from 'chai';
+import { mayFit, widened } from '../../../../src/runtime/tasks/load/type-family.js';
+import { withoutEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
+import { openWorkbench, type Workbench } from './workbench.js';
+
+describe('the contract between the data and its table', () => {
+  let bench: Workbench;
+  before(async () => (bench = await openWorkbench()));
+  after(() => bench[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await bench.db.query('drop table if exists t, made');
+    await bench.db.query('create table t (id int primary key, a text)');
+  });
+
+  const logs = (events: Awaited<ReturnType<Workbench['load']>>['events']) =>
+    events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
+
+  it('refuses a column that the table lacks before a row is sent', async () => {
+    await bench.write({ 'in.csv': 'id,b\nnonsense,1\n' });
+    const { task } = await bench.load();
+    expect(task?.error).to.include({ code: 'ETL-3513' });
+    expect(task?.error?.message).to.include('does not have the column "b"');
+  });
+
+  it('adds the column with `evolve`, and says so', async () => {
+    await bench.write({ 'in.csv': 'id,b b\n1,x\n' });
+    const { task, events } = await bench.load({ schema: 'evolve' });
+    expect(task?.error).to.equal(undefined);
+    expect(logs(events)).to.deep.equal(['alter table "t" add column "b b" text']);
+    expect(await bench.db.query('select * from t')).to.deep.equal([{ id: 1, a: null, 'b b': 'x' }]);
+  });
+
+  it('makes the table with `create`, with its key, and takes it as it is the next time', async () => {
+    await bench.write({ 'in.csv': 'Id,a\n1,x\n' });
+    const source = { into: 'made', create: true, mode: 'merge', key: ['Id'] } as const;
+    const { task, events } = await bench.load(source);
+    expect(task?.error).to.equal(undefined);
+    expect(logs(events).join()).to.match(
+      /^create table "made" \("Id" \w+ ?, "a" text, primary key \("Id"\)\)$/,
+    );
+    const again = await bench.load(source);
+    expect(logs(again.events)).to.deep.equal([]);
+    expect(again.result).to.include({ rows: 1, inserted: 0, updated: 0 });
+  });
+
+  it('makes no table of an empty file', async () => {
+    await bench.write({ 'in.csv': '' });
+    const { task } = await bench.load({ into: 'made', create: true });
+    expect(task?.error?.code).to.equal('ETL-3511');
+  });
+
+  const widths: readonly [column: string, source: string, expected: string | undefined][] = [
+    ['integer', 'bigint', 'bigint'],
+    ['bigint', 'integer', undefined],
+    ['integer', 'numeric', 'numeric'],
+    ['integer', 'double precision', 'double precision'],
+    ['numeric(10,2)', 'double precision', undefined],
+    ['numeric(10,2)', 'bigint', undefined],
+    ['real', 'double precision', 'double precision'],
+    ['double precision', 'integer', undefined],
+    ['date', 'timestamp with time zone', 'timestamp with time zone'],
+    ['timestamp without time zone', 'timestamp with time zone', undefined],
+    ['integer', 'text', 'text'],
+    ['boolean', 'integer', 'text'],
+    ['boolean', 'smallint', undefined],
+    ['date', 'integer', undefined],
+    ['jsonb', 'numeric', undefined],
+    ['jsonb', 'text', 'text'],
+    ['text', 'integer', undefined],
+    ['character varying(5)', 'text', undefined],
+    ['some_enum', 'text', undefined],
+    ['json', 'jsonb', 'jsonb'],
+  ];
+  for (const [column, source, expected] of widths) {
+    it(`${expected ? `widens ${column} to ${expected}` : `leaves ${column}`} for ${source}`, () => {
+      expect(widened(column, source)).to.equal(expected);
+    });
+  }
+
+  it('takes types of one kind for such as may fit', () => {
+    expect(mayFit('bigint', 'smallint')).to.equal(true);
+    expect(mayFit('boolean', 'integer')).to.equal(false);
+    expect(mayFit('text', 'integer')).to.equal(true);
+    expect(mayFit('integer', 'some_domain')).to.equal(true);
+  });
+});
+
+describe('a line that an older server takes for the end of the data', () => {
+  const pass = async (...texts: string[]): Promise<string> => {
+    let passed = '';
+    const chunks = (async function* () {
+      for (const text of texts) yield Buffer.from(text);
+    })();
+    for await (const chunk of withoutEndMark(chunks, 'in.csv')) passed += chunk.toString();
+    return passed;
+  };
+
+  const marked: readonly string[][] = [
+    ['a\n\\.\nb\n'],
+    ['\\.\nb'],
+    ['a\n\\.'],
+    ['a\r\n\\.\r\nb'],
+    ['a\n', '\\', '.', '\n'],
+    ['a', '\n\\', '.\nb'],
+    ['a\n\\.', '\nb'],
+  ];
+  for (const texts of marked) {
+    it(`is refused: ${JSON.stringify(texts)}`, async () => {
+      const error: unknown = await pass(...texts).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      expect(error).to.include({ code: 'ETL-3504' });
+    });
+  }
+
+  for (const texts of [['a\n"\\."\nb'], ['a\\.\nb'], ['\\.x\n'], ['a\n\\', 'n.\n'], ['', 'x']]) {
+    it(`is not seen where there is none: ${JSON.stringify(texts)}`, async () => {
+      expect(await pass(...texts)).to.equal(texts.join(''));
+    });
+  }
+});
