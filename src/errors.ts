@@ -98,3 +98,13 @@ function editDistance(a: string, b: string): number {
   }
   return at(a.length, b.length);
 }
+
+/** The error as an `Error`, whatever was thrown. */
+export function asError(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown;
+  return new EtlError('ETL-3004', {
+    what: `the task threw ${thrown === undefined ? 'undefined' : `a ${typeof thrown}`} instead of an Error`,
+    fix: 'throw new Error(…)',
+    cause: thrown,
+  });
+}

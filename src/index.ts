@@ -1,4 +1,5 @@
 /** The public API of `@oneshot/etl`. Everything else may change in any release. */
+export type { Duration } from './runtime/duration.js';
 export { defineConfig, type Config } from './runtime/config/define.js';
 export { dag, type Dag, type DagBuilder, type DagOptions } from './runtime/dag/dag.js';
 export type { DataInterval } from './runtime/interval/interval.js';
@@ -11,22 +12,23 @@ export type { CopyFormat, CopyTable, Query } from './runtime/copy/statement.js';
 export type {
   Backoff,
   Check,
-  Duration,
-  Isolation,
-  Log,
   Needs,
-  SessionContext,
   SessionOptions,
   Task,
-  TaskContext,
   TaskDefaults,
   TaskOptions,
-  TaskRun,
-  TransactionContext,
   Upstream,
 } from './runtime/tasks/task.js';
+export type {
+  SessionContext,
+  TaskContext,
+  TaskRun,
+  TransactionContext,
+} from './runtime/tasks/task-context.js';
+export type { Log } from './runtime/report/event.js';
+export type { Isolation } from './runtime/postgres/transaction.js';
 export type { Row } from './runtime/copy/encode.js';
-export type { FileFormat } from './runtime/format/input-rows.js';
+export type { FileFormat } from './runtime/format/row-reader.js';
 export type { TransformModule } from './runtime/format/transform-module.js';
 export type { Transform } from './runtime/format/transform.js';
 export type { Compression, Input } from './runtime/input/input.js';
@@ -34,7 +36,7 @@ export type { SchemaContract } from './runtime/tasks/load/contract.js';
 export type { CsvInputOptions } from './runtime/tasks/load/csv-format.js';
 export type { LoadResult, LoadSource } from './runtime/tasks/load/load-input.js';
 export type { RejectOptions } from './runtime/tasks/load/rejects.js';
-export type { Written, WriteTarget } from './runtime/table/write.js';
+export type { Written, WriteTarget } from './runtime/table/write-target.js';
 export type { TransferResult, TransferSource } from './runtime/tasks/transfer/transfer-task.js';
 export type {
   Incremental,
@@ -43,7 +45,8 @@ export type {
   SqlIncremental,
 } from './runtime/watermark/incremental.js';
 export type { Watermark } from './runtime/watermark/watermark.js';
-export type { BoundSql, Sql, SqlResult } from './runtime/tasks/sql-task.js';
+export type { Sql, SqlResult } from './runtime/tasks/sql-task.js';
+export type { BoundSql } from './runtime/sql/bind.js';
 export type { CsvOptions } from './runtime/tasks/unload/extract.js';
 export type { Partition } from './runtime/tasks/unload/layout.js';
 export type { UnloadCompression, UnloadFormat } from './runtime/tasks/unload/output-target.js';

@@ -8,11 +8,11 @@ import { dag } from '../src/runtime/dag/dag.js';
 import { intervalContaining, lastCompleteInterval, parseSchedule } from '../src/runtime/interval/interval.js';
 import { planTasks } from '../src/runtime/dag/plan.js';
 import { databaseErrorOf } from '../src/runtime/postgres/sqlstate.js';
-import type { SessionContext } from '../src/runtime/tasks/task.js';
 import { createProject } from './support/cli.js';
-import { createDatabase, cluster, type TestDatabase } from './support/database.js';
+import { type TestDatabase, cluster, createDatabase } from './support/database.js';
 import { commitProxy } from './support/proxy.js';
 import { runOn } from './support/run.js';
+import type { SessionContext } from '../src/runtime/tasks/task-context.js';
 
 class Item extends Model {
   static override tableName = 'item';

@@ -5,6 +5,9 @@ const MS_OF_UNITS = [86_400_000, 3_600_000, 60_000, 1000, 1] as const;
 const DURATION = /^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
 const MAX_DAYS = 30;
 
+/** A time span: `'500ms'`, `'10m'`, `'1h30m'`, or a number of milliseconds. */
+export type Duration = string | number;
+
 /**
  * Milliseconds from `500ms`, `5s`, `10m`, `2h`, `1d`, `1h30m` (larger units first), or from a number, which is
  * milliseconds already. More than 0 and at most 30 days, which is more than one timer of Node can wait (24.8

@@ -1,4 +1,4 @@
-import { asError } from './attempt/outcome.js';
+import { asError } from '../errors.js';
 
 /** A timer of Node waits no longer, and neither does a timeout of PostgreSQL: 24.8 days. */
 export const LONGEST_MS = 2 ** 31 - 1;

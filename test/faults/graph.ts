@@ -1,6 +1,7 @@
 // The workload. Copied beside the config of the real binary as well, so it imports nothing that exists at run time.
 import type { Dag, dag as defineDag } from '../../src/runtime/dag/dag.js';
-import type { SessionContext, Task } from '../../src/runtime/tasks/task.js';
+import type { Task } from '../../src/runtime/tasks/task.js';
+import type { SessionContext } from '../../src/runtime/tasks/task-context.js';
 
 export interface GraphOptions {
   readonly tasks: number;

@@ -1,14 +1,14 @@
 import { fileURLToPath } from 'node:url';
 import { dag } from '../../src/runtime/dag/dag.js';
 import { createDatabase } from '../support/database.js';
-import type { SessionContext } from '../../src/runtime/tasks/task.js';
 import { runOn } from '../support/run.js';
 import { FIRST_QUERY_PATHS } from '../runtime/session/first-query-paths.js';
-import { PATH_TABLES, PATHS } from '../runtime/session/session-paths.js';
+import { PATHS, PATH_TABLES } from '../runtime/session/session-paths.js';
 import type { Fault, Shard } from './fault.js';
 import { reasonOf } from './in-process.js';
 import { describe, startNode } from './product.js';
 import { Workload } from './workload.js';
+import type { SessionContext } from '../../src/runtime/tasks/task-context.js';
 
 const NIGHTLY_REPEATS = 20;
 const STORMS = 4;

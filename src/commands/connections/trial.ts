@@ -1,8 +1,7 @@
-import { EtlError, EXIT } from '../../errors.js';
-import { maskedPlace, type Connection } from '../../hooks/connection.js';
+import { EXIT, EtlError, asError } from '../../errors.js';
+import { type Connection, maskedPlace } from '../../hooks/connection.js';
 import type { Program } from '../program/program.js';
-import { asError } from '../../runtime/attempt/outcome.js';
-import { errorFields, errorLines, type Paint } from '../../runtime/report/words.js';
+import { type Paint, errorFields, errorLines } from '../../runtime/report/words.js';
 import { table } from '../program/terminal.js';
 
 /** What came of trying one connection. */

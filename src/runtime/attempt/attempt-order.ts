@@ -2,8 +2,8 @@ import type { TaskKey } from '../ledger/task-row.js';
 import type { PlannedTask } from '../dag/plan.js';
 import type { RunDatabase } from '../database/run-database.js';
 import type { OpenSource } from '../session/read-session.js';
-import type { TaskContext } from '../tasks/task.js';
 import type { TransactionBody, Work } from '../tasks/task-body.js';
+import type { TaskContext } from '../tasks/task-context.js';
 
 /** Everything that one attempt of a task inside a transaction needs. */
 export interface AttemptOrder {

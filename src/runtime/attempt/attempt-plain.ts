@@ -2,12 +2,12 @@ import { acquire } from '../database/acquire.js';
 import type { RunDatabase } from '../database/run-database.js';
 import { failed } from './failure.js';
 import { encodeResult } from '../json.js';
-import { recordTask, type TaskKey } from '../ledger/task-row.js';
-import { SkipTask, type AttemptOutcome } from './outcome.js';
+import { type TaskKey, recordTask } from '../ledger/task-row.js';
+import { type AttemptOutcome, SkipTask } from './outcome.js';
 import type { PlannedTask } from '../dag/plan.js';
-import type { TaskContext } from '../tasks/task.js';
 import type { PlainBody } from '../tasks/task-body.js';
 import { untilAborted, within } from '../waiting.js';
+import type { TaskContext } from '../tasks/task-context.js';
 
 /** Everything that one attempt of a task without a connection needs. */
 export interface PlainOrder {

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import { EtlError, asError } from '../../errors.js';
 import { acquire } from '../database/acquire.js';
 import type { AttemptOrder } from './attempt-order.js';
 import { runChecks } from './check.js';
@@ -16,8 +16,8 @@ import {
   swallowed,
 } from '../postgres/task-connection-errors.js';
 import { Opening } from './begin.js';
-import { asError, SkipTask, type AttemptOutcome, type Ending } from './outcome.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type AttemptOutcome, type Ending, SkipTask } from './outcome.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import { Sources } from '../session/read-session.js';
 import { databaseErrorOf, endsConnection, isAborted, isConnectionLoss } from '../postgres/sqlstate.js';

@@ -1,11 +1,11 @@
 import type { AttemptOrder } from './attempt-order.js';
 import { watchClaim } from './claim-wait.js';
-import { Flight, type Answer } from '../postgres/pipeline.js';
+import { Flight } from '../postgres/pipeline.js';
 import { keepStatements } from '../postgres/prepared-statements.js';
-import { claimLeg, type TransactionId } from '../ledger/task-row.js';
-import { asError } from './outcome.js';
-import type { DriverQuery, ProtocolClient } from '../postgres/protocol.js';
+import { claimLeg } from '../ledger/task-row.js';
+import type { Answer, DriverQuery, ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { applicationName, beginLegs, transactionOf } from '../postgres/transaction.js';
+import { asError } from '../../errors.js';
 
 /** The begin of an attempt's transaction with the claim of its task, sent once. */
 export class Opening {

@@ -1,6 +1,6 @@
 import { CLAIM_START } from '../ledger/task-row.js';
-import { asError } from './outcome.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { asError } from '../../errors.js';
 
 /** A wait that is shorter is nobody's business. */
 const NOTICE_MS = 500;

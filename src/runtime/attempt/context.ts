@@ -1,7 +1,7 @@
 import type { EventBody } from '../report/event.js';
-import { isFullRefresh, type PlannedTask, type RunPlan } from '../dag/plan.js';
-import type { TaskContext } from '../tasks/task.js';
+import { type PlannedTask, type RunPlan, isFullRefresh } from '../dag/plan.js';
 import type { Work } from '../tasks/task-body.js';
+import type { TaskContext } from '../tasks/task-context.js';
 
 /** What contexts take from the run. */
 export interface ContextFacts {

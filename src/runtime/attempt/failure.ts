@@ -1,11 +1,11 @@
-import { EtlError } from '../../errors.js';
+import { EtlError, asError } from '../../errors.js';
 import { userFrames } from '../modules/stack.js';
 import { FileError } from '../tasks/load/file-error.js';
-import { asError, FailTask, type AttemptOutcome, type Ending } from './outcome.js';
-import { placeText, positionText, type Place } from '../modules/location.js';
-import { kindOfState, type FailureKind } from './retry.js';
+import { type AttemptOutcome, type Ending, FailTask } from './outcome.js';
+import { type Place, placeText, positionText } from '../modules/location.js';
+import { type FailureKind, kindOfState } from './retry.js';
 import { caretExcerpt } from '../sql/excerpt.js';
-import { databaseErrorOf, describeState, isMalformed, type DatabaseError } from '../postgres/sqlstate.js';
+import { type DatabaseError, databaseErrorOf, describeState, isMalformed } from '../postgres/sqlstate.js';
 import type { Statement } from '../postgres/task-connection.js';
 
 /** What is known of a failed attempt besides what was thrown. */

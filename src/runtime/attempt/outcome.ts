@@ -38,13 +38,3 @@ export type AttemptOutcome =
       /** The claim has answered: whatever an earlier attempt left undecided was rolled back. */
       readonly isClaimed: boolean;
     };
-
-/** The error as an `Error`, whatever was thrown. */
-export function asError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
-  return new EtlError('ETL-3004', {
-    what: `the task threw ${thrown === undefined ? 'undefined' : `a ${typeof thrown}`} instead of an Error`,
-    fix: 'throw new Error(…)',
-    cause: thrown,
-  });
-}

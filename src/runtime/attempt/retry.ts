@@ -1,3 +1,5 @@
+import type { RetryPolicy } from '../dag/plan.js';
+
 /** Why an attempt failed, as far as a retry is concerned. */
 export type FailureKind =
   /** Serialization failure, deadlock, lock not available: the same work succeeds when it is alone. */
@@ -6,15 +8,6 @@ export type FailureKind =
   | 'transient'
   /** The same again will fail the same way. */
   | 'permanent';
-
-/** How often, and how long between; times in milliseconds. */
-export interface RetryPolicy {
-  readonly retries: number;
-  readonly initialMs: number;
-  readonly factor: number;
-  readonly maxMs: number;
-  readonly jitter: boolean;
-}
 
 /** Failed attempts so far, by their budget. */
 export interface Spent {

@@ -1,9 +1,7 @@
-import { EtlError } from '../../errors.js';
+import { EtlError, asError } from '../../errors.js';
 import { cancelStatement } from '../../hooks/client.js';
 import { formatDuration } from '../duration.js';
-import type { TransactionId } from '../ledger/task-row.js';
-import { asError } from './outcome.js';
-import type { ProtocolClient } from '../postgres/protocol.js';
+import type { ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { stopTransaction } from '../postgres/transaction.js';
 import { within } from '../waiting.js';
 

@@ -1,7 +1,8 @@
 import { EtlError } from '../../errors.js';
 import type { Dag } from '../dag/dag.js';
 import { capturePlace, type Place } from '../modules/location.js';
-import type { Duration, TaskDefaults } from '../tasks/task.js';
+import type { Duration } from '../duration.js';
+import type { TaskDefaults } from '../tasks/task.js';
 import { shapeProblem, type ShapeProblem } from './shape.js';
 
 /** A connection in a config: a URL, or a URL with its own limit of open transactions. */

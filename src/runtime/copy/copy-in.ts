@@ -1,13 +1,12 @@
 import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Connection } from 'pg';
-import { EtlError } from '../../errors.js';
+import { EtlError, asError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
-import { asError } from '../attempt/outcome.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { within } from '../waiting.js';
 import type { Wire } from '../postgres/task-connection.js';
-import { ANSWER_MS, copyFail, Exchange } from './exchange.js';
+import { ANSWER_MS, Exchange, copyFail } from './exchange.js';
 
 /** What moves bytes to or from the server. */
 export interface CopyOptions {

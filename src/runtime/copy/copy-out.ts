@@ -1,13 +1,13 @@
 import type { Connection } from 'pg';
 import { giveBack, ownCopy, takeChunk } from '../../hooks/chunks.js';
 import { cancelStatement } from '../../hooks/client.js';
-import { asError } from '../attempt/outcome.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { within } from '../waiting.js';
 import { Wire } from '../postgres/task-connection.js';
 import type { CopyOptions } from './copy-in.js';
 import { ANSWER_MS, Exchange } from './exchange.js';
 import { readInPlace } from './frames.js';
+import { asError } from '../../errors.js';
 
 const PART_BYTES = 256 * 1024;
 

@@ -2,8 +2,8 @@ import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { tokensOf } from '../sql/scan.js';
 import { splitStatements } from '../sql/split.js';
-import type { BoundSql } from '../tasks/sql-task.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
+import type { BoundSql } from '../sql/bind.js';
 
 /**
  * The text of one query that has its values in it, because COPY takes none. The server quotes them, each as the text

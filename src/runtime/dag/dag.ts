@@ -1,32 +1,30 @@
 /* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
 import { assertFunction, definedLate, definedTwice, foreign } from './dag-errors.js';
-import { parseSchedule, type DataInterval, type Schedule } from '../interval/interval.js';
+import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
 import type { JsonResult } from '../json.js';
 import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
-import { capturePlace, PlaceCache, type Place } from '../modules/location.js';
+import { type Place, PlaceCache, capturePlace } from '../modules/location.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
   PlainTaskOptions,
   ReadOnlyTaskOptions,
-  SessionContext,
   SessionOptions,
   Task,
-  TaskContext,
   TaskDefaults,
   TaskOptions,
-  TransactionContext,
   Upstream,
 } from '../tasks/task.js';
 import { DefinedTask, type Definition } from './defined-task.js';
 import type { LoadResult, LoadSource } from '../tasks/load/load-input.js';
 import { loadBody } from '../tasks/load/load-task.js';
 import { sessionBody } from '../tasks/session-task.js';
-import { sqlBody, type Sql, type SqlResult } from '../tasks/sql-task.js';
+import { type Sql, type SqlResult, sqlBody } from '../tasks/sql-task.js';
 import { plainBody } from '../tasks/plain-task.js';
-import { transferBody, type TransferResult, type TransferSource } from '../tasks/transfer/transfer-task.js';
-import { unloadBody, type UnloadResult, type UnloadSource } from '../tasks/unload/unload-task.js';
+import { type TransferResult, type TransferSource, transferBody } from '../tasks/transfer/transfer-task.js';
+import { type UnloadResult, type UnloadSource, unloadBody } from '../tasks/unload/unload-task.js';
 import type { IncrementalRange, SqlIncremental } from '../watermark/incremental.js';
+import type { SessionContext, TaskContext, TransactionContext } from '../tasks/task-context.js';
 
 /** What a Dag is made with. */
 export interface DagOptions {

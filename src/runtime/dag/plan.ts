@@ -3,10 +3,10 @@ import type { Dag } from './dag.js';
 import { parseDuration } from '../duration.js';
 import type { DataInterval } from '../interval/interval.js';
 import { validateDefaults } from './options.js';
-import { placeText, type Place } from '../modules/location.js';
-import type { RetryPolicy } from '../attempt/retry.js';
-import type { Backoff, Check, Isolation, Needs, SessionOptions, Task, TaskDefaults } from '../tasks/task.js';
+import { type Place, placeText } from '../modules/location.js';
+import type { Backoff, Check, Needs, SessionOptions, Task, TaskDefaults } from '../tasks/task.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
+import type { Isolation } from '../postgres/transaction.js';
 
 /** What is decided of a task; many tasks can share one. */
 export interface TaskPolicy {
@@ -208,4 +208,13 @@ function withoutConnection(task: Task): EtlError {
     where: placeText(task.place, ''),
     fix: 'give it `conn`, or put `conn` into the `defaults` of its Dag or of the config',
   });
+}
+
+/** How often, and how long between; times in milliseconds. */
+export interface RetryPolicy {
+  readonly retries: number;
+  readonly initialMs: number;
+  readonly factor: number;
+  readonly maxMs: number;
+  readonly jitter: boolean;
 }

@@ -1,11 +1,11 @@
 import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import type { InputFile } from '../input/input.js';
-import { CsvParser, type CsvBatch } from './csv.js';
+import { type CsvBatch, CsvParser } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
 import { textOf } from './decode.js';
 import { rowMakerOf } from './row-maker.js';
-import type { RowBatch, RowReader } from './input-rows.js';
+import type { RowBatch, RowReader } from './row-reader.js';
 
 /** How a CSV file is read. The defaults are those of PostgreSQL's COPY, with a header. */
 export interface CsvReading extends Partial<CsvSyntax> {

@@ -1,7 +1,7 @@
 import { ExactNumber } from '../copy/exact-number.js';
 import type { Row } from '../copy/encode.js';
-import { isOfType, TEXT_TYPES, type TextType } from './text-type.js';
-import type { SourceColumn } from './input-rows.js';
+import { TEXT_TYPES, type TextType, isOfType } from './text-type.js';
+import type { SourceColumn } from './row-reader.js';
 
 /** What types are inferred from. */
 export interface InferOptions {

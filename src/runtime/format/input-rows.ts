@@ -1,38 +1,10 @@
-import type { Row } from '../copy/encode.js';
 import type { InputFile, InputRows } from '../input/input.js';
 import { uncompressedName } from '../input/decompress.js';
-import { csvRows, type CsvReading } from './csv-rows.js';
+import { type CsvReading, csvRows } from './csv-rows.js';
 import { textOf } from './decode.js';
-import { NdjsonParser, type NdjsonBatch } from './ndjson.js';
+import { type NdjsonBatch, NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
-
-/** How the data of a file is written. */
-export type FileFormat = 'csv' | 'ndjson' | 'parquet';
-
-/** A column of the data. */
-export interface SourceColumn {
-  readonly name: string;
-  /** The type of its values, as `format_type` writes it; undefined where it is not known. */
-  readonly type: string | undefined;
-}
-
-/** Some rows, and where they stand in the input. */
-export interface RowBatch {
-  readonly rows: readonly Row[];
-  /** For messages: `in/orders.csv, line 17`. */
-  placeOf(index: number): string;
-}
-
-/** Rows of one input. */
-export interface RowReader {
-  readonly name: string;
-  /** What the input itself says of its columns; undefined where each row names its own. */
-  readonly columns: readonly SourceColumn[] | undefined;
-  /** Whether a string of it is text in any notation, as in CSV, or a value that is a string. */
-  readonly strings: 'text' | 'value';
-  /** To be read once. */
-  readonly batches: AsyncGenerator<RowBatch>;
-}
+import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
 
 /** How an input is read. */
 export interface ReadOptions {

@@ -1,13 +1,13 @@
-import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
 import type * as Module from 'hyparquet';
+import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
 import { open } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
 import { EtlError } from '../../errors.js';
 import type { InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
-import { isReadHere, readingOf, type ColumnReading } from './parquet-value.js';
+import { type ColumnReading, isReadHere, readingOf } from './parquet-value.js';
 import { rowMakerOf } from './row-maker.js';
-import type { RowBatch, RowReader } from './input-rows.js';
+import type { RowBatch, RowReader } from './row-reader.js';
 
 type Hyparquet = typeof Module;
 

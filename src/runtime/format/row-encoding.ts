@@ -1,15 +1,10 @@
 import { EtlError, didYouMean } from '../../errors.js';
-import { encoderOf, type EncodeOptions, type Row } from '../copy/encode.js';
+import { type EncodeOptions, type Row, encoderOf } from '../copy/encode.js';
 import type { InputFile, InputRows } from '../input/input.js';
 import { inferColumns } from './infer.js';
-import {
-  readRows,
-  type ReadOptions,
-  type RowBatch,
-  type RowReader,
-  type SourceColumn,
-} from './input-rows.js';
-import { transformed, type Transform } from './transform.js';
+import { type ReadOptions, readRows } from './input-rows.js';
+import { type Transform, transformed } from './transform.js';
+import type { RowBatch, RowReader, SourceColumn } from './row-reader.js';
 
 /** What becomes of the rows of an input on their way to the server. */
 export interface EncodingOptions extends ReadOptions {

@@ -1,5 +1,6 @@
-import { EtlError, type ErrorCode, type ErrorParts } from '../../errors.js';
-import type { ReadOptions, SourceColumn } from './input-rows.js';
+import { type ErrorCode, type ErrorParts, EtlError } from '../../errors.js';
+import type { ReadOptions } from './input-rows.js';
+import type { SourceColumn } from './row-reader.js';
 
 /** What the thread is to do. */
 export interface ThreadOrder {

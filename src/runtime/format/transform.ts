@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
-import type { RowBatch } from './input-rows.js';
+import type { RowBatch } from './row-reader.js';
 
 /**
  * Makes of one row of the input the rows for the table: one, none (`undefined` or `null`), or several. It may change the

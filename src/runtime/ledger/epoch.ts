@@ -1,6 +1,6 @@
-import { Flight, type Answer, type Leg } from '../postgres/pipeline.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
-import { INSERT_RUN, runValues, type RunHeader } from './run-row.js';
+import { Flight } from '../postgres/pipeline.js';
+import { type Answer, type Leg, type ProtocolClient, send } from '../postgres/protocol.js';
+import { INSERT_RUN, type RunHeader, runValues } from './run-row.js';
 
 /** Who takes a Dag's epoch. */
 export interface LockHolder {

@@ -1,10 +1,10 @@
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
-import { applicationName, WATCH_CLIENT } from '../postgres/transaction.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { WATCH_CLIENT, applicationName } from '../postgres/transaction.js';
 import { databaseErrorOf } from '../postgres/sqlstate.js';
 import { isNotInstalled } from './schema.js';
-import { WRITES_NOTHING_LOCK } from '../watermark/open-transactions.js';
+import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
 /** What to do while another run of the Dag holds its lock. */
 export type Overlap =

@@ -1,7 +1,8 @@
 import { EtlError } from '../../errors.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { databaseErrorOf } from '../postgres/sqlstate.js';
 import { BRIEF } from '../postgres/transaction.js';
+import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
 /**
  * The ledger's DDL, one entry a version, never edited once released. Plain tables with documented columns: people
@@ -139,9 +140,6 @@ comment on column etl.watermark_history.set_by is 'A task, or a person on the co
 create index if not exists watermark_history_task_id on etl.watermark_history (dag_id, task_id, id);
 `,
 ];
-
-/** The advisory lock of whoever installs the schema. Any constant will do; all installers must use the same. */
-export const INSTALL_LOCK = 7_238_104_455;
 
 // Not to_regclass(): it may answer from a cache of before the lock that another installer has just given up.
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,4 +1,5 @@
-import { INSTALL_LOCK, MIGRATIONS } from './schema.js';
+import { MIGRATIONS } from './schema.js';
+import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
 /**
  * The ledger as a script for `psql -f`, for a DBA to run where the role of the runs may not create schemas. It can be

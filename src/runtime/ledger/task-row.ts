@@ -1,6 +1,5 @@
 import { EtlError } from '../../errors.js';
-import type { Leg } from '../postgres/pipeline.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type Leg, type ProtocolClient, send } from '../postgres/protocol.js';
 
 /** Names one task of one run; `epoch` is that of the run's lock in this database. */
 export interface TaskKey {
@@ -8,12 +7,6 @@ export interface TaskKey {
   readonly dagId: string;
   readonly taskId: string;
   readonly epoch: string;
-}
-
-/** The transaction that does a task: exact enough to stop it and nothing else. */
-export interface TransactionId {
-  readonly pid: number;
-  readonly xid: string;
 }
 
 /** A task that is done already, and what it gave. */

@@ -1,5 +1,5 @@
-import type { Leg } from './pipeline.js';
 import type { KeptStatements } from './prepared-statements.js';
+import type { Leg } from './protocol.js';
 
 /**
  * The messages of a flight in one piece, because each write costs more than all that is in it: Bind and Execute for each

@@ -1,24 +1,13 @@
 import { encodeFlight } from './pipeline-message.js';
 import { forgetStatements, keptStatements } from './prepared-statements.js';
-import type { DriverQuery, ProtocolClient, ProtocolConnection, ServerMessage } from './protocol.js';
-
-/** What the server answered to one statement of a flight. Values are text. */
-export interface Answer {
-  readonly rows: readonly (readonly (string | null)[])[];
-  /** The command tag, such as `INSERT 0 1`. */
-  readonly tag: string;
-}
-
-/** One statement of a flight. */
-export interface Leg {
-  readonly text: string;
-  /** For its `$1`, `$2`, …; a function is asked when it is sent. */
-  readonly values?: readonly (string | null)[] | (() => readonly string[]);
-  /** Parsed once by a connection that keeps statements. */
-  readonly keep?: true;
-  /** Its answer is wanted before the next statement has ended. */
-  readonly flush?: true;
-}
+import type {
+  Answer,
+  DriverQuery,
+  Leg,
+  ProtocolClient,
+  ProtocolConnection,
+  ServerMessage,
+} from './protocol.js';
 
 /**
  * Statements that travel in one message, and their answers in another. The server passes over all that come after one

@@ -1,6 +1,11 @@
-import type { Answer, Leg } from './pipeline.js';
-import type { ProtocolClient, ProtocolConnection, ServerMessage } from './protocol.js';
-import type { TransactionId } from '../ledger/task-row.js';
+import type {
+  Answer,
+  Leg,
+  ProtocolClient,
+  ProtocolConnection,
+  ServerMessage,
+  TransactionId,
+} from './protocol.js';
 
 /** No statement of a task's own has such a name by chance. */
 const PREFIX = 'etl runner ';

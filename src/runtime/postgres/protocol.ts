@@ -148,3 +148,27 @@ export function callbackOf(config: unknown): Callback | undefined {
 export function textOf(config: unknown): string {
   return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
 }
+
+/** The transaction that does a task: exact enough to stop it and nothing else. */
+export interface TransactionId {
+  readonly pid: number;
+  readonly xid: string;
+}
+
+/** What the server answered to one statement of a flight. Values are text. */
+export interface Answer {
+  readonly rows: readonly (readonly (string | null)[])[];
+  /** The command tag, such as `INSERT 0 1`. */
+  readonly tag: string;
+}
+
+/** One statement of a flight. */
+export interface Leg {
+  readonly text: string;
+  /** For its `$1`, `$2`, …; a function is asked when it is sent. */
+  readonly values?: readonly (string | null)[] | (() => readonly string[]);
+  /** Parsed once by a connection that keeps statements. */
+  readonly keep?: true;
+  /** Its answer is wanted before the next statement has ended. */
+  readonly flush?: true;
+}

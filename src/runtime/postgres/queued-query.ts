@@ -15,6 +15,18 @@ export interface QueuedQuery {
   refuse(error: Error): void;
 }
 
+/** The begin of a transaction, which goes out with the first query of the task or before it. */
+export interface Opening {
+  /** Whether the begin was sent. */
+  readonly isSent: boolean;
+  /** Whether the server has answered all of it. */
+  readonly isOver: boolean;
+  /** Sends it, with `first` in the same pipeline. */
+  send(client: ProtocolClient, first?: DriverQuery): void;
+  /** Says that nothing can be sent any more. */
+  fail(reason: Error): void;
+}
+
 /** What is under way while the opening is alone on its way. */
 export const OPENING: QueuedQuery = {
   sql: 'begin',

@@ -1,8 +1,5 @@
 import { EtlError } from '../../errors.js';
-import type { Answer, Leg } from './pipeline.js';
-import type { TransactionId } from '../ledger/task-row.js';
-import { send, type ProtocolClient } from './protocol.js';
-import type { Isolation } from '../tasks/task.js';
+import { type Answer, type Leg, type ProtocolClient, type TransactionId, send } from './protocol.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** A statement's own wait for a lock; failing it (55P03) is retried. */
@@ -132,3 +129,5 @@ export async function stopTransaction(
 export function isIdle(client: ProtocolClient): boolean {
   return client.getTransactionStatus() === 'I';
 }
+
+export type Isolation = 'read committed' | 'repeatable read' | 'serializable';

@@ -89,3 +89,6 @@ export type EventBody = RunEvent extends infer E
 export interface Reporter {
   report(event: RunEvent): void;
 }
+
+/** Writes one line about a task to the run's report. Values of `fields` must be JSON. */
+export type Log = (message: string, fields?: Readonly<Record<string, unknown>>) => void;

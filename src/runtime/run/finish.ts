@@ -1,10 +1,9 @@
-import { EtlError } from '../../errors.js';
+import { EtlError, asError } from '../../errors.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { TaskSummary } from '../report/event.js';
-import { insertAttempts, type AttemptRow } from '../ledger/attempt-row.js';
+import { type AttemptRow, insertAttempts } from '../ledger/attempt-row.js';
 import { closeRun } from '../ledger/run-row.js';
-import { readDone, type DoneTask } from '../ledger/task-row.js';
-import { asError } from '../attempt/outcome.js';
+import { type DoneTask, readDone } from '../ledger/task-row.js';
 import type { RunPlan } from '../dag/plan.js';
 import type { TaskOutcome } from '../attempt/task-runner.js';
 import { within } from '../waiting.js';

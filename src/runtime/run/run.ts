@@ -1,16 +1,15 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { EtlError } from '../../errors.js';
-import { TaskRunner, type TaskOutcome } from '../attempt/task-runner.js';
-import { RunDatabases, type OpenDatabase } from '../database/run-databases.js';
+import { EtlError, asError } from '../../errors.js';
+import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
+import { type OpenDatabase, RunDatabases } from '../database/run-databases.js';
 import { formatDuration } from '../duration.js';
 import type { EventBody, Reporter, RunState, TaskSummary } from '../report/event.js';
 import { executeDag } from './executor.js';
 import { FailureLog } from './failure-log.js';
 import { finishRun, summaryOf } from './finish.js';
-import { asError } from '../attempt/outcome.js';
 import type { PlannedTask } from '../dag/plan.js';
-import { startRun, type RunRequest, type StartedRun } from './start.js';
+import { type RunRequest, type StartedRun, startRun } from './start.js';
 import { databaseErrorOf, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
 import { LONGEST_MS, untilAborted } from '../waiting.js';
 

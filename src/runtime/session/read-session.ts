@@ -1,10 +1,10 @@
 import type { Database } from '../../hooks/hook.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
-import { openSession, type Session } from './session.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { type Session, openSession } from './session.js';
 import { WATCH_CLIENT } from '../postgres/transaction.js';
 import { within } from '../waiting.js';
-import { WRITES_NOTHING_LOCK } from '../watermark/open-transactions.js';
 import { Wire } from '../postgres/task-connection.js';
+import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
 /** For the end of a connection that only reads. */
 const CLOSE_MS = 2000;

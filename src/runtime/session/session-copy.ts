@@ -1,12 +1,12 @@
-import { asError } from '../attempt/outcome.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { copyInto } from '../copy/copy-in.js';
 import { copyOut } from '../copy/copy-out.js';
 import type { Parse } from '../copy/row-decoder.js';
-import { readRows, type Rows, type RowsOptions } from '../copy/query-rows.js';
-import { boundQuery, copyFromText, copyToText, type CopyTable, type Query } from '../copy/statement.js';
+import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
+import { type CopyTable, type Query, boundQuery, copyFromText, copyToText } from '../copy/statement.js';
 import type { ValueMapper } from '../copy/portal.js';
 import type { Wire } from '../postgres/task-connection.js';
+import { asError } from '../../errors.js';
 
 /** Bytes for a COPY; text is sent in UTF-8. */
 export type CopySource = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;

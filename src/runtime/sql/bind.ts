@@ -1,5 +1,5 @@
-import { didYouMean, EtlError } from '../../errors.js';
-import { countNewlines, tokensOf, type Token } from './scan.js';
+import { EtlError, didYouMean } from '../../errors.js';
+import { type Token, countNewlines, tokensOf } from './scan.js';
 
 /** A statement with `$1`, `$2`, …, and the values for them in order. */
 export interface BoundStatement {
@@ -86,4 +86,10 @@ function mixed(sql: string, parameter: Token, { name }: Bind): EtlError {
     why: 'Names become numbers, so that the two would get each other’s values.',
     fix: 'Name every value.',
   });
+}
+
+/** SQL with the values for its `$1`, `$2`, …: values are bound, never put into the text. */
+export interface BoundSql {
+  readonly text: string;
+  readonly values?: readonly unknown[];
 }

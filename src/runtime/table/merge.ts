@@ -5,7 +5,7 @@ import { databaseErrorOf } from '../postgres/sqlstate.js';
 import type { Wire } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';
 import { listNames } from './refuse.js';
-import type { BringRows, Written } from './write.js';
+import type { BringRows, Written } from './write-target.js';
 
 /** A merge whose table, columns and key fit. */
 export interface Merge {

@@ -1,5 +1,5 @@
-import type { TaskContext } from './task.js';
 import type { PlainBody } from './task-body.js';
+import type { TaskContext } from './task-context.js';
 
 /** A function without a connection, for HTTP and the like: it runs at least once. */
 export function plainBody(run: (context: TaskContext) => Promise<unknown>): PlainBody {

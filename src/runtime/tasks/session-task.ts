@@ -1,6 +1,6 @@
 import type { Session } from '../session/session.js';
-import type { SessionContext } from './task.js';
 import type { TransactionBody } from './task-body.js';
+import type { SessionContext } from './task-context.js';
 
 /** A function with a session: the kind for models, and for whatever needs more than SQL. */
 export function sessionBody(

@@ -3,22 +3,16 @@ import { resolve } from 'node:path';
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { macrosOf } from '../interval/macros.js';
-import { bindNamed } from '../sql/bind.js';
+import { type BoundSql, bindNamed } from '../sql/bind.js';
 import { splitStatements } from '../sql/split.js';
-import type { TransactionContext } from './task.js';
 import {
-  boundOf,
-  incrementalRange,
   type IncrementalRange,
   type SqlIncremental,
+  boundOf,
+  incrementalRange,
 } from '../watermark/incremental.js';
 import type { TransactionBody, Work } from './task-body.js';
-
-/** SQL with the values for its `$1`, `$2`, …: values are bound, never put into the text. */
-export interface BoundSql {
-  readonly text: string;
-  readonly values?: readonly unknown[];
-}
+import type { TransactionContext } from './task-context.js';
 
 /** One text with any number of statements, one statement with values, or a list of both, run in order. */
 export type Sql = string | BoundSql | readonly (string | BoundSql)[];

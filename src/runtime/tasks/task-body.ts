@@ -1,10 +1,10 @@
 import type { ProtocolClient } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import type { OpenSource } from '../session/read-session.js';
-import type { TaskContext } from './task.js';
 import type { Bound } from '../watermark/incremental.js';
 import type { Watermarks } from '../watermark/watermark.js';
 import type { Wire } from '../postgres/task-connection.js';
+import type { TaskContext } from './task-context.js';
 
 /** What a task inside a transaction works with. */
 export interface Work {

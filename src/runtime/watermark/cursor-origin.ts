@@ -1,4 +1,4 @@
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 
 /** How rows can come into a table otherwise than by a transaction of its own database that makes them. */
 export type Detour = 'foreign' | 'materialized' | 'subscribed';
@@ -36,4 +36,19 @@ function tablesOf(plan: unknown): readonly { readonly schema: string; readonly n
   const { Schema: schema, 'Relation Name': name } = plan as Record<string, unknown>;
   const own = typeof schema === 'string' && typeof name === 'string' ? [{ schema, name }] : [];
   return [...own, ...Object.values(plan).flatMap(tablesOf)];
+}
+
+/** What an incremental task reads, and by which of its columns. */
+export interface CursorPlace {
+  /** An item of a FROM clause: a quoted table, or a query in brackets with an alias. */
+  readonly from: string;
+  /** The quoted table, where it is one: its sequence tells more than the rows do. */
+  readonly table: string | undefined;
+  readonly cursor: string;
+  /** The zone of values that have none of their own. */
+  readonly timeZone: string | undefined;
+  /** How long before the beginning of its transaction a row may be stamped, in milliseconds; undefined: not at all. */
+  readonly lagMs: number | undefined;
+  /** Aborts the wait for other transactions. */
+  readonly signal: AbortSignal;
 }

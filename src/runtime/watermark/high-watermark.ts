@@ -1,17 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/identifier.js';
 import { quoteLiteral } from '../sql/literal.js';
-import { cursorTypeOf, type CursorType } from './cursor.js';
+import { type CursorType, cursorTypeOf } from './cursor.js';
 import {
+  type OpenTransaction,
   holderText,
   openTransactions,
   stillOpen,
   transactionsOf,
-  type OpenTransaction,
 } from './open-transactions.js';
-import { detourOf, explained, type Origin } from './cursor-origin.js';
+import { type CursorPlace, type Origin, detourOf, explained } from './cursor-origin.js';
 import {
   changingZone,
   hasNulls,
@@ -23,21 +23,6 @@ import {
   unsettled,
   withoutZone,
 } from './watermark-errors.js';
-
-/** What an incremental task reads, and by which of its columns. */
-export interface CursorPlace {
-  /** An item of a FROM clause: a quoted table, or a query in brackets with an alias. */
-  readonly from: string;
-  /** The quoted table, where it is one: its sequence tells more than the rows do. */
-  readonly table: string | undefined;
-  readonly cursor: string;
-  /** The zone of values that have none of their own. */
-  readonly timeZone: string | undefined;
-  /** How long before the beginning of its transaction a row may be stamped, in milliseconds; undefined: not at all. */
-  readonly lagMs: number | undefined;
-  /** Aborts the wait for other transactions. */
-  readonly signal: AbortSignal;
-}
 
 /** Up to where the rows of a place are complete. */
 export interface Settled {

@@ -1,13 +1,13 @@
 import { EtlError } from '../../errors.js';
-import { parseDuration } from '../duration.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { quoteIdentifier, quoteTable } from '../sql/identifier.js';
 import { quoteLiteral } from '../sql/literal.js';
-import type { Duration, Log } from '../tasks/task.js';
-import { canonicalText, later, type CursorType } from './cursor.js';
-import { settle, type Settled } from './high-watermark.js';
+import { parseDuration, type Duration } from '../duration.js';
+import { type CursorType, canonicalText, later } from './cursor.js';
+import { type Settled, settle } from './high-watermark.js';
 import type { Watermarks } from './watermark.js';
 import type { Wire } from '../postgres/task-connection.js';
+import type { Log } from '../report/event.js';
 
 /** Reads only the rows that have come, or were changed, since the last run. */
 export interface Incremental {

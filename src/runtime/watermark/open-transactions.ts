@@ -1,6 +1,7 @@
 import type { QueryResult } from 'pg';
 import { formatDuration } from '../duration.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
 /** An open transaction of another session that may still commit rows. */
 export interface OpenTransaction {
@@ -13,12 +14,6 @@ export interface OpenTransaction {
   /** When it began, as `at` is written. */
   readonly startedAt: string | undefined;
 }
-
-/**
- * The shared advisory lock of a transaction that writes no rows: it holds back nobody. Our own locks and readers last as
- * long as a run does.
- */
-export const WRITES_NOTHING_LOCK = 7_238_104_456;
 
 /**
  * The transactions that are open in this database. `pg_locks` names each of them to every role, by the lock that it has

@@ -1,9 +1,8 @@
 import { EtlError } from '../../errors.js';
 import { formatDuration } from '../duration.js';
 import { CURSOR_TYPES, type CursorType } from './cursor.js';
-import { holderText, type OpenTransaction } from './open-transactions.js';
-import type { Detour, Origin } from './cursor-origin.js';
-import type { CursorPlace } from './high-watermark.js';
+import { type OpenTransaction, holderText } from './open-transactions.js';
+import type { CursorPlace, Detour, Origin } from './cursor-origin.js';
 
 const UNTOUCHED = 'nothing was read, and the watermark is where it was';
 

@@ -6,7 +6,6 @@ import {
   type GivenWatermark,
   type WatermarkRow,
 } from '../ledger/watermark-row.js';
-import type { TaskRun } from '../tasks/task.js';
 import type { Wire } from '../postgres/task-connection.js';
 
 /** The last value that a task has committed under one name, and the next one. */
@@ -21,15 +20,24 @@ export interface Watermark {
   set(value: string): void;
 }
 
+/** The run that a task's watermarks are read and written in: the part of `TaskRun` that they need. */
+export interface WatermarkRun {
+  readonly id: string;
+  readonly dagId: string;
+  readonly taskId: string;
+  /** The task has no watermark in this run. */
+  readonly fullRefresh: boolean;
+}
+
 /** The watermarks of one attempt: read in its transaction, and written in it after the task's own work. */
 export class Watermarks {
   readonly #wire: Wire;
-  readonly #run: TaskRun;
+  readonly #run: WatermarkRun;
   readonly #given = new Map<string, GivenWatermark>();
   #rows: Promise<readonly WatermarkRow[]> | undefined;
   #isSaved = false;
 
-  constructor(wire: Wire, run: TaskRun) {
+  constructor(wire: Wire, run: WatermarkRun) {
     this.#wire = wire;
     this.#run = run;
   }

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { kindOfState, nextDelay, type RetryPolicy } from '../../../src/runtime/attempt/retry.js';
+import { kindOfState, nextDelay } from '../../../src/runtime/attempt/retry.js';
+import type { RetryPolicy } from '../../../src/runtime/dag/plan.js';
 
 const policy: RetryPolicy = { retries: 3, initialMs: 100, factor: 2, maxMs: 250, jitter: false };
 

@@ -1,12 +1,12 @@
 import { Model } from 'objection';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Writable } from 'node:stream';
-import type { SessionContext, TaskDefaults } from '../../../src/runtime/tasks/task.js';
+import type { TaskDefaults } from '../../../src/runtime/tasks/task.js';
 import type { TestDatabase } from '../../support/database.js';
+import type { SessionContext } from '../../../src/runtime/tasks/task-context.js';
 
 class Row extends Model {
   static override tableName = 't';

@@ -1,8 +1,8 @@
 import { copyInto } from '../../../src/runtime/copy/copy-in.js';
-import type { BringRows } from '../../../src/runtime/table/write.js';
 import type { Wire } from '../../../src/runtime/postgres/task-connection.js';
 import type { TestDatabase } from '../../support/database.js';
 import { openWire, unstopped } from '../copy/on-wire.js';
+import type { BringRows } from '../../../src/runtime/table/write-target.js';
 
 /** Runs `work` in a transaction of its own, which is committed after it, or rolled back when it throws. */
 export async function onWire<T>(db: TestDatabase, work: (wire: Wire) => Promise<T>): Promise<T> {

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import { EtlError } from '../../../src/errors.js';
 import { describeTable } from '../../../src/runtime/table/describe.js';
-import { writeDescribed, writeTable, type WriteTarget } from '../../../src/runtime/table/write.js';
-import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { writeDescribed, writeTable } from '../../../src/runtime/table/write.js';
+import { type TestDatabase, createDatabase } from '../../support/database.js';
 import { onWire, sendText } from './on-wire.js';
+import type { WriteTarget } from '../../../src/runtime/table/write-target.js';
 
 describe('writing a table', () => {
   let db: TestDatabase;

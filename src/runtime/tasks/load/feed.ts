@@ -1,4 +1,4 @@
-import type { SourceColumn } from '../../format/input-rows.js';
+import type { SourceColumn } from '../../format/row-reader.js';
 
 /** A column of the data. */
 export interface DataColumn extends SourceColumn {

@@ -1,12 +1,12 @@
-import type { FileFormat } from '../../format/input-rows.js';
 import type { TransformModule } from '../../format/transform-module.js';
 import type { Transform } from '../../format/transform.js';
 import type { Compression, Input } from '../../input/input.js';
-import type { WriteTarget, Written } from '../../table/write.js';
-import type { TaskContext } from '../task.js';
 import type { SchemaContract } from './contract.js';
 import type { CsvInputOptions } from './csv-format.js';
 import type { RejectOptions } from './rejects.js';
+import type { WriteTarget, Written } from '../../table/write-target.js';
+import type { FileFormat } from '../../format/row-reader.js';
+import type { TaskContext } from '../task-context.js';
 
 /** What a load task reads, and the table that it goes to. */
 export interface LoadSource<Context = TaskContext> extends WriteTarget {

@@ -1,8 +1,9 @@
-import { encodedRows, type RowOptions } from '../../format/encoded-rows.js';
-import { formatOf, type SourceColumn } from '../../format/input-rows.js';
+import { type RowOptions, encodedRows } from '../../format/encoded-rows.js';
+import { formatOf } from '../../format/input-rows.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
 import type { DataColumn, Feed } from './feed.js';
+import type { SourceColumn } from '../../format/row-reader.js';
 
 const LF = 0x0a;
 

@@ -3,10 +3,10 @@ import { EtlError } from '../../../errors.js';
 import { inlineValues } from '../../copy/inline-values.js';
 import { send } from '../../postgres/protocol.js';
 import { quoteIdentifier } from '../../sql/identifier.js';
-import { describeTable, type Table } from '../../table/describe.js';
+import { type Table, describeTable } from '../../table/describe.js';
 import { assertTableExists } from '../../table/refuse.js';
-import type { BoundSql } from '../sql-task.js';
 import type { Wire } from '../../postgres/task-connection.js';
+import type { BoundSql } from '../../sql/bind.js';
 
 /** A column that is read: its type as SQL writes it, and that type's OID in the database that it is read from. */
 export interface SourceColumn {

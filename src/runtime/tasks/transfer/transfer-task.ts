@@ -3,14 +3,15 @@ import { copyOut } from '../../copy/copy-out.js';
 import type { Source } from '../../session/read-session.js';
 import { describeTable } from '../../table/describe.js';
 import { assertTable } from '../../table/refuse.js';
-import { writeDescribed, type BringRows, type WriteTarget } from '../../table/write.js';
-import type { TaskContext } from '../task.js';
+import { writeDescribed } from '../../table/write.js';
 import { formatFor, withPlainText } from './transfer-format.js';
-import { selectQuery, selectTable, type Selection } from './selection.js';
-import { boundOf, incrementalRange, type Bound, type Incremental } from '../../watermark/incremental.js';
+import { type Selection, selectQuery, selectTable } from './selection.js';
+import { type Bound, type Incremental, boundOf, incrementalRange } from '../../watermark/incremental.js';
 import { inlineValues } from '../../copy/inline-values.js';
 import type { Before, TransactionBody, Work } from '../task-body.js';
-import type { BoundSql } from '../sql-task.js';
+import type { BoundSql } from '../../sql/bind.js';
+import type { BringRows, WriteTarget } from '../../table/write-target.js';
+import type { TaskContext } from '../task-context.js';
 
 /** What is read from another database, and the table that it goes to. */
 export interface TransferSource<Context = TaskContext> extends WriteTarget {

@@ -3,7 +3,7 @@ import { EtlError } from '../../../errors.js';
 import { copyOut } from '../../copy/copy-out.js';
 import { parquetColumns } from './parquet-column.js';
 import { parquetWriter } from './parquet-write.js';
-import { csvExtract, ndjsonExtract, textExtract, type CsvOptions, type Extract } from './extract.js';
+import { type CsvOptions, type Extract, csvExtract, ndjsonExtract, textExtract } from './extract.js';
 import { OutputFiles } from './output-files.js';
 import { inlineValues } from '../../copy/inline-values.js';
 import type { Partition } from './layout.js';
@@ -11,14 +11,14 @@ import type { OutputFile } from './output-file.js';
 import { PartWriter } from './part-writer.js';
 import { columnOf, describeQuery } from './unload-query.js';
 import { RecordSplitter } from './record-splitter.js';
-import { kindOf, type FileKind, type UnloadCompression, type UnloadFormat } from './output-target.js';
+import { type FileKind, type UnloadCompression, type UnloadFormat, kindOf } from './output-target.js';
 import { unwritable } from './unload-errors.js';
-import { textWriter, type RowWriter } from './writer.js';
+import { type RowWriter, textWriter } from './writer.js';
 import { quoteTable } from '../../sql/identifier.js';
-import type { TaskContext } from '../task.js';
 import type { Wire } from '../../postgres/task-connection.js';
 import type { TransactionBody, Work } from '../task-body.js';
-import type { BoundSql } from '../sql-task.js';
+import type { BoundSql } from '../../sql/bind.js';
+import type { TaskContext } from '../task-context.js';
 
 /** Rows of the database, and the file that they go to. */
 export interface UnloadSource<Context = TaskContext> {
