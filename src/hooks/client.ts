@@ -1,8 +1,10 @@
 import { EventEmitter } from 'node:events';
-import { connect, Socket } from 'node:net';
+import { Socket, connect } from 'node:net';
 import type { Client, ClientConfig } from 'pg';
 import type { Connection } from './connection.js';
 import { describeConnectError } from './connect-error.js';
+import type { Knex } from 'knex';
+import type { OpenSettings } from './hook.js';
 
 /** What the clients of one database share. */
 export interface Clients {
@@ -107,4 +109,14 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
 
 function late(cause: unknown): Error {
   return Object.assign(new Error('no answer in time', { cause }), { code: 'ETIMEDOUT' });
+}
+
+/** knex prints to stdout, which belongs to data, unless told otherwise. */
+export function knexLog(notice: OpenSettings['notice']): Knex.Logger {
+  const say = (message: unknown): void => {
+    const line = String(message).split('\n')[0] ?? '';
+    // Errors of connecting are thrown as well.
+    if (!/^(Acquire connection|Connection) error:/i.test(line)) notice(`knex: ${line}`);
+  };
+  return { debug: say, deprecate: say, error: say, warn: say };
 }

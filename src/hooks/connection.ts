@@ -1,4 +1,4 @@
-import { quote, quotePlus } from './airflow/percent.js';
+import { quote, quotePlus } from './percent.js';
 
 /** An ID and where it points: data only. Nothing is opened, and nothing here has been tried. */
 export interface Connection {

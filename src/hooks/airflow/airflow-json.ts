@@ -1,5 +1,5 @@
 import type { ConnectionFields } from '../connection.js';
-import { readDirectory } from '../pglite/directory.js';
+import { readDirectory } from '../pglite/pglite-directory.js';
 import { malformed, type Definition } from '../definition.js';
 
 /** Airflow's JSON form: its field names, `extra` as an object or as a string that holds one. */

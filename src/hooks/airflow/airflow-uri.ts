@@ -2,7 +2,7 @@ import { isIPv6 } from 'node:net';
 import { normalizeScheme, parsePort, readExtra } from './airflow-json.js';
 import type { ConnectionFields } from '../connection.js';
 import { malformed, URI_FORM, type Definition } from '../definition.js';
-import { unquote } from './percent.js';
+import { unquote } from '../percent.js';
 
 /**
  * Airflow's URI form, which is not a URL: `type://`, `type://:password@` and `type://@:5433` are fine, and each part

@@ -7,9 +7,9 @@ import {
   type Connection,
   type ConnectionFields,
 } from '../connection.js';
-import { readDirectory } from '../pglite/directory.js';
+import { readDirectory } from '../pglite/pglite-directory.js';
 import { malformed, URI_FORM, type Definition } from '../definition.js';
-import { escapeCharacter, quote, quotePlus, unquote } from './percent.js';
+import { escapeCharacter, quote, quotePlus, unquote } from '../percent.js';
 
 /**
  * Reads a connection from Airflow's URI or JSON form, or from `pglite:<dir>`. Throws ETL-2201, which never shows

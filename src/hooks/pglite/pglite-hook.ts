@@ -5,13 +5,13 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { EtlError } from '../../errors.js';
-import { pglitePlace, type Connection } from '../connection.js';
-import { lockDirectory, type DirectoryLock } from './directory-lock.js';
+import { type Connection, pglitePlace } from '../connection.js';
+import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
-import { knexLog } from '../knex-log.js';
-import { findPglite, type PgliteInstance, type PglitePackage } from './pglite-instance.js';
+import { type PgliteInstance, type PglitePackage, findPglite } from './pglite-instance.js';
 import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
+import { knexLog } from '../client.js';
 
 /** PostgreSQL in this process, in a directory or in memory: PGlite behind knex on the stock pg driver. */
 export const pgliteHook: Hook = {

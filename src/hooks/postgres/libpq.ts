@@ -1,9 +1,8 @@
 import { userInfo } from 'node:os';
-import { didYouMean, EtlError } from '../../errors.js';
+import { EtlError, didYouMean } from '../../errors.js';
 import type { Connection } from '../connection.js';
 import type { OpenSettings, Variables } from '../hook.js';
-import { badValue, type Setting } from './setting.js';
-import { readSslMode, type SslMode } from './sslmode.js';
+import { type Setting, type SslMode, badValue, readSslMode } from './libpq-setting.js';
 
 /** A connection with every field decided, so that nothing is left for the driver to read from the environment. */
 export interface Target {

@@ -1,5 +1,4 @@
-import { acquire } from '../database/acquire.js';
-import type { RunDatabase } from '../database/run-database.js';
+import { type RunDatabase, acquire } from '../database/run-database.js';
 import { failed } from './failure.js';
 import { encodeResult } from '../json.js';
 import { type TaskKey, recordTask } from '../ledger/task-row.js';

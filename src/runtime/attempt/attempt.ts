@@ -1,12 +1,10 @@
 import { EtlError, asError } from '../../errors.js';
-import { acquire } from '../database/acquire.js';
-import type { AttemptOrder } from './attempt-order.js';
-import { runChecks } from './check.js';
 import { commitTask } from './commit.js';
 import { failed } from './failure.js';
 import { encodeResult } from '../json.js';
 import { readClaimed } from '../ledger/task-row.js';
 import {
+  checkFailed,
   endedByTask,
   isSealed,
   lostConnection,
@@ -15,7 +13,7 @@ import {
   sentTooLate,
   swallowed,
 } from '../postgres/task-connection-errors.js';
-import { Opening } from './begin.js';
+import { type AttemptOrder, Opening } from './begin.js';
 import { type AttemptOutcome, type Ending, SkipTask } from './outcome.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
@@ -27,6 +25,8 @@ import type { Bound } from '../watermark/incremental.js';
 import { within } from '../waiting.js';
 import { Watermarks } from '../watermark/watermark.js';
 import { Wire } from '../postgres/task-connection.js';
+import { acquire } from '../database/run-database.js';
+import type { Check } from '../tasks/task.js';
 
 /** For a rollback: a connection that does not answer is cut off. */
 const CLEAN_UP_MS = 2000;
@@ -247,4 +247,17 @@ class Attempt {
 
 function factsOf({ task, root }: AttemptOrder) {
   return { taskId: task.id, place: task.place, root, retryOn: task.retryOn };
+}
+
+/** Runs the checks of a task in its transaction, in order. Throws for the first one that finds a row. */
+export async function runChecks(client: ProtocolClient, checks: readonly Check[]): Promise<void> {
+  for (const { name, sql, values = [] } of checks) {
+    const { rows } = await send(client, offending(sql), values);
+    if (rows.length > 0) throw checkFailed(name);
+  }
+}
+
+/** The line break ends a comment at the end of the query. */
+function offending(sql: string): string {
+  return `select from (${sql.trim().replace(/;$/, '')}\n) as offending limit 1`;
 }

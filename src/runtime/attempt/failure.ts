@@ -1,12 +1,12 @@
 import { EtlError, asError } from '../../errors.js';
 import { userFrames } from '../modules/stack.js';
-import { FileError } from '../tasks/load/file-error.js';
 import { type AttemptOutcome, type Ending, FailTask } from './outcome.js';
 import { type Place, placeText, positionText } from '../modules/location.js';
 import { type FailureKind, kindOfState } from './retry.js';
 import { caretExcerpt } from '../sql/excerpt.js';
 import { type DatabaseError, databaseErrorOf, describeState, isMalformed } from '../postgres/sqlstate.js';
 import type { Statement } from '../postgres/task-connection.js';
+import { FileError } from '../tasks/load/feed.js';
 
 /** What is known of a failed attempt besides what was thrown. */
 export interface FailureFacts {

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import type { EtlError } from '../../errors.js';
 import type { FailureKind } from './retry.js';
 
 /** Thrown by a task to fail at once: no retry. */

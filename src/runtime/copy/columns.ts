@@ -1,6 +1,5 @@
-import { digitAt } from './digits.js';
 import type { Column, Parse, ReadInPlace } from './row-decoder.js';
-import { readTimestamps } from './timestamp.js';
+import { digitAt, readTimestamps } from './date-time.js';
 
 /** pg_type.oid, the same in every database. */
 const INT8 = 20;

@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { takeChunk } from '../../hooks/chunks.js';
-import { dateText } from './date-text.js';
+import { dateText } from './date-time.js';
 import { ExactNumber, jsonText } from './exact-number.js';
 
 /** Names of columns, and their values. */

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { EtlError } from '../../errors.js';
-import { quoteIdentifier, quoteTable } from '../sql/identifier.js';
+import { quoteIdentifier, quoteTable } from '../sql/quote.js';
 import type { BoundQuery } from './portal.js';
 
 /** A query as Knex and Objection build it, or as text, or as text with the values for its `$1`, `$2`, … */

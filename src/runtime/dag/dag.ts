@@ -12,10 +12,10 @@ import type {
   SessionOptions,
   Task,
   TaskDefaults,
+  TaskKind,
   TaskOptions,
   Upstream,
 } from '../tasks/task.js';
-import { DefinedTask, type Definition } from './defined-task.js';
 import type { LoadResult, LoadSource } from '../tasks/load/load-input.js';
 import { loadBody } from '../tasks/load/load-task.js';
 import { sessionBody } from '../tasks/session-task.js';
@@ -25,6 +25,7 @@ import { type TransferResult, type TransferSource, transferBody } from '../tasks
 import { type UnloadResult, type UnloadSource, unloadBody } from '../tasks/unload/unload-task.js';
 import type { IncrementalRange, SqlIncremental } from '../watermark/incremental.js';
 import type { SessionContext, TaskContext, TransactionContext } from '../tasks/task-context.js';
+import type { TaskBody } from '../tasks/task-body.js';
 
 /** What a Dag is made with. */
 export interface DagOptions {
@@ -214,5 +215,39 @@ export class DagBuilder<P, I> {
 
   #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
     if (this.#made.tasks[task?.index] !== task) throw foreign(id, name, place);
+  }
+}
+
+/** What one call on a Dag's builder says. */
+export interface Definition<Id extends string = string> {
+  readonly id: Id;
+  readonly kind: TaskKind;
+  readonly options: TaskOptions<Needs>;
+  readonly body: TaskBody;
+  readonly place: Place;
+}
+
+/** The one implementation of `Task`. A class, and `upstream` not kept, because a Dag can have a million of them. */
+export class DefinedTask implements Task {
+  readonly id: string;
+  readonly index: number;
+  readonly kind: TaskKind;
+  readonly options: TaskOptions<Needs>;
+  readonly body: TaskBody;
+  readonly place: Place;
+
+  constructor({ id, kind, options, body, place }: Definition, index: number) {
+    this.id = id;
+    this.index = index;
+    this.kind = kind;
+    this.options = options;
+    this.body = body;
+    this.place = place;
+  }
+
+  get upstream(): ReadonlyMap<string, Task> {
+    const { needs = [] } = this.options;
+    if (Array.isArray(needs)) return new Map((needs as readonly Task[]).map((task) => [task.id, task]));
+    return new Map(Object.entries(needs));
   }
 }

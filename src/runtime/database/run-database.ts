@@ -3,15 +3,15 @@ import { EtlError } from '../../errors.js';
 import type { Database } from '../../hooks/hook.js';
 import { Flight } from '../postgres/pipeline.js';
 import { cleanLegs, forgetStatements, isClean } from '../postgres/prepared-statements.js';
-import { beginRun, takeEpoch, type LockHolder } from '../ledger/epoch.js';
-import { endLeftovers, takeLock, type Overlap } from '../ledger/lock.js';
+import { type LockHolder, beginRun, takeEpoch } from '../ledger/epoch.js';
+import { type Overlap, endLeftovers, takeLock } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
 import { migrate } from '../ledger/schema.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { BlankSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
-import { within } from '../waiting.js';
+import { untilAborted, within } from '../waiting.js';
 
 /** A wait for something that only cleans up. */
 const CLEAN_UP_MS = 2000;
@@ -226,5 +226,28 @@ async function discard(client: ProtocolClient): Promise<boolean> {
   } catch {
     // The connection broke while it was idle: it is thrown away, and no task was on it.
     return false;
+  }
+}
+
+/**
+ * Takes a connection from the pool and waits for it as long as the tasks that have them need, but no longer than
+ * `signal` lets it: then it throws the reason.
+ */
+export async function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+  signal.throwIfAborted();
+  return (
+    database.takeIdle() ??
+    untilAborted(acquireFree(database, signal), signal, (late) => database.release(late, true))
+  );
+}
+
+async function acquireFree(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+  for (;;) {
+    try {
+      return await database.acquire();
+    } catch (error) {
+      // Knex gives up on a full pool after a while; the tasks that fill it have limits of their own.
+      if (signal.aborted || (error as Error).name !== 'KnexTimeoutError') throw error;
+    }
   }
 }

@@ -1,5 +1,5 @@
 import type { SchemaElement, SchemaTree } from 'hyparquet';
-import { dateText } from '../copy/date-text.js';
+import { dateText } from '../copy/date-time.js';
 import { ExactNumber } from '../copy/exact-number.js';
 
 /** Makes of a value as it is stored one that keeps it: decimals with their digits, times as text with all of theirs. */

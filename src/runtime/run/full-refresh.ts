@@ -1,7 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { isFullRefresh, type PlannedTask } from '../dag/plan.js';
 import { placeText } from '../modules/location.js';
-import { quoteTable } from '../sql/identifier.js';
+import { quoteTable } from '../sql/quote.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
 
 /**

@@ -1,5 +1,5 @@
 import { send } from '../postgres/protocol.js';
-import { quoteTable } from '../sql/identifier.js';
+import { quoteTable } from '../sql/quote.js';
 import type { Wire } from '../postgres/task-connection.js';
 
 /** A column as the catalog has it. */

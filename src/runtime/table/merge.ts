@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { send } from '../postgres/protocol.js';
-import { quoteIdentifier } from '../sql/identifier.js';
+import { quoteIdentifier } from '../sql/quote.js';
 import { databaseErrorOf } from '../postgres/sqlstate.js';
 import type { Wire } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';

@@ -1,5 +1,5 @@
 import { send } from '../postgres/protocol.js';
-import { quoteIdentifier } from '../sql/identifier.js';
+import { quoteIdentifier } from '../sql/quote.js';
 import type { Wire } from '../postgres/task-connection.js';
 import { type Table, describeTable } from './describe.js';
 import { assertMergeKey, merge } from './merge.js';

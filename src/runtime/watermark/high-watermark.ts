@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { quoteIdentifier } from '../sql/identifier.js';
-import { quoteLiteral } from '../sql/literal.js';
+import { quoteIdentifier, quoteLiteral } from '../sql/quote.js';
 import { type CursorType, cursorTypeOf } from './cursor.js';
 import {
   type OpenTransaction,

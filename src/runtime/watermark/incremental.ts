@@ -1,8 +1,7 @@
 import { EtlError } from '../../errors.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
-import { quoteIdentifier, quoteTable } from '../sql/identifier.js';
-import { quoteLiteral } from '../sql/literal.js';
-import { parseDuration, type Duration } from '../duration.js';
+import { quoteIdentifier, quoteLiteral, quoteTable } from '../sql/quote.js';
+import { type Duration, parseDuration } from '../duration.js';
 import { type CursorType, canonicalText, later } from './cursor.js';
 import { type Settled, settle } from './high-watermark.js';
 import type { Watermarks } from './watermark.js';

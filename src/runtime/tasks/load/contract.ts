@@ -1,11 +1,13 @@
 import { EtlError } from '../../../errors.js';
 import { send } from '../../postgres/protocol.js';
-import { quoteIdentifier, quoteTable } from '../../sql/identifier.js';
-import { describeTable, type Table } from '../../table/describe.js';
+import { quoteIdentifier, quoteTable } from '../../sql/quote.js';
+import { type Table, describeTable } from '../../table/describe.js';
 import { listNames } from '../../table/refuse.js';
 import type { Work } from '../task-body.js';
 import type { DataColumn } from './feed.js';
 import { mayFit, widened } from './type-family.js';
+import type { Row } from '../../copy/encode.js';
+import type { Transform } from '../../format/transform.js';
 
 /** What happens where the data and the table have other columns or types. */
 export type SchemaContract =
@@ -78,4 +80,32 @@ async function described({ wire }: Work, name: string): Promise<Table> {
   const table = await describeTable(wire, name);
   if (table === undefined) throw new Error(`table ${name} is not there after it was made`);
   return table;
+}
+
+/**
+ * `transform`, of whose rows only these columns are kept. `left` collects the names of the others.
+ */
+export function keeping(
+  columns: ReadonlySet<string>,
+  transform: Transform | undefined,
+  left: Set<string>,
+): Transform {
+  const keep = (row: Row): Row => {
+    const kept: Record<string, unknown> = {};
+    for (const name in row) {
+      if (columns.has(name)) kept[name] = row[name];
+      else left.add(name);
+    }
+    return kept;
+  };
+  if (transform === undefined) return keep;
+  return (row) => {
+    const made = transform(row);
+    if (made === undefined || made === null) return made;
+    return isList(made) ? made.map(keep) : keep(made);
+  };
+}
+
+function isList(made: Row | readonly Row[]): made is readonly Row[] {
+  return Array.isArray(made);
 }

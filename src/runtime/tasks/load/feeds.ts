@@ -8,9 +8,9 @@ import { csvFeeds } from './csv-feed.js';
 import type { CsvFormat } from './csv-format.js';
 import { END_MARK_IS_DATA_VERSION } from './end-mark.js';
 import type { Feed } from './feed.js';
-import { keeping } from './leave-out.js';
 import type { LoadSource } from './load-input.js';
 import { rowsFeeds } from './rows-feed.js';
+import { keeping } from './contract.js';
 
 /** What the inputs of a load are opened for. */
 export interface FeedsRequest {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { EtlError } from '../../../errors.js';
 import { send } from '../../postgres/protocol.js';
 import { describeState, type DatabaseError } from '../../postgres/sqlstate.js';
-import { quoteTable } from '../../sql/identifier.js';
+import { quoteTable } from '../../sql/quote.js';
 import { describeTable } from '../../table/describe.js';
 import { assertColumns, assertTable } from '../../table/refuse.js';
 import type { Work } from '../task-body.js';

@@ -2,7 +2,7 @@ import type { FieldDef, QueryResult } from 'pg';
 import { EtlError } from '../../../errors.js';
 import { inlineValues } from '../../copy/inline-values.js';
 import { send } from '../../postgres/protocol.js';
-import { quoteIdentifier } from '../../sql/identifier.js';
+import { quoteIdentifier } from '../../sql/quote.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { assertTableExists } from '../../table/refuse.js';
 import type { Wire } from '../../postgres/task-connection.js';

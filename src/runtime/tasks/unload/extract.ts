@@ -1,8 +1,8 @@
-import { quoteLiteral } from '../../sql/literal.js';
 import type { Wire } from '../../postgres/task-connection.js';
 import { isPlainJson } from './plain-json.js';
-import { columnOf, describeQuery, ROWS, selectionText, type OutputColumn } from './unload-query.js';
+import { type OutputColumn, ROWS, columnOf, describeQuery, selectionText } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
+import { quoteLiteral } from '../../sql/quote.js';
 
 /** How a CSV file looks; what is not said is as PostgreSQL's COPY has it. */
 export interface CsvOptions {

@@ -1,6 +1,6 @@
 import type { FieldDef, QueryResult } from 'pg';
 import { didYouMean, EtlError } from '../../../errors.js';
-import { quoteIdentifier } from '../../sql/identifier.js';
+import { quoteIdentifier } from '../../sql/quote.js';
 import type { Wire } from '../../postgres/task-connection.js';
 
 /** A column of a query. */

@@ -14,7 +14,7 @@ import { RecordSplitter } from './record-splitter.js';
 import { type FileKind, type UnloadCompression, type UnloadFormat, kindOf } from './output-target.js';
 import { unwritable } from './unload-errors.js';
 import { type RowWriter, textWriter } from './writer.js';
-import { quoteTable } from '../../sql/identifier.js';
+import { quoteTable } from '../../sql/quote.js';
 import type { Wire } from '../../postgres/task-connection.js';
 import type { TransactionBody, Work } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';

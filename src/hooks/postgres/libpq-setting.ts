@@ -1,6 +1,4 @@
-import type { EtlError } from '../../errors.js';
-import { didYouMean } from '../../errors.js';
-import { badValue, type Setting } from './setting.js';
+import { EtlError, didYouMean } from '../../errors.js';
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 
@@ -29,4 +27,16 @@ function unknownMode(found: Setting): EtlError {
     );
   }
   return badValue(found, `PostgreSQL knows no such sslmode${didYouMean(found.text, MODES)}`, fix);
+}
+
+/** A value, the name that the user gave it under, and where that is. */
+export interface Setting {
+  readonly text: string;
+  readonly name: string;
+  readonly where: string;
+}
+
+/** The error for a value that makes no sense. It does not show the value: nothing says that it is no secret. */
+export function badValue({ name, where }: Omit<Setting, 'text'>, why: string, fix: string): EtlError {
+  return new EtlError('ETL-2206', { what: `The value of "${name}" can't be used.`, where, why, fix });
 }

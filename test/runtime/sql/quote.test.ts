@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
-import { quoteIdentifier, quoteTable } from '../../../src/runtime/sql/identifier.js';
+import { quoteIdentifier, quoteTable } from '../../../src/runtime/sql/quote.js';
 import { tokensOf } from '../../../src/runtime/sql/scan.js';
 
 describe('quoteIdentifier', () => {
