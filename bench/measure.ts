@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { platform, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
 /** One whole process that is timed. */
 export interface Variant {
@@ -27,6 +30,7 @@ export interface Timed {
   readonly spread: readonly [low: number, high: number];
 }
 
+const WRITE_PEAK = fileURLToPath(new URL('./programs/write-peak.cjs', import.meta.url));
 const SAMPLE_MS = 5;
 const WARM_UPS = 1;
 
@@ -37,7 +41,7 @@ const WARM_UPS = 1;
 export async function compare(variants: readonly Variant[], rounds: number): Promise<readonly Timed[]> {
   const peaks = new Map<string, number>();
   for (let n = 0; n < WARM_UPS; n++)
-    for (const variant of variants) peaks.set(variant.name, await peakOf(variant));
+    for (const variant of variants) peaks.set(variant.name, await measurePeak(variant));
   const times = variants.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < variants.length; i++) {
@@ -77,24 +81,34 @@ export async function timeOf(variant: Variant): Promise<number> {
   return ms;
 }
 
-async function peakOf(variant: Variant): Promise<number> {
+/**
+ * Runs it once, and returns the largest resident set of the process in MiB, as the Linux kernel counts it; 0 elsewhere. A
+ * Node process writes its own figure at its exit, another program is sampled.
+ */
+async function measurePeak(variant: Variant): Promise<number> {
   await variant.before?.();
-  const child = start(variant);
-  let peak = 0;
+  const folder = await mkdtemp(join(tmpdir(), 'etl-peak-'));
+  const file = join(folder, 'peak');
+  const preload =
+    platform() === 'linux' ? { NODE_OPTIONS: `--require=${WRITE_PEAK}`, ETL_BENCH_PEAK: file } : {};
+  const child = start({ ...variant, env: { ...variant.env, ...preload } });
+  let peakKb = 0;
   const over = ended(variant, child);
   while (child.exitCode === null && child.signalCode === null) {
-    peak = Math.max(peak, await highWaterOf(child.pid));
+    peakKb = Math.max(peakKb, await readHighWaterMark(child.pid));
     await delay(SAMPLE_MS);
   }
   await over;
+  peakKb = Math.max(peakKb, Number(await readFile(file, 'utf8').catch(() => 0)));
+  await rm(folder, { recursive: true });
   await variant.after?.();
-  return peak;
+  return peakKb / 1024;
 }
 
-/** Linux keeps the high-water mark of a process; elsewhere there is no figure. */
-async function highWaterOf(pid: number | undefined): Promise<number> {
+/** The kernel's high-water mark of a process in kB; 0 where there is no such figure. */
+async function readHighWaterMark(pid: number | undefined): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1024 || 0;
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0);
 }
 
 type Child = ReturnType<typeof start>;
