@@ -86,11 +86,11 @@ const LATE_VALIDATOR = {
 };
 
 /**
- * Writes `etl.cjs` and the files of its threads to `directory`. The program is a CommonJS file because V8 can
+ * Writes `etl.cjs` and the file of its watchdog thread to `directory`. The program is a CommonJS file because V8 can
  * keep compiled code of those only; see bin/run.js, which provides `importModule`.
  */
 export async function bundleProgram(directory, { minify = true } = {}) {
-  const [program, watchdog, transform] = await Promise.all([
+  const [program, watchdog] = await Promise.all([
     build({
       ...SHARED,
       entryPoints: ['src/cli.ts'],
@@ -102,14 +102,6 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       ...OWN_URL,
     }),
     build({ ...SHARED, entryPoints: ['src/commands/run/watchdog-thread.ts'], format: 'cjs', minify }),
-    build({
-      ...SHARED,
-      ...OWN_URL,
-      entryPoints: ['src/runtime/format/transform-thread.ts'],
-      format: 'cjs',
-      minify,
-      external: [...ABSENT, ...EXTERNAL],
-    }),
   ]);
   const code = `${WRAPPER}${withoutImports(textOf(program))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
@@ -118,7 +110,6 @@ export async function bundleProgram(directory, { minify = true } = {}) {
   const inputs = Object.keys(program.metafile.inputs);
   writeFileSync(join(directory, 'etl.licenses.txt'), licensesOf(inputs, root));
   writeFileSync(join(directory, 'watchdog-thread.cjs'), textOf(watchdog));
-  writeFileSync(join(directory, 'transform-thread.cjs'), textOf(transform));
 }
 
 /** Writes `index.js`, which is `src/index.ts` for those who import the package, and `api.cjs` behind it. */

@@ -29,7 +29,6 @@ export type { Log } from './runtime/report/event.js';
 export type { Isolation } from './runtime/postgres/transaction.js';
 export type { Row } from './runtime/copy/encode.js';
 export type { FileFormat } from './runtime/format/row-reader.js';
-export type { TransformModule } from './runtime/format/transform-module.js';
 export type { Transform } from './runtime/format/transform.js';
 export type { Compression, Input } from './runtime/input/input.js';
 export type { SchemaContract } from './runtime/tasks/load/contract.js';

@@ -83,24 +83,6 @@ describe('etl run of a load', function () {
     await db.query('drop schema etl cascade');
   });
 
-  it('transforms rows in a thread of its own', async () => {
-    await db.query('drop table if exists t');
-    await db.query('create table t (id int, a text)');
-    await project.write({
-      'etl.config.ts': config(
-        `mode: 'append', transform: { module: new URL('./clean.ts', import.meta.url) }`,
-      ),
-      'clean.ts': `
-        import { isMainThread } from 'node:worker_threads';
-        export default ({ id }: { id: string }) => ({ id, a: isMainThread ? 'main' : 'thread' });`,
-      'in.csv': 'id\n1\n',
-    });
-    const { code, stderr } = await etl('run', 'd');
-    expect(code, stderr).to.equal(0);
-    expect(await db.query('select * from t')).to.deep.equal([{ id: 1, a: 'thread' }]);
-    await db.query('drop schema etl cascade');
-  });
-
   it('works in the embedded database, with a merge and with rows that do not fit', async () => {
     const made = config(`create: true, mode: 'merge', key: ['id'], rejects: { max: 5, to: 'bad' }`);
     await project.write({ 'etl.config.ts': made, 'in.csv': 'id,a\n1,x\n2,y\n1,z\n' });

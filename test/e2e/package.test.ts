@@ -76,7 +76,7 @@ describe('the package', function () {
   it('holds the program, its types and its documents, and nothing else', async () => {
     const types = packed.filter((name) => /^dist\/.*\.d\.ts$/.test(name));
     expect(types).to.include('dist/index.d.ts');
-    const programs = ['etl.cjs', 'watchdog-thread.cjs', 'transform-thread.cjs', 'api.cjs', 'index.js'];
+    const programs = ['etl.cjs', 'watchdog-thread.cjs', 'api.cjs', 'index.js'];
     const built = programs.map((name) => `dist/${name}`);
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', 'dist/etl.licenses.txt'];
     const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');

@@ -1,17 +1,34 @@
+import { EtlError, didYouMean } from '../../errors.js';
+import { type EncodeOptions, type Row, encoderOf } from '../copy/encode.js';
 import type { InputFile, InputRows } from '../input/input.js';
-import { encodeRows, type EncodedRows, type EncodingOptions } from './row-encoding.js';
-import { threadRows } from './thread.js';
-import type { Transform } from './transform.js';
-import { importTransform, type TransformModule } from './transform-module.js';
+import { inferColumns } from './infer.js';
+import { type ReadOptions, readRows } from './input-rows.js';
+import { type Transform, transformed } from './transform.js';
+import type { RowBatch, RowReader, SourceColumn } from './row-reader.js';
 
 /** What becomes of the rows of an input on their way to the server. */
-export interface RowOptions extends Omit<EncodingOptions, 'transform'> {
-  /**
-   * Is put to each row. A function runs between the other work of the main thread, because it may use what is around it;
-   * one in a module of its own runs in a thread of its own, with parsing and encoding.
-   */
-  readonly transform?: Transform | TransformModule;
+export interface RowOptions extends ReadOptions {
+  readonly transform?: Transform;
+  /** The columns to send. Default: those that the input names, or that its first rows have after `transform`. */
+  readonly columns?: readonly string[];
 }
+
+/** The rows of one input, ready for COPY in the text format. */
+export interface EncodedRows extends AsyncDisposable {
+  /** The input's, for messages. */
+  readonly name: string;
+  /** What the rows hold. The types are those of `inferColumns`: a later row may not fit them. */
+  readonly columns: readonly SourceColumn[];
+  /**
+   * The bytes for `copy <table> (<columns>) from stdin`, some hundred rows at a time. To be read once. `json` are the
+   * columns of the table that are JSON; default: those that seem to be. Throws `EtlError` ETL-3561 for a row with a
+   * property that is none of the columns.
+   */
+  chunks(json?: readonly string[]): AsyncIterable<Buffer>;
+}
+
+/** The rows that types are inferred from. */
+const SAMPLE_ROWS = 1000;
 
 /**
  * Reads an input as rows, transforms them and writes them for COPY, in one pass: whole batches go from one to the next,
@@ -20,7 +37,7 @@ export interface RowOptions extends Omit<EncodingOptions, 'transform'> {
  * A load does this, for each input of `openInput`:
  *
  * ```ts
- * await using rows = await encodedRows(input, { transform });
+ * await using rows = await encodeRows(input, { transform });
  * const list = rows.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
  * await copyInto(wire, `copy ${table} (${list}) from stdin`, rows.chunks(jsonColumns), { signal });
  * ```
@@ -28,13 +45,122 @@ export interface RowOptions extends Omit<EncodingOptions, 'transform'> {
  * Resolves to undefined when the input has no row and names no columns. Whoever does not read the chunks to their end
  * disposes of the rows, which closes the input.
  */
-export async function encodedRows(
+export async function encodeRows(
   input: InputFile | InputRows,
-  { transform, ...options }: RowOptions = {},
+  options: RowOptions = {},
 ): Promise<EncodedRows | undefined> {
-  if (transform === undefined) return encodeRows(input, options);
-  if (typeof transform === 'function') return encodeRows(input, { ...options, transform });
-  if ('chunks' in input) return threadRows(input, { ...options, transform });
-  // Rows of code can't be sent without being copied one by one, which takes longer than what is to be done with them.
-  return encodeRows(input, { ...options, transform: await importTransform(transform) });
+  const reader = await readRows(input, options);
+  if (reader === undefined) return undefined;
+  const source = { ...reader, batches: transformed(reader.batches, options.transform) };
+  const sample = await takeSample(source.batches);
+  const rows = sample.flatMap((batch) => batch.rows);
+  const columns = columnsOf(source, rows, options);
+  if (columns.length === 0) {
+    await source.batches.return(undefined);
+    return undefined;
+  }
+  const found = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
+  return {
+    name: reader.name,
+    columns,
+    [Symbol.asyncDispose]: async () => void (await source.batches.return(undefined)),
+    chunks: (json = found) =>
+      encoded(
+        { sample, others: source.batches },
+        columns.map(({ name }) => name),
+        { json, jsonStrings: reader.strings },
+      ),
+  };
+}
+
+async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]> {
+  const sample: RowBatch[] = [];
+  for (let rows = 0; rows < SAMPLE_ROWS;) {
+    const next = await batches.next();
+    if (next.done === true) break;
+    sample.push(next.value);
+    rows += next.value.rows.length;
+  }
+  return sample;
+}
+
+function columnsOf(
+  { columns, strings }: RowReader,
+  rows: readonly Row[],
+  options: RowOptions,
+): readonly SourceColumn[] {
+  // A transform may drop and add columns; without a row of its there is nothing better than the input's own.
+  const own = options.transform === undefined || rows.length === 0 ? columns : undefined;
+  const names = options.columns ?? own?.map(({ name }) => name);
+  const known = new Map(own?.map(({ name, type }) => [name, type]));
+  const inferred = inferColumns(rows.slice(0, SAMPLE_ROWS), { strings, ...(names ? { names } : {}) });
+  return inferred.map(({ name, type }) => ({ name, type: known.get(name) ?? type }));
+}
+
+interface Sampled {
+  readonly sample: readonly RowBatch[];
+  readonly others: AsyncGenerator<RowBatch>;
+}
+
+async function* encoded(
+  { sample, others }: Sampled,
+  columns: readonly string[],
+  options: EncodeOptions,
+): AsyncGenerator<Buffer> {
+  const encode = encoderOf(columns, options);
+  const known = new Set(columns);
+  const write = (batch: RowBatch): Buffer => {
+    assertKnown(batch, columns, known);
+    try {
+      return encode(batch.rows);
+    } catch (error) {
+      throw placed(error, batch, encode);
+    }
+  };
+  try {
+    for (const batch of sample) yield write(batch);
+    for await (const batch of others) yield write(batch);
+  } finally {
+    await others.return(undefined);
+  }
+}
+
+/** A property that no column takes would be lost without a word. */
+function assertKnown(batch: RowBatch, columns: readonly string[], known: ReadonlySet<string>): void {
+  const { rows } = batch;
+  for (let i = 0; i < rows.length; i++) {
+    let index = 0;
+    for (const name in rows[i]) {
+      // Most rows have all columns in their order.
+      if (name !== columns[index++] && !known.has(name)) throw unknownProperty(batch, i, { name, known });
+    }
+  }
+}
+
+function unknownProperty(
+  batch: RowBatch,
+  index: number,
+  { name, known }: { readonly name: string; readonly known: ReadonlySet<string> },
+): EtlError {
+  return new EtlError('ETL-3561', {
+    what: `a row has "${name}", which is none of the columns${didYouMean(name, known)}`,
+    where: batch.placeOf(index),
+    why: `the columns are those of the first ${SAMPLE_ROWS} rows: ${[...known].join(', ').slice(0, 200)}`,
+    fix: 'list all columns in `columns`, or leave the property out in `transform`',
+  });
+}
+
+/** Says which row it was. */
+function placed(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) => Buffer): unknown {
+  if (!(error instanceof EtlError)) return error;
+  const index = batch.rows.findIndex((row) => {
+    try {
+      encode([row]);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  const { code, message, why, fix, cause } = error;
+  return new EtlError(code, { what: message, where: batch.placeOf(index), why, fix, cause });
 }

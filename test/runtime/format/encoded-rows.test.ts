@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { EtlError } from '../../../src/errors.js';
-import { encodedRows, type RowOptions } from '../../../src/runtime/format/encoded-rows.js';
+import { encodeRows, type RowOptions } from '../../../src/runtime/format/encoded-rows.js';
 import type { InputFile, InputRows } from '../../../src/runtime/input/input.js';
 
 function file(name: string, text: string | Buffer): InputFile {
@@ -22,7 +22,7 @@ function rows(...batches: readonly Record<string, unknown>[][]): InputRows {
 }
 
 async function encode(input: InputFile | InputRows, options?: RowOptions) {
-  const found = await encodedRows(input, options);
+  const found = await encodeRows(input, options);
   const parts: Buffer[] = [];
   for await (const chunk of found?.chunks() ?? []) parts.push(chunk);
   return {

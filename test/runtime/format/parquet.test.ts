@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
-import { encodedRows } from '../../../src/runtime/format/encoded-rows.js';
+import { encodeRows } from '../../../src/runtime/format/encoded-rows.js';
 import { openInput } from '../../../src/runtime/input/open-input.js';
 import { ROOT } from '../../support/cli.js';
 
@@ -17,7 +17,7 @@ describe('Parquet', () => {
 
   async function read(from: string, root = folder) {
     for await (const input of openInput(from, { root, signal: new AbortController().signal })) {
-      const rows = await encodedRows(input);
+      const rows = await encodeRows(input);
       const parts: Buffer[] = [];
       for await (const chunk of rows?.chunks() ?? []) parts.push(chunk);
       return { columns: rows?.columns.map(({ type }) => type), text: Buffer.concat(parts).toString() };

@@ -1,5 +1,4 @@
 import { formatOf } from '../../format/input-rows.js';
-import { importTransform } from '../../format/transform-module.js';
 import { openInput } from '../../input/open-input.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
@@ -64,19 +63,17 @@ async function* parsedFeeds(
   request: FeedsRequest,
 ): AsyncGenerator<Feed, undefined> {
   const { source, csv, table } = request;
-  const transform = await transformOf(request);
+  const transform = chooseTransform(request);
   const options = { csv, ...(source.format && { format: source.format }), ...(transform && { transform }) };
   yield* rowsFeeds(input, options, table);
   return undefined;
 }
 
-/** A module runs in a thread of its own, but not where its rows lose columns here. */
-async function transformOf(request: FeedsRequest): Promise<LoadSource['transform']> {
+/** The transform of the task, after which columns are dropped where some are to be left out. */
+function chooseTransform(request: FeedsRequest): LoadSource['transform'] {
   const { transform } = request.source;
   const known = keptColumns(request);
-  if (known === undefined) return transform;
-  const made = typeof transform === 'object' ? await importTransform(transform) : transform;
-  return keeping(known, made, request.left);
+  return known === undefined ? transform : keeping(known, transform, request.left);
 }
 
 /** The columns that may go to the table, where others are to be left out. */

@@ -1,4 +1,3 @@
-import type { TransformModule } from '../../format/transform-module.js';
 import type { Transform } from '../../format/transform.js';
 import type { Compression, Input } from '../../input/input.js';
 import type { SchemaContract } from './contract.js';
@@ -19,11 +18,8 @@ export interface LoadSource<Context = TaskContext> extends WriteTarget {
   readonly format?: FileFormat;
   /** Default: by the end of the name. */
   readonly compression?: Compression;
-  /**
-   * Called for each row; returns the row for the table, several, or undefined to leave it out. A module's function runs
-   * in a thread of its own.
-   */
-  readonly transform?: Transform | TransformModule;
+  /** Called for each row; returns the row for the table, several, or undefined to leave it out. */
+  readonly transform?: Transform;
   /** How a CSV file is written. */
   readonly csv?: CsvInputOptions;
   /** Makes the table where there is none, of the types that the data has, with `key` as its primary key. */

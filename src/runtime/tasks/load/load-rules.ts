@@ -21,8 +21,6 @@ const csv: Rule = (value, name) => {
   return wrong;
 };
 
-const aModule = fields({ module: (value) => (value instanceof URL ? undefined : 'a URL'), name: text });
-
 /** What the options of a load may be, besides those of every task. */
 export const LOAD: Readonly<Record<string, Rule>> = {
   from: anything,
@@ -32,7 +30,7 @@ export const LOAD: Readonly<Record<string, Rule>> = {
   deleteMissing: flag,
   format: oneOf(['csv', 'ndjson', 'parquet']),
   compression: oneOf(['gzip', 'brotli', 'zstd', 'none']),
-  transform: (value, name) => (typeof value === 'object' ? aModule(value, name) : aFunction(value, name)),
+  transform: aFunction,
   csv,
   create: flag,
   schema: oneOf(['freeze', 'evolve', 'discard']),

@@ -1,4 +1,4 @@
-import { type RowOptions, encodedRows } from '../../format/encoded-rows.js';
+import { type RowOptions, encodeRows } from '../../format/encoded-rows.js';
 import { formatOf } from '../../format/input-rows.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
@@ -13,7 +13,7 @@ export async function* rowsFeeds(
   options: RowOptions,
   table: Table | undefined,
 ): AsyncGenerator<Feed> {
-  const rows = await encodedRows(input, options);
+  const rows = await encodeRows(input, options);
   if (rows === undefined) return;
   const chunks = rows.chunks(jsonColumns(rows.columns, table));
   let sent = 0;

@@ -113,6 +113,10 @@ describe('the files of a load', () => {
       { mode: 'merge', key: ['id'], deleteMissing: true, rejects: { max: 1, to: 'bad' } },
     ],
     [/Expected `rejects.max` to be a whole number/, { rejects: { max: -1, to: 'bad' } }],
+    [
+      /Expected `transform` to be a function, got an Object/,
+      { transform: { module: new URL('file:///clean.js'), name: 'clean' } },
+    ],
     [/Expected `schema` to be "freeze" or "evolve" or "discard"/, { schema: 'thaw' }],
   ];
   for (const [what, source] of wrong) {
