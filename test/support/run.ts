@@ -3,7 +3,7 @@ import { parseConnection } from '../../src/hooks/airflow/airflow.js';
 import { hookOf } from '../../src/hooks/index.js';
 import type { Dag } from '../../src/runtime/dag/dag.js';
 import type { RunEvent } from '../../src/runtime/report/event.js';
-import { homeOf, planTasks } from '../../src/runtime/dag/plan.js';
+import { planDag } from '../../src/runtime/dag/plan.js';
 import { runDag, type RunResult, type RunServices } from '../../src/runtime/run/run.js';
 import type { RunStart } from '../../src/runtime/run/start.js';
 import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
@@ -42,13 +42,10 @@ export async function runOn(
   }: RunOptions = {},
 ): Promise<FinishedRun> {
   const events: RunEvent[] = [];
-  const tasks = planTasks(dag, defaults);
   const concurrency = services.concurrency ?? 4;
   const result = await runDag(
     {
-      dag,
-      tasks,
-      home: homeOf(dag, defaults, tasks),
+      ...planDag(dag, defaults),
       start: resume ?? { kind: 'new', runId, interval: undefined, params, fullRefresh },
       overlap: { mode: 'fail' },
     },

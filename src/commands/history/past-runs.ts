@@ -1,6 +1,7 @@
-import { homesOf, placesOf, recordedIn, unknownDag, type Places } from '../program/dag-connections.js';
+import { homesOf, placesOf, recordedIn, type Places } from '../program/dag-connections.js';
 import type { Answer, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
+import { unknownDag } from '../../runtime/dag/dag-errors.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
@@ -36,7 +37,8 @@ export async function readRuns(
   const runs = answers
     .flatMap(({ connectionId, value }) => value.map((run) => pastRun(run, connectionId, places)))
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
-  if (dagId !== undefined && runs.length === 0 && !places.has(dagId)) throw unknownDag(places, dagId);
+  if (dagId !== undefined && runs.length === 0 && !places.has(dagId))
+    throw unknownDag(dagId, [...places.keys()]);
   return counted(runs.slice(0, limit), ledgers, places);
 }
 

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import { didYouMean, EtlError } from '../../errors.js';
 import { placeText, type Place } from '../modules/location.js';
 
 /** Throws `EtlError` ETL-2303 for a task without its function. */
@@ -36,5 +36,31 @@ export function foreign(id: string, name: string, place: Place): EtlError {
     what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
     where: placeText(place, ''),
     fix: 'pass the value that a method of `d` returned inside this Dag',
+  });
+}
+
+/**
+ * Makes the error for the ID of a Dag that the config does not have. `known` are the IDs that it has, `data` the state of
+ * the user's data.
+ */
+export function unknownDag(id: string, known: readonly string[], data?: string): EtlError {
+  return new EtlError('ETL-2002', {
+    what: `there is no Dag "${id}"${didYouMean(id, known)}`,
+    fix:
+      known.length === 0 ? 'the config has no Dags: add them to `dags`' : `the Dags are ${known.join(', ')}`,
+    data,
+  });
+}
+
+/** Makes the error for the ID of a task that a Dag does not have. `known` and `data` as in `unknownDag`. */
+export function unknownTask(
+  { dagId, taskId }: { readonly dagId: string; readonly taskId: string },
+  known: readonly string[],
+  data: string,
+): EtlError {
+  return new EtlError('ETL-2004', {
+    what: `"${dagId}" has no task "${taskId}"${didYouMean(taskId, known)}`,
+    fix: 'etl list lists the tasks of each Dag',
+    data,
   });
 }
