@@ -1,4 +1,5 @@
 import { formatDuration } from '../duration.js';
+import { resumeCommand } from './command-line.js';
 import type { Reporter, RunEvent, TaskSummary } from './event.js';
 import { Movements } from './movement.js';
 import { countsText, errorLines, harmless, rejectedText, rowsText, type Paint } from './words.js';
@@ -57,7 +58,7 @@ class ProgressLines {
 /** How to go on with a run that failed. */
 function hintOf(event: RunEvent, isRecorded: boolean): readonly string[] {
   if (event.type !== 'run_finished' || event.state === 'success' || !isRecorded) return [];
-  return [`resume: etl run ${event.dagId} --resume --run-id ${event.runId}`];
+  return [`resume: ${resumeCommand(event.dagId, event.runId)}`];
 }
 
 function linesOf(event: RunEvent, paint: Paint): readonly string[] {
