@@ -22,14 +22,11 @@ import { databaseErrorOf, endsConnection, isAborted, isConnectionLoss } from '..
 import { Stopping } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
 import type { Bound } from '../watermark/incremental.js';
-import { within } from '../waiting.js';
+import { CLEAN_UP_MS, within } from '../waiting.js';
 import { Watermarks } from '../watermark/watermark.js';
 import { Wire } from '../postgres/task-connection.js';
 import { acquire } from '../database/run-database.js';
 import type { Check } from '../tasks/task.js';
-
-/** For a rollback: a connection that does not answer is cut off. */
-const CLEAN_UP_MS = 2000;
 
 /**
  * One attempt, in the order that makes the task and its ledger row one COMMIT. Never throws: whatever happens is an

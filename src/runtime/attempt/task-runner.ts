@@ -3,7 +3,7 @@ import { EtlError, asError } from '../../errors.js';
 import { failed } from './failure.js';
 import { type OpenSource, openSource } from '../session/read-session.js';
 import { databaseErrorOf } from '../postgres/sqlstate.js';
-import { LONGEST_MS, untilAborted } from '../waiting.js';
+import { LONGEST_MS, RESOLVE_COMMIT_MS, untilAborted } from '../waiting.js';
 import { attemptTask } from './attempt.js';
 import { attemptPlain } from './attempt-plain.js';
 import { type ContextFacts, contextOf } from './context.js';
@@ -45,9 +45,6 @@ export interface AttemptServices extends ContextFacts {
   /** Takes an error that belongs to a task that is over. */
   readonly onLateError: (error: EtlError) => void;
 }
-
-/** How long the database is asked whether a COMMIT without an answer took place. */
-const RESOLVE_MS = 30_000;
 
 type FailedAttempt = AttemptOutcome & { readonly state: 'failed' };
 
@@ -128,7 +125,7 @@ export class TaskRunner {
    */
   async #resolve(task: PlannedTask, attempt: number, undecided: FailedAttempt): Promise<AttemptOutcome> {
     const { signal } = this.#services;
-    const deadline = performance.now() + RESOLVE_MS;
+    const deadline = performance.now() + RESOLVE_COMMIT_MS;
     for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
       if (!(await waited(delayMs, signal))) break;
       const outcome = await this.#attempt(task, attempt, true);

@@ -12,10 +12,7 @@ import { resumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { BlankSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
-import { untilAborted, within } from '../waiting.js';
-
-/** A wait for something that only cleans up. */
-const CLEAN_UP_MS = 2000;
+import { CLEAN_UP_MS, untilAborted, within } from '../waiting.js';
 
 /** A database of a run, with its ledger. */
 export class RunDatabase {

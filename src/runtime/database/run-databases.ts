@@ -5,10 +5,7 @@ import type { Overlap } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { RunDatabase } from './run-database.js';
-import { within } from '../waiting.js';
-
-/** More than one database takes to close when it answers, and when it does not. */
-const CLOSE_MS = 4000;
+import { CLOSE_ALL_MS, within } from '../waiting.js';
 
 /** Opens a database by its connection ID. Throws `EtlError` when it can't be reached. */
 export type OpenDatabase = (connectionId: string) => Promise<Database>;
@@ -141,9 +138,9 @@ export class RunDatabases {
   async close(): Promise<void> {
     // One that is just being opened, and does not answer, closes itself when it gives up.
     const closed = [...this.#opened.values()].map(async (each) => (await each).close());
-    await within(Promise.allSettled(closed), CLOSE_MS);
+    await within(Promise.allSettled(closed), CLOSE_ALL_MS);
     const read = [...this.#plain.values()].map(async (each) => (await each).close());
-    await within(Promise.allSettled(read), CLOSE_MS);
+    await within(Promise.allSettled(read), CLOSE_ALL_MS);
     this.#opened.clear();
     this.#plain.clear();
   }

@@ -11,7 +11,7 @@ import { finishRun, summaryOf } from './finish.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
 import { databaseErrorOf, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
-import { LONGEST_MS, untilAborted } from '../waiting.js';
+import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
 /** What a run takes from outside. */
 export interface RunServices {
@@ -53,10 +53,6 @@ export interface RunResult {
   readonly errors: readonly EtlError[];
   readonly durationMs: number;
 }
-
-/** How long the databases have to answer at the end of a run, and of one that was stopped. */
-const FINISH_MS = 30_000;
-const STOPPED_FINISH_MS = 5000;
 
 /**
  * Runs a Dag once. Throws `EtlError` when it could not start: the database can't be reached, another run has the lock,
