@@ -19,6 +19,11 @@ export type JsonResult<R> = [R] extends [JsonOf<R> | void]
   ? unknown
   : { readonly 'A task result must be JSON': PathOfNotJson<R> };
 
+/** True for an object that is not an array: what JSON calls an object. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** How large a recorded value may be, unless the caller says otherwise: 1 MiB. */
 export const DEFAULT_LIMIT_BYTES = 1024 * 1024;
 

@@ -4,7 +4,7 @@ import type { Program } from '../program/program.js';
 import { unknownDag } from '../../runtime/dag/dag-errors.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
-import { resumeCommand } from '../../runtime/report/command-line.js';
+import { formatResumeCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 
 /** A run as the ledger has it; `crashed` is one that says `running` and that no process works at. */
@@ -59,7 +59,7 @@ export async function withCrashed(
 /** A run with how to go on with it. */
 export function pastRun(row: JudgedRow, connectionId: string, places: Places): PastRun {
   const canResume = (row.state === 'failed' || row.state === 'crashed') && places.has(row.dagId);
-  const resume = canResume ? resumeCommand(row.dagId, row.runId) : undefined;
+  const resume = canResume ? formatResumeCommand(row.dagId, row.runId) : undefined;
   return { ...row, connectionId, resume };
 }
 

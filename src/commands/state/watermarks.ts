@@ -17,7 +17,7 @@ import {
 } from '../../runtime/ledger/watermark-row.js';
 import { unknownDag, unknownTask } from '../../runtime/dag/dag-errors.js';
 import { planTasks } from '../../runtime/dag/plan.js';
-import { commandLine } from '../../runtime/report/command-line.js';
+import { formatCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { databaseErrorOf } from '../../runtime/postgres/sqlstate.js';
 import { canonicalText, cursorTypeNamed } from '../../runtime/watermark/cursor.js';
@@ -179,6 +179,6 @@ export function noState(
   const which = name === undefined ? 'no watermark' : `no watermark "${name}"`;
   return new EtlError('ETL-2014', {
     what: `task "${taskId}" of "${dagId}" has ${which}${name === undefined ? '' : didYouMean(name, known)}`,
-    fix: `${commandLine('state', 'list', dagId)} lists those of its tasks`,
+    fix: `${formatCommand('state', 'list', dagId)} lists those of its tasks`,
   });
 }

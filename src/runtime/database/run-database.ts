@@ -8,7 +8,7 @@ import { type Overlap, endLeftovers, takeLock } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
 import { migrate } from '../ledger/schema.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { resumeCommand } from '../report/command-line.js';
+import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { BlankSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
@@ -204,7 +204,7 @@ function lockLost(dagId: string): EtlError {
   return new EtlError('ETL-1003', {
     what: `the connection that holds the lock of "${dagId}" was lost`,
     why: 'another run could have started',
-    fix: `go on with it: ${resumeCommand(dagId)}`,
+    fix: `go on with it: ${formatResumeCommand(dagId)}`,
     data: 'tasks that had ended are committed; the others wrote nothing',
   });
 }

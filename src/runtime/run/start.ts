@@ -14,7 +14,7 @@ import {
 } from '../ledger/run-row.js';
 import { readDone, type DoneTask } from '../ledger/task-row.js';
 import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
-import { commandLine, resumeCommand } from '../report/command-line.js';
+import { formatCommand, formatResumeCommand } from '../report/command-line.js';
 import { assertUnchanged, fingerprintsOf, planResume, type ResumePlan } from './resume.js';
 
 /** A new run, or an older one that goes on. */
@@ -208,7 +208,7 @@ async function readAllDone(
 function taken(runId: string, dagId: string): EtlError {
   return new EtlError('ETL-2008', {
     what: `there is a run "${runId}" already`,
-    fix: `go on with it: ${resumeCommand(dagId, runId)}; or choose another --run-id`,
+    fix: `go on with it: ${formatResumeCommand(dagId, runId)}; or choose another --run-id`,
     data: 'nothing was started',
   });
 }
@@ -224,7 +224,7 @@ function nothingToResume(
   return new EtlError('ETL-2009', {
     what: `there is ${which} to resume`,
     why: found === undefined ? undefined : `"${found.runId}" is a run of "${found.dagId}"`,
-    fix: commandLine('run', dagId),
+    fix: formatCommand('run', dagId),
     data: 'nothing was started',
   });
 }
