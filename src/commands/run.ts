@@ -139,7 +139,6 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       signal: guard.signal,
       random: Math.random,
       process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
-      root: loaded.directory,
       connections: (prefix) => lookup.ids(prefix),
       placeOf: (id) => maskedPlace(lookup.find(id)),
       lanesOf: (id) => program.lanesOf(lookup.find(id), concurrency),

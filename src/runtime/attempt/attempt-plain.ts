@@ -19,7 +19,6 @@ export interface PlainOrder {
   readonly attempt: number;
   readonly context: TaskContext;
   readonly signal: AbortSignal;
-  readonly root: string;
 }
 
 /**
@@ -35,12 +34,11 @@ export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
   } catch (error) {
     if (error instanceof SkipTask && !order.signal.aborted)
       return { state: 'skipped', reason: error.message };
-    const { task, root, signal } = order;
+    const { task, signal } = order;
     const cause: unknown = signal.aborted ? signal.reason : error;
     return failed(cause, {
       taskId: task.id,
       place: task.place,
-      root,
       retryOn: task.retryOn,
       ending: 'no transaction',
       isClaimed: false,

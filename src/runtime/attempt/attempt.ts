@@ -110,7 +110,7 @@ class Attempt {
 
   /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
   async #body(bound: Bound | undefined): Promise<string> {
-    const { body, context, database, root, moved, signal } = this.#order;
+    const { task, body, context, database, moved, signal } = this.#order;
     let session: Promise<Session> | undefined;
     const watermarks = new Watermarks(this.#wire, context.run);
     try {
@@ -121,7 +121,7 @@ class Attempt {
         bound,
         session: () => (session ??= database.takeBlankSession().on(this.#wire, this.#client)),
         source: this.#sources.open,
-        root,
+        root: task.place.root.directory,
         moved,
       });
       void this.#wire.beginSoon();
@@ -242,8 +242,8 @@ class Attempt {
   }
 }
 
-function factsOf({ task, root }: AttemptOrder) {
-  return { taskId: task.id, place: task.place, root, retryOn: task.retryOn };
+function factsOf({ task }: AttemptOrder) {
+  return { taskId: task.id, place: task.place, retryOn: task.retryOn };
 }
 
 /** Runs the checks of a task in its transaction, in order. Throws for the first one that finds a row. */

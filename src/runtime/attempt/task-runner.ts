@@ -30,7 +30,6 @@ export interface TaskOutcome extends TaskSummary {
 /** What the attempts of a run's tasks share. */
 export interface AttemptServices extends ContextFacts {
   readonly databases: RunDatabases;
-  readonly root: string;
   /** No other process can have worked at this run. */
   readonly isNew: boolean;
   /** Tasks that an earlier process of the run has done. */
@@ -161,7 +160,7 @@ export class TaskRunner {
       if (outcome.state === 'success' && stray !== undefined) this.#services.onLateError(stray);
       return outcome;
     } catch (error) {
-      return notRun(task, error, this.#services.root);
+      return notRun(task, error);
     } finally {
       isOver = true;
       progress.finish();
@@ -171,7 +170,7 @@ export class TaskRunner {
   }
 
   async #prepareAndRun(task: PlannedTask, limits: Limits): Promise<AttemptOutcome> {
-    const { databases, root, onLateError } = this.#services;
+    const { databases, onLateError } = this.#services;
     const { body } = task.task;
     const print = await this.#fingerprint(task);
     const before = body.transactional ? undefined : this.#services.done.get(task.id);
@@ -185,7 +184,7 @@ export class TaskRunner {
     const home = task.conn ?? this.#plan.home;
     const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
     const key = this.#key(task, database?.epoch ?? '');
-    const common = { ...limits, task, key, fingerprint: print, context, root };
+    const common = { ...limits, task, key, fingerprint: print, context };
     if (!body.transactional) return attemptPlain({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task.id, sql));
@@ -210,7 +209,7 @@ export class TaskRunner {
 
   async #fingerprint(task: PlannedTask): Promise<string> {
     const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
-    return (this.#fingerprints[task.index] ??= await fingerprint(task, this.#services.root, upstream));
+    return (this.#fingerprints[task.index] ??= await fingerprint(task, upstream));
   }
 }
 
@@ -230,13 +229,13 @@ async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
 }
 
 /** The database could not be opened; or a bug of ours. */
-function notRun(task: PlannedTask, thrown: unknown, root: string): AttemptOutcome {
+function notRun(task: PlannedTask, thrown: unknown): AttemptOutcome {
   const { id: taskId, place, retryOn } = task;
   const cause = asError(thrown);
   const isKnown = cause instanceof EtlError || databaseErrorOf(cause) !== undefined;
   const error = isKnown
     ? cause
     : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
-  const facts = { taskId, place, root, retryOn, ending: 'rolled back', isClaimed: false } as const;
+  const facts = { taskId, place, retryOn, ending: 'rolled back', isClaimed: false } as const;
   return failed(error, { ...facts, statementOf: () => undefined });
 }

@@ -231,7 +231,7 @@ function defined<T extends object>(options: T): T {
 function withoutConnection(task: Task): EtlError {
   return new EtlError('ETL-2306', {
     what: `task "${task.id}" has no connection`,
-    where: placeText(task.place, ''),
+    where: placeText(task.place),
     fix: 'give it `conn`, or put `conn` into the `defaults` of its Dag or of the config',
   });
 }

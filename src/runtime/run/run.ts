@@ -27,8 +27,6 @@ export interface RunServices {
     /** New for every start of the program. */
     readonly holder: string;
   };
-  /** The directory of the config. */
-  readonly root: string;
   readonly connections: (prefix?: string) => readonly string[];
   /** The place of a connection without its password. */
   readonly placeOf: (connectionId: string) => string;
@@ -102,8 +100,8 @@ class Run {
   }
 
   async #start(): Promise<StartedRun> {
-    const { root, process, placeOf } = this.#services;
-    const services = { databases: this.#databases, root, process };
+    const { process, placeOf } = this.#services;
+    const services = { databases: this.#databases, process };
     const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
       notStarted,
     );
@@ -121,11 +119,10 @@ class Run {
   }
 
   async #execute({ plan, done, prints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
-    const { random, root, connections, concurrency, lanesOf, failFast } = this.#services;
+    const { random, connections, concurrency, lanesOf, failFast } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
-      root,
       isNew: resume === undefined && only === undefined,
       done,
       prints,

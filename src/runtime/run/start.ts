@@ -70,7 +70,6 @@ export interface StartedRun {
 
 export interface StartServices {
   readonly databases: RunDatabases;
-  readonly root: string;
   readonly process: { readonly pid: number; readonly host: string; readonly version: string };
 }
 
@@ -132,7 +131,7 @@ async function startNew(
 async function resume(
   { dag, tasks, home }: RecordedRequest,
   start: RunStart & { kind: 'resume' },
-  { databases, process, root }: StartServices,
+  { databases, process }: StartServices,
 ): Promise<StartedRun> {
   const row = await databases.withHome((client) =>
     start.runId === undefined ? findLastRun(client, dag.id, start.interval) : findRun(client, start.runId),
@@ -142,7 +141,7 @@ async function resume(
   const described = { runId, interval, params, fullRefresh };
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await fingerprintsOf(tasks, root);
+  const prints = await fingerprintsOf(tasks);
   const resumePlan = planResume(tasks, prints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
@@ -161,7 +160,7 @@ async function resume(
 async function startTask(
   { dag, tasks, home }: RecordedRequest,
   { runId, taskId, ...first }: RunStart & { kind: 'task' },
-  { databases, process, root }: StartServices,
+  { databases, process }: StartServices,
 ): Promise<StartedRun> {
   const only = tasks.find(({ id }) => id === taskId);
   if (only === undefined) {
@@ -177,7 +176,7 @@ async function startTask(
   if (row === undefined || row.dagId !== dag.id) throw taken(runId, row?.dagId ?? dag.id);
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await fingerprintsOf(tasks, root);
+  const prints = await fingerprintsOf(tasks);
   for (const index of only.upstream) {
     const parent = tasks[index];
     if (parent && done.get(parent.id)?.fingerprint !== prints[index])

@@ -78,7 +78,6 @@ export function startOn(
       signal: signal ?? new AbortController().signal,
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
       random: Math.random,
-      root: process.cwd(),
       connections: () => Object.keys(connections),
       placeOf: (id) => id,
       lanesOf: () => lanes,
