@@ -4,7 +4,7 @@ import { errorJson, unknownCommand } from './command.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
 import { manifest, PACKAGE } from './commands/program/manifest.js';
-import { errorLines } from './runtime/report/words.js';
+import { errorLines, joinLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './commands/program/terminal.js';
 
 export { COMMANDS } from './commands/index.js';
@@ -49,7 +49,7 @@ function report(error: unknown, argv: readonly string[], config: Config): void {
     ? unknownCommand(argv, config)
     : new EtlError('ETL-9001', { what: message, cause: error });
   const paint = paintOf(isColoured(undefined, process.env, process.stderr.isTTY));
-  process.stderr.write(`${errorLines(shown, paint).join('\n')}\n`);
+  process.stderr.write(joinLines(errorLines(shown, paint)));
   if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(errorJson(shown), null, 2)}\n`);
   process.exitCode = shown.exitCode;
 }

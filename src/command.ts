@@ -3,7 +3,7 @@ import * as Flags from '@oclif/core/flags';
 import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './commands/program/program.js';
-import { errorFields, errorLines, type Paint } from './runtime/report/words.js';
+import { errorFields, errorLines, type Paint, joinLines } from './runtime/report/words.js';
 import { isColoured, Mask, paintOf, writerOf, type Write } from './commands/program/terminal.js';
 
 /** What every command of `etl` shares: flags, streams, colour, and how an error ends it. */
@@ -55,7 +55,7 @@ export abstract class EtlCommand extends Command {
     const shown = error instanceof EtlError ? error : usageError(error, this.id?.replaceAll(':', ' '));
     process.exitCode = shown?.exitCode ?? EXIT.bug;
     if (shown === undefined) this.err(bugReport(error));
-    else this.err(`${errorLines(shown, this.paint(undefined, 'stderr')).join('\n')}\n`);
+    else this.err(joinLines(errorLines(shown, this.paint(undefined, 'stderr'))));
     if (isJson && shown) this.printJson(errorJson(shown));
   }
 

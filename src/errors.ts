@@ -108,3 +108,8 @@ export function asError(thrown: unknown): Error {
     cause: thrown,
   });
 }
+
+/** What was thrown, for a message: an error's message, or the value itself as text. */
+export function describeThrown(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,7 +1,7 @@
 import { connFlag, EtlCommand } from '../command.js';
 import { hookOf } from '../hooks/index.js';
 import type { Program } from './program/program.js';
-import { planTasks } from '../runtime/dag/plan.js';
+import { findConnections, planDag } from '../runtime/dag/plan.js';
 import {
   trialErrorsText,
   trialsExitCode,
@@ -21,7 +21,7 @@ export class CheckCommand extends EtlCommand {
     const { flags } = await this.parse(CheckCommand);
     const program = await this.program(flags);
     const { loaded } = program;
-    const ids = usedConnections(program);
+    const ids = findUsedConnections(program);
     const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
     process.exitCode = trialsExitCode(trials);
     const dags = loaded.config.dags.map(({ id, tasks }) => ({ dag: id, tasks: tasks.length }));
@@ -35,13 +35,10 @@ export class CheckCommand extends EtlCommand {
   }
 }
 
-/** Every connection of every Dag. Throws `EtlError` for one that nothing defines or that no hook opens. */
-function usedConnections({ loaded, lookup }: Program): readonly string[] {
+/** Finds every connection of every Dag. Throws `EtlError` for one that nothing defines or that no hook opens. */
+function findUsedConnections({ loaded, lookup }: Program): readonly string[] {
   const { dags, defaults } = loaded.config;
-  const used = dags.flatMap((dag) =>
-    planTasks(dag, defaults).flatMap(({ conn, reads }) => reads.concat(conn ?? [])),
-  );
-  const ids = [...new Set(used.filter((conn) => conn !== undefined))];
+  const ids = [...new Set(dags.flatMap((dag) => findConnections(planDag(dag, defaults)).used))];
   for (const id of ids) hookOf(lookup.find(id));
   return ids;
 }

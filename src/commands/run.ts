@@ -13,7 +13,7 @@ import type { Reporter, RunEvent } from '../runtime/report/event.js';
 import { ndjsonReporter, resultJson } from '../runtime/report/ndjson-reporter.js';
 import { plainReporter } from '../runtime/report/plain-reporter.js';
 import { statusReporter } from '../runtime/report/status.js';
-import { errorLines } from '../runtime/report/words.js';
+import { errorLines, joinLines } from '../runtime/report/words.js';
 import { runDag, type RunResult } from '../runtime/run/run.js';
 import type { RunRequest } from '../runtime/run/start.js';
 import { startWatchdog, type Watchdog } from './run/watchdog.js';
@@ -139,7 +139,6 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       signal: guard.signal,
       random: Math.random,
       process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
-      root: loaded.directory,
       connections: (prefix) => lookup.ids(prefix),
       placeOf: (id) => maskedPlace(lookup.find(id)),
       lanesOf: (id) => program.lanesOf(lookup.find(id), concurrency),
@@ -178,7 +177,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     const paint = this.paint(color, 'stderr');
     // Those that came before are part of the result.
     const last = guard.strays.filter((stray) => !result.errors.includes(stray));
-    for (const stray of last) this.err(`${errorLines(stray, paint).join('\n')}\n`);
+    for (const stray of last) this.err(joinLines(errorLines(stray, paint)));
     if (signal !== undefined) process.exitCode = signalExitCode(signal);
     else process.exitCode = last.length > 0 ? EXIT.taskFailed : exitCodeOf(result);
   }

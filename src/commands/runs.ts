@@ -5,7 +5,7 @@ import { durationOf, readRuns, type CountedRun } from './history/past-runs.js';
 import { intervalJson, intervalText, localTime, markedTable, rightAligned } from './history/history-text.js';
 import { Ledgers } from './program/ledgers.js';
 import { formatDuration } from '../runtime/duration.js';
-import { grouped, harmless, type Paint } from '../runtime/report/words.js';
+import { grouped, harmless, type Paint, joinLines } from '../runtime/report/words.js';
 
 const DEFAULT_LIMIT = 20;
 
@@ -72,7 +72,7 @@ function runsText(runs: readonly CountedRun[], now: Date, paint: Paint): string 
     const resume = runs[index]?.resume;
     return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${harmless(resume)}`)}`];
   });
-  return [head, ...shown].map((line) => `${line}\n`).join('');
+  return joinLines([head, ...shown]);
 }
 
 function durationText(run: CountedRun, now: Date): string {

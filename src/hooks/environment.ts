@@ -2,7 +2,7 @@ import { readFileSync, statSync, type Stats } from 'node:fs';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
-import { EtlError } from '../errors.js';
+import { describeThrown, EtlError } from '../errors.js';
 import type { Variables } from './hook.js';
 
 /** The variables that a run sees, and where each came from. */
@@ -93,7 +93,7 @@ function readText(path: string): string {
 
 function reasonOf(error: unknown): string {
   if (error instanceof TypeError) return 'It is not UTF-8 text.';
-  return error instanceof Error ? error.message : String(error);
+  return describeThrown(error);
 }
 
 function unreadable(path: string, { why, cause }: { why: string; cause?: unknown }): EtlError {

@@ -19,6 +19,14 @@ export type JsonResult<R> = [R] extends [JsonOf<R> | void]
   ? unknown
   : { readonly 'A task result must be JSON': PathOfNotJson<R> };
 
+/** True for an object that is not an array: what JSON calls an object. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** How deep JSON may be nested: far below what PostgreSQL parses with its default `max_stack_depth`, and no danger to ours. */
+export const MAX_DEPTH = 1000;
+
 /** How large a recorded value may be, unless the caller says otherwise: 1 MiB. */
 export const DEFAULT_LIMIT_BYTES = 1024 * 1024;
 
@@ -42,7 +50,10 @@ export function encodeResult(value: unknown, { limitBytes = DEFAULT_LIMIT_BYTES 
   return encodeJson(value, { root: 'result', code: 'ETL-3401', limitBytes, bigint: 'text' });
 }
 
-/** The JSON text of `value`. Throws `EtlError` with the code of `rules`. */
+/**
+ * The JSON text of `value`, which reads back as the same value: anything that JSON would change or drop is refused. For
+ * values of rows, which may hold dates and exact numbers, see `jsonText`. Throws `EtlError` with the code of `rules`.
+ */
 export function encodeJson(value: unknown, rules: JsonRules): string {
   const writer = new JsonWriter(rules);
   writer.write(value);
@@ -86,9 +97,6 @@ type PathOfNotJson<T, Path extends string = 'result', Depth extends unknown[] = 
         : T extends object
           ? { [K in keyof T & string]: PathOfNotJson<T[K], `${Path}.${K}`, [...Depth, 0]> }[keyof T & string]
           : Path;
-
-/** Far below what PostgreSQL parses with its default `max_stack_depth`, and no danger to ours. */
-const MAX_DEPTH = 1000;
 
 /** How far over the limit a size is still counted, for the message. */
 const COUNTED_LIMITS = 8;

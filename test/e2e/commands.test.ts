@@ -135,6 +135,19 @@ describe('the commands that run nothing', function () {
       });
     });
 
+    it('tries the connection that records the runs of a Dag, although no task of the Dag uses it', async () => {
+      await using recorded = await createProject({
+        'etl.config.ts': `
+          import { dag, defineConfig } from '@oneshot/etl';
+          const mail = dag('mail', { defaults: { conn: 'shop' } }, (d) => { d.task('send', {}, async () => null); });
+          export default defineConfig({ dags: [mail], connections: { shop: process.env['SHOP_URL'] } });`,
+      });
+      const good = await recorded.cli(['check', '--json'], { SHOP_URL: db.url });
+      expect(JSON.parse(good.stdout).connections.map(({ id }: { id: string }) => id)).to.deep.equal(['shop']);
+      const { code, stderr } = await recorded.cli(['check'], { SHOP_URL: REFUSED });
+      expect({ code, first: stderr.split(' ')[0] }).to.deep.equal({ code: 69, first: 'ETL-1001' });
+    });
+
     const wrong: readonly [title: string, args: string, env: Record<string, string>, code: string][] = [
       ['a connection whose value is empty', 'check', { SHOP_URL: '' }, 'ETL-2201'],
       ['a connection that is malformed', 'check --conn shop=secret-word', {}, 'ETL-2201'],

@@ -3,7 +3,8 @@ import { parseConnection } from '../../src/hooks/airflow/airflow.js';
 import { hookOf } from '../../src/hooks/index.js';
 import type { Dag } from '../../src/runtime/dag/dag.js';
 import type { RunEvent } from '../../src/runtime/report/event.js';
-import { homeOf, planTasks } from '../../src/runtime/dag/plan.js';
+import { planDag } from '../../src/runtime/dag/plan.js';
+import { setRoot } from '../../src/runtime/modules/location.js';
 import { runDag, type RunResult, type RunServices } from '../../src/runtime/run/run.js';
 import type { RunStart } from '../../src/runtime/run/start.js';
 import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
@@ -14,6 +15,8 @@ export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | '
   readonly resume?: RunStart & { kind: 'resume' };
   readonly defaults?: TaskDefaults;
   readonly params?: unknown;
+  /** The directory of the config that the Dag belongs to. Default: the working directory. */
+  readonly root?: string;
   /** The tasks that begin anew. */
   readonly fullRefresh?: readonly string[];
   /** Sees each event when it happens. */
@@ -38,17 +41,16 @@ export async function runOn(
     params = {},
     fullRefresh = [],
     onEvent,
+    root = process.cwd(),
     ...services
   }: RunOptions = {},
 ): Promise<FinishedRun> {
   const events: RunEvent[] = [];
-  const tasks = planTasks(dag, defaults);
+  setRoot(dag.place, root);
   const concurrency = services.concurrency ?? 4;
   const result = await runDag(
     {
-      dag,
-      tasks,
-      home: homeOf(dag, defaults, tasks),
+      ...planDag(dag, defaults),
       start: resume ?? { kind: 'new', runId, interval: undefined, params, fullRefresh },
       overlap: { mode: 'fail' },
     },
@@ -57,7 +59,6 @@ export async function runOn(
       strays: () => [],
       signal: new AbortController().signal,
       random: Math.random,
-      root: process.cwd(),
       connections: () => Object.keys(connections),
       placeOf: (id) => id,
       lanesOf: () => concurrency,

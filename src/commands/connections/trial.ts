@@ -1,7 +1,7 @@
 import { EXIT, EtlError, asError } from '../../errors.js';
 import { type Connection, maskedPlace } from '../../hooks/connection.js';
 import type { Program } from '../program/program.js';
-import { type Paint, errorFields, errorLines } from '../../runtime/report/words.js';
+import { type Paint, errorFields, errorLines, joinLines } from '../../runtime/report/words.js';
 import { table } from '../program/terminal.js';
 
 /** What came of trying one connection. */
@@ -49,7 +49,7 @@ export function trialsText(trials: readonly Trial[], paint: Paint): string {
 /** What was wrong with those that failed, for a person. */
 export function trialErrorsText(trials: readonly Trial[], paint: Paint): string {
   const errors = trials.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
-  return errors.map((line) => `${line}\n`).join('');
+  return joinLines(errors);
 }
 
 /** The trials for another program. */

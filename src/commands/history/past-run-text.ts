@@ -3,12 +3,12 @@ import { intervalJson, intervalText, localTime, markedTable, rightAligned } from
 import type { PastTask, RunHistory } from './past-run.js';
 import { formatDuration } from '../../runtime/duration.js';
 import type { AttemptRow } from '../../runtime/ledger/attempt-row.js';
-import { harmless, rowsText, type Paint } from '../../runtime/report/words.js';
+import { harmless, rowsText, type Paint, joinLines } from '../../runtime/report/words.js';
 
 /** A run for a person: what it was, a line for each task, and why attempts failed. */
 export function runText(run: RunHistory, now: Date, paint: Paint): string {
   const lines = [...headLines(run, now, paint), '', ...taskLines(run, paint)];
-  return lines.map((line) => `${line}\n`).join('');
+  return joinLines(lines);
 }
 
 /** A run for another program. */

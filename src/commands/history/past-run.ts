@@ -1,8 +1,9 @@
-import { homesOf, placesOf, recordedIn, unknownDag, type Places } from '../program/dag-connections.js';
+import { homesOf, placesOf, recordedIn, type Places } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import { pastRun, withCrashed, type PastRun } from './past-runs.js';
 import type { Answer, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
+import { unknownDag } from '../../runtime/dag/dag-errors.js';
 import { readAttempts, type AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { findRunIds, readDoneRows, type DoneRow } from '../../runtime/ledger/run-history.js';
 import { findRun, listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
@@ -58,7 +59,7 @@ export async function readRun(program: Program, ledgers: Ledgers, name: RunName)
 
 async function findOne(ledgers: Ledgers, places: Places, name: RunName): Promise<Answer<RunRow>> {
   const { part, dagId } = name;
-  if (dagId !== undefined && !places.has(dagId)) throw unknownDag(places, dagId);
+  if (dagId !== undefined && !places.has(dagId)) throw unknownDag(dagId, [...places.keys()]);
   const homes = homesOf(places, dagId);
   const exact = await findAll(ledgers, homes, name, async () => [part]);
   const found =

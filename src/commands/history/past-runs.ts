@@ -1,8 +1,10 @@
-import { homesOf, placesOf, recordedIn, unknownDag, type Places } from '../program/dag-connections.js';
+import { homesOf, placesOf, recordedIn, type Places } from '../program/dag-connections.js';
 import type { Answer, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
+import { unknownDag } from '../../runtime/dag/dag-errors.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
+import { formatResumeCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 
 /** A run as the ledger has it; `crashed` is one that says `running` and that no process works at. */
@@ -36,7 +38,8 @@ export async function readRuns(
   const runs = answers
     .flatMap(({ connectionId, value }) => value.map((run) => pastRun(run, connectionId, places)))
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
-  if (dagId !== undefined && runs.length === 0 && !places.has(dagId)) throw unknownDag(places, dagId);
+  if (dagId !== undefined && runs.length === 0 && !places.has(dagId))
+    throw unknownDag(dagId, [...places.keys()]);
   return counted(runs.slice(0, limit), ledgers, places);
 }
 
@@ -56,7 +59,7 @@ export async function withCrashed(
 /** A run with how to go on with it. */
 export function pastRun(row: JudgedRow, connectionId: string, places: Places): PastRun {
   const canResume = (row.state === 'failed' || row.state === 'crashed') && places.has(row.dagId);
-  const resume = canResume ? `etl run ${row.dagId} --resume --run-id ${row.runId}` : undefined;
+  const resume = canResume ? formatResumeCommand(row.dagId, row.runId) : undefined;
   return { ...row, connectionId, resume };
 }
 

@@ -7,7 +7,7 @@ import type { Program } from '../program/program.js';
 import { migrate, MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import type { RunDatabase } from '../../runtime/database/run-database.js';
-import { errorFields, errorLines, type Paint } from '../../runtime/report/words.js';
+import { errorFields, errorLines, type Paint, joinLines } from '../../runtime/report/words.js';
 import { databaseErrorOf, describeState } from '../../runtime/postgres/sqlstate.js';
 
 /** The ledger's version in one database. */
@@ -69,15 +69,13 @@ export function versionsText(versions: readonly LedgerVersion[], paint: Paint): 
     state: exitCodeOf(each) === EXIT.success ? 'success' : 'failed',
     cells: [each.id, each.place, wordsOf(each)],
   }));
-  return markedTable(lines, paint)
-    .map((line) => `${line}\n`)
-    .join('');
+  return joinLines(markedTable(lines, paint));
 }
 
 /** What was wrong with those that could not be read or migrated. */
 export function versionErrorsText(versions: readonly LedgerVersion[], paint: Paint): string {
   const lines = versions.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
-  return lines.map((line) => `${line}\n`).join('');
+  return joinLines(lines);
 }
 
 /** The versions for another program. */

@@ -1,6 +1,5 @@
-import { didYouMean, EtlError } from '../../errors.js';
 import type { Program } from './program.js';
-import { homeOf, planTasks } from '../../runtime/dag/plan.js';
+import { findConnections, planDag } from '../../runtime/dag/plan.js';
 
 /** Where the runs of a Dag are recorded. */
 export interface DagPlaces {
@@ -18,10 +17,9 @@ export function placesOf({ loaded }: Program): Places {
   const { dags, defaults } = loaded.config;
   return new Map(
     dags.map((dag) => {
-      const tasks = planTasks(dag, defaults);
-      const home = homeOf(dag, defaults, tasks);
-      const used = distinct([home, ...tasks.map(({ conn }) => conn)]);
-      return [dag.id, { taskIds: tasks.map(({ id }) => id), home, connectionIds: used }];
+      const planned = planDag(dag, defaults);
+      const taskIds = planned.tasks.map(({ id }) => id);
+      return [dag.id, { taskIds, home: planned.home, connectionIds: findConnections(planned).recording }];
     }),
   );
 }
@@ -40,15 +38,6 @@ export function recordedIn(places: Places, dagId: string, foundIn: string): read
 /** Every connection that has a ledger, or will have one. */
 export function ledgerConnections(places: Places): readonly string[] {
   return distinct([...places.values()].flatMap(({ connectionIds }) => connectionIds));
-}
-
-/** The error for a Dag that neither the config nor a ledger knows. */
-export function unknownDag(places: Places, id: string): EtlError {
-  const ids = [...places.keys()];
-  return new EtlError('ETL-2002', {
-    what: `there is no Dag "${id}", and no run of it${didYouMean(id, ids)}`,
-    fix: ids.length === 0 ? 'the config has no Dags: add them to `dags`' : `the Dags are ${ids.join(', ')}`,
-  });
 }
 
 function distinct(ids: readonly (string | undefined)[]): readonly string[] {

@@ -5,6 +5,7 @@ import { maskedPlace, type Connection } from '../../hooks/connection.js';
 import type { Program } from './program.js';
 import { databaseIdentity } from '../../runtime/ledger/run-history.js';
 import { MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
+import { formatCommand } from '../../runtime/report/command-line.js';
 import { send, type ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
 import { databaseErrorOf, describeState } from '../../runtime/postgres/sqlstate.js';
@@ -138,7 +139,7 @@ function assertReadable(version: number, connectionId: string): void {
   throw new EtlError('ETL-4001', {
     what: `the schema "etl" in connection "${connectionId}" has version ${version}; this program needs version ${MIGRATIONS.length}`,
     why: `${isOld ? 'an older' : 'a newer'} release of etl has worked on this database`,
-    fix: isOld ? `etl ledger migrate ${connectionId}` : 'update @oneshot/etl here as well',
+    fix: isOld ? formatCommand('ledger', 'migrate', connectionId) : 'update @oneshot/etl here as well',
   });
 }
 

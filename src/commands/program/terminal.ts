@@ -1,6 +1,6 @@
 import { Chalk } from 'chalk';
 import { writeSync } from 'node:fs';
-import type { Paint } from '../../runtime/report/words.js';
+import { type Paint, joinLines } from '../../runtime/report/words.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -91,5 +91,5 @@ export function table(rows: readonly (readonly string[])[]): string {
       .join('  ')
       .trimEnd(),
   );
-  return lines.map((line) => `${line}\n`).join('');
+  return joinLines(lines);
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { EtlError, EXIT } from '../../errors.js';
+import { describeThrown, EtlError, EXIT } from '../../errors.js';
 import { taskScope } from '../../runtime/tasks/task-scope.js';
 
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
@@ -69,7 +69,7 @@ function blame(error: unknown, strays: EtlError[]): void {
   if (error instanceof EtlError && error.code === 'ETL-3206') return;
   const scope = taskScope.getStore();
   const stray = new EtlError('ETL-3006', {
-    what: `an error that nobody awaited: ${error instanceof Error ? error.message : String(error)}`,
+    what: `an error that nobody awaited: ${describeThrown(error)}`,
     where: scope === undefined ? undefined : `started by task "${scope.taskId}"`,
     why: 'a promise was rejected, or a callback threw, outside of what the task awaits',
     fix: 'await every promise that the task starts',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { didYouMean, EtlError } from '../../errors.js';
+import { EtlError } from '../../errors.js';
 import { hookOf } from '../../hooks/index.js';
 import type { Program } from '../program/program.js';
 import type { Dag } from '../../runtime/dag/dag.js';
@@ -7,7 +7,8 @@ import { parseDuration } from '../../runtime/duration.js';
 import { intervalContaining, lastCompleteInterval } from '../../runtime/interval/interval.js';
 import type { Overlap } from '../../runtime/ledger/lock.js';
 import { parseParamFlag, resolveParams } from '../../runtime/dag/params.js';
-import { homeOf, planTasks } from '../../runtime/dag/plan.js';
+import { unknownDag, unknownTask } from '../../runtime/dag/dag-errors.js';
+import { findConnections, planDag } from '../../runtime/dag/plan.js';
 import type { RunRequest, RunStart } from '../../runtime/run/start.js';
 
 /** The flags that say what to run. */
@@ -30,25 +31,21 @@ const DEFAULT_WAIT_MS = 60_000;
 export async function requestOf(program: Program, dagId: string, flags: RequestFlags): Promise<RunRequest> {
   const { config } = program.loaded;
   const dag = findDag(config.dags, dagId);
-  const tasks = planTasks(dag, config.defaults);
-  const home = homeOf(dag, config.defaults, tasks);
-  for (const id of new Set([home, ...tasks.flatMap(({ conn, reads }) => [conn, ...reads])])) {
-    // A connection that nothing defines, or that no hook opens, is an error before anything is started.
-    if (id !== undefined) hookOf(program.lookup.find(id));
-  }
+  const planned = planDag(dag, config.defaults);
+  // A connection that nothing defines, or that no hook opens, is an error before anything is started.
+  for (const id of findConnections(planned).used) hookOf(program.lookup.find(id));
   const start = flags.resume ? resumeOf(dag, flags) : await newRunOf(dag, flags);
-  return { dag, tasks, home, start, overlap: overlapOf(flags.overlap) };
+  return { ...planned, start, overlap: overlapOf(flags.overlap) };
 }
 
 function findDag(dags: readonly Dag[], id: string): Dag {
   const dag = dags.find((each) => each.id === id);
   if (dag !== undefined) return dag;
-  const ids = dags.map((each) => each.id);
-  throw new EtlError('ETL-2002', {
-    what: `there is no Dag "${id}"${didYouMean(id, ids)}`,
-    fix: ids.length === 0 ? 'the config has no Dags: add them to `dags`' : `the Dags are ${ids.join(', ')}`,
-    data: 'nothing was started',
-  });
+  throw unknownDag(
+    id,
+    dags.map((each) => each.id),
+    'nothing was started',
+  );
 }
 
 function resumeOf(dag: Dag, flags: RequestFlags): RunStart {
@@ -86,8 +83,7 @@ function refreshedBy(dag: Dag, flags: RequestFlags): readonly string[] {
   const ids = dag.tasks.map(({ id }) => id);
   return (flags['full-refresh-task'] ?? []).map((id) => {
     if (ids.includes(id)) return id;
-    const what = `"${dag.id}" has no task "${id}"${didYouMean(id, ids)}`;
-    throw new EtlError('ETL-2004', { what, data: 'nothing was started' });
+    throw unknownTask({ dagId: dag.id, taskId: id }, ids, 'nothing was started');
   });
 }
 

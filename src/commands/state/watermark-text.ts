@@ -1,5 +1,5 @@
 import { localTime, markedTable } from '../history/history-text.js';
-import { harmless, type Paint } from '../../runtime/report/words.js';
+import { harmless, type Paint, joinLines } from '../../runtime/report/words.js';
 import type { WatermarkChange, WatermarkRow } from '../../runtime/ledger/watermark-row.js';
 import type { InLedger } from './watermarks.js';
 
@@ -54,7 +54,5 @@ function keysOf(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
 
 function tableText(head: readonly string[], lines: readonly (readonly string[])[], paint: Paint): string {
   const rows = lines.map((cells) => ({ state: 'set', cells: cells.map(harmless) }));
-  return markedTable([{ state: undefined, cells: head }, ...rows], paint)
-    .map((line) => `${line}\n`)
-    .join('');
+  return joinLines(markedTable([{ state: undefined, cells: head }, ...rows], paint));
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { ledgerConnections, placesOf, unknownDag, type DagPlaces } from '../program/dag-connections.js';
+import { ledgerConnections, placesOf, type DagPlaces } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import type { Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
@@ -15,7 +15,9 @@ import {
   type WatermarkOwner,
   type WatermarkRow,
 } from '../../runtime/ledger/watermark-row.js';
+import { unknownDag, unknownTask } from '../../runtime/dag/dag-errors.js';
 import { planTasks } from '../../runtime/dag/plan.js';
+import { formatCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { databaseErrorOf } from '../../runtime/postgres/sqlstate.js';
 import { canonicalText, cursorTypeNamed } from '../../runtime/watermark/cursor.js';
@@ -31,7 +33,8 @@ export async function readState(
 ): Promise<readonly InLedger<WatermarkRow>[]> {
   const rows = await readEach(program, ledgers, dagId, (client) => readWatermarks(client, { dagId, taskId }));
   const places = placesOf(program);
-  if (dagId !== undefined && rows.length === 0 && !places.has(dagId)) throw unknownDag(places, dagId);
+  if (dagId !== undefined && rows.length === 0 && !places.has(dagId))
+    throw unknownDag(dagId, [...places.keys()]);
   return rows;
 }
 
@@ -55,6 +58,8 @@ async function readEach<T extends object>(
   const answers = await ledgers.readEach(known ?? ledgerConnections(places), read);
   return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ ...row, connectionId })));
 }
+
+const UNCHANGED = 'nothing was changed';
 
 /** The task whose state is to be changed. */
 export interface StateChange extends WatermarkOwner {
@@ -115,7 +120,7 @@ async function whileLocked<T>(
   );
   try {
     await databases.openHome(home, { mode: 'fail' });
-    await databases.takeEpochs('etl state', new Set(connectionIds));
+    await databases.takeEpochs('etl state', connectionIds);
     if (lost[0] !== undefined) throw lost[0];
     return await work(databases);
   } finally {
@@ -126,27 +131,26 @@ async function whileLocked<T>(
 function dagOf(program: Program, dagId: string): DagPlaces & { readonly home: string } {
   const places = placesOf(program);
   const place = places.get(dagId);
-  if (place === undefined) throw unknownDag(places, dagId);
+  if (place === undefined) throw unknownDag(dagId, [...places.keys()], UNCHANGED);
   const { home } = place;
   if (home !== undefined) return { ...place, home };
   throw new EtlError('ETL-2014', {
     what: `"${dagId}" has no connection, so its tasks have no watermarks`,
-    data: 'nothing was changed',
+    data: UNCHANGED,
   });
 }
 
-function connectionOf(program: Program, { dagId, taskId }: WatermarkOwner): string {
+function connectionOf(program: Program, owner: WatermarkOwner): string {
+  const { dagId, taskId } = owner;
   const { taskIds } = dagOf(program, dagId);
   const { config } = program.loaded;
   const dag = config.dags.find(({ id }) => id === dagId);
   const task = dag && planTasks(dag, config.defaults).find(({ id }) => id === taskId);
-  if (task?.conn !== undefined) return task.conn;
+  if (task === undefined) throw unknownTask(owner, taskIds, UNCHANGED);
+  if (task.conn !== undefined) return task.conn;
   throw new EtlError('ETL-2004', {
-    what:
-      task === undefined
-        ? `"${dagId}" has no task "${taskId}"${didYouMean(taskId, taskIds)}`
-        : `task "${taskId}" works without a connection, so it has no watermarks`,
-    data: 'nothing was changed',
+    what: `task "${taskId}" works without a connection, so it has no watermarks`,
+    data: UNCHANGED,
   });
 }
 
@@ -160,7 +164,7 @@ async function asType(client: ProtocolClient, type: string | undefined, value: s
     if (cause === undefined) throw error;
     throw new EtlError('ETL-2015', {
       what: `the watermark is of type ${cursor.name}, and the value is not: ${cause.message}`,
-      data: 'nothing was changed',
+      data: UNCHANGED,
       cause: error,
     });
   }
@@ -175,6 +179,6 @@ export function noState(
   const which = name === undefined ? 'no watermark' : `no watermark "${name}"`;
   return new EtlError('ETL-2014', {
     what: `task "${taskId}" of "${dagId}" has ${which}${name === undefined ? '' : didYouMean(name, known)}`,
-    fix: `etl state list ${dagId} lists those of its tasks`,
+    fix: `${formatCommand('state', 'list', dagId)} lists those of its tasks`,
   });
 }

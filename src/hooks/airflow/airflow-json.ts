@@ -1,3 +1,4 @@
+import { isRecord } from '../../runtime/json.js';
 import type { ConnectionFields } from '../connection.js';
 import { readDirectory } from '../pglite/pglite-directory.js';
 import { malformed, type Definition } from '../definition.js';
@@ -36,7 +37,7 @@ export function normalizeScheme(scheme: string): string {
 export function readExtra(definition: Definition, value: unknown): Readonly<Record<string, unknown>> {
   if (value === undefined || value === null || value === '') return {};
   const extra = typeof value === 'string' ? parseObject(value) : value;
-  if (!isObject(extra)) {
+  if (!isRecord(extra)) {
     throw malformed(definition, {
       field: 'extra',
       why: 'It is neither a JSON object nor a string that holds one.',
@@ -63,7 +64,7 @@ const FIELDS = ['conn_type', 'description', 'login', 'password', 'host', 'port',
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
+    return isRecord(value) ? value : undefined;
   } catch {
     return undefined; // The error of JSON.parse quotes the text, which holds a password: the caller says what failed.
   }
@@ -117,8 +118,4 @@ function readPglite(definition: Definition, fields: ConnectionFields): Connectio
     why: 'A pglite connection has a directory, in the field "schema", and nothing else.',
     fix: 'Write {"conn_type": "pglite", "schema": "<directory>"}.',
   });
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

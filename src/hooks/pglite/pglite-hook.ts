@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
-import { EtlError } from '../../errors.js';
+import { describeThrown, EtlError } from '../../errors.js';
 import { type Connection, pglitePlace } from '../connection.js';
 import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
@@ -133,7 +133,7 @@ function cannotStart(cause: unknown, connection: Connection): EtlError {
   return new EtlError('ETL-1001', {
     what: `The embedded database ${pglitePlace(connection)} could not be started.`,
     where: connection.origin,
-    why: cause instanceof Error ? cause.message : String(cause),
+    why: describeThrown(cause),
     fix: 'Can its directory be written? One that another version of @electric-sql/pglite made needs that version.',
     cause,
   });

@@ -61,6 +61,7 @@ function unescaped(field: string): string {
   return field.replace(/\\(.)/gs, '$1');
 }
 
-function ifMissing(error: NodeJS.ErrnoException): undefined {
+/** For a file that may be missing: gives undefined for the error that says so, and throws any other. */
+export function ifMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 }

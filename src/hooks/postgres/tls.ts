@@ -6,6 +6,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { EtlError } from '../../errors.js';
 import type { Variables } from '../hook.js';
 import type { Target } from './libpq.js';
+import { ifMissing } from './passfile.js';
 import { createSocket } from '../socket.js';
 
 /**
@@ -109,8 +110,4 @@ function noAuthority({ id, origin }: Target['connection'], mode: string): EtlErr
     why: 'There is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt.',
     fix: 'Add sslrootcert=<file>, or sslmode=verify-full and sslrootcert=system for a public authority.',
   });
-}
-
-function ifMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 }

@@ -5,7 +5,7 @@ import { type TaskKey, recordTask } from '../ledger/task-row.js';
 import { type AttemptOutcome, SkipTask } from './outcome.js';
 import type { PlannedTask } from '../dag/plan.js';
 import type { PlainBody } from '../tasks/task-body.js';
-import { untilAborted, within } from '../waiting.js';
+import { STOP_GRACE_MS, untilAborted, within } from '../waiting.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
 /** Everything that one attempt of a task without a connection needs. */
@@ -19,11 +19,7 @@ export interface PlainOrder {
   readonly attempt: number;
   readonly context: TaskContext;
   readonly signal: AbortSignal;
-  readonly root: string;
 }
-
-/** How long a task that is told to stop may take over it. */
-const GRACE_MS = 300;
 
 /**
  * One attempt of a task without a connection: its work, then the record of it. A process that dies between the two
@@ -38,12 +34,11 @@ export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
   } catch (error) {
     if (error instanceof SkipTask && !order.signal.aborted)
       return { state: 'skipped', reason: error.message };
-    const { task, root, signal } = order;
+    const { task, signal } = order;
     const cause: unknown = signal.aborted ? signal.reason : error;
     return failed(cause, {
       taskId: task.id,
       place: task.place,
-      root,
       retryOn: task.retryOn,
       ending: 'no transaction',
       isClaimed: false,
@@ -58,7 +53,7 @@ async function untilStopped({ body, context, signal }: PlainOrder): Promise<unkn
   try {
     return await untilAborted(work, signal);
   } catch (error) {
-    if (signal.aborted) await within(work, GRACE_MS);
+    if (signal.aborted) await within(work, STOP_GRACE_MS);
     throw error;
   }
 }

@@ -22,14 +22,11 @@ import { databaseErrorOf, endsConnection, isAborted, isConnectionLoss } from '..
 import { Stopping } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
 import type { Bound } from '../watermark/incremental.js';
-import { within } from '../waiting.js';
+import { CLEAN_UP_MS, within } from '../waiting.js';
 import { Watermarks } from '../watermark/watermark.js';
 import { Wire } from '../postgres/task-connection.js';
 import { acquire } from '../database/run-database.js';
 import type { Check } from '../tasks/task.js';
-
-/** For a rollback: a connection that does not answer is cut off. */
-const CLEAN_UP_MS = 2000;
 
 /**
  * One attempt, in the order that makes the task and its ledger row one COMMIT. Never throws: whatever happens is an
@@ -113,7 +110,7 @@ class Attempt {
 
   /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
   async #body(bound: Bound | undefined): Promise<string> {
-    const { body, context, database, root, moved, signal } = this.#order;
+    const { task, body, context, database, moved, signal } = this.#order;
     let session: Promise<Session> | undefined;
     const watermarks = new Watermarks(this.#wire, context.run);
     try {
@@ -124,7 +121,7 @@ class Attempt {
         bound,
         session: () => (session ??= database.takeBlankSession().on(this.#wire, this.#client)),
         source: this.#sources.open,
-        root,
+        root: task.place.root.directory,
         moved,
       });
       void this.#wire.beginSoon();
@@ -245,8 +242,8 @@ class Attempt {
   }
 }
 
-function factsOf({ task, root }: AttemptOrder) {
-  return { taskId: task.id, place: task.place, root, retryOn: task.retryOn };
+function factsOf({ task }: AttemptOrder) {
+  return { taskId: task.id, place: task.place, retryOn: task.retryOn };
 }
 
 /** Runs the checks of a task in its transaction, in order. Throws for the first one that finds a row. */

@@ -98,7 +98,6 @@ export interface AttemptOrder {
   readonly signal: AbortSignal;
   /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
   readonly budgetMs: () => number | undefined;
-  readonly root: string;
   /** As in `Work`. */
   readonly moved: Work['moved'];
   /** Opens a connection that the task reads from. */

@@ -4,10 +4,7 @@ import { closeLeg, NOT_CLOSED, whyNotClosed, type TaskClose } from '../ledger/ta
 import { send, type ProtocolClient } from '../postgres/protocol.js';
 import { databaseErrorOf } from '../postgres/sqlstate.js';
 import { assertCommitted, COMMIT } from '../postgres/transaction.js';
-import { within } from '../waiting.js';
-
-/** For an answer that follows at once. */
-const CLEAN_UP_MS = 2000;
+import { CLEAN_UP_MS, within } from '../waiting.js';
 
 /** The end of a task's transaction, on its way. */
 export interface Closing {

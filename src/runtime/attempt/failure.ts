@@ -12,7 +12,6 @@ import { FileError } from '../tasks/load/feed.js';
 export interface FailureFacts {
   readonly taskId: string;
   readonly place: Place;
-  readonly root: string;
   readonly retryOn: readonly string[];
   readonly ending: Ending;
   readonly isClaimed: boolean;
@@ -48,9 +47,9 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 ]);
 
 function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
-  const task = `task defined at ${placeText(facts.place, facts.root)}`;
+  const task = `task defined at ${placeText(facts.place)}`;
   if (database === undefined) {
-    const where = [...thrownAt(cause, facts.root), task].join(', in the ');
+    const where = [...thrownAt(cause, facts.place), task].join(', in the ');
     return new EtlError('ETL-3001', { what: cause.message || cause.name, where, data: dataOf(facts), cause });
   }
   const statement = facts.statementOf(database);
@@ -66,16 +65,16 @@ function describe(cause: Error, database: DatabaseError | undefined, facts: Fail
 }
 
 /** The first place in the user's own code on the stack of an exception. */
-function thrownAt(cause: Error, root: string): string[] {
+function thrownAt(cause: Error, { root }: Place): string[] {
   const frame = userFrames(cause.stack)[0];
-  return frame === undefined ? [] : [`thrown at ${positionText(frame.file, frame, root)}`];
+  return frame === undefined ? [] : [`thrown at ${positionText(frame.file, frame, root.directory)}`];
 }
 
 /** An error of ours that was raised deep inside gets the place of its task and the state of the data. */
 function completed(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.message,
-    where: error.where ?? `task defined at ${placeText(facts.place, facts.root)}`,
+    where: error.where ?? `task defined at ${placeText(facts.place)}`,
     why: error.why,
     fix: error.fix,
     data: error.data ?? dataOf(facts),

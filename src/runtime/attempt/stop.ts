@@ -3,14 +3,7 @@ import { cancelStatement } from '../../hooks/client.js';
 import { formatDuration } from '../duration.js';
 import type { ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { stopTransaction } from '../postgres/transaction.js';
-import { within } from '../waiting.js';
-
-/** How long a cancelled task has to come to its end before its connection is cut. */
-const GRACE_MS = 300;
-/** A COMMIT that is under way can't be cancelled; its answer is worth waiting for. */
-const COMMIT_GRACE_MS = 5000;
-/** For what the server is asked over the control connection. */
-const CONTROL_MS = 2000;
+import { CLEAN_UP_MS, COMMIT_GRACE_MS, STOP_GRACE_MS, within } from '../waiting.js';
 
 export interface StoppingOptions {
   readonly signal: AbortSignal;
@@ -54,14 +47,14 @@ export class Stopping {
 
   readonly #onAbort = (): void => {
     const committing = this.#options.isCommitting();
-    this.#timer = setTimeout(() => this.#cut(), committing ? COMMIT_GRACE_MS : GRACE_MS);
+    this.#timer = setTimeout(() => this.#cut(), committing ? COMMIT_GRACE_MS : STOP_GRACE_MS);
     if (!committing) void this.#cancel();
   };
 
   /** Without a transaction it is the search for a bound that may be under way, which can take as long as any query. */
   async #cancel(): Promise<void> {
     const { client, transaction } = this.#options;
-    if (transaction() === undefined) await cancelStatement(client, CONTROL_MS);
+    if (transaction() === undefined) await cancelStatement(client, CLEAN_UP_MS);
     else await this.#ask('pg_cancel_backend');
   }
 
@@ -76,7 +69,7 @@ export class Stopping {
     // When it can't be asked the connection is cut in any case; the server then ends the backend by itself.
     await within(
       this.#options.ask((control) => stopTransaction(control, action, transaction)),
-      CONTROL_MS,
+      CLEAN_UP_MS,
     );
   }
 }

@@ -3,7 +3,7 @@ import { EtlError, asError } from '../../errors.js';
 import { failed } from './failure.js';
 import { type OpenSource, openSource } from '../session/read-session.js';
 import { databaseErrorOf } from '../postgres/sqlstate.js';
-import { LONGEST_MS, untilAborted } from '../waiting.js';
+import { LONGEST_MS, RESOLVE_COMMIT_MS, untilAborted } from '../waiting.js';
 import { attemptTask } from './attempt.js';
 import { attemptPlain } from './attempt-plain.js';
 import { type ContextFacts, contextOf } from './context.js';
@@ -30,7 +30,6 @@ export interface TaskOutcome extends TaskSummary {
 /** What the attempts of a run's tasks share. */
 export interface AttemptServices extends ContextFacts {
   readonly databases: RunDatabases;
-  readonly root: string;
   /** No other process can have worked at this run. */
   readonly isNew: boolean;
   /** Tasks that an earlier process of the run has done. */
@@ -45,9 +44,6 @@ export interface AttemptServices extends ContextFacts {
   /** Takes an error that belongs to a task that is over. */
   readonly onLateError: (error: EtlError) => void;
 }
-
-/** How long the database is asked whether a COMMIT without an answer took place. */
-const RESOLVE_MS = 30_000;
 
 type FailedAttempt = AttemptOutcome & { readonly state: 'failed' };
 
@@ -128,7 +124,7 @@ export class TaskRunner {
    */
   async #resolve(task: PlannedTask, attempt: number, undecided: FailedAttempt): Promise<AttemptOutcome> {
     const { signal } = this.#services;
-    const deadline = performance.now() + RESOLVE_MS;
+    const deadline = performance.now() + RESOLVE_COMMIT_MS;
     for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
       if (!(await waited(delayMs, signal))) break;
       const outcome = await this.#attempt(task, attempt, true);
@@ -164,7 +160,7 @@ export class TaskRunner {
       if (outcome.state === 'success' && stray !== undefined) this.#services.onLateError(stray);
       return outcome;
     } catch (error) {
-      return notRun(task, error, this.#services.root);
+      return notRun(task, error);
     } finally {
       isOver = true;
       progress.finish();
@@ -174,7 +170,7 @@ export class TaskRunner {
   }
 
   async #prepareAndRun(task: PlannedTask, limits: Limits): Promise<AttemptOutcome> {
-    const { databases, root, onLateError } = this.#services;
+    const { databases, onLateError } = this.#services;
     const { body } = task.task;
     const print = await this.#fingerprint(task);
     const before = body.transactional ? undefined : this.#services.done.get(task.id);
@@ -188,7 +184,7 @@ export class TaskRunner {
     const home = task.conn ?? this.#plan.home;
     const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
     const key = this.#key(task, database?.epoch ?? '');
-    const common = { ...limits, task, key, fingerprint: print, context, root };
+    const common = { ...limits, task, key, fingerprint: print, context };
     if (!body.transactional) return attemptPlain({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(lateQuery(task.id, sql));
@@ -213,7 +209,7 @@ export class TaskRunner {
 
   async #fingerprint(task: PlannedTask): Promise<string> {
     const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
-    return (this.#fingerprints[task.index] ??= await fingerprint(task, this.#services.root, upstream));
+    return (this.#fingerprints[task.index] ??= await fingerprint(task, upstream));
   }
 }
 
@@ -233,13 +229,13 @@ async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
 }
 
 /** The database could not be opened; or a bug of ours. */
-function notRun(task: PlannedTask, thrown: unknown, root: string): AttemptOutcome {
+function notRun(task: PlannedTask, thrown: unknown): AttemptOutcome {
   const { id: taskId, place, retryOn } = task;
   const cause = asError(thrown);
   const isKnown = cause instanceof EtlError || databaseErrorOf(cause) !== undefined;
   const error = isKnown
     ? cause
     : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
-  const facts = { taskId, place, root, retryOn, ending: 'rolled back', isClaimed: false } as const;
+  const facts = { taskId, place, retryOn, ending: 'rolled back', isClaimed: false } as const;
   return failed(error, { ...facts, statementOf: () => undefined });
 }

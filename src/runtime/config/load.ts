@@ -10,6 +10,7 @@ import { shapeError } from './load-error.js';
 import { keyPosition, START } from './position.js';
 import { assertConfig, type Config, type ConnectionSettings } from './define.js';
 import type { Shared } from '../modules/shared-packages.js';
+import { setRoot } from '../modules/location.js';
 import { readSource, type Source } from '../modules/source-text.js';
 
 export interface LoadOptions extends FindOptions {
@@ -58,7 +59,9 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
     ? await evaluate(source, { directory, shared, getuid, isCached, timeoutMs })
     : settingsOnly(source, await parseData(source));
   assertConfig(value, (problem) => shapeError(problem, { source, directory }));
-  return { file, directory: dirname(file), name: source.name, config: checked(value) };
+  const config = checked(value);
+  for (const { place } of config.dags) setRoot(place, dirname(file));
+  return { file, directory: dirname(file), name: source.name, config };
 }
 
 /** A Dag holds functions, which no JSON or YAML file can. */

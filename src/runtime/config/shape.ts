@@ -1,6 +1,7 @@
 import { didYouMean, EtlError } from '../../errors.js';
 import { isDag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
+import { isRecord } from '../json.js';
 import { validateDefaults } from '../dag/options.js';
 import type { Place } from '../modules/location.js';
 
@@ -190,8 +191,4 @@ function kindOf(value: unknown): string {
   if (typeof value !== 'object') return `a ${typeof value}`;
   const name: unknown = value.constructor?.name;
   return typeof name === 'string' && name !== 'Object' ? `an instance of ${name}` : 'an object';
-}
-
-function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -4,9 +4,9 @@ import type { Connection } from 'pg';
 import { EtlError, asError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
-import { within } from '../waiting.js';
+import { COPY_END_MS, within } from '../waiting.js';
 import type { Wire } from '../postgres/task-connection.js';
-import { ANSWER_MS, Exchange, copyFail } from './exchange.js';
+import { Exchange, copyFail } from './exchange.js';
 
 /** What moves bytes to or from the server. */
 export interface CopyOptions {
@@ -173,7 +173,7 @@ export async function copyInto(
     return copy.rows;
   } catch (error) {
     copy.fail(asError(error).message);
-    await within(copy.over, ANSWER_MS);
+    await within(copy.over, COPY_END_MS);
     throw signal.aborted ? asError(signal.reason) : error;
   } finally {
     signal.removeEventListener('abort', stop);

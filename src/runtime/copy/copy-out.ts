@@ -2,10 +2,10 @@ import type { Connection } from 'pg';
 import { giveBack, ownCopy, takeChunk } from '../../hooks/chunks.js';
 import { cancelStatement } from '../../hooks/client.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
-import { within } from '../waiting.js';
+import { COPY_END_MS, within } from '../waiting.js';
 import { Wire } from '../postgres/task-connection.js';
 import type { CopyOptions } from './copy-in.js';
-import { ANSWER_MS, Exchange } from './exchange.js';
+import { Exchange } from './exchange.js';
 import { readInPlace } from './frames.js';
 import { asError } from '../../errors.js';
 
@@ -141,6 +141,6 @@ export function copyOut(
 
 async function giveUp(wire: Wire | ProtocolClient, copy: CopyOut): Promise<void> {
   copy.drop();
-  const cancelled = wire instanceof Wire ? wire.cancel() : cancelStatement(wire, ANSWER_MS);
-  if (!(await within(Promise.all([cancelled, copy.over]), ANSWER_MS))) copy.cut();
+  const cancelled = wire instanceof Wire ? wire.cancel() : cancelStatement(wire, COPY_END_MS);
+  if (!(await within(Promise.all([cancelled, copy.over]), COPY_END_MS))) copy.cut();
 }

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import { describeThrown, EtlError } from '../../errors.js';
 import { takeChunk } from '../../hooks/chunks.js';
 import { dateText } from './date-time.js';
 import { ExactNumber, jsonText } from './exact-number.js';
@@ -144,7 +144,7 @@ function unencodable(
   });
   return new EtlError('ETL-3558', {
     what: `the value of column "${column ?? '?'}" can't be written for PostgreSQL`,
-    why: error instanceof Error ? error.message : String(error),
+    why: describeThrown(error),
     fix: 'give a string, a number, a boolean, a Date, a Buffer, null, or an array or a plain object of these',
     cause: error,
   });

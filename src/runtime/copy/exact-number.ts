@@ -1,3 +1,5 @@
+import { MAX_DEPTH } from '../json.js';
+
 /**
  * A number that a double would change: more digits than it holds. It keeps the text that it came with, computes like
  * the nearest double, and is written with all of its digits.
@@ -19,17 +21,16 @@ export class ExactNumber {
 }
 
 /**
- * The JSON text of a value, with every digit of a `bigint` and of an `ExactNumber`; otherwise as `JSON.stringify`.
- * Throws a `TypeError` for what would be lost: a Map, a Set, a function, a value that contains itself.
+ * The JSON text of a value of a row, with every digit of a `bigint` and of an `ExactNumber`; otherwise as
+ * `JSON.stringify`, which does the work where there is neither: a row has many values. `encodeJson` is for what is
+ * recorded, and refuses what this writes: a Date, a class, NaN. Throws a `TypeError` for what would be lost: a Map, a Set,
+ * a function, a value that contains itself.
  */
 export function jsonText(value: unknown): string {
   const text = isPlainJson(value, 0) ? JSON.stringify(value) : write(value, '');
   if (text === undefined) throw new TypeError(`a ${typeof value} is not JSON`);
   return text;
 }
-
-/** How deep a value may be nested: what contains itself is deeper. */
-const MAX_DEPTH = 1000;
 
 /** True where `JSON.stringify` loses nothing. */
 function isPlainJson(value: unknown, depth: number): boolean {

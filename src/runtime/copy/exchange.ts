@@ -1,9 +1,6 @@
 import type { Connection, Submittable } from 'pg';
 import type { ServerMessage } from '../postgres/protocol.js';
 
-/** How long the server has to answer when what it is doing is given up. */
-export const ANSWER_MS = 5000;
-
 /**
  * One statement on a connection, as pg calls it: the base of what moves rows past pg's own parsing. The server's
  * answers that a kind does not expect are ignored, so that a wrong SQL text leaves the connection in order.

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import { didYouMean, EtlError } from '../../errors.js';
 import { placeText, type Place } from '../modules/location.js';
 
 /** Throws `EtlError` ETL-2303 for a task without its function. */
@@ -6,7 +6,7 @@ export function assertFunction(id: string, run: unknown, place: Place): void {
   if (typeof run === 'function') return;
   throw new EtlError('ETL-2303', {
     what: `task "${id}" has no function`,
-    where: placeText(place, ''),
+    where: placeText(place),
     fix: 'pass an async function as the third argument',
   });
 }
@@ -15,7 +15,7 @@ export function assertFunction(id: string, run: unknown, place: Place): void {
 export function definedTwice(id: string, place: Place, first: Place): EtlError {
   return new EtlError('ETL-2301', {
     what: `the task ID "${id}" is used twice`,
-    where: `${placeText(place, '')}, and first at ${placeText(first, '')}`,
+    where: `${placeText(place)}, and first at ${placeText(first)}`,
     fix: 'give one of the tasks another ID',
   });
 }
@@ -24,7 +24,7 @@ export function definedTwice(id: string, place: Place, first: Place): EtlError {
 export function definedLate(id: string, place: Place): EtlError {
   return new EtlError('ETL-2307', {
     what: `the task "${id}" comes after its Dag was defined`,
-    where: placeText(place, ''),
+    where: placeText(place),
     why: 'a Dag is known without running anything: its tasks are those of the function that `dag` calls, at once',
     fix: 'define it in that function, before it returns; an async function returns at its first `await`',
   });
@@ -34,7 +34,33 @@ export function definedLate(id: string, place: Place): EtlError {
 export function foreign(id: string, name: string, place: Place): EtlError {
   return new EtlError('ETL-2302', {
     what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
-    where: placeText(place, ''),
+    where: placeText(place),
     fix: 'pass the value that a method of `d` returned inside this Dag',
+  });
+}
+
+/**
+ * Makes the error for the ID of a Dag that the config does not have. `known` are the IDs that it has, `data` the state of
+ * the user's data.
+ */
+export function unknownDag(id: string, known: readonly string[], data?: string): EtlError {
+  return new EtlError('ETL-2002', {
+    what: `there is no Dag "${id}"${didYouMean(id, known)}`,
+    fix:
+      known.length === 0 ? 'the config has no Dags: add them to `dags`' : `the Dags are ${known.join(', ')}`,
+    data,
+  });
+}
+
+/** Makes the error for the ID of a task that a Dag does not have. `known` and `data` as in `unknownDag`. */
+export function unknownTask(
+  { dagId, taskId }: { readonly dagId: string; readonly taskId: string },
+  known: readonly string[],
+  data: string,
+): EtlError {
+  return new EtlError('ETL-2004', {
+    what: `"${dagId}" has no task "${taskId}"${didYouMean(taskId, known)}`,
+    fix: 'etl list lists the tasks of each Dag',
+    data,
   });
 }

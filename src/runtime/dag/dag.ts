@@ -3,7 +3,7 @@ import { assertFunction, definedLate, definedTwice, foreign } from './dag-errors
 import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
 import type { JsonResult } from '../json.js';
 import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
-import { type Place, PlaceCache, capturePlace } from '../modules/location.js';
+import { type ConfigRoot, type Place, PlaceCache, capturePlace } from '../modules/location.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -75,7 +75,7 @@ export function dag<const O extends DagOptions>(
   const place = capturePlace(dag);
   assertId('Dag', id, place);
   validateDagOptions(options, place);
-  const made: Made = { tasks: [], isComplete: false };
+  const made: Made = { tasks: [], isComplete: false, root: place.root };
   define(new DagBuilder(made));
   made.isComplete = true;
   const result = {
@@ -104,16 +104,18 @@ interface Made {
   /** In the order of definition; each task has its place here as its index. */
   readonly tasks: Task[];
   isComplete: boolean;
+  readonly root: ConfigRoot;
 }
 
 /** Adds tasks to the Dag that is being defined, and returns their handles. */
 export class DagBuilder<P, I> {
   readonly #made: Made;
   readonly #byId = new Map<string, Task>();
-  readonly #places = new PlaceCache();
+  readonly #places: PlaceCache;
 
   constructor(made: Made) {
     this.#made = made;
+    this.#places = new PlaceCache(made.root);
   }
 
   /**
@@ -170,7 +172,7 @@ export class DagBuilder<P, I> {
     id: Id,
     options: ReadOnlyTaskOptions<N, W> & UnloadSource<Context<P, I, N, W>>,
   ): Task<Id, UnloadResult> {
-    const place = capturePlace(this.unload);
+    const place = capturePlace(this.unload, this.#made.root);
     const body = at(place, () => unloadBody(options as UnloadSource));
     return this.#add({ id, kind: 'unload', options, body, place });
   }

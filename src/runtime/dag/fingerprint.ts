@@ -5,15 +5,11 @@ import type { PlannedTask } from './plan.js';
  * Says whether a task still does the same: a hash of its kind, its code or SQL, the options that change what it
  * writes, and the fingerprints of its upstream tasks. Upstream tasks must be hashed first.
  */
-export async function fingerprint(
-  task: PlannedTask,
-  root: string,
-  upstream: readonly string[],
-): Promise<string> {
+export async function fingerprint(task: PlannedTask, upstream: readonly string[]): Promise<string> {
   const { kind, body, options } = task.task;
   const parts = [
     kind,
-    await body.source(root),
+    await body.source(task.place.root.directory),
     task.conn ?? '',
     task.isolation,
     options.checks,

@@ -155,7 +155,7 @@ export function assertId(what: 'Dag' | 'task', id: unknown, place: Place): void 
   if (typeof id === 'string' && ID.test(id)) return;
   throw new EtlError('ETL-2305', {
     what: `${showValue(id)} can't be the ID of a ${what}`,
-    where: placeText(place, ''),
+    where: placeText(place),
     fix: 'use letters, digits, "_", "." and "-", at most 100 of them, the first a letter or a digit',
   });
 }
@@ -220,7 +220,7 @@ export function at<T>(place: Place, work: () => T): T {
     if (!(error instanceof EtlError) || error.where !== undefined) throw error;
     throw new EtlError(error.code, {
       what: error.message,
-      where: placeText(place, ''),
+      where: placeText(place),
       why: error.why,
       fix: error.fix,
       data: error.data,

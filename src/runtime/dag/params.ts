@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { didYouMean, EtlError } from '../../errors.js';
-import { DEFAULT_LIMIT_BYTES, encodeJson, showValue } from '../json.js';
+import { DEFAULT_LIMIT_BYTES, encodeJson, isRecord, showValue } from '../json.js';
 import type { SchemaIssue, StandardSchema } from './standard-schema.js';
 
 /**
@@ -55,7 +55,7 @@ async function validated<Output>(
     );
   }
   const { value } = result;
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  if (isRecord(value)) return value;
   throw invalid([`the schema makes ${showValue(value)} of them, not an object`], []);
 }
 

@@ -32,14 +32,21 @@ export interface PlannedTask extends TaskPolicy {
   readonly place: Place;
 }
 
-/** What a run will do: everything is decided, nothing is open. */
-export interface RunPlan {
-  readonly runId: string;
+/** A Dag with every option of its tasks decided. */
+export interface PlannedDag {
   readonly dag: Dag;
   /** In a topological order. */
   readonly tasks: readonly PlannedTask[];
-  /** Where the run's header and lock live: the Dag's default connection, or that of its first task with one. */
+  /**
+   * The connection where the header and the lock of a run are stored: the Dag's default connection, or that of its first
+   * task with one. Undefined for a Dag without a connection: nothing of its runs is recorded.
+   */
   readonly home: string | undefined;
+}
+
+/** What a run will do: everything is decided, nothing is open. */
+export interface RunPlan extends PlannedDag {
+  readonly runId: string;
   readonly interval: DataInterval | undefined;
   readonly params: unknown;
   /** The tasks that begin anew; `*` stands for all. */
@@ -71,14 +78,33 @@ export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly Plan
   });
 }
 
-/** The home connection of planned tasks. */
-export function homeOf(
-  dag: Dag,
-  configDefaults: TaskDefaults,
-  tasks: readonly PlannedTask[],
-): string | undefined {
+/** Plans the tasks of a Dag, as `planTasks` does, and finds the home connection. Pure. Throws as `planTasks`. */
+export function planDag(dag: Dag, configDefaults: TaskDefaults): PlannedDag {
+  const tasks = planTasks(dag, configDefaults);
   const first = tasks.find((task) => task.conn !== undefined)?.conn;
-  return dag.options.defaults?.conn ?? configDefaults.conn ?? first;
+  return { dag, tasks, home: dag.options.defaults?.conn ?? configDefaults.conn ?? first };
+}
+
+/** The connections of a Dag. Each list begins with the home connection and contains no ID twice. */
+export interface DagConnections {
+  /** The connections whose ledgers record the runs: the home connection, and what tasks write through. */
+  readonly recording: readonly string[];
+  /** All connections that a run opens: `recording`, and what tasks only read from. */
+  readonly used: readonly string[];
+}
+
+/** Finds the connections that runs of a Dag open. */
+export function findConnections({ tasks, home }: Omit<PlannedDag, 'dag'>): DagConnections {
+  const recording = new Set(home === undefined ? [] : [home]);
+  const used = new Set(recording);
+  for (const { conn, reads } of tasks) {
+    if (conn !== undefined) {
+      recording.add(conn);
+      used.add(conn);
+    }
+    for (const id of reads) used.add(id);
+  }
+  return { recording: [...recording], used: [...used] };
 }
 
 /** What a transfer task reads from is the connection that it is `from`. */
@@ -205,7 +231,7 @@ function defined<T extends object>(options: T): T {
 function withoutConnection(task: Task): EtlError {
   return new EtlError('ETL-2306', {
     what: `task "${task.id}" has no connection`,
-    where: placeText(task.place, ''),
+    where: placeText(task.place),
     fix: 'give it `conn`, or put `conn` into the `defaults` of its Dag or of the config',
   });
 }

@@ -8,13 +8,11 @@ import { type Overlap, endLeftovers, takeLock } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
 import { migrate } from '../ledger/schema.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { BlankSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
-import { untilAborted, within } from '../waiting.js';
-
-/** A wait for something that only cleans up. */
-const CLEAN_UP_MS = 2000;
+import { CLEAN_UP_MS, untilAborted, within } from '../waiting.js';
 
 /** A database of a run, with its ledger. */
 export class RunDatabase {
@@ -206,7 +204,7 @@ function lockLost(dagId: string): EtlError {
   return new EtlError('ETL-1003', {
     what: `the connection that holds the lock of "${dagId}" was lost`,
     why: 'another run could have started',
-    fix: `go on with it: etl run ${dagId} --resume`,
+    fix: `go on with it: ${formatResumeCommand(dagId)}`,
     data: 'tasks that had ended are committed; the others wrote nothing',
   });
 }

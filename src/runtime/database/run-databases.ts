@@ -5,10 +5,7 @@ import type { Overlap } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { RunDatabase } from './run-database.js';
-import { within } from '../waiting.js';
-
-/** More than one database takes to close when it answers, and when it does not. */
-const CLOSE_MS = 4000;
+import { CLOSE_ALL_MS, within } from '../waiting.js';
 
 /** Opens a database by its connection ID. Throws `EtlError` when it can't be reached. */
 export type OpenDatabase = (connectionId: string) => Promise<Database>;
@@ -51,7 +48,7 @@ export class RunDatabases {
    * before it did not come to its end, because some of that one's tasks may still be under way. Otherwise a database is
    * taken when it is opened.
    */
-  async takeEpochs(runId: string, connectionIds: ReadonlySet<string>): Promise<void> {
+  async takeEpochs(runId: string, connectionIds: readonly string[]): Promise<void> {
     const { dagId } = this.#holder;
     const [isOpen] = await Promise.all([
       this.withHome((client) => hasOpenPredecessor(client, dagId)),
@@ -62,7 +59,7 @@ export class RunDatabases {
   }
 
   /** Does the same for a run that is new, and records it; says false where there is a run with its ID already. */
-  async beginRun(header: RunHeader, connectionIds: ReadonlySet<string>): Promise<boolean> {
+  async beginRun(header: RunHeader, connectionIds: readonly string[]): Promise<boolean> {
     const { runId } = header;
     const [begun] = await Promise.all([
       this.#home?.beginRun(header, { ...this.#holder, runId }),
@@ -77,10 +74,10 @@ export class RunDatabases {
     if (this.#isAlone) await this.#home?.endLeftovers(this.#holder.dagId);
   }
 
-  async #goOn(runId: string, hasPredecessor: boolean, connectionIds: ReadonlySet<string>): Promise<void> {
+  async #goOn(runId: string, hasPredecessor: boolean, connectionIds: readonly string[]): Promise<void> {
     this.#runId = runId;
     this.#hasLeftovers = hasPredecessor && this.#isAlone;
-    if (hasPredecessor) await Promise.all([...connectionIds].map((id) => this.get(id)));
+    if (hasPredecessor) await Promise.all(connectionIds.map((id) => this.get(id)));
   }
 
   /** A database whose ledger is up to date, with this process as the newest of its Dag. */
@@ -119,7 +116,7 @@ export class RunDatabases {
 
   /** Reads from each of these databases: what each says, by connection ID. */
   async readEach<T>(
-    connectionIds: ReadonlySet<string>,
+    connectionIds: readonly string[],
     read: (client: ProtocolClient) => Promise<T>,
   ): Promise<ReadonlyMap<string, T>> {
     const each = new Map<string, T>();
@@ -141,9 +138,9 @@ export class RunDatabases {
   async close(): Promise<void> {
     // One that is just being opened, and does not answer, closes itself when it gives up.
     const closed = [...this.#opened.values()].map(async (each) => (await each).close());
-    await within(Promise.allSettled(closed), CLOSE_MS);
+    await within(Promise.allSettled(closed), CLOSE_ALL_MS);
     const read = [...this.#plain.values()].map(async (each) => (await each).close());
-    await within(Promise.allSettled(read), CLOSE_MS);
+    await within(Promise.allSettled(read), CLOSE_ALL_MS);
     this.#opened.clear();
     this.#plain.clear();
   }

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import { describeThrown, EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import { parseExact } from './exact-json.js';
 
@@ -72,7 +72,7 @@ export class NdjsonParser {
     try {
       value = parseExact(line);
     } catch (error) {
-      throw this.#error(number, error instanceof Error ? error.message : String(error), error);
+      throw this.#error(number, describeThrown(error), error);
     }
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row;
     throw this.#error(number, `${JSON.stringify(line.slice(0, 60))} is no JSON object`);

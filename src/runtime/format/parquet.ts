@@ -2,7 +2,7 @@ import type * as Module from 'hyparquet';
 import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparquet';
 import { open } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
-import { EtlError } from '../../errors.js';
+import { describeThrown, EtlError } from '../../errors.js';
 import type { InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
 import { type ColumnReading, isReadHere, readingOf } from './parquet-value.js';
@@ -197,7 +197,7 @@ async function guarded<T>(name: string, read: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw new EtlError('ETL-3557', {
       what: `"${name}" can't be read as Parquet`,
-      why: error instanceof Error ? error.message : String(error),
+      why: describeThrown(error),
       fix: 'is it complete, and Parquet at all? `format` says how the file is written',
       cause: error,
     });

@@ -1,4 +1,4 @@
-import { EtlError } from '../../errors.js';
+import { EtlError, type ErrorParts } from '../../errors.js';
 import { type Leg, type ProtocolClient, send } from '../postgres/protocol.js';
 
 /** Names one task of one run; `epoch` is that of the run's lock in this database. */
@@ -99,7 +99,10 @@ export async function whyNotClosed(client: ProtocolClient, key: TaskKey): Promis
     key.dagId,
   ]);
   const newest = String(rows[0]?.epoch);
-  if (newest !== key.epoch) return takenOver(key, newest);
+  if (newest !== key.epoch) {
+    const why = newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`;
+    return takenOver(key.dagId, { why });
+  }
   return new EtlError('ETL-3202', {
     what: 'the transaction at the end of the task is not the one that it began in',
     why: 'the task sent COMMIT or ROLLBACK itself',
@@ -138,7 +141,7 @@ export async function recordTask(
       key.epoch,
     ],
   );
-  if (rowCount !== 1) throw takenOver(key, undefined);
+  if (rowCount !== 1) throw takenOver(key.dagId);
 }
 
 /** The tasks of a run that are done according to this database. */
@@ -170,10 +173,12 @@ function doneTask(row: TaskRow | undefined): DoneTask {
   };
 }
 
-function takenOver(key: TaskKey, newest: string | undefined): EtlError {
+/** Makes the error of a run that is not the newest of its Dag any more. */
+export function takenOver(dagId: string, { why, data }: Pick<ErrorParts, 'why' | 'data'> = {}): EtlError {
   return new EtlError('ETL-7503', {
-    what: `a newer run of the Dag "${key.dagId}" has taken over`,
-    why: newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`,
+    what: `a newer run of the Dag "${dagId}" has taken over`,
+    why,
     fix: 'nothing: the newer run does the work',
+    data,
   });
 }

@@ -1,8 +1,15 @@
 import { isAbsolute, relative } from 'node:path';
 import { userFrames, type Frame } from './stack.js';
 
+/** The directory of the config that code belongs to. Empty until the config is loaded: it stands for the working directory. */
+export interface ConfigRoot {
+  directory: string;
+}
+
 /** Where the user's code called us. Opaque: read it with `placeText` or `placeFrame`. */
 export interface Place {
+  /** Shared by all places of one Dag. */
+  readonly root: ConfigRoot;
   /** V8 formats it on the first read, which costs ten times as much as the capture. */
   readonly stack?: string;
   /** It is that of a task shortly before. */
@@ -13,10 +20,18 @@ export interface Place {
  * The place in the user's code that called `below`, an exported function of ours. Costs about 2 µs: one frame is kept,
  * and nothing is formatted before somebody asks for it.
  */
-export function capturePlace(below: (...args: never[]) => unknown): Place {
-  const place: Place = {};
+export function capturePlace(
+  below: (...args: never[]) => unknown,
+  root: ConfigRoot = { directory: '' },
+): Place {
+  const place: Place = { root };
   capture(place, below);
   return place;
+}
+
+/** Says which directory the config of a Dag is in, once for each config that is loaded. `place` is any place of the Dag. */
+export function setRoot({ root }: Place, directory: string): void {
+  root.directory = directory;
 }
 
 /** So many places of a Dag are exact; of those after them one in so many is. */
@@ -29,9 +44,14 @@ const EXACT_EVERY = 16;
  * which messages say. For one definition only, while no file can change under its name.
  */
 export class PlaceCache {
+  readonly #root: ConfigRoot;
   readonly #sites = new Map<number, KnownSite[]>();
   #captured = 0;
   #last: KnownSite | undefined;
+
+  constructor(root: ConfigRoot) {
+    this.#root = root;
+  }
 
   /** As `capturePlace`. */
   capture(below: (...args: never[]) => unknown): Place {
@@ -48,7 +68,7 @@ export class PlaceCache {
     const file = site?.getFileName();
     const known = this.#sites.get(position)?.find((each) => each.file === file);
     if (known !== undefined) return known;
-    const place = capturePlace(below);
+    const place = capturePlace(below, this.#root);
     const added = { file, place, near: new Near(place) };
     this.#sites.set(position, [...(this.#sites.get(position) ?? []), added]);
     return added;
@@ -67,6 +87,10 @@ class Near implements Place {
 
   constructor(place: Place) {
     this.#place = place;
+  }
+
+  get root(): ConfigRoot {
+    return this.#place.root;
   }
 
   get stack(): string {
@@ -107,11 +131,11 @@ export function placeFrame(place: Place): Frame | undefined {
   return userFrames(place.stack)[0];
 }
 
-/** `etl.config.ts:41:5`, or `near` it: the path is relative to `directory` where that is shorter. */
-export function placeText(place: Place, directory: string): string {
+/** `etl.config.ts:41:5`, or `near` it: the path is relative to the directory of the config where that is shorter. */
+export function placeText(place: Place): string {
   const frame = placeFrame(place);
   if (frame === undefined) return 'an unknown place';
-  return `${place.isNear ? 'near ' : ''}${positionText(frame.file, frame, directory)}`;
+  return `${place.isNear ? 'near ' : ''}${positionText(frame.file, frame, place.root.directory)}`;
 }
 
 /** `etl.config.ts:41:5`, or the bare name of the file where the position is not known. */

@@ -7,20 +7,13 @@ import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
 import { OPENING, type Opening, queued, queuedStream, type QueuedQuery } from './queued-query.js';
 import { RowCount } from './row-count.js';
 import { endsConnection } from './sqlstate.js';
-import { within } from '../waiting.js';
+import { CLEAN_UP_MS, LAST_STATEMENT_MS, STREAM_GRACE_MS, within } from '../waiting.js';
 
 /** A statement that failed: its text, and what the server said of it. */
 export interface Statement {
   readonly sql: string;
   readonly message: string;
 }
-
-/** How long a COPY or a cursor that the task began may take to end after the task has returned. */
-const STREAM_GRACE_MS = 1000;
-/** How long a failed task's last statement has to end before the connection is cut. */
-const CALM_MS = 100;
-/** For the connection that a cancel request takes. */
-const CANCEL_MS = 2000;
 
 /**
  * The connection of one attempt, as the task sees it, under Knex, COPY streams and cursors alike: passes queries on
@@ -156,12 +149,12 @@ export class Wire {
    */
   async calm(): Promise<void> {
     if (this.#active === undefined || this.lost !== undefined) return;
-    await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), CALM_MS);
+    await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), LAST_STATEMENT_MS);
   }
 
   /** Asks the server to end what is under way. Never rejects. */
   cancel(): Promise<void> {
-    return cancelStatement(this.#client, CANCEL_MS);
+    return cancelStatement(this.#client, CLEAN_UP_MS);
   }
 
   /** The statement that an error of this connection came from. */

@@ -1,7 +1,8 @@
 import { formatDuration } from '../duration.js';
+import { formatResumeCommand } from './command-line.js';
 import type { Reporter, RunEvent, TaskSummary } from './event.js';
 import { Movements } from './movement.js';
-import { countsText, errorLines, harmless, rejectedText, rowsText, type Paint } from './words.js';
+import { countsText, errorLines, harmless, rejectedText, rowsText, type Paint, joinLines } from './words.js';
 
 export interface PlainOptions {
   /** Takes lines; they end with a line break. */
@@ -22,9 +23,11 @@ export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   return {
     report(event) {
       if (event.type === 'run_started') isRecorded = event.home !== undefined;
-      const text = [...progress.linesOf(event), ...linesOf(event, paint), ...hintOf(event, isRecorded)]
-        .map((line) => `${line}\n`)
-        .join('');
+      const text = joinLines([
+        ...progress.linesOf(event),
+        ...linesOf(event, paint),
+        ...hintOf(event, isRecorded),
+      ]);
       if (!quiet) return write(text);
       kept.push(text);
       if (event.type === 'run_finished' && event.state !== 'success') write(kept.join(''));
@@ -57,7 +60,7 @@ class ProgressLines {
 /** How to go on with a run that failed. */
 function hintOf(event: RunEvent, isRecorded: boolean): readonly string[] {
   if (event.type !== 'run_finished' || event.state === 'success' || !isRecorded) return [];
-  return [`resume: etl run ${event.dagId} --resume --run-id ${event.runId}`];
+  return [`resume: ${formatResumeCommand(event.dagId, event.runId)}`];
 }
 
 function linesOf(event: RunEvent, paint: Paint): readonly string[] {

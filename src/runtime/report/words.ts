@@ -9,6 +9,11 @@ export interface Paint {
   readonly strong: (text: string) => string;
 }
 
+/** Lines as one text, each with its line break. */
+export function joinLines(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join('');
+}
+
 /**
  * Makes text of others (data in an error, a log line) harmless in a terminal and in a log: control characters and
  * those that change the direction of the text are shown, not obeyed. Line breaks stay.

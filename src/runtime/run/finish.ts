@@ -3,7 +3,7 @@ import type { RunDatabases } from '../database/run-databases.js';
 import type { TaskSummary } from '../report/event.js';
 import { type AttemptRow, insertAttempts } from '../ledger/attempt-row.js';
 import { closeRun } from '../ledger/run-row.js';
-import { type DoneTask, readDone } from '../ledger/task-row.js';
+import { type DoneTask, readDone, takenOver } from '../ledger/task-row.js';
 import type { RunPlan } from '../dag/plan.js';
 import type { TaskOutcome } from '../attempt/task-runner.js';
 import { within } from '../waiting.js';
@@ -60,7 +60,7 @@ async function record(request: FinishRequest): Promise<Finished | undefined> {
       const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
       return closeRun(client, run, finished.state);
     });
-    if (!isClosed) errors.push(takenOver(plan));
+    if (!isClosed) errors.push(takenOver(plan.dag.id, { data: 'tasks that had ended are committed' }));
     return isClosed ? finished : ended(tasks, errors);
   } catch (error) {
     errors.push(unrecorded(error));
@@ -121,14 +121,6 @@ function unrecorded(error: unknown): EtlError {
     fix: 'resume it: what is done is not done again',
     data: 'each task is either committed with its row in etl.task, or wrote nothing',
     cause: error,
-  });
-}
-
-function takenOver({ dag }: RunPlan): EtlError {
-  return new EtlError('ETL-7503', {
-    what: `a newer run of the Dag "${dag.id}" has taken over`,
-    fix: 'nothing: the newer run does the work',
-    data: 'tasks that had ended are committed',
   });
 }
 

@@ -36,7 +36,7 @@ function transferOf({ task }: PlannedTask): TransferSource | undefined {
 function sharedTable(task: PlannedTask, other: PlannedTask): EtlError {
   return new EtlError('ETL-2016', {
     what: `"${task.id}" can't be refreshed: "${other.id}" brings rows to the same table`,
-    where: `task defined at ${placeText(task.place, '')}`,
+    where: `task defined at ${placeText(task.place)}`,
     why: 'a full refresh of `append` empties the table, and nobody would bring those rows again',
     fix: "use mode: 'merge', or a table for each",
     data: 'nothing was started',

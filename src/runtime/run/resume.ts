@@ -10,16 +10,12 @@ export interface ResumePlan {
 }
 
 /** The fingerprints of tasks, by their index. */
-export async function fingerprintsOf(
-  tasks: readonly PlannedTask[],
-  root: string,
-): Promise<readonly string[]> {
+export async function fingerprintsOf(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
   const prints: string[] = [];
   for (const task of tasks) {
     prints.push(
       await fingerprint(
         task,
-        root,
         task.upstream.map((index) => prints[index] ?? ''),
       ),
     );

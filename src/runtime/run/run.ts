@@ -11,7 +11,7 @@ import { finishRun, summaryOf } from './finish.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
 import { databaseErrorOf, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
-import { LONGEST_MS, untilAborted } from '../waiting.js';
+import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
 /** What a run takes from outside. */
 export interface RunServices {
@@ -27,8 +27,6 @@ export interface RunServices {
     /** New for every start of the program. */
     readonly holder: string;
   };
-  /** The directory of the config. */
-  readonly root: string;
   readonly connections: (prefix?: string) => readonly string[];
   /** The place of a connection without its password. */
   readonly placeOf: (connectionId: string) => string;
@@ -53,10 +51,6 @@ export interface RunResult {
   readonly errors: readonly EtlError[];
   readonly durationMs: number;
 }
-
-/** How long the databases have to answer at the end of a run, and of one that was stopped. */
-const FINISH_MS = 30_000;
-const STOPPED_FINISH_MS = 5000;
 
 /**
  * Runs a Dag once. Throws `EtlError` when it could not start: the database can't be reached, another run has the lock,
@@ -106,8 +100,8 @@ class Run {
   }
 
   async #start(): Promise<StartedRun> {
-    const { root, process, placeOf } = this.#services;
-    const services = { databases: this.#databases, root, process };
+    const { process, placeOf } = this.#services;
+    const services = { databases: this.#databases, process };
     const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
       notStarted,
     );
@@ -125,11 +119,10 @@ class Run {
   }
 
   async #execute({ plan, done, prints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
-    const { random, root, connections, concurrency, lanesOf, failFast } = this.#services;
+    const { random, connections, concurrency, lanesOf, failFast } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
-      root,
       isNew: resume === undefined && only === undefined,
       done,
       prints,

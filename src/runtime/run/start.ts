@@ -1,5 +1,5 @@
-import { didYouMean, EtlError } from '../../errors.js';
-import type { Dag } from '../dag/dag.js';
+import { EtlError } from '../../errors.js';
+import { unknownTask } from '../dag/dag-errors.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { DataInterval } from '../interval/interval.js';
 import { assertRefreshable } from './full-refresh.js';
@@ -13,7 +13,8 @@ import {
   type RunRow,
 } from '../ledger/run-row.js';
 import { readDone, type DoneTask } from '../ledger/task-row.js';
-import type { PlannedTask, RunPlan } from '../dag/plan.js';
+import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
+import { formatCommand, formatResumeCommand } from '../report/command-line.js';
 import { assertUnchanged, fingerprintsOf, planResume, type ResumePlan } from './resume.js';
 
 /** A new run, or an older one that goes on. */
@@ -47,10 +48,7 @@ export type RunStart =
     };
 
 /** What is to be run, before any database is asked. */
-export interface RunRequest {
-  readonly dag: Dag;
-  readonly tasks: readonly PlannedTask[];
-  readonly home: string | undefined;
+export interface RunRequest extends PlannedDag {
   readonly start: RunStart;
   readonly overlap: Overlap;
 }
@@ -72,7 +70,6 @@ export interface StartedRun {
 
 export interface StartServices {
   readonly databases: RunDatabases;
-  readonly root: string;
   readonly process: { readonly pid: number; readonly host: string; readonly version: string };
 }
 
@@ -120,7 +117,8 @@ async function startNew(
   const described = { runId, interval, params, fullRefresh };
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: false };
-  if (!(await databases.beginRun(header, connectionsOf(tasks)))) throw taken(runId, dag.id);
+  if (!(await databases.beginRun(header, findConnections({ tasks, home }).recording)))
+    throw taken(runId, dag.id);
   return {
     plan: { ...described, dag, tasks, home },
     done: new Map(),
@@ -133,7 +131,7 @@ async function startNew(
 async function resume(
   { dag, tasks, home }: RecordedRequest,
   start: RunStart & { kind: 'resume' },
-  { databases, process, root }: StartServices,
+  { databases, process }: StartServices,
 ): Promise<StartedRun> {
   const row = await databases.withHome((client) =>
     start.runId === undefined ? findLastRun(client, dag.id, start.interval) : findRun(client, start.runId),
@@ -141,9 +139,9 @@ async function resume(
   if (row === undefined || row.dagId !== dag.id) throw nothingToResume(dag.id, start, row);
   const { runId, interval, params, fullRefresh } = row;
   const described = { runId, interval, params, fullRefresh };
-  await databases.takeEpochs(runId, connectionsOf(tasks));
+  await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await fingerprintsOf(tasks, root);
+  const prints = await fingerprintsOf(tasks);
   const resumePlan = planResume(tasks, prints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
@@ -162,10 +160,13 @@ async function resume(
 async function startTask(
   { dag, tasks, home }: RecordedRequest,
   { runId, taskId, ...first }: RunStart & { kind: 'task' },
-  { databases, process, root }: StartServices,
+  { databases, process }: StartServices,
 ): Promise<StartedRun> {
   const only = tasks.find(({ id }) => id === taskId);
-  if (only === undefined) throw noTask(dag.id, taskId, tasks);
+  if (only === undefined) {
+    const ids = tasks.map(({ id }) => id);
+    throw unknownTask({ dagId: dag.id, taskId }, ids, 'nothing was started');
+  }
   const run = { fullRefresh: [], ...first, runId, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: true };
   const row = await databases.withHome(async (client) => {
@@ -173,9 +174,9 @@ async function startTask(
     return findRun(client, runId);
   });
   if (row === undefined || row.dagId !== dag.id) throw taken(runId, row?.dagId ?? dag.id);
-  await databases.takeEpochs(runId, connectionsOf(tasks));
+  await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await fingerprintsOf(tasks, root);
+  const prints = await fingerprintsOf(tasks);
   for (const index of only.upstream) {
     const parent = tasks[index];
     if (parent && done.get(parent.id)?.fingerprint !== prints[index])
@@ -191,7 +192,8 @@ async function readAllDone(
   databases: RunDatabases,
   { tasks, home, runId }: { tasks: readonly PlannedTask[]; home: string; runId: string },
 ): Promise<ReadonlyMap<string, DoneTask>> {
-  const rows = await databases.readEach(connectionsOf(tasks).add(home), (client) => readDone(client, runId));
+  const connectionIds = findConnections({ tasks, home }).recording;
+  const rows = await databases.readEach(connectionIds, (client) => readDone(client, runId));
   const done = new Map<string, DoneTask>();
   for (const each of rows.values()) for (const [id, row] of each) done.set(id, row);
   for (const { id, conn } of tasks) {
@@ -202,14 +204,10 @@ async function readAllDone(
   return done;
 }
 
-function connectionsOf(tasks: readonly PlannedTask[]): Set<string> {
-  return new Set(tasks.map(({ conn }) => conn).filter((conn) => conn !== undefined));
-}
-
 function taken(runId: string, dagId: string): EtlError {
   return new EtlError('ETL-2008', {
     what: `there is a run "${runId}" already`,
-    fix: `go on with it: etl run ${dagId} --resume --run-id ${runId}; or choose another --run-id`,
+    fix: `go on with it: ${formatResumeCommand(dagId, runId)}; or choose another --run-id`,
     data: 'nothing was started',
   });
 }
@@ -225,15 +223,7 @@ function nothingToResume(
   return new EtlError('ETL-2009', {
     what: `there is ${which} to resume`,
     why: found === undefined ? undefined : `"${found.runId}" is a run of "${found.dagId}"`,
-    fix: `etl run ${dagId}`,
-    data: 'nothing was started',
-  });
-}
-
-function noTask(dagId: string, taskId: string, tasks: readonly PlannedTask[]): EtlError {
-  const ids = tasks.map(({ id }) => id);
-  return new EtlError('ETL-2004', {
-    what: `"${dagId}" has no task "${taskId}"${didYouMean(taskId, ids)}`,
+    fix: formatCommand('run', dagId),
     data: 'nothing was started',
   });
 }

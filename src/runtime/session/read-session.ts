@@ -2,12 +2,9 @@ import type { Database } from '../../hooks/hook.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { type Session, openSession } from './session.js';
 import { WATCH_CLIENT } from '../postgres/transaction.js';
-import { within } from '../waiting.js';
+import { CLEAN_UP_MS, within } from '../waiting.js';
 import { Wire } from '../postgres/task-connection.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
-
-/** For the end of a connection that only reads. */
-const CLOSE_MS = 2000;
 
 /** After its first query nobody can make it a transaction that writes. */
 const BEGIN = [
@@ -68,7 +65,7 @@ export async function openSource(database: Database, signal: AbortSignal, first?
     signal.removeEventListener('abort', cut);
     wire.shut();
     wire.detach();
-    await within(end(), CLOSE_MS);
+    await within(end(), CLEAN_UP_MS);
   };
   try {
     signal.throwIfAborted();

@@ -59,8 +59,9 @@ function asciiLower(text: string): string {
 }
 
 /**
- * A text as an SQL constant that means exactly these characters, whatever `standard_conforming_strings` is. For what a
- * statement takes no parameters for: a value of a query is bound.
+ * A text as an SQL constant that means exactly these characters, whatever `standard_conforming_strings` is. Only for
+ * places where a statement takes no parameters: the value of a query is bound. The same as `escapeLiteral` of pg, which is
+ * not imported because pg is loaded while the server already answers. The text must hold no NUL character.
  */
 export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`;

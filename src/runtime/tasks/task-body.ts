@@ -64,6 +64,13 @@ export interface PlainBody {
   source(root: string): Promise<string>;
 }
 
+/** The text of options that says whether a task still does the same: a function counts by its code. */
+export function describeOptions(options: object): string {
+  return JSON.stringify(options, (_name, value: unknown) =>
+    typeof value === 'function' ? String(value) : value,
+  );
+}
+
 /** How often a task has its effect, when processes die and answers are lost. */
 export function effectOf(body: TaskBody): 'exactly once' | 'at least once' {
   return body.transactional && body.leavesFiles !== true ? 'exactly once' : 'at least once';

@@ -5,7 +5,7 @@ import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
 import type { Database } from '../../../src/hooks/hook.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
 import type { Dag } from '../../../src/runtime/dag/dag.js';
-import { homeOf, planTasks } from '../../../src/runtime/dag/plan.js';
+import { planDag } from '../../../src/runtime/dag/plan.js';
 import { runDag, type RunResult } from '../../../src/runtime/run/run.js';
 import type { RunRequest } from '../../../src/runtime/run/start.js';
 import type { TestDatabase } from '../../support/database.js';
@@ -70,16 +70,14 @@ export function startOn(
   dag: Dag,
   { start, overlap = { mode: 'fail' }, signal, lanes = 4, onOpen }: StartOptions,
 ): Promise<RunResult> {
-  const tasks = planTasks(dag, {});
   const settings = { lanes, applicationName: 'etl', variables: {}, root: process.cwd(), pid: process.pid };
   const fresh = { kind: 'new', runId: `run-${randomUUID()}`, interval: undefined, params: {} } as const;
   return runDag(
-    { dag, tasks, home: homeOf(dag, {}, tasks), start: start ?? fresh, overlap },
+    { ...planDag(dag, {}), start: start ?? fresh, overlap },
     {
       signal: signal ?? new AbortController().signal,
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
       random: Math.random,
-      root: process.cwd(),
       connections: () => Object.keys(connections),
       placeOf: (id) => id,
       lanesOf: () => lanes,

@@ -49,7 +49,7 @@ describe('the place of a definition', () => {
       using fixture = project(files);
       const { dags } = (await fixture.load()).config;
       const { placeText } = await place();
-      expect(dags.map((each: Dag) => placeText(each.place, fixture.directory))).to.deep.equal([expected]);
+      expect(dags.map((each: Dag) => placeText(each.place))).to.deep.equal([expected]);
     });
   }
 
@@ -59,9 +59,7 @@ describe('the place of a definition', () => {
     });
     const [dag] = (await fixture.load()).config.dags;
     const { placeText } = await place();
-    expect(dag?.tasks.map((each) => placeText(each.place, fixture.directory))).to.deep.equal([
-      'etl.config.ts:4:27',
-    ]);
+    expect(dag?.tasks.map((each) => placeText(each.place))).to.deep.equal(['etl.config.ts:4:27']);
   });
 
   it('is one for the tasks of a loop, and another for each call beside it, in whichever file', async () => {
@@ -72,7 +70,7 @@ describe('the place of a definition', () => {
     });
     const [dag] = (await fixture.load()).config.dags;
     const { placeText } = await place();
-    expect(dag?.tasks.map((each) => `${each.id} ${placeText(each.place, fixture.directory)}`)).to.deep.equal([
+    expect(dag?.tasks.map((each) => `${each.id} ${placeText(each.place)}`)).to.deep.equal([
       'a0 etl.config.ts:6:35',
       'a0b etl.config.ts:6:80',
       'a1 etl.config.ts:6:35',
@@ -85,13 +83,35 @@ describe('the place of a definition', () => {
     expect(dag?.tasks[0]?.place).to.equal(dag?.tasks[2]?.place);
   });
 
+  it('is relative to the directory of the config, for each of two configs that one process loads', async () => {
+    const files = (id: string): Files => ({
+      'etl.config.ts': `${head}const monthly = dag('${id}', {}, (d) => {\n  d.unload('u', { table: 't', to: 'o.csv' });\n});${tail}`,
+    });
+    using first = project(files('a'));
+    using second = project(files('b'));
+    const { placeText } = await place();
+    const captured: places.Place[] = [];
+    for (const fixture of [first, second]) {
+      const [monthly] = (await fixture.load()).config.dags;
+      const own = [monthly, monthly?.tasks[0]].flatMap((each) => each?.place ?? []);
+      expect(own.map(placeText)).to.deep.equal(['etl.config.ts:3:17', 'etl.config.ts:4:5']);
+      captured.push(...own);
+    }
+    expect(captured.map(({ root }) => root.directory)).to.deep.equal([
+      first.directory,
+      first.directory,
+      second.directory,
+      second.directory,
+    ]);
+  });
+
   it('is near by for most of the tasks of a Dag that has more than a thousand', async () => {
     using fixture = project({
       'etl.config.ts': `${head}const monthly = dag('a', {}, (d) => {\n  for (let i = 0; i < 1100; i++) d.task('t' + i, {}, async () => null);\n});${tail}`,
     });
     const [dag] = (await fixture.load()).config.dags;
     const { placeText } = await place();
-    const texts = dag?.tasks.map((each) => placeText(each.place, fixture.directory)) ?? [];
+    const texts = dag?.tasks.map((each) => placeText(each.place)) ?? [];
     expect(new Set(texts.slice(0, 1000))).to.deep.equal(new Set(['etl.config.ts:4:36']));
     expect(new Set(texts.slice(1000))).to.deep.equal(
       new Set(['etl.config.ts:4:36', 'near etl.config.ts:4:36']),
@@ -99,12 +119,14 @@ describe('the place of a definition', () => {
   });
 
   it('keeps one frame, and leaves the limit of stacks as it was', async () => {
-    const { capturePlace, placeText } = await place();
+    const { capturePlace, placeText, setRoot } = await place();
     const limit = Error.stackTraceLimit;
     const define = (): places.Place => capturePlace(define);
     const captured = define();
     expect(Error.stackTraceLimit).to.equal(limit);
     expect(captured.stack?.split('\n')).to.have.length(2);
-    expect(placeText(captured, import.meta.dirname)).to.match(/^place\.test\.ts:\d+:\d+$/);
+    expect(placeText(captured)).to.match(/^test\/runtime\/modules\/location\.test\.ts:\d+:\d+$/);
+    setRoot(captured, import.meta.dirname);
+    expect(placeText(captured)).to.match(/^location\.test\.ts:\d+:\d+$/);
   });
 });

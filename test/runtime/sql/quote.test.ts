@@ -1,8 +1,11 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
+import pg from 'pg';
 import { EtlError } from '../../../src/errors.js';
-import { quoteIdentifier, quoteTable } from '../../../src/runtime/sql/quote.js';
+import { quoteIdentifier, quoteLiteral, quoteTable } from '../../../src/runtime/sql/quote.js';
 import { tokensOf } from '../../../src/runtime/sql/scan.js';
+import { copyOptions, csvFormat } from '../../../src/runtime/tasks/load/csv-format.js';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 describe('quoteIdentifier', () => {
   const rows: readonly [string, string | RegExp][] = [
@@ -91,4 +94,47 @@ describe('quoteTable', () => {
           .with.property('code', 'ETL-3008');
     });
   }
+});
+
+describe('quoteLiteral', () => {
+  let db: TestDatabase;
+
+  before(async () => {
+    db = await createDatabase();
+  });
+  after(() => db.drop());
+
+  const text = fc.string({ unit: fc.constantFrom("'", '\\', '"', 'a', '\n', '$', 'é', '😀', ' ', 'E') });
+
+  it('writes what pg writes', () => {
+    fc.assert(
+      fc.property(text, (each) => {
+        expect(quoteLiteral(each)).to.equal(pg.escapeLiteral(each));
+      }),
+    );
+  });
+
+  for (const isStandard of ['on', 'off']) {
+    it(`gives the server the same text while standard_conforming_strings is ${isStandard}`, async () => {
+      const texts = fc.sample(text, 100);
+      const client = new pg.Client({ connectionString: db.url });
+      await client.connect();
+      try {
+        await client.query(`set standard_conforming_strings = ${isStandard}`);
+        const { rows } = await client.query<{ texts: string[] }>(
+          `select array[${texts.map(quoteLiteral).join(', ')}]::text[] as texts`,
+        );
+        expect(rows).to.deep.equal([{ texts }]);
+      } finally {
+        await client.end();
+      }
+    });
+  }
+
+  it('writes the options of a COPY of a CSV file', () => {
+    const format = csvFormat({ delimiter: '\\', quote: "'", null: 'N', encoding: 'latin1' });
+    expect(copyOptions(format, true)).to.equal(
+      "format csv, header true, delimiter  E'\\\\', quote '''', escape '''', null 'N', encoding 'latin1'",
+    );
+  });
 });

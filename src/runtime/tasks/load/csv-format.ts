@@ -1,5 +1,6 @@
 import { TextDecoder } from 'node:util';
 import { EtlError } from '../../../errors.js';
+import { quoteLiteral } from '../../sql/quote.js';
 
 /** How a CSV file is written. The defaults are those of PostgreSQL's COPY. */
 export interface CsvInputOptions {
@@ -43,8 +44,8 @@ export function csvFormat(options: CsvInputOptions = {}): CsvFormat {
 export function copyOptions(format: CsvFormat, header: boolean): string {
   const options = ['format csv', `header ${header}`];
   for (const name of ['delimiter', 'quote', 'escape', 'null'] as const)
-    options.push(`${name} ${literal(format[name])}`);
-  if (format.encoding !== undefined) options.push(`encoding ${literal(format.encoding)}`);
+    options.push(`${name} ${quoteLiteral(format[name])}`);
+  if (format.encoding !== undefined) options.push(`encoding ${quoteLiteral(format.encoding)}`);
   return options.join(', ');
 }
 
@@ -63,11 +64,6 @@ function decoder(encoding: string): TextDecoder {
       cause: error,
     });
   }
-}
-
-/** A backslash means itself only where the server's standard_conforming_strings is on, its default; E'' does not care. */
-function literal(text: string): string {
-  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }
 
 function wrong(what: string): EtlError {

@@ -8,7 +8,7 @@ import { formatFor, withPlainText } from './transfer-format.js';
 import { type Selection, selectQuery, selectTable } from './selection.js';
 import { type Bound, type Incremental, boundOf, incrementalRange } from '../../watermark/incremental.js';
 import { inlineValues } from '../../copy/inline-values.js';
-import type { Before, TransactionBody, Work } from '../task-body.js';
+import { type Before, type TransactionBody, type Work, describeOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { BringRows, WriteTarget } from '../../table/write-target.js';
 import type { TaskContext } from '../task-context.js';
@@ -50,8 +50,7 @@ export function transferBody(options: TransferSource): TransactionBody {
   const source = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
   const body: TransactionBody = {
     transactional: true,
-    source: async () =>
-      JSON.stringify(source, (_, value: unknown) => (typeof value === 'function' ? String(value) : value)),
+    source: async () => describeOptions(source),
     run: (work) => transfer(source, work),
   };
   if (incremental === undefined) return body;

@@ -16,7 +16,7 @@ import { unwritable } from './unload-errors.js';
 import { type RowWriter, textWriter } from './writer.js';
 import { quoteTable } from '../../sql/quote.js';
 import type { Wire } from '../../postgres/task-connection.js';
-import type { TransactionBody, Work } from '../task-body.js';
+import { type TransactionBody, type Work, describeOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { TaskContext } from '../task-context.js';
 
@@ -57,8 +57,7 @@ export function unloadBody(source: UnloadSource): TransactionBody {
   return {
     transactional: true,
     leavesFiles: true,
-    source: async () =>
-      JSON.stringify(source, (_, value: unknown) => (typeof value === 'function' ? String(value) : value)),
+    source: async () => describeOptions(source),
     run: (work) => unload(source, work),
   };
 }

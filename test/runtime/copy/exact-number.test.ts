@@ -1,0 +1,52 @@
+import { expect } from 'chai';
+import * as fc from 'fast-check';
+import { ExactNumber, jsonText } from '../../../src/runtime/copy/exact-number.js';
+import { encodeResult, MAX_DEPTH } from '../../../src/runtime/json.js';
+
+describe('the JSON text of a value of a row', () => {
+  const exact = new ExactNumber('0.1234567890123456789');
+  const written: readonly [title: string, value: unknown, text: string][] = [
+    ['keeps the digits of a bigint', { n: 2n ** 64n }, '{"n":18446744073709551616}'],
+    ['keeps the digits of an exact number', [exact, 1], '[0.1234567890123456789,1]'],
+    ['writes a Date beside a bigint as toJSON does', [1n, new Date(0)], '[1,"1970-01-01T00:00:00.000Z"]'],
+    [
+      'leaves out undefined beside a bigint, as JSON.stringify does',
+      { a: undefined, b: [1n, undefined] },
+      '{"b":[1,null]}',
+    ],
+    ['writes NaN as null', [Number.NaN, 1n], '[null,1]'],
+  ];
+  for (const [title, value, text] of written) it(title, () => expect(jsonText(value)).to.equal(text));
+
+  const cycle: unknown[] = [];
+  cycle.push(cycle);
+  const refused: readonly [title: string, value: unknown, message: RegExp][] = [
+    ['a Map', { m: new Map() }, /a Map is not JSON/],
+    ['a Set', [new Set()], /a Set is not JSON/],
+    ['a function', { f: () => 1 }, /a function is not JSON/],
+    ['a symbol', [Symbol('s')], /a symbol is not JSON/],
+    ['a value that contains itself', cycle, /contains itself/],
+    ['undefined', undefined, /undefined is not JSON/],
+  ];
+  for (const [title, value, message] of refused)
+    it(`refuses ${title}`, () => expect(() => jsonText(value)).to.throw(TypeError, message));
+
+  it('is that of a recorded result, for values that a result may hold', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ stringUnit: 'grapheme' }), (value) => {
+        const text = jsonText(value);
+        if (!text.includes('\\u0000')) expect(text).to.equal(encodeResult(value));
+      }),
+    );
+  });
+
+  it('goes as deep as that of a recorded result', () => {
+    const nest = (depth: number): unknown => {
+      let value: unknown = 1n;
+      for (let i = 0; i < depth; i++) value = [value];
+      return value;
+    };
+    expect(jsonText(nest(MAX_DEPTH))).to.have.length(2 * MAX_DEPTH + 1);
+    expect(() => jsonText(nest(MAX_DEPTH + 2))).to.throw(TypeError, /more than 1000 deep/);
+  });
+});
