@@ -1,10 +1,10 @@
 import { Config, Plugin } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
-import { errorJson, unknownCommand } from './command.js';
+import { buildErrorJson, createUnknownCommandError } from './command.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
-import { manifest, PACKAGE } from './commands/program/manifest.js';
-import { errorLines, joinLines } from './runtime/report/words.js';
+import { readManifest, PACKAGE } from './commands/program/manifest.js';
+import { formatErrorLines, joinLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './commands/program/terminal.js';
 
 export { COMMANDS } from './commands/index.js';
@@ -17,7 +17,7 @@ export { hasKept, keep } from './runtime/modules/cache.js';
 export async function main(argv: readonly string[]): Promise<never> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   Object.assign(globalThis, { [Symbol.for('@oneshot/etl')]: api });
-  const config = await configOf();
+  const config = await createOclifConfig();
   try {
     await run([...argv], config);
   } catch (error) {
@@ -27,8 +27,8 @@ export async function main(argv: readonly string[]): Promise<never> {
 }
 
 /** oclif's own `Config.load` looks for three files that are never there, which takes longer than most of a start. */
-async function configOf(): Promise<Config> {
-  const pjson = manifest();
+async function createOclifConfig(): Promise<Config> {
+  const pjson = readManifest();
   const plugin = new Plugin({ isRoot: true, root: PACKAGE, pjson, ignoreManifest: true });
   await plugin.load();
   const config = new Unthemed({ root: PACKAGE, pjson, plugins: new Map([[plugin.name, plugin]]) });
@@ -46,10 +46,10 @@ function report(error: unknown, argv: readonly string[], config: Config): void {
   const { oclif, message } = error as { oclif?: { exit?: number }; message: string };
   if (oclif?.exit === EXIT.success) return;
   const shown = /^command .+ not found/i.test(message)
-    ? unknownCommand(argv, config)
+    ? createUnknownCommandError(argv, config)
     : new EtlError('ETL-9001', { what: message, cause: error });
   const paint = paintOf(isColoured(undefined, process.env, process.stderr.isTTY));
-  process.stderr.write(joinLines(errorLines(shown, paint)));
-  if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(errorJson(shown), null, 2)}\n`);
+  process.stderr.write(joinLines(formatErrorLines(shown, paint)));
+  if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(buildErrorJson(shown), null, 2)}\n`);
   process.exitCode = shown.exitCode;
 }

@@ -3,8 +3,8 @@ import * as Flags from '@oclif/core/flags';
 import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './commands/program/program.js';
-import { errorFields, errorLines, type Paint, joinLines } from './runtime/report/words.js';
-import { isColoured, Mask, paintOf, writerOf, type Write } from './commands/program/terminal.js';
+import { buildErrorFields, formatErrorLines, type Paint, joinLines } from './runtime/report/words.js';
+import { isColoured, Mask, paintOf, createWriter, type Write } from './commands/program/terminal.js';
 
 /** What every command of `etl` shares: flags, streams, colour, and how an error ends it. */
 export abstract class EtlCommand extends Command {
@@ -23,9 +23,9 @@ export abstract class EtlCommand extends Command {
 
   protected readonly mask = new Mask();
   /** Data: what another program reads. */
-  protected readonly out: Write = writerOf(1, this.mask, (error) => this.#onLost('stdout', error));
+  protected readonly out: Write = createWriter(1, this.mask, (error) => this.#onLost('stdout', error));
   /** Progress and errors: what a person reads. */
-  protected readonly err: Write = writerOf(2, this.mask, () => undefined);
+  protected readonly err: Write = createWriter(2, this.mask, () => undefined);
 
   /** The colours of a stream. */
   protected paint(flag: boolean | undefined, stream: 'stdout' | 'stderr'): Paint {
@@ -33,7 +33,7 @@ export abstract class EtlCommand extends Command {
   }
 
   /** Loads the config and the connections. Throws `EtlError` with exit code 2. */
-  protected program(flags: {
+  protected loadProgram(flags: {
     config?: string | undefined;
     conn?: readonly string[] | undefined;
   }): Promise<Program> {
@@ -52,11 +52,11 @@ export abstract class EtlCommand extends Command {
   /** Shows an error and sets the exit code. oclif's own way would end the process before the report is written. */
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
-    const shown = error instanceof EtlError ? error : usageError(error, this.id?.replaceAll(':', ' '));
+    const shown = error instanceof EtlError ? error : toUsageError(error, this.id?.replaceAll(':', ' '));
     process.exitCode = shown?.exitCode ?? EXIT.bug;
-    if (shown === undefined) this.err(bugReport(error));
-    else this.err(joinLines(errorLines(shown, this.paint(undefined, 'stderr'))));
-    if (isJson && shown) this.printJson(errorJson(shown));
+    if (shown === undefined) this.err(formatBugReport(error));
+    else this.err(joinLines(formatErrorLines(shown, this.paint(undefined, 'stderr'))));
+    if (isJson && shown) this.printJson(buildErrorJson(shown));
   }
 
   #onLost(stream: string, error: Error): void {
@@ -77,19 +77,19 @@ export const connFlag = Flags.string({
 });
 
 /** An error that ends a command, for another program. */
-export function errorJson(error: EtlError): unknown {
-  return { error: errorFields(error) };
+export function buildErrorJson(error: EtlError): unknown {
+  return { error: buildErrorFields(error) };
 }
 
 /** What is wrong with arguments that name no command: a flag before it, one too many after it, or a misspelt name. */
-export function unknownCommand(argv: readonly string[], config: Interfaces.Config): EtlError {
+export function createUnknownCommandError(argv: readonly string[], config: Interfaces.Config): EtlError {
   const firstFlag = argv.findIndex((word) => word.startsWith('-'));
   if (firstFlag === 0) {
     const [flag] = (argv[0] ?? '').split('=');
     const fix = `write the command first: etl <command> ${flag}`;
     return new EtlError('ETL-2001', { what: `${flag} stands before the command`, fix });
   }
-  const given = withoutPassword(argv.slice(0, firstFlag < 0 ? undefined : firstFlag).join(' '));
+  const given = removePassword(argv.slice(0, firstFlag < 0 ? undefined : firstFlag).join(' '));
   const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '));
   const command = ids.find((id) => given.startsWith(`${id} `));
   if (command !== undefined) {
@@ -117,10 +117,10 @@ function parseConnFlags(values: readonly string[]): Readonly<Record<string, stri
 }
 
 /** oclif's errors about flags and arguments are the user's; they carry an exit code. */
-function usageError(error: Error, command: string | undefined): EtlError | undefined {
+function toUsageError(error: Error, command: string | undefined): EtlError | undefined {
   const { oclif } = error as { oclif?: { exit?: number | false } };
   if (oclif === undefined) return undefined;
-  const lines = withoutPassword(error.message)
+  const lines = removePassword(error.message)
     .split('\n')
     .map((line) => line.trim());
   const [what = '', ...rest] = lines.filter((line) => line !== '' && !OCLIF_ADVICE.test(line));
@@ -135,10 +135,10 @@ function usageError(error: Error, command: string | undefined): EtlError | undef
 const OCLIF_ADVICE = /^(?:See more help with --help|Note: .* allow|Alternatively, you can use "--")/;
 
 /** A connection string in the wrong place is not repeated with its password. */
-function withoutPassword(text: string): string {
+function removePassword(text: string): string {
   return text.replace(/(:\/\/[^\s:@/]*:)\S*@/g, '$1***@');
 }
 
-function bugReport(error: Error): string {
+function formatBugReport(error: Error): string {
   return `ETL-9001 a bug in etl, not in your code: ${error.stack ?? error.message}\n`;
 }

@@ -77,14 +77,14 @@ export function didYouMean(name: string, names: Iterable<string>): string {
   let nearest: string | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of names) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    const distance = computeEditDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < least) [nearest, least] = [candidate, distance];
   }
   return nearest === undefined ? '' : `; did you mean "${nearest}"?`;
 }
 
 /** Levenshtein distance, where a swap of two neighbours counts as one edit. */
-function editDistance(a: string, b: string): number {
+function computeEditDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   const at = (i: number, j: number): number => rows[i]?.[j] ?? Infinity;
   for (let i = 1; i <= a.length; i++) {
@@ -100,7 +100,7 @@ function editDistance(a: string, b: string): number {
 }
 
 /** The error as an `Error`, whatever was thrown. */
-export function asError(thrown: unknown): Error {
+export function toError(thrown: unknown): Error {
   if (thrown instanceof Error) return thrown;
   return new EtlError('ETL-3004', {
     what: `the task threw ${thrown === undefined ? 'undefined' : `a ${typeof thrown}`} instead of an Error`,

@@ -10,10 +10,10 @@ import { promisify } from 'node:util';
 import { COMMANDS } from '../src/commands/index.js';
 import { EtlCommand } from '../src/command.js';
 import { EXIT } from '../src/errors.js';
-import { signalExitCode } from '../src/commands/run/guard.js';
+import { getSignalExitCode } from '../src/commands/run/guard.js';
 import { dag } from '../src/index.js';
 import { DagBuilder } from '../src/runtime/dag/dag.js';
-import { effectOf } from '../src/runtime/tasks/task-body.js';
+import { getEffect } from '../src/runtime/tasks/task-body.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
@@ -126,7 +126,7 @@ describe('the README', function () {
 
   it('lists every exit code, and no other', () => {
     const codes = table('exit code').flatMap(([cell = '']) => cell.split(', ').map(Number));
-    const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(signalExitCode);
+    const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(getSignalExitCode);
     expect(codes).to.deep.equal([...Object.values(EXIT), ...signals]);
   });
 
@@ -141,7 +141,7 @@ describe('the README', function () {
       d.transfer('transfer', { from: 'other', table: 'a', into: 'a', mode: 'append' });
       d.task('task', {}, async () => null);
     });
-    const kinds = tasks.map(({ kind, body }) => [kind, effectOf(body)]);
+    const kinds = tasks.map(({ kind, body }) => [kind, getEffect(body)]);
     expect(rows).to.deep.equal(kinds);
     expect(methods).to.have.members(kinds.map(([kind]) => kind));
   });

@@ -2,12 +2,16 @@ import { expect } from 'chai';
 import { Model } from 'objection';
 import { EtlError } from '../src/errors.js';
 import { parseConnection } from '../src/hooks/airflow/airflow.js';
-import { hookOf } from '../src/hooks/index.js';
+import { findHook } from '../src/hooks/index.js';
 import { createLookup } from '../src/hooks/lookup.js';
 import { dag } from '../src/runtime/dag/dag.js';
-import { intervalContaining, lastCompleteInterval, parseSchedule } from '../src/runtime/interval/interval.js';
+import {
+  findIntervalContaining,
+  findLastCompleteInterval,
+  parseSchedule,
+} from '../src/runtime/interval/interval.js';
 import { planTasks } from '../src/runtime/dag/plan.js';
-import { databaseErrorOf } from '../src/runtime/postgres/sqlstate.js';
+import { findDatabaseError } from '../src/runtime/postgres/sqlstate.js';
 import { createProject } from './support/cli.js';
 import { type TestDatabase, cluster, createDatabase } from './support/database.js';
 import { commitProxy } from './support/proxy.js';
@@ -98,8 +102,8 @@ describe('the operator that it began with', () => {
   });
 
   it('5: the type of a connection decides what opens it; an unknown one is named, with those that there are', () => {
-    expect(hookOf(parseConnection('a', 'postgres://h/d', 'test')).schemes).to.include('postgres');
-    expect(() => hookOf(parseConnection('a', 'mysql://h/d', 'test')))
+    expect(findHook(parseConnection('a', 'postgres://h/d', 'test')).schemes).to.include('postgres');
+    expect(() => findHook(parseConnection('a', 'mysql://h/d', 'test')))
       .to.throw(EtlError, /connection "a" has the type "mysql"/)
       .with.property('fix', 'the types are postgres and pglite');
   });
@@ -246,7 +250,7 @@ describe('the operator that it began with', () => {
     const { tasks } = await run(
       one(async ({ session }) => void (await session('child').insert({ item: -1 }))),
     );
-    expect(databaseErrorOf(tasks[0]?.error)?.code).to.equal('23503');
+    expect(findDatabaseError(tasks[0]?.error)?.code).to.equal('23503');
     await db.query('drop table child');
   });
 
@@ -295,11 +299,11 @@ describe('the operator that it began with', () => {
 
   it('17: 0 2 1 * * from 2020-08-01 first covers [2020-08-01T02:00, 2020-09-01T02:00)', () => {
     const schedule = parseSchedule({ schedule: '0 2 1 * *', startDate: '2020-08-01' });
-    const first = lastCompleteInterval(schedule, new Date('2020-09-01T02:00:00Z'));
+    const first = findLastCompleteInterval(schedule, new Date('2020-09-01T02:00:00Z'));
     expect(first?.start.toISOString()).to.equal('2020-08-01T02:00:00.000Z');
     expect(first?.end.toISOString()).to.equal('2020-09-01T02:00:00.000Z');
     expect(first?.logicalDate).to.deep.equal(first?.start);
-    expect(() => intervalContaining(schedule, '2020-07-01', new Date('2021-01-01'))).to.throw(EtlError);
+    expect(() => findIntervalContaining(schedule, '2020-07-01', new Date('2021-01-01'))).to.throw(EtlError);
   });
 
   it('18: a task ID that is used twice is an error of the definition, with both places', () => {

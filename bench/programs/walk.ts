@@ -28,7 +28,7 @@ async function main(): Promise<void> {
       runTask: async () => outcome,
       passOver: () => outcome,
       concurrency: LANES,
-      lanesOf: () => LANES,
+      getPoolSize: () => LANES,
       failFast: false,
       signal: new AbortController().signal,
     },

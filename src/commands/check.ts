@@ -1,12 +1,12 @@
 import { connFlag, EtlCommand } from '../command.js';
-import { hookOf } from '../hooks/index.js';
+import { findHook } from '../hooks/index.js';
 import type { Program } from './program/program.js';
 import { findConnections, planDag } from '../runtime/dag/plan.js';
 import {
-  trialErrorsText,
-  trialsExitCode,
-  trialsJson,
-  trialsText,
+  formatTrialErrors,
+  chooseTrialsExitCode,
+  buildTrialsJson,
+  formatTrials,
   tryConnections,
 } from './connections/trial.js';
 
@@ -19,19 +19,20 @@ export class CheckCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(CheckCommand);
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     const { loaded } = program;
     const ids = findUsedConnections(program);
     const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
-    process.exitCode = trialsExitCode(trials);
+    process.exitCode = chooseTrialsExitCode(trials);
     const dags = loaded.config.dags.map(({ id, tasks }) => ({ dag: id, tasks: tasks.length }));
-    if (flags.json) return this.printJson({ config: loaded.file, dags, connections: trialsJson(trials) });
+    if (flags.json)
+      return this.printJson({ config: loaded.file, dags, connections: buildTrialsJson(trials) });
     const paint = this.paint(flags.color, 'stdout');
     const lines = dags.map(
       ({ dag, tasks }) => `${paint.good('✔')}  ${dag}  ${tasks} ${tasks === 1 ? 'task' : 'tasks'}\n`,
     );
-    this.out(`${paint.good('✔')}  ${loaded.name}\n${lines.join('')}${trialsText(trials, paint)}`);
-    this.err(trialErrorsText(trials, this.paint(flags.color, 'stderr')));
+    this.out(`${paint.good('✔')}  ${loaded.name}\n${lines.join('')}${formatTrials(trials, paint)}`);
+    this.err(formatTrialErrors(trials, this.paint(flags.color, 'stderr')));
   }
 }
 
@@ -39,6 +40,6 @@ export class CheckCommand extends EtlCommand {
 function findUsedConnections({ loaded, lookup }: Program): readonly string[] {
   const { dags, defaults } = loaded.config;
   const ids = [...new Set(dags.flatMap((dag) => findConnections(planDag(dag, defaults)).used))];
-  for (const id of ids) hookOf(lookup.find(id));
+  for (const id of ids) findHook(lookup.find(id));
   return ids;
 }

@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { loadHelpClass } from '@oclif/core/help';
-import { EtlCommand, unknownCommand } from '../command.js';
+import { EtlCommand, createUnknownCommandError } from '../command.js';
 
 export class HelpCommand extends EtlCommand {
   static override summary = 'Show help for a command.';
@@ -12,7 +12,7 @@ export class HelpCommand extends EtlCommand {
     const words = (await this.parse(HelpCommand)).argv.map(String);
     const id = words.join(':');
     if (id !== '' && !this.config.findCommand(id) && !this.config.findTopic(id))
-      throw unknownCommand(words, this.config);
+      throw createUnknownCommandError(words, this.config);
     const Help = await loadHelpClass(this.config);
     await new Help(this.config, this.config.pjson.oclif.helpOptions ?? {}).showHelp(words);
   }

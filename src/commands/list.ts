@@ -1,10 +1,10 @@
 import { EtlCommand } from '../command.js';
 import type { Dag } from '../runtime/dag/dag.js';
-import { lastCompleteInterval } from '../runtime/interval/interval.js';
+import { findLastCompleteInterval } from '../runtime/interval/interval.js';
 import { planTasks, type PlannedTask } from '../runtime/dag/plan.js';
 import type { TaskDefaults } from '../runtime/tasks/task.js';
-import { effectOf } from '../runtime/tasks/task-body.js';
-import { table } from './program/terminal.js';
+import { getEffect } from '../runtime/tasks/task-body.js';
+import { formatTable } from './program/terminal.js';
 
 export class ListCommand extends EtlCommand {
   static override summary = 'List the Dags of the config and their tasks.';
@@ -12,11 +12,11 @@ export class ListCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(ListCommand);
-    const { loaded } = await this.program(flags);
+    const { loaded } = await this.loadProgram(flags);
     const dags = loaded.config.dags.map((dag) => describe(dag, loaded.config.defaults));
     if (flags.json) this.printJson(dags);
     else if (dags.length === 0) this.err(`${loaded.name} defines no Dags.\n`);
-    else this.out(dags.map(textOf).join('\n'));
+    else this.out(dags.map(getText).join('\n'));
   }
 }
 
@@ -44,7 +44,7 @@ function describe(dag: Dag, defaults: TaskDefaults): Listed {
     description,
     schedule,
     timezone: schedule === undefined ? undefined : (timezone ?? 'UTC'),
-    last_interval: lastInterval(dag),
+    last_interval: getLastInterval(dag),
     tasks: planTasks(dag, defaults).map(describeTask),
   };
 }
@@ -55,15 +55,15 @@ function describeTask({ task, conn }: PlannedTask): ListedTask {
     kind: task.kind,
     conn,
     needs: [...task.upstream.values()].map(({ id }) => id),
-    runs: effectOf(task.body),
+    runs: getEffect(task.body),
   };
 }
 
 /** Before its first interval is complete, a Dag has none to run; that is no error of a listing. */
-function lastInterval(dag: Dag): Listed['last_interval'] {
+function getLastInterval(dag: Dag): Listed['last_interval'] {
   if (dag.schedule === undefined) return undefined;
   try {
-    const interval = lastCompleteInterval(dag.schedule, new Date());
+    const interval = findLastCompleteInterval(dag.schedule, new Date());
     return interval && { start: interval.start.toISOString(), end: interval.end.toISOString() };
   } catch (error) {
     if ((error as { code?: string }).code === 'ETL-2005') return undefined;
@@ -71,7 +71,7 @@ function lastInterval(dag: Dag): Listed['last_interval'] {
   }
 }
 
-function textOf({ dag, description, schedule, timezone, last_interval: last, tasks }: Listed): string {
+function getText({ dag, description, schedule, timezone, last_interval: last, tasks }: Listed): string {
   const head = [dag, description, schedule && `schedule ${schedule} ${timezone ?? ''}`]
     .filter(Boolean)
     .join('  ');
@@ -83,5 +83,5 @@ function textOf({ dag, description, schedule, timezone, last_interval: last, tas
     runs === 'at least once' ? runs : '',
     needs.length > 0 ? `needs ${needs.join(', ')}` : '',
   ]);
-  return `${head}\n${interval}${table(rows)}`;
+  return `${head}\n${interval}${formatTable(rows)}`;
 }

@@ -4,16 +4,16 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
-import { guardProcess, signalExitCode, type Guard, type StopSignal } from './run/guard.js';
-import { maskedPlace } from '../hooks/connection.js';
+import { guardProcess, getSignalExitCode, type Guard, type StopSignal } from './run/guard.js';
+import { formatDsn } from '../hooks/connection.js';
 import type { Program } from './program/program.js';
-import { requestOf } from './run/request.js';
+import { createRequest } from './run/request.js';
 import { parseDuration } from '../runtime/duration.js';
 import type { Reporter, RunEvent } from '../runtime/report/event.js';
-import { ndjsonReporter, resultJson } from '../runtime/report/ndjson-reporter.js';
-import { plainReporter } from '../runtime/report/plain-reporter.js';
-import { statusReporter } from '../runtime/report/status.js';
-import { errorLines, joinLines } from '../runtime/report/words.js';
+import { createNdjsonReporter, buildResultJson } from '../runtime/report/ndjson-reporter.js';
+import { createPlainReporter } from '../runtime/report/plain-reporter.js';
+import { createStatusReporter } from '../runtime/report/status.js';
+import { formatErrorLines, joinLines } from '../runtime/report/words.js';
 import { runDag, type RunResult } from '../runtime/run/run.js';
 import type { RunRequest } from '../runtime/run/start.js';
 import { startWatchdog, type Watchdog } from './run/watchdog.js';
@@ -97,8 +97,8 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
-    const program = await this.program(flags);
-    const request = await requestOf(program, args.dag, flags);
+    const program = await this.loadProgram(flags);
+    const request = await createRequest(program, args.dag, flags);
     const guard = guardProcess();
     const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'));
     try {
@@ -116,7 +116,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   /** An error before the first task; a signal has an exit code of its own. */
   protected override async catch(thrown: Error): Promise<void> {
     await super.catch(thrown);
-    if (this.#stoppedBy !== undefined) process.exitCode = signalExitCode(this.#stoppedBy);
+    if (this.#stoppedBy !== undefined) process.exitCode = getSignalExitCode(this.#stoppedBy);
   }
 
   parseFlags() {
@@ -129,9 +129,9 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     { flags, guard, watchdog }: { flags: RunFlags; guard: Guard; watchdog: Watchdog },
   ): Promise<RunResult> {
     const { loaded, lookup } = program;
-    const reporter = watched(this.#reporter(flags), watchdog);
+    const reporter = watchReporter(this.#createReporter(flags), watchdog);
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
-    const notice = noticeTo(reporter, request);
+    const notice = createNotice(reporter, request);
     for (const text of program.environment.notices) notice(text);
     return runDag(request, {
       openDatabase: (id) => program.open(lookup.find(id), { concurrency, notice }),
@@ -140,10 +140,10 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
       random: Math.random,
       process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
       connections: (prefix) => lookup.ids(prefix),
-      placeOf: (id) => maskedPlace(lookup.find(id)),
-      lanesOf: (id) => program.lanesOf(lookup.find(id), concurrency),
+      formatDsn: (id) => formatDsn(lookup.find(id)),
+      getPoolSize: (id) => program.getPoolSize(lookup.find(id), concurrency),
       redact: (text) => this.mask.apply(text),
-      strays: () => guard.strays,
+      unhandledErrors: () => guard.unhandledErrors,
       concurrency,
       failFast: flags['fail-fast'],
       timeoutMs:
@@ -152,39 +152,41 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     });
   }
 
-  #reporter(flags: RunFlags): Reporter {
+  #createReporter(flags: RunFlags): Reporter {
     const { reporter, json } = flags;
     const shown =
-      reporter === 'ndjson' ? ndjsonReporter((text) => this.out(text)) : this.#linesReporter(flags);
+      reporter === 'ndjson'
+        ? createNdjsonReporter((text) => this.out(text))
+        : this.#createLineReporter(flags);
     if (!json || reporter === 'ndjson') return shown;
     return {
       report: (event: RunEvent) => {
         shown.report(event);
-        if (event.type === 'run_finished') this.printJson(resultJson(event));
+        if (event.type === 'run_finished') this.printJson(buildResultJson(event));
       },
     };
   }
 
-  #linesReporter({ quiet, color }: RunFlags): Reporter {
+  #createLineReporter({ quiet, color }: RunFlags): Reporter {
     const write = (text: string): void => this.err(text);
-    const lines = plainReporter({ write, paint: this.paint(color, 'stderr'), quiet });
+    const lines = createPlainReporter({ write, paint: this.paint(color, 'stderr'), quiet });
     if (quiet || !process.stderr.isTTY) return lines;
-    return statusReporter(lines, { write, columns: () => process.stderr.columns || 80 });
+    return createStatusReporter(lines, { write, columns: () => process.stderr.columns || 80 });
   }
 
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
     const paint = this.paint(color, 'stderr');
     // Those that came before are part of the result.
-    const last = guard.strays.filter((stray) => !result.errors.includes(stray));
-    for (const stray of last) this.err(joinLines(errorLines(stray, paint)));
-    if (signal !== undefined) process.exitCode = signalExitCode(signal);
-    else process.exitCode = last.length > 0 ? EXIT.taskFailed : exitCodeOf(result);
+    const last = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
+    for (const unhandled of last) this.err(joinLines(formatErrorLines(unhandled, paint)));
+    if (signal !== undefined) process.exitCode = getSignalExitCode(signal);
+    else process.exitCode = last.length > 0 ? EXIT.taskFailed : getExitCode(result);
   }
 }
 
 /** The exit code of a run that no signal has stopped. */
-export function exitCodeOf({ state, tasks, errors }: RunResult): number {
+export function getExitCode({ state, tasks, errors }: RunResult): number {
   if (errors.some(({ code }) => code === 'ETL-3303')) return EXIT.timeout;
   if (state === 'success') return EXIT.success;
   const failures = tasks.filter((task) => task.state === 'failed').map(({ error }) => error?.exitCode);
@@ -192,7 +194,7 @@ export function exitCodeOf({ state, tasks, errors }: RunResult): number {
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
 }
 
-function watched(reporter: Reporter, watchdog: Watchdog): Reporter {
+function watchReporter(reporter: Reporter, watchdog: Watchdog): Reporter {
   return {
     report(event) {
       watchdog.see(event);
@@ -201,7 +203,7 @@ function watched(reporter: Reporter, watchdog: Watchdog): Reporter {
   };
 }
 
-function noticeTo(reporter: Reporter, { dag, start }: RunRequest): (text: string) => void {
+function createNotice(reporter: Reporter, { dag, start }: RunRequest): (text: string) => void {
   return (text) =>
     reporter.report({ at: new Date(), runId: start.runId ?? '', dagId: dag.id, type: 'notice', text });
 }

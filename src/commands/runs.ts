@@ -1,11 +1,17 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../command.js';
-import { durationOf, readRuns, type CountedRun } from './history/past-runs.js';
-import { intervalJson, intervalText, localTime, markedTable, rightAligned } from './history/history-text.js';
+import { getDuration, readRuns, type CountedRun } from './history/past-runs.js';
+import {
+  buildIntervalJson,
+  formatInterval,
+  formatLocalTime,
+  formatMarkedTable,
+  alignRight,
+} from './history/history-text.js';
 import { Ledgers } from './program/ledgers.js';
 import { formatDuration } from '../runtime/duration.js';
-import { grouped, harmless, type Paint, joinLines } from '../runtime/report/words.js';
+import { groupDigits, neutralizeText, type Paint, joinLines } from '../runtime/report/words.js';
 
 const DEFAULT_LIMIT = 20;
 
@@ -27,14 +33,14 @@ The state "crashed" is that of a run that has not come to its end and that no pr
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(RunsCommand);
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
     const runs = await readRuns(program, ledgers, { dagId: args.dag, limit: flags.limit });
     const now = new Date();
     if (flags.json) return this.printJson(runs.map((run) => runJson(run, now)));
     if (runs.length === 0)
       return this.err(`No run${args.dag === undefined ? '' : ` of "${args.dag}"`} is recorded.\n`);
-    this.out(runsText(runs, now, this.paint(flags.color, 'stdout')));
+    this.out(formatRuns(runs, now, this.paint(flags.color, 'stdout')));
   }
 }
 
@@ -43,39 +49,42 @@ function runJson(run: CountedRun, now: Date): unknown {
     run_id: run.runId,
     dag: run.dagId,
     state: run.state,
-    interval: intervalJson(run.interval),
+    interval: buildIntervalJson(run.interval),
     tasks_done: run.tasksDone,
     tasks: run.taskCount,
     rows: run.rows,
     started_at: run.startedAt,
     finished_at: run.finishedAt,
-    duration_ms: durationOf(run, now),
+    duration_ms: getDuration(run, now),
     connection: run.connectionId,
     resume: run.resume,
   };
 }
 
 /** A line for each run, and below one that can go on, how. */
-function runsText(runs: readonly CountedRun[], now: Date, paint: Paint): string {
-  const tasks = rightAligned(['TASKS', ...runs.map((run) => `${run.tasksDone}/${run.taskCount}`)]);
-  const rows = rightAligned(['ROWS', ...runs.map((run) => grouped(run.rows))]);
-  const durations = rightAligned(['DURATION', ...runs.map((run) => durationText(run, now))]);
+function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): string {
+  const tasks = alignRight(['TASKS', ...runs.map((run) => `${run.tasksDone}/${run.taskCount}`)]);
+  const rows = alignRight(['ROWS', ...runs.map((run) => groupDigits(run.rows))]);
+  const durations = alignRight(['DURATION', ...runs.map((run) => formatRunDuration(run, now))]);
   const lines = [undefined, ...runs].map((run, index) => {
     const [first, interval] = run
-      ? [[run.runId, run.dagId, run.state, localTime(run.startedAt)], intervalText(run.interval) ?? '']
+      ? [
+          [run.runId, run.dagId, run.state, formatLocalTime(run.startedAt)],
+          formatInterval(run.interval) ?? '',
+        ]
       : [['RUN', 'DAG', 'STATE', 'STARTED'], 'INTERVAL'];
     const numbers = [durations, tasks, rows].map((column) => column[index] ?? '');
-    return { state: run?.state, cells: [...first.map(harmless), ...numbers, interval] };
+    return { state: run?.state, cells: [...first.map(neutralizeText), ...numbers, interval] };
   });
-  const [head = '', ...body] = markedTable(lines, paint);
+  const [head = '', ...body] = formatMarkedTable(lines, paint);
   const shown = body.flatMap((line, index) => {
     const resume = runs[index]?.resume;
-    return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${harmless(resume)}`)}`];
+    return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${neutralizeText(resume)}`)}`];
   });
   return joinLines([head, ...shown]);
 }
 
-function durationText(run: CountedRun, now: Date): string {
-  const ms = durationOf(run, now);
+function formatRunDuration(run: CountedRun, now: Date): string {
+  const ms = getDuration(run, now);
   return ms === undefined ? '-' : formatDuration(ms);
 }

@@ -24,7 +24,7 @@ export class ShowCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ShowCommand);
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
     const run = await readRun(program, ledgers, { part: args.run, dagId: flags.dag });
     const now = new Date();

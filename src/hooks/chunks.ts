@@ -32,7 +32,7 @@ export function giveBack(part: Buffer): void {
 }
 
 /** Memory of its own for what is in a chunk, which is given back. */
-export function ownCopy(part: Buffer): Buffer {
+export function copyBytes(part: Buffer): Buffer {
   const copy = Buffer.from(part);
   giveBack(part);
   return copy;

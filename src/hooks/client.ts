@@ -20,7 +20,10 @@ export interface Clients {
  * pg's `Client` for one database: it reads nothing from the environment, `connect` rejects with an `EtlError` whose
  * cause is the driver's error, and `clients.open` knows it. It comes in as an argument because pg is loaded on first use.
  */
-export function clientClass(Base: typeof Client, clients: Clients): new (config: ClientConfig) => Client {
+export function createClientClass(
+  Base: typeof Client,
+  clients: Clients,
+): new (config: ClientConfig) => Client {
   return class extends Base {
     declare readonly connectionParameters: object;
     readonly #timeout: number;
@@ -45,7 +48,7 @@ export function clientClass(Base: typeof Client, clients: Clients): new (config:
         this.connection.stream.destroy();
         clients.open.delete(this);
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
-        throw describeConnectError(inTime ? error : late(error), clients.connection);
+        throw describeConnectError(inTime ? error : createLateConnectionError(error), clients.connection);
       }
     }
   };
@@ -107,12 +110,12 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
   });
 }
 
-function late(cause: unknown): Error {
+function createLateConnectionError(cause: unknown): Error {
   return Object.assign(new Error('no answer in time', { cause }), { code: 'ETIMEDOUT' });
 }
 
 /** knex prints to stdout, which belongs to data, unless told otherwise. */
-export function knexLog(notice: OpenSettings['notice']): Knex.Logger {
+export function createKnexLog(notice: OpenSettings['notice']): Knex.Logger {
   const say = (message: unknown): void => {
     const line = String(message).split('\n')[0] ?? '';
     // Errors of connecting are thrown as well.

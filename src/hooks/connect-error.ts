@@ -7,8 +7,11 @@ import type { Connection } from './connection.js';
  */
 export function describeConnectError(error: unknown, connection: Connection): EtlError {
   if (error instanceof EtlError) return error;
-  const code = codeOf(error);
-  const [what, why, fix] = (REASONS[code] ?? otherReason(code))(wordsOf(connection), messageOf(error));
+  const code = getCode(error);
+  const [what, why, fix] = (REASONS[code] ?? describeOtherReason(code))(
+    describeInWords(connection),
+    getMessage(error),
+  );
   return new EtlError('ETL-1001', {
     what: `Connection "${connection.id}" ${what}${code && ` (${code})`}.`,
     where: connection.origin,
@@ -19,9 +22,9 @@ export function describeConnectError(error: unknown, connection: Connection): Et
 }
 
 /** The ETL-1001 for a server that offers no TLS where the connection insists on it. */
-export function tlsNotOffered(connection: Connection, sslmode: string): EtlError {
+export function createTlsNotOfferedError(connection: Connection, sslmode: string): EtlError {
   return new EtlError('ETL-1001', {
-    what: `Connection "${connection.id}" wants TLS, which ${wordsOf(connection).server} does not offer.`,
+    what: `Connection "${connection.id}" wants TLS, which ${describeInWords(connection).server} does not offer.`,
     where: connection.origin,
     why: `sslmode is ${sslmode}.`,
     fix: 'Turn on ssl at the server; or write sslmode=prefer, which goes on without it.',
@@ -29,8 +32,8 @@ export function tlsNotOffered(connection: Connection, sslmode: string): EtlError
 }
 
 /** The ETL-1001 for a server that asks for a password where there is none. */
-export function passwordMissing(connection: Connection): EtlError {
-  const { server, user } = wordsOf(connection);
+export function createPasswordMissingError(connection: Connection): EtlError {
+  const { server, user } = describeInWords(connection);
   return new EtlError('ETL-1001', {
     what: `Connection "${connection.id}" has no password, and ${server} asks ${user} for one.`,
     where: connection.origin,
@@ -40,7 +43,7 @@ export function passwordMissing(connection: Connection): EtlError {
 }
 
 /** The SQLSTATE or Node's code of an error, or an empty string. */
-export function codeOf(error: unknown): string {
+export function getCode(error: unknown): string {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : '';
 }
@@ -51,7 +54,12 @@ interface Words {
   readonly database: string;
 }
 
-function wordsOf({ host = 'localhost', port = 5432, login = '', database = login }: Connection): Words {
+function describeInWords({
+  host = 'localhost',
+  port = 5432,
+  login = '',
+  database = login,
+}: Connection): Words {
   const server = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
   return { server, user: `user "${login}"`, database: `database "${database}"` };
 }
@@ -120,7 +128,7 @@ const REASONS: Readonly<Record<string, Reason>> = {
   ],
 };
 
-function otherReason(code: string): Reason {
+function describeOtherReason(code: string): Reason {
   // OpenSSL's names of what is wrong with a certificate, and Node's own.
   const certificate = /^ERR_TLS|CERT|SIGNATURE|^CRL_|^HOSTNAME_MISMATCH$/.test(code);
   if (certificate) {
@@ -137,6 +145,6 @@ function otherReason(code: string): Reason {
   ];
 }
 
-function messageOf(error: unknown): string {
+function getMessage(error: unknown): string {
   return error instanceof Error && error.message !== '' ? error.message : String(error);
 }

@@ -57,21 +57,21 @@ export function createConnection(fields: ConnectionFields & ConnectionName): Con
 }
 
 /** Where a connection points, for people: no password, and no value of an extra that could be one. */
-export function maskedPlace(connection: Connection): string {
+export function formatDsn(connection: Connection): string {
   const { scheme, host, password, extra } = connection;
-  if (scheme === 'pglite') return pglitePlace(connection);
+  if (scheme === 'pglite') return formatPgliteDsn(connection);
   return joinUri(connection, {
     host: host?.includes(':') ? `[${host}]` : quote(host ?? ''),
     password: password === undefined ? undefined : '***',
-    query: Object.entries(extra).map(maskedPair).join('&'),
+    query: Object.entries(extra).map(maskPair).join('&'),
   });
 }
 
 /** The strings that must not be shown anywhere, raw; who masks an output knows their other forms. */
-export function connectionSecrets(connection: Connection): readonly string[] {
+export function listSecrets(connection: Connection): readonly string[] {
   const secrets = new Set(connection.password === undefined ? [] : [connection.password]);
   for (const [key, value] of Object.entries(connection.extra)) {
-    if (!HARMLESS.has(key)) for (const text of stringsIn(value)) secrets.add(text);
+    if (!HARMLESS.has(key)) for (const text of listStrings(value)) secrets.add(text);
   }
   secrets.delete('');
   return [...secrets];
@@ -99,7 +99,7 @@ export function joinUri(connection: Connection, parts: UriParts): string {
 }
 
 /** `pglite:<dir>`: the directory as it is, because everything after the colon is the directory. */
-export function pglitePlace(connection: Connection): string {
+export function formatPgliteDsn(connection: Connection): string {
   const directory = connection.database ?? '';
   return directory.startsWith('//') ? `pglite://${directory}` : `pglite:${directory}`;
 }
@@ -116,15 +116,15 @@ const HARMLESS: ReadonlySet<string> = new Set([
   'target_session_attrs',
 ]);
 
-function maskedPair([key, value]: [string, unknown]): string {
+function maskPair([key, value]: [string, unknown]): string {
   const shown = HARMLESS.has(key) && (typeof value === 'string' || typeof value === 'number');
   return `${quotePlus(key)}=${shown ? quotePlus(String(value)) : '***'}`;
 }
 
-function* stringsIn(value: unknown): Generator<string> {
+function* listStrings(value: unknown): Generator<string> {
   if (typeof value === 'string') yield value;
   if (typeof value !== 'object' || value === null) return;
-  for (const inner of Object.values(value)) yield* stringsIn(inner);
+  for (const inner of Object.values(value)) yield* listStrings(inner);
 }
 
 /** Airflow writes the protocol of a host (`k8s://name`) before the login, and the name after it. */

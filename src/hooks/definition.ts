@@ -1,14 +1,14 @@
 import { EtlError } from '../errors.js';
 
 /** A definition of a connection as it was found: a URI or JSON, not parsed, and full of secrets. */
-export interface Definition {
+export interface ConnectionDefinition {
   readonly id: string;
   readonly origin: string;
   readonly text: string;
 }
 
 /** What is wrong with a definition. Written by us, never taken from the definition. */
-export interface Fault {
+export interface DefinitionFault {
   /** From 0, in characters of the text without surrounding white space. */
   readonly index?: number;
   /** One of Airflow's field names. */
@@ -21,7 +21,7 @@ export interface Fault {
  * The error for a definition that can't be read. It has neither the text nor a part of it, and no `cause`:
  * the errors of `JSON.parse` and `new URL` quote their input.
  */
-export function malformed(definition: Definition, fault: Fault): EtlError {
+export function createMalformedError(definition: ConnectionDefinition, fault: DefinitionFault): EtlError {
   const { id, origin } = definition;
   const index = fault.index === undefined ? '' : `, column ${fault.index + 1}`;
   const field = fault.field === undefined ? '' : `, field "${fault.field}"`;

@@ -6,7 +6,7 @@ export type ConnectionSetting =
   string | { readonly url?: string | undefined; readonly concurrency?: number | undefined } | undefined;
 
 /** Everything that can define a connection. */
-export interface LookupSources {
+export interface LookupInput {
   /** Id to URL, from `--conn id=url`. */
   readonly flags: Readonly<Record<string, string>>;
   readonly environment: Environment;
@@ -16,7 +16,7 @@ export interface LookupSources {
 }
 
 /** A place where a connection can be defined, and the definition that is there, if any. */
-export interface Place {
+export interface PossibleDefinition {
   /** As a person would write it: `--conn my_db=…`, `ETL_CONN_MY_DB`. */
   readonly name: string;
   /** As an error or a listing says where it was found: `ETL_CONN_MY_DB in .env`. */
@@ -28,7 +28,7 @@ export interface Place {
 type Declared = ReadonlyMap<string, { readonly id: string; readonly text: string | undefined }>;
 
 /** The sources, checked, and by the lower case of their ids. */
-export interface SourceIndex {
+export interface DefinitionIndex {
   readonly flags: Declared;
   readonly config: Declared;
   readonly environment: Environment;
@@ -37,8 +37,8 @@ export interface SourceIndex {
 }
 
 /** Throws ETL-2210 for an id that can't be one, ETL-2203 for two ids that can't be told apart. */
-export function indexSources({ flags, environment, config, configName }: LookupSources): SourceIndex {
-  const declared = Object.entries(config).map(([id, setting]) => [id, textOf(setting)] as const);
+export function indexDefinitions({ flags, environment, config, configName }: LookupInput): DefinitionIndex {
+  const declared = Object.entries(config).map(([id, setting]) => [id, getText(setting)] as const);
   return {
     flags: declare(Object.entries(flags), { source: '--conn', environment }),
     config: declare(declared, { source: `connections in ${configName}`, environment }),
@@ -48,35 +48,37 @@ export function indexSources({ flags, environment, config, configName }: LookupS
 }
 
 /** Where a connection is looked for, in order. The id of a declared connection is spelt as there. */
-export function placesOf(index: SourceIndex, id: string): readonly Place[] {
+export function listDefinitionPlaces(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
   checkId(id, 'The id of a connection that was asked for');
   const { flags, config, environment, configPlace } = index;
-  const name = spellingOf(index, id);
+  const name = getSpelling(index, id);
   const inConfig = configPlace(name);
   return [
     { name: `--conn ${name}=…`, origin: '--conn', text: flags.get(fold(id))?.text },
-    ...new Set([`ETL_CONN_${id.toUpperCase()}`, variableOf(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
+    ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
     { name: inConfig, origin: inConfig, text: config.get(fold(id))?.text },
     ...(fold(id) === 'default' ? ['DATABASE_URL', LIBPQ] : []),
-  ].map((place) => (typeof place === 'string' ? variablePlace(environment, place) : place));
+  ].map((place) => (typeof place === 'string' ? lookUpVariable(environment, place) : place));
 }
 
 /** The id as it is declared in the config, else with `--conn`, else in lower case. */
-export function spellingOf({ config, flags }: SourceIndex, id: string): string {
+export function getSpelling({ config, flags }: DefinitionIndex, id: string): string {
   return (config.get(fold(id)) ?? flags.get(fold(id)))?.id ?? fold(id);
 }
 
 /** Every id that a source declares, once, sorted by the code units of its lower case. */
-export function knownIds(index: SourceIndex): readonly string[] {
+export function listKnownIds(index: DefinitionIndex): readonly string[] {
   const declared = [...index.flags.keys(), ...index.config.keys()];
-  const variables = environmentIds(index.environment, new Set(declared.map(variableOf)));
-  const standard = placesOf(index, 'default').some(({ text }) => text !== undefined) ? ['default'] : [];
+  const variables = listEnvironmentIds(index.environment, new Set(declared.map(toVariableName)));
+  const standard = listDefinitionPlaces(index, 'default').some(({ text }) => text !== undefined)
+    ? ['default']
+    : [];
   const ids = new Set([...declared, ...variables, ...standard]);
-  return [...ids].toSorted(byCodeUnit).map((id) => spellingOf(index, id));
+  return [...ids].toSorted(compareCodeUnits).map((id) => getSpelling(index, id));
 }
 
 /** The variable for an id. A shell can set only letters, digits and `_`, so any other character is `_` here. */
-export function variableOf(id: string): string {
+export function toVariableName(id: string): string {
   return `ETL_CONN_${id.toUpperCase().replace(/[^A-Z0-9_]/g, '_')}`;
 }
 
@@ -88,7 +90,7 @@ function fold(id: string): string {
   return id.toLowerCase();
 }
 
-function textOf(setting: ConnectionSetting): string | undefined {
+function getText(setting: ConnectionSetting): string | undefined {
   return typeof setting === 'object' ? setting.url : setting;
 }
 
@@ -113,17 +115,17 @@ function declare(
   const variables = new Map<string, string>();
   for (const [id, text] of entries) {
     checkId(id, `A key of ${source}`);
-    const variable = variableOf(id);
+    const variable = toVariableName(id);
     const shared = environment.variables[variable] === undefined ? undefined : variables.get(variable);
     const other = declared.get(fold(id))?.id ?? shared;
-    if (other !== undefined) throw indistinct([other, id], source, variable);
+    if (other !== undefined) throw createIndistinctIdsError([other, id], source, variable);
     declared.set(fold(id), { id, text });
     variables.set(variable, id);
   }
   return declared;
 }
 
-function indistinct(ids: readonly string[], source: string, variable: string): EtlError {
+function createIndistinctIdsError(ids: readonly string[], source: string, variable: string): EtlError {
   return new EtlError('ETL-2203', {
     what: `Connections ${ids.map((id) => `"${id}"`).join(' and ')} can't be told apart.`,
     where: source,
@@ -132,7 +134,7 @@ function indistinct(ids: readonly string[], source: string, variable: string): E
   });
 }
 
-function variablePlace({ variables, sources }: Environment, name: string): Place {
+function lookUpVariable({ variables, sources }: Environment, name: string): PossibleDefinition {
   const names = name === LIBPQ ? LIBPQ_VARIABLES : [name];
   const set = names.filter((variable) => variables[variable] !== undefined);
   const origin = set.map((variable) => {
@@ -146,13 +148,13 @@ function variablePlace({ variables, sources }: Environment, name: string): Place
 }
 
 /** The ids that variables define, except through those variables that belong to a declared connection. */
-function environmentIds({ variables }: Environment, claimed: ReadonlySet<string>): string[] {
+function listEnvironmentIds({ variables }: Environment, claimed: ReadonlySet<string>): string[] {
   return Object.keys(variables).flatMap((name) => {
     const [, id = ''] = /^(?:ETL|AIRFLOW)_CONN_([A-Z0-9_#!()\-.:/\\]{1,250})$/.exec(name) ?? [];
     return id === '' || variables[name] === undefined || claimed.has(name) ? [] : [fold(id)];
   });
 }
 
-function byCodeUnit(a: string, b: string): number {
+function compareCodeUnits(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }

@@ -39,11 +39,11 @@ export function loadEnvironment({ variables, directory }: EnvironmentPlace): Env
     }
   };
   add(variables, 'environment');
-  for (const name of fileNames(variables['ETL_ENV'])) {
+  for (const name of listFileNames(variables['ETL_ENV'])) {
     const file = readFile(directory, name);
     if (file === undefined) continue;
     add(file.values, name);
-    notices.push(...exposureOf(file));
+    notices.push(...describeExposure(file));
   }
   return { variables: Object.fromEntries(merged), sources, notices };
 }
@@ -54,7 +54,7 @@ interface EnvironmentFile {
   readonly values: Variables;
 }
 
-function fileNames(stage: string | undefined): readonly string[] {
+function listFileNames(stage: string | undefined): readonly string[] {
   if (stage === undefined) return ['.env.local', '.env'];
   if (/^[A-Za-z0-9_.-]+$/.test(stage)) return [...new Set([`.env.${stage}`, '.env.local', '.env'])];
   throw new EtlError('ETL-2010', {
@@ -67,18 +67,18 @@ function fileNames(stage: string | undefined): readonly string[] {
 
 function readFile(directory: string, name: string): EnvironmentFile | undefined {
   const path = join(directory, name);
-  const stats = statOf(path);
+  const stats = readStat(path);
   if (stats === undefined) return undefined;
   // Only then: opening a named pipe would wait for its writer.
-  if (!stats.isFile()) throw unreadable(path, { why: 'It is not a regular file.' });
+  if (!stats.isFile()) throw createUnreadableError(path, { why: 'It is not a regular file.' });
   return { name, mode: stats.mode, values: parseEnv(readText(path)) };
 }
 
-function statOf(path: string): Stats | undefined {
+function readStat(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
   } catch (error) {
-    throw unreadable(path, { why: reasonOf(error), cause: error });
+    throw createUnreadableError(path, { why: describeReason(error), cause: error });
   }
 }
 
@@ -87,16 +87,16 @@ function readText(path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
   } catch (error) {
-    throw unreadable(path, { why: reasonOf(error), cause: error });
+    throw createUnreadableError(path, { why: describeReason(error), cause: error });
   }
 }
 
-function reasonOf(error: unknown): string {
+function describeReason(error: unknown): string {
   if (error instanceof TypeError) return 'It is not UTF-8 text.';
   return describeThrown(error);
 }
 
-function unreadable(path: string, { why, cause }: { why: string; cause?: unknown }): EtlError {
+function createUnreadableError(path: string, { why, cause }: { why: string; cause?: unknown }): EtlError {
   return new EtlError('ETL-2107', {
     what: `The file ${path} can't be read.`,
     where: path,
@@ -109,7 +109,7 @@ function unreadable(path: string, { why, cause }: { why: string; cause?: unknown
 const SECRET_NAME = /^(?:ETL_CONN_|AIRFLOW_CONN_|DATABASE_URL$)|PASSWORD|PASSWD|SECRET|TOKEN|_KEY$/i;
 
 /** A line for a file that others can read and that seems to hold a secret. Windows has no such mode bits. */
-function exposureOf({ name, mode, values }: EnvironmentFile): readonly string[] {
+function describeExposure({ name, mode, values }: EnvironmentFile): readonly string[] {
   const secret = Object.keys(values).find((variable) => SECRET_NAME.test(variable));
   if (secret === undefined || (mode & 0o077) === 0 || platform() === 'win32') return [];
   return [`${name} sets ${secret} and other users may access the file: chmod 600 ${name}`];

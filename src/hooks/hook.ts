@@ -8,7 +8,7 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 /** What a hook needs besides the connection: it reads no environment and prints nothing by itself. */
 export interface OpenSettings {
   /** How many transactions may be open at once; the pool has exactly this size. */
-  readonly lanes: number;
+  readonly poolSize: number;
   /** Shown in `pg_stat_activity`. */
   readonly applicationName: string;
   /** `PG*` variables fill the fields that the connection leaves open, as libpq does. */
@@ -38,7 +38,7 @@ export interface Database {
 export interface Hook {
   readonly schemes: readonly string[];
   /** The most transactions that its databases can have open at once; without it there is no limit. */
-  readonly maxLanes?: number;
+  readonly maxPoolSize?: number;
   /** May ask the server something beside what comes next, but opens no session before the first query. Throws `EtlError`. */
   open(connection: Connection, settings: OpenSettings): Promise<Database>;
 }

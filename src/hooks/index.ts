@@ -7,7 +7,7 @@ import { postgresHook } from './postgres/postgres-hook.js';
 const HOOKS: readonly Hook[] = [postgresHook, pgliteHook];
 
 /** The hook that opens a connection. Throws `EtlError` ETL-2205 for a scheme that none opens. */
-export function hookOf(connection: Connection): Hook {
+export function findHook(connection: Connection): Hook {
   const hook = HOOKS.find(({ schemes }) => schemes.includes(connection.scheme));
   if (hook !== undefined) return hook;
   const schemes = HOOKS.flatMap((each) => each.schemes);

@@ -1,18 +1,18 @@
 import { didYouMean, EtlError } from '../errors.js';
 import { parseConnection } from './airflow/airflow.js';
-import { maskedPlace, type Connection } from './connection.js';
+import { formatDsn, type Connection } from './connection.js';
 import {
-  indexSources,
-  knownIds,
-  placesOf,
-  spellingOf,
-  variableOf,
-  type LookupSources,
-  type Place,
-  type SourceIndex,
+  indexDefinitions,
+  listKnownIds,
+  listDefinitionPlaces,
+  getSpelling,
+  toVariableName,
+  type LookupInput,
+  type PossibleDefinition,
+  type DefinitionIndex,
 } from './definitions.js';
 
-export type { ConnectionSetting, LookupSources } from './definitions.js';
+export type { ConnectionSetting, LookupInput as LookupSources } from './definitions.js';
 
 /** One line of a listing: where a connection is defined and where it points, without its secrets. */
 export interface ConnectionEntry {
@@ -41,41 +41,45 @@ export interface Lookup {
 }
 
 /** A lookup over everything that can define a connection; what was found first counts, also when it is malformed. */
-export function createLookup(sources: LookupSources): Lookup {
-  const index = indexSources(sources);
+export function createLookup(sources: LookupInput): Lookup {
+  const index = indexDefinitions(sources);
   return {
     find: (id) => findIn(index, id),
-    list: (prefix = '') => withPrefix(index, prefix).map((id) => entryOf(index, id)),
+    list: (prefix = '') => withPrefix(index, prefix).map((id) => createEntry(index, id)),
     ids: (prefix = '') =>
       withPrefix(index, prefix)
-        .filter((id) => definitionOf(index, id) !== undefined)
+        .filter((id) => findDefinition(index, id) !== undefined)
         .map((id) => findIn(index, id).id),
   };
 }
 
-function findIn(index: SourceIndex, id: string): Connection {
-  const spelling = spellingOf(index, id);
-  const found = definitionOf(index, spelling);
-  if (found === undefined) throw missing(index, id);
+function findIn(index: DefinitionIndex, id: string): Connection {
+  const spelling = getSpelling(index, id);
+  const found = findDefinition(index, spelling);
+  if (found === undefined) throw createMissingConnectionError(index, id);
   return parseConnection(spelling, found.text, found.origin);
 }
 
-function definitionOf(index: SourceIndex, id: string): (Place & { readonly text: string }) | undefined {
-  for (const { text, ...place } of placesOf(index, id)) if (text !== undefined) return { ...place, text };
+function findDefinition(
+  index: DefinitionIndex,
+  id: string,
+): (PossibleDefinition & { readonly text: string }) | undefined {
+  for (const { text, ...place } of listDefinitionPlaces(index, id))
+    if (text !== undefined) return { ...place, text };
   return undefined;
 }
 
-function withPrefix(index: SourceIndex, prefix: string): string[] {
-  return knownIds(index).filter((id) => id.toLowerCase().startsWith(prefix.toLowerCase()));
+function withPrefix(index: DefinitionIndex, prefix: string): string[] {
+  return listKnownIds(index).filter((id) => id.toLowerCase().startsWith(prefix.toLowerCase()));
 }
 
-function entryOf(index: SourceIndex, id: string): ConnectionEntry {
-  const found = definitionOf(index, id);
+function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
+  const found = findDefinition(index, id);
   if (found === undefined)
     return { id, source: index.configPlace(id), error: 'Declared, but without a value.' };
   try {
     const connection = parseConnection(id, found.text, found.origin);
-    return { id, source: found.origin, scheme: connection.scheme, place: maskedPlace(connection) };
+    return { id, source: found.origin, scheme: connection.scheme, place: formatDsn(connection) };
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;
     return {
@@ -86,15 +90,15 @@ function entryOf(index: SourceIndex, id: string): ConnectionEntry {
   }
 }
 
-function missing(index: SourceIndex, id: string): EtlError {
-  const places = placesOf(index, id);
+function createMissingConnectionError(index: DefinitionIndex, id: string): EtlError {
+  const places = listDefinitionPlaces(index, id);
   const declared = index.config.has(id.toLowerCase());
-  const names = knownIds(index).filter((name) => definitionOf(index, name) !== undefined);
+  const names = listKnownIds(index).filter((name) => findDefinition(index, name) !== undefined);
   return new EtlError('ETL-2202', {
     what: `Connection "${id}" is not defined${didYouMean(id, names) || '.'}`,
     why: `Looked, in this order, at ${places.map(({ name }) => name).join(', ')}.`,
     fix: declared
       ? `${index.configPlace(id)} declares it without a value: set the variable that the value comes from.`
-      : `Set ${variableOf(id)} to postgres://..., or declare ${index.configPlace(id)}.`,
+      : `Set ${toVariableName(id)} to postgres://..., or declare ${index.configPlace(id)}.`,
   });
 }

@@ -1,5 +1,5 @@
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
-import { ownCopy, takeChunk } from './chunks.js';
+import { copyBytes, takeChunk } from './chunks.js';
 
 /** As much as Node reads at a time. */
 const READ_BYTES = 64 * 1024;
@@ -12,7 +12,7 @@ export function createSocket(): Socket {
     buffer: () => takeChunk(READ_BYTES),
     callback: (bytes, memory) => {
       const read = Buffer.from(memory.buffer, memory.byteOffset, bytes);
-      return socket.push(bytes < COPIED_BYTES ? ownCopy(read) : read);
+      return socket.push(bytes < COPIED_BYTES ? copyBytes(read) : read);
     },
   };
   // https://nodejs.org/api/net.html#new-netsocketoptions, which the types do not know of.

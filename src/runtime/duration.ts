@@ -14,10 +14,11 @@ export type Duration = string | number;
  * days). `name` is the option for the message. Throws `EtlError` ETL-2303.
  */
 export function parseDuration(value: string | number, name: string): number {
-  const ms = typeof value === 'number' ? value : millisecondsOf(value);
-  if (ms === undefined || !Number.isFinite(ms)) throw notADuration(value, name, 'a duration such as "10m"');
-  if (ms <= 0) throw notADuration(value, name, 'a duration of more than 0');
-  if (ms > MAX_DAYS * MS_OF_UNITS[0]) throw notADuration(value, name, `at most ${MAX_DAYS} days`);
+  const ms = typeof value === 'number' ? value : parseMilliseconds(value);
+  if (ms === undefined || !Number.isFinite(ms))
+    throw createNotADurationError(value, name, 'a duration such as "10m"');
+  if (ms <= 0) throw createNotADurationError(value, name, 'a duration of more than 0');
+  if (ms > MAX_DAYS * MS_OF_UNITS[0]) throw createNotADurationError(value, name, `at most ${MAX_DAYS} days`);
   return ms;
 }
 
@@ -27,23 +28,23 @@ export function formatDuration(ms: number): string {
   if (seconds < 0.095) return `${seconds.toFixed(2)}s`;
   if (seconds < 59.95) return `${seconds.toFixed(1)}s`;
   const whole = Math.round(seconds);
-  if (whole < 3600) return `${Math.floor(whole / 60)}m ${twoDigits(whole % 60)}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${formatTwoDigits(whole % 60)}s`;
   const minutes = Math.round(seconds / 60);
-  return `${Math.floor(minutes / 60)}h ${twoDigits(minutes % 60)}m`;
+  return `${Math.floor(minutes / 60)}h ${formatTwoDigits(minutes % 60)}m`;
 }
 
-function millisecondsOf(text: unknown): number | undefined {
+function parseMilliseconds(text: unknown): number | undefined {
   const units = typeof text === 'string' && text !== '' ? DURATION.exec(text)?.slice(1) : undefined;
   return units?.reduce((sum, digits, unit) => sum + Number(digits ?? 0) * (MS_OF_UNITS[unit] ?? 0), 0);
 }
 
-function notADuration(value: unknown, name: string, expected: string): EtlError {
+function createNotADurationError(value: unknown, name: string, expected: string): EtlError {
   return new EtlError('ETL-2303', {
     what: `Expected \`${name}\` to be ${expected}, got ${showValue(value)}`,
     fix: 'Write whole numbers with units, as in "500ms", "5s", "10m", "2h", "1d" or "1h30m"; a bare number is milliseconds.',
   });
 }
 
-function twoDigits(value: number): string {
+function formatTwoDigits(value: number): string {
   return String(value).padStart(2, '0');
 }

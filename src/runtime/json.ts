@@ -57,7 +57,7 @@ export function encodeResult(value: unknown, { limitBytes = DEFAULT_LIMIT_BYTES 
 export function encodeJson(value: unknown, rules: JsonRules): string {
   const writer = new JsonWriter(rules);
   writer.write(value);
-  return writer.text();
+  return writer.build();
 }
 
 /** A value and its type for an error message, cut to a line: `"ten" (string)`. */
@@ -69,7 +69,7 @@ export function showValue(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') {
     return `${value} (${typeof value})`;
   }
-  return articled(typeof value === 'object' ? classOf(value) : typeof value);
+  return addArticle(typeof value === 'object' ? getClass(value) : typeof value);
 }
 
 type NotJson = ((...args: never) => unknown) | bigint | symbol | undefined | void;
@@ -123,8 +123,8 @@ class JsonWriter {
     this.#rules = rules;
   }
 
-  text(): string {
-    if (this.#bytes > this.#rules.limitBytes) throw this.#tooLarge(sizeText(this.#bytes));
+  build(): string {
+    if (this.#bytes > this.#rules.limitBytes) throw this.#createTooLargeError(formatSize(this.#bytes));
     return this.#chunks.join('');
   }
 
@@ -133,7 +133,7 @@ class JsonWriter {
     if (typeof value === 'boolean' || value === null) return this.#append(String(value));
     if (typeof value === 'object') return this.#writeObject(value);
     if (typeof value === 'bigint' && this.#rules.bigint === 'text') return this.#append(`"${value}"`);
-    if (typeof value !== 'number') throw this.#refuse(`is ${articled(typeof value)}`, ADVICE[typeof value]);
+    if (typeof value !== 'number') throw this.#refuse(`is ${addArticle(typeof value)}`, ADVICE[typeof value]);
     if (!Number.isFinite(value)) throw this.#refuse(`is ${value}`, 'Use null, or its text.');
     this.#append(JSON.stringify(value));
   }
@@ -154,7 +154,10 @@ class JsonWriter {
     if (Array.isArray(value)) this.#writeArray(value);
     else if (isPlain(value)) this.#writeProperties(value);
     else
-      throw this.#refuse(`is ${articled(classOf(value))}`, ADVICE[classOf(value)] ?? 'Use a plain object.');
+      throw this.#refuse(
+        `is ${addArticle(getClass(value))}`,
+        ADVICE[getClass(value)] ?? 'Use a plain object.',
+      );
     this.#parents.delete(value);
   }
 
@@ -190,19 +193,22 @@ class JsonWriter {
     this.#bytes += Buffer.byteLength(text);
     if (this.#bytes <= this.#rules.limitBytes) this.#chunks.push(text);
     else if (this.#bytes > this.#rules.limitBytes * COUNTED_LIMITS) {
-      throw this.#tooLarge(`more than ${sizeText(this.#rules.limitBytes * COUNTED_LIMITS)}`);
+      throw this.#createTooLargeError(`more than ${formatSize(this.#rules.limitBytes * COUNTED_LIMITS)}`);
     }
   }
 
   #refuse(problem: string, fix?: string): EtlError {
     const { root, code } = this.#rules;
-    return new EtlError(code, { what: `Expected JSON: \`${root}${pathText(this.#path)}\` ${problem}`, fix });
+    return new EtlError(code, {
+      what: `Expected JSON: \`${root}${formatPath(this.#path)}\` ${problem}`,
+      fix,
+    });
   }
 
-  #tooLarge(size: string): EtlError {
+  #createTooLargeError(size: string): EtlError {
     const { root, code, limitBytes } = this.#rules;
     return new EtlError(code, {
-      what: `Expected \`${root}\` to be at most ${sizeText(limitBytes)} of JSON, got ${size}`,
+      what: `Expected \`${root}\` to be at most ${formatSize(limitBytes)} of JSON, got ${size}`,
       fix: 'Rows belong in tables: write them there, and record their number or their key.',
     });
   }
@@ -214,27 +220,27 @@ function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function classOf(value: object): string {
+function getClass(value: object): string {
   const { constructor } = value;
   return typeof constructor === 'function' && constructor.name !== '' ? constructor.name : 'object';
 }
 
-function articled(noun: string): string {
+function addArticle(noun: string): string {
   if (noun === 'undefined') return noun;
   return `${/^[aeio]/i.test(noun) ? 'an' : 'a'} ${noun}`;
 }
 
 /** The end of a long path says where the mistake is. */
-function pathText(path: readonly (string | number)[]): string {
+function formatPath(path: readonly (string | number)[]): string {
   const parts = path.map((step) => {
     if (typeof step === 'number') return `[${step}]`;
     return /^[A-Za-z_$][\w$]*$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
   });
-  const text = parts.join('');
-  return text.length > 200 ? `…${text.slice(-200)}` : text;
+  const build = parts.join('');
+  return build.length > 200 ? `…${build.slice(-200)}` : build;
 }
 
-function sizeText(bytes: number): string {
+function formatSize(bytes: number): string {
   if (bytes < 1024) return `${bytes} bytes`;
   const unit = bytes < 1024 * 1024 ? 'KiB' : 'MiB';
   const size = unit === 'KiB' ? bytes / 1024 : bytes / 1024 / 1024;

@@ -1,4 +1,4 @@
-import { asError } from '../errors.js';
+import { toError } from '../errors.js';
 
 /** A timer of Node waits no longer, and neither does a timeout of PostgreSQL: 24.8 days. */
 export const LONGEST_MS = 2 ** 31 - 1;
@@ -38,7 +38,7 @@ export async function untilAborted<T>(
 ): Promise<T> {
   let onAbort: () => void = () => undefined;
   const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(asError(signal.reason));
+    onAbort = () => reject(toError(signal.reason));
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
   });

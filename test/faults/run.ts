@@ -59,9 +59,9 @@ async function main(ordered: Order): Promise<boolean> {
   const startedAt = performance.now();
   say(`seed ${seed}, ${rounds} round(s): repeat it with --seed ${seed}`);
   const entries = faults.map((fault) => ({ fault, tally: new Tally() }));
-  const strays: string[] = [];
+  const unhandledErrors: string[] = [];
   const onStray = (error: unknown): void =>
-    void strays.push(error instanceof Error ? (error.stack ?? '') : String(error));
+    void unhandledErrors.push(error instanceof Error ? (error.stack ?? '') : String(error));
   process.on('unhandledRejection', onStray).on('uncaughtException', onStray);
   const product = await openProduct();
   let server: string;
@@ -75,10 +75,10 @@ async function main(ordered: Order): Promise<boolean> {
     await stopCluster();
   }
   for (const { fault, tally } of entries) fault.conclude?.(tally);
-  for (const stray of strays) say(`unawaited in this process: ${stray}`);
+  for (const stray of unhandledErrors) say(`unawaited in this process: ${stray}`);
   say(`\n${table(entries)}\n`);
   say(footOf(entries, ordered, { server, minutes: (performance.now() - startedAt) / 60_000 }));
-  return strays.length === 0 && entries.every(({ fault, tally }) => verdictOf(fault, tally).isGood);
+  return unhandledErrors.length === 0 && entries.every(({ fault, tally }) => verdictOf(fault, tally).isGood);
 }
 
 async function serverVersion(): Promise<string> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { parseConnection } from '../../src/hooks/airflow/airflow.js';
-import { hookOf } from '../../src/hooks/index.js';
+import { findHook } from '../../src/hooks/index.js';
 import type { Dag } from '../../src/runtime/dag/dag.js';
 import type { RunEvent } from '../../src/runtime/report/event.js';
 import { planDag } from '../../src/runtime/dag/plan.js';
@@ -46,7 +46,7 @@ export async function runOn(
   }: RunOptions = {},
 ): Promise<FinishedRun> {
   const events: RunEvent[] = [];
-  setRoot(dag.place, root);
+  setRoot(dag.location, root);
   const concurrency = services.concurrency ?? 4;
   const result = await runDag(
     {
@@ -56,12 +56,12 @@ export async function runOn(
     },
     {
       redact: (text) => text,
-      strays: () => [],
+      unhandledErrors: () => [],
       signal: new AbortController().signal,
       random: Math.random,
       connections: () => Object.keys(connections),
-      placeOf: (id) => id,
-      lanesOf: () => concurrency,
+      formatDsn: (id) => id,
+      getPoolSize: () => concurrency,
       concurrency,
       failFast: false,
       timeoutMs: undefined,
@@ -69,9 +69,9 @@ export async function runOn(
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
       openDatabase: (id) => {
         const connection = parseConnection(id, connections[id] ?? '', 'test');
-        const hook = hookOf(connection);
+        const hook = findHook(connection);
         return hook.open(connection, {
-          lanes: Math.min(concurrency, hook.maxLanes ?? concurrency),
+          poolSize: Math.min(concurrency, hook.maxPoolSize ?? concurrency),
           applicationName: 'etl',
           variables: {},
           root: process.cwd(),

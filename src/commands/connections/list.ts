@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { EXIT } from '../../errors.js';
-import { table } from '../program/terminal.js';
+import { formatTable } from '../program/terminal.js';
 
 export class ConnectionsListCommand extends EtlCommand {
   static override summary = 'List the connections of every source, with the source, and without passwords.';
@@ -18,7 +18,7 @@ export class ConnectionsListCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ConnectionsListCommand);
-    const { lookup } = await this.program(flags);
+    const { lookup } = await this.loadProgram(flags);
     const entries = lookup.list(args.prefix);
     if (entries.some(({ error }) => error !== undefined)) process.exitCode = EXIT.usage;
     if (flags.json) return this.printJson(entries);
@@ -27,7 +27,7 @@ export class ConnectionsListCommand extends EtlCommand {
       return this.err(`No connection ${prefix === undefined ? 'is defined' : `begins with "${prefix}"`}.\n`);
     }
     const rows = entries.map(({ id, scheme = '-', place = '-', source }) => [id, scheme, place, source]);
-    this.out(table([['ID', 'TYPE', 'PLACE', 'SOURCE'], ...rows]));
+    this.out(formatTable([['ID', 'TYPE', 'PLACE', 'SOURCE'], ...rows]));
     for (const { id, error } of entries)
       if (error !== undefined) this.err(`"${id}" can't be used. ${error}\n`);
   }

@@ -1,6 +1,12 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { trialErrorsText, trialsExitCode, trialsJson, trialsText, tryConnections } from './trial.js';
+import {
+  formatTrialErrors,
+  chooseTrialsExitCode,
+  buildTrialsJson,
+  formatTrials,
+  tryConnections,
+} from './trial.js';
 
 export class ConnectionsTestCommand extends EtlCommand {
   static override summary = 'Connect, and say which server answered.';
@@ -15,14 +21,14 @@ export class ConnectionsTestCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ConnectionsTestCommand);
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     const { lookup } = program;
     const ids = args.id === undefined ? lookup.list().map(({ id }) => id) : [lookup.find(args.id).id];
     const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
-    process.exitCode = trialsExitCode(trials);
-    if (flags.json) return this.printJson(trialsJson(trials));
+    process.exitCode = chooseTrialsExitCode(trials);
+    if (flags.json) return this.printJson(buildTrialsJson(trials));
     if (trials.length === 0) return this.err('No connection is defined.\n');
-    this.out(trialsText(trials, this.paint(flags.color, 'stdout')));
-    this.err(trialErrorsText(trials, this.paint(flags.color, 'stderr')));
+    this.out(formatTrials(trials, this.paint(flags.color, 'stdout')));
+    this.err(formatTrialErrors(trials, this.paint(flags.color, 'stderr')));
   }
 }

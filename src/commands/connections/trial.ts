@@ -1,8 +1,8 @@
-import { EXIT, EtlError, asError } from '../../errors.js';
-import { type Connection, maskedPlace } from '../../hooks/connection.js';
+import { EXIT, EtlError, toError } from '../../errors.js';
+import { type Connection, formatDsn } from '../../hooks/connection.js';
 import type { Program } from '../program/program.js';
-import { type Paint, errorFields, errorLines, joinLines } from '../../runtime/report/words.js';
-import { table } from '../program/terminal.js';
+import { type Paint, buildErrorFields, formatErrorLines, joinLines } from '../../runtime/report/words.js';
+import { formatTable } from '../program/terminal.js';
 
 /** What came of trying one connection. */
 export interface Trial {
@@ -28,7 +28,7 @@ export async function tryConnections(
 }
 
 /** 0, 69 when one can't be reached, 2 when one is badly defined. */
-export function trialsExitCode(trials: readonly Trial[]): number {
+export function chooseTrialsExitCode(trials: readonly Trial[]): number {
   const codes = trials.map(({ error }) => error?.exitCode ?? EXIT.success);
   return (
     codes.find((code) => code === EXIT.usage) ?? codes.find((code) => code !== EXIT.success) ?? EXIT.success
@@ -36,8 +36,8 @@ export function trialsExitCode(trials: readonly Trial[]): number {
 }
 
 /** The trials as lines for a person, one each. */
-export function trialsText(trials: readonly Trial[], paint: Paint): string {
-  return table(
+export function formatTrials(trials: readonly Trial[], paint: Paint): string {
+  return formatTable(
     trials.map(({ id, place = '-', server = '', tls, latencyMs = 0, error }) =>
       error
         ? [paint.bad('✖'), id, place, error.code]
@@ -47,18 +47,18 @@ export function trialsText(trials: readonly Trial[], paint: Paint): string {
 }
 
 /** What was wrong with those that failed, for a person. */
-export function trialErrorsText(trials: readonly Trial[], paint: Paint): string {
-  const errors = trials.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
+export function formatTrialErrors(trials: readonly Trial[], paint: Paint): string {
+  const errors = trials.flatMap(({ error }) => (error ? formatErrorLines(error, paint) : []));
   return joinLines(errors);
 }
 
 /** The trials for another program. */
-export function trialsJson(trials: readonly Trial[]): unknown {
+export function buildTrialsJson(trials: readonly Trial[]): unknown {
   return trials.map(({ latencyMs, error, ...trial }) => ({
     ...trial,
     ok: error === undefined,
     latency_ms: latencyMs,
-    error: error && errorFields(error),
+    error: error && buildErrorFields(error),
   }));
 }
 
@@ -66,10 +66,10 @@ async function tryConnection(program: Program, id: string, notice: (text: string
   let place: string | undefined;
   try {
     const connection = program.lookup.find(id);
-    place = maskedPlace(connection);
+    place = formatDsn(connection);
     return { id, place, ...(await askServer(program, connection, notice)) };
   } catch (thrown) {
-    const error = thrown instanceof EtlError ? thrown : unreachable(id, asError(thrown));
+    const error = thrown instanceof EtlError ? thrown : createUnreachableError(id, toError(thrown));
     return { id, ...(place !== undefined && { place }), error };
   }
 }
@@ -98,6 +98,6 @@ async function askServer(
   }
 }
 
-function unreachable(id: string, cause: Error): EtlError {
+function createUnreachableError(id: string, cause: Error): EtlError {
   return new EtlError('ETL-1001', { what: `connection "${id}" can't be used: ${cause.message}`, cause });
 }

@@ -1,13 +1,19 @@
-import { durationOf } from './past-runs.js';
-import { intervalJson, intervalText, localTime, markedTable, rightAligned } from './history-text.js';
+import { getDuration } from './past-runs.js';
+import {
+  buildIntervalJson,
+  formatInterval,
+  formatLocalTime,
+  formatMarkedTable,
+  alignRight,
+} from './history-text.js';
 import type { PastTask, RunHistory } from './past-run.js';
 import { formatDuration } from '../../runtime/duration.js';
 import type { AttemptRow } from '../../runtime/ledger/attempt-row.js';
-import { harmless, rowsText, type Paint, joinLines } from '../../runtime/report/words.js';
+import { neutralizeText, formatRows, type Paint, joinLines } from '../../runtime/report/words.js';
 
 /** A run for a person: what it was, a line for each task, and why attempts failed. */
 export function runText(run: RunHistory, now: Date, paint: Paint): string {
-  const lines = [...headLines(run, now, paint), '', ...taskLines(run, paint)];
+  const lines = [...formatHeadLines(run, now, paint), '', ...formatTaskLines(run, paint)];
   return joinLines(lines);
 }
 
@@ -17,26 +23,26 @@ export function runJson(run: RunHistory, now: Date): unknown {
     run_id: run.runId,
     dag: run.dagId,
     state: run.state,
-    interval: intervalJson(run.interval),
+    interval: buildIntervalJson(run.interval),
     params: run.params,
     started_at: run.startedAt,
     finished_at: run.finishedAt,
-    duration_ms: durationOf(run, now),
+    duration_ms: getDuration(run, now),
     host: run.host,
     pid: run.pid,
     version: run.version,
     resumes: run.resumes,
     connection: run.connectionId,
     resume: run.resume,
-    tasks: run.tasks.map((task) => taskJson(task, run)),
+    tasks: run.tasks.map((task) => buildTaskJson(task, run)),
   };
 }
 
-function taskJson(task: PastTask, run: RunHistory): unknown {
+function buildTaskJson(task: PastTask, run: RunHistory): unknown {
   const { taskId, isInConfig, done, attempts } = task;
   return {
     task: taskId,
-    state: stateOf(task, run),
+    state: describeState(task, run),
     in_config: isInConfig,
     connection: done?.connectionId,
     attempt: done?.attempt ?? attempts.at(-1)?.attempt,
@@ -59,22 +65,22 @@ function taskJson(task: PastTask, run: RunHistory): unknown {
 /** What is known of a task; the row of one under way can't be seen before its COMMIT. */
 type PastTaskState = 'success' | AttemptRow['state'] | 'not_done' | 'not_run';
 
-function stateOf({ done, attempts }: PastTask, run: RunHistory): PastTaskState {
+function describeState({ done, attempts }: PastTask, run: RunHistory): PastTaskState {
   if (done !== undefined) return 'success';
   if (run.state === 'running') return 'not_done';
   return attempts.at(-1)?.state ?? 'not_run';
 }
 
-function headLines(run: RunHistory, now: Date, paint: Paint): readonly string[] {
-  const ms = durationOf(run, now);
+function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly string[] {
+  const ms = getDuration(run, now);
   const params = JSON.stringify(run.params);
   const resumes = run.resumes === 0 ? '' : `, resumed ${run.resumes === 1 ? 'once' : `${run.resumes} times`}`;
   const took = ms === undefined ? undefined : formatDuration(ms);
   const lines: [name: string, text: string | undefined][] = [
-    ['interval', intervalText(run.interval)],
+    ['interval', formatInterval(run.interval)],
     ['params', params === '{}' ? undefined : params],
-    ['started', localTime(run.startedAt)],
-    ['finished', run.finishedAt && localTime(run.finishedAt)],
+    ['started', formatLocalTime(run.startedAt)],
+    ['finished', run.finishedAt && formatLocalTime(run.finishedAt)],
     ['duration', took],
     ['process', `pid ${run.pid} on host ${run.host}, etl ${run.version}${resumes}`],
     ['ledger', run.connectionId],
@@ -84,28 +90,28 @@ function headLines(run: RunHistory, now: Date, paint: Paint): readonly string[] 
     run.state
   ];
   return [
-    `${paint.strong(harmless(run.dagId))}  run ${harmless(run.runId)}  ${colour(run.state)}`,
+    `${paint.strong(neutralizeText(run.dagId))}  run ${neutralizeText(run.runId)}  ${colour(run.state)}`,
     ...lines.flatMap(([name, text]) =>
-      text === undefined ? [] : [`  ${paint.faint(name.padEnd(8))}  ${harmless(text)}`],
+      text === undefined ? [] : [`  ${paint.faint(name.padEnd(8))}  ${neutralizeText(text)}`],
     ),
   ];
 }
 
 /** A line for each task, and below it one for each attempt that failed. */
-function taskLines(run: RunHistory, paint: Paint): readonly string[] {
-  const spans = run.tasks.map(spanOf);
-  const durations = rightAligned(spans.map((span) => (span ? formatDuration(millisOf(span)) : '')));
-  const rows = rightAligned(run.tasks.map(({ done }) => rowsText(done?.rows)));
+function formatTaskLines(run: RunHistory, paint: Paint): readonly string[] {
+  const spans = run.tasks.map(getSpan);
+  const durations = alignRight(spans.map((span) => (span ? formatDuration(getMillis(span)) : '')));
+  const rows = alignRight(run.tasks.map(({ done }) => formatRows(done?.rows)));
   const lines = run.tasks.map((task, index) => {
-    const state = stateOf(task, run);
+    const state = describeState(task, run);
     const span = spans[index];
-    const started = span ? localTime(span.startedAt) : '';
+    const started = span ? formatLocalTime(span.startedAt) : '';
     const numbers = [durations[index] ?? '', rows[index] ?? ''];
-    const cells = [harmless(task.taskId), state.replace('not_', 'not '), started, ...numbers];
+    const cells = [neutralizeText(task.taskId), state.replace('not_', 'not '), started, ...numbers];
     return { state, cells: [...cells, noteOf(task, state, run)] };
   });
-  const table = markedTable(lines, paint);
-  return run.tasks.flatMap((task, index) => [table[index] ?? '', ...failureLines(task, paint)]);
+  const table = formatMarkedTable(lines, paint);
+  return run.tasks.flatMap((task, index) => [table[index] ?? '', ...formatFailureLines(task, paint)]);
 }
 
 interface Span {
@@ -114,14 +120,14 @@ interface Span {
 }
 
 /** When the last attempt of a task took place; undefined where there was none. */
-function spanOf({ done, attempts }: PastTask): Span | undefined {
+function getSpan({ done, attempts }: PastTask): Span | undefined {
   if (done !== undefined) return { startedAt: done.startedAt, finishedAt: done.committedAt };
   const last = attempts.at(-1);
   if (last?.finishedAt === undefined || last.attempt === 0) return undefined;
   return { startedAt: last.startedAt, finishedAt: last.finishedAt };
 }
 
-function millisOf({ startedAt, finishedAt }: Span): number {
+function getMillis({ startedAt, finishedAt }: Span): number {
   return Math.max(0, finishedAt.getTime() - startedAt.getTime());
 }
 
@@ -132,22 +138,22 @@ function noteOf({ done, attempts, isInConfig }: PastTask, state: PastTaskState, 
   const isGone = !isInConfig && run.tasks.some((task) => task.isInConfig);
   const notes = [
     attempt > 1 ? `attempt ${attempt}` : '',
-    isPassedOver ? oneLine(attempts.at(-1)?.message ?? '') : '',
+    isPassedOver ? collapseLines(attempts.at(-1)?.message ?? '') : '',
     isGone ? 'not in the config any more' : '',
   ];
   return notes.filter((note) => note !== '').join('  ');
 }
 
-function failureLines({ attempts }: PastTask, paint: Paint): readonly string[] {
+function formatFailureLines({ attempts }: PastTask, paint: Paint): readonly string[] {
   const failures = attempts.filter(({ state }) => state === 'failed' || state === 'up_for_retry');
   return failures.flatMap(({ attempt, finishedAt, code, sqlstate, message }) => {
     const isSaid = !sqlstate || message.includes(sqlstate);
     const error = [code, isSaid ? undefined : `SQLSTATE ${sqlstate}`, message].filter(Boolean).join(' ');
-    const when = `attempt ${attempt}  ${finishedAt ? localTime(finishedAt) : ''}`;
-    return `     ${paint.faint(when)}  ${harmless(error)}`.replaceAll('\n', '\n       ').split('\n');
+    const when = `attempt ${attempt}  ${finishedAt ? formatLocalTime(finishedAt) : ''}`;
+    return `     ${paint.faint(when)}  ${neutralizeText(error)}`.replaceAll('\n', '\n       ').split('\n');
   });
 }
 
-function oneLine(text: string): string {
-  return harmless(text).split('\n')[0] ?? '';
+function collapseLines(text: string): string {
+  return neutralizeText(text).split('\n')[0] ?? '';
 }

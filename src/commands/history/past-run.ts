@@ -1,9 +1,14 @@
-import { homesOf, placesOf, recordedIn, type Places } from '../program/dag-connections.js';
+import {
+  listHomes,
+  listDagConnections,
+  listRecordingConnections,
+  type DagConnectionMap,
+} from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
-import { pastRun, withCrashed, type PastRun } from './past-runs.js';
-import type { Answer, Ledgers } from '../program/ledgers.js';
+import { createPastRun, withCrashed, type PastRun } from './past-runs.js';
+import type { LedgerAnswer, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { unknownDag } from '../../runtime/dag/dag-errors.js';
+import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { readAttempts, type AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { findRunIds, readDoneRows, type DoneRow } from '../../runtime/ledger/run-history.js';
 import { findRun, listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
@@ -38,18 +43,18 @@ const NEAREST_OF = 100;
 
 /** One run and its tasks. Throws `EtlError` with exit code 2 when nothing has the name, or more than one run. */
 export async function readRun(program: Program, ledgers: Ledgers, name: RunName): Promise<RunHistory> {
-  const places = placesOf(program);
+  const places = listDagConnections(program);
   const { connectionId, value: row } = await findOne(ledgers, places, name);
   const { dagId, runId } = row;
   const judged = await ledgers.readEach([connectionId], (client) => withCrashed(client, [row]));
   const attempts = await ledgers.readEach([connectionId], (client) => readAttempts(client, runId));
-  const done = await ledgers.readEach(recordedIn(places, dagId, connectionId), (client) =>
+  const done = await ledgers.readEach(listRecordingConnections(places, dagId, connectionId), (client) =>
     readDoneRows(client, dagId, runId),
   );
   const [run = row] = judged.flatMap(({ value }) => value);
   return {
-    ...pastRun(run, connectionId, places),
-    tasks: tasksOf(
+    ...createPastRun(run, connectionId, places),
+    tasks: listTasks(
       places.get(dagId)?.taskIds ?? [],
       done,
       attempts.flatMap(({ value }) => value),
@@ -57,10 +62,14 @@ export async function readRun(program: Program, ledgers: Ledgers, name: RunName)
   };
 }
 
-async function findOne(ledgers: Ledgers, places: Places, name: RunName): Promise<Answer<RunRow>> {
+async function findOne(
+  ledgers: Ledgers,
+  places: DagConnectionMap,
+  name: RunName,
+): Promise<LedgerAnswer<RunRow>> {
   const { part, dagId } = name;
-  if (dagId !== undefined && !places.has(dagId)) throw unknownDag(dagId, [...places.keys()]);
-  const homes = homesOf(places, dagId);
+  if (dagId !== undefined && !places.has(dagId)) throw createUnknownDagError(dagId, [...places.keys()]);
+  const homes = listHomes(places, dagId);
   const exact = await findAll(ledgers, homes, name, async () => [part]);
   const found =
     exact.length > 0 || part.length < SHORTEST_PART
@@ -69,12 +78,12 @@ async function findOne(ledgers: Ledgers, places: Places, name: RunName): Promise
   const [first, ...others] = found;
   if (first !== undefined && others.length === 0) return first;
   if (first !== undefined)
-    throw ambiguous(
+    throw createAmbiguousRunError(
       part,
       found.map(({ value }) => value),
     );
   const known = await ledgers.readEach(homes, (client) => listRuns(client, { dagId, limit: NEAREST_OF }));
-  throw unknownRun(
+  throw createUnknownRunError(
     name,
     known.flatMap(({ value }) => value),
   );
@@ -86,7 +95,7 @@ async function findAll(
   homes: readonly string[],
   { dagId }: RunName,
   idsOf: (client: ProtocolClient) => Promise<readonly string[]>,
-): Promise<readonly Answer<RunRow>[]> {
+): Promise<readonly LedgerAnswer<RunRow>[]> {
   const answers = await ledgers.readEach(homes, async (client) => {
     const rows: RunRow[] = [];
     for (const id of await idsOf(client)) {
@@ -99,9 +108,9 @@ async function findAll(
 }
 
 /** The tasks of the config in its order, then those that only the ledger knows, the done ones first. */
-function tasksOf(
+function listTasks(
   configured: readonly string[],
-  answers: readonly Answer<readonly DoneRow[]>[],
+  answers: readonly LedgerAnswer<readonly DoneRow[]>[],
   attempts: readonly AttemptRow[],
 ): readonly PastTask[] {
   const done = new Map(
@@ -125,7 +134,7 @@ function tasksOf(
   }));
 }
 
-function ambiguous(part: string, rows: readonly RunRow[]): EtlError {
+function createAmbiguousRunError(part: string, rows: readonly RunRow[]): EtlError {
   const isSameId = rows.every(({ runId }) => runId === rows[0]?.runId);
   return new EtlError('ETL-2012', {
     what: isSameId
@@ -136,7 +145,7 @@ function ambiguous(part: string, rows: readonly RunRow[]): EtlError {
   });
 }
 
-function unknownRun({ part, dagId }: RunName, known: readonly RunRow[]): EtlError {
+function createUnknownRunError({ part, dagId }: RunName, known: readonly RunRow[]): EtlError {
   const ids = known.map(({ runId }) => runId);
   const of = dagId === undefined ? '' : ` of "${dagId}"`;
   return new EtlError('ETL-2013', {

@@ -1,7 +1,12 @@
-import { homesOf, placesOf, recordedIn, type Places } from '../program/dag-connections.js';
-import type { Answer, Ledgers } from '../program/ledgers.js';
+import {
+  listHomes,
+  listDagConnections,
+  listRecordingConnections,
+  type DagConnectionMap,
+} from '../program/dag-connections.js';
+import type { LedgerAnswer, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { unknownDag } from '../../runtime/dag/dag-errors.js';
+import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
@@ -31,16 +36,16 @@ export async function readRuns(
   ledgers: Ledgers,
   { dagId, limit }: { readonly dagId: string | undefined; readonly limit: number },
 ): Promise<readonly CountedRun[]> {
-  const places = placesOf(program);
-  const answers = await ledgers.readEach(homesOf(places, dagId), async (client) =>
+  const places = listDagConnections(program);
+  const answers = await ledgers.readEach(listHomes(places, dagId), async (client) =>
     withCrashed(client, await listRuns(client, { dagId, limit })),
   );
   const runs = answers
-    .flatMap(({ connectionId, value }) => value.map((run) => pastRun(run, connectionId, places)))
+    .flatMap(({ connectionId, value }) => value.map((run) => createPastRun(run, connectionId, places)))
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
   if (dagId !== undefined && runs.length === 0 && !places.has(dagId))
-    throw unknownDag(dagId, [...places.keys()]);
-  return counted(runs.slice(0, limit), ledgers, places);
+    throw createUnknownDagError(dagId, [...places.keys()]);
+  return countTasks(runs.slice(0, limit), ledgers, places);
 }
 
 /** A row with the state that a look at the lock gives it. */
@@ -57,29 +62,29 @@ export async function withCrashed(
 }
 
 /** A run with how to go on with it. */
-export function pastRun(row: JudgedRow, connectionId: string, places: Places): PastRun {
+export function createPastRun(row: JudgedRow, connectionId: string, places: DagConnectionMap): PastRun {
   const canResume = (row.state === 'failed' || row.state === 'crashed') && places.has(row.dagId);
   const resume = canResume ? formatResumeCommand(row.dagId, row.runId) : undefined;
   return { ...row, connectionId, resume };
 }
 
 /** How long a run took, or takes, in milliseconds; nobody knows when a crashed one ended. */
-export function durationOf({ state, startedAt, finishedAt }: PastRun, now: Date): number | undefined {
+export function getDuration({ state, startedAt, finishedAt }: PastRun, now: Date): number | undefined {
   const end = finishedAt ?? (state === 'running' ? now : undefined);
   // The server's clock may be ahead of ours.
   return end && Math.max(0, end.getTime() - startedAt.getTime());
 }
 
-async function counted(
+async function countTasks(
   runs: readonly PastRun[],
   ledgers: Ledgers,
-  places: Places,
+  places: DagConnectionMap,
 ): Promise<readonly CountedRun[]> {
   const done = new Map<PastRun, DoneCount>();
-  for (const group of groupsOf(runs)) {
+  for (const group of groupRuns(runs)) {
     const { dagId, connectionId } = group.first;
     const ids = group.runs.map(({ runId }) => runId);
-    const answers = await ledgers.readEach(recordedIn(places, dagId, connectionId), (client) =>
+    const answers = await ledgers.readEach(listRecordingConnections(places, dagId, connectionId), (client) =>
       countDone(client, dagId, ids),
     );
     for (const run of group.runs) done.set(run, sumOf(answers, run.runId));
@@ -97,7 +102,7 @@ interface Group {
 }
 
 /** The runs of one Dag and one home are counted together. */
-function groupsOf(runs: readonly PastRun[]): Iterable<Group> {
+function groupRuns(runs: readonly PastRun[]): Iterable<Group> {
   const groups = new Map<string, Group>();
   for (const run of runs) {
     const key = JSON.stringify([run.dagId, run.connectionId]);
@@ -108,7 +113,7 @@ function groupsOf(runs: readonly PastRun[]): Iterable<Group> {
   return groups.values();
 }
 
-function sumOf(answers: readonly Answer<ReadonlyMap<string, DoneCount>>[], runId: string): DoneCount {
+function sumOf(answers: readonly LedgerAnswer<ReadonlyMap<string, DoneCount>>[], runId: string): DoneCount {
   const counts = answers.map(({ value }) => value.get(runId));
   return {
     tasks: counts.reduce((sum, count) => sum + (count?.tasks ?? 0), 0),

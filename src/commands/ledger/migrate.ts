@@ -2,11 +2,11 @@ import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import {
   migrateAll,
-  namedOrUsed,
-  versionErrorsText,
-  versionsExitCode,
-  versionsJson,
-  versionsText,
+  listNamedOrUsed,
+  formatVersionErrors,
+  chooseVersionsExitCode,
+  buildVersionsJson,
+  formatVersions,
 } from './versions.js';
 
 export class LedgerMigrateCommand extends EtlCommand {
@@ -22,13 +22,13 @@ Exit codes: 0 all are up to date, 2 one is newer than this program or may not be
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(LedgerMigrateCommand);
-    const program = await this.program(flags);
-    const connections = namedOrUsed(program, args.connection);
+    const program = await this.loadProgram(flags);
+    const connections = listNamedOrUsed(program, args.connection);
     const versions = await migrateAll(program, connections, (text) => this.err(`note: ${text}\n`));
-    process.exitCode = versionsExitCode(versions);
-    if (flags.json) return this.printJson(versionsJson(versions));
+    process.exitCode = chooseVersionsExitCode(versions);
+    if (flags.json) return this.printJson(buildVersionsJson(versions));
     if (versions.length === 0) return this.err('No Dag has a connection.\n');
-    this.out(versionsText(versions, this.paint(flags.color, 'stdout')));
-    this.err(versionErrorsText(versions, this.paint(flags.color, 'stderr')));
+    this.out(formatVersions(versions, this.paint(flags.color, 'stdout')));
+    this.err(formatVersionErrors(versions, this.paint(flags.color, 'stderr')));
   }
 }

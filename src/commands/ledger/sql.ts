@@ -1,6 +1,6 @@
 import { EtlCommand } from '../../command.js';
 import { MIGRATIONS } from '../../runtime/ledger/schema.js';
-import { ledgerScript } from '../../runtime/ledger/script.js';
+import { buildLedgerScript } from '../../runtime/ledger/script.js';
 
 export class LedgerSqlCommand extends EtlCommand {
   static override summary = 'Print the SQL that installs the ledger, for a DBA.';
@@ -13,7 +13,7 @@ export class LedgerSqlCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(LedgerSqlCommand);
-    const sql = ledgerScript();
+    const sql = buildLedgerScript();
     if (flags.json) this.printJson({ version: MIGRATIONS.length, sql });
     else this.out(sql);
   }

@@ -2,12 +2,12 @@ import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { EXIT } from '../../errors.js';
 import {
-  namedOrUsed,
+  listNamedOrUsed,
   readVersions,
-  versionErrorsText,
-  versionsExitCode,
-  versionsJson,
-  versionsText,
+  formatVersionErrors,
+  chooseVersionsExitCode,
+  buildVersionsJson,
+  formatVersions,
 } from './versions.js';
 
 export class LedgerStatusCommand extends EtlCommand {
@@ -25,14 +25,14 @@ export class LedgerStatusCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(LedgerStatusCommand);
-    const program = await this.program(flags);
-    const connections = namedOrUsed(program, args.connection);
+    const program = await this.loadProgram(flags);
+    const connections = listNamedOrUsed(program, args.connection);
     const versions = await readVersions(program, connections, (text) => this.err(`note: ${text}\n`));
-    process.exitCode = versionsExitCode(versions);
-    if (flags.json) return this.printJson(versionsJson(versions));
+    process.exitCode = chooseVersionsExitCode(versions);
+    if (flags.json) return this.printJson(buildVersionsJson(versions));
     if (versions.length === 0) return this.err('No Dag has a connection.\n');
-    this.out(versionsText(versions, this.paint(flags.color, 'stdout')));
-    this.err(versionErrorsText(versions, this.paint(flags.color, 'stderr')));
+    this.out(formatVersions(versions, this.paint(flags.color, 'stdout')));
+    this.err(formatVersionErrors(versions, this.paint(flags.color, 'stderr')));
     if (process.exitCode === EXIT.taskFailed)
       this.err('`etl ledger migrate` brings them up to date, and so does the next run.\n');
   }

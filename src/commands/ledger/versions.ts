@@ -1,14 +1,14 @@
-import { ledgerConnections, placesOf } from '../program/dag-connections.js';
+import { listLedgerConnections, listDagConnections } from '../program/dag-connections.js';
 import { EtlError, EXIT } from '../../errors.js';
-import { maskedPlace, type Connection } from '../../hooks/connection.js';
-import { markedTable } from '../history/history-text.js';
+import { formatDsn, type Connection } from '../../hooks/connection.js';
+import { formatMarkedTable } from '../history/history-text.js';
 import { isUnborn, openDatabase } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { migrate, MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import type { RunDatabase } from '../../runtime/database/run-database.js';
-import { errorFields, errorLines, type Paint, joinLines } from '../../runtime/report/words.js';
-import { databaseErrorOf, describeState } from '../../runtime/postgres/sqlstate.js';
+import { buildErrorFields, formatErrorLines, type Paint, joinLines } from '../../runtime/report/words.js';
+import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
 /** The ledger's version in one database. */
 export interface LedgerVersion {
@@ -24,8 +24,8 @@ export interface LedgerVersion {
 type Notice = (text: string) => void;
 
 /** The connection that is named, or all that a Dag writes to. Throws `EtlError` for one that nothing defines. */
-export function namedOrUsed(program: Program, named: string | undefined): readonly Connection[] {
-  const ids = named === undefined ? ledgerConnections(placesOf(program)) : [named];
+export function listNamedOrUsed(program: Program, named: string | undefined): readonly Connection[] {
+  const ids = named === undefined ? listLedgerConnections(listDagConnections(program)) : [named];
   return ids.map((id) => program.lookup.find(id));
 }
 
@@ -35,7 +35,7 @@ export async function readVersions(
   connections: readonly Connection[],
   notice: Notice,
 ): Promise<readonly LedgerVersion[]> {
-  return inEach(connections, async (connection) => {
+  return readEachVersion(connections, async (connection) => {
     if (isUnborn(connection, program)) return { found: 0, version: 0 };
     const version = await withClient(await openDatabase(program, connection, notice), readVersion);
     return { found: version, version };
@@ -48,7 +48,7 @@ export async function migrateAll(
   connections: readonly Connection[],
   notice: Notice,
 ): Promise<readonly LedgerVersion[]> {
-  return inEach(connections, async (connection) =>
+  return readEachVersion(connections, async (connection) =>
     withClient(await openDatabase(program, connection, notice), async (client) => {
       const found = await readVersion(client);
       await migrate(client, `connection "${connection.id}"`);
@@ -58,55 +58,55 @@ export async function migrateAll(
 }
 
 /** 2 for a ledger newer than the program or one that can't be read, 69, 1 where one must be migrated, 0. */
-export function versionsExitCode(versions: readonly LedgerVersion[]): number {
-  const codes = new Set(versions.map(exitCodeOf));
+export function chooseVersionsExitCode(versions: readonly LedgerVersion[]): number {
+  const codes = new Set(versions.map(getExitCode));
   return [EXIT.usage, EXIT.unreachable, EXIT.taskFailed].find((code) => codes.has(code)) ?? EXIT.success;
 }
 
 /** A line for each connection. */
-export function versionsText(versions: readonly LedgerVersion[], paint: Paint): string {
+export function formatVersions(versions: readonly LedgerVersion[], paint: Paint): string {
   const lines = versions.map((each) => ({
-    state: exitCodeOf(each) === EXIT.success ? 'success' : 'failed',
-    cells: [each.id, each.place, wordsOf(each)],
+    state: getExitCode(each) === EXIT.success ? 'success' : 'failed',
+    cells: [each.id, each.place, describeInWords(each)],
   }));
-  return joinLines(markedTable(lines, paint));
+  return joinLines(formatMarkedTable(lines, paint));
 }
 
 /** What was wrong with those that could not be read or migrated. */
-export function versionErrorsText(versions: readonly LedgerVersion[], paint: Paint): string {
-  const lines = versions.flatMap(({ error }) => (error ? errorLines(error, paint) : []));
+export function formatVersionErrors(versions: readonly LedgerVersion[], paint: Paint): string {
+  const lines = versions.flatMap(({ error }) => (error ? formatErrorLines(error, paint) : []));
   return joinLines(lines);
 }
 
 /** The versions for another program. */
-export function versionsJson(versions: readonly LedgerVersion[]): unknown {
+export function buildVersionsJson(versions: readonly LedgerVersion[]): unknown {
   return versions.map(({ id, place, found, version, error }) => ({
     connection: id,
     place,
     found_version: found,
     version,
     program_version: MIGRATIONS.length,
-    state: version === undefined ? undefined : stateOf(version),
-    error: error && errorFields(error),
+    state: version === undefined ? undefined : classifyVersion(version),
+    error: error && buildErrorFields(error),
   }));
 }
 
 type VersionState = 'current' | 'missing' | 'old' | 'newer';
 
-function stateOf(version: number): VersionState {
+function classifyVersion(version: number): VersionState {
   if (version === MIGRATIONS.length) return 'current';
   if (version > MIGRATIONS.length) return 'newer';
   return version === 0 ? 'missing' : 'old';
 }
 
-function exitCodeOf({ version, error }: LedgerVersion): number {
+function getExitCode({ version, error }: LedgerVersion): number {
   if (error !== undefined) return error.exitCode;
-  const state = version === undefined ? 'missing' : stateOf(version);
+  const state = version === undefined ? 'missing' : classifyVersion(version);
   if (state === 'current') return EXIT.success;
   return state === 'newer' ? EXIT.usage : EXIT.taskFailed;
 }
 
-function wordsOf({ found, version, error }: LedgerVersion): string {
+function describeInWords({ found, version, error }: LedgerVersion): string {
   if (error !== undefined || version === undefined) return error?.code ?? '';
   if (found === 0 && version > 0) return `installed version ${version}`;
   if (found !== version) return `migrated from version ${found ?? 0} to ${version}`;
@@ -116,21 +116,21 @@ function wordsOf({ found, version, error }: LedgerVersion): string {
     old: `version ${version}, must be migrated to ${MIGRATIONS.length}`,
     newer: `version ${version}, newer than this program, which knows versions up to ${MIGRATIONS.length}`,
   };
-  return words[stateOf(version)];
+  return words[classifyVersion(version)];
 }
 
-async function inEach(
+async function readEachVersion(
   connections: readonly Connection[],
   work: (connection: Connection) => Promise<{ found: number; version: number }>,
 ): Promise<readonly LedgerVersion[]> {
   const versions: LedgerVersion[] = [];
   for (const connection of connections) {
     const { id } = connection;
-    const base = { id, place: maskedPlace(connection) };
+    const base = { id, place: formatDsn(connection) };
     try {
       versions.push({ ...base, ...(await work(connection)), error: undefined });
     } catch (error) {
-      versions.push({ ...base, found: undefined, version: undefined, error: asEtlError(error, id) });
+      versions.push({ ...base, found: undefined, version: undefined, error: toEtlError(error, id) });
     }
   }
   return versions;
@@ -148,9 +148,9 @@ async function withClient<T>(
 }
 
 /** Rethrows what is a bug of ours. */
-function asEtlError(error: unknown, id: string): EtlError {
+function toEtlError(error: unknown, id: string): EtlError {
   if (error instanceof EtlError) return error;
-  const cause = databaseErrorOf(error);
+  const cause = findDatabaseError(error);
   if (cause === undefined) throw error;
   return new EtlError('ETL-4005', {
     what: `the ledger in connection "${id}" can't be read or made: ${cause.message}`,

@@ -1,23 +1,27 @@
-import type { LentPackage } from '../../runtime/modules/shared-packages.js';
+import type { SharedPackage } from '../../runtime/modules/shared-packages.js';
 
 /**
  * Packages of the bundle that a config may use. `require`, because loading has to wait for the first use and still be
  * synchronous: this file works in the bundle only.
  */
-export const LENT: readonly LentPackage[] = [
+export const SHARED_PACKAGES: readonly SharedPackage[] = [
   {
     name: 'knex',
-    version: () => versionIn(require('knex/package.json')),
+    version: () => readVersionField(require('knex/package.json')),
     load: () => require('knex') as unknown,
   },
   {
     name: 'objection',
-    version: () => versionIn(require('objection/package.json')),
+    version: () => readVersionField(require('objection/package.json')),
     load: () => require('objection') as unknown,
   },
-  { name: 'pg', version: () => versionIn(require('pg/package.json')), load: () => require('pg') as unknown },
+  {
+    name: 'pg',
+    version: () => readVersionField(require('pg/package.json')),
+    load: () => require('pg') as unknown,
+  },
 ];
 
-function versionIn(manifest: unknown): string {
+function readVersionField(manifest: unknown): string {
   return (manifest as { version: string }).version;
 }

@@ -2,7 +2,7 @@ import type { Program } from './program.js';
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
 
 /** Where the runs of a Dag are recorded. */
-export interface DagPlaces {
+export interface DagConnections {
   readonly taskIds: readonly string[];
   /** Undefined for a Dag without a connection: nothing of it is recorded. */
   readonly home: string | undefined;
@@ -11,9 +11,9 @@ export interface DagPlaces {
 }
 
 /** The places of every Dag of the config, by its ID. */
-export type Places = ReadonlyMap<string, DagPlaces>;
+export type DagConnectionMap = ReadonlyMap<string, DagConnections>;
 
-export function placesOf({ loaded }: Program): Places {
+export function listDagConnections({ loaded }: Program): DagConnectionMap {
   const { dags, defaults } = loaded.config;
   return new Map(
     dags.map((dag) => {
@@ -25,21 +25,25 @@ export function placesOf({ loaded }: Program): Places {
 }
 
 /** The home of one Dag; of all where none is given, or where the config does not have it any more. */
-export function homesOf(places: Places, dagId: string | undefined): readonly string[] {
+export function listHomes(places: DagConnectionMap, dagId: string | undefined): readonly string[] {
   const one = dagId === undefined ? undefined : places.get(dagId);
-  return distinct(one ? [one.home] : [...places.values()].map(({ home }) => home));
+  return removeDuplicates(one ? [one.home] : [...places.values()].map(({ home }) => home));
 }
 
 /** The connections that the tasks of a run may be recorded in, which was found in one of them. */
-export function recordedIn(places: Places, dagId: string, foundIn: string): readonly string[] {
-  return distinct([foundIn, ...(places.get(dagId)?.connectionIds ?? [])]);
+export function listRecordingConnections(
+  places: DagConnectionMap,
+  dagId: string,
+  foundIn: string,
+): readonly string[] {
+  return removeDuplicates([foundIn, ...(places.get(dagId)?.connectionIds ?? [])]);
 }
 
 /** Every connection that has a ledger, or will have one. */
-export function ledgerConnections(places: Places): readonly string[] {
-  return distinct([...places.values()].flatMap(({ connectionIds }) => connectionIds));
+export function listLedgerConnections(places: DagConnectionMap): readonly string[] {
+  return removeDuplicates([...places.values()].flatMap(({ connectionIds }) => connectionIds));
 }
 
-function distinct(ids: readonly (string | undefined)[]): readonly string[] {
+function removeDuplicates(ids: readonly (string | undefined)[]): readonly string[] {
   return [...new Set(ids.filter((id) => id !== undefined))];
 }

@@ -1,22 +1,22 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
-import { maskedPlace, type Connection } from '../../hooks/connection.js';
+import { formatDsn, type Connection } from '../../hooks/connection.js';
 import type { Program } from './program.js';
-import { databaseIdentity } from '../../runtime/ledger/run-history.js';
+import { readDatabaseIdentity } from '../../runtime/ledger/run-history.js';
 import { MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
 import { formatCommand } from '../../runtime/report/command-line.js';
 import { send, type ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
-import { databaseErrorOf, describeState } from '../../runtime/postgres/sqlstate.js';
+import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
 /** What one database has said. */
-export interface Answer<T> {
+export interface LedgerAnswer<T> {
   readonly connectionId: string;
   readonly value: T;
 }
 
-interface Opened {
+interface OpenLedger {
   readonly database: RunDatabase;
   readonly identity: string;
   /** 0 where there is no ledger. */
@@ -27,7 +27,7 @@ interface Opened {
 export class Ledgers implements AsyncDisposable {
   readonly #program: Program;
   readonly #notice: (text: string) => void;
-  readonly #opened = new Map<string, Promise<Opened | undefined>>();
+  readonly #opened = new Map<string, Promise<OpenLedger | undefined>>();
 
   constructor(program: Program, notice: (text: string) => void) {
     this.#program = program;
@@ -41,9 +41,9 @@ export class Ledgers implements AsyncDisposable {
   async readEach<T>(
     connectionIds: Iterable<string>,
     read: (client: ProtocolClient) => Promise<T>,
-  ): Promise<readonly Answer<T>[]> {
+  ): Promise<readonly LedgerAnswer<T>[]> {
     const seen = new Set<string>();
-    const answers: Answer<T>[] = [];
+    const answers: LedgerAnswer<T>[] = [];
     for (const connectionId of connectionIds) {
       const opened = await this.#get(connectionId);
       if (opened === undefined || opened.version === 0 || seen.has(opened.identity)) continue;
@@ -62,9 +62,9 @@ export class Ledgers implements AsyncDisposable {
   }
 
   /** Two IDs of one place share a database: an embedded one can't be opened twice. */
-  #get(connectionId: string): Promise<Opened | undefined> {
+  #get(connectionId: string): Promise<OpenLedger | undefined> {
     const connection = this.#program.lookup.find(connectionId);
-    const place = maskedPlace(connection);
+    const place = formatDsn(connection);
     let opened = this.#opened.get(place);
     if (opened === undefined) {
       opened = this.#open(connection);
@@ -73,13 +73,13 @@ export class Ledgers implements AsyncDisposable {
     return opened;
   }
 
-  async #open(connection: Connection): Promise<Opened | undefined> {
+  async #open(connection: Connection): Promise<OpenLedger | undefined> {
     if (isUnborn(connection, this.#program)) return undefined;
     const database = await openDatabase(this.#program, connection, this.#notice);
     try {
       return await readSafely(database, connection.id, async (client) => ({
         database,
-        identity: await databaseIdentity(client),
+        identity: await readDatabaseIdentity(client),
         version: await readVersion(client),
       }));
     } catch (error) {
@@ -128,8 +128,10 @@ async function readSafely<T>(
       return value;
     });
   } catch (error) {
-    const cause = databaseErrorOf(error);
-    throw cause === undefined || error instanceof EtlError ? error : unreadable(connectionId, cause);
+    const cause = findDatabaseError(error);
+    throw cause === undefined || error instanceof EtlError
+      ? error
+      : createUnreadableError(connectionId, cause);
   }
 }
 
@@ -143,7 +145,7 @@ function assertReadable(version: number, connectionId: string): void {
   });
 }
 
-function unreadable(connectionId: string, cause: { code: string; message: string }): EtlError {
+function createUnreadableError(connectionId: string, cause: { code: string; message: string }): EtlError {
   return new EtlError('ETL-4004', {
     what: `the ledger in connection "${connectionId}" can't be read: ${cause.message}`,
     why: describeState(cause.code),

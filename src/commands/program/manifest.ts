@@ -8,7 +8,7 @@ export const PACKAGE = fileURLToPath(new URL('../', import.meta.url));
 let read: Interfaces.PJSON | undefined;
 
 /** The package file. */
-export function manifest(): Interfaces.PJSON {
+export function readManifest(): Interfaces.PJSON {
   read ??= JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Interfaces.PJSON;
   return read;
 }

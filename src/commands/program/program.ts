@@ -1,12 +1,12 @@
 import { dirname } from 'node:path';
-import { hookOf } from '../../hooks/index.js';
-import { connectionSecrets, type Connection } from '../../hooks/connection.js';
+import { findHook } from '../../hooks/index.js';
+import { listSecrets, type Connection } from '../../hooks/connection.js';
 import { loadEnvironment, type Environment } from '../../hooks/environment.js';
 import type { Database } from '../../hooks/hook.js';
 import { createLookup, type Lookup } from '../../hooks/lookup.js';
 import * as api from '../../index.js';
-import { LENT } from './bundled-packages.js';
-import { manifest } from './manifest.js';
+import { SHARED_PACKAGES } from './bundled-packages.js';
+import { readManifest } from './manifest.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
 import type { Mask } from './terminal.js';
@@ -17,7 +17,7 @@ export interface Program {
   readonly lookup: Lookup;
   readonly environment: Environment;
   /** How many transactions may be open at once on a connection, out of `concurrency`. */
-  lanesOf(connection: Connection, concurrency: number): number;
+  getPoolSize(connection: Connection, concurrency: number): number;
   open(connection: Connection, settings: OpenSettings): Promise<Database>;
 }
 
@@ -48,9 +48,9 @@ export async function loadProgram({ config, connections, mask }: ProgramOptions)
     explicit: file,
     shared: {
       api: { name: '@oneshot/etl', load: () => api, entry: new URL('index.js', import.meta.url) },
-      packages: LENT,
+      packages: SHARED_PACKAGES,
       own: new URL('.', import.meta.url),
-      version: manifest().version,
+      version: readManifest().version,
     },
     isCached: !process.env['ETL_NO_CACHE'],
     getuid: process.getuid?.bind(process),
@@ -64,28 +64,28 @@ export async function loadProgram({ config, connections, mask }: ProgramOptions)
   return {
     loaded,
     environment,
-    lookup: masking(lookup, mask),
-    lanesOf: (connection, concurrency) => lanesOf(loaded, connection, concurrency),
+    lookup: maskLookup(lookup, mask),
+    getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
     open: (connection, settings) => open({ connection, environment, loaded }, settings),
   };
 }
 
 /** Every connection that is looked at gives its secrets to the mask first. */
-function masking(lookup: Lookup, mask: Mask): Lookup {
+function maskLookup(lookup: Lookup, mask: Mask): Lookup {
   return {
     ...lookup,
     find: (id) => {
       const connection = lookup.find(id);
-      mask.add(connectionSecrets(connection));
+      mask.add(listSecrets(connection));
       return connection;
     },
   };
 }
 
-function lanesOf({ config }: LoadedConfig, connection: Connection, concurrency: number): number {
+function getPoolSize({ config }: LoadedConfig, connection: Connection, concurrency: number): number {
   const setting = config.connections[connection.id];
   const limit = typeof setting === 'object' ? setting.concurrency : undefined;
-  return Math.min(concurrency, limit ?? Infinity, hookOf(connection).maxLanes ?? Infinity);
+  return Math.min(concurrency, limit ?? Infinity, findHook(connection).maxPoolSize ?? Infinity);
 }
 
 async function open(
@@ -96,8 +96,8 @@ async function open(
   }: { connection: Connection; environment: Environment; loaded: LoadedConfig },
   { concurrency, notice }: OpenSettings,
 ): Promise<Database> {
-  return hookOf(connection).open(connection, {
-    lanes: lanesOf(loaded, connection, concurrency),
+  return findHook(connection).open(connection, {
+    poolSize: getPoolSize(loaded, connection, concurrency),
     applicationName: 'etl',
     variables: environment.variables,
     root: loaded.directory,

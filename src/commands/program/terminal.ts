@@ -53,7 +53,7 @@ export class Mask {
  * Writes to a file descriptor at once, so that nothing is lost when the process ends. After the first failure (EPIPE,
  * ENOSPC) the rest is dropped: `onLost` is told, once.
  */
-export function writerOf(descriptor: 1 | 2, mask: Mask, onLost: (error: Error) => void): Write {
+export function createWriter(descriptor: 1 | 2, mask: Mask, onLost: (error: Error) => void): Write {
   let isLost = false;
   return (text) => {
     if (isLost) return;
@@ -82,7 +82,7 @@ function writeAll(descriptor: number, bytes: Buffer): void {
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 /** Rows in columns, each as wide as its widest cell; the last is not padded. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
   const lines = rows.map((row) =>

@@ -13,13 +13,13 @@ export interface Guard {
   /** The signal that came, if any. */
   readonly stoppedBy: () => StopSignal | undefined;
   /** Errors that nobody awaited and that no running task could be blamed for. */
-  readonly strays: readonly EtlError[];
+  readonly unhandledErrors: readonly EtlError[];
   /** Puts everything back. */
   dispose(): void;
 }
 
 /** The exit code of a program that a signal has stopped. */
-export function signalExitCode(signal: StopSignal): number {
+export function getSignalExitCode(signal: StopSignal): number {
   return 128 + constants.signals[signal];
 }
 
@@ -29,53 +29,53 @@ export function signalExitCode(signal: StopSignal): number {
  */
 export function guardProcess(): Guard {
   const controller = new AbortController();
-  const strays: EtlError[] = [];
+  const unhandledErrors: EtlError[] = [];
   let stoppedBy: StopSignal | undefined;
   const realExit = process.exit.bind(process);
   const onSignal = (signal: StopSignal): void => {
     if (stoppedBy !== undefined) {
       process.removeListener('exit', onExit);
-      realExit(signalExitCode(signal));
+      realExit(getSignalExitCode(signal));
     }
     stoppedBy = signal;
-    controller.abort(stopped(signal));
+    controller.abort(createStoppedError(signal));
   };
-  const onStray = (error: unknown): void => blame(error, strays);
+  const onUnhandled = (error: unknown): void => reportUnhandledError(error, unhandledErrors);
   const onExit = (): void => {
     process.exitCode = EXIT.bug;
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);
-  process.on('unhandledRejection', onStray);
-  process.on('uncaughtException', onStray);
+  process.on('unhandledRejection', onUnhandled);
+  process.on('uncaughtException', onUnhandled);
   process.on('exit', onExit);
   process.exit = (code?: number | string | null) =>
     taskScope.getStore() ? refuseExit(code) : realExit(code);
   return {
     signal: controller.signal,
     stoppedBy: () => stoppedBy,
-    strays,
+    unhandledErrors,
     dispose() {
       for (const signal of SIGNALS) process.removeListener(signal, onSignal);
-      process.removeListener('unhandledRejection', onStray);
-      process.removeListener('uncaughtException', onStray);
+      process.removeListener('unhandledRejection', onUnhandled);
+      process.removeListener('uncaughtException', onUnhandled);
       process.removeListener('exit', onExit);
       process.exit = realExit;
     },
   };
 }
 
-function blame(error: unknown, strays: EtlError[]): void {
+function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void {
   // A query that came too late is reported by its run already.
   if (error instanceof EtlError && error.code === 'ETL-3206') return;
   const scope = taskScope.getStore();
-  const stray = new EtlError('ETL-3006', {
+  const unhandled = new EtlError('ETL-3006', {
     what: `an error that nobody awaited: ${describeThrown(error)}`,
     where: scope === undefined ? undefined : `started by task "${scope.taskId}"`,
     why: 'a promise was rejected, or a callback threw, outside of what the task awaits',
     fix: 'await every promise that the task starts',
     cause: error,
   });
-  if (scope?.fail(stray) !== true) strays.push(stray);
+  if (scope?.fail(unhandled) !== true) unhandledErrors.push(unhandled);
 }
 
 function refuseExit(code: number | string | null | undefined): never {
@@ -86,7 +86,7 @@ function refuseExit(code: number | string | null | undefined): never {
   });
 }
 
-function stopped(signal: StopSignal): EtlError {
+function createStoppedError(signal: StopSignal): EtlError {
   return new EtlError('ETL-3302', {
     what: `the run was stopped by ${signal}`,
     data: 'tasks that had ended are committed; the others wrote nothing',

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { EtlError } from '../../errors.js';
-import { hookOf } from '../../hooks/index.js';
+import { findHook } from '../../hooks/index.js';
 import type { Program } from '../program/program.js';
 import type { Dag } from '../../runtime/dag/dag.js';
 import { parseDuration } from '../../runtime/duration.js';
-import { intervalContaining, lastCompleteInterval } from '../../runtime/interval/interval.js';
+import { findIntervalContaining, findLastCompleteInterval } from '../../runtime/interval/interval.js';
 import type { Overlap } from '../../runtime/ledger/lock.js';
 import { parseParamFlag, resolveParams } from '../../runtime/dag/params.js';
-import { unknownDag, unknownTask } from '../../runtime/dag/dag-errors.js';
+import { createUnknownDagError, createUnknownTaskError } from '../../runtime/dag/dag-errors.js';
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
 import type { RunRequest, RunStart } from '../../runtime/run/start.js';
 
@@ -28,20 +28,24 @@ const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}$/;
 const DEFAULT_WAIT_MS = 60_000;
 
 /** What the command line asks for. Throws `EtlError` with exit code 2 for what can't be run. */
-export async function requestOf(program: Program, dagId: string, flags: RequestFlags): Promise<RunRequest> {
+export async function createRequest(
+  program: Program,
+  dagId: string,
+  flags: RequestFlags,
+): Promise<RunRequest> {
   const { config } = program.loaded;
   const dag = findDag(config.dags, dagId);
   const planned = planDag(dag, config.defaults);
   // A connection that nothing defines, or that no hook opens, is an error before anything is started.
-  for (const id of findConnections(planned).used) hookOf(program.lookup.find(id));
-  const start = flags.resume ? resumeOf(dag, flags) : await newRunOf(dag, flags);
-  return { ...planned, start, overlap: overlapOf(flags.overlap) };
+  for (const id of findConnections(planned).used) findHook(program.lookup.find(id));
+  const start = flags.resume ? resumeOf(dag, flags) : await createRunStart(dag, flags);
+  return { ...planned, start, overlap: parseOverlap(flags.overlap) };
 }
 
 function findDag(dags: readonly Dag[], id: string): Dag {
   const dag = dags.find((each) => each.id === id);
   if (dag !== undefined) return dag;
-  throw unknownDag(
+  throw createUnknownDagError(
     id,
     dags.map((each) => each.id),
     'nothing was started',
@@ -51,72 +55,73 @@ function findDag(dags: readonly Dag[], id: string): Dag {
 function resumeOf(dag: Dag, flags: RequestFlags): RunStart {
   const { date, strict, param, task, 'run-id': runId } = flags;
   if (task !== undefined)
-    throw usage('--task does not go with --resume: it goes on with its run in any case');
-  if (param !== undefined) throw usage('--param does not go with --resume: a run keeps its params');
+    throw createUsageError('--task does not go with --resume: it goes on with its run in any case');
+  if (param !== undefined)
+    throw createUsageError('--param does not go with --resume: a run keeps its params');
   if (flags['full-refresh'] || flags['full-refresh-task'] !== undefined)
-    throw usage('--full-refresh does not go with --resume: a run keeps what it was started with');
+    throw createUsageError('--full-refresh does not go with --resume: a run keeps what it was started with');
   if (runId !== undefined && date !== undefined)
-    throw usage('--date does not go with --run-id: a run keeps its interval');
-  const interval = date === undefined ? undefined : intervalContaining(dag.schedule, date, new Date());
-  return { kind: 'resume', runId: runId === undefined ? undefined : checkedRunId(runId), interval, strict };
+    throw createUsageError('--date does not go with --run-id: a run keeps its interval');
+  const interval = date === undefined ? undefined : findIntervalContaining(dag.schedule, date, new Date());
+  return { kind: 'resume', runId: runId === undefined ? undefined : checkRunId(runId), interval, strict };
 }
 
-async function newRunOf(dag: Dag, flags: RequestFlags): Promise<RunStart> {
+async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> {
   const { date, strict, param, task, 'run-id': runId } = flags;
-  if (strict) throw usage('--strict goes with --resume only');
+  if (strict) throw createUsageError('--strict goes with --resume only');
   if (task !== undefined && runId === undefined)
-    throw usage('--task goes with --run-id: the run that it is a task of');
+    throw createUsageError('--task goes with --run-id: the run that it is a task of');
   const now = new Date();
-  const id = runId === undefined ? newRunId(now) : checkedRunId(runId);
+  const id = runId === undefined ? createRunId(now) : checkRunId(runId);
   const interval =
     date === undefined
-      ? lastCompleteInterval(dag.schedule, now)
-      : intervalContaining(dag.schedule, date, now);
-  const params = await resolveParams(dag.options.params, givenParams(param ?? []));
-  const described = { runId: id, interval, params, fullRefresh: refreshedBy(dag, flags) };
+      ? findLastCompleteInterval(dag.schedule, now)
+      : findIntervalContaining(dag.schedule, date, now);
+  const params = await resolveParams(dag.options.params, parseParams(param ?? []));
+  const described = { runId: id, interval, params, fullRefresh: listRefreshedTasks(dag, flags) };
   return task === undefined ? { kind: 'new', ...described } : { kind: 'task', taskId: task, ...described };
 }
 
 /** The tasks that begin anew. Throws `EtlError` for one that is not there. */
-function refreshedBy(dag: Dag, flags: RequestFlags): readonly string[] {
+function listRefreshedTasks(dag: Dag, flags: RequestFlags): readonly string[] {
   if (flags['full-refresh']) return ['*'];
   const ids = dag.tasks.map(({ id }) => id);
   return (flags['full-refresh-task'] ?? []).map((id) => {
     if (ids.includes(id)) return id;
-    throw unknownTask({ dagId: dag.id, taskId: id }, ids, 'nothing was started');
+    throw createUnknownTaskError({ dagId: dag.id, taskId: id }, ids, 'nothing was started');
   });
 }
 
-function givenParams(values: readonly string[]): Readonly<Record<string, string>> {
+function parseParams(values: readonly string[]): Readonly<Record<string, string>> {
   const given = new Map<string, string>();
   for (const [name, value] of values.map(parseParamFlag)) {
-    if (given.has(name)) throw usage(`--param ${name}=… is given twice`);
+    if (given.has(name)) throw createUsageError(`--param ${name}=… is given twice`);
     given.set(name, value);
   }
   return Object.fromEntries(given);
 }
 
 /** `fail`, `skip`, `wait` or `wait:90s`. For the runtime, to skip is to fail: the command decides what it means. */
-function overlapOf(text: string): Overlap {
+function parseOverlap(text: string): Overlap {
   const [mode, limit, ...rest] = text.split(':');
   if (rest.length === 0 && mode === 'wait') {
     return { mode, waitMs: limit === undefined ? DEFAULT_WAIT_MS : parseDuration(limit, '--overlap wait') };
   }
   if (limit === undefined && (mode === 'fail' || mode === 'skip')) return { mode: 'fail' };
-  throw usage('--overlap must be fail, skip, wait, or wait with a limit such as wait:90s');
+  throw createUsageError('--overlap must be fail, skip, wait, or wait with a limit such as wait:90s');
 }
 
-function checkedRunId(id: string): string {
+function checkRunId(id: string): string {
   if (RUN_ID.test(id)) return id;
-  throw usage('--run-id must be letters, digits and _ . : + -, at most 200 of them');
+  throw createUsageError('--run-id must be letters, digits and _ . : + -, at most 200 of them');
 }
 
 /** Sorts by time, and no two are equal: `20261122T020000Z-9f3a6c1e`. */
-function newRunId(now: Date): string {
+function createRunId(now: Date): string {
   const time = now.toISOString().replace(/[-:]|\.\d+/g, '');
   return `${time}-${randomBytes(4).toString('hex')}`;
 }
 
-function usage(what: string): EtlError {
+function createUsageError(what: string): EtlError {
   return new EtlError('ETL-2001', { what, fix: 'see etl run --help', data: 'nothing was started' });
 }

@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { clearState, noState } from './watermarks.js';
+import { clearState, createNoWatermarkError } from './watermarks.js';
 
 export class StateClearCommand extends EtlCommand {
   static override summary =
@@ -26,10 +26,10 @@ Exit codes: 0 it is removed, 2 there is none, 75 a run of the Dag is under way.`
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(StateClearCommand);
     const { dag: dagId, task: taskId, name } = args;
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     const notice = (text: string): void => this.err(`note: ${text}\n`);
     const cleared = await clearState({ program, dagId, taskId, pid: process.pid, notice }, name);
-    if (cleared.length === 0) throw noState({ dagId, taskId }, name, []);
+    if (cleared.length === 0) throw createNoWatermarkError({ dagId, taskId }, name, []);
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, cleared });
     this.err(`Removed ${cleared.join(', ')} of "${taskId}".\n`);
   }

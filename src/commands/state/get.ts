@@ -2,8 +2,8 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../../command.js';
 import { Ledgers } from '../program/ledgers.js';
-import { stateChangeJson, stateHistoryText, stateJson, stateText } from './watermark-text.js';
-import { noState, readState, readStateHistory } from './watermarks.js';
+import { buildStateChangeJson, formatStateHistory, buildStateJson, formatState } from './watermark-text.js';
+import { createNoWatermarkError, readState, readStateHistory } from './watermarks.js';
 
 export class StateGetCommand extends EtlCommand {
   static override summary = 'Print the watermarks of a task; with a name, the bare value of that one.';
@@ -26,7 +26,7 @@ export class StateGetCommand extends EtlCommand {
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(StateGetCommand);
     const { dag: dagId, task: taskId, name } = args;
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
     const isNamed = (row: { readonly name: string }): boolean => name === undefined || row.name === name;
     const all = await readState(program, ledgers, { dagId, taskId });
@@ -34,22 +34,22 @@ export class StateGetCommand extends EtlCommand {
     if (flags.history) {
       const changes = (await readStateHistory(program, ledgers, { dagId, taskId })).filter(isNamed);
       if (changes.length === 0)
-        throw noState(
+        throw createNoWatermarkError(
           { dagId, taskId },
           name,
           all.map((row) => row.name),
         );
-      if (flags.json) return this.printJson(changes.map(stateChangeJson));
-      return this.out(stateHistoryText(changes, paint));
+      if (flags.json) return this.printJson(changes.map(buildStateChangeJson));
+      return this.out(formatStateHistory(changes, paint));
     }
     const rows = all.filter(isNamed);
     if (rows.length === 0)
-      throw noState(
+      throw createNoWatermarkError(
         { dagId, taskId },
         name,
         all.map((row) => row.name),
       );
-    if (flags.json) return this.printJson(rows.map(stateJson));
-    this.out(name === undefined ? stateText(rows, paint) : rows.map(({ value }) => `${value}\n`).join(''));
+    if (flags.json) return this.printJson(rows.map(buildStateJson));
+    this.out(name === undefined ? formatState(rows, paint) : rows.map(({ value }) => `${value}\n`).join(''));
   }
 }

@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { Ledgers } from '../program/ledgers.js';
-import { stateJson, stateText } from './watermark-text.js';
+import { buildStateJson, formatState } from './watermark-text.js';
 import { readState } from './watermarks.js';
 
 export class StateListCommand extends EtlCommand {
@@ -15,12 +15,12 @@ export class StateListCommand extends EtlCommand {
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(StateListCommand);
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
     const rows = await readState(program, ledgers, { dagId: args.dag });
-    if (flags.json) return this.printJson(rows.map(stateJson));
+    if (flags.json) return this.printJson(rows.map(buildStateJson));
     if (rows.length === 0)
       return this.err(`No task${args.dag === undefined ? '' : ` of "${args.dag}"`} has a watermark.\n`);
-    this.out(stateText(rows, this.paint(flags.color, 'stdout')));
+    this.out(formatState(rows, this.paint(flags.color, 'stdout')));
   }
 }

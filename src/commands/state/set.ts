@@ -23,7 +23,7 @@ way.`;
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(StateSetCommand);
     const { dag: dagId, task: taskId, name, value } = args;
-    const program = await this.program(flags);
+    const program = await this.loadProgram(flags);
     const notice = (text: string): void => this.err(`note: ${text}\n`);
     const text = await setState({ program, dagId, taskId, pid: process.pid, notice }, { name, value });
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, name, value: text });

@@ -1,6 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { ledgerConnections, placesOf, type DagPlaces } from '../program/dag-connections.js';
+import {
+  listLedgerConnections,
+  listDagConnections,
+  type DagConnections,
+} from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import type { Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
@@ -15,12 +19,12 @@ import {
   type WatermarkOwner,
   type WatermarkRow,
 } from '../../runtime/ledger/watermark-row.js';
-import { unknownDag, unknownTask } from '../../runtime/dag/dag-errors.js';
+import { createUnknownDagError, createUnknownTaskError } from '../../runtime/dag/dag-errors.js';
 import { planTasks } from '../../runtime/dag/plan.js';
 import { formatCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
-import { databaseErrorOf } from '../../runtime/postgres/sqlstate.js';
-import { canonicalText, cursorTypeNamed } from '../../runtime/watermark/cursor.js';
+import { findDatabaseError } from '../../runtime/postgres/sqlstate.js';
+import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark/cursor.js';
 
 /** Something of the state of tasks, and the connection whose ledger has it. */
 export type InLedger<T> = T & { readonly connectionId: string };
@@ -32,9 +36,9 @@ export async function readState(
   { dagId, taskId }: WatermarkFilter,
 ): Promise<readonly InLedger<WatermarkRow>[]> {
   const rows = await readEach(program, ledgers, dagId, (client) => readWatermarks(client, { dagId, taskId }));
-  const places = placesOf(program);
+  const places = listDagConnections(program);
   if (dagId !== undefined && rows.length === 0 && !places.has(dagId))
-    throw unknownDag(dagId, [...places.keys()]);
+    throw createUnknownDagError(dagId, [...places.keys()]);
   return rows;
 }
 
@@ -53,9 +57,9 @@ async function readEach<T extends object>(
   dagId: string | undefined,
   read: (client: ProtocolClient) => Promise<readonly T[]>,
 ): Promise<readonly InLedger<T>[]> {
-  const places = placesOf(program);
+  const places = listDagConnections(program);
   const known = dagId === undefined ? undefined : places.get(dagId)?.connectionIds;
-  const answers = await ledgers.readEach(known ?? ledgerConnections(places), read);
+  const answers = await ledgers.readEach(known ?? listLedgerConnections(places), read);
   return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ ...row, connectionId })));
 }
 
@@ -79,13 +83,13 @@ export async function setState(
   { name, value }: { readonly name: string; readonly value: string },
 ): Promise<string> {
   const { program, dagId, taskId } = change;
-  const connectionId = connectionOf(program, change);
-  return whileLocked(change, async (databases) => {
+  const connectionId = getConnection(program, change);
+  return runLocked(change, async (databases) => {
     const database = await databases.get(connectionId);
     return database.with(async (client) => {
       const rows = await readWatermarks(client, { dagId, taskId });
       const type = rows.find((row) => row.name === name)?.type;
-      const text = await asType(client, type, value);
+      const text = await castToType(client, type, value);
       await writeWatermarks(client, change, [{ name, value: text, type }], { by: 'cli' });
       return text;
     });
@@ -94,8 +98,8 @@ export async function setState(
 
 /** Removes a watermark of a task, or all; their names. Holds the lock as `setState` does. */
 export async function clearState(change: StateChange, name: string | undefined): Promise<readonly string[]> {
-  const { connectionIds } = dagOf(change.program, change.dagId);
-  return whileLocked(change, async (databases) => {
+  const { connectionIds } = getDag(change.program, change.dagId);
+  return runLocked(change, async (databases) => {
     const cleared: string[] = [];
     for (const id of connectionIds) {
       const database = await databases.get(id);
@@ -106,11 +110,11 @@ export async function clearState(change: StateChange, name: string | undefined):
 }
 
 /** No task of the Dag can commit meanwhile, nor afterwards when it had begun before. */
-async function whileLocked<T>(
+async function runLocked<T>(
   { program, dagId, pid, notice }: StateChange,
   work: (databases: RunDatabases) => Promise<T>,
 ): Promise<T> {
-  const { home, connectionIds } = dagOf(program, dagId);
+  const { home, connectionIds } = getDag(program, dagId);
   const holder = { dagId, holder: randomUUID(), pid, host: hostname() };
   const lost: EtlError[] = [];
   const databases = new RunDatabases(
@@ -128,10 +132,10 @@ async function whileLocked<T>(
   }
 }
 
-function dagOf(program: Program, dagId: string): DagPlaces & { readonly home: string } {
-  const places = placesOf(program);
+function getDag(program: Program, dagId: string): DagConnections & { readonly home: string } {
+  const places = listDagConnections(program);
   const place = places.get(dagId);
-  if (place === undefined) throw unknownDag(dagId, [...places.keys()], UNCHANGED);
+  if (place === undefined) throw createUnknownDagError(dagId, [...places.keys()], UNCHANGED);
   const { home } = place;
   if (home !== undefined) return { ...place, home };
   throw new EtlError('ETL-2014', {
@@ -140,13 +144,13 @@ function dagOf(program: Program, dagId: string): DagPlaces & { readonly home: st
   });
 }
 
-function connectionOf(program: Program, owner: WatermarkOwner): string {
+function getConnection(program: Program, owner: WatermarkOwner): string {
   const { dagId, taskId } = owner;
-  const { taskIds } = dagOf(program, dagId);
+  const { taskIds } = getDag(program, dagId);
   const { config } = program.loaded;
   const dag = config.dags.find(({ id }) => id === dagId);
   const task = dag && planTasks(dag, config.defaults).find(({ id }) => id === taskId);
-  if (task === undefined) throw unknownTask(owner, taskIds, UNCHANGED);
+  if (task === undefined) throw createUnknownTaskError(owner, taskIds, UNCHANGED);
   if (task.conn !== undefined) return task.conn;
   throw new EtlError('ETL-2004', {
     what: `task "${taskId}" works without a connection, so it has no watermarks`,
@@ -154,13 +158,13 @@ function connectionOf(program: Program, owner: WatermarkOwner): string {
   });
 }
 
-async function asType(client: ProtocolClient, type: string | undefined, value: string): Promise<string> {
-  const cursor = type === undefined ? undefined : cursorTypeNamed(type);
+async function castToType(client: ProtocolClient, type: string | undefined, value: string): Promise<string> {
+  const cursor = type === undefined ? undefined : findCursorTypeByName(type);
   if (cursor === undefined) return value;
   try {
-    return await canonicalText(client, cursor, value);
+    return await readCanonicalText(client, cursor, value);
   } catch (error) {
-    const cause = databaseErrorOf(error);
+    const cause = findDatabaseError(error);
     if (cause === undefined) throw error;
     throw new EtlError('ETL-2015', {
       what: `the watermark is of type ${cursor.name}, and the value is not: ${cause.message}`,
@@ -171,7 +175,7 @@ async function asType(client: ProtocolClient, type: string | undefined, value: s
 }
 
 /** The error for a watermark that is not there. */
-export function noState(
+export function createNoWatermarkError(
   { dagId, taskId }: WatermarkOwner,
   name: string | undefined,
   known: readonly string[],

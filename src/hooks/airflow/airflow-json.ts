@@ -1,13 +1,13 @@
 import { isRecord } from '../../runtime/json.js';
 import type { ConnectionFields } from '../connection.js';
 import { readDirectory } from '../pglite/pglite-directory.js';
-import { malformed, type Definition } from '../definition.js';
+import { createMalformedError, type ConnectionDefinition } from '../definition.js';
 
 /** Airflow's JSON form: its field names, `extra` as an object or as a string that holds one. */
-export function parseJson(definition: Definition): ConnectionFields {
+export function parseJson(definition: ConnectionDefinition): ConnectionFields {
   const fields = parseObject(definition.text);
   if (fields === undefined) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       why: 'The value starts with { and is not a valid JSON object.',
       fix: 'Check quotes, commas and the closing brace.',
     });
@@ -34,18 +34,21 @@ export function normalizeScheme(scheme: string): string {
 }
 
 /** The object that `extra` or the URI parameter `__extra__` holds; absent, null and an empty string hold none. */
-export function readExtra(definition: Definition, value: unknown): Readonly<Record<string, unknown>> {
+export function readExtra(
+  definition: ConnectionDefinition,
+  value: unknown,
+): Readonly<Record<string, unknown>> {
   if (value === undefined || value === null || value === '') return {};
   const extra = typeof value === 'string' ? parseObject(value) : value;
   if (!isRecord(extra)) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       field: 'extra',
       why: 'It is neither a JSON object nor a string that holds one.',
       fix: 'Write an object such as {"sslmode": "require"}.',
     });
   }
   if (Object.hasOwn(extra, '__proto__')) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       field: 'extra',
       why: 'The name __proto__ is not allowed.',
       fix: 'Remove it.',
@@ -71,50 +74,50 @@ function parseObject(text: string): Record<string, unknown> | undefined {
 }
 
 /** By number: a field's name could be a secret in the wrong place. */
-function refuseUnknown(definition: Definition, fields: Record<string, unknown>): void {
+function refuseUnknown(definition: ConnectionDefinition, fields: Record<string, unknown>): void {
   const index = Object.keys(fields).findIndex((name) => !FIELDS.includes(name));
   if (index < 0) return;
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     why: `Field number ${index + 1} is not one that a connection has.`,
     fix: `The fields are ${FIELDS.join(', ')}; driver options belong into extra.`,
   });
 }
 
-function readText(definition: Definition, field: string, value: unknown): string | undefined {
+function readText(definition: ConnectionDefinition, field: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined;
   if (typeof value === 'string' && !/[\0\p{Cs}]/u.test(value)) return value;
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     field,
     why: typeof value === 'string' ? 'It has a NUL or half a character.' : 'It is not a string.',
     fix: 'Write it as a JSON string.',
   });
 }
 
-function readScheme(definition: Definition, type: string | undefined): string {
+function readScheme(definition: ConnectionDefinition, type: string | undefined): string {
   if (type !== undefined && /^[a-z][a-z0-9+._-]*$/i.test(type)) return normalizeScheme(type);
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     field: 'conn_type',
     why: type === undefined ? 'It is missing.' : 'It is not the name of a connection type.',
     fix: 'Write "conn_type": "postgres".',
   });
 }
 
-function readPort(definition: Definition, value: unknown): number | undefined {
+function readPort(definition: ConnectionDefinition, value: unknown): number | undefined {
   if (value === undefined || value === null || value === '') return undefined;
   const port = typeof value === 'number' || typeof value === 'string' ? parsePort(String(value)) : undefined;
   if (port !== undefined) return port;
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     field: 'port',
     why: 'It is not an integer from 0 to 65535.',
     fix: 'Write for example "port": 5432.',
   });
 }
 
-function readPglite(definition: Definition, fields: ConnectionFields): ConnectionFields {
+function readPglite(definition: ConnectionDefinition, fields: ConnectionFields): ConnectionFields {
   const { host, port, login, password, database, extra } = fields;
   const others = [host, port, login, password, ...Object.keys(extra ?? {})];
   if (others.every((value) => value === undefined)) return readDirectory(definition, database ?? '');
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     why: 'A pglite connection has a directory, in the field "schema", and nothing else.',
     fix: 'Write {"conn_type": "pglite", "schema": "<directory>"}.',
   });

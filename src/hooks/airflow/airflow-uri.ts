@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { normalizeScheme, parsePort, readExtra } from './airflow-json.js';
 import type { ConnectionFields } from '../connection.js';
-import { malformed, URI_FORM, type Definition } from '../definition.js';
+import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
 import { unquote } from '../percent.js';
 
 /**
@@ -10,10 +10,10 @@ import { unquote } from '../percent.js';
  * a raw `@` behind the host, a control character, and escapes that are not UTF-8.
  * https://github.com/apache/airflow/blob/main/airflow-core/src/airflow/models/connection.py
  */
-export function parseUri(definition: Definition): ConnectionFields {
+export function parseUri(definition: ConnectionDefinition): ConnectionFields {
   const { text } = definition;
   const scheme = /^([a-z][a-z0-9+._-]*):\/\//i.exec(text);
-  if (scheme === null) throw withoutScheme(definition);
+  if (scheme === null) throw createWithoutSchemeError(definition);
   refuseRaw(definition);
   const protocol = readProtocol(definition, scheme[0].length);
   const at = scheme[0].length + protocol.length;
@@ -50,34 +50,34 @@ interface Part {
   readonly text: string;
 }
 
-function withoutScheme(definition: Definition): Error {
+function createWithoutSchemeError(definition: ConnectionDefinition): Error {
   const { text } = definition;
   if (/^["'`]/.test(text)) {
-    return malformed(definition, {
+    return createMalformedError(definition, {
       index: 0,
       why: 'The value starts with a quotation mark.',
       fix: 'Remove the quotation marks around the value.',
     });
   }
   if (/^\w+\s*=/.test(text)) {
-    return malformed(definition, {
+    return createMalformedError(definition, {
       index: 0,
       why: 'Keyword strings (host=... password=...) are not supported.',
       fix: `Write ${URI_FORM}.`,
     });
   }
-  return malformed(definition, {
+  return createMalformedError(definition, {
     index: 0,
     why: 'It does not start with scheme://.',
     fix: `Expected scheme://..., for example ${URI_FORM}.`,
   });
 }
 
-function refuseRaw(definition: Definition): void {
+function refuseRaw(definition: ConnectionDefinition): void {
   const { text } = definition;
   const control = text.search(/[\p{Cc}\p{Cs}]/u);
   if (control >= 0) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       index: control,
       why: 'There is a line break, another control character, or half a character.',
       fix: 'Remove it, or percent-encode it.',
@@ -85,7 +85,7 @@ function refuseRaw(definition: Definition): void {
   }
   const hash = text.indexOf('#');
   if (hash >= 0) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       index: hash,
       why: 'There is an unencoded #, which would cut off everything behind it.',
       fix: `If it belongs to the password or another part: percent-encode it as %23. ${ENCODE}`,
@@ -94,13 +94,13 @@ function refuseRaw(definition: Definition): void {
 }
 
 /** `https://` of `http://https://host`: with two `://`, what stands between them belongs to the host. */
-function readProtocol(definition: Definition, at: number): string {
+function readProtocol(definition: ConnectionDefinition, at: number): string {
   const [head = '', ...rest] = definition.text.slice(at).split('://');
   if (rest.length === 0) return '';
   if (rest.length === 1 && /^[a-z][a-z0-9+.-]*$/i.test(head)) return `${head}://`;
   // Without a host, a :// in a parameter can't be mistaken for one.
   if (rest.length === 1 && /^[/?][^@:]*$/.test(head)) return '';
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     index: at + head.length,
     why:
       rest.length > 1 ? 'There are more than two ://.' : 'There is a second :// that is not part of a host.',
@@ -108,12 +108,15 @@ function readProtocol(definition: Definition, at: number): string {
   });
 }
 
-function readAuthority(definition: Definition, { at, text }: Part): Omit<ConnectionFields, 'scheme'> {
+function readAuthority(
+  definition: ConnectionDefinition,
+  { at, text }: Part,
+): Omit<ConnectionFields, 'scheme'> {
   const end = text.lastIndexOf('@');
   const user = text.slice(0, Math.max(end, 0));
   const bracket = user.search(/[[\]]/);
   if (bracket >= 0) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       index: at + bracket,
       why: 'There is an unencoded [ or ] in the login or the password.',
       fix: `Percent-encode it as %5B or %5D. ${ENCODE}`,
@@ -128,19 +131,22 @@ function readAuthority(definition: Definition, { at, text }: Part): Omit<Connect
   };
 }
 
-function readPlace(definition: Definition, { at, text }: Part): Pick<ConnectionFields, 'host' | 'port'> {
+function readPlace(
+  definition: ConnectionDefinition,
+  { at, text }: Part,
+): Pick<ConnectionFields, 'host' | 'port'> {
   const bracketed = /[[\]]/.test(text);
   const [, raw = '', port = ''] = (bracketed ? BRACKETED : PLAIN).exec(text) ?? [];
   const host = decode(definition, { at, text: readHost(raw) }) || undefined;
   if (bracketed && !isIPv6(host ?? '')) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       index: at,
       why: 'The brackets do not hold an IPv6 address.',
       fix: `Write [::1] or [::1]:5432. ${ENCODE}`,
     });
   }
   if (port !== '' && parsePort(port) === undefined) {
-    throw malformed(definition, {
+    throw createMalformedError(definition, {
       index: at + text.length - port.length,
       why: 'The port is not an integer from 0 to 65535.',
       fix: `Check for an unencoded character in the password, and put an IPv6 address in brackets. ${ENCODE}`,
@@ -152,12 +158,12 @@ function readPlace(definition: Definition, { at, text }: Part): Pick<ConnectionF
 const BRACKETED = /^\[([^[\]]*)\](?::(.*))?$/s;
 const PLAIN = /^([^:]*):?(.*)$/s;
 
-function readDatabase(definition: Definition, { at, text }: Part): string | undefined {
+function readDatabase(definition: ConnectionDefinition, { at, text }: Part): string | undefined {
   refuseAt(definition, { at, text });
   return decode(definition, { at: at + 1, text: text.slice(1) }) || undefined;
 }
 
-function readQuery(definition: Definition, { at, text }: Part): Readonly<Record<string, unknown>> {
+function readQuery(definition: ConnectionDefinition, { at, text }: Part): Readonly<Record<string, unknown>> {
   const extra = new Map<string, string>();
   let start = at + 1;
   for (const pair of text.slice(1).split('&')) {
@@ -172,20 +178,20 @@ function readQuery(definition: Definition, { at, text }: Part): Readonly<Record<
 }
 
 /** A raw `@` behind the host is nearly always the end of a password with a raw `/` or `?`. */
-function refuseAt(definition: Definition, { at, text }: Part): void {
+function refuseAt(definition: ConnectionDefinition, { at, text }: Part): void {
   const index = text.indexOf('@');
   if (index < 0) return;
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     index: at + index,
     why: 'There is an unencoded @ behind the host: the login or the password has an unencoded / or ?.',
     fix: ENCODE,
   });
 }
 
-function decode(definition: Definition, { at, text }: Part): string {
+function decode(definition: ConnectionDefinition, { at, text }: Part): string {
   const decoded = unquote(text);
   if (decoded !== undefined && !decoded.includes('\0')) return decoded;
-  throw malformed(definition, {
+  throw createMalformedError(definition, {
     index: at,
     why: 'The part that starts here has percent-escapes that are not UTF-8 text, or stand for NUL.',
     fix: 'Write a % that starts no escape as %25.',

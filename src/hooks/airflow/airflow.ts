@@ -3,12 +3,12 @@ import { parseUri, readHost } from './airflow-uri.js';
 import {
   createConnection,
   joinUri,
-  pglitePlace,
+  formatPgliteDsn,
   type Connection,
   type ConnectionFields,
 } from '../connection.js';
 import { readDirectory } from '../pglite/pglite-directory.js';
-import { malformed, URI_FORM, type Definition } from '../definition.js';
+import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
 import { escapeCharacter, quote, quotePlus, unquote } from '../percent.js';
 
 /**
@@ -23,7 +23,7 @@ export function parseConnection(id: string, text: string, origin: string): Conne
 /** The URI that `parseConnection` reads back as the same connection, with its password. Never print it. */
 export function formatConnection(connection: Connection): string {
   const { scheme, host, password, extra } = connection;
-  if (scheme === 'pglite') return pglitePlace(connection);
+  if (scheme === 'pglite') return formatPgliteDsn(connection);
   return joinUri(connection, {
     host: host === undefined ? '' : formatHost(host),
     password: password === undefined ? undefined : quote(password),
@@ -35,7 +35,7 @@ export function formatConnection(connection: Connection): string {
  * A value of `extra` for an option that is not text: a string that is JSON is decoded, as newer Airflow versions
  * do (`connect_timeout=10` is 10); any other string stays as it is.
  */
-export function extraOption(connection: Connection, name: string): unknown {
+export function getExtraOption(connection: Connection, name: string): unknown {
   const value = Object.hasOwn(connection.extra, name) ? connection.extra[name] : undefined;
   if (typeof value !== 'string') return value;
   try {
@@ -45,9 +45,10 @@ export function extraOption(connection: Connection, name: string): unknown {
   }
 }
 
-function readFields(definition: Definition): ConnectionFields {
+function readFields(definition: ConnectionDefinition): ConnectionFields {
   const { text } = definition;
-  if (text === '') throw malformed(definition, { why: 'The value is empty.', fix: `Expected ${URI_FORM}.` });
+  if (text === '')
+    throw createMalformedError(definition, { why: 'The value is empty.', fix: `Expected ${URI_FORM}.` });
   if (text.startsWith('{')) return parseJson(definition);
   const directory = /^pglite:(?:\/\/)?(.*)$/is.exec(text)?.[1];
   // Unescaped, because a path needs no percent-encoding.

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, readFile, readlink, rename, unlink, writeFile } from 'node:fs/promises';
 import { getPriority, hostname } from 'node:os';
 import { EtlError } from '../../errors.js';
-import { codeOf } from '../connect-error.js';
+import { getCode } from '../connect-error.js';
 
 /** One process's right to a directory; ends with `release` or, for whoever wants it next, with the process. */
 export interface DirectoryLock {
@@ -29,7 +29,7 @@ export async function lockDirectory(directory: string, pid: number): Promise<Dir
   const draft = `${path}.${token}.new`;
   await writeFile(draft, JSON.stringify(me), { flag: 'wx' });
   try {
-    await seize(path, draft, me);
+    await seizeLock(path, draft, me);
   } finally {
     await unlink(draft);
   }
@@ -61,14 +61,14 @@ interface Holder {
  * token, may replace that holder's file: otherwise a slow process could remove the file of a quicker one that it takes
  * for the dead one's.
  */
-async function seize(path: string, draft: string, me: Holder): Promise<void> {
+async function seizeLock(path: string, draft: string, me: Holder): Promise<void> {
   for (;;) {
-    if (await linkNew(draft, path)) return;
+    if (await createLink(draft, path)) return;
     const found = await readHolder(path);
     if (found === undefined) continue; // Released meanwhile.
-    if (await mayLive(found, me)) throw locked(path, found, me);
+    if (await isMaybeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
     const succession = `${path}.${found.token}`;
-    await seize(succession, draft, me);
+    await seizeLock(succession, draft, me);
     if ((await readHolder(path))?.token === found.token) {
       await rename(succession, path);
       return;
@@ -77,19 +77,19 @@ async function seize(path: string, draft: string, me: Holder): Promise<void> {
   }
 }
 
-async function linkNew(existing: string, path: string): Promise<boolean> {
+async function createLink(existing: string, path: string): Promise<boolean> {
   try {
     await link(existing, path);
     return true;
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
+    if (getCode(error) === 'EEXIST') return false;
     throw error;
   }
 }
 
 /** Undefined when there is no such file. */
 async function readHolder(path: string): Promise<Holder | undefined> {
-  const text = await textOf(path);
+  const text = await getText(path);
   if (text === undefined) return undefined;
   const holder = parseHolder(text);
   if (holder !== undefined) return holder;
@@ -117,12 +117,12 @@ function isHolder(value: unknown): value is Holder {
 }
 
 /** Never by time, and in doubt it may. */
-async function mayLive(holder: Holder, me: Holder): Promise<boolean> {
+async function isMaybeAlive(holder: Holder, me: Holder): Promise<boolean> {
   if (holder.host !== me.host) return true;
   if (holder.boot !== undefined && me.boot !== undefined && holder.boot !== me.boot) return false;
   if (holder.pidSpace !== me.pidSpace) return true;
   if (!isRunning(holder.pid)) return false;
-  const now = await statOf(holder.pid);
+  const now = await readStat(holder.pid);
   if (now === undefined || holder.started === undefined) return true;
   return now.state !== ZOMBIE && now.started === holder.started;
 }
@@ -133,16 +133,16 @@ function isRunning(pid: number): boolean {
     getPriority(pid);
     return true;
   } catch (error) {
-    return codeOf(error instanceof Error && 'info' in error ? error.info : error) !== 'ESRCH';
+    return getCode(error instanceof Error && 'info' in error ? error.info : error) !== 'ESRCH';
   }
 }
 
 /** What tells this process from any other; Linux only. */
 async function identify(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 'pidSpace'>> {
   const [stat, boot, pidSpace] = await Promise.all([
-    statOf(pid),
-    textOf('/proc/sys/kernel/random/boot_id'),
-    ifThere(readlink('/proc/self/ns/pid')),
+    readStat(pid),
+    getText('/proc/sys/kernel/random/boot_id'),
+    readIfPresent(readlink('/proc/self/ns/pid')),
   ]);
   return {
     ...(stat && { started: stat.started }),
@@ -154,29 +154,29 @@ async function identify(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 
 const ZOMBIE = 'Z';
 
 /** Fields 3 and 22, behind a name that may hold anything. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
-async function statOf(pid: number): Promise<{ state: string; started: string } | undefined> {
-  const text = await textOf(`/proc/${pid}/stat`);
+async function readStat(pid: number): Promise<{ state: string; started: string } | undefined> {
+  const text = await getText(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state, started] = [fields[0], fields[19]];
   return state === undefined || started === undefined ? undefined : { state, started };
 }
 
-function textOf(path: string): Promise<string | undefined> {
-  return ifThere(readFile(path, 'utf8'));
+function getText(path: string): Promise<string | undefined> {
+  return readIfPresent(readFile(path, 'utf8'));
 }
 
-async function ifThere(read: Promise<string>): Promise<string | undefined> {
+async function readIfPresent(read: Promise<string>): Promise<string | undefined> {
   try {
     return await read;
   } catch (error) {
     // ESRCH: a process that ended while its file was read.
-    if (['ENOENT', 'ENOTDIR', 'ESRCH'].includes(codeOf(error))) return undefined;
+    if (['ENOENT', 'ENOTDIR', 'ESRCH'].includes(getCode(error))) return undefined;
     throw error;
   }
 }
 
-function locked(path: string, { pid, host, since }: Holder, me: Holder): EtlError {
+function createDirectoryLockedError(path: string, { pid, host, since }: Holder, me: Holder): EtlError {
   const isOwn = pid === me.pid && host === me.host;
   return new EtlError('ETL-7502', {
     what: `The directory of ${path} is in use by process ${pid} on ${host} since ${since}.`,

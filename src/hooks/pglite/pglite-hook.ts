@@ -5,18 +5,18 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { describeThrown, EtlError } from '../../errors.js';
-import { type Connection, pglitePlace } from '../connection.js';
+import { type Connection, formatPgliteDsn } from '../connection.js';
 import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
 import { type PgliteInstance, type PglitePackage, findPglite } from './pglite-instance.js';
 import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
-import { knexLog } from '../client.js';
+import { createKnexLog } from '../client.js';
 
 /** PostgreSQL in this process, in a directory or in memory: PGlite behind knex on the stock pg driver. */
 export const pgliteHook: Hook = {
   schemes: ['pglite'],
-  maxLanes: 1,
+  maxPoolSize: 1,
   open: openPglite,
 };
 
@@ -43,12 +43,12 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
     } satisfies Knex.PgConnectionConfig,
     pool: { min: 0, max: 1, afterCreate: rememberIn(clients) },
     acquireConnectionTimeout: 10_000,
-    log: knexLog(settings.notice),
+    log: createKnexLog(settings.notice),
   });
   return { knex: handle, close: () => close({ handle, clients, session, started }) };
 }
 
-interface Started {
+interface StartedInstance {
   readonly instance: PgliteInstance;
   /** Of its directory; in memory there is none. */
   readonly lock: DirectoryLock | undefined;
@@ -59,7 +59,7 @@ async function startLocked(
   pglite: PglitePackage,
   connection: Connection,
   { root, pid, applicationName }: OpenSettings,
-): Promise<Started> {
+): Promise<StartedInstance> {
   let lock: DirectoryLock | undefined;
   try {
     const directory = await makeDirectory(connection, root);
@@ -67,7 +67,7 @@ async function startLocked(
     return { instance: await pglite.start({ directory, applicationName }), lock };
   } catch (error) {
     await lock?.release();
-    throw error instanceof EtlError ? error : cannotStart(error, connection);
+    throw error instanceof EtlError ? error : createCannotStartError(error, connection);
   }
 }
 
@@ -94,18 +94,18 @@ function rememberIn(clients: Set<SocketClient>) {
   };
 }
 
-interface Opened {
+interface OpenInstance {
   readonly handle: Knex;
   readonly clients: ReadonlySet<SocketClient>;
   readonly session: PgliteSession;
-  readonly started: Started;
+  readonly started: StartedInstance;
 }
 
-async function close({ handle, clients, session, started }: Opened): Promise<void> {
+async function close({ handle, clients, session, started }: OpenInstance): Promise<void> {
   // It waits for ever for a transaction that nobody ends (knex/knex#1752), and its result tells nothing else.
-  await atMost(GRACE.idle, handle.destroy());
+  await waitAtMost(GRACE.idle, handle.destroy());
   for (const client of clients) cutOff(client);
-  await atMost(GRACE.shutdown, shutDown(session, started));
+  await waitAtMost(GRACE.shutdown, shutDown(session, started));
 }
 
 function cutOff(client: SocketClient): void {
@@ -116,22 +116,22 @@ function cutOff(client: SocketClient): void {
 }
 
 /** A database that could not be closed keeps its lock as long as the process lives. */
-async function shutDown(session: PgliteSession, { instance, lock }: Started): Promise<void> {
-  await session.idle();
+async function shutDown(session: PgliteSession, { instance, lock }: StartedInstance): Promise<void> {
+  await session.waitUntilIdle();
   await instance.close();
   await lock?.release();
 }
 
 /** Waits for a clean-up whose failure changes nothing any more, and no longer than `millis`. */
-async function atMost(millis: number, work: Promise<unknown>): Promise<void> {
+async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void> {
   const timer = new AbortController();
   const late = delay(millis, undefined, { signal: timer.signal });
   await Promise.allSettled([Promise.race([work, late]).finally(() => timer.abort())]);
 }
 
-function cannotStart(cause: unknown, connection: Connection): EtlError {
+function createCannotStartError(cause: unknown, connection: Connection): EtlError {
   return new EtlError('ETL-1001', {
-    what: `The embedded database ${pglitePlace(connection)} could not be started.`,
+    what: `The embedded database ${formatPgliteDsn(connection)} could not be started.`,
     where: connection.origin,
     why: describeThrown(cause),
     fix: 'Can its directory be written? One that another version of @electric-sql/pglite made needs that version.',

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import type * as Pglite from '@electric-sql/pglite';
 import { EtlError } from '../../errors.js';
-import { codeOf } from '../connect-error.js';
+import { getCode } from '../connect-error.js';
 import { join } from './pglite-message.js';
 import type { WireBackend } from './pglite-session.js';
 
@@ -31,9 +31,9 @@ export interface PglitePackage {
 /** The package of the user's project, or our own. Throws ETL-2211 when neither is there or it does not fit. */
 export async function findPglite(root: string, origin: string): Promise<PglitePackage> {
   const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
-  if (entry === undefined) throw notInstalled(origin);
-  const version = await versionOf(entry);
-  if (!SUPPORTED.test(version)) throw notSupported(version, origin);
+  if (entry === undefined) throw createNotInstalledError(origin);
+  const version = await readVersion(entry);
+  if (!SUPPORTED.test(version)) throw createNotSupportedError(version, origin);
   return { version, start: (options) => start(entry, version, options) };
 }
 
@@ -44,13 +44,13 @@ function resolveFrom(base: string): string | undefined {
   try {
     return createRequire(base).resolve('@electric-sql/pglite');
   } catch (error) {
-    if (codeOf(error) === 'MODULE_NOT_FOUND') return undefined;
+    if (getCode(error) === 'MODULE_NOT_FOUND') return undefined;
     throw error;
   }
 }
 
 /** From its package.json, which the package does not export. */
-async function versionOf(entry: string): Promise<string> {
+async function readVersion(entry: string): Promise<string> {
   const parsed: unknown = JSON.parse(await readFile(resolve(dirname(entry), '../package.json'), 'utf8'));
   return typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : '';
 }
@@ -111,7 +111,7 @@ async function isToBeMade(directory: string): Promise<boolean> {
     return true;
   }
   if (entries.includes('PG_VERSION')) return false;
-  if (entries.length > 0) throw notDataDirectory(directory);
+  if (entries.length > 0) throw createNotDataDirectoryError(directory);
   await writeFile(resolve(directory, UNFINISHED), '');
   return true;
 }
@@ -122,7 +122,7 @@ async function readSeed(version: string): Promise<Blob | undefined> {
     const packed = await readFile(new URL(`pglite-data-${version}.tar.br`, import.meta.url));
     return new Blob([await promisify(brotliDecompress)(packed)], { type: 'application/x-tar' });
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
+    if (getCode(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
@@ -150,7 +150,7 @@ const withoutTimers: Pglite.Extension = {
   }),
 };
 
-function notInstalled(origin: string): EtlError {
+function createNotInstalledError(origin: string): EtlError {
   return new EtlError('ETL-2211', {
     what: 'The embedded database needs the package @electric-sql/pglite, which is not installed.',
     where: origin,
@@ -158,7 +158,7 @@ function notInstalled(origin: string): EtlError {
   });
 }
 
-function notSupported(version: string, origin: string): EtlError {
+function createNotSupportedError(version: string, origin: string): EtlError {
   return new EtlError('ETL-2211', {
     what: `The embedded database can't use version ${version} of the package @electric-sql/pglite.`,
     where: origin,
@@ -167,7 +167,7 @@ function notSupported(version: string, origin: string): EtlError {
   });
 }
 
-function notDataDirectory(directory: string): EtlError {
+function createNotDataDirectoryError(directory: string): EtlError {
   return new EtlError('ETL-2212', {
     what: `${directory} is not empty and holds no database.`,
     why: 'The files of the embedded database would be mixed with others.',

@@ -18,7 +18,7 @@ export class MessageReader {
   next(): Buffer | undefined {
     const header = this.#typeLength + 4;
     if (this.#available < header) return undefined;
-    const length = this.#typeLength + this.#head(header).readUInt32BE(this.#typeLength);
+    const length = this.#typeLength + this.#readHead(header).readUInt32BE(this.#typeLength);
     if (length < header || length > LONGEST_MESSAGE)
       throw new Error(`A message of ${length} bytes is impossible.`);
     if (this.#available < length) return undefined;
@@ -27,7 +27,7 @@ export class MessageReader {
   }
 
   /** At least the first `length` bytes in one piece, left where they are. */
-  #head(length: number): Buffer {
+  #readHead(length: number): Buffer {
     const [first = EMPTY] = this.#chunks;
     if (first.length >= length) return first;
     const head = this.#take(length);
@@ -57,7 +57,7 @@ export class MessageReader {
 const EMPTY = Buffer.alloc(0);
 
 /** The type of a message after the first. */
-export function typeOf(message: Buffer): string {
+export function getType(message: Buffer): string {
   return String.fromCharCode(message[0] ?? 0);
 }
 
@@ -81,7 +81,7 @@ export function queryMessage(sql: string): Buffer {
 }
 
 /** An ErrorResponse that fails one statement. */
-export function errorMessage(sqlstate: string, text: string, hint: string): Buffer {
+export function encodeError(sqlstate: string, text: string, hint: string): Buffer {
   return encode('E', `SERROR\0VERROR\0C${sqlstate}\0M${text}\0H${hint}\0\0`);
 }
 
@@ -98,13 +98,13 @@ export function mapMessages(answer: Buffer, replace: (message: Buffer) => Buffer
 }
 
 /** Whether a message has the word: no COPY reads from the client without it. */
-export function namesStdin(message: Buffer): boolean {
+export function hasStdinKeyword(message: Buffer): boolean {
   return /stdin/i.test(message.toString('latin1'));
 }
 
 /** Whether a simple query has a COPY that reads what the client sends after it. */
 export function isCopyFromStdin(message: Buffer): boolean {
-  if (!namesStdin(message)) return false;
+  if (!hasStdinKeyword(message)) return false;
   const sql = message.toString('utf8', 5, message.length - 1);
   const bare = sql.replaceAll(COMMENT_OR_QUOTED, (text) => (/^(?:--|\/\*)/.test(text) ? ' ' : 'x'));
   return /(?:^|;)\s*copy\b[^;]*\bfrom\s+stdin\b/i.test(bare);

@@ -38,7 +38,7 @@ export class PgliteSession implements WireBackend {
   }
 
   /** Resolves when every socket has left. */
-  async idle(): Promise<void> {
+  async waitUntilIdle(): Promise<void> {
     await this.#free.catch(() => undefined); // Not clean, and not to be used again.
   }
 

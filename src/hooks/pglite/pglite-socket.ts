@@ -2,13 +2,13 @@ import { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   encode,
-  errorMessage,
+  encodeError,
   isCopyFromStdin,
   join,
   mapMessages,
   MessageReader,
-  namesStdin,
-  typeOf,
+  hasStdinKeyword,
+  getType,
 } from './pglite-message.js';
 import type { PgliteSession } from './pglite-session.js';
 
@@ -43,7 +43,7 @@ export class PgliteSocket extends Duplex {
   }
 
   connect(): this {
-    this.#enter().catch((error: unknown) => this.destroy(asError(error)));
+    this.#enter().catch((error: unknown) => this.destroy(toError(error)));
     return this;
   }
 
@@ -107,7 +107,7 @@ export class PgliteSocket extends Duplex {
         await this.#receive(message);
       }
     } catch (error) {
-      failure = asError(error);
+      failure = toError(error);
     }
     done(failure);
   }
@@ -121,7 +121,7 @@ export class PgliteSocket extends Duplex {
     if (this.#state === 'new') {
       this.#state = 'started';
       await this.#run([message]);
-    } else if (typeOf(message) === 'X') this.#end();
+    } else if (getType(message) === 'X') this.#end();
     else if (this.#copy) await this.#continueCopy(this.#copy, message);
     else await this.#take(message);
   }
@@ -132,11 +132,11 @@ export class PgliteSocket extends Duplex {
   }
 
   async #take(message: Buffer): Promise<void> {
-    const type = typeOf(message);
+    const type = getType(message);
     if (COPY_TYPES.has(type)) return; // The rest of a COPY that has failed: the protocol says to skip it.
-    if (!CLIENT_TYPES.has(type)) throw unexpected(type);
+    if (!CLIENT_TYPES.has(type)) throw createUnexpectedMessageError(type);
     this.#pending.push(message);
-    if (type === 'Q' || type === 'P') this.#namesStdin ||= namesStdin(message);
+    if (type === 'Q' || type === 'P') this.#namesStdin ||= hasStdinKeyword(message);
     if (!ENDING_TYPES.has(type)) return;
     const request = this.#pending.splice(0);
     if (type === 'Q' && isCopyFromStdin(message)) this.#beginCopy(request);
@@ -149,9 +149,9 @@ export class PgliteSocket extends Duplex {
   }
 
   async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
-    const type = typeOf(message);
+    const type = getType(message);
     if (type === 'S' || type === 'H') return; // The protocol says to skip them in a COPY.
-    if (!COPY_TYPES.has(type)) throw unexpected(type);
+    if (!COPY_TYPES.has(type)) throw createUnexpectedMessageError(type);
     copy.bytes += message.length;
     copy.data.push(message);
     const isTooLong = copy.bytes > this.#copyLimit;
@@ -167,7 +167,7 @@ export class PgliteSocket extends Duplex {
     await this.#session.run([...messages, COPY_FAIL], (bytes) => answer.push(bytes));
     this.#answer(
       mapMessages(join(answer), (message) => {
-        const type = typeOf(message);
+        const type = getType(message);
         if (type === 'G') return EMPTY;
         return type === 'E' && failure ? failure : message;
       }),
@@ -200,19 +200,19 @@ const CLIENT_TYPES: ReadonlySet<string> = new Set('QFPBDECSH');
 /** Query, Sync, Flush and FunctionCall: what the client waits for an answer after. */
 const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F']);
 
-function unexpected(type: string): Error {
+function createUnexpectedMessageError(type: string): Error {
   return new Error(`a message of type "${type}" came where none is allowed`);
 }
 
 /** 54000 is program_limit_exceeded. */
 function copyTooLong(limit: number): Buffer {
-  return errorMessage(
+  return encodeError(
     '54000',
     `a COPY to the embedded database is limited to ${limit} bytes`,
     'Load the data in parts, or use a PostgreSQL server.',
   );
 }
 
-function asError(thrown: unknown): Error {
+function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

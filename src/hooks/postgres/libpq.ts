@@ -2,10 +2,10 @@ import { userInfo } from 'node:os';
 import { EtlError, didYouMean } from '../../errors.js';
 import type { Connection } from '../connection.js';
 import type { OpenSettings, Variables } from '../hook.js';
-import { type Setting, type SslMode, badValue, readSslMode } from './libpq-setting.js';
+import { type Setting, type SslMode, createBadValueError, readSslMode } from './libpq-setting.js';
 
 /** A connection with every field decided, so that nothing is left for the driver to read from the environment. */
-export interface Target {
+export interface ResolvedServer {
   /** The connection with `host`, `port`, `login` and `database` filled in, without its password. */
   readonly connection: Connection & Required<Pick<Connection, 'host' | 'port' | 'login' | 'database'>>;
   /** Where the socket goes: the host, unless PGHOSTADDR gives the address of PGHOST. */
@@ -16,11 +16,11 @@ export interface Target {
   readonly connectTimeoutMillis: number;
   /** Idle time before the first TCP keepalive; `undefined` when they are off. */
   readonly keepAliveMillis: number | undefined;
-  readonly tls: TlsWish;
+  readonly tls: TlsRequest;
 }
 
 /** How a connection wants to be secured; paths as they were given. */
-export interface TlsWish {
+export interface TlsRequest {
   readonly mode: SslMode;
   readonly rootcert: string | undefined;
   readonly cert: string | undefined;
@@ -33,19 +33,19 @@ export interface TlsWish {
  * where libpq would wait for ever. Throws ETL-2204 for an unknown option, ETL-2206 for a value that makes no sense
  * and ETL-2207 for what is not supported. https://www.postgresql.org/docs/current/libpq-connect.html
  */
-export function resolveTarget(connection: Connection, settings: OpenSettings): Target {
+export function resolveTarget(connection: Connection, settings: OpenSettings): ResolvedServer {
   refuseUnknown(connection, settings.notice);
-  const look = (name: Option): Setting | undefined => setting(connection, settings.variables, name);
+  const look = (name: Option): Setting | undefined => findSetting(connection, settings.variables, name);
   const address = resolveAddress(connection, settings.variables);
   const attributes = look('target_session_attrs');
-  if (attributes && attributes.text !== 'any') throw unsupported(connection, attributes.name);
-  const keepAlive = whole(look('keepalives')) !== 0;
+  if (attributes && attributes.text !== 'any') throw createUnsupportedError(connection, attributes.name);
+  const keepAlive = parseWholeNumber(look('keepalives')) !== 0;
   return {
     ...address,
     applicationName: look('application_name')?.text ?? settings.applicationName,
     options: look('options')?.text,
-    connectTimeoutMillis: (whole(look('connect_timeout')) || 10) * 1_000,
-    keepAliveMillis: keepAlive ? (whole(look('keepalives_idle')) ?? 5) * 1_000 : undefined,
+    connectTimeoutMillis: (parseWholeNumber(look('connect_timeout')) || 10) * 1_000,
+    keepAliveMillis: keepAlive ? (parseWholeNumber(look('keepalives_idle')) ?? 5) * 1_000 : undefined,
     tls: {
       mode: readSslMode(look('sslmode'), look('sslrootcert')?.text),
       rootcert: look('sslrootcert')?.text,
@@ -95,13 +95,13 @@ function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): 
     });
   }
   // Without it the login would be tried with no token, and the reason would stay hidden.
-  if (/^true$/i.test(String(extra['iam']))) throw unsupported(connection, 'iam');
+  if (/^true$/i.test(String(extra['iam']))) throw createUnsupportedError(connection, 'iam');
   const ignored = keys.filter((key) => AIRFLOW_ONLY.has(key));
   if (ignored.length > 0)
     notice(`Connection "${id}": ${ignored.join(', ')} only mean something to Airflow; ignored.`);
 }
 
-function unsupported({ id, origin }: Connection, name: string): EtlError {
+function createUnsupportedError({ id, origin }: Connection, name: string): EtlError {
   const [why, fix] = UNSUPPORTED[name] ?? [
     'The driver can only ask for any server.',
     'Name the host that accepts writes, and leave this option out.',
@@ -118,42 +118,51 @@ const UNSUPPORTED: Readonly<Record<string, readonly [why: string, fix: string]>>
   'more than one host': ['The driver connects to one host.', 'Name the host that accepts writes.'],
 };
 
-function setting(connection: Connection, variables: Variables, name: Option): Setting | undefined {
+function findSetting(connection: Connection, variables: Variables, name: Option): Setting | undefined {
   const value = connection.extra[name];
   const where = connection.origin;
-  if (value === undefined || value === null || value === '') return variable(variables, VARIABLE_OF[name]);
+  if (value === undefined || value === null || value === '')
+    return findVariable(variables, VARIABLE_OF[name]);
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
     return { text: String(value), name, where };
   }
-  throw badValue({ name, where }, 'It is an object or a list.', 'Give text, a number or a truth value.');
+  throw createBadValueError(
+    { name, where },
+    'It is an object or a list.',
+    'Give text, a number or a truth value.',
+  );
 }
 
-function variable(variables: Variables, name: string | undefined): Setting | undefined {
+function findVariable(variables: Variables, name: string | undefined): Setting | undefined {
   const text = name === undefined ? undefined : variables[name];
   return text && name ? { text, name, where: 'the environment' } : undefined;
 }
 
 /** A number from 0, where `true` and `false` of a JSON connection are 1 and 0. */
-function whole(found: Setting | undefined): number | undefined {
+function parseWholeNumber(found: Setting | undefined): number | undefined {
   if (!found) return undefined;
   const text = found.text
     .trim()
     .replace(/^true$/i, '1')
     .replace(/^false$/i, '0');
   if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw badValue(found, 'It is not a whole number from 0.', `Write ${found.name}=10, for example.`);
+  throw createBadValueError(
+    found,
+    'It is not a whole number from 0.',
+    `Write ${found.name}=10, for example.`,
+  );
 }
 
 function resolveAddress(
   connection: Connection,
   variables: Variables,
-): Pick<Target, 'connection' | 'address'> {
+): Pick<ResolvedServer, 'connection' | 'address'> {
   // PGHOSTADDR belongs to PGHOST: it must not send a connection with a host of its own elsewhere.
-  const given = connection.host ? undefined : variable(variables, 'PGHOSTADDR')?.text;
-  const host = connection.host || variable(variables, 'PGHOST')?.text || given || 'localhost';
-  if (host.includes(',')) throw unsupported(connection, 'more than one host');
-  const login = connection.login || variable(variables, 'PGUSER')?.text || accountName(connection);
-  const database = connection.database || variable(variables, 'PGDATABASE')?.text || login;
+  const given = connection.host ? undefined : findVariable(variables, 'PGHOSTADDR')?.text;
+  const host = connection.host || findVariable(variables, 'PGHOST')?.text || given || 'localhost';
+  if (host.includes(',')) throw createUnsupportedError(connection, 'more than one host');
+  const login = connection.login || findVariable(variables, 'PGUSER')?.text || getAccountName(connection);
+  const database = connection.database || findVariable(variables, 'PGDATABASE')?.text || login;
   const { id, scheme, origin, extra } = connection;
   const resolved = {
     id,
@@ -170,10 +179,12 @@ function resolveAddress(
 
 function resolvePort({ port, origin }: Connection, variables: Variables): number {
   const found =
-    port === undefined ? variable(variables, 'PGPORT') : { text: String(port), name: 'port', where: origin };
-  const number = whole(found) ?? 5432;
+    port === undefined
+      ? findVariable(variables, 'PGPORT')
+      : { text: String(port), name: 'port', where: origin };
+  const number = parseWholeNumber(found) ?? 5432;
   if (found && (number < 1 || number > 65_535)) {
-    throw badValue(
+    throw createBadValueError(
       found,
       'A port is a number from 1 to 65535.',
       'PostgreSQL listens on 5432 unless told otherwise.',
@@ -182,7 +193,7 @@ function resolvePort({ port, origin }: Connection, variables: Variables): number
   return number;
 }
 
-function accountName({ id, origin }: Connection): string {
+function getAccountName({ id, origin }: Connection): string {
   try {
     return userInfo().username;
   } catch (cause) {

@@ -13,12 +13,12 @@ export interface PasswordQuery {
  * could read is not used. No file is no password.
  * https://www.postgresql.org/docs/current/libpq-pgpass.html
  */
-export async function passwordFromFile(
+export async function readPassword(
   path: string,
   query: PasswordQuery,
   notice: (text: string) => void,
 ): Promise<string | undefined> {
-  const found = await stat(path).catch(ifMissing);
+  const found = await stat(path).catch(returnUndefinedIfMissing);
   if (!found) return undefined;
   if (!found.isFile()) {
     notice(`The password file ${path} is not a plain file; ignored.`);
@@ -40,8 +40,9 @@ export function findPassword(
   const hosts = host.startsWith('/') ? [host, 'localhost'] : [host];
   for (const line of text.split(/\r?\n/)) {
     const [, first, second, third, fourth, secret] = LINE.exec(line) ?? [];
-    const rest = matches(second, String(port)) && matches(third, database) && matches(fourth, user);
-    if (secret !== undefined && rest && hosts.some((name) => matches(first, name))) return unescaped(secret);
+    const rest = isMatch(second, String(port)) && isMatch(third, database) && isMatch(fourth, user);
+    if (secret !== undefined && rest && hosts.some((name) => isMatch(first, name)))
+      return removeEscapes(secret);
   }
   return undefined;
 }
@@ -53,15 +54,15 @@ const LINE = new RegExp(
 );
 
 /** A lone `*` that is not escaped stands for any value. */
-function matches(field: string | undefined, value: string): boolean {
-  return field === '*' || (field !== undefined && unescaped(field) === value);
+function isMatch(field: string | undefined, value: string): boolean {
+  return field === '*' || (field !== undefined && removeEscapes(field) === value);
 }
 
-function unescaped(field: string): string {
+function removeEscapes(field: string): string {
   return field.replace(/\\(.)/gs, '$1');
 }
 
 /** For a file that may be missing: gives undefined for the error that says so, and throws any other. */
-export function ifMissing(error: NodeJS.ErrnoException): undefined {
+export function returnUndefinedIfMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 }

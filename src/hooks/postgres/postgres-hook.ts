@@ -4,14 +4,19 @@ import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import type { Knex } from 'knex';
 import type { Client, ClientConfig } from 'pg';
-import { type Clients, clientClass, knexLog, terminate } from '../client.js';
+import { type Clients, createClientClass, createKnexLog, terminate } from '../client.js';
 import type { Connection } from '../connection.js';
-import { codeOf, describeConnectError, passwordMissing, tlsNotOffered } from '../connect-error.js';
+import {
+  getCode,
+  describeConnectError,
+  createPasswordMissingError,
+  createTlsNotOfferedError,
+} from '../connect-error.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
-import { type Target, resolveTarget } from './libpq.js';
-import { passwordFromFile } from './passfile.js';
+import { type ResolvedServer, resolveTarget } from './libpq.js';
+import { readPassword } from './passfile.js';
 import { SpareSocket } from './spare-socket.js';
-import { offersTls, tlsOptions, weakness } from './tls.js';
+import { askForTls, readTlsOptions, describeWeakness } from './tls.js';
 
 /** PostgreSQL servers, by knex on pg, with libpq's meaning of every option. */
 export const postgresHook: Hook = {
@@ -24,31 +29,31 @@ const GRACE = { idle: 600, cancel: 300 };
 
 async function openPostgres(connection: Connection, settings: OpenSettings): Promise<Database> {
   const target = resolveTarget(connection, settings);
-  const base = await baseConfig(connection, target, settings);
-  const tls = usesTls(target) && (await tlsOptions(target, settings));
+  const base = await createBaseConfig(connection, target, settings);
+  const tls = isTlsUsed(target) && (await readTlsOptions(target, settings));
   const closing = new AbortController();
   const spare = new SpareSocket();
-  const negotiated = onceDone(async () => tls && negotiate(target, tls, { signal: closing.signal, spare }));
+  const negotiated = runOnce(async () => tls && negotiate(target, tls, { signal: closing.signal, spare }));
   // The server answers while the drivers are loaded. Whoever needs the answer hears of a failure.
   negotiated().catch(() => {});
   const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
 
   const clients: Clients = { connection: target.connection, open: new Set(), closing: closing.signal };
-  const DatabaseClient = clientClass(Client, clients);
-  const configure = onceDone(async (): Promise<Config> => {
+  const DatabaseClient = createClientClass(Client, clients);
+  const configure = runOnce(async (): Promise<Config> => {
     const offered = await negotiated();
     const trial = offered && target.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
     const used = trial && (await isLetIn(trial)) ? false : offered;
-    const weak = weakness(target, used);
+    const weak = describeWeakness(target, used);
     if (weak !== undefined) settings.notice(weak);
     return { ...base, ssl: used, ...(used === false && { stream: spare.take }) };
   });
   const handle = knex({
     ...KNEX,
     connection: configure,
-    pool: { min: 0, max: settings.lanes, createTimeoutMillis: 2 * target.connectTimeoutMillis },
+    pool: { min: 0, max: settings.poolSize, createTimeoutMillis: 2 * target.connectTimeoutMillis },
     acquireConnectionTimeout: Math.max(10_000, target.connectTimeoutMillis + 1_000),
-    log: knexLog(settings.notice),
+    log: createKnexLog(settings.notice),
   });
   handle.client.driver = { Client: DatabaseClient };
 
@@ -77,9 +82,9 @@ const KNEX = {
   compileSqlOnError: false,
 } satisfies Knex.Config;
 
-async function baseConfig(
+async function createBaseConfig(
   connection: Connection,
-  target: Target,
+  target: ResolvedServer,
   { variables, root, notice }: OpenSettings,
 ): Promise<Config> {
   const { host, port, login, database } = target.connection;
@@ -87,7 +92,7 @@ async function baseConfig(
   const password =
     connection.password ||
     variables['PGPASSWORD'] ||
-    (await passwordFromFile(file, { host, port, database, user: login }, notice));
+    (await readPassword(file, { host, port, database, user: login }, notice));
   return {
     host: target.address,
     port,
@@ -95,7 +100,7 @@ async function baseConfig(
     database,
     // A function, which the driver calls when the server asks: no dump of the settings shows it.
     password: () => {
-      if (password === undefined) throw passwordMissing(target.connection);
+      if (password === undefined) throw createPasswordMissingError(target.connection);
       return password;
     },
     application_name: target.applicationName,
@@ -109,23 +114,23 @@ async function baseConfig(
 }
 
 /** A Unix socket never does, whatever sslmode says. */
-function usesTls({ address, tls }: Target): boolean {
+function isTlsUsed({ address, tls }: ResolvedServer): boolean {
   return !address.startsWith('/') && tls.mode !== 'disable';
 }
 
 /** What the server and sslmode agree on: the driver can't fall back by itself. */
 async function negotiate(
-  target: Target,
+  target: ResolvedServer,
   options: ConnectionOptions,
   { signal, spare }: { readonly signal: AbortSignal; readonly spare: SpareSocket },
 ): Promise<ConnectionOptions | false> {
   const { connection, tls } = target;
-  const offered = await offersTls(target, signal, (socket) => spare.keep(socket)).catch((error: unknown) => {
+  const offered = await askForTls(target, signal, (socket) => spare.keep(socket)).catch((error: unknown) => {
     throw describeConnectError(error, connection);
   });
   if (offered) return options;
   if (tls.mode === 'prefer' || tls.mode === 'allow') return false;
-  throw tlsNotOffered(connection, tls.mode);
+  throw createTlsNotOfferedError(connection, tls.mode);
 }
 
 /** Whether `allow` can do without TLS. Any error but the server's refusal is left to the connection itself. */
@@ -135,12 +140,12 @@ async function isLetIn(trial: Client): Promise<boolean> {
     await trial.end();
     return true;
   } catch (error) {
-    return codeOf(error instanceof Error ? error.cause : error) !== '28000';
+    return getCode(error instanceof Error ? error.cause : error) !== '28000';
   }
 }
 
 /** Runs `make` at the first call and gives everybody its result; a failure is tried again by the next call. */
-function onceDone<Result>(make: () => Promise<Result>): () => Promise<Result> {
+function runOnce<Result>(make: () => Promise<Result>): () => Promise<Result> {
   let made: Promise<Result> | undefined;
   return () => {
     made ??= make().catch((error: unknown) => {

@@ -5,8 +5,8 @@ import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { EtlError } from '../../errors.js';
 import type { Variables } from '../hook.js';
-import type { Target } from './libpq.js';
-import { ifMissing } from './passfile.js';
+import type { ResolvedServer } from './libpq.js';
+import { returnUndefinedIfMissing } from './passfile.js';
 import { createSocket } from '../socket.js';
 
 /**
@@ -14,20 +14,20 @@ import { createSocket } from '../socket.js';
  * files in `~/.postgresql` are used where they exist. Throws ETL-2208 for a file that is needed and can't be read.
  * https://www.postgresql.org/docs/current/libpq-ssl.html
  */
-export async function tlsOptions(
-  { tls, connection, address }: Pick<Target, 'tls' | 'connection' | 'address'>,
+export async function readTlsOptions(
+  { tls, connection, address }: Pick<ResolvedServer, 'tls' | 'connection' | 'address'>,
   { root, variables }: { readonly root: string; readonly variables: Variables },
 ): Promise<ConnectionOptions> {
   const home = join(variables['HOME'] || homedir(), '.postgresql');
   const read = (path: string | undefined, standard: string): Promise<Buffer | undefined> =>
     path === undefined
-      ? readFile(join(home, standard)).catch(ifMissing)
+      ? readFile(join(home, standard)).catch(returnUndefinedIfMissing)
       : readFile(resolve(root, path)).catch((cause: unknown) => {
-          throw unreadable(connection, path, cause);
+          throw createUnreadableError(connection, path, cause);
         });
   const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
   const verified = tls.mode.startsWith('verify');
-  if (verified && !ca && tls.rootcert !== 'system') throw noAuthority(connection, tls.mode);
+  if (verified && !ca && tls.rootcert !== 'system') throw createNoAuthorityError(connection, tls.mode);
   const cert = await read(tls.cert, 'postgresql.crt');
   const key = cert && (await read(tls.key, 'postgresql.key'));
   return {
@@ -48,8 +48,8 @@ export async function tlsOptions(
  * ETIMEDOUT.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
  */
-export function offersTls(
-  { connection, address, connectTimeoutMillis }: Target,
+export function askForTls(
+  { connection, address, connectTimeoutMillis }: ResolvedServer,
   signal: AbortSignal,
   keep: (socket: Socket) => void,
 ): Promise<boolean> {
@@ -82,8 +82,8 @@ export function offersTls(
 }
 
 /** One line about a server on another machine whose traffic others could read or answer; `undefined` when all is well. */
-export function weakness(
-  { connection, address, tls }: Target,
+export function describeWeakness(
+  { connection, address, tls }: ResolvedServer,
   used: ConnectionOptions | false,
 ): string | undefined {
   const local = /^(\/|localhost$|::1$)/.test(address) || (isIP(address) === 4 && address.startsWith('127.'));
@@ -93,7 +93,11 @@ export function weakness(
   return `Connection "${connection.id}": ${state} (sslmode=${tls.mode}). Set sslmode=verify-full and sslrootcert.`;
 }
 
-function unreadable({ id, origin }: Target['connection'], path: string, cause: unknown): EtlError {
+function createUnreadableError(
+  { id, origin }: ResolvedServer['connection'],
+  path: string,
+  cause: unknown,
+): EtlError {
   return new EtlError('ETL-2208', {
     what: `Connection "${id}" names a file that can't be read: ${path}`,
     where: origin,
@@ -103,7 +107,7 @@ function unreadable({ id, origin }: Target['connection'], path: string, cause: u
   });
 }
 
-function noAuthority({ id, origin }: Target['connection'], mode: string): EtlError {
+function createNoAuthorityError({ id, origin }: ResolvedServer['connection'], mode: string): EtlError {
   return new EtlError('ETL-2208', {
     what: `Connection "${id}" has sslmode=${mode}, and no certificate to check the server's with.`,
     where: origin,

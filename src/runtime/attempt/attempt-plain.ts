@@ -1,5 +1,5 @@
 import { type RunDatabase, acquire } from '../database/run-database.js';
-import { failed } from './failure.js';
+import { createFailedOutcome } from './failure.js';
 import { encodeResult } from '../json.js';
 import { type TaskKey, recordTask } from '../ledger/task-row.js';
 import { type AttemptOutcome, SkipTask } from './outcome.js';
@@ -9,7 +9,7 @@ import { STOP_GRACE_MS, untilAborted, within } from '../waiting.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
 /** Everything that one attempt of a task without a connection needs. */
-export interface PlainOrder {
+export interface PlainAttemptRequest {
   readonly task: PlannedTask;
   readonly body: PlainBody;
   /** Where it is recorded: the home connection, if the Dag has one. */
@@ -25,20 +25,20 @@ export interface PlainOrder {
  * One attempt of a task without a connection: its work, then the record of it. A process that dies between the two
  * leaves work without a record, so that the next run does it again: at least once. Never throws.
  */
-export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
+export async function attemptPlainTask(request: PlainAttemptRequest): Promise<AttemptOutcome> {
   const startedAt = new Date();
   try {
-    const result = encodeResult(await untilStopped(order));
-    await record(order, startedAt, result);
+    const result = encodeResult(await untilStopped(request));
+    await record(request, startedAt, result);
     return { state: 'success', result: JSON.parse(result) as unknown, rows: undefined, reused: false };
   } catch (error) {
-    if (error instanceof SkipTask && !order.signal.aborted)
+    if (error instanceof SkipTask && !request.signal.aborted)
       return { state: 'skipped', reason: error.message };
-    const { task, signal } = order;
+    const { task, signal } = request;
     const cause: unknown = signal.aborted ? signal.reason : error;
-    return failed(cause, {
+    return createFailedOutcome(cause, {
       taskId: task.id,
-      place: task.place,
+      location: task.location,
       retryOn: task.retryOn,
       ending: 'no transaction',
       isClaimed: false,
@@ -48,7 +48,7 @@ export async function attemptPlain(order: PlainOrder): Promise<AttemptOutcome> {
 }
 
 /** The task's result, or the reason of its signal once it has had a moment to come to its end. */
-async function untilStopped({ body, context, signal }: PlainOrder): Promise<unknown> {
+async function untilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
   const work = body.run(context);
   try {
     return await untilAborted(work, signal);
@@ -58,8 +58,8 @@ async function untilStopped({ body, context, signal }: PlainOrder): Promise<unkn
   }
 }
 
-async function record(order: PlainOrder, startedAt: Date, result: string): Promise<void> {
-  const { database, key, fingerprint, attempt, signal } = order;
+async function record(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
+  const { database, key, fingerprint, attempt, signal } = request;
   if (database === undefined) return;
   const client = await acquire(database, signal);
   let clean = false;

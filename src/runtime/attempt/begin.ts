@@ -1,19 +1,19 @@
 import { watchClaim } from './claim-wait.js';
-import { Flight } from '../postgres/pipeline.js';
-import { keepStatements } from '../postgres/prepared-statements.js';
-import { type TaskKey, claimLeg } from '../ledger/task-row.js';
-import type { Answer, DriverQuery, ProtocolClient, TransactionId } from '../postgres/protocol.js';
-import { applicationName, beginLegs, transactionOf } from '../postgres/transaction.js';
-import { asError } from '../../errors.js';
+import { Pipeline } from '../postgres/pipeline.js';
+import { enablePreparedStatements } from '../postgres/prepared-statements.js';
+import { type TaskKey, createClaimStatement } from '../ledger/task-row.js';
+import type { StatementResult, DriverQuery, ProtocolClient, TransactionId } from '../postgres/protocol.js';
+import { formatApplicationName, createBeginStatements, parseTransactionId } from '../postgres/transaction.js';
+import { toError } from '../../errors.js';
 import type { PlannedTask } from '../dag/plan.js';
 import type { RunDatabase } from '../database/run-database.js';
-import type { OpenSource } from '../session/read-session.js';
-import type { TransactionBody, Work } from '../tasks/task-body.js';
+import type { OpenReadSession } from '../session/read-session.js';
+import type { TransactionBody, TaskWork } from '../tasks/task-body.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
 /** The begin of an attempt's transaction with the claim of its task, sent once. */
-export class Opening {
-  readonly #order: AttemptOrder;
+export class TaskBegin {
+  readonly #request: AttemptRequest;
   readonly #name: string;
   #answers = 0;
   #resolve: (isClaimed: boolean) => void = () => undefined;
@@ -27,10 +27,10 @@ export class Opening {
   /** Known before the claim has answered, which may wait. */
   transaction: TransactionId | undefined;
 
-  constructor(order: AttemptOrder) {
-    this.#order = order;
-    const { key } = order;
-    this.#name = applicationName(key.dagId, key.taskId);
+  constructor(request: AttemptRequest) {
+    this.#request = request;
+    const { key } = request;
+    this.#name = formatApplicationName(key.dagId, key.taskId);
     this.claimed = new Promise<boolean>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -45,17 +45,20 @@ export class Opening {
 
   /** Sends it, with `first` behind it: the server does not come to that when the claim fails. */
   send(client: ProtocolClient, first?: DriverQuery): void {
-    const { task, key, fingerprint, attempt, isFirst, database, notice } = this.#order;
+    const { task, key, fingerprint, attempt, isFirst, database, notice } = this.#request;
     this.isSent = true;
     const settings = {
       isolation: task.isolation,
-      budgetMs: this.#order.budgetMs(),
+      budgetMs: this.#request.budgetMs(),
       name: this.#name,
       watchClient: database.database.openControl !== undefined,
     };
-    const legs = [...beginLegs(settings), claimLeg({ key, fingerprint, attempt }, isFirst)];
-    const flight = new Flight(legs, first, (answer) => this.#onAnswer(answer, client));
-    flight.send(client).catch((error: unknown) => this.fail(asError(error)));
+    const statements = [
+      ...createBeginStatements(settings),
+      createClaimStatement({ key, fingerprint, attempt }, isFirst),
+    ];
+    const pipeline = new Pipeline(statements, first, (answer) => this.#onAnswer(answer, client));
+    pipeline.send(client).catch((error: unknown) => this.fail(toError(error)));
     watchClaim(this.claimed, {
       taskId: key.taskId,
       pid: () => this.transaction?.pid,
@@ -71,11 +74,11 @@ export class Opening {
     this.#reject(reason);
   }
 
-  #onAnswer(answer: Answer, client: ProtocolClient): void {
+  #onAnswer(answer: StatementResult, client: ProtocolClient): void {
     this.#answers++;
     if (this.#answers === LEGS - 1) {
-      this.transaction = transactionOf(answer);
-      keepStatements(client, this.transaction);
+      this.transaction = parseTransactionId(answer);
+      enablePreparedStatements(client, this.transaction);
     }
     if (this.isOver) this.#resolve(answer.tag === 'INSERT 0 1');
   }
@@ -85,7 +88,7 @@ export class Opening {
 const LEGS = 3;
 
 /** Everything that one attempt of a task inside a transaction needs. */
-export interface AttemptOrder {
+export interface AttemptRequest {
   readonly task: PlannedTask;
   readonly body: TransactionBody;
   readonly database: RunDatabase;
@@ -99,9 +102,9 @@ export interface AttemptOrder {
   /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
   readonly budgetMs: () => number | undefined;
   /** As in `Work`. */
-  readonly moved: Work['moved'];
+  readonly moved: TaskWork['moved'];
   /** Opens a connection that the task reads from. */
-  readonly openSource: OpenSource;
+  readonly openReadSession: OpenReadSession;
   /** Stops after the claim: to learn whether an earlier attempt was committed. */
   readonly claimOnly: boolean;
   /**

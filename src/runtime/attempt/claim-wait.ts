@@ -1,6 +1,6 @@
 import { CLAIM_START } from '../ledger/task-row.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { asError } from '../../errors.js';
+import { toError } from '../../errors.js';
 
 /** A wait that is shorter is nobody's business. */
 const NOTICE_MS = 500;
@@ -45,7 +45,7 @@ async function look(wait: ClaimWait, terminate: boolean): Promise<void> {
   try {
     await ask((control) => lookAt(control, { ...wait, pid }, terminate));
   } catch (error) {
-    notice(`"${taskId}" waits, and it can't be seen for whom: ${asError(error).message}`);
+    notice(`"${taskId}" waits, and it can't be seen for whom: ${toError(error).message}`);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { EventBody } from '../report/event.js';
 import { type PlannedTask, type RunPlan, isFullRefresh } from '../dag/plan.js';
-import type { Work } from '../tasks/task-body.js';
+import type { TaskWork } from '../tasks/task-body.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
 /** What contexts take from the run. */
@@ -16,11 +16,11 @@ export interface AttemptFacts {
   readonly signal: AbortSignal;
   /** Results of tasks by index. */
   readonly results: readonly unknown[];
-  readonly moved: Work['moved'];
+  readonly moved: TaskWork['moved'];
 }
 
 /** What a task function gets. */
-export function contextOf(
+export function createContext(
   task: PlannedTask,
   plan: RunPlan,
   { emit, connections }: ContextFacts,
@@ -29,7 +29,7 @@ export function contextOf(
   return {
     params: plan.params,
     interval: plan.interval,
-    upstream: upstreamResults(task, results),
+    upstream: collectUpstreamResults(task, results),
     with: task.task.options.with,
     run: {
       id: plan.runId,
@@ -47,7 +47,7 @@ export function contextOf(
 }
 
 /** Results by the names under which the task needs them. Two tasks never share an object that one could change. */
-function upstreamResults(task: PlannedTask, results: readonly unknown[]): unknown {
+function collectUpstreamResults(task: PlannedTask, results: readonly unknown[]): unknown {
   const named: Record<string, unknown> = {};
   let i = 0;
   for (const name of task.task.upstream.keys()) {

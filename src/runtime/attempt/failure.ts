@@ -1,39 +1,43 @@
-import { EtlError, asError } from '../../errors.js';
-import { userFrames } from '../modules/stack.js';
+import { EtlError, toError } from '../../errors.js';
+import { listUserFrames } from '../modules/stack.js';
 import { type AttemptOutcome, type Ending, FailTask } from './outcome.js';
-import { type Place, placeText, positionText } from '../modules/location.js';
-import { type FailureKind, kindOfState } from './retry.js';
-import { caretExcerpt } from '../sql/excerpt.js';
-import { type DatabaseError, databaseErrorOf, describeState, isMalformed } from '../postgres/sqlstate.js';
-import type { Statement } from '../postgres/task-connection.js';
+import { type Location, formatLocation, formatPosition } from '../modules/location.js';
+import { type FailureKind, classifyState } from './retry.js';
+import { formatCaretExcerpt } from '../sql/excerpt.js';
+import { type DatabaseError, findDatabaseError, describeState, isMalformed } from '../postgres/sqlstate.js';
+import type { FailedStatement } from '../postgres/task-connection.js';
 import { FileError } from '../tasks/load/feed.js';
 
 /** What is known of a failed attempt besides what was thrown. */
 export interface FailureFacts {
   readonly taskId: string;
-  readonly place: Place;
+  readonly location: Location;
   readonly retryOn: readonly string[];
   readonly ending: Ending;
   readonly isClaimed: boolean;
   /** The statement behind a database error. */
-  readonly statementOf: (error: object) => Statement | undefined;
+  readonly statementOf: (error: object) => FailedStatement | undefined;
 }
 
 /** Turns what a failed attempt threw into the error that is reported, and says whether a retry can help. */
-export function failed(thrown: unknown, facts: FailureFacts): AttemptOutcome {
-  const cause = asError(thrown);
-  const database = databaseErrorOf(cause);
-  const error = cause instanceof EtlError ? completed(cause, facts) : describe(cause, database, facts);
+export function createFailedOutcome(thrown: unknown, facts: FailureFacts): AttemptOutcome {
+  const cause = toError(thrown);
+  const database = findDatabaseError(cause);
+  const error = cause instanceof EtlError ? completeError(cause, facts) : describe(cause, database, facts);
   const { ending, isClaimed } = facts;
-  return { state: 'failed', error, kind: kindOf(cause, database, facts), ending, isClaimed };
+  return { state: 'failed', error, kind: classifyFailure(cause, database, facts), ending, isClaimed };
 }
 
-function kindOf(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): FailureKind {
+function classifyFailure(
+  cause: Error,
+  database: DatabaseError | undefined,
+  facts: FailureFacts,
+): FailureKind {
   if (facts.ending === 'check data' || cause instanceof FailTask) return 'permanent';
   // A refused connection has the server's word as its cause: a wrong password stays wrong.
   if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
   if (database !== undefined && isMalformed(database)) return 'permanent';
-  return kindOfState(database?.code, facts.retryOn);
+  return classifyState(database?.code, facts.retryOn);
 }
 
 /** Errors of ours that another attempt may not meet. */
@@ -47,58 +51,63 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 ]);
 
 function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
-  const task = `task defined at ${placeText(facts.place)}`;
+  const task = `task defined at ${formatLocation(facts.location)}`;
   if (database === undefined) {
-    const where = [...thrownAt(cause, facts.place), task].join(', in the ');
-    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, data: dataOf(facts), cause });
+    const where = [...formatThrowLocation(cause, facts.location), task].join(', in the ');
+    return new EtlError('ETL-3001', {
+      what: cause.message || cause.name,
+      where,
+      data: describeDataState(facts),
+      cause,
+    });
   }
   const statement = facts.statementOf(database);
   const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
   return new EtlError(lost ? 'ETL-1002' : 'ETL-3001', {
     what: statement?.message || database.message,
-    where: [task, ...fileOf(cause), ...positionOf(database, statement)].join('\n'),
-    why: [describeState(database.code), ...objectsOf(database)].join(', '),
+    where: [task, ...findFile(cause), ...formatSqlPosition(database, statement)].join('\n'),
+    why: [describeState(database.code), ...formatObjects(database)].join(', '),
     fix: database.hint,
-    data: dataOf(facts),
+    data: describeDataState(facts),
     cause,
   });
 }
 
 /** The first place in the user's own code on the stack of an exception. */
-function thrownAt(cause: Error, { root }: Place): string[] {
-  const frame = userFrames(cause.stack)[0];
-  return frame === undefined ? [] : [`thrown at ${positionText(frame.file, frame, root.directory)}`];
+function formatThrowLocation(cause: Error, { root }: Location): string[] {
+  const frame = listUserFrames(cause.stack)[0];
+  return frame === undefined ? [] : [`thrown at ${formatPosition(frame.file, frame, root.directory)}`];
 }
 
 /** An error of ours that was raised deep inside gets the place of its task and the state of the data. */
-function completed(error: EtlError, facts: FailureFacts): EtlError {
+function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.message,
-    where: error.where ?? `task defined at ${placeText(facts.place)}`,
+    where: error.where ?? `task defined at ${formatLocation(facts.location)}`,
     why: error.why,
     fix: error.fix,
-    data: error.data ?? dataOf(facts),
+    data: error.data ?? describeDataState(facts),
     cause: error.cause,
   });
 }
 
-function fileOf(cause: Error): string[] {
+function findFile(cause: Error): string[] {
   return cause instanceof FileError ? [`file "${cause.file}"`] : [];
 }
 
-function positionOf(error: DatabaseError, statement: Statement | undefined): string[] {
+function formatSqlPosition(error: DatabaseError, statement: FailedStatement | undefined): string[] {
   const lines: string[] = [];
   // The context of a COPY names line and column, and quotes the value: row data stays out of reports.
   const copy = /^COPY ([^,]+), line (\d+)(?:, column ([^:\n]+))?/.exec(error.where ?? '');
   if (copy)
     lines.push(`COPY ${copy[1]}, line ${copy[2]}${copy[3] === undefined ? '' : `, column "${copy[3]}"`}`);
   if (error.position !== undefined && statement)
-    lines.push(caretExcerpt(statement.sql, Number(error.position)));
+    lines.push(formatCaretExcerpt(statement.sql, Number(error.position)));
   return lines;
 }
 
 /** Names of the schema, never values. */
-function objectsOf(error: DatabaseError): string[] {
+function formatObjects(error: DatabaseError): string[] {
   const named: string[] = [];
   if (error.constraint !== undefined) named.push(`constraint "${error.constraint}"`);
   if (error.table !== undefined) named.push(`table "${error.table}"`);
@@ -106,7 +115,7 @@ function objectsOf(error: DatabaseError): string[] {
   return named;
 }
 
-function dataOf(facts: FailureFacts): string {
+function describeDataState(facts: FailureFacts): string {
   switch (facts.ending) {
     case 'rolled back':
       return `"${facts.taskId}" wrote nothing`;

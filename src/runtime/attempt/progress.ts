@@ -26,7 +26,7 @@ export class Progress {
     this.#now = now;
   }
 
-  moved({ rows = 0, bytes = 0 }: Moved): void {
+  addMovement({ rows = 0, bytes = 0 }: Moved): void {
     this.#totals = { rows: this.#totals.rows + rows, bytes: this.#totals.bytes + bytes };
     this.#isReported = false;
     if (this.#now() - this.#reportedAt >= INTERVAL_MS) this.finish();

@@ -10,7 +10,7 @@ export type FailureKind =
   | 'permanent';
 
 /** Failed attempts so far, by their budget. */
-export interface Spent {
+export interface UsedRetries {
   readonly serialization: number;
   readonly transient: number;
 }
@@ -36,7 +36,7 @@ const PERMANENT_CLASSES: ReadonlySet<string> = new Set([
 const SERIALIZATION_STATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03']);
 
 /** The kind of a failure with this SQLSTATE; without one it may pass. */
-export function kindOfState(state: string | undefined, retryOn: readonly string[]): FailureKind {
+export function classifyState(state: string | undefined, retryOn: readonly string[]): FailureKind {
   if (state === undefined) return 'transient';
   if (SERIALIZATION_STATES.has(state)) return 'serialization';
   const isAsked = retryOn.some((each) => each === state || (each.length === 2 && state.startsWith(each)));
@@ -49,7 +49,7 @@ export function kindOfState(state: string | undefined, retryOn: readonly string[
  */
 export function nextDelay(
   kind: FailureKind,
-  spent: Spent,
+  spent: UsedRetries,
   policy: RetryPolicy,
   random: () => number,
 ): number | undefined {

@@ -1,11 +1,11 @@
-import { EtlError, asError } from '../../errors.js';
+import { EtlError, toError } from '../../errors.js';
 import { cancelStatement } from '../../hooks/client.js';
 import { formatDuration } from '../duration.js';
 import type { ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { stopTransaction } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, COMMIT_GRACE_MS, STOP_GRACE_MS, within } from '../waiting.js';
 
-export interface StoppingOptions {
+export interface AttemptStopOptions {
   readonly signal: AbortSignal;
   readonly client: ProtocolClient;
   /** Asks over another connection; undefined where there is none. */
@@ -19,14 +19,14 @@ export interface StoppingOptions {
  * Ends an attempt when its signal aborts, whether the task plays along or not: cancels the statement, waits a moment,
  * then cuts the connection and terminates its backend.
  */
-export class Stopping {
+export class AttemptStop {
   /** Rejects with the signal's reason when the task did not come to its end in time. */
   readonly stopped: Promise<never>;
-  readonly #options: StoppingOptions;
+  readonly #options: AttemptStopOptions;
   #reject: (reason: Error) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: StoppingOptions) {
+  constructor(options: AttemptStopOptions) {
     this.#options = options;
     this.stopped = new Promise<never>((_, reject) => (this.#reject = reject));
     // Whoever races against it sees the rejection; nobody may be racing when it comes.
@@ -60,7 +60,7 @@ export class Stopping {
 
   #cut(): void {
     this.#options.client.connection.stream.destroy();
-    this.#reject(asError(this.#options.signal.reason));
+    this.#reject(toError(this.#options.signal.reason));
   }
 
   async #ask(action: 'pg_cancel_backend' | 'pg_terminate_backend'): Promise<void> {
@@ -75,7 +75,7 @@ export class Stopping {
 }
 
 /** Why an attempt is stopped that takes too long. */
-export function timedOut(timeoutMs: number): EtlError {
+export function createTaskTimeoutError(timeoutMs: number): EtlError {
   return new EtlError('ETL-3301', {
     what: `the task did not end within its timeout of ${formatDuration(timeoutMs)}`,
     fix: 'give it a longer `timeout`, or less to do',

@@ -1,23 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { EtlError, asError } from '../../errors.js';
-import { failed } from './failure.js';
-import { type OpenSource, openSource } from '../session/read-session.js';
-import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { EtlError, toError } from '../../errors.js';
+import { createFailedOutcome } from './failure.js';
+import { type OpenReadSession, openReadSession } from '../session/read-session.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
 import { LONGEST_MS, RESOLVE_COMMIT_MS, untilAborted } from '../waiting.js';
 import { attemptTask } from './attempt.js';
-import { attemptPlain } from './attempt-plain.js';
-import { type ContextFacts, contextOf } from './context.js';
+import { attemptPlainTask } from './attempt-plain.js';
+import { type ContextFacts, createContext } from './context.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { EventBody, TaskSummary } from '../report/event.js';
-import { fingerprint } from '../dag/fingerprint.js';
+import { computeFingerprint } from '../dag/fingerprint.js';
 import type { DoneTask, TaskKey } from '../ledger/task-row.js';
-import { lateQuery } from '../postgres/task-connection-errors.js';
+import { createLateQueryError } from '../postgres/task-connection-errors.js';
 import type { AttemptOutcome } from './outcome.js';
 import type { PlannedTask, RunPlan } from '../dag/plan.js';
 import { Progress } from './progress.js';
-import { type Spent, nextDelay } from './retry.js';
+import { type UsedRetries, nextDelay } from './retry.js';
 import { taskScope } from '../tasks/task-scope.js';
-import { timedOut } from './stop.js';
+import { createTaskTimeoutError } from './stop.js';
 import type { Moved } from '../tasks/task-body.js';
 
 /** How a task ended, with what the tasks that need it use. */
@@ -73,7 +73,7 @@ export class TaskRunner {
   /** Runs one task whose upstream tasks have succeeded. Never rejects. */
   async run(task: PlannedTask): Promise<TaskOutcome> {
     const startedAt = performance.now();
-    const { outcome, attempts } = await this.#attempts(task);
+    const { outcome, attempts } = await this.#runAttempts(task);
     const base = { taskId: task.id, attempts, durationMs: performance.now() - startedAt };
     switch (outcome.state) {
       case 'success': {
@@ -97,9 +97,9 @@ export class TaskRunner {
     }
   }
 
-  async #attempts(task: PlannedTask): Promise<{ outcome: AttemptOutcome; attempts: number }> {
+  async #runAttempts(task: PlannedTask): Promise<{ outcome: AttemptOutcome; attempts: number }> {
     const { emit, random, signal } = this.#services;
-    let spent: Spent = { serialization: 0, transient: 0 };
+    let spent: UsedRetries = { serialization: 0, transient: 0 };
     let undecided: FailedAttempt | undefined;
     for (let attempt = 1; ; attempt++) {
       emit({ type: 'task_started', taskId: task.id, attempt });
@@ -107,11 +107,11 @@ export class TaskRunner {
       if (outcome.state !== 'failed') return { outcome, attempts: attempt };
       if (outcome.ending === 'unknown') undecided = outcome;
       else if (outcome.isClaimed) undecided = undefined;
-      spent = spend(spent, outcome.kind);
+      spent = useRetry(spent, outcome.kind);
       const wait = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
       if (wait !== undefined) {
         emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs: wait });
-        if (await waited(wait, signal)) continue;
+        if (await waitFor(wait, signal)) continue;
       }
       if (undecided === undefined) return { outcome, attempts: attempt };
       return { outcome: await this.#resolve(task, attempt, undecided), attempts: attempt };
@@ -126,7 +126,7 @@ export class TaskRunner {
     const { signal } = this.#services;
     const deadline = performance.now() + RESOLVE_COMMIT_MS;
     for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
-      if (!(await waited(delayMs, signal))) break;
+      if (!(await waitFor(delayMs, signal))) break;
       const outcome = await this.#attempt(task, attempt, true);
       if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
     }
@@ -142,7 +142,8 @@ export class TaskRunner {
     else signal.addEventListener('abort', stop, { once: true });
     const timeoutMs = Math.min(task.timeoutMs ?? Infinity, LONGEST_MS);
     const deadline = task.timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
-    const timer = deadline && setTimeout(() => controller.abort(timedOut(task.timeoutMs ?? 0)), timeoutMs);
+    const timer =
+      deadline && setTimeout(() => controller.abort(createTaskTimeoutError(task.timeoutMs ?? 0)), timeoutMs);
     let stray: EtlError | undefined;
     let isOver = false;
     const fail = (error: EtlError): boolean => {
@@ -151,8 +152,8 @@ export class TaskRunner {
       return !isOver;
     };
     const budgetMs = (): number | undefined => deadline && deadline - performance.now();
-    const progress = this.#progressOf(task);
-    const moved = (delta: Moved): void => progress.moved(delta);
+    const progress = this.#createProgress(task);
+    const moved = (delta: Moved): void => progress.addMovement(delta);
     const limits = { attempt, claimOnly, signal: controller.signal, budgetMs, moved };
     try {
       const outcome = await taskScope.run({ taskId: task.id, fail }, () => this.#prepareAndRun(task, limits));
@@ -160,7 +161,7 @@ export class TaskRunner {
       if (outcome.state === 'success' && stray !== undefined) this.#services.onLateError(stray);
       return outcome;
     } catch (error) {
-      return notRun(task, error);
+      return createNotRunOutcome(task, error);
     } finally {
       isOver = true;
       progress.finish();
@@ -172,10 +173,10 @@ export class TaskRunner {
   async #prepareAndRun(task: PlannedTask, limits: Limits): Promise<AttemptOutcome> {
     const { databases, onLateError } = this.#services;
     const { body } = task.task;
-    const print = await this.#fingerprint(task);
+    const print = await this.#readFingerprint(task);
     const before = body.transactional ? undefined : this.#services.done.get(task.id);
     if (before?.fingerprint === print) return { state: 'success', ...before, reused: true };
-    const context = contextOf(task, this.#plan, this.#services, {
+    const context = createContext(task, this.#plan, this.#services, {
       attempt: limits.attempt,
       signal: limits.signal,
       moved: limits.moved,
@@ -183,19 +184,19 @@ export class TaskRunner {
     });
     const home = task.conn ?? this.#plan.home;
     const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
-    const key = this.#key(task, database?.epoch ?? '');
+    const key = this.#createKey(task, database?.epoch ?? '');
     const common = { ...limits, task, key, fingerprint: print, context };
-    if (!body.transactional) return attemptPlain({ ...common, body, database });
+    if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
-    const onLateQuery = (sql: string): void => onLateError(lateQuery(task.id, sql));
+    const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));
     const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
-    const openIt: OpenSource = async (id, first) =>
-      openSource(await databases.source(id), limits.signal, first);
+    const openIt: OpenReadSession = async (id, first) =>
+      openReadSession(await databases.getPlain(id), limits.signal, first);
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
-    return attemptTask({ ...common, isFirst, body, database, openSource: openIt, notice, onLateQuery });
+    return attemptTask({ ...common, isFirst, body, database, openReadSession: openIt, notice, onLateQuery });
   }
 
-  #progressOf({ id: taskId }: PlannedTask): Progress {
+  #createProgress({ id: taskId }: PlannedTask): Progress {
     const { emit } = this.#services;
     return new Progress(
       (totals) => emit({ type: 'task_progress', taskId, ...totals }),
@@ -203,22 +204,22 @@ export class TaskRunner {
     );
   }
 
-  #key(task: PlannedTask, epoch: string): TaskKey {
+  #createKey(task: PlannedTask, epoch: string): TaskKey {
     return { runId: this.#plan.runId, dagId: this.#plan.dag.id, taskId: task.id, epoch };
   }
 
-  async #fingerprint(task: PlannedTask): Promise<string> {
+  async #readFingerprint(task: PlannedTask): Promise<string> {
     const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
-    return (this.#fingerprints[task.index] ??= await fingerprint(task, upstream));
+    return (this.#fingerprints[task.index] ??= await computeFingerprint(task, upstream));
   }
 }
 
-function spend(spent: Spent, kind: 'serialization' | 'transient' | 'permanent'): Spent {
+function useRetry(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
   return kind === 'permanent' ? spent : { ...spent, [kind]: spent[kind] + 1 };
 }
 
 /** Says whether the wait came to its end; a run that stops ends it. */
-async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
+async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
   try {
     await delay(ms, undefined, { signal });
     return true;
@@ -229,13 +230,13 @@ async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
 }
 
 /** The database could not be opened; or a bug of ours. */
-function notRun(task: PlannedTask, thrown: unknown): AttemptOutcome {
-  const { id: taskId, place, retryOn } = task;
-  const cause = asError(thrown);
-  const isKnown = cause instanceof EtlError || databaseErrorOf(cause) !== undefined;
+function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome {
+  const { id: taskId, location, retryOn } = task;
+  const cause = toError(thrown);
+  const isKnown = cause instanceof EtlError || findDatabaseError(cause) !== undefined;
   const error = isKnown
     ? cause
     : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
-  const facts = { taskId, place, retryOn, ending: 'rolled back', isClaimed: false } as const;
-  return failed(error, { ...facts, statementOf: () => undefined });
+  const facts = { taskId, location, retryOn, ending: 'rolled back', isClaimed: false } as const;
+  return createFailedOutcome(error, { ...facts, statementOf: () => undefined });
 }

@@ -1,15 +1,15 @@
 import { dirname, extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
-import { privateCache } from '../modules/cache.js';
-import { defaultExport } from './export.js';
+import { findPrivateCache } from '../modules/cache.js';
+import { getDefaultExport } from './export.js';
 import { loadError } from './load-error.js';
 import { ConfigModules } from '../modules/modules.js';
-import { awaitPosition } from './position.js';
+import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
-import type { Source } from '../modules/source-text.js';
+import type { SourceFile } from '../modules/source-text.js';
 import { rememberTransformed } from '../modules/stack.js';
-import { positionText } from '../modules/location.js';
+import { formatPosition } from '../modules/location.js';
 
 export interface CodeOptions {
   /** The working directory. */
@@ -31,27 +31,27 @@ export function isCode(file: string): boolean {
  * Executes a config, once, and returns its default export. Throws an `EtlError` of class 21 with a place in the user's
  * files for whatever goes wrong; one that the config's own Dags throw passes as it is.
  */
-export async function evaluate(source: Source, options: CodeOptions): Promise<unknown> {
+export async function evaluate(source: SourceFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
     shared: new SharedModules(source.file, options.shared),
-    cache: options.isCached ? privateCache(dirname(source.file), options.getuid) : undefined,
+    cache: options.isCached ? findPrivateCache(dirname(source.file), options.getuid) : undefined,
     version: options.shared.version,
   });
-  rememberTransformed((file) => modules.codeOf(file));
+  rememberTransformed((file) => modules.getCode(file));
   let exports: unknown;
   try {
-    exports = await inTime(modules.run(source), source, options);
+    exports = await limitTime(modules.run(source), source, options);
   } catch (error) {
     const { directory, shared } = options;
     throw loadError(error, { source, directory, ours: fileURLToPath(shared.own) });
   }
-  return defaultExport(source, exports);
+  return getDefaultExport(source, exports);
 }
 
-async function inTime<T>(work: Promise<T>, source: Source, options: CodeOptions): Promise<T> {
+async function limitTime<T>(work: Promise<T>, source: SourceFile, options: CodeOptions): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(tooSlow(source, options)), options.timeoutMs);
+    timer = setTimeout(() => reject(createTooSlowError(source, options)), options.timeoutMs);
   });
   try {
     return await Promise.race([work, timeout]);
@@ -60,10 +60,13 @@ async function inTime<T>(work: Promise<T>, source: Source, options: CodeOptions)
   }
 }
 
-function tooSlow({ file, text, name }: Source, { directory, timeoutMs }: CodeOptions): EtlError {
+function createTooSlowError(
+  { file, text, name }: SourceFile,
+  { directory, timeoutMs }: CodeOptions,
+): EtlError {
   return new EtlError('ETL-2104', {
     what: `The config ${name} did not finish loading within ${timeoutMs / 1000} s`,
-    where: positionText(file, awaitPosition(text), directory),
+    where: formatPosition(file, findAwaitPosition(text), directory),
     why: 'A promise that it awaits at the top level, or one in a file that it imports, is still pending',
     fix: 'Do slow work in a task, not while the config loads.',
   });

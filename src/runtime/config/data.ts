@@ -1,7 +1,7 @@
 import { basename, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
-import { positionAt, type Position } from './position.js';
-import type { Source } from '../modules/source-text.js';
+import { computePosition, type Position } from './position.js';
+import type { SourceFile } from '../modules/source-text.js';
 
 interface JsonProblem {
   readonly offset: number;
@@ -19,28 +19,28 @@ const TOKEN =
 const BLANKS = /[ \t\r\n]*/y;
 
 /** The value in a JSON or YAML config; of a package.json, its key `etl`. Throws `EtlError` ETL-2103 with the place. */
-export async function parseData(source: Source): Promise<unknown> {
+export async function parseData(source: SourceFile): Promise<unknown> {
   if (extname(source.file) !== '.json') return await parseYaml(source);
   const value = parseJson(source);
-  return basename(source.file) === 'package.json' ? etlKey(source, value) : value;
+  return basename(source.file) === 'package.json' ? getEtlKey(source, value) : value;
 }
 
 /** Throws `EtlError` ETL-2103 with line and column, and with nothing of the text: it may hold a password. */
-export function parseJson(source: Source): unknown {
+export function parseJson(source: SourceFile): unknown {
   const text = source.text.replace(/^\uFEFF/, '');
-  const problem = jsonProblem(text);
+  const problem = findJsonProblem(text);
   if (problem === undefined) return JSON.parse(text);
-  throw unreadable(source, positionAt(text, problem.offset), `expected ${problem.expected}`);
+  throw createUnreadableError(source, computePosition(text, problem.offset), `expected ${problem.expected}`);
 }
 
-async function parseYaml(source: Source): Promise<unknown> {
+async function parseYaml(source: SourceFile): Promise<unknown> {
   const { defaultLoaders } = await import('cosmiconfig');
   try {
     return defaultLoaders['.yaml'](source.file, source.text) as unknown;
   } catch (error) {
     if (!isYamlProblem(error)) throw error;
     const { line, column } = error.mark ?? { line: 0, column: 0 };
-    throw unreadable(source, { line: line + 1, column: column + 1 }, error.reason);
+    throw createUnreadableError(source, { line: line + 1, column: column + 1 }, error.reason);
   }
 }
 
@@ -48,7 +48,7 @@ async function parseYaml(source: Source): Promise<unknown> {
  * Where a text stops being JSON. The message of `JSON.parse` does not always hold a position, and quotes the text.
  * No recursion: a text can be nested deeper than the stack.
  */
-function jsonProblem(text: string): JsonProblem | undefined {
+function findJsonProblem(text: string): JsonProblem | undefined {
   const open: string[] = [];
   let expected = 'a value';
   for (let offset = skipBlanks(text, 0); offset < text.length; offset = skipBlanks(text, TOKEN.lastIndex)) {
@@ -58,7 +58,7 @@ function jsonProblem(text: string): JsonProblem | undefined {
     if (kind === undefined || !isAllowed(kind, expected)) return { offset, expected };
     if (kind === '{' || kind === '[') open.push(kind);
     if (kind === '}' || kind === ']') open.pop();
-    expected = expectedAfter(kind, expected, open.at(-1));
+    expected = describeExpected(kind, expected, open.at(-1));
   }
   return expected === 'the end of the file' ? undefined : { offset: text.length, expected };
 }
@@ -77,7 +77,7 @@ function isAllowed(kind: string, expected: string): boolean {
   return expected.includes(`"${kind}"`);
 }
 
-function expectedAfter(kind: string, expected: string, open: string | undefined): string {
+function describeExpected(kind: string, expected: string, open: string | undefined): string {
   if (kind === '{') return 'a key in double quotes or "}"';
   if (kind === '[') return 'a value or "]"';
   if (kind === ':') return 'a value';
@@ -87,7 +87,7 @@ function expectedAfter(kind: string, expected: string, open: string | undefined)
   return open === '{' ? '"," or "}"' : '"," or "]"';
 }
 
-function etlKey(source: Source, manifest: unknown): unknown {
+function getEtlKey(source: SourceFile, manifest: unknown): unknown {
   if (typeof manifest === 'object' && manifest !== null && 'etl' in manifest) return manifest.etl;
   throw new EtlError('ETL-2105', {
     what: `${source.name} has no config`,
@@ -100,7 +100,7 @@ function isYamlProblem(error: unknown): error is YamlProblem {
   return error instanceof Error && error.name === 'YAMLException' && 'reason' in error;
 }
 
-function unreadable(source: Source, { line, column }: Position, why: string): EtlError {
+function createUnreadableError(source: SourceFile, { line, column }: Position, why: string): EtlError {
   return new EtlError('ETL-2103', {
     what: `The config ${source.name} could not be read`,
     where: `${source.name}:${line}:${column}`,

@@ -1,9 +1,9 @@
 import { EtlError } from '../../errors.js';
 import type { Dag } from '../dag/dag.js';
-import { capturePlace, type Place } from '../modules/location.js';
+import { captureLocation, type Location } from '../modules/location.js';
 import type { Duration } from '../duration.js';
 import type { TaskDefaults } from '../tasks/task.js';
-import { shapeProblem, type ShapeProblem } from './shape.js';
+import { findShapeProblem, type ShapeProblem } from './shape.js';
 
 /** A connection in a config: a URL, or a URL with its own limit of open transactions. */
 export interface ConnectionSettings {
@@ -27,12 +27,12 @@ export interface Config {
 /** What `defineConfig` throws: the loader knows the text of the file, and replaces `where` by the place of the key. */
 export class ShapeError extends EtlError {
   readonly problem: ShapeProblem;
-  readonly place: Place;
+  readonly location: Location;
 
-  constructor(problem: ShapeProblem, place: Place) {
+  constructor(problem: ShapeProblem, location: Location) {
     super('ETL-2106', problem);
     this.problem = problem;
-    this.place = place;
+    this.location = location;
   }
 }
 
@@ -41,7 +41,7 @@ export class ShapeError extends EtlError {
  * `EtlError` ETL-2106 at the first mistake.
  */
 export function defineConfig<const C extends Config>(config: C): C {
-  assertConfig(config, (problem) => new ShapeError(problem, capturePlace(defineConfig)));
+  assertConfig(config, (problem) => new ShapeError(problem, captureLocation(defineConfig)));
   return config;
 }
 
@@ -50,6 +50,6 @@ export function assertConfig(
   value: unknown,
   report: (problem: ShapeProblem) => EtlError,
 ): asserts value is Config {
-  const problem = shapeProblem(value);
+  const problem = findShapeProblem(value);
   if (problem !== undefined) throw report(problem);
 }

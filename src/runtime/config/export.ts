@@ -1,24 +1,24 @@
 import { EtlError, type ErrorParts } from '../../errors.js';
 import { exportPosition, START } from './position.js';
-import type { Source } from '../modules/source-text.js';
+import type { SourceFile } from '../modules/source-text.js';
 
 /**
  * The default export of an executed config: of an ES module the export `default`, of a CommonJS one `module.exports`.
  * Throws `EtlError` ETL-2105 where there is none, or where it is not the config itself.
  */
-export function defaultExport(source: Source, exports: unknown): unknown {
+export function getDefaultExport(source: SourceFile, exports: unknown): unknown {
   const value = isModule(exports) ? exports['default'] : exports;
   if (value === undefined || (isEmpty(exports) && exportPosition(source.text) === undefined)) {
-    throw missing(source, exports);
+    throw createMissingExportError(source, exports);
   }
   if (isThenable(value)) {
-    throw wrong(source, {
+    throw createWrongExportError(source, {
       why: 'It is a promise',
       fix: 'Export the object itself: `export default defineConfig(await …)` works, top-level await is allowed.',
     });
   }
   if (typeof value === 'function') {
-    throw wrong(source, {
+    throw createWrongExportError(source, {
       why: 'It is a function',
       fix: 'Export the object itself: call the function, `export default defineConfig(…)`.',
     });
@@ -43,7 +43,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
-function missing(source: Source, exports: unknown): EtlError {
+function createMissingExportError(source: SourceFile, exports: unknown): EtlError {
   const names = isRecord(exports)
     ? Object.keys(exports)
         .filter((name) => name !== 'default')
@@ -60,7 +60,7 @@ function missing(source: Source, exports: unknown): EtlError {
   });
 }
 
-function wrong(source: Source, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
+function createWrongExportError(source: SourceFile, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
   const { line, column } = exportPosition(source.text) ?? START;
   return new EtlError('ETL-2105', {
     what: `The default export of ${source.name} is not a config`,

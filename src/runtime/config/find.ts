@@ -1,7 +1,7 @@
 import { existsSync, lstatSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
-import { shortName } from '../modules/location.js';
+import { shortenPath } from '../modules/location.js';
 import { parseJson } from './data.js';
 import { assertReadable } from '../modules/source-text.js';
 
@@ -41,19 +41,19 @@ interface ExplorerModule {
  * Throws `EtlError` ETL-2101 when there is none, ETL-2102 when something that is no readable file is in its place.
  */
 export async function findConfig({ directory, explicit }: FindOptions): Promise<string> {
-  if (explicit !== undefined) return explicitConfig(directory, explicit);
+  if (explicit !== undefined) return resolveExplicitConfig(directory, explicit);
   assertFirstReadable(directory);
-  const found = await (await explorer(directory)).search(directory);
-  if (found === null) throw notFound(directory);
+  const found = await (await createExplorer(directory)).search(directory);
+  if (found === null) throw createNotFoundError(directory);
   return found.filepath;
 }
 
-function explicitConfig(directory: string, explicit: string): string {
+function resolveExplicitConfig(directory: string, explicit: string): string {
   const file = resolve(directory, explicit);
   if (isThere(file)) return file;
   throw new EtlError('ETL-2101', {
-    what: `The config ${shortName(file, directory)} does not exist`,
-    where: shortName(file, directory),
+    what: `The config ${shortenPath(file, directory)} does not exist`,
+    where: shortenPath(file, directory),
     fix: 'Correct --config or ETL_CONFIG, or leave both out to search from the working directory upward.',
   });
 }
@@ -63,20 +63,20 @@ function explicitConfig(directory: string, explicit: string): string {
  * directory instead; it also waits for ever on a named pipe. So what is first in order is looked at before.
  */
 function assertFirstReadable(directory: string): void {
-  const places = searchedDirectories(directory).flatMap((each) =>
-    SEARCH_PLACES.map((place) => join(each, place)),
+  const places = listSearchedDirectories(directory).flatMap((each) =>
+    SEARCH_PLACES.map((location) => join(each, location)),
   );
-  const first = places.find((place) => basename(place) !== 'package.json' && isThere(place));
+  const first = places.find((location) => basename(location) !== 'package.json' && isThere(location));
   if (first !== undefined) assertReadable(first, directory);
 }
 
 /** The directories of cosmiconfig's strategy `project`: up to the first one with a package file. */
-function searchedDirectories(directory: string): string[] {
+function listSearchedDirectories(directory: string): string[] {
   const parent = dirname(directory);
   const isLast =
     parent === directory ||
     ['package.json', 'package.yaml'].some((name) => existsSync(join(directory, name)));
-  return isLast ? [directory] : [directory, ...searchedDirectories(parent)];
+  return isLast ? [directory] : [directory, ...listSearchedDirectories(parent)];
 }
 
 /**
@@ -84,12 +84,12 @@ function searchedDirectories(directory: string): string[] {
  * that it is given, before any check of ours (`getUserDefinedOptionsFromMetaConfig` in cosmiconfig 9). Its explorer
  * class does the same search without that. The loaders execute nothing: a config has to be loaded exactly once, by us.
  */
-async function explorer(directory: string): Promise<Explorer> {
+async function createExplorer(directory: string): Promise<Explorer> {
   const internals: unknown = await import('cosmiconfig/dist/Explorer.js');
   const { Explorer } = internals as ExplorerModule;
   const inPackage = (file: string, text: string): unknown =>
     basename(file) === 'package.json'
-      ? { etl: hasConfig(parseJson({ file, name: shortName(file, directory), text })) }
+      ? { etl: hasConfig(parseJson({ file, name: shortenPath(file, directory), text })) }
       : file;
   return new Explorer({
     moduleName: 'etl',
@@ -103,12 +103,12 @@ async function explorer(directory: string): Promise<Explorer> {
     mergeImportArrays: true,
     mergeSearchPlaces: false,
     transform: (result: unknown): unknown => result,
-    loaders: { '.json': inPackage, '.yaml': named, '.yml': named, noExt: named, default: named },
+    loaders: { '.json': inPackage, '.yaml': nameFile, '.yml': nameFile, noExt: nameFile, default: nameFile },
   });
 }
 
 /** The loader of files that need not be read to be chosen. */
-function named(file: string): string {
+function nameFile(file: string): string {
   return file;
 }
 
@@ -117,8 +117,8 @@ function hasConfig(manifest: unknown): true | null {
   return typeof manifest === 'object' && manifest !== null && Object.hasOwn(manifest, 'etl') ? true : null;
 }
 
-function notFound(directory: string): EtlError {
-  const searched = searchedDirectories(directory);
+function createNotFoundError(directory: string): EtlError {
+  const searched = listSearchedDirectories(directory);
   const last = searched.at(-1) ?? directory;
   const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
   return new EtlError('ETL-2101', {

@@ -1,16 +1,16 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
-import { placeFrame, positionText, shortName } from '../modules/location.js';
-import { exportPosition, keyPosition, START, specifierPosition } from './position.js';
+import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
+import { exportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
 import { ShapeError } from './define.js';
 import type { ShapeProblem } from './shape.js';
-import type { Source } from '../modules/source-text.js';
-import { originalFrame, userFrames, type Frame } from '../modules/stack.js';
+import type { SourceFile } from '../modules/source-text.js';
+import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
 /** What is known about a config that failed to load. */
 export interface LoadContext {
-  readonly source: Source;
+  readonly source: SourceFile;
   /** The working directory. */
   readonly directory: string;
   /** The directory of our own code: its frames say nothing to the user. */
@@ -26,30 +26,31 @@ const NOT_FOUND_CODES = new Set([
 
 /** One error for the user from whatever was thrown while a config was loading: with a place in the user's files. */
 export function loadError(error: unknown, context: LoadContext): EtlError {
-  if (error instanceof ShapeError) return shapeError(error.problem, context, placeFrame(error.place));
+  if (error instanceof ShapeError)
+    return createShapeError(error.problem, context, getLocationFrame(error.location));
   if (error instanceof EtlError) return error;
   return (
     parseError(error, context) ??
-    notFound(error, context) ??
-    v8SyntaxError(error, context) ??
-    thrown(error, context)
+    createNotFoundError(error, context) ??
+    createV8SyntaxError(error, context) ??
+    createThrownError(error, context)
   );
 }
 
 /** A mistake in the value of a config, at its key in `called`, the place of `defineConfig`, or in the config file. */
-export function shapeError(
+export function createShapeError(
   problem: ShapeProblem,
   { source, directory }: Pick<LoadContext, 'source' | 'directory'>,
   called?: Frame,
 ): EtlError {
   const { file, text } = called === undefined ? source : { file: called.file, text: readText(called.file) };
   const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
-  const found = problem.place === undefined ? undefined : placeFrame(problem.place);
+  const found = problem.location === undefined ? undefined : getLocationFrame(problem.location);
   const start = (language === 'js' ? exportPosition(text) : undefined) ?? START;
-  const position = found ?? keyPosition(text, problem.path, language) ?? called ?? start;
+  const position = found ?? findKeyPosition(text, problem.path, language) ?? called ?? start;
   return new EtlError('ETL-2106', {
     ...problem,
-    where: positionText(found?.file ?? file, position, directory),
+    where: formatPosition(found?.file ?? file, position, directory),
   });
 }
 
@@ -58,7 +59,7 @@ function parseError(error: unknown, { directory }: LoadContext): EtlError | unde
   const match = error instanceof Error ? PARSE_ERROR.exec(error.message) : null;
   if (match === null) return undefined;
   const [, reason = '', file = '', line, column] = match;
-  return syntaxError(
+  return createSyntaxError(
     reason,
     { file, line: Number(line), column: Number(column) + 1 },
     { directory, cause: error },
@@ -66,50 +67,50 @@ function parseError(error: unknown, { directory }: LoadContext): EtlError | unde
 }
 
 /** An import of a module that is not there. The one who asks is the user's file; one of a package is just thrown. */
-function notFound(error: unknown, { source, directory, ours }: LoadContext): EtlError | undefined {
+function createNotFoundError(error: unknown, { source, directory, ours }: LoadContext): EtlError | undefined {
   if (!(error instanceof Error && 'code' in error && NOT_FOUND_CODES.has(String(error.code))))
     return undefined;
   const specifier = /'([^']+)'/.exec(error.message)?.[1] ?? 'a module';
-  const importer = importerOf(error) ?? userFrames(error.stack, ours)[0]?.file ?? source.file;
+  const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? source.file;
   if (importer.includes('/node_modules/') || !existsSync(importer)) return undefined;
-  const position = specifierPosition(readText(importer), specifier);
+  const position = findSpecifierPosition(readText(importer), specifier);
   const isPath = /^[./]/.test(specifier);
   return new EtlError('ETL-2104', {
     what: `The config ${source.name} could not be loaded`,
-    where: positionText(importer, position, directory),
-    why: `Cannot find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortName(importer, directory)} imports`,
+    where: formatPosition(importer, position, directory),
+    why: `Cannot find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
     fix: isPath ? 'Correct the path.' : `Correct the name, or install it: \`npm install ${specifier}\`.`,
     cause: error,
   });
 }
 
 /** Node's list of who required what, the last one first. */
-function importerOf(error: Error): string | undefined {
+function findImporter(error: Error): string | undefined {
   const stack: unknown = 'requireStack' in error ? error.requireStack : undefined;
   const [first]: unknown[] = Array.isArray(stack) ? stack : [];
   return typeof first === 'string' ? first : undefined;
 }
 
 /** A mistake that the transforms allow and V8 does not, such as a wrong regular expression: its stack begins with it. */
-function v8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
+function createV8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   if (!(error instanceof SyntaxError)) return undefined;
   const lines = (error.stack ?? '').split('\n');
-  const [, place = '', line] = /^(.*):(\d+)$/.exec(lines[0] ?? '') ?? [];
-  const file = place.startsWith('file:') ? fileURLToPath(place) : place;
+  const [, location = '', line] = /^(.*):(\d+)$/.exec(lines[0] ?? '') ?? [];
+  const file = location.startsWith('file:') ? fileURLToPath(location) : location;
   if (!existsSync(file)) return undefined;
   const caret = lines.find((each) => /^\s*\^+\s*$/.test(each)) ?? '^';
-  const frame = originalFrame({ file, line: Number(line), column: caret.indexOf('^') + 1 });
-  return syntaxError(error.message, frame, { directory, cause: error });
+  const frame = findOriginalFrame({ file, line: Number(line), column: caret.indexOf('^') + 1 });
+  return createSyntaxError(error.message, frame, { directory, cause: error });
 }
 
-function syntaxError(
+function createSyntaxError(
   reason: string,
   frame: Frame,
   { directory, cause }: { directory: string; cause: unknown },
 ): EtlError {
   return new EtlError('ETL-2103', {
-    what: `${shortName(frame.file, directory)} could not be read`,
-    where: positionText(frame.file, frame, directory),
+    what: `${shortenPath(frame.file, directory)} could not be read`,
+    where: formatPosition(frame.file, frame, directory),
     why: `Syntax error: ${reason}`,
     fix: 'Correct the file at this place.',
     cause,
@@ -117,14 +118,14 @@ function syntaxError(
 }
 
 /** Whatever the user's code has thrown itself: its own name and message, at the innermost line of the user. */
-function thrown(error: unknown, { source, directory, ours }: LoadContext): EtlError {
-  const frame = error instanceof Error ? userFrames(error.stack, ours)[0] : undefined;
+function createThrownError(error: unknown, { source, directory, ours }: LoadContext): EtlError {
+  const frame = error instanceof Error ? listUserFrames(error.stack, ours)[0] : undefined;
   return new EtlError('ETL-2104', {
     what: `The config ${source.name} threw an error while it was loading`,
-    where: positionText(frame?.file ?? source.file, frame, directory),
+    where: formatPosition(frame?.file ?? source.file, frame, directory),
     why:
       error instanceof Error
-        ? `${error.name}: ${withoutFrames(error.message)}`
+        ? `${error.name}: ${removeFrames(error.message)}`
         : `It threw ${describe(error)}`,
     fix: 'Correct the code at this place; nothing was started.',
     cause: error,
@@ -136,7 +137,7 @@ function describe(value: unknown): string {
 }
 
 /** Some libraries write a stack into their messages. */
-function withoutFrames(message: string): string {
+function removeFrames(message: string): string {
   return message
     .split('\n')
     .filter((line) => !/^\s+at /.test(line))

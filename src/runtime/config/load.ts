@@ -6,12 +6,12 @@ import type { TaskDefaults } from '../tasks/task.js';
 import { evaluate, isCode } from './code.js';
 import { parseData } from './data.js';
 import { findConfig, type FindOptions } from './find.js';
-import { shapeError } from './load-error.js';
-import { keyPosition, START } from './position.js';
+import { createShapeError } from './load-error.js';
+import { findKeyPosition, START } from './position.js';
 import { assertConfig, type Config, type ConnectionSettings } from './define.js';
 import type { Shared } from '../modules/shared-packages.js';
 import { setRoot } from '../modules/location.js';
-import { readSource, type Source } from '../modules/source-text.js';
+import { readSource, type SourceFile } from '../modules/source-text.js';
 
 export interface LoadOptions extends FindOptions {
   readonly shared: Shared;
@@ -57,17 +57,17 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const source = readSource(file, { directory, getuid });
   const value = isCode(file)
     ? await evaluate(source, { directory, shared, getuid, isCached, timeoutMs })
-    : settingsOnly(source, await parseData(source));
-  assertConfig(value, (problem) => shapeError(problem, { source, directory }));
-  const config = checked(value);
-  for (const { place } of config.dags) setRoot(place, dirname(file));
+    : checkSettingsOnly(source, await parseData(source));
+  assertConfig(value, (problem) => createShapeError(problem, { source, directory }));
+  const config = checkConfig(value);
+  for (const { location } of config.dags) setRoot(location, dirname(file));
   return { file, directory: dirname(file), name: source.name, config };
 }
 
 /** A Dag holds functions, which no JSON or YAML file can. */
-function settingsOnly(source: Source, value: unknown): unknown {
+function checkSettingsOnly(source: SourceFile, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'dags')) return value;
-  const { line, column } = keyPosition(source.text, ['dags'], 'data') ?? START;
+  const { line, column } = findKeyPosition(source.text, ['dags'], 'data') ?? START;
   throw new EtlError('ETL-2106', {
     what: `${source.name} cannot hold \`dags\``,
     where: `${source.name}:${line}:${column}`,
@@ -76,7 +76,7 @@ function settingsOnly(source: Source, value: unknown): unknown {
   });
 }
 
-function checked({
+function checkConfig({
   dags = [],
   connections = {},
   defaults = {},

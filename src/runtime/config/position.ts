@@ -12,7 +12,7 @@ const DEFAULT_EXPORT = /\bexport\s+default\b|\bmodule\.exports\s*=|\bas\s+defaul
 export const START: Position = { line: 1, column: 1 };
 
 /** The position of the character at `offset`. */
-export function positionAt(text: string, offset: number): Position {
+export function computePosition(text: string, offset: number): Position {
   const before = text.slice(0, offset);
   const lineStart = before.lastIndexOf('\n') + 1;
   return { line: before.split('\n').length, column: offset - lineStart + 1 };
@@ -23,65 +23,65 @@ export function positionAt(text: string, offset: number): Position {
  * default export on. A best effort, since a key can come from a variable or another file: then the place of the last
  * key that is there, and without any, undefined. An index of an array in `path` is passed over.
  */
-export function keyPosition(
+export function findKeyPosition(
   text: string,
   path: readonly string[],
   language: 'js' | 'data',
 ): Position | undefined {
-  const code = withoutComments(text, language);
+  const code = removeComments(text, language);
   const start = language === 'js' ? Math.max(0, code.search(DEFAULT_EXPORT)) : 0;
-  return keyFrom(code, path, start) ?? (start > 0 ? keyFrom(code, path, 0) : undefined);
+  return findKeyFrom(code, path, start) ?? (start > 0 ? findKeyFrom(code, path, 0) : undefined);
 }
 
 /** Where a JavaScript or TypeScript file exports its default. */
 export function exportPosition(text: string): Position | undefined {
-  const offset = withoutComments(text, 'js').search(DEFAULT_EXPORT);
-  return offset < 0 ? undefined : positionAt(text, offset);
+  const offset = removeComments(text, 'js').search(DEFAULT_EXPORT);
+  return offset < 0 ? undefined : computePosition(text, offset);
 }
 
 /** The first `await` outside of every bracket of a JavaScript or TypeScript file: what a file that hangs waits for. */
-export function awaitPosition(text: string): Position | undefined {
-  const code = withoutComments(text, 'js').replace(/(["'`])(?:\\.|(?!\1)[^\\])*\1/g, (string) =>
+export function findAwaitPosition(text: string): Position | undefined {
+  const code = removeComments(text, 'js').replace(/(["'`])(?:\\.|(?!\1)[^\\])*\1/g, (string) =>
     ' '.repeat(string.length),
   );
   let depth = 0;
   for (const token of code.matchAll(/[({[]|[)}\]]|\bawait\b/g)) {
     if (token[0] === 'await') {
-      if (depth === 0) return positionAt(text, token.index);
+      if (depth === 0) return computePosition(text, token.index);
     } else depth += /[({[]/.test(token[0]) ? 1 : -1;
   }
   return undefined;
 }
 
 /** Where a file names the module `specifier`. */
-export function specifierPosition(text: string, specifier: string): Position | undefined {
-  const code = withoutComments(text, 'js');
+export function findSpecifierPosition(text: string, specifier: string): Position | undefined {
+  const code = removeComments(text, 'js');
   const offsets = [`'${specifier}'`, `"${specifier}"`, `\`${specifier}\``].map((quoted) =>
     code.indexOf(quoted),
   );
   const offset = offsets.find((found) => found >= 0);
-  return offset === undefined ? undefined : positionAt(text, offset);
+  return offset === undefined ? undefined : computePosition(text, offset);
 }
 
-function keyFrom(code: string, path: readonly string[], start: number): Position | undefined {
+function findKeyFrom(code: string, path: readonly string[], start: number): Position | undefined {
   let [from, found] = [start, -1];
   for (const key of path.filter((part) => !/^\d+$/.test(part))) {
-    const pattern = new RegExp(`(?<![\\w$.-])(["']?)${escaped(key)}\\1(?=\\s*[:,}(\\]]|\\]\\s*:)`, 'g');
+    const pattern = new RegExp(`(?<![\\w$.-])(["']?)${escapePattern(key)}\\1(?=\\s*[:,}(\\]]|\\]\\s*:)`, 'g');
     pattern.lastIndex = from;
     const match = pattern.exec(code);
     if (match === null) break;
     found = match.index;
     from = pattern.lastIndex;
   }
-  return found < 0 ? undefined : positionAt(code, found);
+  return found < 0 ? undefined : computePosition(code, found);
 }
 
 /** The same text at the same offsets, with blanks for comments. */
-function withoutComments(text: string, language: 'js' | 'data'): string {
+function removeComments(text: string, language: 'js' | 'data'): string {
   const noise = language === 'js' ? JS_NOISE : YAML_NOISE;
   return text.replace(noise, (found: string, string?: string) => string ?? found.replace(/[^\n]/g, ' '));
 }
 
-function escaped(text: string): string {
+function escapePattern(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

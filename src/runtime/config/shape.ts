@@ -3,7 +3,7 @@ import { isDag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
 import { isRecord } from '../json.js';
 import { validateDefaults } from '../dag/options.js';
-import type { Place } from '../modules/location.js';
+import type { Location } from '../modules/location.js';
 
 /** A mistake in a config, and the keys that lead to it. */
 export interface ShapeProblem {
@@ -12,7 +12,7 @@ export interface ShapeProblem {
   readonly why?: string;
   readonly fix: string;
   /** A better place than that of the keys. */
-  readonly place?: Place;
+  readonly location?: Location;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -23,56 +23,58 @@ const DEFAULTS_KEYS = ['conn', 'retries', 'backoff', 'timeout', 'isolation', 're
 const RESERVED_KEYS = ['__proto__', 'constructor', 'prototype'];
 
 /** The first mistake in what should be a config. Never throws. */
-export function shapeProblem(value: unknown): ShapeProblem | undefined {
-  if (!isRecord(value)) return wrongType([], 'an object', value);
-  return fieldsProblem(value, [], CONFIG_KEYS) ?? valuesProblem(value);
+export function findShapeProblem(value: unknown): ShapeProblem | undefined {
+  if (!isRecord(value)) return createWrongTypeProblem([], 'an object', value);
+  return findFieldsProblem(value, [], CONFIG_KEYS) ?? findValuesProblem(value);
 }
 
-function valuesProblem(config: Fields): ShapeProblem | undefined {
+function findValuesProblem(config: Fields): ShapeProblem | undefined {
   return (
-    dagsProblem(config['dags']) ??
-    connectionsProblem(config['connections']) ??
-    defaultsProblem(config['defaults']) ??
+    findDagsProblem(config['dags']) ??
+    findConnectionsProblem(config['connections']) ??
+    findDefaultsProblem(config['defaults']) ??
     countProblem(config['concurrency'], ['concurrency']) ??
-    timeoutProblem(config['timeout'])
+    findTimeoutProblem(config['timeout'])
   );
 }
 
 /** Own keys that reach a prototype, a prototype that was set, and, where `keys` is given, any key besides. */
-function fieldsProblem(
+function findFieldsProblem(
   value: Fields,
   path: readonly string[],
   keys?: readonly string[],
 ): ShapeProblem | undefined {
   const reserved = RESERVED_KEYS.find((key) => Object.hasOwn(value, key));
-  if (reserved !== undefined) return reservedKey([...path, reserved]);
+  if (reserved !== undefined) return createReservedKeyProblem([...path, reserved]);
   const prototype: unknown = Object.getPrototypeOf(value);
   if (isRecord(prototype) && prototype !== Object.prototype) {
     // `{ __proto__: … }` in a literal sets the prototype, and leaves no key; that of a class has a constructor.
     const isLiteral = !Object.hasOwn(prototype, 'constructor');
-    return isLiteral ? reservedKey([...path, '__proto__']) : wrongType(path, 'a plain object', value);
+    return isLiteral
+      ? createReservedKeyProblem([...path, '__proto__'])
+      : createWrongTypeProblem(path, 'a plain object', value);
   }
   const unknown = keys && Object.keys(value).find((key) => !keys.includes(key));
-  return unknown === undefined ? undefined : unknownKey([...path, unknown], keys);
+  return unknown === undefined ? undefined : createUnknownKeyProblem([...path, unknown], keys);
 }
 
-function dagsProblem(dags: unknown): ShapeProblem | undefined {
+function findDagsProblem(dags: unknown): ShapeProblem | undefined {
   if (dags === undefined) return undefined;
-  if (!Array.isArray(dags)) return wrongType(['dags'], 'an array of Dags', dags);
+  if (!Array.isArray(dags)) return createWrongTypeProblem(['dags'], 'an array of Dags', dags);
   const seen = new Set<string>();
   for (const [index, value] of dags.entries()) {
-    const problem = dagProblem(value, index, seen);
+    const problem = findDagProblem(value, index, seen);
     if (problem !== undefined) return problem;
   }
   return undefined;
 }
 
-function dagProblem(value: unknown, index: number, seen: Set<string>): ShapeProblem | undefined {
+function findDagProblem(value: unknown, index: number, seen: Set<string>): ShapeProblem | undefined {
   const path = ['dags', String(index)];
   if (!isDag(value)) {
     return {
       path,
-      what: `Expected \`dags[${index}]\` to be a Dag, got ${kindOf(value)}`,
+      what: `Expected \`dags[${index}]\` to be a Dag, got ${classify(value)}`,
       fix: 'Put only what `dag()` returns into `dags`.',
     };
   }
@@ -81,44 +83,44 @@ function dagProblem(value: unknown, index: number, seen: Set<string>): ShapeProb
       path,
       what: `Two Dags have the ID "${value.id}"`,
       fix: 'Rename one of them.',
-      place: value.place,
+      location: value.location,
     };
   }
   seen.add(value.id);
   return undefined;
 }
 
-function connectionsProblem(connections: unknown): ShapeProblem | undefined {
+function findConnectionsProblem(connections: unknown): ShapeProblem | undefined {
   if (connections === undefined) return undefined;
   const path = ['connections'];
-  if (!isRecord(connections)) return wrongType(path, 'an object', connections);
-  const problem = fieldsProblem(connections, path);
+  if (!isRecord(connections)) return createWrongTypeProblem(path, 'an object', connections);
+  const problem = findFieldsProblem(connections, path);
   if (problem !== undefined) return problem;
   for (const [id, value] of Object.entries(connections)) {
-    const found = connectionProblem(value, [...path, id]);
+    const found = findConnectionProblem(value, [...path, id]);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-function connectionProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
+function findConnectionProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
   if (value === undefined || typeof value === 'string') return undefined;
-  if (!isRecord(value)) return wrongType(path, 'a URL or { url, concurrency }', value);
+  if (!isRecord(value)) return createWrongTypeProblem(path, 'a URL or { url, concurrency }', value);
   const { url, concurrency } = value;
   return (
-    fieldsProblem(value, path, CONNECTION_KEYS) ??
-    (typeof url === 'string' ? undefined : wrongType([...path, 'url'], 'a string', url)) ??
+    findFieldsProblem(value, path, CONNECTION_KEYS) ??
+    (typeof url === 'string' ? undefined : createWrongTypeProblem([...path, 'url'], 'a string', url)) ??
     countProblem(concurrency, [...path, 'concurrency'])
   );
 }
 
-function defaultsProblem(defaults: unknown): ShapeProblem | undefined {
+function findDefaultsProblem(defaults: unknown): ShapeProblem | undefined {
   if (defaults === undefined) return undefined;
-  if (!isRecord(defaults)) return wrongType(['defaults'], 'an object', defaults);
-  const problem = fieldsProblem(defaults, ['defaults'], DEFAULTS_KEYS);
+  if (!isRecord(defaults)) return createWrongTypeProblem(['defaults'], 'an object', defaults);
+  const problem = findFieldsProblem(defaults, ['defaults'], DEFAULTS_KEYS);
   if (problem !== undefined) return problem;
   for (const [key, value] of Object.entries(defaults)) {
-    const found = problemOf(['defaults', key], () => validateDefaults({ [key]: value }, 'defaults'));
+    const found = describeProblem(['defaults', key], () => validateDefaults({ [key]: value }, 'defaults'));
     if (found !== undefined) return found;
   }
   return undefined;
@@ -126,19 +128,19 @@ function defaultsProblem(defaults: unknown): ShapeProblem | undefined {
 
 function countProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
   if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= 1)) return undefined;
-  return wrongType(path, 'a whole number of at least 1', value);
+  return createWrongTypeProblem(path, 'a whole number of at least 1', value);
 }
 
-function timeoutProblem(value: unknown): ShapeProblem | undefined {
+function findTimeoutProblem(value: unknown): ShapeProblem | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== 'string' && typeof value !== 'number') {
-    return wrongType(['timeout'], 'a duration such as "10m"', value);
+    return createWrongTypeProblem(['timeout'], 'a duration such as "10m"', value);
   }
-  return problemOf(['timeout'], () => parseDuration(value, 'timeout'));
+  return describeProblem(['timeout'], () => parseDuration(value, 'timeout'));
 }
 
 /** What a check that Dags share says about the value at `path`. */
-function problemOf(path: readonly string[], check: () => unknown): ShapeProblem | undefined {
+function describeProblem(path: readonly string[], check: () => unknown): ShapeProblem | undefined {
   try {
     check();
     return undefined;
@@ -148,17 +150,17 @@ function problemOf(path: readonly string[], check: () => unknown): ShapeProblem 
   }
 }
 
-function unknownKey(path: readonly string[], keys: readonly string[] = []): ShapeProblem {
+function createUnknownKeyProblem(path: readonly string[], keys: readonly string[] = []): ShapeProblem {
   const parent = path.slice(0, -1);
-  const place = parent.length === 0 ? 'the config' : `\`${pathText(parent)}\``;
+  const location = parent.length === 0 ? 'the config' : `\`${formatPath(parent)}\``;
   return {
     path,
-    what: `Unknown key "${path.at(-1) ?? ''}" in ${place}${didYouMean(path.at(-1) ?? '', keys)}`,
+    what: `Unknown key "${path.at(-1) ?? ''}" in ${location}${didYouMean(path.at(-1) ?? '', keys)}`,
     fix: `Known keys: ${keys.join(', ')}.`,
   };
 }
 
-function reservedKey(path: readonly string[]): ShapeProblem {
+function createReservedKeyProblem(path: readonly string[]): ShapeProblem {
   const key = path.at(-1) ?? '';
   return {
     path,
@@ -168,23 +170,23 @@ function reservedKey(path: readonly string[]): ShapeProblem {
   };
 }
 
-function wrongType(path: readonly string[], expected: string, value: unknown): ShapeProblem {
-  const name = path.length === 0 ? 'the config' : `\`${pathText(path)}\``;
+function createWrongTypeProblem(path: readonly string[], expected: string, value: unknown): ShapeProblem {
+  const name = path.length === 0 ? 'the config' : `\`${formatPath(path)}\``;
   return {
     path,
-    what: `Expected ${name} to be ${expected}, got ${kindOf(value)}`,
+    what: `Expected ${name} to be ${expected}, got ${classify(value)}`,
     fix: 'Correct the value.',
   };
 }
 
-function pathText(path: readonly string[]): string {
+function formatPath(path: readonly string[]): string {
   return path
     .map((key, index) => (/^\d+$/.test(key) && index > 0 ? `[${key}]` : index > 0 ? `.${key}` : key))
     .join('');
 }
 
 /** What a value is, never the value itself: it may be a connection string. */
-function kindOf(value: unknown): string {
+function classify(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'number') return `the number ${value}`;

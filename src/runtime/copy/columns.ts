@@ -1,5 +1,5 @@
 import type { Column, Parse, ReadInPlace } from './row-decoder.js';
-import { digitAt, readTimestamps } from './date-time.js';
+import { readDigit, readTimestamps } from './date-time.js';
 
 /** pg_type.oid, the same in every database. */
 const INT8 = 20;
@@ -17,18 +17,18 @@ const DECIMAL = ['0', '-1.50', '0.10', '12345678901234567890.123456789', 'NaN', 
  * How the values of a type are made, so that they are those of pg's parser. Some types have a faster way than by their
  * text; any parser but pg's own for them is used as it is.
  */
-export function columnOf(oid: number, parse: Parse): Column {
+export function getColumn(oid: number, parse: Parse): Column {
   switch (oid) {
     case INT2:
     case INT4:
-      return agree(parse, Number, WHOLE) ? { readInPlace: readInteger } : { parse };
+      return isSameParse(parse, Number, WHOLE) ? { readInPlace: readInteger } : { parse };
     case INT8:
-      return agree(parse, String, LARGE) ? {} : { parse };
+      return isSameParse(parse, String, LARGE) ? {} : { parse };
     case NUMERIC:
-      return agree(parse, String, DECIMAL) ? {} : { parse };
+      return isSameParse(parse, String, DECIMAL) ? {} : { parse };
     case TIMESTAMPTZ: {
       const read = readTimestamps(parse);
-      return agree(parse, inPlace(read), TIMES) ? { readInPlace: read } : { parse };
+      return isSameParse(parse, parseInPlace(read), TIMES) ? { readInPlace: read } : { parse };
     }
     default:
       return { parse };
@@ -43,7 +43,7 @@ const TIMES = [
   '9999-01-01 01:02:03.001-12',
 ];
 
-function agree(one: Parse, other: Parse, texts: readonly string[]): boolean {
+function isSameParse(one: Parse, other: Parse, texts: readonly string[]): boolean {
   return texts.every((text) => isSame(one(text), other(text)));
 }
 
@@ -54,7 +54,7 @@ function isSame(one: unknown, other: unknown): boolean {
   return Object.is(one, other);
 }
 
-function inPlace(read: ReadInPlace): Parse {
+function parseInPlace(read: ReadInPlace): Parse {
   return (text) => read(Buffer.from(text), 0, text.length);
 }
 
@@ -64,6 +64,6 @@ function readInteger(bytes: Buffer, at: number, size: number): number {
   const isNegative = bytes[at] === MINUS;
   let value = 0;
   for (let next = isNegative ? at + 1 : at; next < at + size; next++)
-    value = value * 10 + digitAt(bytes, next);
+    value = value * 10 + readDigit(bytes, next);
   return isNegative ? -value : value;
 }

@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Connection } from 'pg';
-import { EtlError, asError } from '../../errors.js';
+import { EtlError, toError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { COPY_END_MS, within } from '../waiting.js';
-import type { Wire } from '../postgres/task-connection.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 import { Exchange, copyFail } from './exchange.js';
 
 /** What moves bytes to or from the server. */
@@ -58,8 +58,8 @@ export class CopyIn extends Exchange {
   }
 
   /** Waits until the server wants rows; false when it wants none. */
-  async opened(): Promise<boolean> {
-    if (!this.#isOpen && !this.isOver) await this.whileOpen(new Promise<never>(() => undefined));
+  async waitUntilOpen(): Promise<boolean> {
+    if (!this.#isOpen && !this.isOver) await this.waitWhileOpen(new Promise<never>(() => undefined));
     return this.isWanted;
   }
 
@@ -69,23 +69,23 @@ export class CopyIn extends Exchange {
       if (!this.isWanted) return;
       const part = chunk.subarray(at, at + MESSAGE_BYTES);
       const isLast = at + MESSAGE_BYTES >= chunk.length;
-      if (!this.#write(part, isLast && this.#isOwner)) await this.#drained();
+      if (!this.#write(part, isLast && this.#isOwner)) await this.#waitForDrain();
       await this.#takeTurns(part.length);
     }
   }
 
   /** As `whileOpen`, for what the task brings. */
-  async whileHeld<T>(work: Promise<T>): Promise<T | undefined> {
+  async waitWhileHeld<T>(work: Promise<T>): Promise<T | undefined> {
     this.isHeld = true;
     try {
-      return await this.whileOpen(work);
+      return await this.waitWhileOpen(work);
     } finally {
       this.isHeld = false;
     }
   }
 
   /** Waits for `work`, but not beyond the end of the COPY: then undefined. */
-  async whileOpen<T>(work: Promise<T>): Promise<T | undefined> {
+  async waitWhileOpen<T>(work: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#wake = () => resolve(undefined);
       work.then(resolve, reject);
@@ -93,7 +93,7 @@ export class CopyIn extends Exchange {
   }
 
   /** Tells the server that all rows were sent. */
-  done(): void {
+  finish(): void {
     if (this.isWanted) this.#stream?.write(COPY_DONE);
     this.#isOpen = false;
   }
@@ -136,12 +136,12 @@ export class CopyIn extends Exchange {
     await turn();
   }
 
-  async #drained(): Promise<void> {
+  async #waitForDrain(): Promise<void> {
     const stream = this.#stream;
     if (stream === undefined || !stream.writableNeedDrain) return;
     let onDrain: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => stream.once('drain', (onDrain = resolve)));
-    await this.whileOpen(drained);
+    await this.waitWhileOpen(drained);
     stream.removeListener('drain', onDrain);
   }
 }
@@ -154,27 +154,27 @@ export class CopyIn extends Exchange {
  * server was told to keep nothing; with the reason of `signal`; and with ETL-3541 for a text that is no such COPY.
  */
 export async function copyInto(
-  wire: Wire | ProtocolClient,
+  taskConnection: TaskConnection | ProtocolClient,
   text: string,
   source: AsyncIterable<Buffer> | Iterable<Buffer>,
   { signal, moved, isOwner }: CopyInOptions,
 ): Promise<number> {
   signal.throwIfAborted();
   const copy = new CopyIn(text, isOwner);
-  const stop = (): void => copy.fail(asError(signal.reason).message);
+  const stop = (): void => copy.fail(toError(signal.reason).message);
   signal.addEventListener('abort', stop, { once: true });
   try {
-    wire.query(copy);
-    const wanted = await copy.opened();
+    taskConnection.query(copy);
+    const wanted = await copy.waitUntilOpen();
     if (wanted) await sendAll(copy, source, moved);
     signal.throwIfAborted();
     await copy.over;
-    if (!wanted) throw notFromStdin(text);
+    if (!wanted) throw createNotFromStdinError(text);
     return copy.rows;
   } catch (error) {
-    copy.fail(asError(error).message);
+    copy.fail(toError(error).message);
     await within(copy.over, COPY_END_MS);
-    throw signal.aborted ? asError(signal.reason) : error;
+    throw signal.aborted ? toError(signal.reason) : error;
   } finally {
     signal.removeEventListener('abort', stop);
   }
@@ -189,14 +189,14 @@ async function sendAll(
   let isAtEnd = false;
   try {
     for (;;) {
-      const next = await copy.whileHeld(Promise.resolve(parts.next()));
+      const next = await copy.waitWhileHeld(Promise.resolve(parts.next()));
       isAtEnd = next?.done === true;
       if (next === undefined || next.done === true) break;
       await copy.send(next.value);
       if (!copy.isWanted) break;
       moved?.(next.value.length);
     }
-    if (isAtEnd) copy.done();
+    if (isAtEnd) copy.finish();
   } catch (error) {
     isAtEnd = true;
     throw error;
@@ -214,7 +214,7 @@ function leave(source: object, parts: AsyncIterator<Buffer> | Iterator<Buffer>):
   else void Promise.resolve(parts.return?.()).catch(() => undefined);
 }
 
-function notFromStdin(text: string): EtlError {
+function createNotFromStdinError(text: string): EtlError {
   return new EtlError('ETL-3541', {
     what: `the statement takes no rows: ${text.slice(0, 100)}`,
     fix: 'write `copy <table> (<columns>) from stdin`, with its format',

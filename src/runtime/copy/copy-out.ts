@@ -1,13 +1,13 @@
 import type { Connection } from 'pg';
-import { giveBack, ownCopy, takeChunk } from '../../hooks/chunks.js';
+import { giveBack, copyBytes, takeChunk } from '../../hooks/chunks.js';
 import { cancelStatement } from '../../hooks/client.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { COPY_END_MS, within } from '../waiting.js';
-import { Wire } from '../postgres/task-connection.js';
+import { TaskConnection } from '../postgres/task-connection.js';
 import type { CopyOptions } from './copy-in.js';
 import { Exchange } from './exchange.js';
 import { readInPlace } from './frames.js';
-import { asError } from '../../errors.js';
+import { toError } from '../../errors.js';
 
 const PART_BYTES = 256 * 1024;
 
@@ -38,7 +38,7 @@ export class CopyOut extends Exchange {
     while (this.#waiting.length === 0 && !this.isOver && !this.#isDropping) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    const bytes = this.#waiting.shift() ?? this.#last();
+    const bytes = this.#waiting.shift() ?? this.#takeLast();
     if (bytes === undefined) await (this.isOver ? this.over : undefined);
     else if (this.#waiting.length === 0 && !this.isOver) this.#connection?.stream.resume();
     return bytes;
@@ -80,7 +80,7 @@ export class CopyOut extends Exchange {
     this.#wake?.();
   }
 
-  #last(): Buffer | undefined {
+  #takeLast(): Buffer | undefined {
     const bytes = this.#part?.subarray(0, this.#filled);
     this.#part = undefined;
     this.#filled = 0;
@@ -108,7 +108,7 @@ export interface CopyOutput extends AsyncIterable<Buffer> {
  * up to its last savepoint; a server that does not react is cut off.
  */
 export function copyOut(
-  wire: Wire | ProtocolClient,
+  taskConnection: TaskConnection | ProtocolClient,
   text: string,
   { signal, moved, isLending = false }: CopyOutOptions,
 ): CopyOutput {
@@ -122,25 +122,28 @@ export function copyOut(
       const stop = (): void => copy.drop();
       signal.addEventListener('abort', stop, { once: true });
       try {
-        wire.query(copy);
+        taskConnection.query(copy);
         for (let bytes = await copy.next(); bytes !== undefined; bytes = await copy.next()) {
           moved?.(bytes.length);
           copy.isHeld = true;
-          yield isLending ? bytes : ownCopy(bytes);
+          yield isLending ? bytes : copyBytes(bytes);
           copy.isHeld = false;
         }
-        if (signal.aborted) throw asError(signal.reason);
+        if (signal.aborted) throw toError(signal.reason);
       } finally {
         signal.removeEventListener('abort', stop);
         copy.isHeld = false;
-        if (!copy.isOver) await giveUp(wire, copy);
+        if (!copy.isOver) await giveUp(taskConnection, copy);
       }
     },
   };
 }
 
-async function giveUp(wire: Wire | ProtocolClient, copy: CopyOut): Promise<void> {
+async function giveUp(taskConnection: TaskConnection | ProtocolClient, copy: CopyOut): Promise<void> {
   copy.drop();
-  const cancelled = wire instanceof Wire ? wire.cancel() : cancelStatement(wire, COPY_END_MS);
+  const cancelled =
+    taskConnection instanceof TaskConnection
+      ? taskConnection.cancel()
+      : cancelStatement(taskConnection, COPY_END_MS);
   if (!(await within(Promise.all([cancelled, copy.over]), COPY_END_MS))) copy.cut();
 }

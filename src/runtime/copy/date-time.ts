@@ -11,11 +11,11 @@ let lastDayText = '';
  * A moment as PostgreSQL reads it, in UTC with milliseconds: `2026-01-31T23:59:59.999Z`. The day is kept from one call to
  * the next, because the dates of neighbouring rows are close to each other. Throws a `RangeError` for an invalid date.
  */
-export function dateText(date: Date): string {
+export function formatDate(date: Date): string {
   const time = date.getTime();
   const day = Math.floor(time / DAY_MS);
   if (day !== lastDay) {
-    lastDayText = dayText(date);
+    lastDayText = formatDay(date);
     lastDay = day;
   }
   let rest = time - day * DAY_MS;
@@ -29,7 +29,7 @@ export function dateText(date: Date): string {
 }
 
 /** JavaScript has a year 0 and writes years beyond 9999 with a sign; PostgreSQL has and takes neither. */
-function dayText(date: Date): string {
+function formatDay(date: Date): string {
   const [month, day] = date.toISOString().slice(-19, -14).split('-');
   const year = date.getUTCFullYear();
   return `${String(year > 0 ? year : 1 - year).padStart(4, '0')}-${month}-${day}T`;
@@ -38,7 +38,7 @@ function dayText(date: Date): string {
 const ZERO = 48;
 
 /** What the digit there is worth. */
-export function digitAt(bytes: Buffer, at: number): number {
+export function readDigit(bytes: Buffer, at: number): number {
   return (bytes[at] ?? 0) - ZERO;
 }
 
@@ -69,17 +69,17 @@ export function readTimestamps(parse: Parse): ReadInPlace {
   return (bytes, at, size) => {
     if (!isUsual(bytes, at, size)) return parse(bytes.toString('latin1', at, at + size));
     const own =
-      twoDigits(bytes, at) * 1e6 +
-      twoDigits(bytes, at + 2) * 1e4 +
-      twoDigits(bytes, at + 5) * 100 +
-      twoDigits(bytes, at + 8);
+      readTwoDigits(bytes, at) * 1e6 +
+      readTwoDigits(bytes, at + 2) * 1e4 +
+      readTwoDigits(bytes, at + 5) * 100 +
+      readTwoDigits(bytes, at + 8);
     if (own !== day) {
       day = own;
       dayMs = Date.parse(bytes.toString('latin1', at, at + DAY));
     }
     // Before 1970, a fraction goes the other way.
     if (!(dayMs >= MS_PER_DAY)) return parse(bytes.toString('latin1', at, at + size));
-    return new Date(dayMs + clockMs(bytes, at, at + size));
+    return new Date(dayMs + readClockMs(bytes, at, at + size));
   };
 }
 
@@ -90,17 +90,17 @@ function isUsual(bytes: Buffer, at: number, size: number): boolean {
 }
 
 /** Milliseconds from the start of the day in UTC that the text names: pg drops what is less than one. */
-function clockMs(bytes: Buffer, at: number, end: number): number {
+function readClockMs(bytes: Buffer, at: number, end: number): number {
   const seconds =
-    twoDigits(bytes, at + 11) * 3600 + twoDigits(bytes, at + 14) * 60 + twoDigits(bytes, at + 17);
-  const offset = twoDigits(bytes, end - 2) * 3600;
+    readTwoDigits(bytes, at + 11) * 3600 + readTwoDigits(bytes, at + 14) * 60 + readTwoDigits(bytes, at + 17);
+  const offset = readTwoDigits(bytes, end - 2) * 3600;
   let ms = 0;
   for (let next = at + FRACTION, worth = 100; next < end - OFFSET && worth >= 1; next++, worth /= 10) {
-    ms += digitAt(bytes, next) * worth;
+    ms += readDigit(bytes, next) * worth;
   }
   return (seconds + (bytes[end - OFFSET] === PLUS ? -offset : offset)) * 1000 + ms;
 }
 
-function twoDigits(bytes: Buffer, at: number): number {
-  return digitAt(bytes, at) * 10 + digitAt(bytes, at + 1);
+function readTwoDigits(bytes: Buffer, at: number): number {
+  return readDigit(bytes, at) * 10 + readDigit(bytes, at + 1);
 }

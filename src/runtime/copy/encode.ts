@@ -1,7 +1,7 @@
 import { describeThrown, EtlError } from '../../errors.js';
 import { takeChunk } from '../../hooks/chunks.js';
-import { dateText } from './date-time.js';
-import { ExactNumber, jsonText } from './exact-number.js';
+import { formatDate } from './date-time.js';
+import { ExactNumber, buildJson } from './exact-number.js';
 
 /** Names of columns, and their values. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -28,13 +28,13 @@ type Cell = (value: unknown) => string;
  *
  * Throws `EtlError` ETL-3558, with the column, for a value that would be changed or lost.
  */
-export function encoderOf(columns: readonly string[], options: EncodeOptions = {}): Encoder {
+export function chooseEncoder(columns: readonly string[], options: EncodeOptions = {}): Encoder {
   const json = new Set(options.json);
   const cells = columns.map((name): Cell => {
-    if (!json.has(name)) return cellText;
-    return options.jsonStrings === 'value' ? jsonValueCell : jsonCell;
+    if (!json.has(name)) return formatCell;
+    return options.jsonStrings === 'value' ? formatJsonValueCell : formatJsonCell;
   });
-  const line = lineOf(columns, cells);
+  const line = getLine(columns, cells);
   return (rows) => {
     let text = '';
     for (let i = 0; i < rows.length; i++) {
@@ -42,12 +42,12 @@ export function encoderOf(columns: readonly string[], options: EncodeOptions = {
       try {
         text += line(row);
       } catch (error) {
-        throw unencodable(row, columns, { cells, error });
+        throw createUnencodableError(row, columns, { cells, error });
       }
     }
     // A lone half of a surrogate pair would silently become U+FFFD.
-    if (!(text as WellFormed).isWellFormed()) throw illFormed(rows, columns);
-    return bytesOf(text);
+    if (!(text as WellFormed).isWellFormed()) throw createIllFormedTextError(rows, columns);
+    return getBytes(text);
   };
 }
 
@@ -58,14 +58,14 @@ const CHUNK_BYTES = 256 * 1024;
 /** Of a UTF-16 code unit in UTF-8. */
 const MOST_BYTES = 3;
 
-function bytesOf(text: string): Buffer {
+function getBytes(text: string): Buffer {
   if (text.length * MOST_BYTES > CHUNK_BYTES) return Buffer.from(text);
   const chunk = takeChunk(CHUNK_BYTES);
   return chunk.subarray(0, chunk.write(text));
 }
 
 /** Is written for its columns: a loop over their names takes a third longer. */
-function lineOf(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {
+function getLine(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {
   const names = cells.map((_, i) => `cell${i}`).join();
   const texts = columns.map((name, i) => `cell${i}(row[${JSON.stringify(name)}])`).join(` + '\\t' + `);
   const body = `const [${names}] = cells; return (row) => ${texts || "''"} + '\\n'`;
@@ -84,52 +84,52 @@ function escapeText(text: string): string {
     .replaceAll('\r', '\\r');
 }
 
-function cellText(value: unknown): string {
+function formatCell(value: unknown): string {
   // The most frequent first.
   if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
   if (value === null || value === undefined) return '\\N';
-  if (typeof value === 'object') return escapeText(objectText(value));
+  if (typeof value === 'object') return escapeText(formatObject(value));
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return '' + value;
   throw new TypeError(`a ${typeof value} is no value of a column`);
 }
 
-function jsonCell(value: unknown): string {
-  return typeof value === 'object' && value !== null ? escapeText(jsonText(value)) : cellText(value);
+function formatJsonCell(value: unknown): string {
+  return typeof value === 'object' && value !== null ? escapeText(buildJson(value)) : formatCell(value);
 }
 
-function jsonValueCell(value: unknown): string {
-  return value === null || value === undefined ? '\\N' : escapeText(jsonText(value));
+function formatJsonValueCell(value: unknown): string {
+  return value === null || value === undefined ? '\\N' : escapeText(buildJson(value));
 }
 
-function objectText(value: unknown): string {
-  if (value instanceof Date) return dateText(value);
-  if (value instanceof Uint8Array) return bytesText(value);
-  if (Array.isArray(value)) return arrayText(value);
+function formatObject(value: unknown): string {
+  if (value instanceof Date) return formatDate(value);
+  if (value instanceof Uint8Array) return formatBytes(value);
+  if (Array.isArray(value)) return formatArray(value);
   if (value instanceof ExactNumber) return value.text;
   const { toPostgres } = value as { toPostgres?: (prepare: (part: unknown) => unknown) => unknown };
-  if (typeof toPostgres !== 'function') return jsonText(value);
+  if (typeof toPostgres !== 'function') return buildJson(value);
   const prepared = toPostgres.call(value, (part) => part);
-  return typeof prepared === 'object' && prepared !== null ? objectText(prepared) : String(prepared);
+  return typeof prepared === 'object' && prepared !== null ? formatObject(prepared) : String(prepared);
 }
 
-function bytesText(bytes: Uint8Array): string {
+function formatBytes(bytes: Uint8Array): string {
   return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')}`;
 }
 
 /** https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-function arrayText(items: readonly unknown[]): string {
-  return `{${items.map(itemText).join(',')}}`;
+function formatArray(items: readonly unknown[]): string {
+  return `{${items.map(formatItem).join(',')}}`;
 }
 
-function itemText(item: unknown): string {
+function formatItem(item: unknown): string {
   if (item === null || item === undefined) return 'NULL';
-  if (Array.isArray(item)) return arrayText(item);
+  if (Array.isArray(item)) return formatArray(item);
   if (typeof item === 'number' || typeof item === 'bigint' || typeof item === 'boolean') return String(item);
-  const text = typeof item === 'string' ? item : objectText(item);
+  const text = typeof item === 'string' ? item : formatObject(item);
   return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
-function unencodable(
+function createUnencodableError(
   row: Row,
   columns: readonly string[],
   { cells, error }: { readonly cells: readonly Cell[]; readonly error: unknown },
@@ -150,9 +150,9 @@ function unencodable(
   });
 }
 
-function illFormed(rows: readonly Row[], columns: readonly string[]): EtlError {
+function createIllFormedTextError(rows: readonly Row[], columns: readonly string[]): EtlError {
   const column = columns.find((name) =>
-    rows.some((row) => !(cellText(row[name]) as WellFormed).isWellFormed()),
+    rows.some((row) => !(formatCell(row[name]) as WellFormed).isWellFormed()),
   );
   return new EtlError('ETL-3558', {
     what: `a value of column "${column ?? '?'}" holds half of a surrogate pair, which is no character`,

@@ -15,7 +15,7 @@ export class ExactNumber {
     return this.text;
   }
 
-  valueOf(): number {
+  getValue(): number {
     return Number(this.text);
   }
 }
@@ -26,7 +26,7 @@ export class ExactNumber {
  * recorded, and refuses what this writes: a Date, a class, NaN. Throws a `TypeError` for what would be lost: a Map, a Set,
  * a function, a value that contains itself.
  */
-export function jsonText(value: unknown): string {
+export function buildJson(value: unknown): string {
   const text = isPlainJson(value, 0) ? JSON.stringify(value) : write(value, '');
   if (text === undefined) throw new TypeError(`a ${typeof value} is not JSON`);
   return text;

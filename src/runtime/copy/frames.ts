@@ -37,7 +37,7 @@ export class Frames {
 
   /** Returns undefined, or from ReadyForQuery on the bytes that are not the statement's any more. */
   read(bytes: Buffer): Buffer | undefined {
-    const chunk = this.#begun.length === 0 ? bytes : this.#joined(bytes);
+    const chunk = this.#begun.length === 0 ? bytes : this.#joinPart(bytes);
     this.#begun = Buffer.alloc(0);
     let at = 0;
     let end = 0;
@@ -69,7 +69,7 @@ export class Frames {
       : undefined;
   }
 
-  #joined(bytes: Buffer): Buffer {
+  #joinPart(bytes: Buffer): Buffer {
     const whole = Buffer.concat([this.#begun, bytes]);
     giveBack(bytes);
     return whole;

@@ -14,7 +14,7 @@ export interface BoundQuery {
 export type ValueMapper = (value: unknown) => unknown;
 
 /** What opens a portal. */
-export interface PortalOpening {
+export interface PortalOptions {
   readonly query: BoundQuery;
   readonly valueMapper: ValueMapper;
 }
@@ -27,14 +27,14 @@ export class Fetch extends Exchange {
   readonly #portal: string;
   /** The most rows that it brings; when there are more, it brings as many. */
   readonly limit: number;
-  readonly #opening: PortalOpening | undefined;
+  readonly #opening: PortalOptions | undefined;
   readonly #parts: Buffer[] = [];
   /** With the first rows. */
   fields: readonly Field[] | undefined;
   /** There are more rows. */
   isSuspended = false;
 
-  constructor(portal: string, limit: number, opening?: PortalOpening) {
+  constructor(portal: string, limit: number, opening?: PortalOptions) {
     super(opening?.query.text ?? 'the next rows of a query');
     this.#portal = portal;
     this.limit = limit;

@@ -1,8 +1,8 @@
 import { EtlError } from '../../errors.js';
-import type { Wire } from '../postgres/task-connection.js';
-import { ClosePortal, Fetch, type PortalOpening } from './portal.js';
-import { columnOf } from './columns.js';
-import { rowDecoder, type DecodeRows, type Field, type Parse } from './row-decoder.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
+import { ClosePortal, Fetch, type PortalOptions } from './portal.js';
+import { getColumn } from './columns.js';
+import { createRowDecoder, type DecodeRows, type Field, type Parse } from './row-decoder.js';
 
 /** What `rows` can be told. */
 export interface RowsOptions {
@@ -19,8 +19,8 @@ export interface Rows<Row> extends AsyncIterable<Row> {
 }
 
 /** What a query is read with. */
-export interface RowsSource {
-  readonly wire: Wire;
+export interface RowFetch {
+  readonly taskConnection: TaskConnection;
   /** pg's own: the values are those that pg gives for the same query. */
   readonly parserOf: (oid: number) => Parse;
 }
@@ -32,8 +32,8 @@ let portals = 0;
 
 /** Reads a query batch by batch, and asks for the next one before the last one is used. */
 export function readRows<Row>(
-  source: RowsSource,
-  open: () => Promise<PortalOpening>,
+  source: RowFetch,
+  open: () => Promise<PortalOptions>,
   options: RowsOptions,
 ): Rows<Row> {
   const { batch = MOST_ROWS } = options;
@@ -45,16 +45,16 @@ export function readRows<Row>(
 }
 
 async function* read<Row>(
-  source: RowsSource,
-  open: () => Promise<PortalOpening>,
+  source: RowFetch,
+  open: () => Promise<PortalOptions>,
   { batch, text = false }: RowsOptions & { readonly batch: number },
 ): AsyncGenerator<Row[]> {
-  const { wire } = source;
+  const { taskConnection } = source;
   const portal = `etl_${++portals}`;
   let last: Fetch | undefined;
-  const fetch = (limit: number, opening?: PortalOpening): Fetch => {
+  const fetch = (limit: number, opening?: PortalOptions): Fetch => {
     const begun = new Fetch(portal, Math.max(1, Math.min(limit, batch, MOST_ROWS)), opening);
-    wire.query(begun);
+    taskConnection.query(begun);
     last = begun;
     return begun;
   };
@@ -67,29 +67,29 @@ async function* read<Row>(
       const bytes = current.takeBytes();
       // Before the rows are made, so that the server works meanwhile.
       current = isSuspended ? fetch(Math.floor((limit * BATCH_BYTES) / bytes.length)) : undefined;
-      decode ??= decoderOf(fields ?? [], source, text);
+      decode ??= createDecoder(fields ?? [], source, text);
       const rows = decode(bytes) as Row[];
       if (rows.length > 0) yield rows;
     }
   } finally {
-    await close(wire, portal, last);
+    await close(taskConnection, portal, last);
   }
 }
 
-function decoderOf(fields: readonly Field[], { parserOf }: RowsSource, isText: boolean): DecodeRows {
-  const columns = fields.map(({ dataTypeID }) => (isText ? {} : columnOf(dataTypeID, parserOf(dataTypeID))));
-  return rowDecoder(fields, columns);
+function createDecoder(fields: readonly Field[], { parserOf }: RowFetch, isText: boolean): DecodeRows {
+  const columns = fields.map(({ dataTypeID }) => (isText ? {} : getColumn(dataTypeID, parserOf(dataTypeID))));
+  return createRowDecoder(fields, columns);
 }
 
 /** A portal that failed, or whose savepoint is gone, is not there any more; the server takes that for closed. */
-async function close(wire: Wire, portal: string, last: Fetch | undefined): Promise<void> {
+async function close(taskConnection: TaskConnection, portal: string, last: Fetch | undefined): Promise<void> {
   const isDone = await last?.over.then(
     () => true,
     () => false,
   );
-  if (!isDone || wire.lost !== undefined) return;
+  if (!isDone || taskConnection.lost !== undefined) return;
   const end = new ClosePortal(portal);
-  wire.query(end);
+  taskConnection.query(end);
   await end.over;
 }
 

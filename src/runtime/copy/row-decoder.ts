@@ -27,14 +27,14 @@ const SHORT = 12;
  * at once in one shape: that takes half the time of adding one field after another.
  * https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW
  */
-export function rowDecoder(fields: readonly Field[], columns: readonly Column[]): DecodeRows {
+export function createRowDecoder(fields: readonly Field[], columns: readonly Column[]): DecodeRows {
   // A later column of the same name wins, as it does for pg.
   const last = new Map(fields.map(({ name }, index) => [name, index]));
   const reads = columns.map(
     (column, i) => `size = bytes.readInt32BE(at); at += 4;
-      const v${i} = size < 0 ? null : ${valueOf(column, i)}; if (size > 0) at += size;`,
+      const v${i} = size < 0 ? null : ${getValue(column, i)}; if (size > 0) at += size;`,
   );
-  const row = [...last].map(([name, i]) => `${keyOf(name)}: v${i}`);
+  const row = [...last].map(([name, i]) => `${createKey(name)}: v${i}`);
   const body = `const rows = [], all = bytes.latin1Slice();
     let at = 0, size;
     while (at < bytes.length) { at += 2; ${reads.join('\n')} rows.push({ ${row.join(', ')} }); }
@@ -42,10 +42,10 @@ export function rowDecoder(fields: readonly Field[], columns: readonly Column[])
   const [parse, readInPlace] = [columns.map((each) => each.parse), columns.map((each) => each.readInPlace)];
   // oxlint-disable-next-line typescript/no-implied-eval -- what is in the text are numbers, and names as JSON
   const make = new Function('parse', 'readInPlace', 'textAt', `return (bytes) => { ${body} }`);
-  return make(parse, readInPlace, textAt) as DecodeRows;
+  return make(parse, readInPlace, readText) as DecodeRows;
 }
 
-function valueOf({ parse, readInPlace }: Column, index: number): string {
+function getValue({ parse, readInPlace }: Column, index: number): string {
   if (readInPlace) return `readInPlace[${index}](bytes, at, size)`;
   return parse ? `parse[${index}](${TEXT})` : TEXT;
 }
@@ -53,7 +53,7 @@ function valueOf({ parse, readInPlace }: Column, index: number): string {
 const TEXT = 'textAt(bytes, all, at, size)';
 
 /** Written plainly, this one name would set the prototype. */
-function keyOf(name: string): string {
+function createKey(name: string): string {
   return name === '__proto__' ? '["__proto__"]' : JSON.stringify(name);
 }
 
@@ -62,7 +62,7 @@ interface TextBytes extends Buffer {
   utf8Slice(start: number, end: number): string;
 }
 
-function textAt(bytes: TextBytes, all: string, start: number, size: number): string {
+function readText(bytes: TextBytes, all: string, start: number, size: number): string {
   const end = start + size;
   if (size > SHORT) return bytes.utf8Slice(start, end);
   for (let at = start; at < end; at++) if ((bytes[at] ?? 0) > 127) return bytes.utf8Slice(start, end);

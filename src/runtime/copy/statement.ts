@@ -29,7 +29,7 @@ export interface CopyTable {
 const FORMATS: ReadonlySet<string> = new Set(['text', 'csv', 'binary']);
 
 /** The text and the values of a query. Rows of an Objection query are those of the database, not of its model. */
-export function boundQuery(query: Query): BoundQuery {
+export function toBoundQuery(query: Query): BoundQuery {
   if (typeof query === 'string') return { text: query, values: [] };
   if ('text' in query) return { text: query.text, values: query.values ?? [] };
   const builder = 'toKnexQuery' in query ? query.toKnexQuery() : query;
@@ -39,15 +39,15 @@ export function boundQuery(query: Query): BoundQuery {
 
 /** `COPY` into a table; a text is one already. */
 export function copyFromText(target: string | CopyTable): string {
-  return typeof target === 'string' ? target : `copy ${tableText(target)} from stdin${formatText(target)}`;
+  return typeof target === 'string' ? target : `copy ${formatTable(target)} from stdin${formatText(target)}`;
 }
 
 /** `COPY` out of a table; a text is one already. */
 export function copyToText(source: string | CopyTable): string {
-  return typeof source === 'string' ? source : `copy ${tableText(source)} to stdout${formatText(source)}`;
+  return typeof source === 'string' ? source : `copy ${formatTable(source)} to stdout${formatText(source)}`;
 }
 
-function tableText({ table, columns }: CopyTable): string {
+function formatTable({ table, columns }: CopyTable): string {
   return quoteTable(table) + (columns === undefined ? '' : ` (${columns.map(quoteIdentifier).join(', ')})`);
 }
 

@@ -1,9 +1,14 @@
 /* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
-import { assertFunction, definedLate, definedTwice, foreign } from './dag-errors.js';
+import {
+  assertFunction,
+  createDefinedLateError,
+  createDefinedTwiceError,
+  createForeignTaskError,
+} from './dag-errors.js';
 import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
 import type { JsonResult } from '../json.js';
-import { assertId, at, validateDagOptions, validateTaskOptions } from './options.js';
-import { type ConfigRoot, type Place, PlaceCache, capturePlace } from '../modules/location.js';
+import { assertId, locateErrors, validateDagOptions, validateTaskOptions } from './options.js';
+import { type ConfigRoot, type Location, LocationCache, captureLocation } from '../modules/location.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -18,11 +23,15 @@ import type {
 } from '../tasks/task.js';
 import type { LoadResult, LoadSource } from '../tasks/load/load-input.js';
 import { loadBody } from '../tasks/load/load-task.js';
-import { sessionBody } from '../tasks/session-task.js';
-import { type Sql, type SqlResult, sqlBody } from '../tasks/sql-task.js';
-import { plainBody } from '../tasks/plain-task.js';
-import { type TransferResult, type TransferSource, transferBody } from '../tasks/transfer/transfer-task.js';
-import { type UnloadResult, type UnloadSource, unloadBody } from '../tasks/unload/unload-task.js';
+import { createSessionBody } from '../tasks/session-task.js';
+import { type Sql, type SqlResult, createSqlBody } from '../tasks/sql-task.js';
+import { createPlainBody } from '../tasks/plain-task.js';
+import {
+  type TransferResult,
+  type TransferSource,
+  createTransferBody,
+} from '../tasks/transfer/transfer-task.js';
+import { type UnloadResult, type UnloadSource, createUnloadBody } from '../tasks/unload/unload-task.js';
 import type { IncrementalRange, SqlIncremental } from '../watermark/incremental.js';
 import type { SessionContext, TaskContext, TransactionContext } from '../tasks/task-context.js';
 import type { TaskBody } from '../tasks/task-body.js';
@@ -49,7 +58,7 @@ export interface Dag {
   readonly schedule: Schedule | undefined;
   /** In the order of definition, which is a topological one: a task exists before another can need it. */
   readonly tasks: readonly Task[];
-  readonly place: Place;
+  readonly location: Location;
 }
 
 type ParamsOf<O extends DagOptions> = O['params'] extends StandardSchema
@@ -72,18 +81,18 @@ export function dag<const O extends DagOptions>(
   options: O,
   define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => void,
 ): Dag {
-  const place = capturePlace(dag);
-  assertId('Dag', id, place);
-  validateDagOptions(options, place);
-  const made: Made = { tasks: [], isComplete: false, root: place.root };
+  const location = captureLocation(dag);
+  assertId('Dag', id, location);
+  validateDagOptions(options, location);
+  const made: DefinedTasks = { tasks: [], isComplete: false, root: location.root };
   define(new DagBuilder(made));
   made.isComplete = true;
   const result = {
     id,
     options,
-    schedule: at(place, () => parseSchedule(options)),
+    schedule: locateErrors(location, () => parseSchedule(options)),
     tasks: made.tasks,
-    place,
+    location,
   };
   DAGS.add(result);
   return result;
@@ -100,7 +109,7 @@ type InSql<P, I, N extends Needs, W, Inc> = TransactionContext<P, I, Upstream<N>
 };
 
 /** What a builder has made so far. */
-interface Made {
+interface DefinedTasks {
   /** In the order of definition; each task has its place here as its index. */
   readonly tasks: Task[];
   isComplete: boolean;
@@ -109,13 +118,13 @@ interface Made {
 
 /** Adds tasks to the Dag that is being defined, and returns their handles. */
 export class DagBuilder<P, I> {
-  readonly #made: Made;
+  readonly #made: DefinedTasks;
   readonly #byId = new Map<string, Task>();
-  readonly #places: PlaceCache;
+  readonly #locations: LocationCache;
 
-  constructor(made: Made) {
+  constructor(made: DefinedTasks) {
     this.#made = made;
-    this.#places = new PlaceCache(made.root);
+    this.#locations = new LocationCache(made.root);
   }
 
   /**
@@ -133,10 +142,10 @@ export class DagBuilder<P, I> {
     options: SessionOptions<N, W, Reads>,
     run: (context: SessionContext<P, I, Upstream<N>, W, Reads>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
-    const place = this.#places.capture(this.session);
-    assertFunction(id, run, place);
-    const body = sessionBody(run as never, options.reads ?? []);
-    return this.#add({ id, kind: 'session', options, body, place });
+    const location = this.#locations.capture(this.session);
+    assertFunction(id, run, location);
+    const body = createSessionBody(run as never, options.reads ?? []);
+    return this.#add({ id, kind: 'session', options, body, location });
   }
 
   /** SQL statements in one transaction, written here or in a file. */
@@ -154,8 +163,8 @@ export class DagBuilder<P, I> {
       readonly incremental?: Inc;
     },
   ): Task<Id, SqlResult> {
-    const place = this.#places.capture(this.sql);
-    return this.#add({ id, kind: 'sql', options, body: sqlBody(options as never), place });
+    const location = this.#locations.capture(this.sql);
+    return this.#add({ id, kind: 'sql', options, body: createSqlBody(options as never), location });
   }
 
   /** Files into a table by COPY, in one transaction. */
@@ -163,8 +172,8 @@ export class DagBuilder<P, I> {
     id: Id,
     options: TaskOptions<N, W> & LoadSource<Context<P, I, N, W>>,
   ): Task<Id, LoadResult> {
-    const place = this.#places.capture(this.load);
-    return this.#add({ id, kind: 'load', options, body: loadBody(options as LoadSource), place });
+    const location = this.#locations.capture(this.load);
+    return this.#add({ id, kind: 'load', options, body: loadBody(options as LoadSource), location });
   }
 
   /** A query to a file by COPY; the file is complete or not there. It is written at least once: before the COMMIT. */
@@ -172,9 +181,9 @@ export class DagBuilder<P, I> {
     id: Id,
     options: ReadOnlyTaskOptions<N, W> & UnloadSource<Context<P, I, N, W>>,
   ): Task<Id, UnloadResult> {
-    const place = capturePlace(this.unload, this.#made.root);
-    const body = at(place, () => unloadBody(options as UnloadSource));
-    return this.#add({ id, kind: 'unload', options, body, place });
+    const location = captureLocation(this.unload, this.#made.root);
+    const body = locateErrors(location, () => createUnloadBody(options as UnloadSource));
+    return this.#add({ id, kind: 'unload', options, body, location });
   }
 
   /** Rows of another database into a table by COPY, in one transaction. */
@@ -182,8 +191,14 @@ export class DagBuilder<P, I> {
     id: Id,
     options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
   ): Task<Id, TransferResult> {
-    const place = this.#places.capture(this.transfer);
-    return this.#add({ id, kind: 'transfer', options, body: transferBody(options as TransferSource), place });
+    const location = this.#locations.capture(this.transfer);
+    return this.#add({
+      id,
+      kind: 'transfer',
+      options,
+      body: createTransferBody(options as TransferSource),
+      location,
+    });
   }
 
   /** A function without a connection. It is recorded after it has run: at least once. */
@@ -192,31 +207,31 @@ export class DagBuilder<P, I> {
     options: PlainTaskOptions<N, W>,
     run: (context: Context<P, I, N, W>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
-    const place = this.#places.capture(this.task);
-    assertFunction(id, run, place);
-    return this.#add({ id, kind: 'task', options, body: plainBody(run as never), place });
+    const location = this.#locations.capture(this.task);
+    assertFunction(id, run, location);
+    return this.#add({ id, kind: 'task', options, body: createPlainBody(run as never), location });
   }
 
   #add<Id extends string, R>(definition: Definition<Id>): Task<Id, R> {
-    const { id, kind, options, place } = definition;
-    assertId('task', id, place);
+    const { id, kind, options, location } = definition;
+    assertId('task', id, location);
     const first = this.#byId.get(id);
-    if (first !== undefined) throw definedTwice(id, place, first.place);
-    validateTaskOptions(kind, options, place);
+    if (first !== undefined) throw createDefinedTwiceError(id, location, first.location);
+    validateTaskOptions(kind, options, location);
     const { needs } = options;
     if (Array.isArray(needs)) for (const task of needs as readonly Task[]) this.#assertOwn(task, definition);
     else if (needs !== undefined)
       for (const [name, task] of Object.entries(needs)) this.#assertOwn(task, definition, name);
     const { tasks, isComplete } = this.#made;
-    if (isComplete) throw definedLate(id, place);
+    if (isComplete) throw createDefinedLateError(id, location);
     const task = new DefinedTask(definition, tasks.length);
     tasks.push(task);
     this.#byId.set(id, task);
     return task as unknown as Task<Id, R>;
   }
 
-  #assertOwn(task: Task, { id, place }: Definition, name = task?.id): void {
-    if (this.#made.tasks[task?.index] !== task) throw foreign(id, name, place);
+  #assertOwn(task: Task, { id, location }: Definition, name = task?.id): void {
+    if (this.#made.tasks[task?.index] !== task) throw createForeignTaskError(id, name, location);
   }
 }
 
@@ -226,7 +241,7 @@ export interface Definition<Id extends string = string> {
   readonly kind: TaskKind;
   readonly options: TaskOptions<Needs>;
   readonly body: TaskBody;
-  readonly place: Place;
+  readonly location: Location;
 }
 
 /** The one implementation of `Task`. A class, and `upstream` not kept, because a Dag can have a million of them. */
@@ -236,15 +251,15 @@ export class DefinedTask implements Task {
   readonly kind: TaskKind;
   readonly options: TaskOptions<Needs>;
   readonly body: TaskBody;
-  readonly place: Place;
+  readonly location: Location;
 
-  constructor({ id, kind, options, body, place }: Definition, index: number) {
+  constructor({ id, kind, options, body, location }: Definition, index: number) {
     this.id = id;
     this.index = index;
     this.kind = kind;
     this.options = options;
     this.body = body;
-    this.place = place;
+    this.location = location;
   }
 
   get upstream(): ReadonlyMap<string, Task> {

@@ -18,7 +18,7 @@ import {
 } from '../tasks/option-rule.js';
 import { assertMode, LOAD } from '../tasks/load/load-rules.js';
 import type { CsvOptions } from '../tasks/unload/extract.js';
-import { placeText, type Place } from '../modules/location.js';
+import { formatLocation, type Location } from '../modules/location.js';
 import type { TaskKind } from '../tasks/task.js';
 
 /** How an ID of a Dag or a task must look: it stands in file names, in SQL settings and in command lines. */
@@ -151,18 +151,18 @@ const DAG = {
 };
 
 /** Throws `EtlError` ETL-2305 for an ID that can't be one. */
-export function assertId(what: 'Dag' | 'task', id: unknown, place: Place): void {
+export function assertId(what: 'Dag' | 'task', id: unknown, location: Location): void {
   if (typeof id === 'string' && ID.test(id)) return;
   throw new EtlError('ETL-2305', {
     what: `${showValue(id)} can't be the ID of a ${what}`,
-    where: placeText(place),
+    where: formatLocation(location),
     fix: 'use letters, digits, "_", "." and "-", at most 100 of them, the first a letter or a digit',
   });
 }
 
 /** Throws `EtlError` for an option of a Dag that does not exist or has a wrong value. */
-export function validateDagOptions(options: object, place: Place): void {
-  at(place, () => {
+export function validateDagOptions(options: object, location: Location): void {
+  locateErrors(location, () => {
     checkFields(options, DAG, '');
     const { schedule, timezone, startDate } = options as Record<string, unknown>;
     if (schedule === undefined && (timezone ?? startDate) !== undefined) {
@@ -175,8 +175,8 @@ export function validateDagOptions(options: object, place: Place): void {
 }
 
 /** Throws `EtlError` for an option of a task that does not exist for its kind or has a wrong value. */
-export function validateTaskOptions(kind: TaskKind, options: object, place: Place): void {
-  at(place, () => {
+export function validateTaskOptions(kind: TaskKind, options: object, location: Location): void {
+  locateErrors(location, () => {
     checkFields(options, RULES_OF_KIND[kind], '');
     const missing = REQUIRED[kind]?.find((name) => !Object.hasOwn(options, name));
     if (missing !== undefined)
@@ -213,14 +213,14 @@ export function validateDefaults(defaults: object, name: string): void {
 }
 
 /** Adds the place in the user's code to an `EtlError` of `work` that has none. */
-export function at<T>(place: Place, work: () => T): T {
+export function locateErrors<T>(location: Location, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof EtlError) || error.where !== undefined) throw error;
     throw new EtlError(error.code, {
       what: error.message,
-      where: placeText(place),
+      where: formatLocation(location),
       why: error.why,
       fix: error.fix,
       data: error.data,

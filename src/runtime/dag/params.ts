@@ -14,16 +14,16 @@ export async function resolveParams<Output>(
 ): Promise<Readonly<Output>> {
   const params = Object.entries(given).filter(([, value]) => value !== undefined);
   for (const [name, value] of params) assertParam(name, value);
-  if (!schema && params[0]) throw unknownParam(params[0][0], []);
-  const output: Output & object = schema ? await validated(schema, params) : Object.create(null);
+  if (!schema && params[0]) throw createUnknownParamError(params[0][0], []);
+  const output: Output & object = schema ? await validateParams(schema, params) : Object.create(null);
   assertRecordable(output);
   for (const [name] of params) {
     const others = params.filter(([other]) => other !== name);
-    if (schema && !Object.hasOwn(output, name) && (await makes(schema, others, output))) {
-      throw unknownParam(name, Object.keys(output));
+    if (schema && !Object.hasOwn(output, name) && (await canMake(schema, others, output))) {
+      throw createUnknownParamError(name, Object.keys(output));
     }
   }
-  return Object.freeze(bare(output));
+  return Object.freeze(removePrototype(output));
 }
 
 /** The name and the value of `--param name=value`. Throws `EtlError` ETL-2401. */
@@ -38,25 +38,28 @@ export function parseParamFlag(flag: string): readonly [name: string, value: str
 
 function assertParam(name: string, value: unknown): void {
   // No schema needs it, and code that copies names from object to object would change a prototype.
-  if (name === '__proto__') throw unknownParam(name, []);
+  if (name === '__proto__') throw createUnknownParamError(name, []);
   if (!name.includes('\0') && !(typeof value === 'string' && value.includes('\0'))) return;
-  throw invalid([`${shown(name)}: holds a NUL character, which PostgreSQL cannot store`], []);
+  throw createInvalidParamError(
+    [`${formatName(name)}: holds a NUL character, which PostgreSQL cannot store`],
+    [],
+  );
 }
 
-async function validated<Output>(
+async function validateParams<Output>(
   schema: StandardSchema<unknown, Output>,
   params: readonly Param[],
 ): Promise<Output & object> {
-  const result = await schema['~standard'].validate(bare(Object.fromEntries(params)));
+  const result = await schema['~standard'].validate(removePrototype(Object.fromEntries(params)));
   if (result.issues) {
-    throw invalid(
-      result.issues.map(issueText),
+    throw createInvalidParamError(
+      result.issues.map(formatIssue),
       params.map(([name]) => name),
     );
   }
   const { value } = result;
   if (isRecord(value)) return value;
-  throw invalid([`the schema makes ${showValue(value)} of them, not an object`], []);
+  throw createInvalidParamError([`the schema makes ${showValue(value)} of them, not an object`], []);
 }
 
 function assertRecordable(output: object): void {
@@ -68,40 +71,40 @@ function assertRecordable(output: object): void {
  * True when the schema makes the same output of fewer params: it ignores the missing one, as most schemas do with
  * what they do not know. A param that only goes into another one does make a difference.
  */
-async function makes(schema: StandardSchema, params: readonly Param[], output: object): Promise<boolean> {
-  const result = await schema['~standard'].validate(bare(Object.fromEntries(params)));
+async function canMake(schema: StandardSchema, params: readonly Param[], output: object): Promise<boolean> {
+  const result = await schema['~standard'].validate(removePrototype(Object.fromEntries(params)));
   return !result.issues && isDeepStrictEqual(result.value, output);
 }
 
 type Param = readonly [name: string, value: unknown];
 
 /** Without a prototype, so that no name means more than its value. */
-function bare<T extends object>(source: T): T {
+function removePrototype<T extends object>(source: T): T {
   return Object.assign(Object.create(null), source);
 }
 
-function issueText({ message, path = [] }: SchemaIssue): string {
+function formatIssue({ message, path = [] }: SchemaIssue): string {
   const keys = path.map((step) => String(typeof step === 'object' ? step.key : step));
-  return keys.length === 0 ? message : `${shown(keys.join('.'))}: ${message}`;
+  return keys.length === 0 ? message : `${formatName(keys.join('.'))}: ${message}`;
 }
 
-function invalid(problems: readonly string[], given: readonly string[]): EtlError {
+function createInvalidParamError(problems: readonly string[], given: readonly string[]): EtlError {
   return new EtlError('ETL-2402', {
     what: `The params of this run are not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
-    why: given.length === 0 ? undefined : `Given were ${given.map(shown).join(', ')}.`,
+    why: given.length === 0 ? undefined : `Given were ${given.map(formatName).join(', ')}.`,
     fix: 'Set a param with --param name=value.',
   });
 }
 
-function unknownParam(name: string, known: readonly string[]): EtlError {
+function createUnknownParamError(name: string, known: readonly string[]): EtlError {
   const list = known.length === 0 ? 'This Dag takes no such param.' : `This Dag takes ${known.join(', ')}.`;
   return new EtlError('ETL-2401', {
-    what: `Unknown param "${shown(name)}"${didYouMean(shown(name), known)}`,
+    what: `Unknown param "${formatName(name)}"${didYouMean(formatName(name), known)}`,
     why: list,
   });
 }
 
 /** One line of a name that anybody may have typed. */
-function shown(name: string): string {
+function formatName(name: string): string {
   return JSON.stringify(name.slice(0, 60)).slice(1, -1);
 }

@@ -3,7 +3,7 @@ import type { Dag } from './dag.js';
 import { parseDuration } from '../duration.js';
 import type { DataInterval } from '../interval/interval.js';
 import { validateDefaults } from './options.js';
-import { type Place, placeText } from '../modules/location.js';
+import { type Location, formatLocation } from '../modules/location.js';
 import type { Backoff, Check, Needs, SessionOptions, Task, TaskDefaults } from '../tasks/task.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
 import type { Isolation } from '../postgres/transaction.js';
@@ -29,7 +29,7 @@ export interface PlannedTask extends TaskPolicy {
   readonly task: Task;
   /** The places of the tasks that it needs; each is less than its own. */
   readonly upstream: readonly number[];
-  readonly place: Place;
+  readonly location: Location;
 }
 
 /** A Dag with every option of its tasks decided. */
@@ -66,15 +66,15 @@ const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m'
  */
 export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly PlannedTask[] {
   validateDefaults(configDefaults, 'defaults');
-  const defaults = { ...configDefaults, ...defined(dag.options.defaults ?? {}) };
-  const plain = sharedPolicy(defaults, false);
-  const transactional = sharedPolicy(defaults, true);
+  const defaults = { ...configDefaults, ...removeUndefined(dag.options.defaults ?? {}) };
+  const plain = getSharedPolicy(defaults, false);
+  const transactional = getSharedPolicy(defaults, true);
   return dag.tasks.map((task) => {
     const { transactional: hasSession } = task.body;
-    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) throw withoutConnection(task);
+    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) throw createNoConnectionError(task);
     const shared = hasSession ? transactional : plain;
-    const own = ownOptions(task);
-    return new Planned(task, decidesItself(own) ? decide(own, defaults, hasSession) : shared);
+    const own = getOwnOptions(task);
+    return new Planned(task, hasOwnDecision(own) ? decidePolicy(own, defaults, hasSession) : shared);
   });
 }
 
@@ -108,7 +108,7 @@ export function findConnections({ tasks, home }: Omit<PlannedDag, 'dag'>): DagCo
 }
 
 /** What a transfer task reads from is the connection that it is `from`. */
-function ownOptions({ kind, options }: Task): Partial<SessionOptions<Needs, unknown, string>> {
+function getOwnOptions({ kind, options }: Task): Partial<SessionOptions<Needs, unknown, string>> {
   if (kind !== 'transfer') return options;
   return { ...options, reads: [(options as unknown as TransferSource).from] };
 }
@@ -125,22 +125,26 @@ const DECIDING: ReadonlySet<string> = new Set([
   'retryOn',
 ] satisfies readonly (keyof SessionOptions<Needs, unknown, string>)[]);
 
-function decidesItself(options: object): boolean {
+function hasOwnDecision(options: object): boolean {
   for (const name in options) if (DECIDING.has(name)) return true;
   return false;
 }
 
-function sharedPolicy(defaults: TaskDefaults, isTransactional: boolean): TaskPolicy {
-  return decide({}, defaults, isTransactional);
+function getSharedPolicy(defaults: TaskDefaults, isTransactional: boolean): TaskPolicy {
+  return decidePolicy({}, defaults, isTransactional);
 }
 
-function decide(
+function decidePolicy(
   own: Partial<SessionOptions<Needs, unknown, string>>,
   defaults: TaskDefaults,
   isTransactional: boolean,
 ): TaskPolicy {
-  const options = { ...defaults, ...defined(own) };
-  const backoff = { ...DEFAULT_BACKOFF, ...defined(defaults.backoff ?? {}), ...defined(own.backoff ?? {}) };
+  const options = { ...defaults, ...removeUndefined(own) };
+  const backoff = {
+    ...DEFAULT_BACKOFF,
+    ...removeUndefined(defaults.backoff ?? {}),
+    ...removeUndefined(own.backoff ?? {}),
+  };
   return {
     conn: isTransactional ? options.conn : undefined,
     reads: own.reads ?? [],
@@ -177,11 +181,11 @@ class Planned implements PlannedTask {
   }
 
   get upstream(): readonly number[] {
-    return upstreamOf(this.task);
+    return listUpstream(this.task);
   }
 
-  get place(): Place {
-    return this.task.place;
+  get location(): Location {
+    return this.task.location;
   }
 
   get conn(): string | undefined {
@@ -214,7 +218,7 @@ class Planned implements PlannedTask {
 }
 
 /** By index, in the order of `Task.upstream`. */
-function upstreamOf({ options: { needs = NONE } }: Task): readonly number[] {
+function listUpstream({ options: { needs = NONE } }: Task): readonly number[] {
   if (!Array.isArray(needs))
     return Object.values(needs as Readonly<Record<string, Task>>).map(({ index }) => index);
   const indexes = (needs as readonly Task[]).map(({ index }) => index);
@@ -224,14 +228,14 @@ function upstreamOf({ options: { needs = NONE } }: Task): readonly number[] {
 const NONE: readonly Task[] = [];
 
 /** An option that is given as `undefined` is not given. */
-function defined<T extends object>(options: T): T {
+function removeUndefined<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }
 
-function withoutConnection(task: Task): EtlError {
+function createNoConnectionError(task: Task): EtlError {
   return new EtlError('ETL-2306', {
     what: `task "${task.id}" has no connection`,
-    where: placeText(task.place),
+    where: formatLocation(task.location),
     fix: 'give it `conn`, or put `conn` into the `defaults` of its Dag or of the config',
   });
 }

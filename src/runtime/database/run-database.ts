@@ -1,8 +1,8 @@
 import type { Client } from 'pg';
 import { EtlError } from '../../errors.js';
 import type { Database } from '../../hooks/hook.js';
-import { Flight } from '../postgres/pipeline.js';
-import { cleanLegs, forgetStatements, isClean } from '../postgres/prepared-statements.js';
+import { Pipeline } from '../postgres/pipeline.js';
+import { createCleanStatements, forgetPreparedStatements, isClean } from '../postgres/prepared-statements.js';
 import { type LockHolder, beginRun, takeEpoch } from '../ledger/epoch.js';
 import { type Overlap, endLeftovers, takeLock } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
@@ -10,7 +10,7 @@ import { migrate } from '../ledger/schema.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
-import { BlankSession } from '../session/session.js';
+import { UnboundSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, untilAborted, within } from '../waiting.js';
 
@@ -22,7 +22,7 @@ export class RunDatabase {
   readonly #releasing = new Set<Promise<void>>();
   /** Clean ones that the pool believes to be in use: it takes a while over each that it gives and takes back. */
   readonly #idle: ProtocolClient[] = [];
-  #blank: BlankSession | undefined;
+  #unboundSession: UnboundSession | undefined;
   #usesSessions = false;
   #asked: Promise<unknown> = Promise.resolve();
   #isClosing = false;
@@ -40,8 +40,8 @@ export class RunDatabase {
   }
 
   /** Brings the ledger up to date. `place` names the database in an error. */
-  async migrate(place: string): Promise<void> {
-    await this.with((client) => migrate(client, place));
+  async migrate(databaseName: string): Promise<void> {
+    await this.with((client) => migrate(client, databaseName));
   }
 
   /** Takes the lock of the Dag, for as long as the control connection lives. */
@@ -84,18 +84,18 @@ export class RunDatabase {
   }
 
   /** For the session of one task. */
-  takeBlankSession(): BlankSession {
-    const blank = this.#blank ?? new BlankSession(this.database.knex);
-    this.#blank = undefined;
+  takeUnboundSession(): UnboundSession {
+    const unboundSession = this.#unboundSession ?? new UnboundSession(this.database.knex);
+    this.#unboundSession = undefined;
     this.#usesSessions = true;
-    return blank;
+    return unboundSession;
   }
 
   /** For a moment in which nothing else can be done: makes what the next task will need, where tasks use sessions. */
   prepareSession(): void {
     // It is no part of the task whose end it is made in.
     if (this.#usesSessions)
-      this.#blank ??= taskScope.run(undefined, () => new BlankSession(this.database.knex));
+      this.#unboundSession ??= taskScope.run(undefined, () => new UnboundSession(this.database.knex));
   }
 
   /** Takes a connection from the pool, or opens one. */
@@ -118,7 +118,7 @@ export class RunDatabase {
   }
 
   async #giveBack(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): Promise<void> {
-    const isUsable = isWhole && ((await inTime(cleaned)) || (await discard(client)));
+    const isUsable = isWhole && ((await isCleanInTime(cleaned)) || (await discard(client)));
     if (isUsable && this.#canKeep) {
       this.#idle.push(client);
       return;
@@ -210,7 +210,7 @@ function lockLost(dagId: string): EtlError {
 }
 
 /** Says whether it was clean, and soon. */
-async function inTime(cleaned: Promise<boolean> = Promise.resolve(false)): Promise<boolean> {
+async function isCleanInTime(cleaned: Promise<boolean> = Promise.resolve(false)): Promise<boolean> {
   return (await within(cleaned, CLEAN_UP_MS)) && cleaned;
 }
 
@@ -218,8 +218,8 @@ async function inTime(cleaned: Promise<boolean> = Promise.resolve(false)): Promi
 async function discard(client: ProtocolClient): Promise<boolean> {
   if (!isIdle(client)) return false;
   try {
-    forgetStatements(client.connection);
-    const discarded = new Flight(cleanLegs(client.connection)).send(client);
+    forgetPreparedStatements(client.connection);
+    const discarded = new Pipeline(createCleanStatements(client.connection)).send(client);
     return (await within(discarded, CLEAN_UP_MS)) && isClean(await discarded);
   } catch {
     // The connection broke while it was idle: it is thrown away, and no task was on it.

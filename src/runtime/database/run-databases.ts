@@ -36,7 +36,7 @@ export class RunDatabases {
     const opened = this.#prepare(connectionId, async (home) => {
       await Promise.all([
         home.lock(this.#holder.dagId, overlap, this.#onLockLost),
-        home.migrate(placeOf(connectionId)),
+        home.migrate(nameDatabase(connectionId)),
       ]);
     });
     this.#opened.set(connectionId, opened);
@@ -55,7 +55,7 @@ export class RunDatabases {
       this.#endLeftovers(),
     ]);
     await this.#home?.takeEpoch({ ...this.#holder, runId });
-    await this.#goOn(runId, isOpen, connectionIds);
+    await this.#prepareConnections(runId, isOpen, connectionIds);
   }
 
   /** Does the same for a run that is new, and records it; says false where there is a run with its ID already. */
@@ -66,7 +66,7 @@ export class RunDatabases {
       this.#endLeftovers(),
     ]);
     if (begun === undefined) return false;
-    await this.#goOn(runId, begun.hasOpenPredecessor, connectionIds);
+    await this.#prepareConnections(runId, begun.hasOpenPredecessor, connectionIds);
     return true;
   }
 
@@ -74,7 +74,11 @@ export class RunDatabases {
     if (this.#isAlone) await this.#home?.endLeftovers(this.#holder.dagId);
   }
 
-  async #goOn(runId: string, hasPredecessor: boolean, connectionIds: readonly string[]): Promise<void> {
+  async #prepareConnections(
+    runId: string,
+    hasPredecessor: boolean,
+    connectionIds: readonly string[],
+  ): Promise<void> {
     this.#runId = runId;
     this.#hasLeftovers = hasPredecessor && this.#isAlone;
     if (hasPredecessor) await Promise.all(connectionIds.map((id) => this.get(id)));
@@ -86,7 +90,7 @@ export class RunDatabases {
     if (opened === undefined) {
       const runId = this.#runId;
       opened = this.#prepare(connectionId, async (database) => {
-        await database.migrate(placeOf(connectionId));
+        await database.migrate(nameDatabase(connectionId));
         if (this.#hasLeftovers) await database.endLeftovers(this.#holder.dagId);
         await database.takeEpoch({ ...this.#holder, runId });
       });
@@ -98,7 +102,7 @@ export class RunDatabases {
   }
 
   /** A database to read from: it needs no ledger, and none is made there. */
-  source(connectionId: string): Promise<Database> {
+  getPlain(connectionId: string): Promise<Database> {
     let opened = this.#plain.get(connectionId);
     if (opened === undefined) {
       opened = this.#open(connectionId);
@@ -149,7 +153,7 @@ export class RunDatabases {
     connectionId: string,
     prepare: (database: RunDatabase) => Promise<void>,
   ): Promise<RunDatabase> {
-    const opened = new RunDatabase(await this.source(connectionId));
+    const opened = new RunDatabase(await this.getPlain(connectionId));
     try {
       await prepare(opened);
       return opened;
@@ -162,6 +166,6 @@ export class RunDatabases {
 }
 
 /** The database of a connection, in an error. */
-function placeOf(connectionId: string): string {
+function nameDatabase(connectionId: string): string {
   return `connection "${connectionId}"`;
 }

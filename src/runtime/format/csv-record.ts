@@ -58,16 +58,16 @@ class Scan {
 
   record(): CsvRecord | undefined {
     for (;;) {
-      const closed = this.#field();
-      if (!closed) return this.#search.isLast ? this.#ended(undefined, 'open') : undefined;
-      if (this.#at >= this.#text.length) return this.#search.isLast ? this.#ended(undefined) : undefined;
-      if (this.#text.charCodeAt(this.#at) !== this.#delimiter) return this.#lineEnd();
+      const closed = this.#readField();
+      if (!closed) return this.#search.isLast ? this.#endRecord(undefined, 'open') : undefined;
+      if (this.#at >= this.#text.length) return this.#search.isLast ? this.#endRecord(undefined) : undefined;
+      if (this.#text.charCodeAt(this.#at) !== this.#delimiter) return this.#readLineEnd();
       this.#at++;
     }
   }
 
   /** Reads up to a delimiter or an unquoted line break; false when the text ends inside of quotes. */
-  #field(): boolean {
+  #readField(): boolean {
     const text = this.#text;
     let value = '';
     let start = this.#at;
@@ -78,7 +78,7 @@ class Scan {
       if (code !== this.#quote) continue;
       isQuoted = true;
       value += text.slice(start, this.#at);
-      const inside = this.#quoted();
+      const inside = this.#readQuoted();
       if (inside === undefined) return false;
       value += inside;
       start = this.#at + 1;
@@ -89,12 +89,12 @@ class Scan {
   }
 
   /** The text between the quote here and the one that closes it, at which it stops. */
-  #quoted(): string | undefined {
+  #readQuoted(): string | undefined {
     const { quote, escape, isLast } = this.#search;
     let value = '';
     let from = this.#at + 1;
     for (;;) {
-      const end = this.#signAt(from);
+      const end = this.#findSign(from);
       const next = this.#text[end + 1];
       // Whether a quote here is the first of two can't be told before more text is there.
       if (end === -1 || (next === undefined && !isLast)) return undefined;
@@ -115,7 +115,7 @@ class Scan {
   }
 
   /** Where the next quote or escape is. */
-  #signAt(from: number): number {
+  #findSign(from: number): number {
     const { quote, escape } = this.#search;
     const end = this.#text.indexOf(quote, from);
     if (escape === quote) return end;
@@ -129,7 +129,7 @@ class Scan {
       this.#breaks++;
   }
 
-  #lineEnd(): CsvRecord | undefined {
+  #readLineEnd(): CsvRecord | undefined {
     const { eol, isLast } = this.#search;
     const isCr = this.#text.charCodeAt(this.#at) === CR;
     const next = this.#text[this.#at + 1];
@@ -137,10 +137,10 @@ class Scan {
     if (isCr && next === undefined && !isLast && eol !== '\r') return undefined;
     const found = !isCr ? '\n' : next === '\n' && eol !== '\r' ? '\r\n' : '\r';
     this.#at += found.length;
-    return this.#ended(found, eol === undefined || eol === found ? undefined : 'stray');
+    return this.#endRecord(found, eol === undefined || eol === found ? undefined : 'stray');
   }
 
-  #ended(eol: CsvRecord['eol'], problem?: CsvRecord['problem']): CsvRecord {
+  #endRecord(eol: CsvRecord['eol'], problem?: CsvRecord['problem']): CsvRecord {
     return { fields: this.#fields, next: this.#at, eol, breaks: this.#breaks, problem };
   }
 }

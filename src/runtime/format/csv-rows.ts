@@ -3,8 +3,8 @@ import type { Row } from '../copy/encode.js';
 import type { InputFile } from '../input/input.js';
 import { type CsvBatch, CsvParser } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
-import { textOf } from './decode.js';
-import { rowMakerOf } from './row-maker.js';
+import { getText } from './decode.js';
+import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
 /** How a CSV file is read. The defaults are those of PostgreSQL's COPY, with a header. */
@@ -18,19 +18,23 @@ export interface CsvReading extends Partial<CsvSyntax> {
 }
 
 /** Opens a CSV file as rows. Resolves to undefined when it is empty and its columns can't be known. */
-export async function csvRows(file: InputFile, reading: CsvReading = {}): Promise<RowReader | undefined> {
-  const batches = csvBatches(file, reading);
+export async function openCsvRows(file: InputFile, reading: CsvReading = {}): Promise<RowReader | undefined> {
+  const batches = readCsvBatches(file, reading);
   const hasHeader = reading.header ?? true;
   let first = await batches.next();
   while (first.done !== true && first.value.records.length === 0) first = await batches.next();
   if (first.done === true && reading.columns === undefined) return undefined;
   const header = hasHeader && first.done !== true ? first.value.records[0] : undefined;
-  const names = reading.columns ?? columnNames(header ?? [], file.name);
+  const names = reading.columns ?? readColumnNames(header ?? [], file.name);
   return {
     name: file.name,
     columns: names.map((name) => ({ name, type: undefined })),
     strings: 'text',
-    batches: rowBatches(file.name, names, { first, others: batches, skip: header === undefined ? 0 : 1 }),
+    batches: createRowBatches(file.name, names, {
+      first,
+      others: batches,
+      skip: header === undefined ? 0 : 1,
+    }),
   };
 }
 
@@ -38,7 +42,7 @@ export async function csvRows(file: InputFile, reading: CsvReading = {}): Promis
  * The names in the header of a CSV file: its first record. Throws `EtlError` ETL-3503 for a name that is empty or there
  * twice. `file` is for messages.
  */
-export function columnNames(fields: readonly (string | null)[], file: string): readonly string[] {
+export function readColumnNames(fields: readonly (string | null)[], file: string): readonly string[] {
   const names = fields.map((field) => field ?? '');
   const twice = names.find((each, index) => names.indexOf(each) !== index);
   if (twice === undefined && !names.includes('')) return names;
@@ -48,10 +52,10 @@ export function columnNames(fields: readonly (string | null)[], file: string): r
   });
 }
 
-async function* csvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
+async function* readCsvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
   const { delimiter = ',', quote = '"', escape = quote } = reading;
   const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
-  for await (const text of textOf(file, reading.encoding)) yield parser.push(text);
+  for await (const text of getText(file, reading.encoding)) yield parser.push(text);
   yield parser.end();
 }
 
@@ -62,26 +66,26 @@ interface Batches {
   readonly skip: number;
 }
 
-async function* rowBatches(
+async function* createRowBatches(
   file: string,
   names: readonly string[],
   { first, others, skip }: Batches,
 ): AsyncGenerator<RowBatch> {
-  const make = rowMakerOf(names);
+  const make = createRowMaker(names);
   let from = skip;
   try {
     for (let next = first; next.done !== true; next = await others.next()) {
       const batch: CsvBatch = next.value;
       const start = from;
-      const placeOf = (index: number): string => `${file}, line ${batch.lineOf(index + start)}`;
+      const locateRow = (index: number): string => `${file}, line ${batch.lineOf(index + start)}`;
       const rows: Row[] = [];
       for (let i = start; i < batch.records.length; i++) {
         const fields = batch.records[i] as (string | null)[];
         if (fields.length !== names.length)
-          throw wrongWidth(file, { names, fields, where: placeOf(rows.length) });
+          throw createFieldCountError(file, { names, fields, where: locateRow(rows.length) });
         rows.push(make(fields));
       }
-      if (rows.length > 0) yield { rows, placeOf };
+      if (rows.length > 0) yield { rows, locateRow };
       from = 0;
     }
   } finally {
@@ -89,7 +93,7 @@ async function* rowBatches(
   }
 }
 
-function wrongWidth(
+function createFieldCountError(
   file: string,
   {
     names,

@@ -51,21 +51,22 @@ export class CsvParser {
   push(text: string): CsvBatch {
     this.#rest = this.#rest === '' ? text : this.#rest + text;
     if (this.#rest.length < this.#least) return EMPTY;
-    return this.#batch(() => this.#parse(this.#rest, false));
+    return this.#createBatch(() => this.#parse(this.#rest, false));
   }
 
   /** The last record, which needs no line break. */
   end(): CsvBatch {
-    return this.#batch(() => this.#parse(this.#rest, true));
+    return this.#createBatch(() => this.#parse(this.#rest, true));
   }
 
-  #batch(parse: () => number): CsvBatch {
+  #createBatch(parse: () => number): CsvBatch {
     this.#records = [];
     this.#lines = undefined;
     const first = this.#line;
     this.#rest = this.#rest.slice(parse());
     this.#least = this.#records.length === 0 ? this.#rest.length * 2 : 0;
-    if (this.#rest.length > LONGEST_RECORD) throw this.#error('the record is longer than 64 MiB', QUOTE_HINT);
+    if (this.#rest.length > LONGEST_RECORD)
+      throw this.#createError('the record is longer than 64 MiB', QUOTE_HINT);
     const [records, lines] = [this.#records, this.#lines as number[] | undefined];
     return { records, lineOf: (index) => lines?.[index] ?? first + index };
   }
@@ -73,7 +74,7 @@ export class CsvParser {
   /** Takes all whole records of the text, and returns where the first begins that is not. */
   #parse(text: string, isLast: boolean): number {
     this.#delimiterAt = -1;
-    this.#eol ??= this.#firstEol(text, isLast);
+    this.#eol ??= this.#findFirstEol(text, isLast);
     if (this.#eol === undefined && !isLast) return 0;
     const eol = this.#eol ?? '\n';
     // One look at all of the text instead of one at each line.
@@ -81,14 +82,14 @@ export class CsvParser {
     let at = 0;
     while (at < text.length) {
       const quote = text.indexOf(this.#syntax.quote, at);
-      at = this.#plainLines(text, { at, before: quote === -1 ? text.length : quote, eol, isClean });
+      at = this.#addPlainLines(text, { at, before: quote === -1 ? text.length : quote, eol, isClean });
       if (quote !== -1) {
-        const next = this.#quotedRecord(text, at, isLast);
+        const next = this.#addQuotedRecord(text, at, isLast);
         if (next === undefined) return at;
         at = next;
       } else if (isLast && at < text.length) {
         if (!isClean) this.#assertOneLine(text.slice(at));
-        this.#plainLine(text, at, text.length);
+        this.#addPlainLine(text, at, text.length);
         at = text.length;
       } else return at;
     }
@@ -96,31 +97,31 @@ export class CsvParser {
   }
 
   /** Which line break ends the first line; undefined when it does not end in this text. */
-  #firstEol(text: string, isLast: boolean): LineBreak | undefined {
+  #findFirstEol(text: string, isLast: boolean): LineBreak | undefined {
     const first = recordAt(text, 0, { ...this.#syntax, eol: undefined, isLast });
     if (first === undefined || first.problem !== undefined) return undefined;
     return first.eol;
   }
 
   /** Takes the lines that end before `before`, and returns where the next one begins. */
-  #plainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
+  #addPlainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
     const last = before < eol.length ? -1 : text.lastIndexOf(eol, before - eol.length);
     if (last < at) return at;
     for (let start = at; start <= last;) {
       const end = text.indexOf(eol, start);
       if (!isClean) this.#assertOneLine(text.slice(start, end));
-      this.#plainLine(text, start, end);
+      this.#addPlainLine(text, start, end);
       start = end + eol.length;
     }
     return last + eol.length;
   }
 
   #assertOneLine(line: string): void {
-    if (line.includes('\r') || line.includes('\n')) throw this.#strayBreak();
+    if (line.includes('\r') || line.includes('\n')) throw this.#createStrayBreakError();
   }
 
   /** Half the time of `split`. Each delimiter is looked for once, also where lines have none. */
-  #plainLine(text: string, start: number, end: number): void {
+  #addPlainLine(text: string, start: number, end: number): void {
     const { delimiter, null: nullText } = this.#syntax;
     const fields: (string | null)[] = [];
     let from = start;
@@ -139,11 +140,11 @@ export class CsvParser {
     this.#delimiterAt = to;
   }
 
-  #quotedRecord(text: string, at: number, isLast: boolean): number | undefined {
+  #addQuotedRecord(text: string, at: number, isLast: boolean): number | undefined {
     const record = recordAt(text, at, { ...this.#syntax, eol: this.#eol, isLast });
     if (record === undefined) return undefined;
-    if (record.problem === 'stray') throw this.#strayBreak();
-    if (record.problem === 'open') throw this.#error('a quote is opened and not closed', QUOTE_HINT);
+    if (record.problem === 'stray') throw this.#createStrayBreakError();
+    if (record.problem === 'open') throw this.#createError('a quote is opened and not closed', QUOTE_HINT);
     if (record.breaks > 0) this.#lines ??= this.#records.map((_, i) => this.#line - this.#records.length + i);
     this.#lines?.push(this.#line);
     this.#records.push(record.fields);
@@ -151,15 +152,15 @@ export class CsvParser {
     return record.next;
   }
 
-  #strayBreak(): EtlError {
+  #createStrayBreakError(): EtlError {
     const used = { '\n': 'LF', '\r': 'CR', '\r\n': 'CR LF' }[this.#eol ?? '\n'];
-    return this.#error(
+    return this.#createError(
       `there is an unquoted line break of another kind: the first line ends with ${used}`,
       'put quotes around a field that holds a line break',
     );
   }
 
-  #error(why: string, fix: string): EtlError {
+  #createError(why: string, fix: string): EtlError {
     return new EtlError('ETL-3555', {
       what: `"${this.#name}" is not the CSV that it should be`,
       where: `${this.#name}, line ${this.#line}`,

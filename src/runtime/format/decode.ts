@@ -22,8 +22,8 @@ export interface Decoder {
 const PIECE_BYTES = 64 * 1024;
 
 /** The text of a file, in pieces; its chunks are given back. Throws as a `Decoder` does. */
-export async function* textOf(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
-  const decoder = decoderOf(file.name, encoding);
+export async function* getText(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
+  const decoder = createDecoder(file.name, encoding);
   for await (const chunk of file.chunks()) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES)
       yield decoder.decode(chunk.subarray(at, at + PIECE_BYTES));
@@ -33,7 +33,7 @@ export async function* textOf(file: InputFile, encoding: string | undefined): As
 }
 
 /** `name` is the file's, for messages. */
-export function decoderOf(name: string, encoding = 'utf-8'): Decoder {
+export function createDecoder(name: string, encoding = 'utf-8'): Decoder {
   return /^utf-?8$/i.test(encoding) ? new Utf8Decoder(name) : new OtherDecoder(name, encoding);
 }
 
@@ -49,21 +49,21 @@ class Utf8Decoder implements Decoder {
 
   decode(chunk: Buffer): string {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    const whole = bytes.subarray(0, wholeCharacters(bytes));
+    const whole = bytes.subarray(0, countWholeCharacters(bytes));
     this.#rest = Buffer.from(bytes.subarray(whole.length));
-    const text = this.#text(whole);
+    const text = this.#decodeText(whole);
     this.#offset += whole.length;
     return text;
   }
 
   end(): string {
-    return this.#text(this.#rest);
+    return this.#decodeText(this.#rest);
   }
 
-  #text(bytes: Buffer): string {
+  #decodeText(bytes: Buffer): string {
     if (isAscii(bytes)) return bytes.toString('latin1');
     if (isUtf8(bytes)) return bytes.toString('utf8');
-    throw notText(this.#name, 'UTF-8', this.#offset + firstWrong(bytes));
+    throw createNotTextError(this.#name, 'UTF-8', this.#offset + findFirstWrong(bytes));
   }
 }
 
@@ -93,13 +93,13 @@ class OtherDecoder implements Decoder {
     try {
       return decode();
     } catch (error) {
-      throw notText(this.#name, this.#encoding, this.#offset, error);
+      throw createNotTextError(this.#name, this.#encoding, this.#offset, error);
     }
   }
 }
 
 /** Where the last character begins, if the bytes end before it does; otherwise their length. */
-function wholeCharacters(bytes: Buffer): number {
+function countWholeCharacters(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;
     if (byte < 0x80) break;
@@ -111,17 +111,17 @@ function wholeCharacters(bytes: Buffer): number {
   return bytes.length;
 }
 
-function firstWrong(bytes: Buffer): number {
+function findFirstWrong(bytes: Buffer): number {
   let [good, bad] = [0, bytes.length];
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);
-    if (isUtf8(bytes.subarray(0, wholeCharacters(bytes.subarray(0, middle))))) good = middle;
+    if (isUtf8(bytes.subarray(0, countWholeCharacters(bytes.subarray(0, middle))))) good = middle;
     else bad = middle;
   }
   return good;
 }
 
-function notText(name: string, encoding: string, offset: number, cause?: unknown): EtlError {
+function createNotTextError(name: string, encoding: string, offset: number, cause?: unknown): EtlError {
   return new EtlError('ETL-3554', {
     what: `"${name}" holds bytes that are not ${encoding}`,
     where: `${name}, ${encoding === 'UTF-8' ? 'at' : 'after'} byte ${offset}`,

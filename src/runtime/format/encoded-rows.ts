@@ -1,10 +1,10 @@
 import { EtlError, didYouMean } from '../../errors.js';
-import { type EncodeOptions, type Row, encoderOf } from '../copy/encode.js';
+import { type EncodeOptions, type Row, chooseEncoder } from '../copy/encode.js';
 import type { InputFile, InputRows } from '../input/input.js';
 import { inferColumns } from './infer.js';
 import { type ReadOptions, readRows } from './input-rows.js';
-import { type Transform, transformed } from './transform.js';
-import type { RowBatch, RowReader, SourceColumn } from './row-reader.js';
+import { type Transform, transformBatches } from './transform.js';
+import type { RowBatch, RowReader, InputColumn } from './row-reader.js';
 
 /** What becomes of the rows of an input on their way to the server. */
 export interface RowOptions extends ReadOptions {
@@ -18,7 +18,7 @@ export interface EncodedRows extends AsyncDisposable {
   /** The input's, for messages. */
   readonly name: string;
   /** What the rows hold. The types are those of `inferColumns`: a later row may not fit them. */
-  readonly columns: readonly SourceColumn[];
+  readonly columns: readonly InputColumn[];
   /**
    * The bytes for `copy <table> (<columns>) from stdin`, some hundred rows at a time. To be read once. `json` are the
    * columns of the table that are JSON; default: those that seem to be. Throws `EtlError` ETL-3561 for a row with a
@@ -51,10 +51,10 @@ export async function encodeRows(
 ): Promise<EncodedRows | undefined> {
   const reader = await readRows(input, options);
   if (reader === undefined) return undefined;
-  const source = { ...reader, batches: transformed(reader.batches, options.transform) };
+  const source = { ...reader, batches: transformBatches(reader.batches, options.transform) };
   const sample = await takeSample(source.batches);
   const rows = sample.flatMap((batch) => batch.rows);
-  const columns = columnsOf(source, rows, options);
+  const columns = chooseColumns(source, rows, options);
   if (columns.length === 0) {
     await source.batches.return(undefined);
     return undefined;
@@ -65,7 +65,7 @@ export async function encodeRows(
     columns,
     [Symbol.asyncDispose]: async () => void (await source.batches.return(undefined)),
     chunks: (json = found) =>
-      encoded(
+      encodeBatches(
         { sample, others: source.batches },
         columns.map(({ name }) => name),
         { json, jsonStrings: reader.strings },
@@ -84,11 +84,11 @@ async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]
   return sample;
 }
 
-function columnsOf(
+function chooseColumns(
   { columns, strings }: RowReader,
   rows: readonly Row[],
   options: RowOptions,
-): readonly SourceColumn[] {
+): readonly InputColumn[] {
   // A transform may drop and add columns; without a row of its there is nothing better than the input's own.
   const own = options.transform === undefined || rows.length === 0 ? columns : undefined;
   const names = options.columns ?? own?.map(({ name }) => name);
@@ -102,19 +102,19 @@ interface Sampled {
   readonly others: AsyncGenerator<RowBatch>;
 }
 
-async function* encoded(
+async function* encodeBatches(
   { sample, others }: Sampled,
   columns: readonly string[],
   options: EncodeOptions,
 ): AsyncGenerator<Buffer> {
-  const encode = encoderOf(columns, options);
+  const encode = chooseEncoder(columns, options);
   const known = new Set(columns);
   const write = (batch: RowBatch): Buffer => {
     assertKnown(batch, columns, known);
     try {
       return encode(batch.rows);
     } catch (error) {
-      throw placed(error, batch, encode);
+      throw locateError(error, batch, encode);
     }
   };
   try {
@@ -132,26 +132,27 @@ function assertKnown(batch: RowBatch, columns: readonly string[], known: Readonl
     let index = 0;
     for (const name in rows[i]) {
       // Most rows have all columns in their order.
-      if (name !== columns[index++] && !known.has(name)) throw unknownProperty(batch, i, { name, known });
+      if (name !== columns[index++] && !known.has(name))
+        throw createUnknownPropertyError(batch, i, { name, known });
     }
   }
 }
 
-function unknownProperty(
+function createUnknownPropertyError(
   batch: RowBatch,
   index: number,
   { name, known }: { readonly name: string; readonly known: ReadonlySet<string> },
 ): EtlError {
   return new EtlError('ETL-3561', {
     what: `a row has "${name}", which is none of the columns${didYouMean(name, known)}`,
-    where: batch.placeOf(index),
+    where: batch.locateRow(index),
     why: `the columns are those of the first ${SAMPLE_ROWS} rows: ${[...known].join(', ').slice(0, 200)}`,
     fix: 'list all columns in `columns`, or leave the property out in `transform`',
   });
 }
 
 /** Says which row it was. */
-function placed(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) => Buffer): unknown {
+function locateError(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) => Buffer): unknown {
   if (!(error instanceof EtlError)) return error;
   const index = batch.rows.findIndex((row) => {
     try {
@@ -162,5 +163,5 @@ function placed(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) 
     }
   });
   const { code, message, why, fix, cause } = error;
-  return new EtlError(code, { what: message, where: batch.placeOf(index), why, fix, cause });
+  return new EtlError(code, { what: message, where: batch.locateRow(index), why, fix, cause });
 }

@@ -25,11 +25,11 @@ export function parseExact(text: string): unknown {
   if (inexact.length === 0) return value;
   return JSON.parse(marked, (_name, part: unknown) => {
     if (typeof part !== 'string') return part;
-    return part.startsWith('s') ? part.slice(1) : exactly(part.slice(1));
+    return part.startsWith('s') ? part.slice(1) : toExactNumber(part.slice(1));
   });
 }
 
-function exactly(token: string): bigint | ExactNumber {
+function toExactNumber(token: string): bigint | ExactNumber {
   return WHOLE.test(token) ? BigInt(token) : new ExactNumber(token);
 }
 
@@ -38,11 +38,11 @@ function isExact(token: string): boolean {
   const written = String(value);
   // A whole number from 1e21 on is written with an exponent, which a column of text would keep.
   if (WHOLE.test(token) && !WHOLE.test(written)) return false;
-  return Number.isFinite(value) && digitsOf(token) === digitsOf(written);
+  return Number.isFinite(value) && getDigits(token) === getDigits(written);
 }
 
 /** A number as its digits and the place of its point: the same text for the same value, but for the sign. */
-function digitsOf(token: string): string {
+function getDigits(token: string): string {
   const [, whole = '', fraction = '', exponent = '0'] =
     /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
   const all = whole + fraction;

@@ -1,7 +1,7 @@
 import { ExactNumber } from '../copy/exact-number.js';
 import type { Row } from '../copy/encode.js';
 import { TEXT_TYPES, type TextType, isOfType } from './text-type.js';
-import type { SourceColumn } from './row-reader.js';
+import type { InputColumn } from './row-reader.js';
 
 /** What types are inferred from. */
 export interface InferOptions {
@@ -21,18 +21,15 @@ export interface InferOptions {
  *
  * A number with a leading zero, such as a postcode, is text; so is a column without a value.
  */
-export function inferColumns(
-  rows: readonly Row[],
-  { strings, names }: InferOptions,
-): readonly SourceColumn[] {
-  const guesses = new Map<string, Guess>((names ?? []).map((name) => [name, new Guess(strings)]));
+export function inferColumns(rows: readonly Row[], { strings, names }: InferOptions): readonly InputColumn[] {
+  const guesses = new Map<string, TypeGuess>((names ?? []).map((name) => [name, new TypeGuess(strings)]));
   for (const row of rows) {
     if (names === undefined) {
-      for (const name in row) if (!guesses.has(name)) guesses.set(name, new Guess(strings));
+      for (const name in row) if (!guesses.has(name)) guesses.set(name, new TypeGuess(strings));
     }
-    for (const [name, guess] of guesses) guess.see(row[name]);
+    for (const [name, guess] of guesses) guess.addValue(row[name]);
   }
-  return [...guesses].map(([name, guess]) => ({ name, type: guess.type() }));
+  return [...guesses].map(([name, guess]) => ({ name, type: guess.inferType() }));
 }
 
 /** Of the types of text, those that a string can be which was a value already. */
@@ -45,7 +42,7 @@ const NO_JSON_TYPE: readonly TextType[] = [
 
 const INT8_MAX = 2n ** 63n - 1n;
 
-class Guess {
+class TypeGuess {
   /** The types that all strings so far have. */
   #texts: readonly TextType[];
   /** The types of other values. */
@@ -56,17 +53,17 @@ class Guess {
     this.#texts = strings === 'text' ? TEXT_TYPES : NO_JSON_TYPE;
   }
 
-  see(value: unknown): void {
+  addValue(value: unknown): void {
     if (value === null || value === undefined) return;
     if (typeof value !== 'string') {
-      this.#kinds.add(kindOf(value));
+      this.#kinds.add(classifyValue(value));
       return;
     }
     this.#hasText = true;
     if (this.#texts.length > 0) this.#texts = this.#texts.filter((type) => isOfType(type, value));
   }
 
-  type(): string {
+  inferType(): string {
     if (this.#kinds.size === 0) return (this.#hasText ? this.#texts[0] : undefined) ?? 'text';
     if (this.#hasText) return 'text';
     const [first = 'text'] = this.#kinds;
@@ -79,7 +76,7 @@ class Guess {
 
 const NUMBERS: ReadonlySet<string> = new Set(['bigint', 'numeric', 'double precision']);
 
-function kindOf(value: unknown): string {
+function classifyValue(value: unknown): string {
   if (typeof value === 'boolean') return 'boolean';
   if (typeof value === 'number') return Number.isSafeInteger(value) ? 'bigint' : 'double precision';
   if (typeof value === 'bigint') return value > INT8_MAX || value < -INT8_MAX - 1n ? 'numeric' : 'bigint';

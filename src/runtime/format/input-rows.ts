@@ -1,7 +1,7 @@
 import type { InputFile, InputRows } from '../input/input.js';
-import { uncompressedName } from '../input/decompress.js';
-import { type CsvReading, csvRows } from './csv-rows.js';
-import { textOf } from './decode.js';
+import { removeCompressionExtension } from '../input/decompress.js';
+import { type CsvReading, openCsvRows } from './csv-rows.js';
+import { getText } from './decode.js';
 import { type NdjsonBatch, NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
 import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
@@ -23,7 +23,7 @@ const BY_EXTENSION: Readonly<Record<string, FileFormat>> = {
 
 /** How the file of this name is written, by its end. */
 export function formatOf(name: string): FileFormat {
-  const extension = /\.(\w+)$/.exec(uncompressedName(name))?.[1]?.toLowerCase();
+  const extension = /\.(\w+)$/.exec(removeCompressionExtension(name))?.[1]?.toLowerCase();
   return BY_EXTENSION[extension ?? ''] ?? 'csv';
 }
 
@@ -32,13 +32,18 @@ export async function readRows(
   input: InputFile | InputRows,
   options: ReadOptions = {},
 ): Promise<RowReader | undefined> {
-  if ('rows' in input) return codeRows(input);
+  if ('rows' in input) return readCodeRows(input);
   const format = options.format ?? formatOf(input.name);
   switch (format) {
     case 'csv':
-      return csvRows(input, options.csv);
+      return openCsvRows(input, options.csv);
     case 'ndjson':
-      return { name: input.name, columns: undefined, strings: 'value', batches: ndjsonRows(input, options) };
+      return {
+        name: input.name,
+        columns: undefined,
+        strings: 'value',
+        batches: readNdjsonRows(input, options),
+      };
     case 'parquet':
       return openParquet(input);
     default:
@@ -46,26 +51,26 @@ export async function readRows(
   }
 }
 
-function codeRows(input: InputRows): RowReader {
+function readCodeRows(input: InputRows): RowReader {
   const { name } = input;
-  async function* batches(): AsyncGenerator<RowBatch> {
+  async function* createBatches(): AsyncGenerator<RowBatch> {
     let seen = 0;
     for await (const rows of input.rows()) {
       const before = seen;
-      yield { rows, placeOf: (index) => `${name}, row ${before + index + 1}` };
+      yield { rows, locateRow: (index) => `${name}, row ${before + index + 1}` };
       seen += rows.length;
     }
   }
-  return { name, columns: undefined, strings: 'value', batches: batches() };
+  return { name, columns: undefined, strings: 'value', batches: createBatches() };
 }
 
-async function* ndjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
+async function* readNdjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
   const parser = new NdjsonParser(file.name);
   const placed = (batch: NdjsonBatch): RowBatch => ({
     rows: batch.rows,
-    placeOf: (index) => `${file.name}, line ${batch.lineOf(index)}`,
+    locateRow: (index) => `${file.name}, line ${batch.lineOf(index)}`,
   });
-  for await (const text of textOf(file, encoding)) {
+  for await (const text of getText(file, encoding)) {
     const batch = parser.push(text);
     if (batch.rows.length > 0) yield placed(batch);
   }

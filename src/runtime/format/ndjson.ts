@@ -34,51 +34,52 @@ export class NdjsonParser {
     const last = text.lastIndexOf('\n');
     if (last === -1) {
       this.#keep(text);
-      return this.#batch([]);
+      return this.#createBatch([]);
     }
     const lines = (this.#rest.join('') + text.slice(0, last)).split('\n');
     this.#rest = [];
     this.#restLength = 0;
     this.#keep(text.slice(last + 1));
-    return this.#batch(lines);
+    return this.#createBatch(lines);
   }
 
   /** The last line, which needs no line break. */
   end(): NdjsonBatch {
-    return this.#batch([this.#rest.join('')]);
+    return this.#createBatch([this.#rest.join('')]);
   }
 
   #keep(text: string): void {
     this.#rest.push(text);
     this.#restLength += text.length;
-    if (this.#restLength > LONGEST_LINE) throw this.#error(this.#line, 'the line is longer than 64 MiB');
+    if (this.#restLength > LONGEST_LINE)
+      throw this.#createError(this.#line, 'the line is longer than 64 MiB');
   }
 
-  #batch(lines: readonly string[]): NdjsonBatch {
+  #createBatch(lines: readonly string[]): NdjsonBatch {
     const first = this.#line;
     const rows: Row[] = [];
     const empty: number[] = [];
     for (let i = 0; i < lines.length; i++) {
       const line = lines[i] as string;
       if (line === '' || line === '\r' || line.trim() === '') empty.push(i);
-      else rows.push(this.#row(line, first + i));
+      else rows.push(this.#parseRow(line, first + i));
     }
     this.#line += lines.length;
-    return { rows, lineOf: (index) => first + skipping(empty, index) };
+    return { rows, lineOf: (index) => first + skipEmptyLines(empty, index) };
   }
 
-  #row(line: string, number: number): Row {
+  #parseRow(line: string, number: number): Row {
     let value: unknown;
     try {
       value = parseExact(line);
     } catch (error) {
-      throw this.#error(number, describeThrown(error), error);
+      throw this.#createError(number, describeThrown(error), error);
     }
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row;
-    throw this.#error(number, `${JSON.stringify(line.slice(0, 60))} is no JSON object`);
+    throw this.#createError(number, `${JSON.stringify(line.slice(0, 60))} is no JSON object`);
   }
 
-  #error(line: number, why: string, cause?: unknown): EtlError {
+  #createError(line: number, why: string, cause?: unknown): EtlError {
     return new EtlError('ETL-3556', {
       what: `"${this.#name}" is not the NDJSON that it should be`,
       where: `${this.#name}, line ${line}`,
@@ -90,7 +91,7 @@ export class NdjsonParser {
 }
 
 /** The index of a row among all lines, those without a row included. */
-function skipping(empty: readonly number[], index: number): number {
+function skipEmptyLines(empty: readonly number[], index: number): number {
   let line = index;
   for (const each of empty) if (each <= line) line++;
   return line;

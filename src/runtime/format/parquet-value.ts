@@ -1,5 +1,5 @@
 import type { SchemaElement, SchemaTree } from 'hyparquet';
-import { dateText } from '../copy/date-time.js';
+import { formatDate } from '../copy/date-time.js';
 import { ExactNumber } from '../copy/exact-number.js';
 
 /** Makes of a value as it is stored one that keeps it: decimals with their digits, times as text with all of theirs. */
@@ -13,38 +13,38 @@ export interface ColumnReading {
 }
 
 /** https://github.com/apache/parquet-format/blob/master/LogicalTypes.md */
-export function readingOf(tree: SchemaTree): ColumnReading {
+export function chooseReading(tree: SchemaTree): ColumnReading {
   const { element, children } = tree;
   const isRepeated = element.repetition_type === 'REPEATED';
-  if (children.length === 0 && !isRepeated) return leafReading(element);
-  const item = isRepeated ? { ...tree, element: { ...element, repetition_type: undefined } } : itemOf(tree);
+  if (children.length === 0 && !isRepeated) return chooseLeafReading(element);
+  const item = isRepeated ? { ...tree, element: { ...element, repetition_type: undefined } } : getItem(tree);
   if (item !== undefined) {
-    const { type, read } = readingOf(item as SchemaTree);
+    const { type, read } = chooseReading(item as SchemaTree);
     // An array of PostgreSQL's can't hold lists of different lengths, nor tell an object from its text.
     const isSimple = item.children.length === 0;
     return { type: isSimple ? `${type}[]` : 'jsonb', read: (stored) => readList(stored, read) };
   }
   if (isMap(element)) {
     const value = children[0]?.children[1];
-    const { read } = value === undefined ? { read: same } : readingOf(value);
+    const { read } = value === undefined ? { read: keepValue } : chooseReading(value);
     return { type: 'jsonb', read: (stored) => readProperties(stored, () => read) };
   }
-  const parts = new Map(children.map((child) => [child.element.name, readingOf(child).read]));
-  return { type: 'jsonb', read: (stored) => readProperties(stored, (name) => parts.get(name) ?? same) };
+  const parts = new Map(children.map((child) => [child.element.name, chooseReading(child).read]));
+  return { type: 'jsonb', read: (stored) => readProperties(stored, (name) => parts.get(name) ?? keepValue) };
 }
 
 /** True for what the reader of the file would round: it is to give such values as they are stored. */
 export function isReadHere(element: SchemaElement): boolean {
-  const kind = kindOf(element);
+  const kind = classify(element);
   return kind === 'DECIMAL' || kind === 'DATE' || kind.startsWith('TIME');
 }
 
-function same(stored: unknown): unknown {
+function keepValue(stored: unknown): unknown {
   return stored;
 }
 
 /** The element of a list, in the three-level form that is written today and in the older one. */
-function itemOf({ element, children }: SchemaTree): SchemaTree | undefined {
+function getItem({ element, children }: SchemaTree): SchemaTree | undefined {
   const [repeated] = children;
   if (element.converted_type !== 'LIST' && element.logical_type?.type !== 'LIST') return undefined;
   const [only, ...others] = repeated?.children ?? [];
@@ -67,7 +67,7 @@ function readProperties(stored: unknown, readerOf: (name: string) => ValueReader
   );
 }
 
-function kindOf({ converted_type, logical_type, type }: SchemaElement): string {
+function classify({ converted_type, logical_type, type }: SchemaElement): string {
   return logical_type?.type ?? converted_type ?? type ?? '';
 }
 
@@ -95,76 +95,81 @@ const SIMPLE: Readonly<Record<string, string>> = {
   UINT_64: 'numeric(20,0)',
 };
 
-function leafReading(element: SchemaElement): ColumnReading {
-  const kind = kindOf(element);
+function chooseLeafReading(element: SchemaElement): ColumnReading {
+  const kind = classify(element);
   const logical = element.logical_type;
-  if (kind === 'DECIMAL') return decimalReading(element);
-  if (kind === 'DATE') return { type: 'date', read: (days) => dayText(Number(days)) };
-  if (kind.startsWith('TIME') || kind === 'INT96') return timedReading(element, kind);
+  if (kind === 'DECIMAL') return createDecimalReading(element);
+  if (kind === 'DATE') return { type: 'date', read: (days) => formatDay(Number(days)) };
+  if (kind.startsWith('TIME') || kind === 'INT96') return chooseTimedReading(element, kind);
   if (logical?.type === 'INTEGER') {
     const name = `${logical.isSigned ? '' : 'U'}INT_${logical.bitWidth}`;
-    return { type: SIMPLE[name] ?? 'bigint', read: same };
+    return { type: SIMPLE[name] ?? 'bigint', read: keepValue };
   }
-  return { type: SIMPLE[kind] ?? 'bytea', read: same };
+  return { type: SIMPLE[kind] ?? 'bytea', read: keepValue };
 }
 
 /** The older notations say nothing of a time zone and mean UTC. */
-function timedReading({ logical_type: logical }: SchemaElement, kind: string): ColumnReading {
-  if (logical?.type === 'TIMESTAMP') return timestampReading(DIGITS[logical.unit], logical.isAdjustedToUTC);
-  if (logical?.type === 'TIME') return timeReading(DIGITS[logical.unit]);
-  if (kind === 'INT96') return timestampReading(9, true);
+function chooseTimedReading({ logical_type: logical }: SchemaElement, kind: string): ColumnReading {
+  if (logical?.type === 'TIMESTAMP')
+    return createTimestampReading(DIGITS[logical.unit], logical.isAdjustedToUTC);
+  if (logical?.type === 'TIME') return createTimeReading(DIGITS[logical.unit]);
+  if (kind === 'INT96') return createTimestampReading(9, true);
   const digits = kind.endsWith('_MILLIS') ? 3 : 6;
-  return kind.startsWith('TIMESTAMP') ? timestampReading(digits, true) : timeReading(digits);
+  return kind.startsWith('TIMESTAMP') ? createTimestampReading(digits, true) : createTimeReading(digits);
 }
 
 /** Digits after the point of a second. */
 const DIGITS = { MILLIS: 3, MICROS: 6, NANOS: 9 } as const;
 
-function decimalReading({ precision = 38, scale = 0, logical_type: logical }: SchemaElement): ColumnReading {
+function createDecimalReading({
+  precision = 38,
+  scale = 0,
+  logical_type: logical,
+}: SchemaElement): ColumnReading {
   const exact = logical?.type === 'DECIMAL' ? logical : { precision, scale };
   return {
     type: `numeric(${exact.precision},${exact.scale})`,
-    read: (stored) => new ExactNumber(decimalText(wholeOf(stored), exact.scale)),
+    read: (stored) => new ExactNumber(formatDecimal(getWhole(stored), exact.scale)),
   };
 }
 
 /** Two's complement, the highest byte first. */
-function wholeOf(stored: unknown): bigint {
+function getWhole(stored: unknown): bigint {
   if (!(stored instanceof Uint8Array)) return BigInt(stored as number | bigint);
   const hex = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength).toString('hex');
   return BigInt.asIntN(stored.length * 8, BigInt(`0x${hex === '' ? '0' : hex}`));
 }
 
-function decimalText(whole: bigint, scale: number): string {
+function formatDecimal(whole: bigint, scale: number): string {
   if (scale === 0) return String(whole);
   const digits = String(whole < 0n ? -whole : whole).padStart(scale + 1, '0');
   return `${whole < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
 /** A date far from today is rare and long; `infinity` is none of Parquet's. */
-function dayText(days: number): string {
-  const text = dateText(new Date(days * 86_400_000));
+function formatDay(days: number): string {
+  const text = formatDate(new Date(days * 86_400_000));
   return text.slice(0, text.indexOf('T')) + (text.endsWith(' BC') ? ' BC' : '');
 }
 
 /** PostgreSQL rounds nanoseconds to microseconds. */
-function timestampReading(digits: number, isInUtc: boolean): ColumnReading {
+function createTimestampReading(digits: number, isInUtc: boolean): ColumnReading {
   const zone = isInUtc ? 'Z' : '';
   return {
     type: `timestamp ${isInUtc ? 'with' : 'without'} time zone`,
     read: (stored) => {
       const [seconds, fraction] = split(stored as number | bigint, digits);
-      return dateText(new Date(seconds * 1000)).replace('.000Z', fraction + zone);
+      return formatDate(new Date(seconds * 1000)).replace('.000Z', fraction + zone);
     },
   };
 }
 
-function timeReading(digits: number): ColumnReading {
+function createTimeReading(digits: number): ColumnReading {
   return {
     type: 'time without time zone',
     read: (stored) => {
       const [seconds, fraction] = split(stored as number | bigint, digits);
-      return dateText(new Date(seconds * 1000)).slice(11, 19) + fraction;
+      return formatDate(new Date(seconds * 1000)).slice(11, 19) + fraction;
     },
   };
 }

@@ -5,8 +5,8 @@ import * as zlib from 'node:zlib';
 import { describeThrown, EtlError } from '../../errors.js';
 import type { InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
-import { type ColumnReading, isReadHere, readingOf } from './parquet-value.js';
-import { rowMakerOf } from './row-maker.js';
+import { type ColumnReading, isReadHere, chooseReading } from './parquet-value.js';
+import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
 type Hyparquet = typeof Module;
@@ -23,19 +23,22 @@ const BATCH_ROWS = 1000;
  */
 export async function openParquet(file: InputFile): Promise<RowReader> {
   const hyparquet = await loadHyparquet();
-  const buffer = diskBuffer(file);
-  const metadata = await guarded(file.name, () =>
+  const buffer = openDiskBuffer(file);
+  const metadata = await runGuarded(file.name, () =>
     hyparquet.parquetMetadataAsync(buffer, { geoparquet: false }),
   );
   const readings = new Map<string, ColumnReading>(
-    hyparquet.parquetSchema(metadata).children.map((child) => [child.element.name, readingOf(child)]),
+    hyparquet.parquetSchema(metadata).children.map((child) => [child.element.name, chooseReading(child)]),
   );
-  const compressors = await compressorsFor(file.name, metadata);
+  const compressors = await loadCompressors(file.name, metadata);
   return {
     name: file.name,
     columns: [...readings].map(([name, { type }]) => ({ name, type })),
     strings: 'value',
-    batches: rowBatches({ file, hyparquet, buffer, metadata: asStored(metadata), compressors }, readings),
+    batches: readRowBatches(
+      { file, hyparquet, buffer, metadata: removeConversions(metadata), compressors },
+      readings,
+    ),
   };
 }
 
@@ -47,13 +50,13 @@ interface Reading {
   readonly compressors: Compressors;
 }
 
-async function* rowBatches(
+async function* readRowBatches(
   reading: Reading,
   readings: ReadonlyMap<string, ColumnReading>,
 ): AsyncGenerator<RowBatch> {
   const names = [...readings.keys()];
   const reads = names.map((name) => readings.get(name)?.read);
-  const make = rowMakerOf(names) as (fields: readonly unknown[]) => RowBatch['rows'][number];
+  const make = createRowMaker(names) as (fields: readonly unknown[]) => RowBatch['rows'][number];
   let before = 0;
   for (const group of reading.metadata.row_groups) {
     const rows = Number(group.num_rows);
@@ -69,7 +72,7 @@ async function* rowBatches(
         });
         batch.push(make(fields));
       }
-      yield { rows: batch, placeOf: (index) => `${reading.file.name}, row ${first + index + 1}` };
+      yield { rows: batch, locateRow: (index) => `${reading.file.name}, row ${first + index + 1}` };
     }
     before += rows;
   }
@@ -82,7 +85,7 @@ async function readGroup(
   rowEnd: number,
 ): Promise<ReadonlyMap<string, ArrayLike<unknown>>> {
   const chunks = new Map<string, ColumnData[]>();
-  await guarded(file.name, () =>
+  await runGuarded(file.name, () =>
     hyparquet.parquetRead({
       file: buffer,
       metadata,
@@ -103,10 +106,14 @@ async function readGroup(
       },
     }),
   );
-  return new Map([...chunks].map(([name, list]) => [name, joined(list, rowStart, rowEnd)]));
+  return new Map([...chunks].map(([name, list]) => [name, joinColumnChunks(list, rowStart, rowEnd)]));
 }
 
-function joined(chunks: readonly ColumnData[], rowStart: number, rowEnd: number): ArrayLike<unknown> {
+function joinColumnChunks(
+  chunks: readonly ColumnData[],
+  rowStart: number,
+  rowEnd: number,
+): ArrayLike<unknown> {
   const [first] = chunks;
   if (chunks.length === 1 && first?.rowStart === rowStart) return first.columnData as ArrayLike<unknown>;
   const values: unknown[] = Array.from({ length: rowEnd - rowStart });
@@ -118,7 +125,7 @@ function joined(chunks: readonly ColumnData[], rowStart: number, rowEnd: number)
 }
 
 /** The schema without what would make the reader round values. */
-function asStored(metadata: FileMetaData): FileMetaData {
+function removeConversions(metadata: FileMetaData): FileMetaData {
   const schema = metadata.schema.map((element) => {
     if (!isReadHere(element)) return element;
     const { converted_type: _converted, logical_type: _logical, ...stored } = element;
@@ -127,7 +134,7 @@ function asStored(metadata: FileMetaData): FileMetaData {
   return { ...metadata, schema };
 }
 
-function diskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
+function openDiskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
   if (path === undefined || bytes === undefined) {
     throw new EtlError('ETL-3557', {
       what: `"${name}" can't be read as Parquet from where it is`,
@@ -157,12 +164,12 @@ async function loadHyparquet(): Promise<Hyparquet> {
   try {
     return await import('hyparquet');
   } catch (error) {
-    throw missing('hyparquet', 'to read Parquet files', error);
+    throw createMissingPackageError('hyparquet', 'to read Parquet files', error);
   }
 }
 
 /** What Node.js can't decompress itself, another package can. */
-async function compressorsFor(name: string, { row_groups: groups }: FileMetaData): Promise<Compressors> {
+async function loadCompressors(name: string, { row_groups: groups }: FileMetaData): Promise<Compressors> {
   const codecs = new Set(groups.flatMap(({ columns }) => columns.map(({ meta_data: meta }) => meta?.codec)));
   const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer };
   const own: Compressors = {
@@ -178,11 +185,15 @@ async function compressorsFor(name: string, { row_groups: groups }: FileMetaData
     const { compressors } = await import('hyparquet-compressors');
     return { ...compressors, ...own };
   } catch (error) {
-    throw missing('hyparquet-compressors', `to read "${name}", which is compressed by ${lacking}`, error);
+    throw createMissingPackageError(
+      'hyparquet-compressors',
+      `to read "${name}", which is compressed by ${lacking}`,
+      error,
+    );
   }
 }
 
-function missing(name: string, purpose: string, cause: unknown): unknown {
+function createMissingPackageError(name: string, purpose: string, cause: unknown): unknown {
   if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') return cause;
   return new EtlError('ETL-3557', {
     what: `the package ${name} is needed ${purpose}, and is not installed`,
@@ -191,7 +202,7 @@ function missing(name: string, purpose: string, cause: unknown): unknown {
   });
 }
 
-async function guarded<T>(name: string, read: () => Promise<T>): Promise<T> {
+async function runGuarded<T>(name: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {

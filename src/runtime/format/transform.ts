@@ -13,7 +13,7 @@ export type Transform = (row: Record<string, unknown>) => Row | readonly Row[] |
  * The batches with `transform` put to each row. Throws `EtlError` ETL-3559, with the place of the row, when it throws or
  * returns what is no row.
  */
-export async function* transformed(
+export async function* transformBatches(
   batches: AsyncGenerator<RowBatch>,
   transform: Transform | undefined,
 ): AsyncGenerator<RowBatch> {
@@ -39,12 +39,12 @@ function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
       continue;
     }
     origins ??= rows.map((_, index) => index);
-    for (const row of severalOf(result, batch, i)) {
+    for (const row of toRowList(result, batch, i)) {
       origins.push(i);
       rows.push(row);
     }
   }
-  return { rows, placeOf: (index) => batch.placeOf(origins?.[index] ?? index) };
+  return { rows, locateRow: (index) => batch.locateRow(origins?.[index] ?? index) };
 }
 
 function call(transform: Transform, batch: RowBatch, index: number): unknown {
@@ -53,7 +53,7 @@ function call(transform: Transform, batch: RowBatch, index: number): unknown {
   } catch (error) {
     throw new EtlError('ETL-3559', {
       what: '`transform` failed',
-      where: batch.placeOf(index),
+      where: batch.locateRow(index),
       why: error instanceof Error ? error.message : String(error),
       cause: error,
     });
@@ -66,12 +66,12 @@ function isRow(result: unknown): result is Row {
   );
 }
 
-function severalOf(result: unknown, batch: RowBatch, index: number): readonly Row[] {
+function toRowList(result: unknown, batch: RowBatch, index: number): readonly Row[] {
   if (result === undefined || result === null) return [];
   if (Array.isArray(result) && result.every(isRow)) return result;
   throw new EtlError('ETL-3559', {
     what: `\`transform\` returned ${result instanceof Promise ? 'a promise' : `a ${typeof result}`} instead of a row`,
-    where: batch.placeOf(index),
+    where: batch.locateRow(index),
     fix:
       result instanceof Promise
         ? 'make it a plain function; what needs `await` is an async generator that `from` gives'

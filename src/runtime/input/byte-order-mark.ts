@@ -2,7 +2,7 @@
  * The chunks without a byte order mark, which COPY would take for a part of the first name or value. Ends with the
  * reason of `signal`, also in the middle of what a small file decompresses to.
  */
-export async function* withoutMark(
+export async function* removeMark(
   chunks: AsyncIterable<Buffer>,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {

@@ -3,7 +3,7 @@ import { EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import { decompress } from './decompress.js';
 import type { InputFile, InputOptions, InputRows } from './input.js';
-import { withoutMark } from './byte-order-mark.js';
+import { removeMark } from './byte-order-mark.js';
 
 const BATCH_ROWS = 1000;
 
@@ -14,12 +14,12 @@ const read = new WeakSet<object>();
  * What a stream or an iterable gives: bytes, when its first item is a string or bytes, otherwise rows. Throws `EtlError`
  * ETL-3553 for one that was read already, as by an earlier attempt: it would be taken for an empty one.
  */
-export async function codeInput(
+export async function openCodeInput(
   from: AsyncIterable<unknown> | Iterable<unknown>,
   { signal, compression = 'none' }: Pick<InputOptions, 'signal' | 'compression'>,
 ): Promise<InputFile | InputRows> {
   const name = from instanceof Readable ? 'the stream' : 'the rows of `from`';
-  const items = iteratorOf(from);
+  const items = getIterator(from);
   if (read.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
     throw readAlready(name);
   read.add(items);
@@ -29,13 +29,13 @@ export async function codeInput(
   if (first.done !== true) read.add(from);
   const start: unknown = first.value;
   if (first.done !== true && isBytes(start))
-    return { name, chunks: () => withoutMark(decompress(bytesOf(items, start), compression, name), signal) };
-  return { name, rows: () => batches(items, first) };
+    return { name, chunks: () => removeMark(decompress(getBytes(items, start), compression, name), signal) };
+  return { name, rows: () => readBatches(items, first) };
 }
 
 type Items = AsyncIterator<unknown> | Iterator<unknown>;
 
-function iteratorOf(from: AsyncIterable<unknown> | Iterable<unknown>): Items {
+function getIterator(from: AsyncIterable<unknown> | Iterable<unknown>): Items {
   return Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
 }
 
@@ -43,11 +43,11 @@ function isBytes(item: unknown): item is string | Uint8Array {
   return typeof item === 'string' || item instanceof Uint8Array;
 }
 
-async function* bytesOf(items: Items, first: string | Uint8Array): AsyncGenerator<Buffer> {
+async function* getBytes(items: Items, first: string | Uint8Array): AsyncGenerator<Buffer> {
   try {
     yield toBuffer(first);
     for (let next = await items.next(); next.done !== true; next = await items.next()) {
-      if (!isBytes(next.value)) throw mixed(next.value);
+      if (!isBytes(next.value)) throw createMixedInputError(next.value);
       yield toBuffer(next.value);
     }
   } finally {
@@ -61,11 +61,11 @@ function toBuffer(part: string | Uint8Array): Buffer {
     : Buffer.from(part.buffer, part.byteOffset, part.byteLength);
 }
 
-async function* batches(items: Items, first: IteratorResult<unknown>): AsyncGenerator<readonly Row[]> {
+async function* readBatches(items: Items, first: IteratorResult<unknown>): AsyncGenerator<readonly Row[]> {
   let batch: Row[] = [];
   try {
     for (let next = first; next.done !== true;) {
-      batch.push(rowOf(next.value));
+      batch.push(getRow(next.value));
       if (batch.length === BATCH_ROWS) {
         yield batch;
         batch = [];
@@ -80,12 +80,12 @@ async function* batches(items: Items, first: IteratorResult<unknown>): AsyncGene
   if (batch.length > 0) yield batch;
 }
 
-function rowOf(item: unknown): Row {
+function getRow(item: unknown): Row {
   if (typeof item === 'object' && item !== null && !Array.isArray(item) && !isBytes(item)) return item as Row;
-  throw mixed(item);
+  throw createMixedInputError(item);
 }
 
-function mixed(item: unknown): EtlError {
+function createMixedInputError(item: unknown): EtlError {
   const kind = item === null ? 'null' : Array.isArray(item) ? 'an array' : `a ${typeof item}`;
   return new EtlError('ETL-3560', {
     what: `\`from\` gave ${kind} where a row or bytes were expected`,

@@ -9,12 +9,12 @@ const INFLATED_BYTES = 64 * 1024;
 const EXTENSION = /\.(gz|br|zst)$/i;
 
 /** How the file of this name is compressed, by its end. */
-export function compressionOf(name: string): Compression {
+export function getCompression(name: string): Compression {
   return BY_EXTENSION[EXTENSION.exec(name)?.[1]?.toLowerCase() ?? ''] ?? 'none';
 }
 
 /** The name that says what is inside. */
-export function uncompressedName(name: string): string {
+export function removeCompressionExtension(name: string): string {
   return name.replace(EXTENSION, '');
 }
 
@@ -31,7 +31,7 @@ export async function* decompress(
     yield* chunks;
     return;
   }
-  const inflate = inflater(compression, name);
+  const inflate = createInflater(compression, name);
   let read = 0;
   const counted = async function* (): AsyncGenerator<Buffer> {
     for await (const chunk of chunks) {
@@ -45,15 +45,15 @@ export async function* decompress(
   try {
     for await (const chunk of inflate) yield chunk as Buffer;
   } catch (error) {
-    throw isOfZlib(error) ? broken(name, compression, error) : error;
+    throw isOfZlib(error) ? createBrokenStreamError(name, compression, error) : error;
   }
   // Node says nothing of a second frame, and would leave it out.
-  if (inflate.bytesWritten < read) throw tooLong(name, compression);
+  if (inflate.bytesWritten < read) throw createTooLongError(name, compression);
 }
 
 type Inflater = Transform & { readonly bytesWritten: number };
 
-function inflater(compression: Exclude<Compression, 'none'>, name: string): Inflater {
+function createInflater(compression: Exclude<Compression, 'none'>, name: string): Inflater {
   const options = { chunkSize: INFLATED_BYTES };
   switch (compression) {
     case 'gzip':
@@ -77,7 +77,7 @@ function isOfZlib(error: unknown): boolean {
   return /^(?:Z_|ERR_|ZSTD_)/.test((error as { code?: string } | null)?.code ?? '');
 }
 
-function tooLong(name: string, compression: Compression): EtlError {
+function createTooLongError(name: string, compression: Compression): EtlError {
   return new EtlError('ETL-3552', {
     what: `"${name}" can't be decompressed as ${compression} as a whole`,
     why: 'there is more after the end of what was compressed, as in files that were put together',
@@ -85,7 +85,7 @@ function tooLong(name: string, compression: Compression): EtlError {
   });
 }
 
-function broken(name: string, compression: Compression, cause: unknown): EtlError {
+function createBrokenStreamError(name: string, compression: Compression, cause: unknown): EtlError {
   const { code, message } = cause as NodeJS.ErrnoException;
   return new EtlError('ETL-3552', {
     what: `"${name}" can't be decompressed as ${compression}`,

@@ -8,17 +8,21 @@ import { CHUNK_BYTES } from './input.js';
  * The bytes of a file as it is, one part ahead, in chunks that can be given back. Throws `EtlError` ETL-3501, and the
  * reason of `signal`. `name` is for messages.
  */
-export async function* diskChunks(path: string, name: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+export async function* readDiskChunks(
+  path: string,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
   signal.throwIfAborted();
   const file = await open(path).catch((error: unknown) => {
-    throw unreadable(name, error);
+    throw createUnreadableError(name, error);
   });
   let next = readPart(file);
   try {
     for (;;) {
       const part = await untilAborted(next, signal).catch((error: unknown) => {
         signal.throwIfAborted();
-        throw unreadable(name, error);
+        throw createUnreadableError(name, error);
       });
       if (part.length === 0) return;
       next = readPart(file);
@@ -44,7 +48,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /** The error of a file that can't be read, for this reason. */
-export function unreadable(name: string, cause: unknown): EtlError {
+export function createUnreadableError(name: string, cause: unknown): EtlError {
   const code = (cause as NodeJS.ErrnoException).code ?? 'an unknown reason';
   return new EtlError('ETL-3501', {
     what: `the file "${name}" can't be read`,

@@ -1,7 +1,7 @@
 import { EtlError } from '../../errors.js';
-import { compressionOf, decompress } from './decompress.js';
+import { getCompression, decompress } from './decompress.js';
 import type { InputFile, InputOptions } from './input.js';
-import { withoutMark } from './byte-order-mark.js';
+import { removeMark } from './byte-order-mark.js';
 
 /** How long a server may take to begin its answer. */
 const ANSWER_MS = 60_000;
@@ -16,30 +16,33 @@ export function isWebUrl(from: string): boolean {
  * they nor the query, which may be a signature, are in a message. Throws `EtlError` ETL-3551 for another status than 2xx,
  * a server that can't be reached, and an answer that breaks off.
  */
-export function webFile(from: string, options: InputOptions): InputFile {
+export function createWebFile(from: string, options: InputOptions): InputFile {
   const url = new URL(from);
   const name = `${url.protocol}//${url.host}${url.pathname}`;
-  return { name, chunks: () => withoutMark(body({ url, name }, options), options.signal) };
+  return { name, chunks: () => removeMark(readBody({ url, name }, options), options.signal) };
 }
 
-interface Place {
+interface Address {
   readonly url: URL;
   readonly name: string;
 }
 
-async function* body(place: Place, options: InputOptions): AsyncGenerator<Buffer> {
-  const response = await answer(place, options.signal);
+async function* readBody(address: Address, options: InputOptions): AsyncGenerator<Buffer> {
+  const response = await answer(address, options.signal);
   if (!response.ok || response.body === null) {
     await response.body?.cancel();
-    throw refused(place.name, `the server answered ${response.status} ${response.statusText}`.trim());
+    throw createRefusedError(
+      address.name,
+      `the server answered ${response.status} ${response.statusText}`.trim(),
+    );
   }
   // fetch has decoded the body already, then.
   const isDecoded = response.headers.get('content-encoding') !== null;
-  const compression = options.compression ?? (isDecoded ? 'none' : compressionOf(place.url.pathname));
-  yield* decompress(parts(response.body, place.name, options.signal), compression, place.name);
+  const compression = options.compression ?? (isDecoded ? 'none' : getCompression(address.url.pathname));
+  yield* decompress(readParts(response.body, address.name, options.signal), compression, address.name);
 }
 
-async function answer({ url, name }: Place, signal: AbortSignal): Promise<Response> {
+async function answer({ url, name }: Address, signal: AbortSignal): Promise<Response> {
   const bare = new URL(url);
   bare.username = '';
   bare.password = '';
@@ -47,14 +50,14 @@ async function answer({ url, name }: Place, signal: AbortSignal): Promise<Respon
   const timer = setTimeout(() => tooLate.abort(), ANSWER_MS);
   try {
     return await fetch(bare, {
-      headers: url.username === '' ? {} : { authorization: `Basic ${credentials(url)}` },
+      headers: url.username === '' ? {} : { authorization: `Basic ${formatCredentials(url)}` },
       signal: AbortSignal.any([signal, tooLate.signal]),
     });
   } catch (error) {
     signal.throwIfAborted();
-    throw refused(
+    throw createRefusedError(
       name,
-      tooLate.signal.aborted ? `no answer within ${ANSWER_MS / 1000} s` : reasonOf(error),
+      tooLate.signal.aborted ? `no answer within ${ANSWER_MS / 1000} s` : describeReason(error),
       error,
     );
   } finally {
@@ -62,11 +65,11 @@ async function answer({ url, name }: Place, signal: AbortSignal): Promise<Respon
   }
 }
 
-function credentials({ username, password }: URL): string {
+function formatCredentials({ username, password }: URL): string {
   return Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
 }
 
-async function* parts(
+async function* readParts(
   stream: AsyncIterable<Uint8Array>,
   name: string,
   signal: AbortSignal,
@@ -79,18 +82,22 @@ async function* parts(
     }
   } catch (error) {
     signal.throwIfAborted();
-    throw refused(name, `the answer broke off after ${bytes} bytes: ${reasonOf(error)}`, error);
+    throw createRefusedError(
+      name,
+      `the answer broke off after ${bytes} bytes: ${describeReason(error)}`,
+      error,
+    );
   }
 }
 
 /** `fetch` says "fetch failed" and keeps the reason in the cause. */
-function reasonOf(error: unknown): string {
+function describeReason(error: unknown): string {
   const { cause, message } = error as Error;
   const { code, message: inner } = (cause ?? {}) as NodeJS.ErrnoException;
   return code ?? inner ?? message;
 }
 
-function refused(name: string, why: string, cause?: unknown): EtlError {
+function createRefusedError(name: string, why: string, cause?: unknown): EtlError {
   return new EtlError('ETL-3551', {
     what: `"${name}" can't be read`,
     why,

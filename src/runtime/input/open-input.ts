@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
-import { codeInput } from './code-rows.js';
-import { isWebUrl, webFile } from './http.js';
-import { localFiles } from './local-files.js';
+import { openCodeInput } from './code-rows.js';
+import { isWebUrl, createWebFile } from './http.js';
+import { listLocalFiles } from './local-files.js';
 import type { Input, InputFile, InputOptions, InputRows } from './input.js';
 
 /**
@@ -17,19 +17,19 @@ export async function* openInput<Context = undefined>(
   options: InputOptions & { readonly context?: Context },
 ): AsyncGenerator<InputFile | InputRows> {
   const input: unknown = typeof from === 'function' ? await from(options.context as Context) : from;
-  if (typeof input === 'string' || input instanceof URL) yield* await filesOf(input, options);
+  if (typeof input === 'string' || input instanceof URL) yield* await openFiles(input, options);
   else if (isListOfNames(input)) {
     const files: InputFile[] = [];
-    for (const name of input) files.push(...(await filesOf(name, options)));
+    for (const name of input) files.push(...(await openFiles(name, options)));
     yield* files;
-  } else if (isIterable(input)) yield await codeInput(input, options);
-  else throw unknownInput(input);
+  } else if (isIterable(input)) yield await openCodeInput(input, options);
+  else throw createUnknownInputError(input);
 }
 
-async function filesOf(name: string | URL, options: InputOptions): Promise<readonly InputFile[]> {
+async function openFiles(name: string | URL, options: InputOptions): Promise<readonly InputFile[]> {
   const text = String(name);
-  if (isWebUrl(text)) return [webFile(text, options)];
-  return localFiles(/^file:/i.test(text) ? fileURLToPath(text) : text, options);
+  if (isWebUrl(text)) return [createWebFile(text, options)];
+  return listLocalFiles(/^file:/i.test(text) ? fileURLToPath(text) : text, options);
 }
 
 function isListOfNames(input: unknown): input is readonly (string | URL)[] {
@@ -46,7 +46,7 @@ function isIterable(input: unknown): input is AsyncIterable<unknown> | Iterable<
   );
 }
 
-function unknownInput(input: unknown): EtlError {
+function createUnknownInputError(input: unknown): EtlError {
   return new EtlError('ETL-3560', {
     what: `\`from\` is ${input === null ? 'null' : `a ${typeof input}`}, which can't be read`,
     fix: 'give a path, a glob, a URL, a list of them, a stream, an iterable of rows, or a function that gives one',

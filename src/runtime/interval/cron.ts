@@ -48,11 +48,11 @@ const FURTHEST_ZONE_MS = 15 * 3_600_000;
  * schedule with more than one time a day skips it, or ticks at both. Throws `EtlError` ETL-2304.
  */
 export function parseSchedule(definition: ScheduleDefinition): Schedule | undefined {
-  const timezone = checkedTimezone(definition.timezone ?? 'UTC');
-  const startDate = checkedStartDate(definition.startDate);
+  const timezone = checkTimezone(definition.timezone ?? 'UTC');
+  const startDate = checkStartDate(definition.startDate);
   if (definition.schedule === undefined || definition.schedule === '@once') return undefined;
-  const expression = expressionOf(definition.schedule);
-  const cron = cronOf(definition.schedule, expression, timezone);
+  const expression = normalizeExpression(definition.schedule);
+  const cron = parseCron(definition.schedule, expression, timezone);
   const schedule: Schedule = {
     text: definition.schedule,
     expression,
@@ -62,7 +62,7 @@ export function parseSchedule(definition: ScheduleDefinition): Schedule | undefi
     tickAfter: (instant) => cron.nextRun(instant) ?? undefined,
   };
   if (schedule.tickAfter(startDate ?? new Date(0))) return schedule;
-  throw badSchedule(definition.schedule, 'There is no such date in any year.');
+  throw createBadScheduleError(definition.schedule, 'There is no such date in any year.');
 }
 
 /**
@@ -88,7 +88,7 @@ export function startOfDay(date: string, timezone: string): Date | undefined {
   return first && first.getTime() <= midnightInUtc + FURTHEST_ZONE_MS ? first : undefined;
 }
 
-function checkedTimezone(timezone: unknown): string {
+function checkTimezone(timezone: unknown): string {
   // Newer versions of Intl take an offset, which has no clock changes and which older ones refuse.
   if (typeof timezone === 'string' && /^[A-Za-z]/.test(timezone) && isTimezone(timezone)) return timezone;
   throw new EtlError('ETL-2304', {
@@ -107,9 +107,9 @@ function isTimezone(name: string): boolean {
   }
 }
 
-function checkedStartDate(startDate: unknown): Date | undefined {
+function checkStartDate(startDate: unknown): Date | undefined {
   if (startDate === undefined) return undefined;
-  const instant = typeof startDate === 'string' ? parseInstant(startDate, inUtc) : undefined;
+  const instant = typeof startDate === 'string' ? parseInstant(startDate, parseUtcDate) : undefined;
   if (instant) return instant;
   throw new EtlError('ETL-2304', {
     what: `Expected \`startDate\` to be a date such as "2026-03-05", got ${showValue(startDate)}`,
@@ -117,47 +117,50 @@ function checkedStartDate(startDate: unknown): Date | undefined {
   });
 }
 
-function inUtc(date: string, time = '00:00'): Date {
+function parseUtcDate(date: string, time = '00:00'): Date {
   return new Date(`${date}T${time}Z`);
 }
 
 /** Expands a preset, and refuses with a reason what other programs accept as a schedule. */
-function expressionOf(schedule: unknown): string {
-  if (typeof schedule !== 'string') throw badSchedule(schedule);
+function normalizeExpression(schedule: unknown): string {
+  if (typeof schedule !== 'string') throw createBadScheduleError(schedule);
   if (schedule === '@continuous')
-    throw badSchedule(schedule, 'A run ends, and nothing here starts the next one.');
+    throw createBadScheduleError(schedule, 'A run ends, and nothing here starts the next one.');
   if (schedule === '@reboot')
-    throw badSchedule(schedule, 'The start of a machine is no point in time to plan with.');
+    throw createBadScheduleError(schedule, 'The start of a machine is no point in time to plan with.');
   if (schedule.startsWith('@')) {
     const expression = PRESETS.get(schedule);
     if (expression !== undefined) return expression;
     const known = ['@once', ...PRESETS.keys()];
-    throw badSchedule(
+    throw createBadScheduleError(
       schedule,
       `The presets are ${known.join(', ')}${didYouMean(schedule.slice(0, 20), known)}`,
     );
   }
   const fields = schedule.trim().split(/\s+/);
   if (fields.length === 6)
-    throw badSchedule(schedule, 'It has 6 fields; the shortest step of a schedule is a minute.');
+    throw createBadScheduleError(schedule, 'It has 6 fields; the shortest step of a schedule is a minute.');
   if (fields.length !== 5)
-    throw badSchedule(schedule, `It has ${schedule.trim() === '' ? 0 : fields.length} fields.`);
+    throw createBadScheduleError(schedule, `It has ${schedule.trim() === '' ? 0 : fields.length} fields.`);
   if (fields.some((field) => /^H\b/.test(field))) {
-    throw badSchedule(schedule, '`H` is a hash in Jenkins; cron does not know it. Choose a number.');
+    throw createBadScheduleError(
+      schedule,
+      '`H` is a hash in Jenkins; cron does not know it. Choose a number.',
+    );
   }
   return fields.join(' ');
 }
 
-function cronOf(schedule: string, expression: string, timezone: string): Cron {
+function parseCron(schedule: string, expression: string, timezone: string): Cron {
   try {
     return new Cron(expression, { mode: '5-part', timezone });
   } catch (error) {
     const reason = error instanceof Error ? error.message.replace(/^CronPattern: /, '') : undefined;
-    throw badSchedule(schedule, reason, error);
+    throw createBadScheduleError(schedule, reason, error);
   }
 }
 
-function badSchedule(schedule: unknown, why?: string, cause?: unknown): EtlError {
+function createBadScheduleError(schedule: unknown, why?: string, cause?: unknown): EtlError {
   return new EtlError('ETL-2304', {
     what: `Expected \`schedule\` to be five cron fields or a preset such as "@daily", got ${showValue(schedule)}`,
     why,

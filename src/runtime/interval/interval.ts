@@ -19,12 +19,15 @@ export interface DataInterval {
  * The last interval that has ended at `now`; undefined without a schedule. The first one starts at the first tick
  * at or after `startDate`. Throws `EtlError` ETL-2005 when not even that one has ended.
  */
-export function lastCompleteInterval(schedule: Schedule | undefined, now: Date): DataInterval | undefined {
+export function findLastCompleteInterval(
+  schedule: Schedule | undefined,
+  now: Date,
+): DataInterval | undefined {
   if (!schedule) return undefined;
-  const end = schedule.tickBefore(justAfter(now));
+  const end = schedule.tickBefore(addMillisecond(now));
   const start = end && schedule.tickBefore(end);
-  if (start && !isBeforeFirst(schedule, start)) return interval(start, end);
-  throw noInterval(schedule, 'No data interval of this Dag has ended yet');
+  if (start && !isBeforeFirst(schedule, start)) return createInterval(start, end);
+  throw createNoIntervalError(schedule, 'No data interval of this Dag has ended yet');
 }
 
 /**
@@ -32,26 +35,33 @@ export function lastCompleteInterval(schedule: Schedule | undefined, now: Date):
  * or an ISO date and time with an offset. Throws `EtlError` ETL-2005 for a text that is neither, for an interval
  * that has not ended at `now` or starts before `startDate`, and where there is no schedule.
  */
-export function intervalContaining(schedule: Schedule | undefined, date: string, now: Date): DataInterval {
+export function findIntervalContaining(
+  schedule: Schedule | undefined,
+  date: string,
+  now: Date,
+): DataInterval {
   if (!schedule) {
     throw new EtlError('ETL-2005', {
       what: `The date ${showValue(date)} selects no data interval: this Dag has no schedule`,
       fix: 'Run it without a date, or give it a `schedule`.',
     });
   }
-  const start = schedule.tickBefore(justAfter(instantOf(date, schedule.timezone)));
+  const start = schedule.tickBefore(addMillisecond(toInstant(date, schedule.timezone)));
   if (!start || isBeforeFirst(schedule, start)) {
-    throw noInterval(schedule, `The date ${showValue(date)} is before the first data interval of this Dag`);
+    throw createNoIntervalError(
+      schedule,
+      `The date ${showValue(date)} is before the first data interval of this Dag`,
+    );
   }
   const end = schedule.tickAfter(start);
-  if (end && end <= now) return interval(start, end);
+  if (end && end <= now) return createInterval(start, end);
   throw new EtlError('ETL-2005', {
-    what: `The data interval ${spanText(start, end)} that contains ${showValue(date)} has not ended yet`,
+    what: `The data interval ${formatSpan(start, end)} that contains ${showValue(date)} has not ended yet`,
     fix: end && `Run it at or after ${end.toISOString()}, or choose an earlier date.`,
   });
 }
 
-function instantOf(date: string, timezone: string): Date {
+function toInstant(date: string, timezone: string): Date {
   const instant = parseInstant(date, (day, time) =>
     time === undefined ? startOfDay(day, timezone) : undefined,
   );
@@ -62,8 +72,8 @@ function instantOf(date: string, timezone: string): Date {
   });
 }
 
-function interval(start: Date, end: Date): DataInterval {
-  if (start >= end) throw new RangeError(`A data interval must not be empty: ${spanText(start, end)}`);
+function createInterval(start: Date, end: Date): DataInterval {
+  if (start >= end) throw new RangeError(`A data interval must not be empty: ${formatSpan(start, end)}`);
   return { start, end, logicalDate: start };
 }
 
@@ -71,24 +81,24 @@ function isBeforeFirst(schedule: Schedule, start: Date): boolean {
   return schedule.startDate !== undefined && start < schedule.startDate;
 }
 
-function noInterval(schedule: Schedule, what: string): EtlError {
-  const start = schedule.tickAfter(justBefore(schedule.startDate ?? new Date(0)));
+function createNoIntervalError(schedule: Schedule, what: string): EtlError {
+  const start = schedule.tickAfter(subtractMillisecond(schedule.startDate ?? new Date(0)));
   const end = start && schedule.tickAfter(start);
   return new EtlError('ETL-2005', {
     what,
-    why: start && `Its first data interval is ${spanText(start, end)}.`,
+    why: start && `Its first data interval is ${formatSpan(start, end)}.`,
     fix: end && `Run it at or after ${end.toISOString()}, or set an earlier \`startDate\`.`,
   });
 }
 
-function spanText(start: Date, end: Date | undefined): string {
+function formatSpan(start: Date, end: Date | undefined): string {
   return `[${start.toISOString()}, ${end?.toISOString() ?? ''})`;
 }
 
-function justAfter(instant: Date): Date {
+function addMillisecond(instant: Date): Date {
   return new Date(instant.getTime() + 1);
 }
 
-function justBefore(instant: Date): Date {
+function subtractMillisecond(instant: Date): Date {
   return new Date(instant.getTime() - 1);
 }

@@ -1,7 +1,7 @@
 import type { DataInterval } from './interval.js';
 
 /** What a task attempt is called, and what it covers. */
-export interface MacroSource {
+export interface MacroFacts {
   readonly interval: DataInterval | undefined;
   readonly runId: string;
   readonly dagId: string;
@@ -42,13 +42,13 @@ export interface Macros extends Partial<IntervalMacros> {
 
 /** The macros of a task attempt; without an interval, those that tell of one are absent. See
  * https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html */
-export function macrosOf({ interval, runId, dagId, taskId, attempt }: MacroSource): Macros {
+export function createMacros({ interval, runId, dagId, taskId, attempt }: MacroFacts): Macros {
   const names = { run_id: runId, dag_id: dagId, task_id: taskId, try_number: attempt };
-  return interval ? { ...names, ...intervalMacros(interval, `${dagId}__${taskId}`) } : names;
+  return interval ? { ...names, ...createIntervalMacros(interval, `${dagId}__${taskId}`) } : names;
 }
 
-function intervalMacros({ start, end }: DataInterval, taskKey: string): IntervalMacros {
-  const ts = isoText(start);
+function createIntervalMacros({ start, end }: DataInterval, taskKey: string): IntervalMacros {
+  const ts = formatIso(start);
   const compact = ts.replaceAll(/[-:]/g, '');
   const ds = ts.slice(0, 10);
   return {
@@ -59,13 +59,13 @@ function intervalMacros({ start, end }: DataInterval, taskKey: string): Interval
     ts_nodash_with_tz: compact,
     logical_date: ts,
     data_interval_start: ts,
-    data_interval_end: isoText(end),
+    data_interval_end: formatIso(end),
     task_instance_key_str: `${taskKey}__${compact.slice(0, 8)}`,
   };
 }
 
 /** As Python's `isoformat`: a fraction has six digits, and is left out when it is zero. */
-function isoText(instant: Date): string {
+function formatIso(instant: Date): string {
   return instant
     .toISOString()
     .replace(/(?:\.000|(\.\d{3}))Z$/, (_, fraction?: string) =>

@@ -1,5 +1,10 @@
-import { Flight } from '../postgres/pipeline.js';
-import { type Answer, type Leg, type ProtocolClient, send } from '../postgres/protocol.js';
+import { Pipeline } from '../postgres/pipeline.js';
+import {
+  type StatementResult,
+  type PipelineStatement,
+  type ProtocolClient,
+  send,
+} from '../postgres/protocol.js';
 import { INSERT_RUN, type RunHeader, runValues } from './run-row.js';
 
 /** Who takes a Dag's epoch. */
@@ -30,21 +35,21 @@ export async function beginRun(
   holder: LockHolder,
 ): Promise<BegunRun | undefined> {
   const values = runValues(header);
-  const flight = new Flight([
-    predecessorLeg(holder.dagId),
+  const pipeline = new Pipeline([
+    createPredecessorStatement(holder.dagId),
     {
       text: `with header as (${INSERT_RUN} returning 1), ${takeEpochText(values.length, 'header')}`,
-      values: [...values, ...holderValues(holder)],
+      values: [...values, ...listHolderValues(holder)],
     },
   ]);
-  const [before, begun] = await flight.send(client);
+  const [before, begun] = await pipeline.send(client);
   const epoch = begun?.rows[0]?.[0];
   return epoch === undefined || epoch === null ? undefined : { epoch, hasOpenPredecessor: isOpen(before) };
 }
 
 /** True when the run that took the Dag's epoch last has not come to its end. */
 export async function hasOpenPredecessor(client: ProtocolClient, dagId: string): Promise<boolean> {
-  const [answer] = await new Flight([predecessorLeg(dagId)]).send(client);
+  const [answer] = await new Pipeline([createPredecessorStatement(dagId)]).send(client);
   return isOpen(answer);
 }
 
@@ -53,7 +58,7 @@ export async function hasOpenPredecessor(client: ProtocolClient, dagId: string):
  * Two connections to one database give the same epoch.
  */
 export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Promise<string> {
-  const taken = await send(client, `with ${takeEpochText(0)}`, holderValues(holder));
+  const taken = await send(client, `with ${takeEpochText(0)}`, listHolderValues(holder));
   if (taken.rows[0] !== undefined) return String(taken.rows[0].epoch);
   // This process has it already, through another connection to the same database.
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
@@ -76,11 +81,11 @@ function takeEpochText(before: number, where?: string): string {
      returning epoch::text as epoch`;
 }
 
-function holderValues({ dagId, holder, runId, pid, host }: LockHolder): readonly string[] {
+function listHolderValues({ dagId, holder, runId, pid, host }: LockHolder): readonly string[] {
   return [dagId, holder, runId, String(pid), host];
 }
 
-function predecessorLeg(dagId: string): Leg {
+function createPredecessorStatement(dagId: string): PipelineStatement {
   return {
     text: `select exists (select from etl.lock l join etl.run r using (run_id)
                           where l.dag_id = $1 and r.state = 'running')`,
@@ -88,6 +93,6 @@ function predecessorLeg(dagId: string): Leg {
   };
 }
 
-function isOpen(answer: Answer | undefined): boolean {
+function isOpen(answer: StatementResult | undefined): boolean {
   return answer?.rows[0]?.[0] === 't';
 }

@@ -1,8 +1,8 @@
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { WATCH_CLIENT, applicationName } from '../postgres/transaction.js';
-import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { WATCH_CLIENT, formatApplicationName } from '../postgres/transaction.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
 import { isNotInstalled } from './schema.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
@@ -22,7 +22,7 @@ export type Overlap =
 export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
   if (await lockAs(client, dagId, overlap)) return;
   await send(client, 'rollback');
-  throw await held(client, dagId);
+  throw await createLockHeldError(client, dagId);
 }
 
 const BEGIN_LOCK = [
@@ -33,7 +33,7 @@ const BEGIN_LOCK = [
 ];
 
 /** An ID has no quote in it: its pattern excludes that. So all of it can be one message. */
-function keyOf(dagId: string): string {
+function createKey(dagId: string): string {
   return `hashtextextended('etl:${dagId}', 0)`;
 }
 
@@ -44,7 +44,7 @@ async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): 
     return waitForLock(client, dagId, overlap.waitMs);
   }
   const shared = overlap.mode === 'share' ? '_shared' : '';
-  const lock = `select pg_try_advisory_xact_lock${shared}(${keyOf(dagId)}) as taken`;
+  const lock = `select pg_try_advisory_xact_lock${shared}(${createKey(dagId)}) as taken`;
   const results = (await send(client, `${begin}; ${lock}`)) as unknown as readonly QueryResult[];
   return results.at(-1)?.rows[0]?.taken === true;
 }
@@ -52,10 +52,10 @@ async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): 
 async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number): Promise<boolean> {
   await send(client, `set local lock_timeout = ${Math.ceil(waitMs)}`);
   try {
-    await send(client, `select pg_advisory_xact_lock(${keyOf(dagId)})`);
+    await send(client, `select pg_advisory_xact_lock(${createKey(dagId)})`);
     return true;
   } catch (error) {
-    if (databaseErrorOf(error)?.code === '55P03') return false;
+    if (findDatabaseError(error)?.code === '55P03') return false;
     throw error;
   }
 }
@@ -70,12 +70,12 @@ export async function endLeftovers(control: ProtocolClient, dagId: string): Prom
     `select pg_terminate_backend(pid) from pg_stat_activity
      where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
        and xact_start is not null and starts_with(application_name, $1)`,
-    [applicationName(dagId, '')],
+    [formatApplicationName(dagId, '')],
   );
 }
 
-async function held(client: ProtocolClient, dagId: string): Promise<EtlError> {
-  const by = await holderOf(client, dagId);
+async function createLockHeldError(client: ProtocolClient, dagId: string): Promise<EtlError> {
+  const by = await getHolder(client, dagId);
   const who = by
     ? `run ${by.run_id}, pid ${by.pid} on host ${by.host}, since ${by.since} (${by.seconds} s)`
     : 'a run that is just starting';
@@ -95,7 +95,7 @@ interface HolderColumns {
 }
 
 /** Undefined where a first run has the lock, and is just making the ledger. */
-async function holderOf(client: ProtocolClient, dagId: string): Promise<HolderColumns | undefined> {
+async function getHolder(client: ProtocolClient, dagId: string): Promise<HolderColumns | undefined> {
   try {
     const { rows } = await send(
       client,

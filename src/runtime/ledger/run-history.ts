@@ -17,7 +17,7 @@ export interface DoneRow {
 }
 
 /** Tells a database from any other, whatever connection leads to it, until its server starts again. */
-export async function databaseIdentity(client: ProtocolClient): Promise<string> {
+export async function readDatabaseIdentity(client: ProtocolClient): Promise<string> {
   const { rows } = await send(
     client,
     `select concat_ws(' ', extract(epoch from pg_postmaster_start_time()), oid) as identity

@@ -1,7 +1,7 @@
-import { Flight } from '../postgres/pipeline.js';
+import { Pipeline } from '../postgres/pipeline.js';
 import type { DataInterval } from '../interval/interval.js';
 import { send, type ProtocolClient } from '../postgres/protocol.js';
-import { applicationName, assertCommitted, BRIEF, COMMIT } from '../postgres/transaction.js';
+import { formatApplicationName, assertCommitted, BRIEF, COMMIT } from '../postgres/transaction.js';
 
 /** A run as its process describes it when it starts. */
 export interface RunHeader {
@@ -88,11 +88,11 @@ export async function closeRun(
   { runId, dagId, holder }: { readonly runId: string; readonly dagId: string; readonly holder: string },
   state: 'success' | 'failed',
 ): Promise<boolean> {
-  const legs = [
+  const statements = [
     'begin',
     'set local synchronous_commit = on',
     // It lets the next process of the Dag end this transaction, should it be left open.
-    `set local application_name = '${applicationName(dagId, '')}'`,
+    `set local application_name = '${formatApplicationName(dagId, '')}'`,
     ...BRIEF,
   ].map((text) => ({ text }));
   const close = {
@@ -100,7 +100,7 @@ export async function closeRun(
      update etl.run set state = $2, finished_at = clock_timestamp() where run_id = $1 and exists (select from fence)`,
     values: [runId, state, dagId, holder],
   };
-  const answers = await new Flight([...legs, close, COMMIT]).send(client);
+  const answers = await new Pipeline([...statements, close, COMMIT]).send(client);
   assertCommitted(answers);
   return answers.at(-2)?.tag === 'UPDATE 1';
 }
@@ -172,7 +172,7 @@ function runRow(row: Columns): RunRow {
     runId: row.run_id,
     dagId: row.dag_id,
     state: row.state,
-    interval: start === null || end === null ? undefined : intervalOf(new Date(start), new Date(end)),
+    interval: start === null || end === null ? undefined : getInterval(new Date(start), new Date(end)),
     params: row.params,
     fullRefresh: row.full_refresh,
     taskCount: row.task_count,
@@ -185,6 +185,6 @@ function runRow(row: Columns): RunRow {
   };
 }
 
-function intervalOf(start: Date, end: Date): DataInterval {
+function getInterval(start: Date, end: Date): DataInterval {
   return { start, end, logicalDate: start };
 }

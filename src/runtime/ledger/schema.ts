@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
 import { BRIEF } from '../postgres/transaction.js';
 import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
@@ -160,13 +160,13 @@ export async function readVersion(client: ProtocolClient): Promise<number> {
  * once are fine. Changes nothing where it is current, so that a role without the right to create schemas can run.
  * Throws `EtlError` when the schema is newer than the program.
  */
-export async function migrate(client: ProtocolClient, place: string): Promise<void> {
+export async function migrate(client: ProtocolClient, databaseName: string): Promise<void> {
   let version = await readVersionAtOnce(client);
   while (version < MIGRATIONS.length) {
     await install(client, version + 1);
     version = await readVersion(client);
   }
-  if (version > MIGRATIONS.length) throw newer(place, version);
+  if (version > MIGRATIONS.length) throw createNewerSchemaError(databaseName, version);
 }
 
 /** For a schema that is there, as it is for all runs but the first: one question instead of two. */
@@ -182,7 +182,7 @@ async function readVersionAtOnce(client: ProtocolClient): Promise<number> {
 
 /** True when the server has said that there is no such table, or no such schema. */
 export function isNotInstalled(error: unknown): boolean {
-  const code = databaseErrorOf(error)?.code;
+  const code = findDatabaseError(error)?.code;
   return code === '42P01' || code === '3F000';
 }
 
@@ -210,9 +210,9 @@ async function install(client: ProtocolClient, version: number): Promise<void> {
   }
 }
 
-function newer(place: string, version: number): EtlError {
+function createNewerSchemaError(databaseName: string, version: number): EtlError {
   return new EtlError('ETL-4001', {
-    what: `the schema "etl" in ${place} has version ${version}; this program knows versions up to ${MIGRATIONS.length}`,
+    what: `the schema "etl" in ${databaseName} has version ${version}; this program knows versions up to ${MIGRATIONS.length}`,
     why: 'a newer release of etl has worked on this database',
     fix: 'update @oneshot/etl here as well',
     data: 'nothing was started',

@@ -5,7 +5,7 @@ import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
  * The ledger as a script for `psql -f`, for a DBA to run where the role of the runs may not create schemas. It can be
  * run again, and while programs that install the schema themselves are at work.
  */
-export function ledgerScript(): string {
+export function buildLedgerScript(): string {
   const migrations = MIGRATIONS.map(
     (ddl, index) => `-- version ${index + 1}
 ${ddl.trim()}

@@ -1,5 +1,5 @@
 import { EtlError, type ErrorParts } from '../../errors.js';
-import { type Leg, type ProtocolClient, send } from '../postgres/protocol.js';
+import { type PipelineStatement, type ProtocolClient, send } from '../postgres/protocol.js';
 
 /** Names one task of one run; `epoch` is that of the run's lock in this database. */
 export interface TaskKey {
@@ -33,7 +33,10 @@ export const CLAIM_START = 'insert into etl.task (run_id';
  * the server refuses every COMMIT before the close. The tag says how many rows were claimed: none of a task that is done
  * with the same fingerprint; where nobody can have done it (`isFirst`), that is an error (23505) instead.
  */
-export function claimLeg({ key, fingerprint, attempt }: TaskClaim, isFirst: boolean): Leg {
+export function createClaimStatement(
+  { key, fingerprint, attempt }: TaskClaim,
+  isFirst: boolean,
+): PipelineStatement {
   return {
     text: `${CLAIM_START}, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
      values ($1, $2, $3, 'running', $4, $5, pg_backend_pid(), pg_current_xact_id()::text, clock_timestamp(), 1)
@@ -58,7 +61,7 @@ export async function readClaimed(client: ProtocolClient, key: TaskKey): Promise
   );
   if (found.rows[0] === undefined)
     throw new Error(`the ledger row of task ${key.taskId} is neither open nor done`);
-  return doneTask(found.rows[0]);
+  return toDoneTask(found.rows[0]);
 }
 
 /** What a close writes. */
@@ -77,7 +80,7 @@ export interface TaskClose {
  *
  * An INSERT that meets its row finds it by the unique key, whatever the table's size was when its plan was made.
  */
-export function closeLeg({ key, result, rows }: TaskClose): Leg {
+export function createCloseStatement({ key, result, rows }: TaskClose): PipelineStatement {
   return {
     text: `insert into etl.task as own (run_id, task_id, dag_id, state, fingerprint, attempt, started_at)
      values ($1, $2, $3, 'running', '', 0, clock_timestamp())
@@ -94,14 +97,14 @@ export function closeLeg({ key, result, rows }: TaskClose): Leg {
 export const NOT_CLOSED = '22012';
 
 /** Why a close has found no row. The transaction has been rolled back. */
-export async function whyNotClosed(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
+export async function createNotClosedError(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     key.dagId,
   ]);
   const newest = String(rows[0]?.epoch);
   if (newest !== key.epoch) {
     const why = newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`;
-    return takenOver(key.dagId, { why });
+    return createTakenOverError(key.dagId, { why });
   }
   return new EtlError('ETL-3202', {
     what: 'the transaction at the end of the task is not the one that it began in',
@@ -141,7 +144,7 @@ export async function recordTask(
       key.epoch,
     ],
   );
-  if (rowCount !== 1) throw takenOver(key.dagId);
+  if (rowCount !== 1) throw createTakenOverError(key.dagId);
 }
 
 /** The tasks of a run that are done according to this database. */
@@ -154,7 +157,7 @@ export async function readDone(
     `select task_id, fingerprint, result, rows from etl.task where run_id = $1 and state = 'success'`,
     [runId],
   );
-  return new Map(rows.map((row: { task_id: string } & TaskRow) => [row.task_id, doneTask(row)]));
+  return new Map(rows.map((row: { task_id: string } & TaskRow) => [row.task_id, toDoneTask(row)]));
 }
 
 interface TaskRow {
@@ -164,7 +167,7 @@ interface TaskRow {
   readonly rows?: string | null;
 }
 
-function doneTask(row: TaskRow | undefined): DoneTask {
+function toDoneTask(row: TaskRow | undefined): DoneTask {
   const rows = row?.rows;
   return {
     fingerprint: row?.fingerprint ?? '',
@@ -174,7 +177,10 @@ function doneTask(row: TaskRow | undefined): DoneTask {
 }
 
 /** Makes the error of a run that is not the newest of its Dag any more. */
-export function takenOver(dagId: string, { why, data }: Pick<ErrorParts, 'why' | 'data'> = {}): EtlError {
+export function createTakenOverError(
+  dagId: string,
+  { why, data }: Pick<ErrorParts, 'why' | 'data'> = {},
+): EtlError {
   return new EtlError('ETL-7503', {
     what: `a newer run of the Dag "${dagId}" has taken over`,
     why,

@@ -96,7 +96,7 @@ export async function readWatermarks(
      order by dag_id, task_id, name`,
     [dagId ?? null, taskId ?? null],
   );
-  return rows.map((row: Columns & { value: string }) => Object.assign(fieldsOf(row), { value: row.value }));
+  return rows.map((row: Columns & { value: string }) => Object.assign(getFields(row), { value: row.value }));
 }
 
 /** The changes of a task's watermarks, the newest first. */
@@ -111,7 +111,7 @@ export async function readWatermarkHistory(
     [dagId, taskId],
   );
   return rows.map((row: Columns & { value: string | null; set_by: 'task' | 'cli' }) =>
-    Object.assign(fieldsOf(row), { value: row.value ?? undefined, setBy: row.set_by }),
+    Object.assign(getFields(row), { value: row.value ?? undefined, setBy: row.set_by }),
   );
 }
 
@@ -125,7 +125,7 @@ interface Columns {
   readonly set_at: number;
 }
 
-function fieldsOf(row: Columns): Omit<WatermarkRow, 'value'> {
+function getFields(row: Columns): Omit<WatermarkRow, 'value'> {
   return {
     dagId: row.dag_id,
     taskId: row.task_id,

@@ -8,7 +8,7 @@ const MOST_PAIRS = 4_000_000;
  */
 export function alignedColumn(line: string, from: string, column: number): number {
   if (line === from) return column;
-  const [made, original] = [tokensOf(line), tokensOf(from)];
+  const [made, original] = [readTokens(line), readTokens(from)];
   if (made.length * original.length > MOST_PAIRS) return column;
   const pairs = commonTokens(made, original);
   return pairs.findLast(([token]) => token.at <= column)?.[1].at ?? 0;
@@ -19,7 +19,7 @@ interface Token {
   readonly at: number;
 }
 
-function tokensOf(line: string): readonly Token[] {
+function readTokens(line: string): readonly Token[] {
   return Array.from(line.matchAll(TOKEN), ({ 0: text, index: at }) => ({ text, at }));
 }
 

@@ -19,7 +19,7 @@ const MONTH_MS = 30 * 24 * 3600 * 1000;
  * The directory for transformed code, below that of the config, or undefined where no safe one can be had: what is there
  * is executed. So: mode 0700, made by this user, no link, and no other writer on the way.
  */
-export function privateCache(root: string, getuid: (() => number) | undefined): string | undefined {
+export function findPrivateCache(root: string, getuid: (() => number) | undefined): string | undefined {
   let directory = root;
   for (const name of ['.etl', 'cache', 'config']) {
     directory = join(directory, name);

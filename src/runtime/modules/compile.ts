@@ -39,7 +39,7 @@ export async function transformFast(text: string, file: string): Promise<string 
     const linked = parse(code)[0]
       .reduceRight(withLink, code)
       .replace(/\brequire\('/g, `await ${LINK}('`);
-    return `${linked}\n${sourceComment(text)}`;
+    return `${linked}\n${formatSourceComment(text)}`;
   } catch {
     return undefined; // Whoever compiles it fully says what is wrong, and where.
   }
@@ -47,7 +47,7 @@ export async function transformFast(text: string, file: string): Promise<string 
 
 /** Throws a ParseError as jiti does: with the message of Babel, and file, line and column on a line of its own. */
 export function transformFully(text: string, file: string): string {
-  const code = jitiOf(file).transform({
+  const code = loadJiti(file).transform({
     source: text,
     filename: file,
     ts: TYPESCRIPT.test(file),
@@ -61,7 +61,7 @@ export function transformFully(text: string, file: string): string {
 }
 
 /** jiti for `file`, without a cache of its own. Loading it takes a while: for what nothing else can do. */
-export function jitiOf(file: string, virtualModules: Record<string, unknown> = {}): JitiModule.Jiti {
+export function loadJiti(file: string, virtualModules: Record<string, unknown> = {}): JitiModule.Jiti {
   const { createJiti } = require('jiti') as typeof JitiModule;
   return createJiti(file, {
     fsCache: false,
@@ -73,8 +73,8 @@ export function jitiOf(file: string, virtualModules: Record<string, unknown> = {
 }
 
 function withLink(code: string, { t, ss, se }: ImportSpecifier): string {
-  if (t === DYNAMIC) return spliced(code, { start: ss, end: ss + 'import'.length, text: `${LINK}.load` });
-  if (t === META) return spliced(code, { start: ss, end: se, text: `${LINK}.meta` });
+  if (t === DYNAMIC) return spliceText(code, { start: ss, end: ss + 'import'.length, text: `${LINK}.load` });
+  if (t === META) return spliceText(code, { start: ss, end: se, text: `${LINK}.meta` });
   throw new SyntaxError('an import that Sucrase has left');
 }
 
@@ -82,12 +82,15 @@ function withLink(code: string, { t, ss, se }: ImportSpecifier): string {
 const DYNAMIC = 2;
 const META = 3;
 
-function spliced(code: string, { start, end, text }: { start: number; end: number; text: string }): string {
+function spliceText(
+  code: string,
+  { start, end, text }: { start: number; end: number; text: string },
+): string {
   return code.slice(0, start) + text.padEnd(end - start) + code.slice(end);
 }
 
 /** A source map without mappings. */
-function sourceComment(text: string): string {
+function formatSourceComment(text: string): string {
   const map = { version: 3, sources: [], names: [], mappings: '', sourcesContent: [text] };
   const encoded = Buffer.from(JSON.stringify(map)).toString('base64');
   return `//# sourceMappingURL=data:application/json;charset=utf-8;base64,${encoded}`;

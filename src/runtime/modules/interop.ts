@@ -4,7 +4,7 @@ import { types } from 'node:util';
  * A module as the code of a transformed file takes it, which is CommonJS: an ES module, or one that was one, has its
  * default export in `default`. One that only has a default export lends its properties as names.
  */
-export function interop(loaded: unknown): unknown {
+export function interopDefault(loaded: unknown): unknown {
   if (!types.isModuleNamespaceObject(loaded)) return loaded;
   const names = loaded as Readonly<Record<string | symbol, unknown>>;
   const value = names['default'];
@@ -19,8 +19,8 @@ export function interop(loaded: unknown): unknown {
 }
 
 /** The same as what a dynamic `import()` resolves to: its default export is in `default`. */
-export function namespaceOf(loaded: unknown): unknown {
-  const module = interop(loaded);
+export function getNamespace(loaded: unknown): unknown {
+  const module = interopDefault(loaded);
   if (isObject(module) && Reflect.get(module, '__esModule') === true) return module;
   return { ...(isObject(module) ? module : undefined), default: module };
 }

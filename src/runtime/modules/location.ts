@@ -1,5 +1,5 @@
 import { isAbsolute, relative } from 'node:path';
-import { userFrames, type Frame } from './stack.js';
+import { listUserFrames, type Frame } from './stack.js';
 
 /** The directory of the config that code belongs to. Empty until the config is loaded: it stands for the working directory. */
 export interface ConfigRoot {
@@ -7,7 +7,7 @@ export interface ConfigRoot {
 }
 
 /** Where the user's code called us. Opaque: read it with `placeText` or `placeFrame`. */
-export interface Place {
+export interface Location {
   /** Shared by all places of one Dag. */
   readonly root: ConfigRoot;
   /** V8 formats it on the first read, which costs ten times as much as the capture. */
@@ -20,17 +20,17 @@ export interface Place {
  * The place in the user's code that called `below`, an exported function of ours. Costs about 2 µs: one frame is kept,
  * and nothing is formatted before somebody asks for it.
  */
-export function capturePlace(
+export function captureLocation(
   below: (...args: never[]) => unknown,
   root: ConfigRoot = { directory: '' },
-): Place {
-  const place: Place = { root };
-  capture(place, below);
-  return place;
+): Location {
+  const location: Location = { root };
+  capture(location, below);
+  return location;
 }
 
 /** Says which directory the config of a Dag is in, once for each config that is loaded. `place` is any place of the Dag. */
-export function setRoot({ root }: Place, directory: string): void {
+export function setRoot({ root }: Location, directory: string): void {
   root.directory = directory;
 }
 
@@ -43,68 +43,68 @@ const EXACT_EVERY = 16;
  * takes longer to find it than to define the task, most of a large Dag's tasks get the place of one shortly before them,
  * which messages say. For one definition only, while no file can change under its name.
  */
-export class PlaceCache {
+export class LocationCache {
   readonly #root: ConfigRoot;
-  readonly #sites = new Map<number, KnownSite[]>();
+  readonly #sites = new Map<number, KnownLocation[]>();
   #captured = 0;
-  #last: KnownSite | undefined;
+  #last: KnownLocation | undefined;
 
   constructor(root: ConfigRoot) {
     this.#root = root;
   }
 
   /** As `capturePlace`. */
-  capture(below: (...args: never[]) => unknown): Place {
+  capture(below: (...args: never[]) => unknown): Location {
     this.#captured++;
     if (this.#last !== undefined && this.#captured > EXACT && this.#captured % EXACT_EVERY !== 0)
       return this.#last.near;
-    this.#last = this.#siteOf(below);
-    return this.#last.place;
+    this.#last = this.#getSite(below);
+    return this.#last.location;
   }
 
-  #siteOf(below: (...args: never[]) => unknown): KnownSite {
-    const site = siteOf(below);
+  #getSite(below: (...args: never[]) => unknown): KnownLocation {
+    const site = getSite(below);
     const position = site?.getPosition() ?? 0;
     const file = site?.getFileName();
     const known = this.#sites.get(position)?.find((each) => each.file === file);
     if (known !== undefined) return known;
-    const place = capturePlace(below, this.#root);
-    const added = { file, place, near: new Near(place) };
+    const location = captureLocation(below, this.#root);
+    const added = { file, location, near: new NearLocation(location) };
     this.#sites.set(position, [...(this.#sites.get(position) ?? []), added]);
     return added;
   }
 }
 
-interface KnownSite {
+interface KnownLocation {
   readonly file: string | null | undefined;
-  readonly place: Place;
-  readonly near: Place;
+  readonly location: Location;
+  readonly near: Location;
 }
 
-class Near implements Place {
+class NearLocation implements Location {
   readonly isNear = true;
-  readonly #place: Place;
+  readonly #location: Location;
 
-  constructor(place: Place) {
-    this.#place = place;
+  constructor(location: Location) {
+    this.#location = location;
   }
 
   get root(): ConfigRoot {
-    return this.#place.root;
+    return this.#location.root;
   }
 
   get stack(): string {
-    return this.#place.stack ?? '';
+    return this.#location.stack ?? '';
   }
 }
 
 /** The frame as V8 has it, for a comparison: a text of it costs ten times as much. */
-function siteOf(below: (...args: never[]) => unknown): Site | undefined {
+function getSite(below: (...args: never[]) => unknown): CallSite | undefined {
   // oxlint-disable-next-line typescript/unbound-method -- it is put back, not called
   const { prepareStackTrace } = Error;
-  Error.prepareStackTrace = firstSite;
+  Error.prepareStackTrace = getFirstSite;
   try {
-    const holder: { readonly stack?: Site } = {};
+    const holder: { readonly stack?: CallSite } = {};
     capture(holder, below);
     return holder.stack;
   } finally {
@@ -113,9 +113,9 @@ function siteOf(below: (...args: never[]) => unknown): Site | undefined {
 }
 
 /** `getPosition` is there since V8 6 and missing in the types of Node. */
-type Site = NodeJS.CallSite & { getPosition(): number };
+type CallSite = NodeJS.CallSite & { getPosition(): number };
 
-function firstSite(_error: Error, [first]: NodeJS.CallSite[]): NodeJS.CallSite | undefined {
+function getFirstSite(_error: Error, [first]: NodeJS.CallSite[]): NodeJS.CallSite | undefined {
   return first;
 }
 
@@ -127,29 +127,29 @@ function capture(holder: object, below: (...args: never[]) => unknown): void {
 }
 
 /** File, line and column in the file as the user wrote it; undefined where V8 knows of no file. */
-export function placeFrame(place: Place): Frame | undefined {
-  return userFrames(place.stack)[0];
+export function getLocationFrame(location: Location): Frame | undefined {
+  return listUserFrames(location.stack)[0];
 }
 
 /** `etl.config.ts:41:5`, or `near` it: the path is relative to the directory of the config where that is shorter. */
-export function placeText(place: Place): string {
-  const frame = placeFrame(place);
+export function formatLocation(location: Location): string {
+  const frame = getLocationFrame(location);
   if (frame === undefined) return 'an unknown place';
-  return `${place.isNear ? 'near ' : ''}${positionText(frame.file, frame, place.root.directory)}`;
+  return `${location.isNear ? 'near ' : ''}${formatPosition(frame.file, frame, location.root.directory)}`;
 }
 
 /** `etl.config.ts:41:5`, or the bare name of the file where the position is not known. */
-export function positionText(
+export function formatPosition(
   file: string,
   position: Omit<Frame, 'file'> | undefined,
   directory: string,
 ): string {
-  const name = shortName(file, directory);
+  const name = shortenPath(file, directory);
   return position === undefined ? name : `${name}:${position.line}:${position.column}`;
 }
 
 /** The name of a file for messages: relative to `directory` where that is shorter. */
-export function shortName(file: string, directory: string): string {
+export function shortenPath(file: string, directory: string): string {
   const near = relative(directory, file);
   return near !== '' && !isAbsolute(near) && near.length < file.length ? near : file;
 }

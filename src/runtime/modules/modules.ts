@@ -5,12 +5,12 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
 import { keep, readKept } from './cache.js';
-import { interop, namespaceOf } from './interop.js';
-import { targetOf, type Target } from './resolve.js';
+import { interopDefault, getNamespace } from './interop.js';
+import { resolveTarget, type Target } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
-import type { Source } from './source-text.js';
+import type { SourceFile } from './source-text.js';
 import { WRAPPER } from './stack.js';
-import { jitiOf, transformFast, transformFully } from './compile.js';
+import { loadJiti, transformFast, transformFully } from './compile.js';
 
 /** A file of the user's that is or was executed. */
 interface Loaded {
@@ -58,26 +58,26 @@ export class ConfigModules {
   }
 
   /** Executes the config, and returns what it exports. */
-  async run({ file, text }: Source): Promise<unknown> {
+  async run({ file, text }: SourceFile): Promise<unknown> {
     await this.#compile(file, text);
     await this.#compileImports([file]);
     return this.#load(file, undefined);
   }
 
   /** The code that runs in place of a file. */
-  codeOf(file: string): string | undefined {
+  getCode(file: string): string | undefined {
     return this.#codes.get(file);
   }
 
   /** Compiles what the last of `path` imports. Files that import each other need what only Babel does for them. */
   async #compileImports(path: readonly string[]): Promise<void> {
     const importer = path.at(-1) ?? '';
-    for (const [, , specifier = ''] of this.codeOf(importer)?.matchAll(IMPORTS) ?? []) {
-      const target = this.#options.shared.has(specifier) ? undefined : targetOf(specifier, importer);
+    for (const [, , specifier = ''] of this.getCode(importer)?.matchAll(IMPORTS) ?? []) {
+      const target = this.#options.shared.has(specifier) ? undefined : resolveTarget(specifier, importer);
       if (target?.kind !== 'source') continue;
       const { file } = target;
       if (path.includes(file)) {
-        const isFast = (each: string): boolean => this.codeOf(each)?.includes(FAST_IMPORT) === true;
+        const isFast = (each: string): boolean => this.getCode(each)?.includes(FAST_IMPORT) === true;
         for (const each of path.slice(path.indexOf(file)).filter(isFast)) this.#compileFully(each);
       } else if (!this.#scripts.has(file)) {
         await this.#compile(file);
@@ -101,7 +101,7 @@ export class ConfigModules {
   #compileFully(file: string, text = readFileSync(file, 'utf8')): Script {
     const code = transformFully(text, file);
     this.#codes.set(file, code);
-    const script = scriptOf(code, file);
+    const script = compileScript(code, file);
     this.#scripts.set(file, script);
     const kept = this.#keptFile(file, text);
     if (kept) keep(kept, code);
@@ -133,14 +133,14 @@ export class ConfigModules {
     const script = this.#scripts.get(file) ?? (await this.#compile(file));
     const load = (specifier: unknown): Promise<unknown> => this.#import(String(specifier), loaded);
     const link = Object.assign(load, {
-      load: async (specifier: unknown) => namespaceOf(await load(specifier)),
-      meta: metaOf(file),
+      load: async (specifier: unknown) => getNamespace(await load(specifier)),
+      meta: createImportMeta(file),
     });
-    const esmResolve = (specifier: string): string => jitiOf(file).esmResolve(specifier);
+    const esmResolve = (specifier: string): string => loadJiti(file).esmResolve(specifier);
     const run = script.runInThisContext() as (...names: readonly unknown[]) => Promise<void>;
     const names = [
       module.exports,
-      this.#requireOf(file),
+      this.#createRequire(file),
       module,
       file,
       dirname(file),
@@ -153,12 +153,12 @@ export class ConfigModules {
 
   async #import(specifier: string, importer: Loaded): Promise<unknown> {
     const { shared } = this.#options;
-    if (shared.has(specifier)) return interop(shared.load(specifier));
-    const target = targetOf(specifier, importer.file);
-    if (target === undefined) return interop(createRequire(importer.file)(specifier)); // Throws Node's own error.
+    if (shared.has(specifier)) return interopDefault(shared.load(specifier));
+    const target = resolveTarget(specifier, importer.file);
+    if (target === undefined) return interopDefault(createRequire(importer.file)(specifier)); // Throws Node's own error.
     if (target.kind === 'source') return this.#load(target.file, importer);
     try {
-      return interop(await this.#runAsItIs(target, importer));
+      return interopDefault(await this.#runAsItIs(target, importer));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       const file = target.kind === 'import' ? target.file : target.id;
@@ -177,13 +177,14 @@ export class ConfigModules {
   }
 
   /** What a file calls by itself; Babel leaves it alone. */
-  #requireOf(file: string): NodeJS.Require {
+  #createRequire(file: string): NodeJS.Require {
     const { shared } = this.#options;
     const native = createRequire(file);
     const require = (specifier: string): unknown => {
       if (shared.has(specifier)) return shared.load(specifier);
-      const target = targetOf(specifier, file);
-      if (target !== undefined && target.kind !== 'require') return jitiOf(file, shared.all())(specifier);
+      const target = resolveTarget(specifier, file);
+      if (target !== undefined && target.kind !== 'require')
+        return loadJiti(file, shared.loadAll())(specifier);
       if (target !== undefined && isOwnCode(target.id)) shared.tellNode();
       else if (!isBuiltin(specifier)) shared.putInPlace();
       return native(specifier);
@@ -195,13 +196,13 @@ export class ConfigModules {
 /** Undefined for syntax that Sucrase has passed on and V8 does not know, and for what is wrong. */
 function acceptedScript(code: string, file: string): Script | undefined {
   try {
-    return scriptOf(code, file);
+    return compileScript(code, file);
   } catch {
     return undefined;
   }
 }
 
-function scriptOf(code: string, file: string): Script {
+function compileScript(code: string, file: string): Script {
   return new Script(`${WRAPPER}${code}\n})`, { filename: file });
 }
 
@@ -215,12 +216,12 @@ function isOwnCode(file: string): boolean {
   return /[\\/]/.test(file) && !/[\\/]node_modules[\\/]/.test(file) && /\.[cm]?js$/.test(file);
 }
 
-function metaOf(file: string): object {
+function createImportMeta(file: string): object {
   const url = pathToFileURL(file).href;
   return {
     url,
     filename: file,
     dirname: dirname(file),
-    resolve: (specifier: string) => jitiOf(file).esmResolve(specifier),
+    resolve: (specifier: string) => loadJiti(file).esmResolve(specifier),
   };
 }

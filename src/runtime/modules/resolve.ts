@@ -27,10 +27,10 @@ const MODULE_SYNTAX = /^\s*(?:import\b(?!\s*\()|export\b)/m;
  * What `specifier` means in `file`: as in jiti, a `.js` may be a `.ts`, and an extension may be left out; packages are
  * resolved as Node's `import` does it. Undefined where nothing is found.
  */
-export function targetOf(specifier: string, file: string): Target | undefined {
+export function resolveTarget(specifier: string, file: string): Target | undefined {
   if (isBuiltin(specifier)) return { kind: 'require', id: specifier };
-  const path = pathOf(specifier, file);
-  const found = path === undefined ? packageFile(specifier, file) : localFile(path);
+  const path = getPath(specifier, file);
+  const found = path === undefined ? packageFile(specifier, file) : findLocalFile(path);
   return found === undefined ? undefined : fileTarget(found);
 }
 
@@ -47,13 +47,13 @@ function fileTarget(file: string): Target {
 /** Whether Node takes the file for an ES module. */
 function isModule(file: string): boolean {
   if (extname(file) !== '.js') return extname(file) === '.mjs';
-  return manifestAbove(dirname(file))?.type === 'module';
+  return findManifestAbove(dirname(file))?.type === 'module';
 }
 
-function manifestAbove(directory: string): Manifest | undefined {
+function findManifestAbove(directory: string): Manifest | undefined {
   const manifest = readManifest(directory);
   const parent = dirname(directory);
-  return manifest ?? (parent === directory ? undefined : manifestAbove(parent));
+  return manifest ?? (parent === directory ? undefined : findManifestAbove(parent));
 }
 
 function readManifest(directory: string): Manifest | undefined {
@@ -61,13 +61,13 @@ function readManifest(directory: string): Manifest | undefined {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Manifest) : undefined;
 }
 
-function pathOf(specifier: string, file: string): string | undefined {
+function getPath(specifier: string, file: string): string | undefined {
   if (specifier.startsWith('file:')) return fileURLToPath(specifier);
   const path = specifier.replace(/[?].*$/, '');
   return /^\.\.?(?:[\\/]|$)/.test(path) || isAbsolute(path) ? resolve(dirname(file), path) : undefined;
 }
 
-function localFile(path: string): string | undefined {
+function findLocalFile(path: string): string | undefined {
   const candidates = [
     path,
     ...EXTENSIONS.map((extension) => path + extension),

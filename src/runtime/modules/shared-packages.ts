@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 /** What a config shares with the program that runs it: one instance of each. */
 export interface Shared {
   readonly api: Api;
-  readonly packages: readonly LentPackage[];
+  readonly packages: readonly SharedPackage[];
   /** The directory of the program's own code, with a slash at its end. */
   readonly own: URL;
   /** Of the program. */
@@ -24,7 +24,7 @@ export interface Api {
 }
 
 /** A package of ours that a config may use without installing it. */
-export interface LentPackage {
+export interface SharedPackage {
   readonly name: string;
   /** Of the program's copy. */
   version(): string;
@@ -61,13 +61,13 @@ export class SharedModules {
 
   constructor(config: string, shared: Shared) {
     this.#shared = shared;
-    this.#beside = resolverOf(config);
+    this.#beside = createResolver(config);
   }
 
   has(name: string): boolean {
     if (name === this.#shared.api.name) return true;
     const lent = this.#shared.packages.find((each) => each.name === name);
-    return lent !== undefined && this.#decide(lent);
+    return lent !== undefined && this.#decideShared(lent);
   }
 
   load(name: string): unknown {
@@ -76,18 +76,18 @@ export class SharedModules {
   }
 
   /** By name; each is loaded when it is read. */
-  all(): Record<string, unknown> {
-    const all: Record<string, unknown> = {};
+  loadAll(): Record<string, unknown> {
+    const loadAll: Record<string, unknown> = {};
     for (const { name } of [this.#shared.api, ...this.#shared.packages]) {
       if (!this.has(name)) continue;
-      Object.defineProperty(all, name, { get: () => this.load(name), enumerable: true });
+      Object.defineProperty(loadAll, name, { get: () => this.load(name), enumerable: true });
     }
-    return all;
+    return loadAll;
   }
 
   /** Before Node runs a package by itself, which may load one of ours. */
   putInPlace(): void {
-    for (const each of this.#shared.packages) this.#decide(each);
+    for (const each of this.#shared.packages) this.#decideShared(each);
   }
 
   /**
@@ -116,15 +116,15 @@ export class SharedModules {
     });
   }
 
-  #decide(lent: LentPackage): boolean {
+  #decideShared(lent: SharedPackage): boolean {
     const { name } = lent;
     const known = this.#isLent.get(name);
     if (known !== undefined) return known;
     const theirs = this.#beside(name);
-    const isLent = theirs === undefined || versionAt(theirs, name) === lent.version();
+    const isLent = theirs === undefined || readVersion(theirs, name) === lent.version();
     this.#isLent.set(name, isLent);
     if (isLent) {
-      const inside = resolverOf(fileURLToPath(new URL('index.js', this.#shared.own)));
+      const inside = createResolver(fileURLToPath(new URL('index.js', this.#shared.own)));
       const file = theirs ?? inside(name);
       if (file !== undefined) putInPlace(file, lent);
       if (file !== undefined && theirs === undefined) this.#urls[name] = pathToFileURL(file).href;
@@ -136,7 +136,7 @@ export class SharedModules {
 type Resolver = (name: string) => string | undefined;
 
 /** What Node resolves a name to from `file`, or undefined where it finds nothing. */
-function resolverOf(file: string): Resolver {
+function createResolver(file: string): Resolver {
   const beside = createRequire(file);
   return (name) => {
     try {
@@ -148,7 +148,7 @@ function resolverOf(file: string): Resolver {
 }
 
 /** The version of the package that has this file; undefined where its manifest names none. */
-function versionAt(file: string, name: string): string | undefined {
+function readVersion(file: string, name: string): string | undefined {
   const folder = `${sep}node_modules${sep}${name}${sep}`;
   const end = file.lastIndexOf(folder) + folder.length;
   const manifest = `${file.slice(0, end)}package.json`;
@@ -157,7 +157,7 @@ function versionAt(file: string, name: string): string | undefined {
 }
 
 /** Whoever makes Node load this file, also another package, gets the program's instance. */
-function putInPlace(file: string, lent: LentPackage): void {
+function putInPlace(file: string, lent: SharedPackage): void {
   if (require.cache[file] !== undefined) return;
   const module = new Module(file);
   Object.defineProperty(module, 'exports', { get: () => lent.load() });

@@ -1,9 +1,9 @@
 import { accessSync, constants, readFileSync, statSync, type Stats } from 'node:fs';
 import { EtlError, type ErrorParts } from '../../errors.js';
-import { shortName } from './location.js';
+import { shortenPath } from './location.js';
 
 /** A config file that was found safe to use, and its text. */
-export interface Source {
+export interface SourceFile {
   /** Absolute path. */
   readonly file: string;
   /** For messages: relative to the working directory where that is shorter. */
@@ -12,7 +12,7 @@ export interface Source {
   readonly text: string;
 }
 
-export interface SourceOptions {
+export interface SourceFileOptions {
   /** The working directory. */
   readonly directory: string;
   /** The user that the process runs as; absent on Windows, where files have no mode. */
@@ -33,11 +33,11 @@ const REASONS: Readonly<Record<string, string>> = {
  * written: a world-writable file, and one that belongs neither to this user nor to root. Throws `EtlError` ETL-2102,
  * and ETL-2103 for an empty file.
  */
-export function readSource(file: string, { directory, getuid }: SourceOptions): Source {
+export function readSource(file: string, { directory, getuid }: SourceFileOptions): SourceFile {
   const stats = assertReadable(file, directory);
-  const name = shortName(file, directory);
+  const name = shortenPath(file, directory);
   if (getuid !== undefined) assertTrusted(name, stats, getuid());
-  const text = decoded(readFileSync(file), name);
+  const text = decodeText(readFileSync(file), name);
   if (text.trim() === '') {
     throw new EtlError('ETL-2103', {
       what: `The config ${name} is empty`,
@@ -50,48 +50,48 @@ export function readSource(file: string, { directory, getuid }: SourceOptions): 
 
 /** Throws ETL-2102 unless `file` is a regular file of at most 5 MB that this user may read. */
 export function assertReadable(file: string, directory: string): Stats {
-  const name = shortName(file, directory);
-  const stats = statsOf(file, name);
-  if (stats.isDirectory()) throw refused(name, { why: 'It is a directory' });
-  if (!stats.isFile()) throw refused(name, { why: 'It is not a regular file' });
+  const name = shortenPath(file, directory);
+  const stats = readStats(file, name);
+  if (stats.isDirectory()) throw createRefusedError(name, { why: 'It is a directory' });
+  if (!stats.isFile()) throw createRefusedError(name, { why: 'It is not a regular file' });
   if (stats.size > MAX_BYTES)
-    throw refused(name, { why: `It has ${stats.size} bytes, and 5 MB are the most` });
+    throw createRefusedError(name, { why: `It has ${stats.size} bytes, and 5 MB are the most` });
   return stats;
 }
 
-function statsOf(file: string, name: string): Stats {
+function readStats(file: string, name: string): Stats {
   try {
     accessSync(file, constants.R_OK);
     return statSync(file);
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
-    throw refused(name, { why: REASONS[code] ?? `It cannot be read (${code})`, cause });
+    throw createRefusedError(name, { why: REASONS[code] ?? `It cannot be read (${code})`, cause });
   }
 }
 
 function assertTrusted(name: string, stats: Stats, uid: number): void {
   if (stats.uid !== uid && stats.uid !== ROOT) {
-    throw refused(name, {
+    throw createRefusedError(name, {
       why: `It belongs to user ${stats.uid}: neither to user ${uid}, who would execute it, nor to root`,
       fix: `Look at what it does, then run \`chown ${uid} ${name}\`, or run etl as user ${stats.uid}.`,
     });
   }
   if ((stats.mode & OTHERS_WRITE) !== 0) {
-    throw refused(name, {
+    throw createRefusedError(name, {
       why: 'Every user of this machine can write to it, and it would be executed',
       fix: `Look at what it does, then run \`chmod o-w ${name}\`.`,
     });
   }
 }
 
-function decoded(bytes: Buffer, name: string): string {
+function decodeText(bytes: Buffer, name: string): string {
   const mark = bytes.subarray(0, 2).toString('hex');
   if (mark === 'fffe' || mark === 'feff') {
-    throw refused(name, { why: 'It is in UTF-16', fix: 'Save it as UTF-8.' });
+    throw createRefusedError(name, { why: 'It is in UTF-16', fix: 'Save it as UTF-8.' });
   }
   return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }
 
-function refused(name: string, parts: Omit<ErrorParts, 'what' | 'where'>): EtlError {
+function createRefusedError(name: string, parts: Omit<ErrorParts, 'what' | 'where'>): EtlError {
   return new EtlError('ETL-2102', { what: `The config ${name} was refused`, where: name, ...parts });
 }

@@ -34,22 +34,22 @@ export function rememberTransformed(lookup: TransformedCode): void {
  * The frames of a stack, innermost first, that lie in files outside of `node_modules`, of Node, and of the directory
  * `ours`; with the lines and columns of the files as the user wrote them. Code in `eval` counts for its caller.
  */
-export function userFrames(stack: string | undefined, ours?: string): Frame[] {
+export function listUserFrames(stack: string | undefined, ours?: string): Frame[] {
   const frames: Frame[] = [];
   for (const line of stack?.split('\n') ?? []) {
     const location = EVAL_FRAME.exec(line) ?? FRAME.exec(line);
     if (location === null) continue;
     const [, path = '', row, column] = location;
-    const frame = { file: pathOf(path), line: Number(row), column: Number(column) };
+    const frame = { file: getPath(path), line: Number(row), column: Number(column) };
     if (/[\\/]node_modules[\\/]/.test(frame.file) || (ours !== undefined && frame.file.startsWith(ours)))
       continue;
-    frames.push(path.startsWith('file:') ? frame : originalFrame(frame));
+    frames.push(path.startsWith('file:') ? frame : findOriginalFrame(frame));
   }
   return frames;
 }
 
 /** Where the user wrote what runs at `frame`: the transforms keep lines but not columns. The frame itself where no map says more. */
-export function originalFrame(frame: Frame): Frame {
+export function findOriginalFrame(frame: Frame): Frame {
   const code = transformedCode(frame.file);
   const map = code === undefined ? null : INLINE_MAP.exec(code);
   if (map === null) return frame;
@@ -67,16 +67,16 @@ export function originalFrame(frame: Frame): Frame {
   return {
     file: frame.file,
     line: entry.originalLine + 1,
-    column: nameStart(text, entry.originalColumn) + 1,
+    column: findNameStart(text, entry.originalColumn) + 1,
   };
 }
 
 /** The map leads to the bracket of the call of an imported function, whose name was replaced; V8 counts from the name. */
-function nameStart(line: string, column: number): number {
+function findNameStart(line: string, column: number): number {
   return line[column] === '(' ? column - (/[\w$]*$/.exec(line.slice(0, column))?.[0].length ?? 0) : column;
 }
 
 /** A path from a path or a `file:` URL; loaders add queries to URLs, which are not part of the file. */
-function pathOf(location: string): string {
+function getPath(location: string): string {
   return location.startsWith('file:') ? fileURLToPath(location.replace(/[?#].*$/, '')) : location;
 }

@@ -1,5 +1,5 @@
-import type { KeptStatements } from './prepared-statements.js';
-import type { Leg } from './protocol.js';
+import type { PreparedStatements } from './prepared-statements.js';
+import type { PipelineStatement } from './protocol.js';
 
 /**
  * The messages of a flight in one piece, because each write costs more than all that is in it: Bind and Execute for each
@@ -7,38 +7,42 @@ import type { Leg } from './protocol.js';
  * the flight ends with a Sync.
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
-export function encodeFlight(
-  legs: readonly Leg[],
+export function encodePipeline(
+  statements: readonly PipelineStatement[],
   isWhole: boolean,
-  kept: KeptStatements | undefined,
+  kept: PreparedStatements | undefined,
 ): Buffer {
-  const out = new MessageBuffer(legs.reduce((sum, leg) => sum + sizeLimit(leg), 5));
-  for (const leg of legs) encodeLeg(out, leg, kept);
+  const out = new MessageBuffer(statements.reduce((sum, statement) => sum + computeSizeLimit(statement), 5));
+  for (const statement of statements) encodeStatement(out, statement, kept);
   if (isWhole) out.end(out.begin(SYNC));
   return out.written;
 }
 
-function encodeLeg(out: MessageBuffer, leg: Leg, kept: KeptStatements | undefined): void {
-  const { name, isNew } = (leg.keep && kept?.nameOf(leg.text)) ?? UNNAMED;
+function encodeStatement(
+  out: MessageBuffer,
+  statement: PipelineStatement,
+  kept: PreparedStatements | undefined,
+): void {
+  const { name, isNew } = (statement.keep && kept?.getName(statement.text)) ?? UNNAMED;
   if (isNew) {
     const parse = out.begin(PARSE);
-    out.text(name);
-    out.text(leg.text);
-    out.int16(0); // The server finds the types.
+    out.writeText(name);
+    out.writeText(statement.text);
+    out.writeInt16(0); // The server finds the types.
     out.end(parse);
   }
   const bind = out.begin(BIND);
-  out.text('');
-  out.text(name);
-  out.int16(0); // All values come as text,
-  out.values(valuesOf(leg));
-  out.int16(0); // and so do the answers.
+  out.writeText('');
+  out.writeText(name);
+  out.writeInt16(0); // All values come as text,
+  out.writeValues(getValues(statement));
+  out.writeInt16(0); // and so do the answers.
   out.end(bind);
   const execute = out.begin(EXECUTE);
-  out.text('');
-  out.int32(0); // All rows.
+  out.writeText('');
+  out.writeInt32(0); // All rows.
   out.end(execute);
-  if (leg.flush) out.end(out.begin(FLUSH));
+  if (statement.flush) out.end(out.begin(FLUSH));
 }
 
 const UNNAMED = { name: '', isNew: true };
@@ -50,11 +54,14 @@ const FLUSH = 0x48;
 const SYNC = 0x53;
 
 /** No fewer bytes than a leg takes. */
-function sizeLimit(leg: Leg): number {
-  return valuesOf(leg).reduce((sum, value) => sum + 4 + 3 * (value?.length ?? 0), 100 + 3 * leg.text.length);
+function computeSizeLimit(statement: PipelineStatement): number {
+  return getValues(statement).reduce(
+    (sum, value) => sum + 4 + 3 * (value?.length ?? 0),
+    100 + 3 * statement.text.length,
+  );
 }
 
-function valuesOf({ values = [] }: Leg): readonly (string | null)[] {
+function getValues({ values = [] }: PipelineStatement): readonly (string | null)[] {
   return typeof values === 'function' ? values() : values;
 }
 
@@ -82,21 +89,21 @@ class MessageBuffer {
     this.#bytes.writeInt32BE(this.#end - start, start);
   }
 
-  int16(value: number): void {
+  writeInt16(value: number): void {
     this.#end = this.#bytes.writeInt16BE(value, this.#end);
   }
 
-  int32(value: number): void {
+  writeInt32(value: number): void {
     this.#end = this.#bytes.writeInt32BE(value, this.#end);
   }
 
-  text(value: string): void {
+  writeText(value: string): void {
     this.#end += this.#bytes.write(value, this.#end);
     this.#bytes[this.#end++] = 0;
   }
 
-  values(values: readonly (string | null)[]): void {
-    this.int16(values.length);
+  writeValues(values: readonly (string | null)[]): void {
+    this.writeInt16(values.length);
     for (const value of values) {
       const start = this.#end;
       this.#end += 4;

@@ -1,9 +1,9 @@
-import { encodeFlight } from './pipeline-message.js';
-import { forgetStatements, keptStatements } from './prepared-statements.js';
+import { encodePipeline } from './pipeline-message.js';
+import { forgetPreparedStatements, findPreparedStatements } from './prepared-statements.js';
 import type {
-  Answer,
+  StatementResult,
   DriverQuery,
-  Leg,
+  PipelineStatement,
   ProtocolClient,
   ProtocolConnection,
   ServerMessage,
@@ -14,48 +14,52 @@ import type {
  * that fails, up to the end of the flight: so each may count on those before it.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
  */
-export class Flight {
-  readonly #legs: readonly Leg[];
+export class Pipeline {
+  readonly #statements: readonly PipelineStatement[];
   readonly #last: DriverQuery | undefined;
-  readonly #onAnswer: ((answer: Answer) => void) | undefined;
-  readonly #answers: Answer[] = [];
+  readonly #onAnswer: ((answer: StatementResult) => void) | undefined;
+  readonly #answers: StatementResult[] = [];
   #rows: (readonly (string | null)[])[] = [];
-  #behind: { readonly flight: Flight; readonly client: ProtocolClient } | undefined;
+  #behind: { readonly pipeline: Pipeline; readonly client: ProtocolClient } | undefined;
   #isWritten = false;
-  #resolve: (answers: readonly Answer[]) => void = () => undefined;
+  #resolve: (answers: readonly StatementResult[]) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
   /** The answers, when the connection is ready for more. Rejects with the first error of `legs`. */
-  readonly landed: Promise<readonly Answer[]>;
+  readonly completed: Promise<readonly StatementResult[]>;
   /** How many of `legs` have been answered: the index of the one that failed. */
   get answered(): number {
     return this.#answers.length;
   }
 
   /** `last` is a query of the driver's that goes behind them; it hears of its own answer, or of the first error. */
-  constructor(legs: readonly Leg[], last?: DriverQuery, onAnswer?: (answer: Answer) => void) {
-    this.#legs = legs;
+  constructor(
+    statements: readonly PipelineStatement[],
+    last?: DriverQuery,
+    onAnswer?: (answer: StatementResult) => void,
+  ) {
+    this.#statements = statements;
     this.#last = last;
     this.#onAnswer = onAnswer;
-    this.landed = new Promise((resolve, reject) => {
+    this.completed = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.landed.catch(() => undefined); // Whoever sent it may have another way to learn of its failure.
+    this.completed.catch(() => undefined); // Whoever sent it may have another way to learn of its failure.
   }
 
   /** Sends it. */
-  send(client: ProtocolClient): Promise<readonly Answer[]> {
+  send(client: ProtocolClient): Promise<readonly StatementResult[]> {
     client.query(this);
-    return this.landed;
+    return this.completed;
   }
 
   /**
    * Sends it with another flight in the same write: that one takes place whatever becomes of this, and is on its way back
    * when this one has landed.
    */
-  sendWith(flight: Flight, client: ProtocolClient): Promise<readonly Answer[]> {
-    this.#behind = { flight, client };
+  sendWith(pipeline: Pipeline, client: ProtocolClient): Promise<readonly StatementResult[]> {
+    this.#behind = { pipeline, client };
     return this.send(client);
   }
 
@@ -101,7 +105,7 @@ export class Flight {
 
   handleError(error: Error, connection: ProtocolConnection): void {
     // The server has not come to all that it was to parse.
-    forgetStatements(connection);
+    forgetPreparedStatements(connection);
     this.#follow();
     this.#reject(error);
     this.#last?.handleError(error, connection);
@@ -115,19 +119,23 @@ export class Flight {
 
   #encode(connection: ProtocolConnection): Buffer {
     this.#isWritten = true;
-    const own = encodeFlight(this.#legs, this.#last === undefined, keptStatements(connection));
-    const behind = this.#behind?.flight;
+    const own = encodePipeline(
+      this.#statements,
+      this.#last === undefined,
+      findPreparedStatements(connection),
+    );
+    const behind = this.#behind?.pipeline;
     return behind === undefined ? own : Buffer.concat([own, behind.#encode(connection)]);
   }
 
   /** The answers that come next are those of the flight behind. */
   #follow(): void {
-    const { flight, client } = this.#behind ?? {};
+    const { pipeline, client } = this.#behind ?? {};
     this.#behind = undefined;
-    if (flight !== undefined) client?.query(flight);
+    if (pipeline !== undefined) client?.query(pipeline);
   }
 
   get #isOnLast(): boolean {
-    return this.#answers.length === this.#legs.length;
+    return this.#answers.length === this.#statements.length;
   }
 }

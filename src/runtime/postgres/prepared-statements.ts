@@ -1,6 +1,6 @@
 import type {
-  Answer,
-  Leg,
+  StatementResult,
+  PipelineStatement,
   ProtocolClient,
   ProtocolConnection,
   ServerMessage,
@@ -12,14 +12,14 @@ const PREFIX = 'etl runner ';
 let count = 0;
 
 /** The runner's own statements that a session has parsed, and plans once: parsing is most of what they cost. */
-export class KeptStatements {
+export class PreparedStatements {
   readonly #names = new Map<string, string>();
   /** A task may deallocate all that there is. */
   readonly onComplete: (message: ServerMessage) => void;
 
   constructor(connection: ProtocolConnection) {
     this.onComplete = ({ text }) => {
-      if (text?.startsWith('DEALLOCATE')) forgetStatements(connection);
+      if (text?.startsWith('DEALLOCATE')) forgetPreparedStatements(connection);
     };
   }
 
@@ -28,7 +28,7 @@ export class KeptStatements {
   }
 
   /** The name of a statement; `isNew`: it must be parsed under that name first. */
-  nameOf(text: string): { readonly name: string; readonly isNew: boolean } {
+  getName(text: string): { readonly name: string; readonly isNew: boolean } {
     const known = this.#names.get(text);
     if (known !== undefined) return { name: known, isNew: false };
     // Never one that the session may have from before it was forgotten.
@@ -38,10 +38,10 @@ export class KeptStatements {
   }
 }
 
-const KEPT = new WeakMap<ProtocolConnection, KeptStatements>();
+const KEPT = new WeakMap<ProtocolConnection, PreparedStatements>();
 
 /** Undefined where the connection keeps none. */
-export function keptStatements(connection: ProtocolConnection): KeptStatements | undefined {
+export function findPreparedStatements(connection: ProtocolConnection): PreparedStatements | undefined {
   return KEPT.get(connection);
 }
 
@@ -49,15 +49,18 @@ export function keptStatements(connection: ProtocolConnection): KeptStatements |
  * Lets the connection keep statements from now on, where the transaction is in the very session that was opened: behind a
  * pooler the next one may be in another, which has not parsed them.
  */
-export function keepStatements({ processID, connection }: ProtocolClient, { pid }: TransactionId): void {
+export function enablePreparedStatements(
+  { processID, connection }: ProtocolClient,
+  { pid }: TransactionId,
+): void {
   if (processID !== pid || KEPT.has(connection)) return;
-  const kept = new KeptStatements(connection);
+  const kept = new PreparedStatements(connection);
   KEPT.set(connection, kept);
   connection.on('commandComplete', kept.onComplete);
 }
 
 /** Whatever the session has parsed, from now on nothing of it is used. */
-export function forgetStatements(connection: ProtocolConnection): void {
+export function forgetPreparedStatements(connection: ProtocolConnection): void {
   const kept = KEPT.get(connection);
   if (kept !== undefined) connection.removeListener('commandComplete', kept.onComplete);
   KEPT.delete(connection);
@@ -69,7 +72,7 @@ export function forgetStatements(connection: ProtocolConnection): void {
  * answer to the last of them says whether it is clean.
  * https://www.postgresql.org/docs/current/sql-discard.html
  */
-export function cleanLegs(connection: ProtocolConnection): readonly Leg[] {
+export function createCleanStatements(connection: ProtocolConnection): readonly PipelineStatement[] {
   const kept = KEPT.get(connection);
   if (kept === undefined) {
     // The driver must not believe that what a task has prepared is still there.
@@ -81,14 +84,14 @@ export function cleanLegs(connection: ProtocolConnection): readonly Leg[] {
 }
 
 /** True when the answers to `cleanLegs` say that the session is clean: there are the kept statements, and no others. */
-export function isClean(answers: readonly Answer[]): boolean {
+export function isClean(answers: readonly StatementResult[]): boolean {
   const last = answers.at(-1);
   return last?.tag === 'DISCARD ALL' || last?.rows[0]?.[0] === 't';
 }
 
-const DISCARD_ALL: readonly Leg[] = [{ text: 'discard all' }];
+const DISCARD_ALL: readonly PipelineStatement[] = [{ text: 'discard all' }];
 
-const DISCARD_SESSION: readonly Leg[] = [
+const DISCARD_SESSION: readonly PipelineStatement[] = [
   'close all',
   'set session authorization default',
   'reset all',

@@ -107,11 +107,11 @@ export interface QueryCall {
  * A call of `query` as something that can travel in a flight; undefined for what can't: several statements in one text,
  * a COPY, and what the driver keeps state of, such as a named statement.
  */
-export function travellerOf(
+export function toPipelinedQuery(
   client: ProtocolClient,
   { config, values, callback }: QueryCall,
 ): DriverQuery | undefined {
-  const given = typeof config === 'string' ? { text: config } : (config as TravellerConfig);
+  const given = typeof config === 'string' ? { text: config } : (config as PipelinedConfig);
   const bound = values ?? given.values ?? [];
   if (typeof given.text !== 'string' || !Array.isArray(bound) || given.name || given.rows) return undefined;
   if (bound.length === 0 && !/^[^;]+$/.test(given.text)) return undefined;
@@ -120,7 +120,7 @@ export function travellerOf(
   return new Query({ types: client, ...given, queryMode: 'extended' }, bound, callback);
 }
 
-interface TravellerConfig {
+interface PipelinedConfig {
   readonly text?: unknown;
   readonly values?: unknown;
   readonly name?: unknown;
@@ -140,12 +140,12 @@ export interface Refusable {
 }
 
 /** The callback inside a query's config. */
-export function callbackOf(config: unknown): Callback | undefined {
+export function getCallback(config: unknown): Callback | undefined {
   return (config as { callback?: Callback } | null)?.callback;
 }
 
 /** The SQL of a query. */
-export function textOf(config: unknown): string {
+export function getText(config: unknown): string {
   return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
 }
 
@@ -156,14 +156,14 @@ export interface TransactionId {
 }
 
 /** What the server answered to one statement of a flight. Values are text. */
-export interface Answer {
+export interface StatementResult {
   readonly rows: readonly (readonly (string | null)[])[];
   /** The command tag, such as `INSERT 0 1`. */
   readonly tag: string;
 }
 
 /** One statement of a flight. */
-export interface Leg {
+export interface PipelineStatement {
   readonly text: string;
   /** For its `$1`, `$2`, …; a function is asked when it is sent. */
   readonly values?: readonly (string | null)[] | (() => readonly string[]);

@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import type { Submittable } from 'pg';
-import { textOf, travellerOf } from './protocol.js';
+import { getText, toPipelinedQuery } from './protocol.js';
 import type { Callback, DriverQuery, ProtocolClient, Refusable } from './protocol.js';
 
 /** A query that waits for its turn on the wire. */
@@ -10,13 +10,13 @@ export interface QueuedQuery {
   /** A COPY or a cursor, which ends when the task has taken or brought its last part. */
   readonly stream?: Submittable & Refusable;
   /** The query itself, where it can travel in a flight. */
-  traveller(): DriverQuery | undefined;
+  toPipelined(): DriverQuery | undefined;
   start(): void;
   refuse(error: Error): void;
 }
 
 /** The begin of a transaction, which goes out with the first query of the task or before it. */
-export interface Opening {
+export interface TransactionBegin {
   /** Whether the begin was sent. */
   readonly isSent: boolean;
   /** Whether the server has answered all of it. */
@@ -28,15 +28,15 @@ export interface Opening {
 }
 
 /** What is under way while the opening is alone on its way. */
-export const OPENING: QueuedQuery = {
+export const BEGIN_QUERY: QueuedQuery = {
   sql: 'begin',
-  traveller: () => undefined,
+  toPipelined: () => undefined,
   start: () => undefined,
   refuse: () => undefined,
 };
 
 /** A query with a callback, which is called in the context of whoever sends it. */
-export function queued(
+export function createQueuedQuery(
   client: ProtocolClient,
   config: unknown,
   values: unknown,
@@ -45,15 +45,15 @@ export function queued(
   // The socket has the context of whoever opened it: an error of this task must be blamed on this task.
   const callback = AsyncResource.bind(given);
   return {
-    sql: textOf(config),
-    traveller: () => travellerOf(client, { config, values, callback }),
+    sql: getText(config),
+    toPipelined: () => toPipelinedQuery(client, { config, values, callback }),
     start: () => client.query(config, values, callback),
     refuse: (error) => queueMicrotask(() => callback(error)),
   };
 }
 
 /** A COPY stream or a cursor. */
-export function queuedStream(
+export function createQueuedStream(
   client: ProtocolClient,
   stream: Submittable & Partial<EventEmitter> & Refusable,
 ): QueuedQuery {
@@ -64,7 +64,7 @@ export function queuedStream(
   return {
     sql: (stream as { text?: string }).text ?? 'a cursor',
     stream,
-    traveller: () => undefined,
+    toPipelined: () => undefined,
     start: () => client.query(stream),
     refuse: (error) =>
       queueMicrotask(() => (stream.emit ? stream.emit('error', error) : stream.handleError?.(error))),

@@ -25,9 +25,9 @@ export class RowCount {
   add(tag: string, sql: string): void {
     const [command, ...counts] = tag.split(' ');
     if (command === 'SAVEPOINT')
-      this.#savepoints.push({ name: nameIn(sql, SAVEPOINT), written: this.written });
-    if (command === 'RELEASE') this.#savepoints.splice(this.#indexOf(nameIn(sql, RELEASE)));
-    if (command === 'ROLLBACK') this.#undoTo(nameIn(sql, ROLLBACK_TO));
+      this.#savepoints.push({ name: findName(sql, SAVEPOINT), written: this.written });
+    if (command === 'RELEASE') this.#savepoints.splice(this.#indexOf(findName(sql, RELEASE)));
+    if (command === 'ROLLBACK') this.#undoTo(findName(sql, ROLLBACK_TO));
     const writes = command === 'COPY' ? this.#isCopying : WRITING.has(command ?? '');
     if (writes) this.written += Number(counts.at(-1) ?? 0);
     this.#isCopying = false;
@@ -47,7 +47,7 @@ export class RowCount {
 }
 
 /** As the server compares names. */
-function nameIn(sql: string, pattern: RegExp): string {
+function findName(sql: string, pattern: RegExp): string {
   const name = pattern.exec(sql)?.[1] ?? '';
   return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
 }

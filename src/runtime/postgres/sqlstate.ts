@@ -64,7 +64,7 @@ export function describeState(code: string): string {
 }
 
 /** The server's error inside an error: itself, or what Objection or a caller has wrapped around it. */
-export function databaseErrorOf(error: unknown): DatabaseError | undefined {
+export function findDatabaseError(error: unknown): DatabaseError | undefined {
   let current: unknown = error;
   for (let depth = 0; depth < 5 && typeof current === 'object' && current !== null; depth++) {
     const { code, nativeError, cause } = current as {
@@ -85,23 +85,23 @@ function isConnectionState(code: string): boolean {
 }
 
 /** An error's SQLSTATE, and the routine that raised it. */
-type Origin = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
+type ErrorOrigin = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
 
 /**
  * True for a statement that came with fewer or more values than it has parameters. A pooler uses its state, 08P01, for its
  * last word before it closes a connection; only PostgreSQL names a routine.
  */
-export function isMalformed({ code, routine }: Origin): boolean {
+export function isMalformed({ code, routine }: ErrorOrigin): boolean {
   return code === '08P01' && routine !== undefined;
 }
 
 /** True for a statement that was refused because one before it had failed. */
 export function isAborted(error: unknown): boolean {
-  return databaseErrorOf(error)?.code === '25P02';
+  return findDatabaseError(error)?.code === '25P02';
 }
 
 /** True for an error after which the server has closed the connection: of the states above, and its own timeouts. */
-export function endsConnection(error: Origin): boolean {
+export function isConnectionEnd(error: ErrorOrigin): boolean {
   const { code } = error;
   if (typeof code !== 'string' || isMalformed(error)) return false;
   return isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000';
@@ -116,7 +116,7 @@ const SOCKET_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** True for an error that the loss of a connection has made: of the server, of the driver, or of the socket. */
-export function isConnectionLoss(error: Error & Origin): boolean {
+export function isConnectionLoss(error: Error & ErrorOrigin): boolean {
   const { code, message } = error;
   if (isMalformed(error)) return false;
   if (typeof code === 'string' && (isConnectionState(code) || SOCKET_CODES.has(code))) return true;

@@ -1,9 +1,9 @@
 import { EtlError } from '../../errors.js';
 import type { ServerMessage } from './protocol.js';
-import { databaseErrorOf, describeState } from './sqlstate.js';
+import { findDatabaseError, describeState } from './sqlstate.js';
 
 /** A statement failed and the task went on: PostgreSQL would answer COMMIT with ROLLBACK, and call it no error. */
-export function swallowed(failure: ServerMessage): EtlError {
+export function createSwallowedError(failure: ServerMessage): EtlError {
   return new EtlError('ETL-3203', {
     what: `a statement failed inside the task and its error was swallowed: ${failure.message ?? ''}`,
     why: `${describeState(failure.code ?? '')}; after an error PostgreSQL keeps nothing of a transaction`,
@@ -13,7 +13,7 @@ export function swallowed(failure: ServerMessage): EtlError {
 }
 
 /** The task sent COMMIT or ROLLBACK in raw SQL. */
-export function endedByTask(cause: unknown): EtlError {
+export function createEndedByTaskError(cause: unknown): EtlError {
   return new EtlError('ETL-3202', {
     what: 'the task ended its own transaction with COMMIT or ROLLBACK',
     why: 'the record that the task ran must be part of the same COMMIT',
@@ -33,7 +33,7 @@ export function sealTouched(cause: unknown): EtlError {
 }
 
 /** A query was refused because the body had returned. */
-export function sentTooLate(): EtlError {
+export function createSentTooLateError(): EtlError {
   return new EtlError('ETL-3206', {
     what: 'the task returned before all of its queries were sent',
     why: 'a promise that it started was not awaited',
@@ -51,7 +51,7 @@ export function checkFailed(name: string): EtlError {
 }
 
 /** The earlier attempt, whose COMMIT had no answer, was not committed. */
-export function notCommitted(): EtlError {
+export function createNotCommittedError(): EtlError {
   return new EtlError('ETL-1002', {
     what: 'the connection was lost during COMMIT, and the transaction was not committed',
     fix: 'run it again, or give the task `retries`',
@@ -59,7 +59,7 @@ export function notCommitted(): EtlError {
 }
 
 /** The connection went away without a word from the server. */
-export function lostConnection(cause: Error): EtlError {
+export function createConnectionLostError(cause: Error): EtlError {
   return new EtlError('ETL-1002', {
     what: `the connection to the database was lost: ${cause.message}`,
     fix: 'run it again, or give the task `retries`',
@@ -68,7 +68,7 @@ export function lostConnection(cause: Error): EtlError {
 }
 
 /** The answer to a query that comes when its task is over. */
-export function tooLate(): EtlError {
+export function createTooLateError(): EtlError {
   return new EtlError('ETL-3206', {
     what: 'a query was issued after its task had finished',
     why: 'the task returned without awaiting the code that issues it',
@@ -78,7 +78,7 @@ export function tooLate(): EtlError {
 }
 
 /** A stream of the task's was not ended when it returned. */
-export function leftOpen(): EtlError {
+export function createLeftOpenError(): EtlError {
   return new EtlError('ETL-3205', {
     what: 'the task returned while a COPY or a cursor of its own was still open',
     why: 'the stream was never ended, or not awaited',
@@ -87,7 +87,7 @@ export function leftOpen(): EtlError {
 }
 
 /** A query of a task that is committed. */
-export function lateQuery(taskId: string, sql: string): EtlError {
+export function createLateQueryError(taskId: string, sql: string): EtlError {
   return new EtlError('ETL-3206', {
     what: `task "${taskId}" sent a query after it had ended: ${sql.slice(0, 100)}`,
     why: 'a promise that it started was not awaited',
@@ -98,12 +98,12 @@ export function lateQuery(taskId: string, sql: string): EtlError {
 
 /** The server refused a COMMIT of the task's own: nothing was kept. */
 export function isSealed(thrown: Error): boolean {
-  const error = databaseErrorOf(thrown);
+  const error = findDatabaseError(thrown);
   return error?.code === '23503' && error.constraint === 'task_seal_fkey';
 }
 
 /** A query of the task's that would wait for ever: for a COPY that goes on only when the query is done. */
-export function heldUp(copy: string): EtlError {
+export function createCopyOpenError(copy: string): EtlError {
   return new EtlError('ETL-3543', {
     what: `a query came in the middle of a COPY on the same connection: ${copy.slice(0, 100)}`,
     why: 'a connection does one thing at a time, and the COPY waits for the task',

@@ -1,16 +1,22 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { cancelStatement } from '../../hooks/client.js';
-import { heldUp, leftOpen, tooLate } from './task-connection-errors.js';
-import { callbackOf, isSubmittable } from './protocol.js';
+import { createCopyOpenError, createLeftOpenError, createTooLateError } from './task-connection-errors.js';
+import { getCallback, isSubmittable } from './protocol.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
-import { OPENING, type Opening, queued, queuedStream, type QueuedQuery } from './queued-query.js';
+import {
+  BEGIN_QUERY,
+  type TransactionBegin,
+  createQueuedQuery,
+  createQueuedStream,
+  type QueuedQuery,
+} from './queued-query.js';
 import { RowCount } from './row-count.js';
-import { endsConnection } from './sqlstate.js';
+import { isConnectionEnd } from './sqlstate.js';
 import { CLEAN_UP_MS, LAST_STATEMENT_MS, STREAM_GRACE_MS, within } from '../waiting.js';
 
 /** A statement that failed: its text, and what the server said of it. */
-export interface Statement {
+export interface FailedStatement {
   readonly sql: string;
   readonly message: string;
 }
@@ -20,16 +26,16 @@ export interface Statement {
  * one at a time, and only between `open()` and `shut()`. It also watches what the server says, because Knex and
  * pg do not tell when a transaction ended, failed, or was terminated.
  */
-export class Wire {
+export class TaskConnection {
   readonly #client: ProtocolClient;
   /** The statement behind an error, and the server's message, which Knex rewrites. */
-  readonly #statements = new WeakMap<object, Statement>();
+  readonly #statements = new WeakMap<object, FailedStatement>();
   readonly #queue: QueuedQuery[] = [];
   readonly #listeners: readonly [event: string, listener: (message: ServerMessage) => void][];
   #active: QueuedQuery | undefined;
   #gate: 'fresh' | 'opening' | 'open' | 'shut' = 'fresh';
   /** Goes out before the first query, or together with it. */
-  #opening: Opening | undefined;
+  #transactionBegin: TransactionBegin | undefined;
   /** The transaction must still be open when the server is ready for the next statement. */
   #isInTransaction = false;
   #onQuiet: (() => void) | undefined;
@@ -77,16 +83,16 @@ export class Wire {
   }
 
   /** From now on the task's queries pass; `opening` goes out with the first of them, or by `begin`, or fails. */
-  openWith(opening: Opening): void {
+  openWithBegin(transactionBegin: TransactionBegin): void {
     this.#gate = 'opening';
-    this.#opening = opening;
-    if (this.lost !== undefined) opening.fail(this.lost);
+    this.#transactionBegin = transactionBegin;
+    if (this.lost !== undefined) transactionBegin.fail(this.lost);
   }
 
   /** Sends the opening if it has not gone out yet. */
   begin(): void {
-    if (this.#opening?.isSent === false && this.#gate === 'opening' && this.lost === undefined)
-      this.#send(this.#opening);
+    if (this.#transactionBegin?.isSent === false && this.#gate === 'opening' && this.lost === undefined)
+      this.#send(this.#transactionBegin);
   }
 
   /** Sends the opening when the first query has had its chance to travel with it. */
@@ -97,19 +103,19 @@ export class Wire {
   }
 
   /** From now on queries are refused, also those that wait for their turn. */
-  shut(): void {
+  close(): void {
     this.#gate = 'shut';
-    if (this.#opening?.isSent === false) this.#opening.fail(tooLate());
-    for (const query of this.#queue.splice(0)) query.refuse(tooLate());
+    if (this.#transactionBegin?.isSent === false) this.#transactionBegin.fail(createTooLateError());
+    for (const query of this.#queue.splice(0)) query.refuse(createTooLateError());
   }
 
   /** Runs a query when those before it are done: the signature of `pg.Client.query`. */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     if (isSubmittable(config)) {
-      this.#enqueue(queuedStream(this.#client, config));
+      this.#enqueue(createQueuedStream(this.#client, config));
       return config;
     }
-    const given = typeof values === 'function' ? (values as Callback) : (callback ?? callbackOf(config));
+    const given = typeof values === 'function' ? (values as Callback) : (callback ?? getCallback(config));
     if (given === undefined) {
       return new Promise<QueryResult>((resolve, reject) => {
         this.query(config, values, (error, result) => {
@@ -118,12 +124,14 @@ export class Wire {
         });
       });
     }
-    this.#enqueue(queued(this.#client, config, typeof values === 'function' ? undefined : values, given));
+    this.#enqueue(
+      createQueuedQuery(this.#client, config, typeof values === 'function' ? undefined : values, given),
+    );
     return undefined;
   }
 
   /** From now on it is the runner who ends the transaction. */
-  handOver(): void {
+  endByRunner(): void {
     this.#isInTransaction = false;
   }
 
@@ -131,14 +139,14 @@ export class Wire {
    * Waits for the queries that the task started and did not await; then nothing of the task's is on the wire.
    * Throws when a COPY or a cursor was left open.
    */
-  async settle(): Promise<void> {
+  async awaitQueries(): Promise<void> {
     // A Knex builder reaches the wire up to two turns after its `then` was called.
     await turn();
     await turn();
     while (this.#active !== undefined && this.lost === undefined) {
       const quiet = new Promise<void>((resolve) => (this.#onQuiet = resolve));
       if (this.#active.stream === undefined) await quiet;
-      else if (!(await within(quiet, STREAM_GRACE_MS))) throw leftOpen();
+      else if (!(await within(quiet, STREAM_GRACE_MS))) throw createLeftOpenError();
       await turn();
     }
   }
@@ -147,7 +155,7 @@ export class Wire {
    * Waits a moment for what is on the wire after the task has failed: an error comes before the server says in which
    * state the transaction is.
    */
-  async calm(): Promise<void> {
+  async drain(): Promise<void> {
     if (this.#active === undefined || this.lost !== undefined) return;
     await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), LAST_STATEMENT_MS);
   }
@@ -158,7 +166,7 @@ export class Wire {
   }
 
   /** The statement that an error of this connection came from. */
-  statementOf(error: object): Statement | undefined {
+  findStatement(error: object): FailedStatement | undefined {
     return this.#statements.get(error);
   }
 
@@ -174,21 +182,22 @@ export class Wire {
 
   #enqueue(query: QueuedQuery): void {
     if (this.lost !== undefined) query.refuse(this.lost);
-    else if (this.#gate !== 'shut' && this.#held !== undefined) query.refuse(heldUp(this.#held.sql));
+    else if (this.#gate !== 'shut' && this.#held !== undefined)
+      query.refuse(createCopyOpenError(this.#held.sql));
     else if (this.#gate === 'open' || this.#gate === 'opening') {
       this.#queue.push(query);
-      this.#pump();
+      this.#sendNext();
     } else {
       this.late ??= query.sql;
-      query.refuse(tooLate());
+      query.refuse(createTooLateError());
       this.onLate?.(query.sql);
     }
   }
 
-  #pump(): void {
+  #sendNext(): void {
     if (this.#active !== undefined) return;
-    if (this.#opening?.isSent === false) {
-      this.#send(this.#opening);
+    if (this.#transactionBegin?.isSent === false) {
+      this.#send(this.#transactionBegin);
       return;
     }
     this.#active = this.#queue.shift();
@@ -197,25 +206,25 @@ export class Wire {
   }
 
   /** The first query travels with the opening; one that can't waits for its answer. */
-  #send(opening: Opening): void {
-    const first = this.#queue[0]?.traveller();
-    this.#active = first === undefined ? OPENING : this.#queue.shift();
-    opening.send(this.#client, first);
+  #send(transactionBegin: TransactionBegin): void {
+    const first = this.#queue[0]?.toPipelined();
+    this.#active = first === undefined ? BEGIN_QUERY : this.#queue.shift();
+    transactionBegin.send(this.#client, first);
   }
 
   #onError(message: ServerMessage): void {
     // The severity is in the language of the server.
-    if (endsConnection(message)) this.fatal ??= message;
+    if (isConnectionEnd(message)) this.fatal ??= message;
     else if (this.#gate === 'open') this.failure ??= message;
     // Without its transaction nothing of the task's may be sent any more.
-    if (this.#gate === 'opening') this.shut();
+    if (this.#gate === 'opening') this.close();
     else if (this.#active)
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
   #onComplete(message: ServerMessage): void {
     if (this.#gate === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
-    else if (this.#gate === 'opening' && this.#opening?.isOver) this.open();
+    else if (this.#gate === 'opening' && this.#transactionBegin?.isOver) this.open();
   }
 
   #onReady(message: ServerMessage): void {
@@ -228,12 +237,12 @@ export class Wire {
       return;
     }
     this.#active = undefined;
-    this.#pump();
+    this.#sendNext();
   }
 
   readonly #onLost = (error?: Error): void => {
     this.lost ??= error ?? new Error('the connection was closed');
-    this.#opening?.fail(this.lost);
+    this.#transactionBegin?.fail(this.lost);
     for (const query of this.#queue.splice(0)) query.refuse(this.lost);
     this.#active = undefined;
     this.#onQuiet?.();

@@ -1,5 +1,11 @@
 import { EtlError } from '../../errors.js';
-import { type Answer, type Leg, type ProtocolClient, type TransactionId, send } from './protocol.js';
+import {
+  type StatementResult,
+  type PipelineStatement,
+  type ProtocolClient,
+  type TransactionId,
+  send,
+} from './protocol.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** A statement's own wait for a lock; failing it (55P03) is retried. */
@@ -33,7 +39,7 @@ export const WATCH_CLIENT: readonly string[] = Object.entries(WATCH).map(
 );
 
 /** `etl:<dag>/<task>`, which `pg_stat_activity` shows, as far as the server keeps it. */
-export function applicationName(dagId: string, taskId: string): string {
+export function formatApplicationName(dagId: string, taskId: string): string {
   return `etl:${dagId}/${taskId}`.slice(0, NAME_LIMIT);
 }
 
@@ -60,7 +66,7 @@ export interface TransactionSettings {
  * Begins a transaction with its settings, all of them local to it. The last answer is one row with the transaction's ID:
  * that of its backend, which behind a pooler is not the one that the driver knows, and its own.
  */
-export function beginLegs(settings: TransactionSettings): readonly Leg[] {
+export function createBeginStatements(settings: TransactionSettings): readonly PipelineStatement[] {
   const budget =
     settings.budgetMs === undefined
       ? undefined
@@ -86,7 +92,7 @@ export function beginLegs(settings: TransactionSettings): readonly Leg[] {
 }
 
 /** The ID in the answer to `beginLegs`. */
-export function transactionOf({ rows }: Answer): TransactionId {
+export function parseTransactionId({ rows }: StatementResult): TransactionId {
   const [pid, xid] = rows[0] ?? [];
   return { pid: Number(pid), xid: String(xid) };
 }
@@ -96,9 +102,9 @@ export function transactionOf({ rows }: Answer): TransactionId {
  * PostgreSQL answers the COMMIT of an aborted transaction with the tag ROLLBACK and no error; `assertCommitted` throws
  * for that.
  */
-export const COMMIT: Leg = { text: 'commit' };
+export const COMMIT: PipelineStatement = { text: 'commit' };
 
-export function assertCommitted(answers: readonly Answer[]): void {
+export function assertCommitted(answers: readonly StatementResult[]): void {
   const tag = answers.at(-1)?.tag;
   if (tag === 'COMMIT') return;
   throw new EtlError('ETL-3207', {

@@ -1,5 +1,5 @@
 import type { RunEvent } from './event.js';
-import { rowsText } from './words.js';
+import { formatRows } from './words.js';
 
 type Moved = RunEvent & { readonly type: 'task_progress' };
 
@@ -9,35 +9,35 @@ export class Movements {
   readonly #texts = new Map<string, string>();
 
   /** Takes note of an event, of whatever kind. */
-  see(event: RunEvent): void {
+  addEvent(event: RunEvent): void {
     if (event.type === 'task_started') this.#startedAt.set(event.taskId, event.at.getTime());
-    if (event.type === 'task_progress') this.#texts.set(event.taskId, this.#textOf(event));
+    if (event.type === 'task_progress') this.#texts.set(event.taskId, this.#getText(event));
     if (event.type === 'task_started' || event.type === 'task_finished') this.#texts.delete(event.taskId);
   }
 
   /** `load  1,204,331 rows  81.2 MB  12.3 MB/s` for each, since its attempt began. */
-  texts(): readonly string[] {
+  formatAll(): readonly string[] {
     return [...this.#texts.values()];
   }
 
   /** As `texts`, of one. */
-  text(taskId: string): string | undefined {
+  formatTask(taskId: string): string | undefined {
     return this.#texts.get(taskId);
   }
 
-  #textOf({ taskId, rows, bytes, at }: Moved): string {
+  #getText({ taskId, rows, bytes, at }: Moved): string {
     const seconds = (at.getTime() - (this.#startedAt.get(taskId) ?? at.getTime())) / 1000;
-    const amount = [rows === 0 ? '' : rowsText(rows), bytes === 0 ? '' : megabytes(bytes)];
-    return [taskId, ...amount, rateText({ rows, bytes }, seconds)].filter((each) => each !== '').join('  ');
+    const amount = [rows === 0 ? '' : formatRows(rows), bytes === 0 ? '' : formatMegabytes(bytes)];
+    return [taskId, ...amount, formatRate({ rows, bytes }, seconds)].filter((each) => each !== '').join('  ');
   }
 }
 
-function rateText({ rows, bytes }: Pick<Moved, 'rows' | 'bytes'>, seconds: number): string {
+function formatRate({ rows, bytes }: Pick<Moved, 'rows' | 'bytes'>, seconds: number): string {
   if (seconds <= 0) return '';
-  return bytes > 0 ? `${megabytes(bytes / seconds)}/s` : `${rowsText(Math.round(rows / seconds))}/s`;
+  return bytes > 0 ? `${formatMegabytes(bytes / seconds)}/s` : `${formatRows(Math.round(rows / seconds))}/s`;
 }
 
 /** In millions, as disks and networks are sold. */
-function megabytes(bytes: number): string {
+function formatMegabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

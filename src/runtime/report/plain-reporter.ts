@@ -2,7 +2,15 @@ import { formatDuration } from '../duration.js';
 import { formatResumeCommand } from './command-line.js';
 import type { Reporter, RunEvent, TaskSummary } from './event.js';
 import { Movements } from './movement.js';
-import { countsText, errorLines, harmless, rejectedText, rowsText, type Paint, joinLines } from './words.js';
+import {
+  formatCounts,
+  formatErrorLines,
+  neutralizeText,
+  formatRejected,
+  formatRows,
+  type Paint,
+  joinLines,
+} from './words.js';
 
 export interface PlainOptions {
   /** Takes lines; they end with a line break. */
@@ -16,7 +24,7 @@ export interface PlainOptions {
 const PROGRESS_MS = 10_000;
 
 /** A line an event, and one for what moves every ten seconds: for a log, a mail of cron, or a person. */
-export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
+export function createPlainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   const kept: string[] = [];
   const progress = new ProgressLines(paint);
   let isRecorded = false;
@@ -24,9 +32,9 @@ export function plainReporter({ write, paint, quiet }: PlainOptions): Reporter {
     report(event) {
       if (event.type === 'run_started') isRecorded = event.home !== undefined;
       const text = joinLines([
-        ...progress.linesOf(event),
-        ...linesOf(event, paint),
-        ...hintOf(event, isRecorded),
+        ...progress.formatEventLines(event),
+        ...formatEventLines(event, paint),
+        ...describeHint(event, isRecorded),
       ]);
       if (!quiet) return write(text);
       kept.push(text);
@@ -46,24 +54,24 @@ class ProgressLines {
     this.#paint = paint;
   }
 
-  linesOf(event: RunEvent): readonly string[] {
-    this.#movements.see(event);
+  formatEventLines(event: RunEvent): readonly string[] {
+    this.#movements.addEvent(event);
     const at = event.at.getTime();
     if (event.type === 'task_started') this.#saidAt.set(event.taskId, at);
     if (event.type !== 'task_progress' || at - (this.#saidAt.get(event.taskId) ?? at) < PROGRESS_MS)
       return [];
     this.#saidAt.set(event.taskId, at);
-    return [` ${this.#paint.faint(`· ${this.#movements.text(event.taskId)}`)}`];
+    return [` ${this.#paint.faint(`· ${this.#movements.formatTask(event.taskId)}`)}`];
   }
 }
 
 /** How to go on with a run that failed. */
-function hintOf(event: RunEvent, isRecorded: boolean): readonly string[] {
+function describeHint(event: RunEvent, isRecorded: boolean): readonly string[] {
   if (event.type !== 'run_finished' || event.state === 'success' || !isRecorded) return [];
   return [`resume: ${formatResumeCommand(event.dagId, event.runId)}`];
 }
 
-function linesOf(event: RunEvent, paint: Paint): readonly string[] {
+function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
   switch (event.type) {
     case 'run_started':
       return [startLine(event, paint)];
@@ -73,16 +81,16 @@ function linesOf(event: RunEvent, paint: Paint): readonly string[] {
     case 'task_progress':
       return [];
     case 'task_log':
-      return [` ${paint.faint('·')} ${event.taskId}: ${harmless(logText(event))}`];
+      return [` ${paint.faint('·')} ${event.taskId}: ${neutralizeText(logText(event))}`];
     case 'task_retrying':
       return [
         ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next in ${formatDuration(event.delayMs)}`,
-        ...errorLines(event.error, paint).map((line) => `   ${line}`),
+        ...formatErrorLines(event.error, paint).map((line) => `   ${line}`),
       ];
     case 'task_finished':
-      return taskLines(event, paint);
+      return formatTaskLines(event, paint);
     case 'notice':
-      return [` ${paint.faint('note:')} ${harmless(event.text)}`];
+      return [` ${paint.faint('note:')} ${neutralizeText(event.text)}`];
     case 'run_finished':
       return finishLines(event, paint);
     default:
@@ -114,15 +122,15 @@ function logText({ message, fields }: RunEvent & { type: 'task_log' }): string {
 
 const MARKS = { success: '✔', failed: '✖', upstream_failed: '↷', skipped: '↷' } as const;
 
-function taskLines(task: TaskSummary, paint: Paint): readonly string[] {
+function formatTaskLines(task: TaskSummary, paint: Paint): readonly string[] {
   const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
   const mark = colour(task.reused ? '=' : MARKS[task.state]);
   if (task.reason !== undefined)
-    return [` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${harmless(task.reason)}`)}`];
+    return [` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${neutralizeText(task.reason)}`)}`];
   const attempts = task.attempts > 1 ? `attempt ${task.attempts}` : '';
   const details = [
-    rowsText(task.rows),
-    rejectedText(task.rejected),
+    formatRows(task.rows),
+    formatRejected(task.rejected),
     formatDuration(task.durationMs),
     task.reused ? 'reused' : '',
     attempts,
@@ -130,7 +138,7 @@ function taskLines(task: TaskSummary, paint: Paint): readonly string[] {
   const line = ` ${mark} ${task.taskId}  ${paint.faint(details.filter((each) => each !== '').join('  '))}`;
   return task.error === undefined
     ? [line]
-    : [line, ...errorLines(task.error, paint).map((each) => `   ${each}`)];
+    : [line, ...formatErrorLines(task.error, paint).map((each) => `   ${each}`)];
 }
 
 function finishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
@@ -138,13 +146,13 @@ function finishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): 
   const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');
   const rejected = event.tasks.reduce((sum, task) => sum + (task.rejected ?? 0), 0);
   const summary = [
-    countsText(event.tasks),
-    rowsText(rows),
-    rejectedText(rejected),
+    formatCounts(event.tasks),
+    formatRows(rows),
+    formatRejected(rejected),
     formatDuration(event.durationMs),
   ];
   return [
-    ...event.errors.flatMap((error) => errorLines(error, paint)),
+    ...event.errors.flatMap((error) => formatErrorLines(error, paint)),
     `${word}  ${summary.filter((each) => each !== '').join(', ')}`,
   ];
 }

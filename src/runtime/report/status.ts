@@ -1,6 +1,6 @@
 import type { Reporter } from './event.js';
 import { Movements } from './movement.js';
-import { harmless } from './words.js';
+import { neutralizeText } from './words.js';
 
 /** To the first column of the line, and the line empty. */
 const ERASE = '\r\u001b[2K';
@@ -12,15 +12,15 @@ export interface StatusOptions {
 }
 
 /** Another reporter's lines in a terminal, and below them one that shows what is moving; it goes with the next event. */
-export function statusReporter(lines: Reporter, { write, columns }: StatusOptions): Reporter {
+export function createStatusReporter(lines: Reporter, { write, columns }: StatusOptions): Reporter {
   const movements = new Movements();
   let isShown = false;
   return {
     report(event) {
-      movements.see(event);
+      movements.addEvent(event);
       if (event.type === 'task_progress') {
         // A full line would be two.
-        const text = harmless(` ${movements.texts().join('   ')}`).slice(0, columns() - 1);
+        const text = neutralizeText(` ${movements.formatAll().join('   ')}`).slice(0, columns() - 1);
         isShown = true;
         return write(`${ERASE}${text}`);
       }

@@ -18,7 +18,7 @@ export function joinLines(lines: readonly string[]): string {
  * Makes text of others (data in an error, a log line) harmless in a terminal and in a log: control characters and
  * those that change the direction of the text are shown, not obeyed. Line breaks stay.
  */
-export function harmless(text: string): string {
+export function neutralizeText(text: string): string {
   return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) => {
     if (character === '\n' || character === '\t') return character;
     return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
@@ -26,45 +26,45 @@ export function harmless(text: string): string {
 }
 
 /** An error for another program. */
-export function errorFields({ code, message: what, where, why, fix, data }: EtlError) {
+export function buildErrorFields({ code, message: what, where, why, fix, data }: EtlError) {
   return { code, what, where, why, fix, data };
 }
 
 /** An error in its parts, one a line, the lines of one part under each other. */
-export function errorLines(error: EtlError, paint: Paint): string[] {
+export function formatErrorLines(error: EtlError, paint: Paint): string[] {
   const parts: [string, string | undefined][] = [
     ['where', error.where],
     ['why', error.why],
     ['do', error.fix],
     ['data', error.data],
   ];
-  const lines = [`${paint.strong(error.code)} ${harmless(error.message)}`];
+  const lines = [`${paint.strong(error.code)} ${neutralizeText(error.message)}`];
   for (const [name, text] of parts) {
     if (text === undefined || text === '') continue;
-    const [first = '', ...rest] = harmless(text).split('\n');
+    const [first = '', ...rest] = neutralizeText(text).split('\n');
     lines.push(`  ${paint.faint(name.padEnd(5))} ${first}`, ...rest.map((line) => `        ${line}`));
   }
   return lines;
 }
 
 /** `1,204,331 rows`, or nothing. */
-export function rowsText(rows: number | undefined): string {
+export function formatRows(rows: number | undefined): string {
   if (rows === undefined) return '';
-  return `${grouped(rows)} ${rows === 1 ? 'row' : 'rows'}`;
+  return `${groupDigits(rows)} ${rows === 1 ? 'row' : 'rows'}`;
 }
 
 /** `12,345,678`. Intl would do it as well, and take 10 ms to load. */
-export function grouped(count: number): string {
+export function groupDigits(count: number): string {
   return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 /** `3 rejected`, or nothing where no row was put aside. */
-export function rejectedText(rejected = 0): string {
+export function formatRejected(rejected = 0): string {
   return rejected === 0 ? '' : `${rejected.toLocaleString('en-US')} rejected`;
 }
 
 /** `2 ok, 1 failed, 1 skipped`: what is not there is left out. */
-export function countsText(tasks: readonly TaskSummary[]): string {
+export function formatCounts(tasks: readonly TaskSummary[]): string {
   const count = (...states: readonly string[]): number =>
     tasks.filter(({ state }) => states.includes(state)).length;
   const counts: [number, string][] = [

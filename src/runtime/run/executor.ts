@@ -1,11 +1,11 @@
 import type { RunPlan, PlannedTask } from '../dag/plan.js';
 
 /** What the walk over a Dag needs to know of a task that has ended. */
-export interface Ended {
+export interface EndedTask {
   readonly state: 'success' | 'failed' | 'upstream_failed' | 'skipped';
 }
 
-export interface ExecuteOptions<O extends Ended> {
+export interface ExecuteOptions<O extends EndedTask> {
   /** Runs a ready task; never rejects. */
   readonly runTask: (task: PlannedTask) => Promise<O>;
   /** The outcome of a task that is not started because of an upstream task, or because the run stops. */
@@ -16,7 +16,7 @@ export interface ExecuteOptions<O extends Ended> {
   /** How many tasks may run at once. */
   readonly concurrency: number;
   /** How many tasks may run at once on one connection. */
-  readonly lanesOf: (connectionId: string) => number;
+  readonly getPoolSize: (connectionId: string) => number;
   /** Start nothing new once a task has failed. */
   readonly failFast: boolean;
   /** Start nothing new once it aborts. */
@@ -27,16 +27,16 @@ export interface ExecuteOptions<O extends Ended> {
  * Walks a Dag: runs each task when its upstream tasks have succeeded, in the order of definition where there is a
  * choice. Waiting tasks hold nothing. No recursion: a chain may have any length.
  */
-export function executeDag<O extends Ended>(
+export function executeDag<O extends EndedTask>(
   plan: RunPlan,
   options: ExecuteOptions<O>,
 ): Promise<readonly O[]> {
-  return new Walk(plan.tasks, options).done;
+  return new DagWalk(plan.tasks, options).done;
 }
 
 const NO_CONNECTION = '';
 
-class Walk<O extends Ended> {
+class DagWalk<O extends EndedTask> {
   readonly done: Promise<readonly O[]>;
   readonly #tasks: readonly PlannedTask[];
   readonly #options: ExecuteOptions<O>;
@@ -73,7 +73,7 @@ class Walk<O extends Ended> {
   #startReady(): void {
     if (this.#options.signal.aborted) this.#isStopped = true;
     for (const [key, lane] of this.#ready) {
-      const limit = key === NO_CONNECTION ? Infinity : this.#options.lanesOf(key);
+      const limit = key === NO_CONNECTION ? Infinity : this.#options.getPoolSize(key);
       while (this.#isStopped || (lane.running < limit && this.#running < this.#options.concurrency)) {
         const task = lane.queue[lane.next];
         if (task === undefined) break;
@@ -103,7 +103,7 @@ class Walk<O extends Ended> {
       this.#outcomes[task.index] = itsOutcome;
       this.#left--;
       if (itsOutcome.state === 'failed' && this.#options.failFast) this.#isStopped = true;
-      for (const index of this.#downstream.of(task.index)) {
+      for (const index of this.#downstream.getDownstream(task.index)) {
         const next = this.#tasks[index];
         if (next === undefined) continue;
         if (itsOutcome.state !== 'success')
@@ -139,7 +139,7 @@ class Downstream {
     this.#starts = ends;
   }
 
-  of(index: number): Int32Array {
+  getDownstream(index: number): Int32Array {
     return this.#indexes.subarray(this.#starts[index], this.#starts[index + 1]);
   }
 }

@@ -1,7 +1,7 @@
 import type { EtlError } from '../../errors.js';
 import type { RunEvent } from '../report/event.js';
 import type { AttemptRow } from '../ledger/attempt-row.js';
-import { databaseErrorOf } from '../postgres/sqlstate.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
 
 /** Collects from a run's events the attempts that did not succeed, for the history. */
 export class FailureLog {
@@ -17,11 +17,11 @@ export class FailureLog {
     if (event.type === 'task_started') this.#startedAt.set(event.taskId, event.at);
     if (event.type === 'task_retrying') {
       const { taskId, attempt, error } = event;
-      this.#push(event.at, { taskId, attempt, state: 'up_for_retry', ...this.#fieldsOf(error, undefined) });
+      this.#push(event.at, { taskId, attempt, state: 'up_for_retry', ...this.#getFields(error, undefined) });
     }
     if (event.type === 'task_finished' && event.state !== 'success') {
       const { taskId, attempts, state, error, reason } = event;
-      this.#push(event.at, { taskId, attempt: attempts, state, ...this.#fieldsOf(error, reason) });
+      this.#push(event.at, { taskId, attempt: attempts, state, ...this.#getFields(error, reason) });
     }
   }
 
@@ -30,11 +30,11 @@ export class FailureLog {
   }
 
   /** The server's message may quote values of rows; its state and the names of what was broken do not. */
-  #fieldsOf(
+  #getFields(
     error: EtlError | undefined,
     reason: string | undefined,
   ): Pick<AttemptRow, 'code' | 'sqlstate' | 'message'> {
-    const sqlstate = databaseErrorOf(error)?.code;
+    const sqlstate = findDatabaseError(error)?.code;
     const message = (sqlstate === undefined ? error?.message : error?.why) ?? reason ?? '';
     return { code: error?.code, sqlstate, message: this.#redact(message) };
   }

@@ -1,9 +1,9 @@
-import { EtlError, asError } from '../../errors.js';
+import { EtlError, toError } from '../../errors.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { TaskSummary } from '../report/event.js';
 import { type AttemptRow, insertAttempts } from '../ledger/attempt-row.js';
 import { closeRun } from '../ledger/run-row.js';
-import { type DoneTask, readDone, takenOver } from '../ledger/task-row.js';
+import { type DoneTask, readDone, createTakenOverError } from '../ledger/task-row.js';
 import type { RunPlan } from '../dag/plan.js';
 import type { TaskOutcome } from '../attempt/task-runner.js';
 import { within } from '../waiting.js';
@@ -38,11 +38,12 @@ type Ledger = ReadonlyMap<string, ReadonlyMap<string, DoneTask>>;
  */
 export async function finishRun(request: FinishRequest): Promise<Finished> {
   const { plan, outcomes, errors, limitMs } = request;
-  if (plan.home === undefined) return ended(outcomes.map(summaryOf), errors);
+  if (plan.home === undefined) return createFinished(outcomes.map(summarize), errors);
   let finished: Finished | undefined;
   const recording = record(request).then((result) => (finished = result));
-  if (!(await within(recording, limitMs))) errors.push(unrecorded(new Error('the database does not answer')));
-  return finished ?? ended(outcomes.map(summaryOf), errors);
+  if (!(await within(recording, limitMs)))
+    errors.push(createUnrecordedError(new Error('the database does not answer')));
+  return finished ?? createFinished(outcomes.map(summarize), errors);
 }
 
 async function record(request: FinishRequest): Promise<Finished | undefined> {
@@ -50,9 +51,9 @@ async function record(request: FinishRequest): Promise<Finished | undefined> {
   const ledger = await readLedger(request);
   const conns = new Map(plan.tasks.map(({ id, conn }) => [id, conn]));
   const tasks = outcomes.map((outcome) => {
-    return confirmed(outcome, ledger.get(conns.get(outcome.taskId) ?? plan.home ?? ''));
+    return confirmOutcome(outcome, ledger.get(conns.get(outcome.taskId) ?? plan.home ?? ''));
   });
-  const finished = ended(tasks, errors);
+  const finished = createFinished(tasks, errors);
   try {
     const isClosed = await databases.withHome(async (client) => {
       if (request.attempts.length > 0) await insertAttempts(client, plan.runId, request.attempts);
@@ -60,11 +61,12 @@ async function record(request: FinishRequest): Promise<Finished | undefined> {
       const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
       return closeRun(client, run, finished.state);
     });
-    if (!isClosed) errors.push(takenOver(plan.dag.id, { data: 'tasks that had ended are committed' }));
-    return isClosed ? finished : ended(tasks, errors);
+    if (!isClosed)
+      errors.push(createTakenOverError(plan.dag.id, { data: 'tasks that had ended are committed' }));
+    return isClosed ? finished : createFinished(tasks, errors);
   } catch (error) {
-    errors.push(unrecorded(error));
-    return ended(tasks, errors);
+    errors.push(createUnrecordedError(error));
+    return createFinished(tasks, errors);
   }
 }
 
@@ -75,7 +77,7 @@ async function readLedger({ plan, errors, databases }: FinishRequest): Promise<L
       const database = await databases.get(id);
       ledger.set(id, await database.with((client) => readDone(client, plan.runId)));
     } catch (error) {
-      errors.push(unrecorded(error));
+      errors.push(createUnrecordedError(error));
     }
   }
   return ledger;
@@ -85,46 +87,47 @@ function isAllDone(plan: RunPlan, ledger: Ledger): boolean {
   return plan.tasks.every(({ id, conn }) => ledger.get(conn ?? plan.home ?? '')?.has(id));
 }
 
-function ended(tasks: readonly TaskSummary[], errors: readonly EtlError[]): Finished {
+function createFinished(tasks: readonly TaskSummary[], errors: readonly EtlError[]): Finished {
   const failed = tasks.some(({ state }) => state === 'failed' || state === 'upstream_failed');
   return { state: failed || errors.length > 0 ? 'failed' : 'success', tasks };
 }
 
 /** `rows` are those of the database that the task writes to, by ID; undefined where it can't be asked. */
-function confirmed(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask> | undefined): TaskSummary {
-  const summary = summaryOf(outcome);
+function confirmOutcome(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask> | undefined): TaskSummary {
+  const summary = summarize(outcome);
   // What can't be asked is not contradicted; the run has failed for it already.
   if (rows === undefined) return summary;
   const row = rows.get(outcome.taskId);
   if (outcome.undecided !== undefined && row?.fingerprint === outcome.undecided) {
     const { error: _error, ...rest } = summary;
-    return { ...rest, state: 'success', ...rowsOf(row) };
+    return { ...rest, state: 'success', ...countRows(row) };
   }
   if (outcome.state !== 'success') return summary;
-  if (row === undefined) return { ...summary, state: 'failed', error: notInLedger(outcome.taskId) };
-  return { ...summary, ...rowsOf(row) };
+  if (row === undefined)
+    return { ...summary, state: 'failed', error: createNotInLedgerError(outcome.taskId) };
+  return { ...summary, ...countRows(row) };
 }
 
-function rowsOf({ rows }: DoneTask): { readonly rows?: number } {
+function countRows({ rows }: DoneTask): { readonly rows?: number } {
   return rows === undefined ? {} : { rows };
 }
 
 /** What an outcome says to the outside. */
-export function summaryOf({ result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
+export function summarize({ result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
   const { rejected } = (result ?? {}) as { rejected?: unknown };
   return typeof rejected === 'number' && rejected > 0 ? { ...summary, rejected } : summary;
 }
 
-function unrecorded(error: unknown): EtlError {
+function createUnrecordedError(error: unknown): EtlError {
   return new EtlError('ETL-4002', {
-    what: `the end of the run could not be recorded: ${asError(error).message}`,
+    what: `the end of the run could not be recorded: ${toError(error).message}`,
     fix: 'resume it: what is done is not done again',
     data: 'each task is either committed with its row in etl.task, or wrote nothing',
     cause: error,
   });
 }
 
-function notInLedger(taskId: string): EtlError {
+function createNotInLedgerError(taskId: string): EtlError {
   return new EtlError('ETL-4003', {
     what: `"${taskId}" was committed, and its row is gone from the ledger`,
     why: 'something else has deleted it, or the server has lost it',

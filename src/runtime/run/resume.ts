@@ -1,5 +1,5 @@
 import { EtlError } from '../../errors.js';
-import { fingerprint } from '../dag/fingerprint.js';
+import { computeFingerprint } from '../dag/fingerprint.js';
 import type { DoneTask } from '../ledger/task-row.js';
 import type { PlannedTask } from '../dag/plan.js';
 
@@ -10,11 +10,11 @@ export interface ResumePlan {
 }
 
 /** The fingerprints of tasks, by their index. */
-export async function fingerprintsOf(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
+export async function computeFingerprints(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
   const prints: string[] = [];
   for (const task of tasks) {
     prints.push(
-      await fingerprint(
+      await computeFingerprint(
         task,
         task.upstream.map((index) => prints[index] ?? ''),
       ),

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { EtlError, asError } from '../../errors.js';
+import { EtlError, toError } from '../../errors.js';
 import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
 import { type OpenDatabase, RunDatabases } from '../database/run-databases.js';
 import { formatDuration } from '../duration.js';
 import type { EventBody, Reporter, RunState, TaskSummary } from '../report/event.js';
 import { executeDag } from './executor.js';
 import { FailureLog } from './failure-log.js';
-import { finishRun, summaryOf } from './finish.js';
+import { finishRun, summarize } from './finish.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
-import { databaseErrorOf, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
+import { findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
 import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
 /** What a run takes from outside. */
@@ -29,12 +29,12 @@ export interface RunServices {
   };
   readonly connections: (prefix?: string) => readonly string[];
   /** The place of a connection without its password. */
-  readonly placeOf: (connectionId: string) => string;
-  readonly lanesOf: (connectionId: string) => number;
+  readonly formatDsn: (connectionId: string) => string;
+  readonly getPoolSize: (connectionId: string) => number;
   /** Masks secrets in a text that is kept. */
   readonly redact: (text: string) => string;
   /** Errors that no running task could be blamed for; asked at the end of the run. */
-  readonly strays: () => readonly EtlError[];
+  readonly unhandledErrors: () => readonly EtlError[];
   readonly concurrency: number;
   readonly failFast: boolean;
   readonly timeoutMs: number | undefined;
@@ -76,7 +76,7 @@ class Run {
     this.#services = services;
     this.#failures = new FailureLog(services.redact);
     const { pid, host } = services.process;
-    const lockHolder = { dagId: request.dag.id, holder: holderOf(request.start, services), pid, host };
+    const lockHolder = { dagId: request.dag.id, holder: getHolder(request.start, services), pid, host };
     this.#databases = new RunDatabases(services.openDatabase, lockHolder, (error) => this.#abort(error));
   }
 
@@ -100,15 +100,15 @@ class Run {
   }
 
   async #start(): Promise<StartedRun> {
-    const { process, placeOf } = this.#services;
+    const { process, formatDsn } = this.#services;
     const services = { databases: this.#databases, process };
     const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
-      notStarted,
+      throwNotStarted,
     );
     setMaxListeners(0, this.#stop.signal);
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
-    const place = home === undefined ? undefined : `${home} (${placeOf(home)})`;
+    const place = home === undefined ? undefined : `${home} (${formatDsn(home)})`;
     const span = interval && { start: interval.start, end: interval.end };
     this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, home: place });
     if (started.resume) {
@@ -119,7 +119,7 @@ class Run {
   }
 
   async #execute({ plan, done, prints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
-    const { random, connections, concurrency, lanesOf, failFast } = this.#services;
+    const { random, connections, concurrency, getPoolSize, failFast } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
@@ -132,19 +132,19 @@ class Run {
       connections,
       onLateError: (error) => this.#errors.push(error),
     });
-    if (only !== undefined) return [this.#ended(await runner.run(only))];
+    if (only !== undefined) return [this.#reportEnded(await runner.run(only))];
     return executeDag(plan, {
-      runTask: async (task) => this.#ended(await runner.run(task)),
-      passOver: (task, because) => this.#ended(passedOver(task, because)),
+      runTask: async (task) => this.#reportEnded(await runner.run(task)),
+      passOver: (task, because) => this.#reportEnded(createPassedOverOutcome(task, because)),
       concurrency,
-      lanesOf,
+      getPoolSize,
       failFast,
       signal,
     });
   }
 
-  #ended(outcome: TaskOutcome): TaskOutcome {
-    this.#emit({ type: 'task_finished', ...summaryOf(outcome) });
+  #reportEnded(outcome: TaskOutcome): TaskOutcome {
+    this.#emit({ type: 'task_finished', ...summarize(outcome) });
     return outcome;
   }
 
@@ -152,7 +152,7 @@ class Run {
     this.#services.onTasksEnded?.();
     const attempts = this.#failures.rows;
     const errors = this.#errors;
-    errors.push(...this.#services.strays());
+    errors.push(...this.#services.unhandledErrors());
     const { state, tasks } = await finishRun({
       plan,
       outcomes,
@@ -181,7 +181,7 @@ class Run {
 }
 
 /** Processes that do single tasks of one run are one holder: none of them fences the others. */
-function holderOf(start: RunRequest['start'], { process }: RunServices): string {
+function getHolder(start: RunRequest['start'], { process }: RunServices): string {
   if (start.kind !== 'task') return process.holder;
   const hash = createHash('sha256').update(start.runId).digest('hex');
   return [
@@ -194,9 +194,9 @@ function holderOf(start: RunRequest['start'], { process }: RunServices): string 
 }
 
 /** An error of the database before the first task: nothing was started. */
-function notStarted(error: unknown): never {
-  const cause = asError(error);
-  const database = databaseErrorOf(cause);
+function throwNotStarted(error: unknown): never {
+  const cause = toError(error);
+  const database = findDatabaseError(cause);
   const isLost = isConnectionLoss(cause);
   if (cause instanceof EtlError || (database === undefined && !isLost)) throw cause;
   throw new EtlError(isLost ? 'ETL-1002' : 'ETL-4006', {
@@ -211,7 +211,7 @@ function notStarted(error: unknown): never {
   });
 }
 
-function passedOver(
+function createPassedOverOutcome(
   { id }: PlannedTask,
   because: { readonly taskId: string; readonly outcome: TaskOutcome } | 'stopped',
 ): TaskOutcome {

@@ -1,5 +1,5 @@
 import { EtlError } from '../../errors.js';
-import { unknownTask } from '../dag/dag-errors.js';
+import { createUnknownTaskError } from '../dag/dag-errors.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { DataInterval } from '../interval/interval.js';
 import { assertRefreshable } from './full-refresh.js';
@@ -15,7 +15,7 @@ import {
 import { readDone, type DoneTask } from '../ledger/task-row.js';
 import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { formatCommand, formatResumeCommand } from '../report/command-line.js';
-import { assertUnchanged, fingerprintsOf, planResume, type ResumePlan } from './resume.js';
+import { assertUnchanged, computeFingerprints, planResume, type ResumePlan } from './resume.js';
 
 /** A new run, or an older one that goes on. */
 export type RunStart =
@@ -80,7 +80,7 @@ export interface StartServices {
  */
 export async function startRun(request: RunRequest, services: StartServices): Promise<StartedRun> {
   const { home, start } = request;
-  if (home === undefined) return withoutLedger(request);
+  if (home === undefined) return startWithoutLedger(request);
   if (start.kind !== 'resume') assertRefreshable(request.tasks, start.fullRefresh ?? []);
   const opened = { ...request, home };
   await services.databases.openHome(home, start.kind === 'task' ? { mode: 'share' } : request.overlap);
@@ -96,7 +96,7 @@ export async function startRun(request: RunRequest, services: StartServices): Pr
   }
 }
 
-function withoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
+function startWithoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
   if (start.kind === 'new') {
     const { kind: _kind, fullRefresh = [], ...described } = start;
     const plan = { ...described, fullRefresh, dag, tasks, home: undefined };
@@ -118,7 +118,7 @@ async function startNew(
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: false };
   if (!(await databases.beginRun(header, findConnections({ tasks, home }).recording)))
-    throw taken(runId, dag.id);
+    throw createRunIdTakenError(runId, dag.id);
   return {
     plan: { ...described, dag, tasks, home },
     done: new Map(),
@@ -136,12 +136,12 @@ async function resume(
   const row = await databases.withHome((client) =>
     start.runId === undefined ? findLastRun(client, dag.id, start.interval) : findRun(client, start.runId),
   );
-  if (row === undefined || row.dagId !== dag.id) throw nothingToResume(dag.id, start, row);
+  if (row === undefined || row.dagId !== dag.id) throw createNothingToResumeError(dag.id, start, row);
   const { runId, interval, params, fullRefresh } = row;
   const described = { runId, interval, params, fullRefresh };
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await fingerprintsOf(tasks);
+  const prints = await computeFingerprints(tasks);
   const resumePlan = planResume(tasks, prints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
@@ -165,7 +165,7 @@ async function startTask(
   const only = tasks.find(({ id }) => id === taskId);
   if (only === undefined) {
     const ids = tasks.map(({ id }) => id);
-    throw unknownTask({ dagId: dag.id, taskId }, ids, 'nothing was started');
+    throw createUnknownTaskError({ dagId: dag.id, taskId }, ids, 'nothing was started');
   }
   const run = { fullRefresh: [], ...first, runId, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: true };
@@ -173,14 +173,14 @@ async function startTask(
     await insertRun(client, header);
     return findRun(client, runId);
   });
-  if (row === undefined || row.dagId !== dag.id) throw taken(runId, row?.dagId ?? dag.id);
+  if (row === undefined || row.dagId !== dag.id) throw createRunIdTakenError(runId, row?.dagId ?? dag.id);
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await fingerprintsOf(tasks);
+  const prints = await computeFingerprints(tasks);
   for (const index of only.upstream) {
     const parent = tasks[index];
     if (parent && done.get(parent.id)?.fingerprint !== prints[index])
-      throw parentNotDone(taskId, parent.id, runId);
+      throw createParentNotDoneError(taskId, parent.id, runId);
   }
   const { interval, params, fullRefresh } = row;
   const plan = { runId, dag, tasks, home, interval, params, fullRefresh };
@@ -204,7 +204,7 @@ async function readAllDone(
   return done;
 }
 
-function taken(runId: string, dagId: string): EtlError {
+function createRunIdTakenError(runId: string, dagId: string): EtlError {
   return new EtlError('ETL-2008', {
     what: `there is a run "${runId}" already`,
     fix: `go on with it: ${formatResumeCommand(dagId, runId)}; or choose another --run-id`,
@@ -212,7 +212,7 @@ function taken(runId: string, dagId: string): EtlError {
   });
 }
 
-function nothingToResume(
+function createNothingToResumeError(
   dagId: string,
   { runId, interval }: RunStart & { kind: 'resume' },
   found: RunRow | undefined,
@@ -228,7 +228,7 @@ function nothingToResume(
   });
 }
 
-function parentNotDone(taskId: string, parentId: string, runId: string): EtlError {
+function createParentNotDoneError(taskId: string, parentId: string, runId: string): EtlError {
   return new EtlError('ETL-2011', {
     what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}", or was changed since`,
     fix: 'run that task first',

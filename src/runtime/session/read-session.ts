@@ -3,7 +3,7 @@ import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { type Session, openSession } from './session.js';
 import { WATCH_CLIENT } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
-import { Wire } from '../postgres/task-connection.js';
+import { TaskConnection } from '../postgres/task-connection.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
 /** After its first query nobody can make it a transaction that writes. */
@@ -13,31 +13,31 @@ const BEGIN = [
 ];
 
 /** A database that a task reads from, besides the one that it writes to: one snapshot, and nothing can be written. */
-export interface Source {
+export interface ReadSession {
   readonly session: Session;
   /** Its connection: for COPY. */
-  readonly wire: Wire;
+  readonly taskConnection: TaskConnection;
   /** Never throws. */
   close(): Promise<void>;
 }
 
 /** What a task asks on the idle connection of a source, before its snapshot is taken. */
-export type First = (client: ProtocolClient) => Promise<void>;
+export type BeforeSnapshot = (client: ProtocolClient) => Promise<void>;
 
 /** Opens the source with this ID. */
-export type OpenSource = (connectionId: string, first?: First) => Promise<Source>;
+export type OpenReadSession = (connectionId: string, first?: BeforeSnapshot) => Promise<ReadSession>;
 
 /** The sources of one attempt: each connection is opened once, whoever asks for it first. */
-export class Sources {
-  readonly #open: OpenSource;
-  readonly #byId = new Map<string, Promise<Source>>();
+export class ReadSessions {
+  readonly #open: OpenReadSession;
+  readonly #byId = new Map<string, Promise<ReadSession>>();
 
-  constructor(open: OpenSource) {
+  constructor(open: OpenReadSession) {
     this.#open = open;
   }
 
   /** `first` runs where the connection is not open yet. */
-  readonly open: OpenSource = (id, first) => {
+  readonly open: OpenReadSession = (id, first) => {
     const source = this.#byId.get(id) ?? this.#open(id, first);
     this.#byId.set(id, source);
     return source;
@@ -56,15 +56,19 @@ export class Sources {
  * Opens a read-only transaction on a connection of its own. A task commits in one database only: what it wrote to a
  * second one could be there, or not, when it is repeated. `first` runs before the transaction begins.
  */
-export async function openSource(database: Database, signal: AbortSignal, first?: First): Promise<Source> {
+export async function openReadSession(
+  database: Database,
+  signal: AbortSignal,
+  first?: BeforeSnapshot,
+): Promise<ReadSession> {
   const { client, end } = await connect(database);
   const cut = (): void => client.connection.stream.destroy();
   signal.addEventListener('abort', cut, { once: true });
-  const wire = new Wire(client);
+  const taskConnection = new TaskConnection(client);
   const close = async (): Promise<void> => {
     signal.removeEventListener('abort', cut);
-    wire.shut();
-    wire.detach();
+    taskConnection.close();
+    taskConnection.detach();
     await within(end(), CLEAN_UP_MS);
   };
   try {
@@ -72,8 +76,8 @@ export async function openSource(database: Database, signal: AbortSignal, first?
     await first?.(client);
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
-    wire.open();
-    return { session: await openSession(database.knex, wire, client), wire, close };
+    taskConnection.open();
+    return { session: await openSession(database.knex, taskConnection, client), taskConnection, close };
   } catch (error) {
     await close();
     throw error;

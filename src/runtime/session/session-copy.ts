@@ -3,10 +3,10 @@ import { copyInto } from '../copy/copy-in.js';
 import { copyOut } from '../copy/copy-out.js';
 import type { Parse } from '../copy/row-decoder.js';
 import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
-import { type CopyTable, type Query, boundQuery, copyFromText, copyToText } from '../copy/statement.js';
+import { type CopyTable, type Query, toBoundQuery, copyFromText, copyToText } from '../copy/statement.js';
 import type { ValueMapper } from '../copy/portal.js';
-import type { Wire } from '../postgres/task-connection.js';
-import { asError } from '../../errors.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
+import { toError } from '../../errors.js';
 
 /** Bytes for a COPY; text is sent in UTF-8. */
 export type CopySource = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
@@ -42,31 +42,31 @@ export interface BulkSession {
 }
 
 /** Adds to a session what Knex does not have. */
-export function bulkSession(wire: Wire, client: ProtocolClient): BulkSession {
+export function createBulkSession(taskConnection: TaskConnection, client: ProtocolClient): BulkSession {
   return {
     rows: (query, options = {}) => {
       const parserOf = (oid: number): Parse => client.getTypeParser(oid, 'text');
       return readRows(
-        { wire, parserOf },
-        async () => ({ query: boundQuery(query), valueMapper: await valueMapper() }),
+        { taskConnection, parserOf },
+        async () => ({ query: toBoundQuery(query), valueMapper: await createValueMapper() }),
         options,
       );
     },
     copyFrom: (target, source, { signal = UNSTOPPED } = {}) =>
-      copyInto(wire, copyFromText(target), buffers(source), { signal }),
-    copyTo: (source, { signal = UNSTOPPED } = {}) => guarded(wire, copyToText(source), signal),
+      copyInto(taskConnection, copyFromText(target), readBuffers(source), { signal }),
+    copyTo: (source, { signal = UNSTOPPED } = {}) => readGuarded(taskConnection, copyToText(source), signal),
   };
 }
 
 const UNSTOPPED = new AbortController().signal;
 
 /** How pg writes values. It is loaded with the first query, as the database is. */
-async function valueMapper(): Promise<ValueMapper> {
+async function createValueMapper(): Promise<ValueMapper> {
   const { default: pg } = await import('pg');
   return (pg as unknown as { readonly utils: { readonly prepareValue: ValueMapper } }).utils.prepareValue;
 }
 
-async function* buffers(source: CopySource): AsyncGenerator<Buffer> {
+async function* readBuffers(source: CopySource): AsyncGenerator<Buffer> {
   for await (const part of source) {
     if (typeof part === 'string') yield Buffer.from(part);
     else yield Buffer.from(part.buffer, part.byteOffset, part.byteLength);
@@ -74,18 +74,23 @@ async function* buffers(source: CopySource): AsyncGenerator<Buffer> {
 }
 
 /** A COPY that is ended early fails on the server: the savepoint keeps that from the rest of the transaction. */
-async function* guarded(wire: Wire, text: string, signal: AbortSignal): AsyncGenerator<Buffer> {
-  await send(wire, 'savepoint etl_copy');
+async function* readGuarded(
+  taskConnection: TaskConnection,
+  text: string,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  await send(taskConnection, 'savepoint etl_copy');
   let isWhole = false;
   let failure: Error | undefined;
   try {
-    yield* copyOut(wire, text, { signal });
+    yield* copyOut(taskConnection, text, { signal });
     isWhole = true;
   } catch (error) {
-    failure = asError(error);
+    failure = toError(error);
     throw error;
   } finally {
     const back = isWhole ? '' : 'rollback to savepoint etl_copy; ';
-    if (failure === undefined || signal.aborted) await send(wire, `${back}release savepoint etl_copy`);
+    if (failure === undefined || signal.aborted)
+      await send(taskConnection, `${back}release savepoint etl_copy`);
   }
 }

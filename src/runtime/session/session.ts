@@ -2,9 +2,9 @@ import type { Knex } from 'knex';
 import type { Model } from 'objection';
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
-import { textOf, type Callback, type ProtocolClient } from '../postgres/protocol.js';
-import { bulkSession, type BulkSession } from './session-copy.js';
-import type { Wire } from '../postgres/task-connection.js';
+import { getText, type Callback, type ProtocolClient } from '../postgres/protocol.js';
+import { createBulkSession, type BulkSession } from './session-copy.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 
 /**
  * A Knex handle bound to one open transaction: `session('table')`, `session.raw(…)`, `Model.query(session)`.
@@ -28,8 +28,12 @@ const FORBIDDEN: Readonly<Record<string, string>> = {
 };
 
 /** Opens a session on the transaction that `wire` already holds. */
-export function openSession(knex: Knex, wire: Wire, client: ProtocolClient): Promise<Session> {
-  return new BlankSession(knex).on(wire, client);
+export function openSession(
+  knex: Knex,
+  taskConnection: TaskConnection,
+  client: ProtocolClient,
+): Promise<Session> {
+  return new UnboundSession(knex).bind(taskConnection, client);
 }
 
 /**
@@ -37,7 +41,7 @@ export function openSession(knex: Knex, wire: Wire, client: ProtocolClient): Pro
  * BEGIN and COMMIT never reach the server, because `knex.transaction` reports success for a transaction that PostgreSQL
  * rolled back (https://github.com/knex/knex/issues/6141).
  */
-export class BlankSession {
+export class UnboundSession {
   readonly #connection = new KnexConnection();
   readonly #transaction: Promise<Knex.Transaction>;
 
@@ -46,11 +50,11 @@ export class BlankSession {
   }
 
   /** The session on the transaction that `wire` already holds. Once only. */
-  async on(wire: Wire, client: ProtocolClient): Promise<Session> {
-    this.#connection.wire = wire;
+  async bind(taskConnection: TaskConnection, client: ProtocolClient): Promise<Session> {
+    this.#connection.taskConnection = taskConnection;
     const transaction = await this.#transaction;
     const own = {
-      ...bulkSession(wire, client),
+      ...createBulkSession(taskConnection, client),
       bind: (model: typeof Model) => bindModel(model, transaction),
     };
     return new Proxy(transaction, {
@@ -65,12 +69,13 @@ export class BlankSession {
 
 /** What Knex takes for the connection of its transaction. */
 class KnexConnection {
-  wire: Wire | undefined;
+  taskConnection: TaskConnection | undefined;
 
   /** The signature of `pg.Client.query`. */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     const given = typeof values === 'function' ? (values as Callback) : callback;
-    if (textOf(config) !== 'BEGIN;' || given === undefined) return this.wire?.query(config, values, callback);
+    if (getText(config) !== 'BEGIN;' || given === undefined)
+      return this.taskConnection?.query(config, values, callback);
     queueMicrotask(() => given(null, BEGUN));
     return undefined;
   }

@@ -1,5 +1,5 @@
 import { EtlError, didYouMean } from '../../errors.js';
-import { type Token, countNewlines, tokensOf } from './scan.js';
+import { type Token, countNewlines, readTokens } from './scan.js';
 
 /** A statement with `$1`, `$2`, …, and the values for them in order. */
 export interface BoundStatement {
@@ -17,9 +17,9 @@ export function bindNamed(sql: string, values: Readonly<Record<string, unknown>>
   const numbers = new Map<string, number>();
   let text = '';
   let copied = 0;
-  for (const { name, start, end } of bindsOf(sql)) {
+  for (const { name, start, end } of findBinds(sql)) {
     if (!Object.hasOwn(values, name) || values[name] === undefined)
-      throw unknownName(sql, start, name, values);
+      throw createUnknownNameError(sql, start, name, values);
     const number = numbers.get(name) ?? numbers.size + 1;
     numbers.set(name, number);
     text += `${sql.slice(copied, start)}$${number}`;
@@ -35,22 +35,22 @@ interface Bind {
   readonly end: number;
 }
 
-function bindsOf(sql: string): readonly Bind[] {
+function findBinds(sql: string): readonly Bind[] {
   const binds: Bind[] = [];
   const brackets: string[] = [];
   let parameter: Token | undefined;
   let [beforeLast, last]: (Token | undefined)[] = [];
-  for (const token of tokensOf(sql)) {
+  for (const token of readTokens(sql)) {
     if (token.kind === 'parameter') parameter = token;
     if (token.kind === 'symbol') track(brackets, sql.charAt(token.start));
     const colon = last && sql.slice(last.start, last.end) === ':' ? last : undefined;
-    const isSlice = brackets.at(-1) === '[' && endsBound(sql, beforeLast);
+    const isSlice = brackets.at(-1) === '[' && isBoundEnd(sql, beforeLast);
     if (colon && token.kind === 'word' && !isSlice) {
       binds.push({ name: sql.slice(token.start, token.end), start: colon.start, end: token.end });
     }
     [beforeLast, last] = [last, token];
   }
-  if (parameter && binds[0]) throw mixed(sql, parameter, binds[0]);
+  if (parameter && binds[0]) throw createMixedBindsError(sql, parameter, binds[0]);
   return binds;
 }
 
@@ -60,12 +60,12 @@ function track(brackets: string[], symbol: string): void {
 }
 
 /** True for a token after which, in brackets, a colon without a space is that of an array slice. */
-function endsBound(sql: string, token: Token | undefined): boolean {
+function isBoundEnd(sql: string, token: Token | undefined): boolean {
   if (!token || token.kind === 'space' || token.kind === 'comment') return false;
   return token.kind !== 'symbol' || /[\])]/.test(sql.charAt(token.start));
 }
 
-function unknownName(
+function createUnknownNameError(
   sql: string,
   at: number,
   name: string,
@@ -80,7 +80,7 @@ function unknownName(
   });
 }
 
-function mixed(sql: string, parameter: Token, { name }: Bind): EtlError {
+function createMixedBindsError(sql: string, parameter: Token, { name }: Bind): EtlError {
   return new EtlError('ETL-3003', {
     what: `The statement has both ${sql.slice(parameter.start, parameter.end)} and :${name}`,
     why: 'Names become numbers, so that the two would get each other’s values.',

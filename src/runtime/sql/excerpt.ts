@@ -4,14 +4,14 @@ const WIDTH = 100;
  * The line of `sql` that holds a position, and under it a caret. `position` is PostgreSQL's: in characters, from 1;
  * one after the last is the end of the text. Of a long line, 100 columns around the position.
  */
-export function caretExcerpt(sql: string, position: number): string {
+export function formatCaretExcerpt(sql: string, position: number): string {
   // The end of the text is better shown on its last line than below it.
   const at = Math.min(indexOf(sql, position), sql.trimEnd().length);
   const start = Math.max(sql.lastIndexOf('\n', at - 1), sql.lastIndexOf('\r', at - 1)) + 1;
-  const before = characters(sql.slice(Math.max(start, at - 2 * WIDTH), at));
+  const before = splitCharacters(sql.slice(Math.max(start, at - 2 * WIDTH), at));
   const [rest = ''] = sql.slice(at, at + 2 * WIDTH).split(/[\r\n]/, 1);
-  const left = before.slice(-Math.max(WIDTH / 2, WIDTH - characters(rest).length));
-  const line = [...left, ...characters(rest)].slice(0, WIDTH).join('');
+  const left = before.slice(-Math.max(WIDTH / 2, WIDTH - splitCharacters(rest).length));
+  const line = [...left, ...splitCharacters(rest)].slice(0, WIDTH).join('');
   return `${line}\n${' '.repeat(left.length)}^`;
 }
 
@@ -25,6 +25,6 @@ function indexOf(sql: string, position: number): number {
 }
 
 /** One column each: what a terminal does not show as such becomes a space. */
-function characters(text: string): string[] {
+function splitCharacters(text: string): string[] {
   return Array.from(text, (character) => (/[\p{Cc}\p{Cf}\p{Surrogate}]/u.test(character) ? ' ' : character));
 }

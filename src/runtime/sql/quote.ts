@@ -12,7 +12,7 @@ const PART = /(?:"((?:[^"]|"")*)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))(\.|$
  * for a name that PostgreSQL would refuse, cut or change.
  */
 export function quoteIdentifier(name: string): string {
-  const problem = problemOf(name);
+  const problem = describeProblem(name);
   if (problem === undefined) return `"${name.replaceAll('"', '""')}"`;
   throw new EtlError('ETL-3008', {
     what: `Expected a name for something in the database, got ${showValue(name)}`,
@@ -25,7 +25,7 @@ export function quoteIdentifier(name: string): string {
  * quotes: `staging."Order Items"`. Throws `EtlError` ETL-3008.
  */
 export function quoteTable(table: string): string {
-  const parts = partsOf(table);
+  const parts = splitParts(table);
   if (parts && parts.length <= 2) return parts.map(quoteIdentifier).join('.');
   throw new EtlError('ETL-3008', {
     what: `Expected a table such as "orders" or "staging.orders", got ${showValue(table)}`,
@@ -33,7 +33,7 @@ export function quoteTable(table: string): string {
   });
 }
 
-function problemOf(name: string): string | undefined {
+function describeProblem(name: string): string | undefined {
   if (name === '') return 'It is empty.';
   if (name.includes('\0')) return 'It holds a NUL character.';
   if (/\p{Surrogate}/u.test(name)) return 'It holds half of a surrogate pair.';
@@ -41,20 +41,20 @@ function problemOf(name: string): string | undefined {
   return bytes > MAX_BYTES ? `It has ${bytes} bytes; PostgreSQL keeps ${MAX_BYTES}.` : undefined;
 }
 
-function partsOf(table: string): string[] | undefined {
+function splitParts(table: string): string[] | undefined {
   const parts: string[] = [];
   if (table.length > 4 * MAX_BYTES + 5) return undefined;
   PART.lastIndex = 0;
   for (let part = PART.exec(table); part; part = PART.exec(table)) {
     const [, quoted, bare = '', dot] = part;
-    parts.push(quoted === undefined ? asciiLower(bare) : quoted.replaceAll('""', '"'));
+    parts.push(quoted === undefined ? lowerAscii(bare) : quoted.replaceAll('""', '"'));
     if (dot === '') return parts;
   }
   return undefined;
 }
 
 /** The server folds other letters only in single-byte encodings. */
-function asciiLower(text: string): string {
+function lowerAscii(text: string): string {
   return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 

@@ -18,12 +18,12 @@ export interface Token {
  * https://www.postgresql.org/docs/current/sql-syntax-lexical.html with `standard_conforming_strings` on. Throws
  * `EtlError` ETL-3002 for a quote or a comment that does not end, and for a NUL character.
  */
-export function* tokensOf(sql: string): Generator<Token, void, undefined> {
+export function* readTokens(sql: string): Generator<Token, void, undefined> {
   const nul = sql.indexOf('\0');
-  if (nul !== -1) throw badText(sql, nul, 'A NUL character');
+  if (nul !== -1) throw createInvalidTextError(sql, nul, 'A NUL character');
   let start = 0;
   while (start < sql.length) {
-    const token = tokenAt(sql, start);
+    const token = readToken(sql, start);
     yield token;
     start = token.end;
   }
@@ -36,7 +36,7 @@ export function countNewlines(sql: string, from: number, to: number): number {
   return count;
 }
 
-function tokenAt(sql: string, start: number): Token {
+function readToken(sql: string, start: number): Token {
   const char = sql.charAt(start);
   const two = sql.slice(start, start + 2);
   if (isSpace(sql, start)) return { kind: 'space', start, end: skip(sql, start, isSpace) };
@@ -44,7 +44,7 @@ function tokenAt(sql: string, start: number): Token {
   if (two === '/*') return { kind: 'comment', start, end: endOfComment(sql, start) };
   if (two === "e'" || two === "E'") return { kind: 'quoted', start, end: endOfEscapes(sql, start) };
   if (char === "'" || char === '"') return { kind: 'quoted', start, end: endOfQuote(sql, start) };
-  if (char === '$') return dollarAt(sql, start);
+  if (char === '$') return readDollar(sql, start);
   if (isDigit(sql, start)) return { kind: 'number', start, end: skip(sql, start, isNumberPart) };
   if (isWordStart(sql, start)) return { kind: 'word', start, end: skip(sql, start, isWordPart) };
   return { kind: 'symbol', start, end: start + (two === '::' || two === ':=' ? 2 : 1) };
@@ -59,7 +59,7 @@ function endOfComment(sql: string, start: number): number {
     depth += mark[0] === '/*' ? 1 : -1;
     if (depth === 0) return marks.lastIndex;
   }
-  throw badText(sql, start, 'A comment /*');
+  throw createInvalidTextError(sql, start, 'A comment /*');
 }
 
 /** A doubled quote stands for itself. */
@@ -68,7 +68,7 @@ function endOfQuote(sql: string, start: number): number {
   for (let end = sql.indexOf(quote, start + 1); end !== -1; end = sql.indexOf(quote, end + 2)) {
     if (sql.charAt(end + 1) !== quote) return end + 1;
   }
-  throw badText(sql, start, quote === '"' ? 'A quoted identifier' : 'A quoted text');
+  throw createInvalidTextError(sql, start, quote === '"' ? 'A quoted identifier' : 'A quoted text');
 }
 
 /** `E'…'`: a backslash takes the next character with it. */
@@ -81,7 +81,7 @@ function endOfEscapes(sql: string, start: number): number {
     if (next === undefined) return marks.lastIndex;
     marks.lastIndex = next + 1;
   }
-  throw badText(sql, start, "A quoted text E'");
+  throw createInvalidTextError(sql, start, "A quoted text E'");
 }
 
 /** A constant goes on, by the rules of its first part, in a quote on a later line: only space and comments between. */
@@ -93,17 +93,17 @@ function startOfContinuation(sql: string, end: number): number | undefined {
   return sql.charAt(at) === "'" && /[\r\n]/.test(sql.slice(end, at)) ? at : undefined;
 }
 
-function dollarAt(sql: string, start: number): Token {
+function readDollar(sql: string, start: number): Token {
   if (isDigit(sql, start + 1)) return { kind: 'parameter', start, end: skip(sql, start + 1, isDigit) };
   const tagEnd = isWordStart(sql, start + 1) ? skip(sql, start + 1, isTagPart) : start + 1;
   if (sql.charAt(tagEnd) !== '$') return { kind: 'symbol', start, end: start + 1 };
   const tag = sql.slice(start, tagEnd + 1);
   const close = sql.indexOf(tag, tagEnd + 1);
-  if (close === -1) throw badText(sql, start, `A text in ${tag.slice(0, 60)}`);
+  if (close === -1) throw createInvalidTextError(sql, start, `A text in ${tag.slice(0, 60)}`);
   return { kind: 'quoted', start, end: close + tag.length };
 }
 
-function badText(sql: string, at: number, what: string): EtlError {
+function createInvalidTextError(sql: string, at: number, what: string): EtlError {
   const line = countNewlines(sql, 0, at) + 1;
   const nul = sql.charAt(at) === '\0';
   return new EtlError('ETL-3002', {

@@ -1,4 +1,4 @@
-import { countNewlines, tokensOf, type Token } from './scan.js';
+import { countNewlines, readTokens, type Token } from './scan.js';
 
 /** One statement of a file. */
 export interface Statement {
@@ -16,7 +16,7 @@ export interface Statement {
  */
 export function splitStatements(sql: string): readonly Statement[] {
   const splitter = new Splitter(sql);
-  for (const token of tokensOf(sql)) splitter.take(token);
+  for (const token of readTokens(sql)) splitter.take(token);
   return splitter.finish();
 }
 

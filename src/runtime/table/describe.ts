@@ -1,9 +1,9 @@
 import { send } from '../postgres/protocol.js';
 import { quoteTable } from '../sql/quote.js';
-import type { Wire } from '../postgres/task-connection.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 
 /** A column as the catalog has it. */
-export interface Column {
+export interface TableColumn {
   readonly name: string;
   /** As SQL writes it, length and precision included: `numeric(10,2)`, `timestamp with time zone[]`. */
   readonly type: string;
@@ -29,7 +29,7 @@ export interface Table {
   readonly sql: string;
   readonly kind: TableKind;
   /** In the order of the table, without dropped ones. */
-  readonly columns: readonly Column[];
+  readonly columns: readonly TableColumn[];
   /** The columns of each index that can tell two rows apart at once: unique, complete, not deferrable. */
   readonly uniqueKeys: readonly (readonly string[])[];
   /** Foreign keys of other tables refer to it or to one of its partitions: TRUNCATE would refuse it. */
@@ -46,9 +46,12 @@ export interface Table {
  * The table under `name` (`table` or `schema.table`, as a user or as `quoteTable` writes it), seen from the
  * connection's search path; undefined where there is none.
  */
-export async function describeTable(wire: Wire, name: string): Promise<Table | undefined> {
+export async function describeTable(
+  taskConnection: TaskConnection,
+  name: string,
+): Promise<Table | undefined> {
   const sql = quoteTable(name);
-  const { rows } = await send(wire, DESCRIBE, [sql]);
+  const { rows } = await send(taskConnection, DESCRIBE, [sql]);
   const found = rows[0] as { described: Omit<Table, 'sql'> } | undefined;
   return found && { sql, ...found.described };
 }

@@ -1,8 +1,8 @@
 import { EtlError } from '../../errors.js';
 import { send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/quote.js';
-import { databaseErrorOf } from '../postgres/sqlstate.js';
-import type { Wire } from '../postgres/task-connection.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';
 import { listNames } from './refuse.js';
 import type { BringRows, Written } from './write-target.js';
@@ -49,7 +49,7 @@ export function assertMergeKey(
       why: `its columns are ${listNames(columns)}`,
     });
   }
-  if (!table.uniqueKeys.some((names) => isSameSet(names, key))) throw noUniqueIndex(table, key);
+  if (!table.uniqueKeys.some((names) => isSameSet(names, key))) throw createNoUniqueIndexError(table, key);
   const fixed = table.columns.filter(
     ({ name, isAlwaysIdentity }) => isAlwaysIdentity && columns.includes(name) && !key.includes(name),
   );
@@ -67,7 +67,7 @@ function isSameSet(one: readonly string[], other: readonly string[]): boolean {
 }
 
 /** Without the index two runs could add the same key twice, and each merge would have to read the whole table. */
-function noUniqueIndex(table: Table, key: readonly string[]): EtlError {
+function createNoUniqueIndexError(table: Table, key: readonly string[]): EtlError {
   return new EtlError('ETL-3516', {
     what: `table ${table.sql} can't be merged by ${listNames(key)}`,
     why: 'it has no unique index of just these columns (a partial, deferrable or invalid one does not count)',
@@ -76,29 +76,36 @@ function noUniqueIndex(table: Table, key: readonly string[]): EtlError {
 }
 
 /** Brings the rows into a temporary table, and from there into the real one in one statement. */
-export async function merge(wire: Wire, order: Merge, bring: BringRows): Promise<Written> {
+export async function merge(
+  taskConnection: TaskConnection,
+  order: Merge,
+  bring: BringRows,
+): Promise<Written> {
   const { columns, deleteMissing } = order;
-  const before = wire.rows.written;
+  const before = taskConnection.rows.written;
   const list = columns.map(quoteIdentifier).join(', ');
-  await createIncoming(wire, order);
-  await send(wire, ENOUGH_MEMORY);
+  await createIncoming(taskConnection, order);
+  await send(taskConnection, ENOUGH_MEMORY);
   const rows = await bring(INCOMING, list);
   // Without statistics the planner takes it for a small table.
-  await send(wire, `analyze ${INCOMING}`);
-  await refuseKeys(wire, order);
-  const deleted = deleteMissing ? await deleteMissingRows(wire, order) : 0;
-  const counts = await mergeRows(wire, order);
-  await send(wire, `drop table ${INCOMING}`);
-  wire.rows.written = before + counts.inserted + counts.updated + deleted;
+  await send(taskConnection, `analyze ${INCOMING}`);
+  await refuseKeys(taskConnection, order);
+  const deleted = deleteMissing ? await deleteMissingRows(taskConnection, order) : 0;
+  const counts = await mergeRows(taskConnection, order);
+  await send(taskConnection, `drop table ${INCOMING}`);
+  taskConnection.rows.written = before + counts.inserted + counts.updated + deleted;
   return { rows, ...counts, deleted };
 }
 
 /** A table with the columns that come: of their types, and with their constraints where `isChecked`. */
-async function createIncoming(wire: Wire, { table, columns, key, isChecked }: Merge): Promise<void> {
+async function createIncoming(
+  taskConnection: TaskConnection,
+  { table, columns, key, isChecked }: Merge,
+): Promise<void> {
   const list = columns.map(quoteIdentifier).join(', ');
   if (!isChecked) {
     await send(
-      wire,
+      taskConnection,
       `create temporary table etl_incoming on commit drop as select ${list} from ${table.sql} with no data`,
     );
     return;
@@ -109,26 +116,26 @@ async function createIncoming(wire: Wire, { table, columns, key, isChecked }: Me
     `add primary key (${key.map(quoteIdentifier).join(', ')})`,
   ];
   await send(
-    wire,
+    taskConnection,
     `create temporary table etl_incoming (like ${table.sql} including constraints) on commit drop;
      alter table ${INCOMING} ${changes.join(', ')}`,
   );
 }
 
 /** PostgreSQL itself would let some doubles pass, and then the order of the rows would decide. */
-async function refuseKeys(wire: Wire, { key }: Merge): Promise<void> {
+async function refuseKeys(taskConnection: TaskConnection, { key }: Merge): Promise<void> {
   const names = key.map(quoteIdentifier);
   const isNull = names.map((name) => `${name} is null`).join(' or ');
   const { rows } = await send(
-    wire,
+    taskConnection,
     `select json_build_array(${names.map((name) => `left(${name}::text, 100)`).join(', ')}) as key
        from ${INCOMING} group by ${names.join(', ')} having count(*) > 1 or ${isNull} limit 1`,
   );
   const found = rows[0] as { key: readonly (string | null)[] } | undefined;
-  if (found !== undefined) throw badKey(key, found.key);
+  if (found !== undefined) throw createBadKeyError(key, found.key);
 }
 
-function badKey(key: readonly string[], values: readonly (string | null)[]): EtlError {
+function createBadKeyError(key: readonly string[], values: readonly (string | null)[]): EtlError {
   const shown = key.map((name, i) => `${name} = ${values[i] ?? 'null'}`).join(', ');
   const isNull = values.includes(null);
   return new EtlError('ETL-3517', {
@@ -142,15 +149,15 @@ function badKey(key: readonly string[], values: readonly (string | null)[]): Etl
   });
 }
 
-async function deleteMissingRows(wire: Wire, { table, key }: Merge): Promise<number> {
+async function deleteMissingRows(taskConnection: TaskConnection, { table, key }: Merge): Promise<number> {
   const { rowCount } = await send(
-    wire,
-    `delete from ${table.sql} as t where not exists (select from ${INCOMING} as i where ${sameKey(key)})`,
+    taskConnection,
+    `delete from ${table.sql} as t where not exists (select from ${INCOMING} as i where ${formatKeyCondition(key)})`,
   );
   return rowCount ?? 0;
 }
 
-function sameKey(key: readonly string[]): string {
+function formatKeyCondition(key: readonly string[]): string {
   return key.map((name) => `t.${quoteIdentifier(name)} = i.${quoteIdentifier(name)}`).join(' and ');
 }
 
@@ -158,23 +165,23 @@ function sameKey(key: readonly string[]): string {
  * MERGE is the faster statement, but a row that another transaction adds meanwhile makes it fail for good. Then INSERT
  * decides, which finds the row, or fails in a way that a retry cures.
  */
-async function mergeRows(wire: Wire, order: Merge): Promise<Counts> {
-  if (order.table.serverVersion < MERGE_RETURNING_VERSION) return byInsert(wire, order);
-  await send(wire, 'savepoint etl_merge');
+async function mergeRows(taskConnection: TaskConnection, order: Merge): Promise<Counts> {
+  if (order.table.serverVersion < MERGE_RETURNING_VERSION) return runInsert(taskConnection, order);
+  await send(taskConnection, 'savepoint etl_merge');
   try {
-    const counts = await byMerge(wire, order);
-    await send(wire, 'release savepoint etl_merge');
+    const counts = await runMerge(taskConnection, order);
+    await send(taskConnection, 'release savepoint etl_merge');
     return counts;
   } catch (error) {
-    if (databaseErrorOf(error)?.code !== '23505') throw error;
-    await send(wire, 'rollback to savepoint etl_merge');
-    return byInsert(wire, order);
+    if (findDatabaseError(error)?.code !== '23505') throw error;
+    await send(taskConnection, 'rollback to savepoint etl_merge');
+    return runInsert(taskConnection, order);
   }
 }
 
-async function byMerge(wire: Wire, order: Merge): Promise<Counts> {
+async function runMerge(taskConnection: TaskConnection, order: Merge): Promise<Counts> {
   const { rows } = await send(
-    wire,
+    taskConnection,
     `with done as (${mergeSql(order)})
      select count(*) filter (where action = 'INSERT')::float8 as inserted,
        count(*) filter (where action = 'UPDATE')::float8 as updated from done`,
@@ -183,35 +190,35 @@ async function byMerge(wire: Wire, order: Merge): Promise<Counts> {
 }
 
 /** The server counts inserted and updated rows together. */
-async function byInsert(wire: Wire, order: Merge): Promise<Counts> {
+async function runInsert(taskConnection: TaskConnection, order: Merge): Promise<Counts> {
   const { table, key } = order;
   const { rows } = await send(
-    wire,
+    taskConnection,
     `select count(*)::float8 as new from ${INCOMING} as i
-       where not exists (select from ${table.sql} as t where ${sameKey(key)})`,
+       where not exists (select from ${table.sql} as t where ${formatKeyCondition(key)})`,
   );
   const { new: inserted } = rows[0] as { new: number };
-  const { rowCount } = await send(wire, insertSql(order));
+  const { rowCount } = await send(taskConnection, insertSql(order));
   return { inserted, updated: (rowCount ?? 0) - inserted };
 }
 
 function mergeSql({ table, columns, key }: Merge): string {
-  const { list, set, differs, values } = fragments(columns, key, 'i');
+  const { list, set, differs, values } = buildFragments(columns, key, 'i');
   const update = set === '' ? '' : `when matched and ${differs} then update set ${set}`;
-  return `merge into ${table.sql} as t using ${INCOMING} as i on ${sameKey(key)} ${update}
+  return `merge into ${table.sql} as t using ${INCOMING} as i on ${formatKeyCondition(key)} ${update}
     when not matched then insert (${list}) overriding system value values (${values})
     returning merge_action() as action`;
 }
 
 function insertSql({ table, columns, key }: Merge): string {
-  const { list, set, differs } = fragments(columns, key, 'excluded');
+  const { list, set, differs } = buildFragments(columns, key, 'excluded');
   const update = set === '' ? 'nothing' : `update set ${set} where ${differs}`;
   return `insert into ${table.sql} as t (${list}) overriding system value select ${list} from ${INCOMING}
     on conflict (${key.map(quoteIdentifier).join(', ')}) do ${update}`;
 }
 
 /** `differs` compares the stored bytes: it knows every type, also json, and 1.0 is not 1.00. */
-function fragments(columns: readonly string[], key: readonly string[], from: string) {
+function buildFragments(columns: readonly string[], key: readonly string[], from: string) {
   const names = columns.map(quoteIdentifier);
   const others = columns.filter((name) => !key.includes(name)).map(quoteIdentifier);
   const rowOf = (table: string): string =>

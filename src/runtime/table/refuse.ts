@@ -1,5 +1,5 @@
 import { didYouMean, EtlError } from '../../errors.js';
-import type { Column, Table } from './describe.js';
+import type { TableColumn, Table } from './describe.js';
 
 /** Lists names for a message; of many, the first. */
 export function listNames(names: readonly string[]): string {
@@ -47,19 +47,19 @@ const LOADABLE: ReadonlySet<string> = new Set(['table', 'partitioned table', 'fo
 export function assertColumns(table: Table, names: readonly string[]): void {
   const known = new Map(table.columns.map((column) => [column.name, column]));
   const unknown = names.filter((name) => !known.has(name));
-  if (unknown.length > 0) throw unknownColumns(table, unknown);
+  if (unknown.length > 0) throw createUnknownColumnsError(table, unknown);
   const generated = names.filter((name) => known.get(name)?.isGenerated);
-  if (generated.length > 0) throw generatedColumns(table, generated);
+  if (generated.length > 0) throw createGeneratedColumnsError(table, generated);
   const sent = new Set(names);
   const missing = table.columns.filter((column) => isRequired(column) && !sent.has(column.name));
-  if (missing.length > 0) throw missingColumns(table, missing);
+  if (missing.length > 0) throw createMissingColumnsError(table, missing);
 }
 
-function isRequired(column: Column): boolean {
+function isRequired(column: TableColumn): boolean {
   return column.notNull && !column.hasDefault && !column.isGenerated;
 }
 
-function unknownColumns(table: Table, names: readonly string[]): EtlError {
+function createUnknownColumnsError(table: Table, names: readonly string[]): EtlError {
   const hint =
     names.length === 1
       ? didYouMean(
@@ -74,14 +74,14 @@ function unknownColumns(table: Table, names: readonly string[]): EtlError {
   });
 }
 
-function generatedColumns(table: Table, names: readonly string[]): EtlError {
+function createGeneratedColumnsError(table: Table, names: readonly string[]): EtlError {
   return new EtlError('ETL-3513', {
     what: `the data has values for ${listNames(names)}, which table ${table.sql} computes itself`,
     fix: 'leave generated columns out of the data',
   });
 }
 
-function missingColumns(table: Table, columns: readonly Column[]): EtlError {
+function createMissingColumnsError(table: Table, columns: readonly TableColumn[]): EtlError {
   return new EtlError('ETL-3514', {
     what: `the data has no column ${listNames(columns.map(({ name }) => name))}, which table ${table.sql} needs`,
     why: 'it is not null and has no default',

@@ -1,6 +1,6 @@
 import { send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/quote.js';
-import type { Wire } from '../postgres/task-connection.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 import { type Table, describeTable } from './describe.js';
 import { assertMergeKey, merge } from './merge.js';
 import { assertColumns, assertReplaceable, assertTable } from './refuse.js';
@@ -14,14 +14,14 @@ import type { BringRows, WriteTarget, Written } from './write-target.js';
  * where keys of a merge are null or come twice.
  */
 export async function writeTable(
-  wire: Wire,
+  taskConnection: TaskConnection,
   target: WriteTarget,
   columns: readonly string[],
   bring: BringRows,
 ): Promise<Written> {
-  const table = await describeTable(wire, target.into);
+  const table = await describeTable(taskConnection, target.into);
   assertTable(table, target.into);
-  return writeDescribed(wire, { ...target, table, columns }, bring);
+  return writeDescribed(taskConnection, { ...target, table, columns }, bring);
 }
 
 /** A target whose table is described already. */
@@ -37,7 +37,7 @@ export interface DescribedTarget extends WriteTarget {
 
 /** As `writeTable`. */
 export async function writeDescribed(
-  wire: Wire,
+  taskConnection: TaskConnection,
   target: DescribedTarget,
   bring: BringRows,
 ): Promise<Written> {
@@ -45,11 +45,11 @@ export async function writeDescribed(
   assertColumns(table, columns);
   if (mode === 'merge') {
     assertMergeKey(table, columns, key);
-    return merge(wire, { table, columns, key, deleteMissing, isChecked }, bring);
+    return merge(taskConnection, { table, columns, key, deleteMissing, isChecked }, bring);
   }
   if (mode === 'replace') {
     assertReplaceable(table);
-    await empty(wire, table);
+    await emptyTable(taskConnection, table);
   }
   const rows = await bring(table.sql, columns.map(quoteIdentifier).join(', '));
   return { rows, inserted: rows, updated: 0, deleted: 0 };
@@ -60,10 +60,10 @@ export async function writeDescribed(
  * privilege of its own. A table that foreign keys refer to can't be truncated, so that one is emptied by DELETE, which
  * checks them.
  */
-async function empty(wire: Wire, table: Table): Promise<void> {
+async function emptyTable(taskConnection: TaskConnection, table: Table): Promise<void> {
   const canTruncate = table.mayTruncate && !table.isReferenced && table.kind !== 'foreign table';
-  const before = wire.rows.written;
-  await send(wire, canTruncate ? `truncate ${table.sql}` : `delete from ${table.sql}`);
+  const before = taskConnection.rows.written;
+  await send(taskConnection, canTruncate ? `truncate ${table.sql}` : `delete from ${table.sql}`);
   // The rows of a task are those that it brought, however the table was emptied.
-  wire.rows.written = before;
+  taskConnection.rows.written = before;
 }

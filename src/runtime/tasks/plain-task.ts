@@ -2,7 +2,7 @@ import type { PlainBody } from './task-body.js';
 import type { TaskContext } from './task-context.js';
 
 /** A function without a connection, for HTTP and the like: it runs at least once. */
-export function plainBody(run: (context: TaskContext) => Promise<unknown>): PlainBody {
+export function createPlainBody(run: (context: TaskContext) => Promise<unknown>): PlainBody {
   return new FunctionBody(run);
 }
 
@@ -18,7 +18,7 @@ class FunctionBody implements PlainBody {
     return false;
   }
 
-  async source(): Promise<string> {
+  async readCode(): Promise<string> {
     return this.run.toString();
   }
 }

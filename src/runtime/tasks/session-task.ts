@@ -3,14 +3,14 @@ import type { TransactionBody } from './task-body.js';
 import type { SessionContext } from './task-context.js';
 
 /** A function with a session: the kind for models, and for whatever needs more than SQL. */
-export function sessionBody(
+export function createSessionBody(
   run: (context: SessionContext) => Promise<unknown>,
   reads: readonly string[],
 ): TransactionBody {
   return {
     transactional: true,
-    source: async () => run.toString(),
-    run: async ({ context, session, source, watermarks }) => {
+    readCode: async () => run.toString(),
+    run: async ({ context, session, openReadSession: source, watermarks }) => {
       const sources: Record<string, Session> = {};
       for (const id of reads) sources[id] = (await source(id)).session;
       return run({ ...context, session: await session(), sources, watermark: watermarks.open });

@@ -2,16 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
-import { macrosOf } from '../interval/macros.js';
+import { createMacros } from '../interval/macros.js';
 import { type BoundSql, bindNamed } from '../sql/bind.js';
 import { splitStatements } from '../sql/split.js';
 import {
   type IncrementalRange,
   type SqlIncremental,
-  boundOf,
-  incrementalRange,
+  prepareHighWatermark,
+  findIncrementalRange,
 } from '../watermark/incremental.js';
-import type { TransactionBody, Work } from './task-body.js';
+import type { TransactionBody, TaskWork } from './task-body.js';
 import type { TransactionContext } from './task-context.js';
 
 /** One text with any number of statements, one statement with values, or a list of both, run in order. */
@@ -43,56 +43,60 @@ export interface SqlSource {
 }
 
 /** Statements in one transaction. */
-export function sqlBody(source: SqlSource): TransactionBody {
+export function createSqlBody(source: SqlSource): TransactionBody {
   const { incremental, file } = source;
   const body: TransactionBody = {
     transactional: true,
-    source: async (root) => {
-      const text = file === undefined ? textOf(source) : await readSqlFile(file, root);
+    readCode: async (root) => {
+      const text = file === undefined ? getText(source) : await readSqlFile(file, root);
       return incremental === undefined ? text : JSON.stringify([text, incremental]);
     },
-    run: async (work) => runStatements(work, await statementsOf(source, work)),
+    run: async (work) => runStatements(work, await getStatements(source, work)),
   };
   if (incremental === undefined) return body;
-  const settle: TransactionBody['settle'] = ({ client, signal }) =>
-    boundOf(client, incremental, { source: incremental, signal });
-  return { ...body, settle };
+  const settle: TransactionBody['findHighWatermark'] = ({ client, signal }) =>
+    prepareHighWatermark(client, incremental, { source: incremental, signal });
+  return { ...body, findHighWatermark: settle };
 }
 
-function textOf({ sql }: SqlSource): string {
+function getText({ sql }: SqlSource): string {
   return typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
 }
 
-async function statementsOf(source: SqlSource, work: Work): Promise<readonly BoundSql[]> {
-  const context = await contextOf(source, work);
-  if (source.file !== undefined) return fileStatements(source.file, source, { context, root: work.root });
+async function getStatements(source: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
+  const context = await getContext(source, work);
+  if (source.file !== undefined) return readFileStatements(source.file, source, { context, root: work.root });
   const sql = typeof source.sql === 'function' ? await source.sql(context) : source.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
 }
 
-async function contextOf({ incremental }: SqlSource, work: Work): Promise<SqlContext> {
-  const { context, watermarks, wire, bound } = work;
+async function getContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
+  const { context, watermarks, taskConnection, highWatermark } = work;
   const range =
     incremental &&
-    bound &&
-    (await incrementalRange(incremental, bound, { wire, watermarks, log: context.log }));
+    highWatermark &&
+    (await findIncrementalRange(incremental, highWatermark, {
+      taskConnection,
+      watermarks,
+      log: context.log,
+    }));
   return { ...context, watermark: watermarks.open, incremental: range };
 }
 
-async function fileStatements(
+async function readFileStatements(
   file: string,
   source: SqlSource,
   { context, root }: { readonly context: SqlContext; readonly root: string },
 ): Promise<readonly BoundSql[]> {
-  const values = namedValues(source, context);
+  const values = collectNamedValues(source, context);
   const statements = splitStatements(await readSqlFile(file, root));
   return statements.map((statement) => bindNamed(statement.text, values));
 }
 
-function namedValues(source: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
+function collectNamedValues(source: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
   const { run, interval, incremental } = context;
-  const macros = macrosOf({
+  const macros = createMacros({
     interval,
     runId: run.id,
     dagId: run.dagId,
@@ -120,12 +124,15 @@ async function readSqlFile(file: string, root: string): Promise<string> {
   }
 }
 
-async function runStatements({ wire, context }: Work, statements: readonly BoundSql[]): Promise<SqlResult> {
+async function runStatements(
+  { taskConnection, context }: TaskWork,
+  statements: readonly BoundSql[],
+): Promise<SqlResult> {
   const done: { command: string; rows: number }[] = [];
   for (const { text, values } of statements) {
     context.signal.throwIfAborted();
-    const answer = await (wire.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
+    const answer = await (taskConnection.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
     for (const { command, rowCount } of [answer].flat()) done.push({ command, rows: rowCount ?? 0 });
   }
-  return { rows: wire.rows.written, statements: done };
+  return { rows: taskConnection.rows.written, statements: done };
 }

@@ -1,24 +1,24 @@
 import type { ProtocolClient } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
-import type { OpenSource } from '../session/read-session.js';
-import type { Bound } from '../watermark/incremental.js';
+import type { OpenReadSession } from '../session/read-session.js';
+import type { FoundHighWatermark } from '../watermark/incremental.js';
 import type { Watermarks } from '../watermark/watermark.js';
-import type { Wire } from '../postgres/task-connection.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 import type { TaskContext } from './task-context.js';
 
 /** What a task inside a transaction works with. */
-export interface Work {
+export interface TaskWork {
   readonly context: TaskContext;
   /** The transaction's connection: for statements and COPY streams. */
-  readonly wire: Wire;
+  readonly taskConnection: TaskConnection;
   /** The same transaction as a Knex instance; made on the first call. */
   readonly session: () => Promise<Session>;
   /** A read-only transaction on another connection; closed when the task has ended. */
-  readonly source: OpenSource;
+  readonly openReadSession: OpenReadSession;
   /** How far the task has come; what is set here is committed with its data. */
   readonly watermarks: Watermarks;
   /** What `settle` has found, where the body has one. */
-  readonly bound: Bound | undefined;
+  readonly highWatermark: FoundHighWatermark | undefined;
   /** The directory that relative paths start from: that of the config file. */
   readonly root: string;
   /** Reports that so much more is done: bytes as they come from or go to the server, and rows. */
@@ -26,11 +26,11 @@ export interface Work {
 }
 
 /** What there is before a task's transaction. */
-export interface Before {
+export interface BeforeTransaction {
   /** The idle connection that the transaction will be on. */
   readonly client: ProtocolClient;
   /** As in `Work`: what is opened here is open there. */
-  readonly source: OpenSource;
+  readonly openReadSession: OpenReadSession;
   readonly context: TaskContext;
   readonly signal: AbortSignal;
 }
@@ -50,18 +50,18 @@ export interface TransactionBody {
   /** It writes files, too, which no COMMIT covers: they are written at least once. */
   readonly leavesFiles?: true;
   /** Finds up to where new rows are complete, before the transaction begins. */
-  settle?(before: Before): Promise<Bound>;
+  findHighWatermark?(before: BeforeTransaction): Promise<FoundHighWatermark>;
   /** Returns the task's result. */
-  run(work: Work): Promise<unknown>;
+  run(work: TaskWork): Promise<unknown>;
   /** The text that says whether the task still does the same. `root` as in `Work`. */
-  source(root: string): Promise<string>;
+  readCode(root: string): Promise<string>;
 }
 
 /** Runs without a connection and is recorded afterwards: at least once. */
 export interface PlainBody {
   readonly transactional: false;
   run(context: TaskContext): Promise<unknown>;
-  source(root: string): Promise<string>;
+  readCode(root: string): Promise<string>;
 }
 
 /** The text of options that says whether a task still does the same: a function counts by its code. */
@@ -72,6 +72,6 @@ export function describeOptions(options: object): string {
 }
 
 /** How often a task has its effect, when processes die and answers are lost. */
-export function effectOf(body: TaskBody): 'exactly once' | 'at least once' {
+export function getEffect(body: TaskBody): 'exactly once' | 'at least once' {
   return body.transactional && body.leavesFiles !== true ? 'exactly once' : 'at least once';
 }

@@ -1,4 +1,4 @@
-import type { Place } from '../modules/location.js';
+import type { Location } from '../modules/location.js';
 import type { TaskBody } from './task-body.js';
 import type { Duration } from '../duration.js';
 import type { Isolation } from '../postgres/transaction.js';
@@ -22,7 +22,7 @@ export interface Task<Id extends string = string, Result = unknown> {
   readonly upstream: ReadonlyMap<string, Task>;
   readonly body: TaskBody;
   /** Where the task is defined in the user's code. */
-  readonly place: Place;
+  readonly location: Location;
   readonly [resultOf]?: Result;
 }
 

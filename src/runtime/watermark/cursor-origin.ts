@@ -4,19 +4,19 @@ import { type ProtocolClient, send } from '../postgres/protocol.js';
 export type Detour = 'foreign' | 'materialized' | 'subscribed';
 
 /** A table whose rows were made elsewhere, or earlier, than they come into sight. */
-export interface Origin {
+export interface TableOrigin {
   readonly name: string;
   readonly detour: Detour;
 }
 
 /** The statement whose answer `detourOf` takes: it names every table behind a view or a query. */
-export function explained(from: string): string {
+export function explainQuery(from: string): string {
   return `explain (verbose, format json, costs off) select from ${from}`;
 }
 
 /** The first table of a plan that another server, a REFRESH or a subscription fills; undefined where there is none. */
-export async function detourOf(client: ProtocolClient, plan: unknown): Promise<Origin | undefined> {
-  const tables = tablesOf(plan);
+export async function findDetour(client: ProtocolClient, plan: unknown): Promise<TableOrigin | undefined> {
+  const tables = listTables(plan);
   const { rows } = await send(
     client,
     `select format('%I.%I', n.nspname, c.relname) as name,
@@ -27,19 +27,19 @@ export async function detourOf(client: ProtocolClient, plan: unknown): Promise<O
      order by c.relkind limit 1`,
     [JSON.stringify(tables)],
   );
-  return rows[0] as Origin | undefined;
+  return rows[0] as TableOrigin | undefined;
 }
 
 /** The schema and name of each scan, at any depth: https://www.postgresql.org/docs/current/sql-explain.html */
-function tablesOf(plan: unknown): readonly { readonly schema: string; readonly name: string }[] {
+function listTables(plan: unknown): readonly { readonly schema: string; readonly name: string }[] {
   if (typeof plan !== 'object' || plan === null) return [];
   const { Schema: schema, 'Relation Name': name } = plan as Record<string, unknown>;
   const own = typeof schema === 'string' && typeof name === 'string' ? [{ schema, name }] : [];
-  return [...own, ...Object.values(plan).flatMap(tablesOf)];
+  return [...own, ...Object.values(plan).flatMap(listTables)];
 }
 
 /** What an incremental task reads, and by which of its columns. */
-export interface CursorPlace {
+export interface CursorInput {
   /** An item of a FROM clause: a quoted table, or a query in brackets with an alias. */
   readonly from: string;
   /** The quoted table, where it is one: its sequence tells more than the rows do. */

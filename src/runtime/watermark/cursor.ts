@@ -77,12 +77,12 @@ const TYPES: ReadonlyMap<number, CursorType> = new Map([
 export const CURSOR_TYPES = [...new Set([...TYPES.values()].map(({ name }) => name))];
 
 /** The cursor type with this OID; undefined for a type whose values do not tell which rows are new. */
-export function cursorTypeOf(oid: number): CursorType | undefined {
+export function findCursorType(oid: number): CursorType | undefined {
   return TYPES.get(oid);
 }
 
 /** The cursor type that a watermark was recorded with. */
-export function cursorTypeNamed(name: string): CursorType | undefined {
+export function findCursorTypeByName(name: string): CursorType | undefined {
   return [...TYPES.values()].find((type) => type.name === name);
 }
 
@@ -90,7 +90,7 @@ export function cursorTypeNamed(name: string): CursorType | undefined {
  * A value that a person wrote, as `text` writes it. A time without a zone is taken as UTC. The server
  * refuses one that is not of the type.
  */
-export async function canonicalText(
+export async function readCanonicalText(
   client: Pick<ProtocolClient, 'query'>,
   type: CursorType,
   value: string,
@@ -104,7 +104,7 @@ export async function canonicalText(
 const BARE_TIME = /^\s*\d+-\d+-\d+(?:[ T]\d+:\d+(?::\d+(?:\.\d+)?)?)?\s*$/;
 
 /** The later of two canonical texts of a type. */
-export function later(type: CursorType, a: string, b: string): string {
+export function chooseLater(type: CursorType, a: string, b: string): string {
   if (type.kind !== 'time') return BigInt(a) > BigInt(b) ? a : b;
   if (a === type.lowest || b === type.lowest) return a === type.lowest ? b : a;
   return a > b ? a : b;

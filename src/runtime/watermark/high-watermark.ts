@@ -2,29 +2,29 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/quote.js';
-import { type CursorType, cursorTypeOf } from './cursor.js';
+import { type CursorType, findCursorType } from './cursor.js';
 import {
   type OpenTransaction,
-  holderText,
+  formatHolder,
   openTransactions,
-  stillOpen,
-  transactionsOf,
+  listStillOpen,
+  toOpenTransactions,
 } from './open-transactions.js';
-import { type CursorPlace, type Origin, detourOf, explained } from './cursor-origin.js';
+import { type CursorInput, type TableOrigin, findDetour, explainQuery } from './cursor-origin.js';
 import {
-  changingZone,
+  createChangingTimeZoneError,
   hasNulls,
-  lagOfNumbers,
-  madeElsewhere,
-  noCursor,
+  createLagOfNumbersError,
+  createRowsMadeElsewhereError,
+  createUnusableCursorError,
   onReplica,
-  unordered,
-  unsettled,
-  withoutZone,
+  createUnorderedSequenceError,
+  createUnknownHighWatermarkError,
+  createMissingTimeZoneError,
 } from './watermark-errors.js';
 
 /** Up to where the rows of a place are complete. */
-export interface Settled {
+export interface HighWatermark {
   readonly type: CursorType;
   /**
    * Every row whose cursor is less is visible from now on, and none can come any more. As `CursorType.text` writes it;
@@ -46,14 +46,14 @@ const PUBLISH_S = 0.01;
  * in must be taken afterwards, or a transaction that commits in between would be lost. Throws `EtlError` when the bound
  * can't be known: it is never guessed.
  */
-export async function settle(client: ProtocolClient, place: CursorPlace): Promise<Settled> {
+export async function settle(client: ProtocolClient, input: CursorInput): Promise<HighWatermark> {
   if (client.getTransactionStatus() !== 'I') throw new Error('a bound was asked for inside a transaction');
-  const column = await describe(client, place);
+  const column = await describe(client, input);
   switch (column.type.kind) {
     case 'time':
-      return column.isReplica ? settleReplica(client, place, column) : settleTime(client, place, column);
+      return column.isReplica ? settleReplica(client, input, column) : settleTime(client, input, column);
     case 'sequence':
-      return settleSequence(client, place, column);
+      return settleSequence(client, input, column);
     case 'transaction':
       return settleTransaction(client, column);
     default:
@@ -62,7 +62,7 @@ export async function settle(client: ProtocolClient, place: CursorPlace): Promis
 }
 
 /** What the server says of the cursor. */
-interface Column {
+interface CursorColumn {
   readonly type: CursorType;
   /** With its precision: values of the column are rounded to it. */
   readonly fullType: string;
@@ -71,20 +71,23 @@ interface Column {
   readonly sequence: { readonly oid: string; readonly isOrdered: boolean } | undefined;
 }
 
-async function describe(client: ProtocolClient, place: CursorPlace): Promise<Column> {
-  const { from, cursor } = place;
+async function describe(client: ProtocolClient, input: CursorInput): Promise<CursorColumn> {
+  const { from, cursor } = input;
   const name = quoteIdentifier(cursor);
   // Nothing is read yet: a foreign table would be read on another server.
-  const [empty, plan] = await all(client, [`select ${name} from ${from} where false`, explained(from)]);
+  const [empty, plan] = await readAll(client, [
+    `select ${name} from ${from} where false`,
+    explainQuery(from),
+  ]);
   const [field] = empty?.fields ?? [];
   if (field === undefined) throw new Error('the server did not describe the cursor');
   const { dataTypeID: oid, dataTypeModifier: modifier } = field;
-  const type = cursorTypeOf(oid);
-  if (type === undefined) throw noCursor(cursor, await typeName(client, oid, modifier));
-  const origin = await detourOf(client, plan?.rows);
-  if (origin !== undefined && !isCovered(origin, place)) throw madeElsewhere(place, origin);
-  const facts = await factsOf(client, place);
-  refuse(place, type, facts);
+  const type = findCursorType(oid);
+  if (type === undefined) throw createUnusableCursorError(cursor, await readTypeName(client, oid, modifier));
+  const origin = await findDetour(client, plan?.rows);
+  if (origin !== undefined && !isCovered(origin, input)) throw createRowsMadeElsewhereError(input, origin);
+  const facts = await readCursorFacts(client, input);
+  refuse(input, type, facts);
   const { is_replica: isReplica, sequence, is_ordered: isOrdered } = facts;
   return {
     type,
@@ -98,7 +101,10 @@ async function describe(client: ProtocolClient, place: CursorPlace): Promise<Col
   };
 }
 
-async function factsOf(client: ProtocolClient, { from, table, cursor }: CursorPlace): Promise<Facts> {
+async function readCursorFacts(
+  client: ProtocolClient,
+  { from, table, cursor }: CursorInput,
+): Promise<CursorFacts> {
   const owned =
     table === undefined
       ? 'null::regclass'
@@ -110,10 +116,10 @@ async function factsOf(client: ProtocolClient, { from, table, cursor }: CursorPl
             exists (select from ${from} where ${quoteIdentifier(cursor)} is null) as has_nulls
      from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
   );
-  return rows[0] as Facts;
+  return rows[0] as CursorFacts;
 }
 
-interface Facts {
+interface CursorFacts {
   readonly is_replica: boolean;
   readonly sequence: string | null;
   readonly is_ordered: boolean | null;
@@ -121,43 +127,47 @@ interface Facts {
 }
 
 /** What a subscription brings late, a `lag` can wait for; nobody knows when the others bring what. */
-function isCovered({ detour }: Origin, { lagMs }: CursorPlace): boolean {
+function isCovered({ detour }: TableOrigin, { lagMs }: CursorInput): boolean {
   return detour === 'subscribed' && lagMs !== undefined;
 }
 
 /** Throws `EtlError` for a cursor that rows could be lost by. */
-function refuse(place: CursorPlace, type: CursorType, facts: Facts): void {
-  if (facts.has_nulls) throw hasNulls(place);
-  if (type.isLocal && place.timeZone === undefined) throw withoutZone(place, type);
-  if (type.kind !== 'time' && place.lagMs !== undefined) throw lagOfNumbers(place, type);
-  if (facts.is_replica && place.lagMs === undefined) throw onReplica(place);
+function refuse(input: CursorInput, type: CursorType, facts: CursorFacts): void {
+  if (facts.has_nulls) throw hasNulls(input);
+  if (type.isLocal && input.timeZone === undefined) throw createMissingTimeZoneError(input, type);
+  if (type.kind !== 'time' && input.lagMs !== undefined) throw createLagOfNumbersError(input, type);
+  if (facts.is_replica && input.lagMs === undefined) throw onReplica(input);
 }
 
 /**
  * A row that a transaction stamps is stamped at its beginning or later: below the beginning of the oldest transaction that
  * is open, nothing new can come.
  */
-async function settleTime(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+async function settleTime(
+  client: ProtocolClient,
+  input: CursorInput,
+  column: CursorColumn,
+): Promise<HighWatermark> {
   // now() is the moment at which this message came: the others are looked at later, when all that came before are seen.
-  const results = await all(client, [
+  const results = await readAll(client, [
     `select pg_sleep(${PUBLISH_S})`,
     `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
     ...openTransactions(),
   ]);
   const now = String(results[1]?.rows[0]?.now);
-  const open = transactionsOf(results.slice(2));
+  const open = toOpenTransactions(results.slice(2));
   await waitFor(
     client,
     open.filter(({ startedAt }) => startedAt === undefined),
-    place,
+    input,
   );
   const dated = open.filter((each) => each.startedAt !== undefined);
   const oldest = dated.toSorted((a, b) => ((a.startedAt ?? '') < (b.startedAt ?? '') ? -1 : 1))[0];
   const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
   return {
     type: column.type,
-    high: await valueAt(client, `${quoteLiteral(instant)}::timestamptz`, place, column),
-    heldBack: oldest && `rows since ${instant} wait for ${holderText(oldest)}`,
+    high: await readValueAt(client, `${quoteLiteral(instant)}::timestamptz`, input, column),
+    heldBack: oldest && `rows since ${instant} wait for ${formatHolder(oldest)}`,
   };
 }
 
@@ -165,8 +175,12 @@ async function settleTime(client: ProtocolClient, place: CursorPlace, column: Co
  * On a replica nobody can see what is open on its primary; but commits come in their order, so that what was begun `lag`
  * before the last of them is there, if no transaction lasts longer.
  */
-async function settleReplica(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
-  const high = await valueAt(client, 'pg_last_xact_replay_timestamp()', place, column);
+async function settleReplica(
+  client: ProtocolClient,
+  input: CursorInput,
+  column: CursorColumn,
+): Promise<HighWatermark> {
+  const high = await readValueAt(client, 'pg_last_xact_replay_timestamp()', input, column);
   return { type: column.type, high, heldBack: undefined };
 }
 
@@ -174,30 +188,34 @@ async function settleReplica(client: ProtocolClient, place: CursorPlace, column:
  * Numbers are taken before their rows are committed: up to the greatest one that can be seen, the smaller ones belong to
  * transactions that are open now. When those have ended, all are there.
  */
-async function settleSequence(client: ProtocolClient, place: CursorPlace, column: Column): Promise<Settled> {
+async function settleSequence(
+  client: ProtocolClient,
+  input: CursorInput,
+  column: CursorColumn,
+): Promise<HighWatermark> {
   const { sequence, type } = column;
-  if (sequence?.isOrdered === false) throw unordered(place);
-  const results = await all(client, [
-    `select (max(${quoteIdentifier(place.cursor)})::numeric + 1)::text as high from ${place.from}`,
+  if (sequence?.isOrdered === false) throw createUnorderedSequenceError(input);
+  const results = await readAll(client, [
+    `select (max(${quoteIdentifier(input.cursor)})::numeric + 1)::text as high from ${input.from}`,
     ...openTransactions(sequence?.oid),
   ]);
   const high = results[0]?.rows[0]?.high as string | null | undefined;
-  if (typeof high === 'string') await waitFor(client, transactionsOf(results.slice(1)), place);
+  if (typeof high === 'string') await waitFor(client, toOpenTransactions(results.slice(1)), input);
   return { type, high: high ?? undefined, heldBack: undefined };
 }
 
 /** Below the oldest transaction that runs, every transaction has ended. */
-async function settleTransaction(client: ProtocolClient, { type }: Column): Promise<Settled> {
+async function settleTransaction(client: ProtocolClient, { type }: CursorColumn): Promise<HighWatermark> {
   const { rows } = await send(client, 'select pg_snapshot_xmin(pg_current_snapshot())::text as high');
   return { type, high: String(rows[0]?.high), heldBack: undefined };
 }
 
 /** The value that a row gets which is stamped at this instant, less the lag. */
-async function valueAt(
+async function readValueAt(
   client: ProtocolClient,
   instant: string,
-  { lagMs = 0, timeZone, cursor }: CursorPlace,
-  { type, fullType }: Column,
+  { lagMs = 0, timeZone, cursor }: CursorInput,
+  { type, fullType }: CursorColumn,
 ): Promise<string | undefined> {
   const zone = quoteLiteral(timeZone ?? 'UTC');
   const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
@@ -208,30 +226,33 @@ async function valueAt(
     client,
     `select ${type.text(`${value}::${fullType}`)} as high, ${type.isLocal ? isFixed : 'true'} as is_fixed`,
   );
-  if (rows[0]?.is_fixed !== true) throw changingZone(cursor, timeZone ?? '');
+  if (rows[0]?.is_fixed !== true) throw createChangingTimeZoneError(cursor, timeZone ?? '');
   return (rows[0]?.high as string | null) ?? undefined;
 }
 
 async function waitFor(
   client: ProtocolClient,
   others: readonly OpenTransaction[],
-  { cursor, signal }: CursorPlace,
+  { cursor, signal }: CursorInput,
 ): Promise<void> {
   const deadline = performance.now() + WAIT_MS;
   let open = others;
   for (let pause = 10; open.length > 0; pause = Math.min(pause * 2, LONGEST_POLL_MS)) {
-    if (performance.now() > deadline) throw unsettled(cursor, open, WAIT_MS);
+    if (performance.now() > deadline) throw createUnknownHighWatermarkError(cursor, open, WAIT_MS);
     await delay(pause, undefined, { signal });
-    open = await stillOpen(client, open);
+    open = await listStillOpen(client, open);
   }
 }
 
 /** Sends statements in one message, which is one transaction. */
-async function all(client: ProtocolClient, statements: readonly string[]): Promise<readonly QueryResult[]> {
+async function readAll(
+  client: ProtocolClient,
+  statements: readonly string[],
+): Promise<readonly QueryResult[]> {
   return (await send(client, statements.join(';\n'))) as unknown as readonly QueryResult[];
 }
 
-async function typeName(client: ProtocolClient, oid: number, modifier: number): Promise<string> {
+async function readTypeName(client: ProtocolClient, oid: number, modifier: number): Promise<string> {
   const { rows } = await send(client, 'select format_type($1, $2) as name', [oid, modifier]);
   return String(rows[0]?.name);
 }

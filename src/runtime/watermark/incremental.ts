@@ -2,10 +2,10 @@ import { EtlError } from '../../errors.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { quoteIdentifier, quoteLiteral, quoteTable } from '../sql/quote.js';
 import { type Duration, parseDuration } from '../duration.js';
-import { type CursorType, canonicalText, later } from './cursor.js';
-import { type Settled, settle } from './high-watermark.js';
+import { type CursorType, readCanonicalText, chooseLater } from './cursor.js';
+import { type HighWatermark, settle } from './high-watermark.js';
 import type { Watermarks } from './watermark.js';
-import type { Wire } from '../postgres/task-connection.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 import type { Log } from '../report/event.js';
 
 /** Reads only the rows that have come, or were changed, since the last run. */
@@ -41,24 +41,24 @@ export interface IncrementalRange {
 export type SqlIncremental = Incremental & IncrementalSource;
 
 /** The bound of one attempt, found before its transaction begins; calling it throws what kept it from being found. */
-export type Bound = () => Settled & { readonly source: IncrementalSource };
+export type FoundHighWatermark = () => HighWatermark & { readonly source: IncrementalSource };
 
 /**
  * Finds up to where the rows of a source are complete, on an idle connection to it, before the transaction that reads
  * them. An error waits until somebody asks: a task that is done already needs no bound.
  */
-export async function boundOf(
+export async function prepareHighWatermark(
   client: ProtocolClient,
   incremental: Incremental,
   { source, signal }: { readonly source: IncrementalSource; readonly signal: AbortSignal },
-): Promise<Bound> {
+): Promise<FoundHighWatermark> {
   const { cursor, lag, timeZone } = incremental;
   const table = source.table === undefined ? undefined : quoteTable(source.table);
-  const from = table ?? `(${withoutEnd(source.query ?? '')}\n) as source`;
+  const from = table ?? `(${removeEnd(source.query ?? '')}\n) as source`;
   const lagMs = lag === undefined ? undefined : parseDuration(lag, 'incremental.lag');
   try {
-    const settled = await settle(client, { from, table, cursor, timeZone, lagMs, signal });
-    return () => ({ ...settled, source });
+    const upper = await settle(client, { from, table, cursor, timeZone, lagMs, signal });
+    return () => ({ ...upper, source });
   } catch (error) {
     return () => {
       throw error;
@@ -70,18 +70,22 @@ export async function boundOf(
  * The rows that a task reads in this attempt. Its watermark goes up to the end of the range, in the same COMMIT as what
  * the task makes of them. `wire` is that of the task's own transaction.
  */
-export async function incrementalRange(
+export async function findIncrementalRange(
   incremental: Incremental,
-  bound: Bound,
-  { wire, watermarks, log }: { readonly wire: Wire; readonly watermarks: Watermarks; readonly log: Log },
+  highWatermark: FoundHighWatermark,
+  {
+    taskConnection,
+    watermarks,
+    log,
+  }: { readonly taskConnection: TaskConnection; readonly watermarks: Watermarks; readonly log: Log },
 ): Promise<IncrementalRange> {
-  const { type, high: settled, heldBack } = bound();
+  const { type, high: upper, heldBack } = highWatermark();
   const { cursor } = incremental;
-  const low = await lowOf(incremental, type, { wire, watermarks });
-  const high = settled === undefined ? low : later(type, low, settled);
+  const low = await findLow(incremental, type, { taskConnection, watermarks });
+  const high = upper === undefined ? low : chooseLater(type, low, upper);
   if (heldBack !== undefined && high === low) log(heldBack);
   // Times can be held back. Numbers only grow, where they are not begun anew, or their newest rows deleted.
-  if (type.kind !== 'time' && settled !== undefined && high !== settled)
+  if (type.kind !== 'time' && upper !== undefined && high !== upper)
     log(
       `no row has a "${cursor}" from ${low} on, where the last run has ended: rows that are numbered anew are not read`,
     );
@@ -93,32 +97,38 @@ export async function incrementalRange(
   return { low, high, where };
 }
 
-async function lowOf(
+async function findLow(
   { cursor, initial }: Incremental,
   type: CursorType,
-  { wire, watermarks }: { readonly wire: Wire; readonly watermarks: Watermarks },
+  {
+    taskConnection,
+    watermarks,
+  }: { readonly taskConnection: TaskConnection; readonly watermarks: Watermarks },
 ): Promise<string> {
   const row = await watermarks.find(cursor);
-  const other = (await watermarks.all()).find((each) => each.name !== cursor && each.type !== undefined);
+  const other = (await watermarks.readAll()).find((each) => each.name !== cursor && each.type !== undefined);
   // What a cursor of long ago has left says nothing of the rows that have come by another one since.
   if (other !== undefined && !(row !== undefined && row.setAt > other.setAt))
-    throw otherCursor(cursor, other);
+    throw createOtherCursorError(cursor, other);
   if (row === undefined) {
-    return initial === undefined ? type.lowest : canonicalText(wire, type, initial);
+    return initial === undefined ? type.lowest : readCanonicalText(taskConnection, type, initial);
   }
   if (row.type === type.name) return row.value;
-  if (row.type !== undefined) throw otherType(cursor, row.type, type.name);
-  return canonicalText(wire, type, row.value);
+  if (row.type !== undefined) throw createOtherCursorTypeError(cursor, row.type, type.name);
+  return readCanonicalText(taskConnection, type, row.value);
 }
 
-function withoutEnd(query: string): string {
+function removeEnd(query: string): string {
   return query.trim().replace(/;$/, '');
 }
 
 const CHOICE = (cursor: string): string =>
   `begin anew with --full-refresh, or say where it goes on: etl state set <dag> <task> ${cursor} <value>`;
 
-function otherCursor(cursor: string, other: { readonly name: string; readonly value: string }): EtlError {
+function createOtherCursorError(
+  cursor: string,
+  other: { readonly name: string; readonly value: string },
+): EtlError {
   return new EtlError('ETL-3711', {
     what: `the task has come up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
     why: 'where it is by the new cursor is not known',
@@ -126,7 +136,7 @@ function otherCursor(cursor: string, other: { readonly name: string; readonly va
   });
 }
 
-function otherType(cursor: string, before: string, now: string): EtlError {
+function createOtherCursorTypeError(cursor: string, before: string, now: string): EtlError {
   return new EtlError('ETL-3711', {
     what: `the cursor "${cursor}" was of type ${before}, and now it is of type ${now}`,
     why: 'where it is in the new type is not known',

@@ -63,7 +63,7 @@ export function openTransactions(sequence?: string): readonly string[] {
 }
 
 /** What `openTransactions` has answered. */
-export function transactionsOf(results: readonly QueryResult[]): readonly OpenTransaction[] {
+export function toOpenTransactions(results: readonly QueryResult[]): readonly OpenTransaction[] {
   return results.flatMap(({ rows }) =>
     rows.map((row: Columns) => ({
       id: row.id,
@@ -82,17 +82,17 @@ interface Columns {
 }
 
 /** Those transactions that are still open. */
-export async function stillOpen(
+export async function listStillOpen(
   client: Pick<ProtocolClient, 'query'>,
   before: readonly OpenTransaction[],
 ): Promise<readonly OpenTransaction[]> {
   const results = await send(client, openTransactions().join(';'));
-  const open = new Set(transactionsOf(results as unknown as readonly QueryResult[]).map(({ id }) => id));
+  const open = new Set(toOpenTransactions(results as unknown as readonly QueryResult[]).map(({ id }) => id));
   return before.filter(({ id }) => open.has(id));
 }
 
 /** Who holds it, and for how long. */
-export function holderText({ holder, ageSeconds }: OpenTransaction): string {
+export function formatHolder({ holder, ageSeconds }: OpenTransaction): string {
   if (ageSeconds === undefined) return holder;
   return `${holder}, open for ${formatDuration(Math.max(0, ageSeconds) * 1000)}`;
 }

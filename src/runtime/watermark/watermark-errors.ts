@@ -1,13 +1,13 @@
 import { EtlError } from '../../errors.js';
 import { formatDuration } from '../duration.js';
 import { CURSOR_TYPES, type CursorType } from './cursor.js';
-import { type OpenTransaction, holderText } from './open-transactions.js';
-import type { CursorPlace, Detour, Origin } from './cursor-origin.js';
+import { type OpenTransaction, formatHolder } from './open-transactions.js';
+import type { CursorInput, Detour, TableOrigin } from './cursor-origin.js';
 
 const UNTOUCHED = 'nothing was read, and the watermark is where it was';
 
 /** Its type has no order in which rows come into sight. */
-export function noCursor(cursor: string, type: string): EtlError {
+export function createUnusableCursorError(cursor: string, type: string): EtlError {
   return new EtlError('ETL-3704', {
     what: `the cursor "${cursor}" is of type ${type}`,
     why: 'nothing tells up to which of its values all rows are there',
@@ -17,7 +17,7 @@ export function noCursor(cursor: string, type: string): EtlError {
 }
 
 /** Rows that no range has in it. */
-export function hasNulls({ cursor, from }: CursorPlace): EtlError {
+export function hasNulls({ cursor, from }: CursorInput): EtlError {
   return new EtlError('ETL-3705', {
     what: `there are rows without a "${cursor}" in ${from}`,
     why: 'no range of values has them in it: they would never be read',
@@ -27,7 +27,7 @@ export function hasNulls({ cursor, from }: CursorPlace): EtlError {
 }
 
 /** A local time that could be anywhere. */
-export function withoutZone({ cursor }: CursorPlace, { name }: CursorType): EtlError {
+export function createMissingTimeZoneError({ cursor }: CursorInput, { name }: CursorType): EtlError {
   return new EtlError('ETL-3706', {
     what: `the cursor "${cursor}" is of type ${name}, and nothing says in which time zone its values are`,
     fix: `say so: incremental: { cursor: '${cursor}', timeZone: 'UTC' }`,
@@ -36,7 +36,7 @@ export function withoutZone({ cursor }: CursorPlace, { name }: CursorType): EtlE
 }
 
 /** A local time that comes twice. */
-export function changingZone(cursor: string, timeZone: string): EtlError {
+export function createChangingTimeZoneError(cursor: string, timeZone: string): EtlError {
   return new EtlError('ETL-3706', {
     what: `the values of the cursor "${cursor}" are in the time zone ${timeZone}, whose clocks are put back once a year`,
     why: 'an hour comes twice: its rows can not be put in order',
@@ -46,7 +46,7 @@ export function changingZone(cursor: string, timeZone: string): EtlError {
 }
 
 /** A span of time for a cursor of numbers. */
-export function lagOfNumbers({ cursor }: CursorPlace, { name }: CursorType): EtlError {
+export function createLagOfNumbersError({ cursor }: CursorInput, { name }: CursorType): EtlError {
   return new EtlError('ETL-3707', {
     what: `\`lag\` is a span of time, and the cursor "${cursor}" is of type ${name}`,
     fix: 'remove `lag`',
@@ -55,7 +55,7 @@ export function lagOfNumbers({ cursor }: CursorPlace, { name }: CursorType): Etl
 }
 
 /** Whatever is open on the primary can't be seen. */
-export function onReplica({ cursor }: CursorPlace): EtlError {
+export function onReplica({ cursor }: CursorInput): EtlError {
   return new EtlError('ETL-3708', {
     what: `up to which "${cursor}" all rows are there can't be known on a replica`,
     why: 'it does not show which transactions are open on its primary',
@@ -80,7 +80,10 @@ const DETOURS: Readonly<Record<Detour, readonly [why: string, fix: string]>> = {
 };
 
 /** Rows that come into sight by another way than their own transaction. */
-export function madeElsewhere({ cursor }: CursorPlace, { name, detour }: Origin): EtlError {
+export function createRowsMadeElsewhereError(
+  { cursor }: CursorInput,
+  { name, detour }: TableOrigin,
+): EtlError {
   const [why, fix] = DETOURS[detour];
   return new EtlError('ETL-3712', {
     what: `up to which "${cursor}" all rows of ${name} are there can't be known`,
@@ -91,7 +94,7 @@ export function madeElsewhere({ cursor }: CursorPlace, { name, detour }: Origin)
 }
 
 /** A greater number may come before a smaller one. */
-export function unordered({ cursor }: CursorPlace): EtlError {
+export function createUnorderedSequenceError({ cursor }: CursorInput): EtlError {
   return new EtlError('ETL-3709', {
     what: `the sequence of the cursor "${cursor}" does not give its numbers in their order`,
     why: 'it counts down, or its sessions take numbers in advance (CACHE)',
@@ -101,11 +104,15 @@ export function unordered({ cursor }: CursorPlace): EtlError {
 }
 
 /** The wait for the transactions that are open is over. */
-export function unsettled(cursor: string, open: readonly OpenTransaction[], waitMs: number): EtlError {
+export function createUnknownHighWatermarkError(
+  cursor: string,
+  open: readonly OpenTransaction[],
+  waitMs: number,
+): EtlError {
   const isHidden = open.some(({ ageSeconds }) => ageSeconds === undefined);
   return new EtlError('ETL-3710', {
     what: `up to which "${cursor}" all rows are there is not known: a transaction did not end within ${formatDuration(waitMs)}`,
-    why: open.map(holderText).join('\n'),
+    why: open.map(formatHolder).join('\n'),
     fix: isHidden
       ? 'grant pg_read_all_stats to the role of this connection, so that it sees when a transaction began; or end what is open'
       : 'end what is open, or try again later',

@@ -6,7 +6,7 @@ import {
   type GivenWatermark,
   type WatermarkRow,
 } from '../ledger/watermark-row.js';
-import type { Wire } from '../postgres/task-connection.js';
+import type { TaskConnection } from '../postgres/task-connection.js';
 
 /** The last value that a task has committed under one name, and the next one. */
 export interface Watermark {
@@ -31,14 +31,14 @@ export interface WatermarkRun {
 
 /** The watermarks of one attempt: read in its transaction, and written in it after the task's own work. */
 export class Watermarks {
-  readonly #wire: Wire;
+  readonly #taskConnection: TaskConnection;
   readonly #run: WatermarkRun;
   readonly #given = new Map<string, GivenWatermark>();
   #rows: Promise<readonly WatermarkRow[]> | undefined;
   #isSaved = false;
 
-  constructor(wire: Wire, run: WatermarkRun) {
-    this.#wire = wire;
+  constructor(taskConnection: TaskConnection, run: WatermarkRun) {
+    this.#taskConnection = taskConnection;
     this.#run = run;
   }
 
@@ -49,19 +49,19 @@ export class Watermarks {
     const row = await this.find(name);
     return {
       value: row?.value,
-      set: (value) => this.put({ name, value: checked(name, value), type: undefined }),
+      set: (value) => this.put({ name, value: checkValue(name, value), type: undefined }),
     };
   };
 
   /** The row of one, as the last committed attempt has left it; undefined in a full refresh. */
   async find(name: string): Promise<WatermarkRow | undefined> {
-    return (await this.all()).find((row) => row.name === name);
+    return (await this.readAll()).find((row) => row.name === name);
   }
 
   /** All that the task has. */
-  async all(): Promise<readonly WatermarkRow[]> {
+  async readAll(): Promise<readonly WatermarkRow[]> {
     if (this.#run.fullRefresh) return [];
-    this.#rows ??= readWatermarks(this.#wire, this.#run);
+    this.#rows ??= readWatermarks(this.#taskConnection, this.#run);
     return this.#rows;
   }
 
@@ -75,13 +75,13 @@ export class Watermarks {
   async save(): Promise<void> {
     this.#isSaved = true;
     // In a transaction that an error has ended the attempt has its own word for that error.
-    if (this.#given.size === 0 || this.#wire.failure !== undefined) return;
+    if (this.#given.size === 0 || this.#taskConnection.failure !== undefined) return;
     const setter = { by: 'task', runId: this.#run.id } as const;
-    await writeWatermarks(this.#wire, this.#run, [...this.#given.values()], setter);
+    await writeWatermarks(this.#taskConnection, this.#run, [...this.#given.values()], setter);
   }
 }
 
-function checked(name: string, value: unknown): string {
+function checkValue(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
   const isDate = value instanceof Date;
   throw new EtlError('ETL-3702', {

@@ -2,11 +2,11 @@ import { inspect } from 'node:util';
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
-import { extraOption, formatConnection, parseConnection } from '../../../src/hooks/airflow/airflow.js';
+import { getExtraOption, formatConnection, parseConnection } from '../../../src/hooks/airflow/airflow.js';
 import {
-  connectionSecrets,
+  listSecrets,
   createConnection,
-  maskedPlace,
+  formatDsn,
   type Connection,
   type ConnectionFields,
 } from '../../../src/hooks/connection.js';
@@ -360,14 +360,14 @@ describe('a connection', () => {
   });
 
   it('lists the secrets that an output must not show', () => {
-    expect(connectionSecrets(connection)).to.deep.equal(['s3cret-word', 't0ken-value', '-cx']);
+    expect(listSecrets(connection)).to.deep.equal(['s3cret-word', 't0ken-value', '-cx']);
     const nested = createConnection({
       id: 'x',
       origin: 'y',
       scheme: 't',
       extra: { a: { b: ['deep', 1, ''] } },
     });
-    expect(connectionSecrets(nested)).to.deep.equal(['deep']);
+    expect(listSecrets(nested)).to.deep.equal(['deep']);
   });
 
   const places: [text: string, place: string][] = [
@@ -383,7 +383,7 @@ describe('a connection', () => {
   ];
   for (const [text, place] of places) {
     it(`is shown as ${place}`, () => {
-      expect(maskedPlace(parseConnection('my_db', text, '--conn'))).to.equal(place);
+      expect(formatDsn(parseConnection('my_db', text, '--conn'))).to.equal(place);
     });
   }
 
@@ -400,7 +400,7 @@ describe('a connection', () => {
     it(`reads the option ${JSON.stringify(value)} as ${JSON.stringify(read)}`, () => {
       const extra = value === undefined ? {} : { constructor: value };
       const one = createConnection({ id: 'x', origin: 'y', scheme: 't', extra });
-      expect(extraOption(one, 'constructor')).to.deep.equal(read);
+      expect(getExtraOption(one, 'constructor')).to.deep.equal(read);
     });
   }
 });

@@ -44,7 +44,7 @@ describe('pglite', () => {
     });
 
     it('has one lane and no control connection', () => {
-      expect(pgliteHook.maxLanes).to.equal(1);
+      expect(pgliteHook.maxPoolSize).to.equal(1);
       expect(database.openControl).to.equal(undefined);
     });
 
@@ -319,7 +319,7 @@ describe('pglite', () => {
 
   function open(place: string, from = root): Promise<Database> {
     return pgliteHook.open(parseConnection('demo', `pglite:${place}`, 'test'), {
-      lanes: 4,
+      poolSize: 4,
       applicationName: 'etl-test',
       variables: {},
       root: from,

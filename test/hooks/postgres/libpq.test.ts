@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
 import type { Connection } from '../../../src/hooks/connection.js';
 import type { OpenSettings, Variables } from '../../../src/hooks/hook.js';
-import { resolveTarget, type Target } from '../../../src/hooks/postgres/libpq.js';
-import { findPassword, passwordFromFile } from '../../../src/hooks/postgres/passfile.js';
-import { tlsOptions, weakness } from '../../../src/hooks/postgres/tls.js';
+import { resolveTarget, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
+import { findPassword, readPassword } from '../../../src/hooks/postgres/passfile.js';
+import { readTlsOptions, describeWeakness } from '../../../src/hooks/postgres/tls.js';
 
 const SECRET = 'open-sesame';
 const EMPTY: Connection = { id: 'c', scheme: 'postgres', origin: '--conn', extra: {} };
@@ -17,10 +17,10 @@ function resolved(
   connection: Partial<Connection>,
   variables: Variables = {},
   notices: string[] = [],
-): Target {
+): ResolvedServer {
   const notice = (text: string): unknown => notices.push(text);
   const settings: OpenSettings = {
-    lanes: 1,
+    poolSize: 1,
     applicationName: 'etl',
     variables,
     root: '/',
@@ -78,7 +78,7 @@ describe('the fields of a connection', () => {
 });
 
 describe('the options of a connection', () => {
-  const rows: readonly [string, Record<string, unknown>, Variables, Partial<Target>][] = [
+  const rows: readonly [string, Record<string, unknown>, Variables, Partial<ResolvedServer>][] = [
     ['name the application', { application_name: 'app' }, { PGAPPNAME: 'env' }, { applicationName: 'app' }],
     ['take PGAPPNAME', {}, { PGAPPNAME: 'env' }, { applicationName: 'env' }],
     ['name the application etl by default', {}, {}, { applicationName: 'etl' }],
@@ -156,16 +156,17 @@ describe('sslmode', () => {
   for (const mode of ['verify-ca', 'verify-full']) {
     it(`${mode} needs an authority`, async () => {
       const target = resolved({ extra: { sslmode: mode } });
-      const error: unknown = await tlsOptions(target, { root: '/', variables: { HOME: '/nowhere' } }).catch(
-        (e: unknown) => e,
-      );
+      const error: unknown = await readTlsOptions(target, {
+        root: '/',
+        variables: { HOME: '/nowhere' },
+      }).catch((e: unknown) => e);
       expect(error).to.be.instanceOf(EtlError).with.property('code', 'ETL-2208');
     });
   }
 
   it('names a certificate file that is not there', async () => {
     const target = resolved({ extra: { sslmode: 'verify-ca', sslrootcert: 'ca.pem' } });
-    const error: unknown = await tlsOptions(target, { root: '/nowhere', variables: {} }).catch(
+    const error: unknown = await readTlsOptions(target, { root: '/nowhere', variables: {} }).catch(
       (e: unknown) => e,
     );
     expect(error).to.be.instanceOf(EtlError).with.property('why').that.includes('/nowhere/ca.pem');
@@ -185,7 +186,7 @@ describe('sslmode', () => {
   ];
   for (const [title, connection, used, expected] of rows) {
     it(`${expected ? 'warns about' : 'says nothing of'} ${title}`, () => {
-      expect(weakness(resolved(connection), used) !== undefined).to.equal(expected);
+      expect(describeWeakness(resolved(connection), used) !== undefined).to.equal(expected);
     });
   }
 });
@@ -230,8 +231,7 @@ describe('the password file', () => {
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
     const path = join(folder, 'pgpass');
     const notices: string[] = [];
-    const find = (): Promise<string | undefined> =>
-      passwordFromFile(path, query, (text) => notices.push(text));
+    const find = (): Promise<string | undefined> => readPassword(path, query, (text) => notices.push(text));
     try {
       expect(await find()).to.equal(undefined);
       await writeFile(path, '*:*:*:*:pw', { mode: 0o644 });

@@ -40,7 +40,7 @@ async function open(changes: Partial<Connection> = {}, variables: Variables = HO
   const notices: string[] = [];
   const notice = (text: string): unknown => notices.push(text);
   const settings: OpenSettings = {
-    lanes: 2,
+    poolSize: 2,
     applicationName: 'etl',
     variables,
     root: '/',

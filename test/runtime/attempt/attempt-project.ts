@@ -59,7 +59,7 @@ export interface StartOptions {
   readonly start?: RunRequest['start'];
   readonly overlap?: RunRequest['overlap'];
   readonly signal?: AbortSignal;
-  readonly lanes?: number;
+  readonly poolSize?: number;
   /** Sees each database when it has been opened. */
   readonly onOpen?: (database: Database) => void;
 }
@@ -68,9 +68,9 @@ export interface StartOptions {
 export function startOn(
   connections: Readonly<Record<string, string>>,
   dag: Dag,
-  { start, overlap = { mode: 'fail' }, signal, lanes = 4, onOpen }: StartOptions,
+  { start, overlap = { mode: 'fail' }, signal, poolSize = 4, onOpen }: StartOptions,
 ): Promise<RunResult> {
-  const settings = { lanes, applicationName: 'etl', variables: {}, root: process.cwd(), pid: process.pid };
+  const settings = { poolSize, applicationName: 'etl', variables: {}, root: process.cwd(), pid: process.pid };
   const fresh = { kind: 'new', runId: `run-${randomUUID()}`, interval: undefined, params: {} } as const;
   return runDag(
     { ...planDag(dag, {}), start: start ?? fresh, overlap },
@@ -79,10 +79,10 @@ export function startOn(
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
       random: Math.random,
       connections: () => Object.keys(connections),
-      placeOf: (id) => id,
-      lanesOf: () => lanes,
+      formatDsn: (id) => id,
+      getPoolSize: () => poolSize,
       redact: (text) => text,
-      strays: () => [],
+      unhandledErrors: () => [],
       concurrency: 4,
       failFast: false,
       timeoutMs: undefined,

@@ -209,8 +209,8 @@ describe('what a failure is taken for', () => {
         );
       });
     });
-    await guarded(async ({ strays }) => {
-      const run = await runOn({ db: proxy.url(db.url) }, graph, { strays: () => strays });
+    await guarded(async ({ unhandledErrors }) => {
+      const run = await runOn({ db: proxy.url(db.url) }, graph, { unhandledErrors: () => unhandledErrors });
       expect(run.outcome('w')).to.equal('success');
       expect(run.errors.map(({ code, where }) => [code, where])).to.deep.equal([
         ['ETL-3006', 'started by task "w"'],

@@ -9,7 +9,7 @@ describe('the progress of a task', () => {
       (totals) => reports.push(totals),
       () => now,
     );
-    for (; now < 1000; now++) progress.moved({ bytes: 10, rows: 1 });
+    for (; now < 1000; now++) progress.addMovement({ bytes: 10, rows: 1 });
     progress.finish();
     expect(reports).to.have.lengthOf(11);
     expect(reports[1]).to.deep.equal({ bytes: 1010, rows: 101 });
@@ -23,7 +23,7 @@ describe('the progress of a task', () => {
       () => 0,
     );
     progress.finish();
-    progress.moved({ rows: 1 });
+    progress.addMovement({ rows: 1 });
     progress.finish();
     expect(reports).to.deep.equal([{ rows: 1, bytes: 0 }]);
   });

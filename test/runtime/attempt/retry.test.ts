@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { kindOfState, nextDelay } from '../../../src/runtime/attempt/retry.js';
+import { classifyState, nextDelay } from '../../../src/runtime/attempt/retry.js';
 import type { RetryPolicy } from '../../../src/runtime/dag/plan.js';
 
 const policy: RetryPolicy = { retries: 3, initialMs: 100, factor: 2, maxMs: 250, jitter: false };
@@ -22,7 +22,7 @@ describe('retries', () => {
     ['23503', ['23'], 'transient'],
   ] as const) {
     it(`calls ${state ?? 'an error without a SQLSTATE'} ${kind}${retryOn.length > 0 ? ` when asked for ${retryOn[0]}` : ''}`, () => {
-      expect(kindOfState(state, retryOn)).to.equal(kind);
+      expect(classifyState(state, retryOn)).to.equal(kind);
     });
   }
 

@@ -80,7 +80,7 @@ describe('a run that has to wait', () => {
       d.task('http', {}, async () => 200);
     });
     const run = await startOn({ db: db.url }, graph, {
-      lanes: 1,
+      poolSize: 1,
       onOpen: ({ knex }) => {
         const pool = knex.client.pool as {
           acquireTimeoutMillis: number;

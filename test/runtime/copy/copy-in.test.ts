@@ -23,7 +23,7 @@ describe('COPY into a table', () => {
   const lines = (from: number, to: number) =>
     Buffer.from(Array.from({ length: to - from }, (_, i) => `${from + i}\tx\n`).join(''));
   const into = (source: AsyncIterable<Buffer> | Iterable<Buffer>, signal = unstopped) =>
-    copyInto(on.wire, COPY, source, { signal });
+    copyInto(on.taskConnection, COPY, source, { signal });
 
   /** Goes on for ever, and says when it was left. */
   function endless(first = 0) {
@@ -53,13 +53,13 @@ describe('COPY into a table', () => {
     it(`returns the server's count for ${title}`, async () => {
       expect(await into(source())).to.equal(rows);
       expect(await on.ask('select count(*)::int from t')).to.equal(rows);
-      expect(on.wire.rows.written).to.equal(rows);
+      expect(on.taskConnection.rows.written).to.equal(rows);
     });
   }
 
   it('says how many bytes it has moved', async () => {
     const moved: number[] = [];
-    await copyInto(on.wire, COPY, [lines(0, 5), lines(5, 6)], {
+    await copyInto(on.taskConnection, COPY, [lines(0, 5), lines(5, 6)], {
       signal: unstopped,
       moved: (bytes) => moved.push(bytes),
     });
@@ -109,7 +109,7 @@ describe('COPY into a table', () => {
     expect((await failureOf(into([lines(0, 2), lines(0, 2)]))).code).to.equal('23505');
     await on.ask('rollback to savepoint s');
     expect(await into([lines(0, 2)])).to.equal(2);
-    expect(on.wire.failure).to.equal(undefined);
+    expect(on.taskConnection.failure).to.equal(undefined);
   });
 
   it('tells the server to keep nothing when the source fails, and throws the error of the source', async () => {
@@ -119,7 +119,7 @@ describe('COPY into a table', () => {
     }
     await on.ask('savepoint s');
     expect((await failureOf(into(breaks()))).message).to.equal('the file is torn\0');
-    expect(on.wire.failure).to.include({
+    expect(on.taskConnection.failure).to.include({
       code: '57014',
       message: 'COPY from stdin failed: the file is torn',
     });
@@ -133,7 +133,7 @@ describe('COPY into a table', () => {
     silent.write(lines(0, 5));
     await on.ask('savepoint s');
     const copying = failureOf(
-      copyInto(on.wire, COPY, silent, {
+      copyInto(on.taskConnection, COPY, silent, {
         signal: controller.signal,
         moved: () => controller.abort(new Error('stopped')),
       }),
@@ -166,14 +166,14 @@ describe('COPY into a table', () => {
 
   it('refuses a text that takes no rows, and leaves the connection in order', async () => {
     for (const text of ['select 1', 'copy t to stdout', 'create temp table u ()']) {
-      const error = await failureOf(copyInto(on.wire, text, [lines(0, 1)], { signal: unstopped }));
+      const error = await failureOf(copyInto(on.taskConnection, text, [lines(0, 1)], { signal: unstopped }));
       expect(error).to.be.instanceOf(EtlError).and.include({ code: 'ETL-3541' });
     }
     expect(await on.ask('select 1')).to.equal(1);
   });
 
   it('is refused after the task has ended', async () => {
-    on.wire.shut();
+    on.taskConnection.close();
     expect(await failureOf(into([lines(0, 1)]))).to.include({ code: 'ETL-3206' });
   });
 });

@@ -28,7 +28,10 @@ describe('COPY out of a query', () => {
   for (const rows of [0, 1, 1000, 200_000]) {
     it(`brings ${rows} rows as they are, and their number`, async () => {
       let moved = 0;
-      const out = copyOut(on.wire, series(rows), { signal: unstopped, moved: (bytes) => (moved += bytes) });
+      const out = copyOut(on.taskConnection, series(rows), {
+        signal: unstopped,
+        moved: (bytes) => (moved += bytes),
+      });
       const bytes = await read(out);
       const expected = Array.from({ length: rows }, (_, i) => `${i + 1}\t${'x'.repeat(100)}\n`).join('');
       expect(bytes.equals(Buffer.from(expected))).to.equal(true);
@@ -38,12 +41,16 @@ describe('COPY out of a query', () => {
   }
 
   it('brings rows that are larger than a part', async () => {
-    const bytes = await read(copyOut(on.wire, series(3, `repeat('y', 3000000)`), { signal: unstopped }));
+    const bytes = await read(
+      copyOut(on.taskConnection, series(3, `repeat('y', 3000000)`), { signal: unstopped }),
+    );
     expect(bytes.length).to.equal(3 * 3_000_003);
   });
 
   it('lets the server wait while nobody reads', async () => {
-    const parts = copyOut(on.wire, series(2_000_000), { signal: unstopped })[Symbol.asyncIterator]();
+    const parts = copyOut(on.taskConnection, series(2_000_000), { signal: unstopped })[
+      Symbol.asyncIterator
+    ]();
     await parts.next();
     const { pid } = (
       await db.query<{ pid: number }>(
@@ -60,14 +67,16 @@ describe('COPY out of a query', () => {
   it('reads several at a time on several connections', async () => {
     await using other = await openWire(db.url);
     const both = await Promise.all(
-      [on, other].map(({ wire }) => read(copyOut(wire, series(50_000), { signal: unstopped }))),
+      [on, other].map(({ taskConnection }) =>
+        read(copyOut(taskConnection, series(50_000), { signal: unstopped })),
+      ),
     );
     expect(both[0]?.equals(both[1] ?? Buffer.alloc(0))).to.equal(true);
   });
 
   it('cancels what nobody reads to its end, and leaves the connection usable', async () => {
     await on.ask('savepoint s');
-    for await (const part of copyOut(on.wire, series(3_000_000), { signal: unstopped })) {
+    for await (const part of copyOut(on.taskConnection, series(3_000_000), { signal: unstopped })) {
       if (part.length > 0) break;
     }
     await on.ask('rollback to savepoint s');
@@ -79,7 +88,7 @@ describe('COPY out of a query', () => {
     await on.ask('savepoint s');
     const reading = failureOf(
       read(
-        copyOut(on.wire, `copy (select pg_sleep(i) from generate_series(0, 60) i) to stdout`, {
+        copyOut(on.taskConnection, `copy (select pg_sleep(i) from generate_series(0, 60) i) to stdout`, {
           signal: controller.signal,
         }),
       ),
@@ -96,12 +105,12 @@ describe('COPY out of a query', () => {
   it('throws the error of the server, also after rows', async () => {
     await on.ask('savepoint s');
     const dividing = `copy (select 1 / (100000 - i) from generate_series(1, 200000) i) to stdout`;
-    expect(await failureOf(read(copyOut(on.wire, dividing, { signal: unstopped })))).to.include({
+    expect(await failureOf(read(copyOut(on.taskConnection, dividing, { signal: unstopped })))).to.include({
       code: '22012',
     });
     await on.ask('rollback to savepoint s');
     expect(
-      (await failureOf(read(copyOut(on.wire, 'copy none to stdout', { signal: unstopped })))).code,
+      (await failureOf(read(copyOut(on.taskConnection, 'copy none to stdout', { signal: unstopped })))).code,
     ).to.equal('42P01');
   });
 
@@ -109,7 +118,7 @@ describe('COPY out of a query', () => {
     const pid = await on.ask('select pg_backend_pid()');
     async function reading() {
       let parts = 0;
-      for await (const _ of copyOut(on.wire, series(5_000_000), { signal: unstopped })) {
+      for await (const _ of copyOut(on.taskConnection, series(5_000_000), { signal: unstopped })) {
         if (++parts === 2) await db.query('select pg_terminate_backend($1)', [pid]);
       }
     }
@@ -119,9 +128,9 @@ describe('COPY out of a query', () => {
 
   it('brings nothing for a text that gives no rows to COPY, and leaves the connection in order', async () => {
     await on.ask('create temp table u ()');
-    expect(await read(copyOut(on.wire, 'select 1', { signal: unstopped }))).to.have.lengthOf(0);
+    expect(await read(copyOut(on.taskConnection, 'select 1', { signal: unstopped }))).to.have.lengthOf(0);
     expect(
-      (await failureOf(read(copyOut(on.wire, 'copy u from stdin', { signal: unstopped })))).code,
+      (await failureOf(read(copyOut(on.taskConnection, 'copy u from stdin', { signal: unstopped })))).code,
     ).to.equal('57014');
   });
 

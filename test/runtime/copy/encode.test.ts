@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { EtlError } from '../../../src/errors.js';
-import { encoderOf, type EncodeOptions, type Row } from '../../../src/runtime/copy/encode.js';
+import { chooseEncoder, type EncodeOptions, type Row } from '../../../src/runtime/copy/encode.js';
 import { ExactNumber } from '../../../src/runtime/copy/exact-number.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
@@ -26,7 +26,7 @@ describe('rows encoded for COPY', () => {
   async function stored(type: string, values: readonly unknown[], options?: EncodeOptions) {
     await client.query(`drop table if exists t; create table t (n serial, v ${type})`);
     const rows: Row[] = values.map((v) => ({ v }));
-    const bytes = encoderOf(['v'], options)(rows);
+    const bytes = chooseEncoder(['v'], options)(rows);
     await pipeline(Readable.from([bytes]), client.query(copyFrom('copy t (v) from stdin')));
     const result = await client.query<{ v: unknown }>('select v from t order by n');
     return result.rows.map(({ v }) => v);
@@ -113,7 +113,7 @@ describe('rows encoded for COPY', () => {
   });
 
   it('can have no columns', () => {
-    expect(encoderOf([])([{}, {}]).toString()).to.equal('\n\n');
+    expect(chooseEncoder([])([{}, {}]).toString()).to.equal('\n\n');
   });
 
   const refused: readonly [title: string, value: unknown][] = [
@@ -126,7 +126,7 @@ describe('rows encoded for COPY', () => {
   ];
   for (const [title, value] of refused) {
     it(`refuse ${title}, and name the column`, () => {
-      const encode = encoderOf(['first', 'second']);
+      const encode = chooseEncoder(['first', 'second']);
       expect(() => encode([{ first: 1, second: value }]))
         .to.throw(EtlError, /column "second"/)
         .that.includes({ code: 'ETL-3558' });
@@ -136,6 +136,6 @@ describe('rows encoded for COPY', () => {
   it('refuse an object that contains itself', () => {
     const loop: Record<string, unknown> = {};
     loop['loop'] = loop;
-    expect(() => encoderOf(['a'])([{ a: loop }])).to.throw(EtlError, /column "a"/);
+    expect(() => chooseEncoder(['a'])([{ a: loop }])).to.throw(EtlError, /column "a"/);
   });
 });

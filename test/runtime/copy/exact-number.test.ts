@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import { ExactNumber, jsonText } from '../../../src/runtime/copy/exact-number.js';
+import { ExactNumber, buildJson } from '../../../src/runtime/copy/exact-number.js';
 import { encodeResult, MAX_DEPTH } from '../../../src/runtime/json.js';
 
 describe('the JSON text of a value of a row', () => {
@@ -16,7 +16,7 @@ describe('the JSON text of a value of a row', () => {
     ],
     ['writes NaN as null', [Number.NaN, 1n], '[null,1]'],
   ];
-  for (const [title, value, text] of written) it(title, () => expect(jsonText(value)).to.equal(text));
+  for (const [title, value, text] of written) it(title, () => expect(buildJson(value)).to.equal(text));
 
   const cycle: unknown[] = [];
   cycle.push(cycle);
@@ -29,12 +29,12 @@ describe('the JSON text of a value of a row', () => {
     ['undefined', undefined, /undefined is not JSON/],
   ];
   for (const [title, value, message] of refused)
-    it(`refuses ${title}`, () => expect(() => jsonText(value)).to.throw(TypeError, message));
+    it(`refuses ${title}`, () => expect(() => buildJson(value)).to.throw(TypeError, message));
 
   it('is that of a recorded result, for values that a result may hold', () => {
     fc.assert(
       fc.property(fc.jsonValue({ stringUnit: 'grapheme' }), (value) => {
-        const text = jsonText(value);
+        const text = buildJson(value);
         if (!text.includes('\\u0000')) expect(text).to.equal(encodeResult(value));
       }),
     );
@@ -46,7 +46,7 @@ describe('the JSON text of a value of a row', () => {
       for (let i = 0; i < depth; i++) value = [value];
       return value;
     };
-    expect(jsonText(nest(MAX_DEPTH))).to.have.length(2 * MAX_DEPTH + 1);
-    expect(() => jsonText(nest(MAX_DEPTH + 2))).to.throw(TypeError, /more than 1000 deep/);
+    expect(buildJson(nest(MAX_DEPTH))).to.have.length(2 * MAX_DEPTH + 1);
+    expect(() => buildJson(nest(MAX_DEPTH + 2))).to.throw(TypeError, /more than 1000 deep/);
   });
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { giveBack, ownCopy, takeChunk } from '../../../src/hooks/chunks.js';
+import { giveBack, copyBytes, takeChunk } from '../../../src/hooks/chunks.js';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
@@ -34,7 +34,7 @@ describe('memory that is used again', () => {
 
   it('is no more what a copy is in', () => {
     const chunk = takeChunk(BYTES).fill('a');
-    const copy = ownCopy(chunk.subarray(0, 3));
+    const copy = copyBytes(chunk.subarray(0, 3));
     takeChunk(BYTES).fill('b');
     expect(copy.toString()).to.equal('aaa');
   });

@@ -1,10 +1,10 @@
 import { Client } from 'pg';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
-import { Wire } from '../../../src/runtime/postgres/task-connection.js';
+import { TaskConnection } from '../../../src/runtime/postgres/task-connection.js';
 
 /** A connection in a transaction, as a task has it. */
 export interface OpenWire extends AsyncDisposable {
-  readonly wire: Wire;
+  readonly taskConnection: TaskConnection;
   readonly client: Client;
   /** The first column of the first row. */
   ask(sql: string): Promise<unknown>;
@@ -16,17 +16,17 @@ export async function openWire(url: string, begin = 'begin'): Promise<OpenWire> 
   client.on('error', () => {}); // Tests end it on purpose.
   await client.connect();
   await client.query(begin);
-  const wire = new Wire(client as unknown as ProtocolClient);
-  wire.open();
+  const taskConnection = new TaskConnection(client as unknown as ProtocolClient);
+  taskConnection.open();
   return {
-    wire,
+    taskConnection,
     client,
     ask: async (sql) => {
-      const { rows } = (await wire.query({ text: sql, rowMode: 'array' })) as { rows: unknown[][] };
+      const { rows } = (await taskConnection.query({ text: sql, rowMode: 'array' })) as { rows: unknown[][] };
       return rows[0]?.[0];
     },
     [Symbol.asyncDispose]: async () => {
-      if (wire.lost === undefined) await client.end();
+      if (taskConnection.lost === undefined) await client.end();
     },
   };
 }

@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { copyInto } from '../../../src/runtime/copy/copy-in.js';
 import { copyOut } from '../../../src/runtime/copy/copy-out.js';
-import { columnOf } from '../../../src/runtime/copy/columns.js';
-import { bulkSession } from '../../../src/runtime/session/session-copy.js';
+import { getColumn } from '../../../src/runtime/copy/columns.js';
+import { createBulkSession } from '../../../src/runtime/session/session-copy.js';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { tableOfValues } from '../values.js';
@@ -38,7 +38,7 @@ describe('every value', () => {
         process.env['TZ'] = name;
         on = await openWire(db.url, `begin; set local timezone to '${name}'`);
       });
-      const bulk = () => bulkSession(on.wire, on.client as unknown as ProtocolClient);
+      const bulk = () => createBulkSession(on.taskConnection, on.client as unknown as ProtocolClient);
 
       it('comes as pg gives it', async () => {
         const { rows } = await on.client.query('select * from v');
@@ -54,10 +54,14 @@ describe('every value', () => {
       for (const format of ['text', 'csv', 'binary']) {
         it(`goes out and in by COPY in ${format}`, async () => {
           await on.ask('create temp table w (like v) on commit drop');
-          const bytes = copyOut(on.wire, `copy v to stdout (format ${format})`, { signal: unstopped });
+          const bytes = copyOut(on.taskConnection, `copy v to stdout (format ${format})`, {
+            signal: unstopped,
+          });
           const parts = await all(bytes);
           expect(
-            await copyInto(on.wire, `copy w from stdin (format ${format})`, parts, { signal: unstopped }),
+            await copyInto(on.taskConnection, `copy w from stdin (format ${format})`, parts, {
+              signal: unstopped,
+            }),
           ).to.equal(2);
           expect(
             await on.ask(
@@ -73,7 +77,7 @@ describe('every value', () => {
     const parserOf = (oid: number) => pg.types.getTypeParser(oid) as (text: string) => unknown;
     /** Between other bytes, as in a row. */
     const read = (oid: number, text: string) =>
-      columnOf(oid, parserOf(oid)).readInPlace?.(Buffer.from(`12${text}34`), 2, text.length);
+      getColumn(oid, parserOf(oid)).readInPlace?.(Buffer.from(`12${text}34`), 2, text.length);
     beforeEach(async () => {
       on = await openWire(db.url);
     });
@@ -113,22 +117,22 @@ describe('every value', () => {
 
     it('is left to a parser of the user’s own', () => {
       const own = (text: string) => `own ${text}`;
-      for (const oid of [20, 21, 23, 1184, 1700]) expect(columnOf(oid, own)).to.deep.equal({ parse: own });
+      for (const oid of [20, 21, 23, 1184, 1700]) expect(getColumn(oid, own)).to.deep.equal({ parse: own });
       const seconds = (text: string) => new Date(Math.trunc(Date.parse(text) / 1000) * 1000);
-      expect(columnOf(1184, seconds)).to.deep.equal({ parse: seconds });
+      expect(getColumn(1184, seconds)).to.deep.equal({ parse: seconds });
       for (const [oid, parse] of [
         [20, BigInt],
         [20, Number],
         [23, String],
         [1700, Number],
       ] as const) {
-        expect(columnOf(oid, parse)).to.deep.equal({ parse });
+        expect(getColumn(oid, parse)).to.deep.equal({ parse });
       }
     });
 
     it('is left to pg where its type is any other', () => {
-      expect(columnOf(25, String)).to.deep.equal({ parse: String });
-      expect(columnOf(20, parserOf(20))).to.deep.equal({});
+      expect(getColumn(25, String)).to.deep.equal({ parse: String });
+      expect(getColumn(20, parserOf(20))).to.deep.equal({});
     });
   });
 });

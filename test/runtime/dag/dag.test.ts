@@ -221,7 +221,7 @@ export function types(): void {
     // @ts-expect-error a result of a task that was given for the order alone
     d.session('c', { needs: [stats] }, async ({ upstream }) => upstream.stats);
     // @ts-expect-error a param that the schema does not have
-    d.session('e', {}, async ({ params: { place } }) => place as string);
+    d.session('e', {}, async ({ params: { location } }) => location as string);
     // @ts-expect-error a Map is not JSON
     d.session('f', {}, async () => new Map<string, number>());
     // @ts-expect-error a Date is not JSON

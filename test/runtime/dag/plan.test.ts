@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { dag } from '../../../src/runtime/dag/dag.js';
-import { unknownDag, unknownTask } from '../../../src/runtime/dag/dag-errors.js';
+import { createUnknownDagError, createUnknownTaskError } from '../../../src/runtime/dag/dag-errors.js';
 import { findConnections, planDag } from '../../../src/runtime/dag/plan.js';
 import type { TaskDefaults } from '../../../src/runtime/tasks/task.js';
 
@@ -65,7 +65,11 @@ describe('the connections of a Dag', () => {
 
 describe('the error for an ID that the config does not have', () => {
   it('names the nearest Dag and lists all Dags', () => {
-    const { code, message, fix, data } = unknownDag('monthyl', ['daily', 'monthly'], 'nothing was started');
+    const { code, message, fix, data } = createUnknownDagError(
+      'monthyl',
+      ['daily', 'monthly'],
+      'nothing was started',
+    );
     expect({ code, message, fix, data }).to.deep.equal({
       code: 'ETL-2002',
       message: 'there is no Dag "monthyl"; did you mean "monthly"?',
@@ -75,13 +79,17 @@ describe('the error for an ID that the config does not have', () => {
   });
 
   it('says how to add a Dag to a config without Dags', () => {
-    const { message, fix } = unknownDag('monthly', []);
+    const { message, fix } = createUnknownDagError('monthly', []);
     expect(message).to.equal('there is no Dag "monthly"');
     expect(fix).to.equal('the config has no Dags: add them to `dags`');
   });
 
   it('names the nearest task and the command that lists the tasks', () => {
-    const error = unknownTask({ dagId: 'd', taskId: 'lod' }, ['load', 'sum'], 'nothing was changed');
+    const error = createUnknownTaskError(
+      { dagId: 'd', taskId: 'lod' },
+      ['load', 'sum'],
+      'nothing was changed',
+    );
     const { code, message, fix, data } = error;
     expect({ code, message, fix, data }).to.deep.equal({
       code: 'ETL-2004',

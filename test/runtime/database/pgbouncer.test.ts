@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { dag } from '../../../src/runtime/dag/dag.js';
-import { databaseErrorOf } from '../../../src/runtime/postgres/sqlstate.js';
+import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createProject } from '../../support/cli.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { Gate } from '../../support/gate.js';
@@ -62,7 +62,7 @@ describe('behind PgBouncer in transaction mode', function () {
         code === undefined ? 'success' : `failed ${code}`,
       );
       if (what) expect(first?.error?.message).to.match(what);
-      if (sqlstate !== undefined) expect(databaseErrorOf(first?.error)?.code ?? '').to.equal(sqlstate);
+      if (sqlstate !== undefined) expect(findDatabaseError(first?.error)?.code ?? '').to.equal(sqlstate);
       expect(run.outcome('next')).to.equal('success');
       expect(await db.query('select v from t')).to.have.lengthOf(rows);
       expect(await busy()).to.deep.equal([]);

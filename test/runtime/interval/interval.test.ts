@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
 import {
-  intervalContaining,
-  lastCompleteInterval,
+  findIntervalContaining,
+  findLastCompleteInterval,
   parseSchedule,
   type DataInterval,
   type Schedule,
@@ -213,19 +213,19 @@ describe('lastCompleteInterval', () => {
   ];
   for (const [title, schedule, now, expected] of rows) {
     it(`covers ${title}`, () => {
-      const interval = lastCompleteInterval(schedule, new Date(now));
+      const interval = findLastCompleteInterval(schedule, new Date(now));
       expect(span(interval)).to.equal(expected);
       expect(interval?.logicalDate).to.equal(interval?.start);
     });
   }
 
   it('is undefined without a schedule', () => {
-    expect(lastCompleteInterval(undefined, new Date())).to.equal(undefined);
+    expect(findLastCompleteInterval(undefined, new Date())).to.equal(undefined);
   });
 
   it('says when the first interval ends while there is none', () => {
     for (const now of ['2020-09-01T01:59:59.999Z', '2020-08-01T02:00:00Z', '2019-01-01T00:00:00Z']) {
-      expect(() => lastCompleteInterval(monthly, new Date(now)))
+      expect(() => findLastCompleteInterval(monthly, new Date(now)))
         .to.throw(EtlError)
         .that.includes({ code: 'ETL-2005', exitCode: 2 })
         .and.has.property('fix')
@@ -235,10 +235,10 @@ describe('lastCompleteInterval', () => {
 
   it('starts with the first tick at or after a start date that is no tick', () => {
     const schedule = scheduleOf('0 2 * * *', 'UTC', '2026-03-05T02:00:01Z');
-    expect(span(lastCompleteInterval(schedule, new Date('2026-03-07T02:00:00Z')))).to.equal(
+    expect(span(findLastCompleteInterval(schedule, new Date('2026-03-07T02:00:00Z')))).to.equal(
       '2026-03-06T02:00Z 2026-03-07T02:00Z',
     );
-    expect(() => lastCompleteInterval(schedule, new Date('2026-03-07T01:59:00Z'))).to.throw(EtlError);
+    expect(() => findLastCompleteInterval(schedule, new Date('2026-03-07T01:59:00Z'))).to.throw(EtlError);
   });
 });
 
@@ -272,7 +272,7 @@ describe('intervalContaining', () => {
     ['a leap day', scheduleOf('@daily'), '2024-02-29', '2024-02-29T00:00Z 2024-03-01T00:00Z'],
   ];
   for (const [title, schedule, date, expected] of rows) {
-    it(`finds ${title}`, () => expect(span(intervalContaining(schedule, date, now))).to.equal(expected));
+    it(`finds ${title}`, () => expect(span(findIntervalContaining(schedule, date, now))).to.equal(expected));
   }
 
   const refused: readonly [string, Schedule | undefined, string, RegExp][] = [
@@ -293,7 +293,7 @@ describe('intervalContaining', () => {
   ];
   for (const [title, schedule, date, message] of refused) {
     it(`refuses ${title}`, () => {
-      expect(() => intervalContaining(schedule, date, now))
+      expect(() => findIntervalContaining(schedule, date, now))
         .to.throw(EtlError, message)
         .with.property('code', 'ETL-2005');
     });
@@ -331,9 +331,9 @@ describe('intervals in 20 timezones', () => {
           const end = ticks[i + 1];
           if (end === undefined) break;
           const expected = { start: new Date(start), end: new Date(end), logicalDate: new Date(start) };
-          expect(lastCompleteInterval(schedule, new Date(end))).to.deep.equal(expected);
+          expect(findLastCompleteInterval(schedule, new Date(end))).to.deep.equal(expected);
           const inside = new Date(start + (n % (end - start)));
-          expect(intervalContaining(schedule, inside.toISOString(), later)).to.deep.equal(expected);
+          expect(findIntervalContaining(schedule, inside.toISOString(), later)).to.deep.equal(expected);
         }
       }),
       { numRuns: 150 },

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { macrosOf } from '../../../src/runtime/interval/macros.js';
+import { createMacros } from '../../../src/runtime/interval/macros.js';
 
 const names = { runId: 'r1', dagId: 'monthly-report', taskId: 'stats', attempt: 2 };
 
@@ -10,7 +10,7 @@ function intervalFrom(start: string, end: string): { start: Date; end: Date; log
 describe('macrosOf', () => {
   it('gives the names and forms of Airflow, in UTC', () => {
     const interval = intervalFrom('2020-08-01T04:00:00+02:00', '2020-09-01T02:00:00Z');
-    expect(macrosOf({ interval, ...names })).to.deep.equal({
+    expect(createMacros({ interval, ...names })).to.deep.equal({
       run_id: 'r1',
       dag_id: 'monthly-report',
       task_id: 'stats',
@@ -29,14 +29,14 @@ describe('macrosOf', () => {
 
   it('writes a fraction of a second with six digits', () => {
     const interval = intervalFrom('2026-03-05T00:00:00.120Z', '2026-03-06T00:00:00Z');
-    expect(macrosOf({ interval, ...names })).to.include({
+    expect(createMacros({ interval, ...names })).to.include({
       ts: '2026-03-05T00:00:00.120000+00:00',
       ts_nodash: '20260305T000000',
     });
   });
 
   it('has nothing of an interval without one', () => {
-    expect(macrosOf({ interval: undefined, ...names })).to.have.all.keys(
+    expect(createMacros({ interval: undefined, ...names })).to.have.all.keys(
       'run_id',
       'dag_id',
       'task_id',

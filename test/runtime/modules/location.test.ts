@@ -7,7 +7,7 @@ const head = "import { dag } from '@oneshot/etl';\ntype Text = string;\n";
 const tail = '\nexport default { dags: [monthly] };\n';
 
 /** Places are read by the instance that made them. */
-async function place(): Promise<typeof places> {
+async function location(): Promise<typeof places> {
   return await import(new URL('../../../src/runtime/modules/location.ts', import.meta.url).href);
 }
 
@@ -48,8 +48,8 @@ describe('the place of a definition', () => {
     it(`has line and column of the user's file in ${title}`, async () => {
       using fixture = project(files);
       const { dags } = (await fixture.load()).config;
-      const { placeText } = await place();
-      expect(dags.map((each: Dag) => placeText(each.place))).to.deep.equal([expected]);
+      const { formatLocation: placeText } = await location();
+      expect(dags.map((each: Dag) => placeText(each.location))).to.deep.equal([expected]);
     });
   }
 
@@ -58,8 +58,8 @@ describe('the place of a definition', () => {
       'etl.config.ts': `${head}const monthly = dag('a', {}, (d) => {\n  const x: Text = 'x';  d.task(x, {}, async () => null);\n});${tail}`,
     });
     const [dag] = (await fixture.load()).config.dags;
-    const { placeText } = await place();
-    expect(dag?.tasks.map((each) => placeText(each.place))).to.deep.equal(['etl.config.ts:4:27']);
+    const { formatLocation: placeText } = await location();
+    expect(dag?.tasks.map((each) => placeText(each.location))).to.deep.equal(['etl.config.ts:4:27']);
   });
 
   it('is one for the tasks of a loop, and another for each call beside it, in whichever file', async () => {
@@ -69,8 +69,8 @@ describe('the place of a definition', () => {
       'more.ts': `export function more(d: any) { const name = 'm';\n  for (let i = 0; i < 2; i++) ${call}\n}`,
     });
     const [dag] = (await fixture.load()).config.dags;
-    const { placeText } = await place();
-    expect(dag?.tasks.map((each) => `${each.id} ${placeText(each.place)}`)).to.deep.equal([
+    const { formatLocation: placeText } = await location();
+    expect(dag?.tasks.map((each) => `${each.id} ${placeText(each.location)}`)).to.deep.equal([
       'a0 etl.config.ts:6:35',
       'a0b etl.config.ts:6:80',
       'a1 etl.config.ts:6:35',
@@ -80,7 +80,7 @@ describe('the place of a definition', () => {
       'm0 more.ts:2:33',
       'm1 more.ts:2:33',
     ]);
-    expect(dag?.tasks[0]?.place).to.equal(dag?.tasks[2]?.place);
+    expect(dag?.tasks[0]?.location).to.equal(dag?.tasks[2]?.location);
   });
 
   it('is relative to the directory of the config, for each of two configs that one process loads', async () => {
@@ -89,11 +89,11 @@ describe('the place of a definition', () => {
     });
     using first = project(files('a'));
     using second = project(files('b'));
-    const { placeText } = await place();
-    const captured: places.Place[] = [];
+    const { formatLocation: placeText } = await location();
+    const captured: places.Location[] = [];
     for (const fixture of [first, second]) {
       const [monthly] = (await fixture.load()).config.dags;
-      const own = [monthly, monthly?.tasks[0]].flatMap((each) => each?.place ?? []);
+      const own = [monthly, monthly?.tasks[0]].flatMap((each) => each?.location ?? []);
       expect(own.map(placeText)).to.deep.equal(['etl.config.ts:3:17', 'etl.config.ts:4:5']);
       captured.push(...own);
     }
@@ -110,8 +110,8 @@ describe('the place of a definition', () => {
       'etl.config.ts': `${head}const monthly = dag('a', {}, (d) => {\n  for (let i = 0; i < 1100; i++) d.task('t' + i, {}, async () => null);\n});${tail}`,
     });
     const [dag] = (await fixture.load()).config.dags;
-    const { placeText } = await place();
-    const texts = dag?.tasks.map((each) => placeText(each.place)) ?? [];
+    const { formatLocation: placeText } = await location();
+    const texts = dag?.tasks.map((each) => placeText(each.location)) ?? [];
     expect(new Set(texts.slice(0, 1000))).to.deep.equal(new Set(['etl.config.ts:4:36']));
     expect(new Set(texts.slice(1000))).to.deep.equal(
       new Set(['etl.config.ts:4:36', 'near etl.config.ts:4:36']),
@@ -119,9 +119,9 @@ describe('the place of a definition', () => {
   });
 
   it('keeps one frame, and leaves the limit of stacks as it was', async () => {
-    const { capturePlace, placeText, setRoot } = await place();
+    const { captureLocation: capturePlace, formatLocation: placeText, setRoot } = await location();
     const limit = Error.stackTraceLimit;
-    const define = (): places.Place => capturePlace(define);
+    const define = (): places.Location => capturePlace(define);
     const captured = define();
     expect(Error.stackTraceLimit).to.equal(limit);
     expect(captured.stack?.split('\n')).to.have.length(2);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ndjsonReporter } from '../../../src/runtime/report/ndjson-reporter.js';
+import { createNdjsonReporter } from '../../../src/runtime/report/ndjson-reporter.js';
 import { openWorkbench, type Workbench } from '../tasks/load/workbench.js';
 
 describe('the events of a run as JSON', () => {
@@ -26,7 +26,7 @@ describe('the events of a run as JSON', () => {
     it(title, async () => {
       const { events } = await bench.load({ from });
       const lines: string[] = [];
-      const reporter = ndjsonReporter((line) => lines.push(line));
+      const reporter = createNdjsonReporter((line) => lines.push(line));
       for (const event of events) reporter.report(event);
       const failed = lines
         .map((line) => JSON.parse(line) as { event: string; error?: Record<string, unknown> })

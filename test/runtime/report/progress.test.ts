@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { EventBody, Reporter } from '../../../src/runtime/report/event.js';
-import { plainReporter } from '../../../src/runtime/report/plain-reporter.js';
-import { statusReporter } from '../../../src/runtime/report/status.js';
+import { createPlainReporter } from '../../../src/runtime/report/plain-reporter.js';
+import { createStatusReporter } from '../../../src/runtime/report/status.js';
 
 const asIs = (text: string): string => text;
 const PAINT = { good: asIs, bad: asIs, faint: asIs, strong: asIs };
@@ -24,7 +24,7 @@ describe('the report of what moves', () => {
   let plain: Reporter;
   beforeEach(() => {
     written = [];
-    plain = plainReporter({ write: (text) => written.push(text), paint: PAINT, quiet: false });
+    plain = createPlainReporter({ write: (text) => written.push(text), paint: PAINT, quiet: false });
   });
 
   it('is a line every ten seconds and task in a log, and none of a short task', () => {
@@ -45,7 +45,7 @@ describe('the report of what moves', () => {
   });
 
   it('is one line in a terminal, no wider than it, that makes room for the others', () => {
-    const reporter = statusReporter(plain, { write: (text) => written.push(text), columns: () => 40 });
+    const reporter = createStatusReporter(plain, { write: (text) => written.push(text), columns: () => 40 });
     say(reporter, 0, start('a'));
     say(reporter, 2, moved('a', 4, 1_000_000));
     say(reporter, 3, start('b'));

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { dag } from '../../../src/runtime/dag/dag.js';
-import { executeDag, type Ended, type ExecuteOptions } from '../../../src/runtime/run/executor.js';
+import { executeDag, type EndedTask, type ExecuteOptions } from '../../../src/runtime/run/executor.js';
 import { planTasks, type PlannedTask, type RunPlan } from '../../../src/runtime/dag/plan.js';
 import type { Task } from '../../../src/runtime/tasks/task.js';
 
-type Outcome = Ended & { readonly order: number };
+type Outcome = EndedTask & { readonly order: number };
 
 /** A graph by the upstream indexes of each task. */
 function planOf(
@@ -45,13 +45,13 @@ const graphs = fc
   )
   .map((tasks) => ({
     upstream: tasks.map(([needs], i) => (i === 0 ? [] : [...new Set(needs.map((each) => each % i))])),
-    ends: tasks.map(([, end]) => end as Ended['state']),
+    ends: tasks.map(([, end]) => end as EndedTask['state']),
     conns: tasks.map(([, , first]) => (first ? 'a' : 'b')),
   }));
 
 async function walk(
   plan: RunPlan,
-  ends: readonly Ended['state'][],
+  ends: readonly EndedTask['state'][],
   options: Partial<ExecuteOptions<Outcome>> = {},
 ): Promise<{ outcomes: readonly Outcome[]; started: string[]; most: Record<string, number> }> {
   let order = 0;
@@ -60,7 +60,7 @@ async function walk(
   const most: Record<string, number> = {};
   const outcomes = await executeDag<Outcome>(plan, {
     concurrency: 3,
-    lanesOf: () => 2,
+    getPoolSize: () => 2,
     failFast: false,
     signal: new AbortController().signal,
     passOver: (_task, because) => ({
@@ -85,9 +85,9 @@ async function walk(
 /** What must come of each task, by the definition. */
 function expected(
   upstream: readonly (readonly number[])[],
-  ends: readonly Ended['state'][],
-): Ended['state'][] {
-  const states: Ended['state'][] = [];
+  ends: readonly EndedTask['state'][],
+): EndedTask['state'][] {
+  const states: EndedTask['state'][] = [];
   for (const [i, needs] of upstream.entries()) {
     const bad = needs.map((each) => states[each]).filter((state) => state !== 'success');
     if (bad.length === 0) states.push(ends[i] ?? 'success');
@@ -149,7 +149,10 @@ describe('the walk over a Dag', () => {
 
   it('lets a full connection hold up nobody else', async () => {
     const plan = planOf([[], [], [], []], (i) => (i < 3 ? 'slow' : 'fast'));
-    const { started } = await walk(plan, [], { concurrency: 2, lanesOf: (id) => (id === 'slow' ? 1 : 2) });
+    const { started } = await walk(plan, [], {
+      concurrency: 2,
+      getPoolSize: (id) => (id === 'slow' ? 1 : 2),
+    });
     expect(started.slice(0, 2)).to.deep.equal(['t0', 't3']);
   });
 

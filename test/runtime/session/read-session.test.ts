@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import pg from 'pg';
 import { dag } from '../../../src/runtime/dag/dag.js';
-import { databaseErrorOf } from '../../../src/runtime/postgres/sqlstate.js';
+import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn, type RunOptions } from '../../support/run.js';
 
@@ -54,7 +54,7 @@ describe('two databases', () => {
       );
     });
     const { tasks } = await run(graph);
-    expect(databaseErrorOf(tasks[0]?.error)?.code).to.equal('25006');
+    expect(findDatabaseError(tasks[0]?.error)?.code).to.equal('25006');
     expect(await count(from)).to.equal(100);
     expect(await from.leftSessions()).to.deep.equal([]);
   });

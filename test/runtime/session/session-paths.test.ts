@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { dag } from '../../../src/runtime/dag/dag.js';
-import { databaseErrorOf } from '../../../src/runtime/postgres/sqlstate.js';
+import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 import { FIRST_QUERY_PATHS } from './first-query-paths.js';
@@ -27,7 +27,7 @@ describe('a session task', () => {
       const first = run.tasks[0];
       expect(run.outcome('first')).to.equal(code === undefined ? 'success' : `failed ${code}`);
       if (what) expect(first?.error?.message).to.match(what);
-      if (sqlstate !== undefined) expect(databaseErrorOf(first?.error)?.code ?? '').to.equal(sqlstate);
+      if (sqlstate !== undefined) expect(findDatabaseError(first?.error)?.code ?? '').to.equal(sqlstate);
       expect(run.state).to.equal(code === undefined ? 'success' : 'failed');
       expect(await db.query('select v from t')).to.have.lengthOf(rows);
       const recorded = await db.query('select state, seal from etl.task where run_id = $1', [run.runId]);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import { caretExcerpt } from '../../../src/runtime/sql/excerpt.js';
+import { formatCaretExcerpt } from '../../../src/runtime/sql/excerpt.js';
 
 describe('caretExcerpt', () => {
   const rows: readonly [string, string, number, string][] = [
@@ -16,14 +16,14 @@ describe('caretExcerpt', () => {
     ['a line break at the start', '\nselect x', 9, 'select x\n       ^'],
   ];
   for (const [title, sql, position, expected] of rows) {
-    it(`shows ${title}`, () => expect(caretExcerpt(sql, position)).to.equal(expected));
+    it(`shows ${title}`, () => expect(formatCaretExcerpt(sql, position)).to.equal(expected));
   }
 
   it('cuts a long line to 100 columns around the position', () => {
     const sql = `${'a'.repeat(1000)}X${'b'.repeat(1000)}`;
-    expect(caretExcerpt(sql, 1001)).to.equal(`${'a'.repeat(50)}X${'b'.repeat(49)}\n${' '.repeat(50)}^`);
-    expect(caretExcerpt(sql, 1)).to.equal(`${'a'.repeat(100)}\n^`);
-    expect(caretExcerpt(sql, 2001)).to.equal(`${'b'.repeat(99)}b\n${' '.repeat(99)}^`);
+    expect(formatCaretExcerpt(sql, 1001)).to.equal(`${'a'.repeat(50)}X${'b'.repeat(49)}\n${' '.repeat(50)}^`);
+    expect(formatCaretExcerpt(sql, 1)).to.equal(`${'a'.repeat(100)}\n^`);
+    expect(formatCaretExcerpt(sql, 2001)).to.equal(`${'b'.repeat(99)}b\n${' '.repeat(99)}^`);
   });
 
   it('has the character of the position above the caret', () => {
@@ -36,7 +36,7 @@ describe('caretExcerpt', () => {
       fc.property(text, fc.nat(), (start, n) => {
         const sql = `${start}x`;
         const position = (n % Array.from(sql).length) + 1;
-        const [line = '', caret = ''] = caretExcerpt(sql, position).split('\n');
+        const [line = '', caret = ''] = formatCaretExcerpt(sql, position).split('\n');
         const expected = Array.from(sql)[position - 1];
         if (expected !== '\n') expect(Array.from(line)[caret.length - 1]).to.equal(expected);
         expect(Array.from(line)).to.have.length.at.most(100);

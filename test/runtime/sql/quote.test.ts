@@ -3,8 +3,8 @@ import * as fc from 'fast-check';
 import pg from 'pg';
 import { EtlError } from '../../../src/errors.js';
 import { quoteIdentifier, quoteLiteral, quoteTable } from '../../../src/runtime/sql/quote.js';
-import { tokensOf } from '../../../src/runtime/sql/scan.js';
-import { copyOptions, csvFormat } from '../../../src/runtime/tasks/load/csv-format.js';
+import { readTokens } from '../../../src/runtime/sql/scan.js';
+import { copyOptions, parseCsvFormat } from '../../../src/runtime/tasks/load/csv-format.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 describe('quoteIdentifier', () => {
@@ -43,7 +43,7 @@ describe('quoteIdentifier', () => {
       fc.property(name, (text) => {
         try {
           const quoted = quoteIdentifier(text);
-          expect([...tokensOf(quoted)]).to.deep.equal([{ kind: 'quoted', start: 0, end: quoted.length }]);
+          expect([...readTokens(quoted)]).to.deep.equal([{ kind: 'quoted', start: 0, end: quoted.length }]);
           expect(quoted.slice(1, -1).replaceAll('""', '"')).to.equal(text);
         } catch (error) {
           expect(error).to.be.instanceOf(EtlError);
@@ -132,7 +132,7 @@ describe('quoteLiteral', () => {
   }
 
   it('writes the options of a COPY of a CSV file', () => {
-    const format = csvFormat({ delimiter: '\\', quote: "'", null: 'N', encoding: 'latin1' });
+    const format = parseCsvFormat({ delimiter: '\\', quote: "'", null: 'N', encoding: 'latin1' });
     expect(copyOptions(format, true)).to.equal(
       "format csv, header true, delimiter  E'\\\\', quote '''', escape '''', null 'N', encoding 'latin1'",
     );

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
-import { tokensOf } from '../../../src/runtime/sql/scan.js';
+import { readTokens } from '../../../src/runtime/sql/scan.js';
 import { splitStatements } from '../../../src/runtime/sql/split.js';
 
 function texts(sql: string): string[] {
@@ -158,7 +158,9 @@ describe('tokensOf', () => {
     fc.assert(
       fc.property(text, (sql) => {
         try {
-          expect(Array.from(tokensOf(sql), ({ start, end }) => sql.slice(start, end)).join('')).to.equal(sql);
+          expect(Array.from(readTokens(sql), ({ start, end }) => sql.slice(start, end)).join('')).to.equal(
+            sql,
+          );
         } catch (error) {
           expect(error).to.be.instanceOf(EtlError).with.property('code', 'ETL-3002');
         }

@@ -23,16 +23,19 @@ describe('writing a table', () => {
 
   /** `version` is that of the server that the merge takes this one for. */
   async function write(target: WriteTarget, columns: readonly string[], text: string, version?: number) {
-    return onWire(db, async (wire) => {
+    return onWire(db, async (taskConnection) => {
       if (version === undefined)
         return {
-          ...(await writeTable(wire, target, columns, sendText(wire, text))),
-          counted: wire.rows.written,
+          ...(await writeTable(taskConnection, target, columns, sendText(taskConnection, text))),
+          counted: taskConnection.rows.written,
         };
-      const table = await describeTable(wire, target.into);
+      const table = await describeTable(taskConnection, target.into);
       if (table === undefined) throw new Error('no table');
       const described = { ...target, columns, table: { ...table, serverVersion: version } };
-      return { ...(await writeDescribed(wire, described, sendText(wire, text))), counted: wire.rows.written };
+      return {
+        ...(await writeDescribed(taskConnection, described, sendText(taskConnection, text))),
+        counted: taskConnection.rows.written,
+      };
     });
   }
   const refused = async (...args: Parameters<typeof write>): Promise<EtlError> => {
@@ -89,9 +92,14 @@ describe('writing a table', () => {
     await db.query(`create role ${role}`);
     await db.query(`grant select, insert, delete on t to ${role}`);
     try {
-      await onWire(db, async (wire) => {
-        await wire.query({ text: `set local role ${role}` });
-        await writeTable(wire, { into: 't', mode: 'replace' }, ['id'], sendText(wire, '9\n'));
+      await onWire(db, async (taskConnection) => {
+        await taskConnection.query({ text: `set local role ${role}` });
+        await writeTable(
+          taskConnection,
+          { into: 't', mode: 'replace' },
+          ['id'],
+          sendText(taskConnection, '9\n'),
+        );
       });
       expect(await rows()).to.deep.equal([{ id: 9, a: null }]);
     } finally {
@@ -208,9 +216,9 @@ describe('writing a table', () => {
   }
 
   it('meets a row that another session adds meanwhile as a failure that a retry cures', async () => {
-    const writing = onWire(db, (wire) =>
-      writeTable(wire, { into: 't', mode: 'merge', key: ['id'] }, ['id', 'a'], async (...to) => {
-        const sent = await sendText(wire, '7\tmine\n')(...to);
+    const writing = onWire(db, (taskConnection) =>
+      writeTable(taskConnection, { into: 't', mode: 'merge', key: ['id'] }, ['id', 'a'], async (...to) => {
+        const sent = await sendText(taskConnection, '7\tmine\n')(...to);
         await db.query(`insert into t values (7, 'theirs')`);
         return sent;
       }),

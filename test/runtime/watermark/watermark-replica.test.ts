@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Client } from 'pg';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
-import { boundOf, type Incremental } from '../../../src/runtime/watermark/incremental.js';
+import { prepareHighWatermark, type Incremental } from '../../../src/runtime/watermark/incremental.js';
 import { ReplicaPair } from '../../support/replica.js';
 
 describe('an incremental task that reads from a replica', function () {
@@ -34,7 +34,7 @@ describe('an incremental task that reads from a replica', function () {
   }
   const bound = async (incremental: Incremental) => {
     const signal = new AbortController().signal;
-    const find = await boundOf(replica as unknown as ProtocolClient, incremental, {
+    const find = await prepareHighWatermark(replica as unknown as ProtocolClient, incremental, {
       source: { table: 'orders' },
       signal,
     });

@@ -3,9 +3,9 @@ import { send } from '../../postgres/protocol.js';
 import { quoteIdentifier, quoteTable } from '../../sql/quote.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { listNames } from '../../table/refuse.js';
-import type { Work } from '../task-body.js';
+import type { TaskWork } from '../task-body.js';
 import type { DataColumn } from './feed.js';
-import { mayFit, widened } from './type-family.js';
+import { canFit, widenType } from './type-family.js';
 import type { Row } from '../../copy/encode.js';
 import type { Transform } from '../../format/transform.js';
 
@@ -20,7 +20,7 @@ export type SchemaContract =
 
 /** Makes the table that the data needs, and says so. */
 export async function createTable(
-  work: Work,
+  work: TaskWork,
   into: string,
   columns: readonly DataColumn[],
   key: readonly string[] | undefined,
@@ -28,7 +28,7 @@ export async function createTable(
   const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${type ?? 'text'}`);
   if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
   await define(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
-  return described(work, into);
+  return describeIncoming(work, into);
 }
 
 /**
@@ -36,7 +36,7 @@ export async function createTable(
  * fit. What `discard` leaves out does not come here.
  */
 export async function applyContract(
-  work: Work,
+  work: TaskWork,
   contract: SchemaContract,
   table: Table,
   columns: readonly DataColumn[],
@@ -45,16 +45,16 @@ export async function applyContract(
     refuseTypes(table, columns);
     return table;
   }
-  const changes = changesOf(table, columns);
+  const changes = listChanges(table, columns);
   if (changes.length === 0) return table;
   await define(work, `alter table ${table.sql} ${changes.join(', ')}`);
-  return described(work, table.sql);
+  return describeIncoming(work, table.sql);
 }
 
 function refuseTypes(table: Table, columns: readonly DataColumn[]): void {
   for (const { name, type } of columns) {
     const column = table.columns.find((each) => each.name === name);
-    if (column === undefined || type === undefined || mayFit(type, column.type)) continue;
+    if (column === undefined || type === undefined || canFit(type, column.type)) continue;
     throw new EtlError('ETL-3518', {
       what: `column ${listNames([name])} of the data is ${type}, and that of table ${table.sql} is ${column.type}`,
       fix: 'change the table, transform the rows, or set `schema: "evolve"`',
@@ -62,22 +62,22 @@ function refuseTypes(table: Table, columns: readonly DataColumn[]): void {
   }
 }
 
-function changesOf(table: Table, columns: readonly DataColumn[]): readonly string[] {
+function listChanges(table: Table, columns: readonly DataColumn[]): readonly string[] {
   return columns.flatMap(({ name, type, least = type }) => {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined) return [`add column ${quoteIdentifier(name)} ${type ?? 'text'}`];
-    const wider = least === undefined ? undefined : widened(column.type, least);
+    const wider = least === undefined ? undefined : widenType(column.type, least);
     return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${wider}`];
   });
 }
 
-async function define(work: Work, sql: string): Promise<void> {
+async function define(work: TaskWork, sql: string): Promise<void> {
   work.context.log(sql);
-  await send(work.wire, sql);
+  await send(work.taskConnection, sql);
 }
 
-async function described({ wire }: Work, name: string): Promise<Table> {
-  const table = await describeTable(wire, name);
+async function describeIncoming({ taskConnection }: TaskWork, name: string): Promise<Table> {
+  const table = await describeTable(taskConnection, name);
   if (table === undefined) throw new Error(`table ${name} is not there after it was made`);
   return table;
 }
@@ -85,7 +85,7 @@ async function described({ wire }: Work, name: string): Promise<Table> {
 /**
  * `transform`, of whose rows only these columns are kept. `left` collects the names of the others.
  */
-export function keeping(
+export function keepColumns(
   columns: ReadonlySet<string>,
   transform: Transform | undefined,
   left: Set<string>,

@@ -1,12 +1,12 @@
 import { copyInto } from '../../copy/copy-in.js';
 import { send } from '../../postgres/protocol.js';
-import { databaseErrorOf, type DatabaseError } from '../../postgres/sqlstate.js';
-import type { Wire } from '../../postgres/task-connection.js';
-import { rowsOf, type Batch } from './record-batches.js';
+import { findDatabaseError, type DatabaseError } from '../../postgres/sqlstate.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
+import { countRows, type Batch } from './record-batches.js';
 
 /** A COPY that goes on after rows that do not fit. */
 export interface CopyAround {
-  readonly wire: Wire;
+  readonly taskConnection: TaskConnection;
   /** `copy … from stdin …`, for rows without a header. */
   readonly text: string;
   readonly signal: AbortSignal;
@@ -25,25 +25,28 @@ export async function copyAround(copy: CopyAround, batch: Batch): Promise<number
   const left: (readonly [from: number, to: number])[] = [[0, batch.ends.length]];
   for (let range = left.pop(); range !== undefined; range = left.pop()) {
     const [from, to] = range;
-    const outcome = await tryRows(copy, rowsOf(batch, from, to));
+    const outcome = await tryRows(copy, countRows(batch, from, to));
     if (typeof outcome === 'number') rows += outcome;
     else if (to - from === 1) copy.reject(from, outcome);
-    else left.push(...partsOf(from, to, lineOf(outcome)).toReversed());
+    else left.push(...splitParts(from, to, getLine(outcome)).toReversed());
   }
   return rows;
 }
 
 /** Copies rows and counts them, or leaves everything as it was. Throws what is not the fault of a row. */
-async function tryRows({ wire, text, signal }: CopyAround, rows: Buffer): Promise<number | DatabaseError> {
-  await send(wire, 'savepoint etl_rows');
+async function tryRows(
+  { taskConnection, text, signal }: CopyAround,
+  rows: Buffer,
+): Promise<number | DatabaseError> {
+  await send(taskConnection, 'savepoint etl_rows');
   try {
-    const taken = await copyInto(wire, text, [rows], { signal });
-    await send(wire, 'release savepoint etl_rows');
+    const taken = await copyInto(taskConnection, text, [rows], { signal });
+    await send(taskConnection, 'release savepoint etl_rows');
     return taken;
   } catch (error) {
-    const refused = databaseErrorOf(error);
+    const refused = findDatabaseError(error);
     if (refused === undefined || !isOfRow(refused.code)) throw error;
-    await send(wire, 'rollback to savepoint etl_rows; release savepoint etl_rows');
+    await send(taskConnection, 'rollback to savepoint etl_rows; release savepoint etl_rows');
     return refused;
   }
 }
@@ -54,7 +57,7 @@ function isOfRow(code: string): boolean {
 }
 
 /** What COPY calls a line, from 1, in whatever language; undefined for an error that came after the last line. */
-function lineOf({ where }: DatabaseError): number | undefined {
+function getLine({ where }: DatabaseError): number | undefined {
   const line = /^COPY .*?, [^\d,:]*(\d+)/m.exec(where ?? '')?.[1];
   return line === undefined ? undefined : Number(line);
 }
@@ -63,7 +66,7 @@ function lineOf({ where }: DatabaseError): number | undefined {
  * The rows before the one that is to blame, that one, and those after it; without a hint the two halves. A wrong hint,
  * as a row with line breaks gives, costs time and nothing else.
  */
-function partsOf(from: number, to: number, line: number | undefined): (readonly [number, number])[] {
+function splitParts(from: number, to: number, line: number | undefined): (readonly [number, number])[] {
   const guess = line === undefined ? undefined : Math.min(from + line - 1, to - 1);
   const cuts = guess === undefined ? [from + Math.floor((to - from) / 2)] : [guess, guess + 1];
   const bounds = [from, ...cuts, to];

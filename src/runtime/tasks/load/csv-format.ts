@@ -25,18 +25,19 @@ export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding'>> 
   Pick<CsvInputOptions, 'columns' | 'encoding'>;
 
 /** Throws `EtlError` ETL-2303 for options that COPY would refuse, or that leave the columns without names. */
-export function csvFormat(options: CsvInputOptions = {}): CsvFormat {
+export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
   const { delimiter = ',', quote = '"', header = true, columns } = options;
   const format = { null: '', escape: quote, ...options, delimiter, quote, header };
   for (const name of ['delimiter', 'quote', 'escape'] as const) {
     if (!/^[^\r\n\0\u0080-\uffff]$/.test(format[name]))
-      throw wrong(`\`csv.${name}\` must be one ASCII character`);
+      throw createWrongOptionError(`\`csv.${name}\` must be one ASCII character`);
   }
-  if (delimiter === quote) throw wrong('`csv.delimiter` and `csv.quote` must differ');
+  if (delimiter === quote) throw createWrongOptionError('`csv.delimiter` and `csv.quote` must differ');
   if (/[\r\n\0]/.test(format.null) || format.null.includes(delimiter) || format.null.includes(quote))
-    throw wrong('`csv.null` must not hold the delimiter, the quote or a line break');
-  if (!header && columns === undefined) throw wrong('a CSV file without a header needs `csv.columns`');
-  if (format.encoding !== undefined) decoder(format.encoding);
+    throw createWrongOptionError('`csv.null` must not hold the delimiter, the quote or a line break');
+  if (!header && columns === undefined)
+    throw createWrongOptionError('a CSV file without a header needs `csv.columns`');
+  if (format.encoding !== undefined) createDecoder(format.encoding);
   return format;
 }
 
@@ -51,10 +52,10 @@ export function copyOptions(format: CsvFormat, header: boolean): string {
 
 /** Turns bytes of such a file into text. Throws a `TypeError` for bytes that the encoding does not have. */
 export function decodeText(format: CsvFormat, bytes: Buffer): string {
-  return decoder(format.encoding ?? 'utf-8').decode(bytes);
+  return createDecoder(format.encoding ?? 'utf-8').decode(bytes);
 }
 
-function decoder(encoding: string): TextDecoder {
+function createDecoder(encoding: string): TextDecoder {
   try {
     return new TextDecoder(encoding, { fatal: true });
   } catch (error) {
@@ -66,6 +67,6 @@ function decoder(encoding: string): TextDecoder {
   }
 }
 
-function wrong(what: string): EtlError {
+function createWrongOptionError(what: string): EtlError {
   return new EtlError('ETL-2303', { what });
 }

@@ -11,19 +11,19 @@ const CR = 0x0d;
  * Passes bytes of a CSV file on, for servers to which a line `\.` is the end of the data: they would leave out what
  * follows and not say so. Throws `EtlError` ETL-3504 instead.
  */
-export async function* withoutEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
+export async function* removeEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
   // Of a chunk's end, as much as may be the beginning of the mark; at first the line break before the first line.
   let tail: Buffer = Buffer.from([LF]);
   for await (const chunk of chunks) {
     const probe = Buffer.concat([tail, chunk]);
-    if (holdsMark(probe)) throw endMark(name);
+    if (hasEndMark(probe)) throw endMark(name);
     tail = Buffer.from(probe.subarray(-3));
     yield chunk;
   }
-  if (holdsMark(Buffer.concat([tail, Buffer.from([LF])]))) throw endMark(name);
+  if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw endMark(name);
 }
 
-function holdsMark(bytes: Buffer): boolean {
+function hasEndMark(bytes: Buffer): boolean {
   for (let at = bytes.indexOf(MARK); at !== -1; at = bytes.indexOf(MARK, at + 1)) {
     if (isBreak(bytes[at - 1]) && isBreak(bytes[at + 2])) return true;
   }

@@ -1,8 +1,8 @@
-import type { SourceColumn } from '../../format/row-reader.js';
-import { databaseErrorOf, endsConnection } from '../../postgres/sqlstate.js';
+import type { InputColumn } from '../../format/row-reader.js';
+import { findDatabaseError, isConnectionEnd } from '../../postgres/sqlstate.js';
 
 /** A column of the data. */
-export interface DataColumn extends SourceColumn {
+export interface DataColumn extends InputColumn {
   /**
    * The narrowest type that takes the values that were seen, where `type` is a wider guess: the type of a new column
    * must be wide, that of an old one is only changed where it has to be.
@@ -49,7 +49,7 @@ export class FileError extends Error {
 }
 
 /** Adds the file to an error of the server that is about the rows; any other stays as it is. */
-export function inFile(file: string, error: unknown): unknown {
-  const refused = databaseErrorOf(error);
-  return refused === undefined || endsConnection(refused) ? error : new FileError(file, refused);
+export function addFile(file: string, error: unknown): unknown {
+  const refused = findDatabaseError(error);
+  return refused === undefined || isConnectionEnd(refused) ? error : new FileError(file, refused);
 }

@@ -2,14 +2,14 @@ import { formatOf } from '../../format/input-rows.js';
 import { openInput } from '../../input/open-input.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
-import type { Work } from '../task-body.js';
-import { csvFeeds } from './csv-feed.js';
+import type { TaskWork } from '../task-body.js';
+import { createCsvFeeds } from './csv-feed.js';
 import type { CsvFormat } from './csv-format.js';
 import { END_MARK_IS_DATA_VERSION } from './end-mark.js';
 import type { Feed } from './feed.js';
 import type { LoadSource } from './load-input.js';
-import { rowsFeeds } from './rows-feed.js';
-import { keeping } from './contract.js';
+import { createRowsFeeds } from './rows-feed.js';
+import { keepColumns } from './contract.js';
 
 /** What the inputs of a load are opened for. */
 export interface FeedsRequest {
@@ -17,7 +17,7 @@ export interface FeedsRequest {
   readonly csv: CsvFormat;
   /** Undefined where it is not there yet. */
   readonly table: Table | undefined;
-  readonly work: Work;
+  readonly work: TaskWork;
   /** Called for each input, also for an empty one. */
   readonly opened: () => void;
   /** Takes the names of columns that are left out. */
@@ -28,14 +28,14 @@ export interface FeedsRequest {
  * The inputs of a load, one after the other. A CSV file that is to arrive as it is goes to the server as it is; of any
  * other input the rows are read here. Each is closed before the next is opened.
  */
-export async function* feedsOf(request: FeedsRequest): AsyncGenerator<Feed, undefined> {
+export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, undefined> {
   const { source, work, opened } = request;
   const { from, compression } = source;
   const { context, root } = work;
   const options = { root, signal: context.signal, context, ...(compression && { compression }) };
   for await (const input of openInput(from, options)) {
     opened();
-    yield* isPlainCsv(input, source) ? plainFeeds(input, request) : parsedFeeds(input, request);
+    yield* isPlainCsv(input, source) ? createPlainFeeds(input, request) : createParsedFeeds(input, request);
   }
   return undefined;
 }
@@ -44,40 +44,40 @@ function isPlainCsv(input: InputFile | InputRows, { format, transform }: LoadSou
   return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'csv';
 }
 
-function plainFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
+function createPlainFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
   const { source, csv, table } = request;
-  const known = keptColumns(request);
-  return csvFeeds(file, {
+  const known = listKeptColumns(request);
+  return createCsvFeeds(file, {
     format: csv,
     isTyped: source.schema === 'evolve' || (source.create === true && table === undefined),
     hasEndMark: table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION,
     instead: (columns, begun) =>
       known === undefined || columns.every((name) => known.has(name))
         ? undefined
-        : parsedFeeds(begun, request),
+        : createParsedFeeds(begun, request),
   });
 }
 
-async function* parsedFeeds(
+async function* createParsedFeeds(
   input: InputFile | InputRows,
   request: FeedsRequest,
 ): AsyncGenerator<Feed, undefined> {
   const { source, csv, table } = request;
   const transform = chooseTransform(request);
   const options = { csv, ...(source.format && { format: source.format }), ...(transform && { transform }) };
-  yield* rowsFeeds(input, options, table);
+  yield* createRowsFeeds(input, options, table);
   return undefined;
 }
 
 /** The transform of the task, after which columns are dropped where some are to be left out. */
 function chooseTransform(request: FeedsRequest): LoadSource['transform'] {
   const { transform } = request.source;
-  const known = keptColumns(request);
-  return known === undefined ? transform : keeping(known, transform, request.left);
+  const known = listKeptColumns(request);
+  return known === undefined ? transform : keepColumns(known, transform, request.left);
 }
 
 /** The columns that may go to the table, where others are to be left out. */
-function keptColumns({ source, table }: FeedsRequest): ReadonlySet<string> | undefined {
+function listKeptColumns({ source, table }: FeedsRequest): ReadonlySet<string> | undefined {
   if (source.schema !== 'discard' || table === undefined) return undefined;
   return new Set(table.columns.filter(({ isGenerated }) => !isGenerated).map(({ name }) => name));
 }

@@ -1,4 +1,4 @@
-import { columnNames } from '../../format/csv-rows.js';
+import { readColumnNames } from '../../format/csv-rows.js';
 import { recordAt } from '../../format/csv-record.js';
 import { EtlError } from '../../../errors.js';
 import { decodeText, type CsvFormat } from './csv-format.js';
@@ -7,7 +7,7 @@ import { decodeText, type CsvFormat } from './csv-format.js';
 const HEADER_LIMIT_BYTES = 1024 * 1024;
 
 /** The beginning of a CSV file that is not empty. */
-export interface Start {
+export interface FileStart {
   /** The columns, by the options or by the header. */
   readonly names: readonly string[];
   /** What was read of the file so far. */
@@ -34,7 +34,7 @@ export interface StartOptions {
 export async function readStart(
   chunks: AsyncIterator<Buffer>,
   options: StartOptions,
-): Promise<Start | undefined> {
+): Promise<FileStart | undefined> {
   const read: Buffer[] = [];
   for (let [size, isAll] = [0, false]; ;) {
     const next = await chunks.next();
@@ -45,25 +45,25 @@ export async function readStart(
     if (!isAll && size < Math.max(1, options.least)) continue;
     const start = startOf(Buffer.concat(read), isAll, options);
     if (start !== undefined) return start;
-    if (isAll || size > HEADER_LIMIT_BYTES) throw endless(options.file, isAll);
+    if (isAll || size > HEADER_LIMIT_BYTES) throw createEndlessLineError(options.file, isAll);
   }
 }
 
-function startOf(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): Start | undefined {
+function startOf(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
   const { columns } = format;
   if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
-  const line = firstLine(bytes, format);
+  const line = findFirstLine(bytes, format);
   if (line === undefined && !isAll) return undefined;
   const header = bytes.subarray(0, line ?? bytes.length);
   const text = decodeHeader(header, format, file);
   const record = recordAt(text, 0, { ...format, eol: undefined, isLast: true });
   if (record === undefined || record.problem !== undefined) return undefined;
-  const names = columns ?? columnNames(record.fields, file);
+  const names = columns ?? readColumnNames(record.fields, file);
   return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1 } };
 }
 
 /** Where the first line ends, its line break included; a header may hold line breaks inside quotes. */
-function firstLine(bytes: Buffer, { quote, escape }: CsvFormat): number | undefined {
+function findFirstLine(bytes: Buffer, { quote, escape }: CsvFormat): number | undefined {
   const [quoteByte, escapeByte] = [quote.charCodeAt(0), escape.charCodeAt(0)];
   let isQuoted = false;
   for (let i = 0; i < bytes.length; i++) {
@@ -88,7 +88,7 @@ function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
   }
 }
 
-function endless(name: string, isAll: boolean): EtlError {
+function createEndlessLineError(name: string, isAll: boolean): EtlError {
   return new EtlError('ETL-3502', {
     what: `the first line of "${name}" does not end`,
     why: isAll ? 'a quote is opened and not closed' : 'it is longer than 1 MiB',

@@ -1,6 +1,6 @@
 import { EtlError } from '../../../errors.js';
 import { aFunction, anything, count, fields, flag, listOf, oneOf, text, type Rule } from '../option-rule.js';
-import { csvFormat, type CsvInputOptions } from './csv-format.js';
+import { parseCsvFormat, type CsvInputOptions } from './csv-format.js';
 
 const anyText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 
@@ -17,7 +17,7 @@ const CSV: Readonly<Record<string, Rule>> = {
 /** Throws its own error for what COPY would refuse. */
 const csv: Rule = (value, name) => {
   const wrong = fields(CSV)(value, name);
-  if (wrong === undefined) csvFormat(value as CsvInputOptions);
+  if (wrong === undefined) parseCsvFormat(value as CsvInputOptions);
   return wrong;
 };
 

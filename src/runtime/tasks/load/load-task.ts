@@ -1,5 +1,5 @@
 import type { LoadSource } from './load-input.js';
-import { Loading } from './loading.js';
+import { LoadRun } from './loading.js';
 import type { TransactionBody } from '../task-body.js';
 
 /**
@@ -9,13 +9,13 @@ import type { TransactionBody } from '../task-body.js';
 export function loadBody(source: LoadSource): TransactionBody {
   return {
     transactional: true,
-    source: async () => JSON.stringify(source, comparable),
-    run: (work) => new Loading(source, work).run(),
+    readCode: async () => JSON.stringify(source, toComparable),
+    run: (work) => new LoadRun(source, work).run(),
   };
 }
 
 /** Functions count by their code, what rows come from by its kind: to read it here would use it up. */
-function comparable(name: string, value: unknown): unknown {
+function toComparable(name: string, value: unknown): unknown {
   if (name === 'from' && Array.isArray(value) && typeof value[0] === 'object') return 'rows';
   if (typeof value === 'function') return value.toString();
   const isData =

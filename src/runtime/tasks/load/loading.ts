@@ -5,42 +5,42 @@ import type { DatabaseError } from '../../postgres/sqlstate.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { assertSameColumns, assertTable, listNames } from '../../table/refuse.js';
 import { type DescribedTarget, writeDescribed } from '../../table/write.js';
-import type { Work } from '../task-body.js';
+import type { TaskWork } from '../task-body.js';
 import { applyContract, createTable } from './contract.js';
 import { copyAround } from './copy-around.js';
-import { csvFormat } from './csv-format.js';
-import { type Feed, inFile } from './feed.js';
-import { feedsOf } from './feeds.js';
+import { parseCsvFormat } from './csv-format.js';
+import { type Feed, addFile } from './feed.js';
+import { openFeeds } from './feeds.js';
 import type { LoadResult, LoadSource } from './load-input.js';
-import { batchesOf, rowsOf } from './record-batches.js';
+import { cutBatches, countRows } from './record-batches.js';
 import { Rejects } from './rejects.js';
 
 /** One run of a load task. */
-export class Loading {
+export class LoadRun {
   readonly #source: LoadSource;
-  readonly #work: Work;
+  readonly #work: TaskWork;
   readonly #rejects: Rejects | undefined;
   readonly #left = new Set<string>();
   #files = 0;
   #bytes = 0;
 
-  constructor(source: LoadSource, work: Work) {
+  constructor(source: LoadSource, work: TaskWork) {
     this.#source = source;
     this.#work = work;
     this.#rejects = source.rejects && new Rejects(work, source.rejects);
   }
 
   async run(): Promise<LoadResult> {
-    const { wire, context } = this.#work;
-    const table = await describeTable(wire, this.#source.into);
-    const feeds = this.#feeds(table);
+    const { taskConnection, context } = this.#work;
+    const table = await describeTable(taskConnection, this.#source.into);
+    const feeds = this.#openFeeds(table);
     try {
       const first = await feeds.next();
-      const target = await this.#target(table, first.value);
-      const written = await writeDescribed(wire, target, async (name) => {
+      const target = await this.#prepareTarget(table, first.value);
+      const written = await writeDescribed(taskConnection, target, async (name) => {
         let rows = 0;
         for (let next = first; !next.done; next = await feeds.next()) {
-          assertSameColumns(target.columns, { name: next.value.name, columns: namesOf(next.value) });
+          assertSameColumns(target.columns, { name: next.value.name, columns: getNames(next.value) });
           rows += await this.#send(next.value, name);
         }
         return rows;
@@ -53,10 +53,10 @@ export class Loading {
     }
   }
 
-  #feeds(table: Table | undefined): AsyncGenerator<Feed, undefined> {
-    return feedsOf({
+  #openFeeds(table: Table | undefined): AsyncGenerator<Feed, undefined> {
+    return openFeeds({
       source: this.#source,
-      csv: csvFormat(this.#source.csv),
+      csv: parseCsvFormat(this.#source.csv),
       table,
       work: this.#work,
       opened: () => void this.#files++,
@@ -65,7 +65,7 @@ export class Loading {
   }
 
   /** The table as the data needs it. */
-  async #target(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
+  async #prepareTarget(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
     const { into, create = false, schema = 'freeze', key } = this.#source;
     const canCreate = found === undefined && create && first !== undefined;
     const table = canCreate ? await createTable(this.#work, into, first.columns, key) : found;
@@ -74,7 +74,7 @@ export class Loading {
     return {
       ...this.#source,
       table: agreed ?? table,
-      columns: first ? namesOf(first) : ownColumns(table),
+      columns: first ? getNames(first) : listOwnColumns(table),
       isChecked: this.#rejects !== undefined,
     };
   }
@@ -85,27 +85,27 @@ export class Loading {
     try {
       if (this.#rejects !== undefined)
         return await this.#sendAround(feed, copyWith(feed.records.options), this.#rejects);
-      const { wire, context } = this.#work;
+      const { taskConnection, context } = this.#work;
       const options = { signal: context.signal, moved: this.#moved, isOwner: true };
-      const rows = await copyInto(wire, copyWith(feed.options), feed.chunks, options);
+      const rows = await copyInto(taskConnection, copyWith(feed.options), feed.chunks, options);
       assertAllTaken(feed, rows);
       return rows;
     } catch (error) {
-      throw inFile(feed.name, error);
+      throw addFile(feed.name, error);
     }
   }
 
   async #sendAround(feed: Feed, text: string, rejects: Rejects): Promise<number> {
-    const { wire, context } = this.#work;
+    const { taskConnection, context } = this.#work;
     const before = rejects.count;
     let rows = 0;
-    for await (const batch of batchesOf(feed.chunks, feed.records)) {
+    for await (const batch of cutBatches(feed.chunks, feed.records)) {
       this.#moved(batch.bytes.length);
       const reject = (index: number, error: DatabaseError): void => {
-        const raw = rowsOf(batch, index, index + 1);
+        const raw = countRows(batch, index, index + 1);
         rejects.add({ file: feed.name, line: batch.lineOf(index), raw, error });
       };
-      rows += await copyAround({ wire, text, signal: context.signal, reject }, batch);
+      rows += await copyAround({ taskConnection, text, signal: context.signal, reject }, batch);
     }
     assertAllTaken(feed, rows + rejects.count - before);
     return rows;
@@ -117,12 +117,12 @@ export class Loading {
   };
 }
 
-function namesOf({ columns }: Feed): readonly string[] {
+function getNames({ columns }: Feed): readonly string[] {
   return columns.map(({ name }) => name);
 }
 
 /** For input without a row, which then can't name any. */
-function ownColumns({ columns }: Table): readonly string[] {
+function listOwnColumns({ columns }: Table): readonly string[] {
   return columns
     .filter(({ isGenerated, isAlwaysIdentity }) => !isGenerated && !isAlwaysIdentity)
     .map(({ name }) => name);

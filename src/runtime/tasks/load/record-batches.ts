@@ -17,18 +17,21 @@ export interface Batch {
 }
 
 /** The bytes of some of a batch's rows, from one up to another. */
-export function rowsOf(batch: Batch, from: number, to: number): Buffer {
+export function countRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
 /** Cuts chunks between rows, by the rules by which COPY does. */
-export async function* batchesOf(chunks: AsyncIterable<Buffer>, format: RecordFormat): AsyncGenerator<Batch> {
+export async function* cutBatches(
+  chunks: AsyncIterable<Buffer>,
+  format: RecordFormat,
+): AsyncGenerator<Batch> {
   const cutter = new Cutter(format);
   for await (const chunk of chunks) {
     const batch = cutter.cut(chunk);
     if (batch !== undefined) yield batch;
   }
-  const last = cutter.rest();
+  const last = cutter.takeRest();
   if (last !== undefined) yield last;
 }
 
@@ -52,14 +55,14 @@ class Cutter {
   cut(chunk: Buffer): Batch | undefined {
     const bytes = chunk.subarray(Math.min(this.#skip, chunk.length));
     this.#skip -= chunk.length - bytes.length;
-    const ends = this.#endsIn(bytes);
+    const ends = this.#findEnds(bytes);
     const end = ends.at(-1);
     if (end === undefined) {
       this.#keep(bytes);
       return undefined;
     }
     const offset = this.#restBytes;
-    const batch = this.#batch(
+    const batch = this.#createBatch(
       Buffer.concat([...this.#rest, bytes.subarray(0, end)]),
       offset === 0 ? ends : ends.map((each) => each + offset),
     );
@@ -69,24 +72,26 @@ class Cutter {
     return batch;
   }
 
-  rest(): Batch | undefined {
-    return this.#restBytes === 0 ? undefined : this.#batch(Buffer.concat(this.#rest), [this.#restBytes]);
+  takeRest(): Batch | undefined {
+    return this.#restBytes === 0
+      ? undefined
+      : this.#createBatch(Buffer.concat(this.#rest), [this.#restBytes]);
   }
 
   #keep(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#rest.push(bytes);
     this.#restBytes += bytes.length;
-    if (this.#restBytes > LONGEST_RECORD_BYTES) throw tooLong(this.#line);
+    if (this.#restBytes > LONGEST_RECORD_BYTES) throw createTooLongError(this.#line);
   }
 
-  #batch(bytes: Buffer, ends: readonly number[]): Batch {
+  #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
     const [first, eol] = [this.#line, this.#eol ?? LF];
     this.#line += countOf(eol, bytes);
     return { bytes, ends, lineOf: (index) => first + countOf(eol, bytes.subarray(0, ends[index - 1] ?? 0)) };
   }
 
-  #endsIn(bytes: Buffer): number[] {
+  #findEnds(bytes: Buffer): number[] {
     const quote = this.#format.quoting?.quote;
     const isPlain = !this.#isQuoted && (quote === undefined || !bytes.includes(quote));
     if (!isPlain || this.#eol === undefined) return this.#scan(bytes);
@@ -107,7 +112,7 @@ class Cutter {
       }
       if (byte === quote && !this.#isEscaped) this.#isQuoted = !this.#isQuoted;
       else if (!this.#isQuoted && (byte === LF || byte === CR)) {
-        this.#eol ??= lineBreakAt(bytes, i);
+        this.#eol ??= findLineBreak(bytes, i);
         if (byte === this.#eol) ends.push(i + 1);
       }
       this.#isEscaped = false;
@@ -117,7 +122,7 @@ class Cutter {
 }
 
 /** A file keeps to the line break that its first line ends with: LF, CR LF or CR. */
-function lineBreakAt(bytes: Buffer, index: number): number {
+function findLineBreak(bytes: Buffer, index: number): number {
   const next = bytes[index + 1];
   return bytes[index] === CR && next !== undefined && next !== LF ? CR : LF;
 }
@@ -128,7 +133,7 @@ function countOf(byte: number, bytes: Buffer): number {
   return count;
 }
 
-function tooLong(line: number): EtlError {
+function createTooLongError(line: number): EtlError {
   return new EtlError('ETL-3502', {
     what: `the row on line ${line} is longer than 64 MiB`,
     why: 'with `rejects` each row is held in memory; a quote that is opened and not closed makes a row of what follows',

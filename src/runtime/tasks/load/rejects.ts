@@ -6,7 +6,7 @@ import { describeState, type DatabaseError } from '../../postgres/sqlstate.js';
 import { quoteTable } from '../../sql/quote.js';
 import { describeTable } from '../../table/describe.js';
 import { assertColumns, assertTable } from '../../table/refuse.js';
-import type { Work } from '../task-body.js';
+import type { TaskWork } from '../task-body.js';
 
 /** What becomes of rows that do not fit. */
 export interface RejectOptions {
@@ -26,7 +26,7 @@ export interface Reject {
 }
 
 /** A row that the server refused. */
-export interface Refused {
+export interface RefusedRow {
   readonly file: string;
   readonly line: number;
   readonly raw: Buffer;
@@ -37,11 +37,11 @@ const RAW_LIMIT = 10_000;
 
 /** Takes rows that do not fit. */
 export class Rejects {
-  readonly #work: Work;
+  readonly #work: TaskWork;
   readonly #options: RejectOptions;
   readonly #rows: Reject[] = [];
 
-  constructor(work: Work, options: RejectOptions) {
+  constructor(work: TaskWork, options: RejectOptions) {
     this.#work = work;
     this.#options = options;
   }
@@ -51,7 +51,7 @@ export class Rejects {
   }
 
   /** Throws `EtlError` ETL-3521 when there are too many. */
-  add({ file, line, raw, error }: Refused): void {
+  add({ file, line, raw, error }: RefusedRow): void {
     const reason = `${error.message} (${describeState(error.code)})`;
     // PostgreSQL's text has no NUL.
     const text = raw
@@ -60,7 +60,7 @@ export class Rejects {
       .replaceAll('\0', '\uFFFD')
       .slice(0, RAW_LIMIT);
     this.#rows.push({ file, line, reason, raw: text.replace(/\r?\n$|\r$/, '') });
-    if (this.#rows.length > this.#options.max) throw tooMany(this.#options, this.#rows);
+    if (this.#rows.length > this.#options.max) throw createTooManyRejectsError(this.#options, this.#rows);
   }
 
   /** Writes them: a table in the task's transaction, a file before its COMMIT. */
@@ -74,23 +74,24 @@ export class Rejects {
   }
 
   async #insert(to: string): Promise<void> {
-    const { wire, context } = this.#work;
-    const before = wire.rows.written;
-    const table = await describeTable(wire, to);
-    if (table === undefined) await send(wire, `create table ${quoteTable(to)} (${COLUMNS.join(', ')})`);
+    const { taskConnection, context } = this.#work;
+    const before = taskConnection.rows.written;
+    const table = await describeTable(taskConnection, to);
+    if (table === undefined)
+      await send(taskConnection, `create table ${quoteTable(to)} (${COLUMNS.join(', ')})`);
     else {
       assertTable(table, to);
       assertColumns(table, NAMES);
     }
     await send(
-      wire,
+      taskConnection,
       `insert into ${quoteTable(to)} (${NAMES.join(', ')})
        select $1, $2, file, line, reason, raw
        from json_to_recordset($3) as r (file text, line bigint, reason text, raw text)`,
       [context.run.id, context.run.taskId, JSON.stringify(this.#rows)],
     );
     // They are not rows of the table that the task is about.
-    wire.rows.written = before;
+    taskConnection.rows.written = before;
   }
 }
 
@@ -131,7 +132,7 @@ async function writeFile(path: string, ending: string, rejects: readonly Reject[
   }
 }
 
-function tooMany({ max }: RejectOptions, rejects: readonly Reject[]): EtlError {
+function createTooManyRejectsError({ max }: RejectOptions, rejects: readonly Reject[]): EtlError {
   const last = rejects.at(-1);
   return new EtlError('ETL-3521', {
     what: `more than ${max} ${max === 1 ? 'row does' : 'rows do'} not fit`,

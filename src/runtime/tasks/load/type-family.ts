@@ -29,20 +29,20 @@ const LOOK_ALIKE: ReadonlyMap<string, readonly string[]> = new Map([
 ]);
 
 /** The type without length and precision: `numeric(10,2)` is a `numeric`. */
-function baseOf(type: string): string {
+function findBase(type: string): string {
   return type.replace(/\([^)]*\)/, '');
 }
 
-function familyOf(type: string): readonly string[] | undefined {
-  return FAMILIES.find((family) => family.includes(baseOf(type)));
+function findFamily(type: string): readonly string[] | undefined {
+  return FAMILIES.find((family) => family.includes(findBase(type)));
 }
 
 /**
  * True where values of type `source` may go into a column of type `target`; false only where surely none does. A text
  * may hold anything, and so may a type that is not PostgreSQL's own; digits may be a date, JSON, or true and false.
  */
-export function mayFit(source: string, target: string): boolean {
-  const [from, to] = [familyOf(source), familyOf(target)];
+export function canFit(source: string, target: string): boolean {
+  const [from, to] = [findFamily(source), findFamily(target)];
   return (
     from === undefined || to === undefined || from === to || from.includes('integer') || to.includes('bytea')
   );
@@ -52,9 +52,9 @@ export function mayFit(source: string, target: string): boolean {
  * The narrowest type that takes all values of a column and of the data, where that is another than the column's. Length
  * and precision of a column stay: whoever set them meant them.
  */
-export function widened(column: string, source: string): string | undefined {
-  const [from, to] = [baseOf(source), baseOf(column)];
-  const family = familyOf(column);
+export function widenType(column: string, source: string): string | undefined {
+  const [from, to] = [findBase(source), findBase(column)];
+  const family = findFamily(column);
   if (from === to || family === undefined) return undefined;
   if (LOOK_ALIKE.get(to)?.includes(from)) return undefined;
   if (!family.includes(from)) return 'text';

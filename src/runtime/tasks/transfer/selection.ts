@@ -1,15 +1,15 @@
 import type { FieldDef, QueryResult } from 'pg';
 import { EtlError } from '../../../errors.js';
-import { inlineValues } from '../../copy/inline-values.js';
+import { inlineBoundValues } from '../../copy/inline-values.js';
 import { send } from '../../postgres/protocol.js';
 import { quoteIdentifier } from '../../sql/quote.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { assertTableExists } from '../../table/refuse.js';
-import type { Wire } from '../../postgres/task-connection.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
 import type { BoundSql } from '../../sql/bind.js';
 
 /** A column that is read: its type as SQL writes it, and that type's OID in the database that it is read from. */
-export interface SourceColumn {
+export interface SelectedColumn {
   readonly name: string;
   readonly type: string;
   readonly oid: number;
@@ -17,7 +17,7 @@ export interface SourceColumn {
 
 /** What is read from the other database. */
 export interface Selection {
-  readonly columns: readonly SourceColumn[];
+  readonly columns: readonly SelectedColumn[];
   /** What COPY takes: a table with its columns, or a query in parentheses. */
   readonly sql: string;
 }
@@ -27,12 +27,12 @@ export type Condition = () => Promise<string | undefined>;
 
 /** The rows of a query. Throws `EtlError` ETL-3531 for two columns of one name. */
 export async function selectQuery(
-  wire: Wire,
+  taskConnection: TaskConnection,
   query: string | BoundSql,
   condition: Condition,
 ): Promise<Selection> {
-  const text = await inlineValues(wire, query);
-  const { fields } = (await wire.query({
+  const text = await inlineBoundValues(taskConnection, query);
+  const { fields } = (await taskConnection.query({
     text: `select * from (${text}\n) "etl rows" limit 0`,
     values: [],
   })) as QueryResult;
@@ -45,7 +45,7 @@ export async function selectQuery(
       data: 'nothing was sent',
     });
   }
-  const types = await typeNames(wire, fields);
+  const types = await readTypeNames(taskConnection, fields);
   const columns = fields.map(({ name, dataTypeID }, i) => ({ name, type: types[i] ?? '', oid: dataTypeID }));
   const where = await condition();
   const sql = where === undefined ? `(${text}\n)` : `(select * from (${text}\n) "etl rows" where ${where})`;
@@ -57,11 +57,11 @@ export async function selectQuery(
  * left out where they are computed here, too.
  */
 export async function selectTable(
-  wire: Wire,
+  taskConnection: TaskConnection,
   name: string,
   { target, condition }: { readonly target: Table; readonly condition: Condition },
 ): Promise<Selection> {
-  const table = await describeTable(wire, name);
+  const table = await describeTable(taskConnection, name);
   assertTableExists(table, name);
   const computed = new Set(
     target.columns.filter(({ isGenerated }) => isGenerated).map((column) => column.name),
@@ -72,22 +72,25 @@ export async function selectTable(
   if (where !== undefined) return { columns, sql: `(select ${list} from ${table.sql} where ${where})` };
   const isStored = table.kind === 'table' && !columns.some(({ isGenerated }) => isGenerated);
   // COPY reads a table a little faster than a query, but no view and no computed column, and not the heirs of the table.
-  const isPlain = isStored && !(await hasChildren(wire, table.sql));
+  const isPlain = isStored && !(await hasChildren(taskConnection, table.sql));
   return { columns, sql: isPlain ? `${table.sql} (${list})` : `(select ${list} from ${table.sql})` };
 }
 
-async function hasChildren(wire: Wire, table: string): Promise<boolean> {
+async function hasChildren(taskConnection: TaskConnection, table: string): Promise<boolean> {
   const { rows } = await send(
-    wire,
+    taskConnection,
     'select exists (select from pg_inherits where inhparent = $1::regclass) as "isParent"',
     [table],
   );
   return (rows[0] as { isParent: boolean }).isParent;
 }
 
-async function typeNames(wire: Wire, fields: readonly FieldDef[]): Promise<readonly string[]> {
+async function readTypeNames(
+  taskConnection: TaskConnection,
+  fields: readonly FieldDef[],
+): Promise<readonly string[]> {
   const { rows } = await send(
-    wire,
+    taskConnection,
     'select format_type(oid, modifier) as type from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, place) order by place',
     [fields.map(({ dataTypeID }) => dataTypeID), fields.map(({ dataTypeModifier }) => dataTypeModifier)],
   );

@@ -1,7 +1,7 @@
-import type { Column } from '../../table/describe.js';
-import type { Wire } from '../../postgres/task-connection.js';
+import type { TableColumn } from '../../table/describe.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
 import { send } from '../../postgres/protocol.js';
-import type { SourceColumn } from './selection.js';
+import type { SelectedColumn } from './selection.js';
 
 /** The OIDs below are given by hand and are the same in every database; those above by initdb, or later. */
 const FIRST_GENERATED_OID = 10_000;
@@ -13,9 +13,9 @@ const TEXTS: ReadonlySet<number> = new Set([25, 1042, 1043]);
  * name things of a database by OID (`regclass`). Anything else goes as text, which every type reads as it writes it.
  * Lengths and precisions need not agree: the target applies its own in either format.
  */
-export function formatFor(from: readonly SourceColumn[], to: readonly Column[]): 'binary' | 'text' {
+export function formatFor(from: readonly SelectedColumn[], to: readonly TableColumn[]): 'binary' | 'text' {
   const oids = new Map(to.map(({ name, oid }) => [name, oid]));
-  const isSame = ({ name, type, oid }: SourceColumn): boolean => {
+  const isSame = ({ name, type, oid }: SelectedColumn): boolean => {
     const target = oids.get(name);
     if (target === undefined || oid >= FIRST_GENERATED_OID || type.startsWith('reg')) return false;
     return target === oid || (TEXTS.has(oid) && TEXTS.has(target));
@@ -37,26 +37,30 @@ const PLAIN = {
 };
 
 /** Runs `work` with the settings above on a connection, and puts back those that were there. */
-export async function withPlainText<T>(wire: Wire, work: () => Promise<T>): Promise<T> {
+export async function withPlainText<T>(taskConnection: TaskConnection, work: () => Promise<T>): Promise<T> {
   const names = Object.keys(PLAIN);
   const { rows } = await send(
-    wire,
+    taskConnection,
     `select current_setting(name) as value from unnest($1::text[]) with ordinality as s (name, place) order by place`,
     [names],
   );
-  await set(wire, names, Object.values(PLAIN));
+  await set(taskConnection, names, Object.values(PLAIN));
   const result = await work();
   await set(
-    wire,
+    taskConnection,
     names,
     rows.map((row) => (row as { value: string }).value),
   );
   return result;
 }
 
-async function set(wire: Wire, names: readonly string[], values: readonly string[]): Promise<void> {
+async function set(
+  taskConnection: TaskConnection,
+  names: readonly string[],
+  values: readonly string[],
+): Promise<void> {
   await send(
-    wire,
+    taskConnection,
     'select set_config(name, value, true) from unnest($1::text[], $2::text[]) as s (name, value)',
     [names, values],
   );

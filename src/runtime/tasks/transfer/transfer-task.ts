@@ -1,14 +1,24 @@
 import { copyInto } from '../../copy/copy-in.js';
 import { copyOut } from '../../copy/copy-out.js';
-import type { Source } from '../../session/read-session.js';
+import type { ReadSession } from '../../session/read-session.js';
 import { describeTable } from '../../table/describe.js';
 import { assertTable } from '../../table/refuse.js';
 import { writeDescribed } from '../../table/write.js';
 import { formatFor, withPlainText } from './transfer-format.js';
 import { type Selection, selectQuery, selectTable } from './selection.js';
-import { type Bound, type Incremental, boundOf, incrementalRange } from '../../watermark/incremental.js';
-import { inlineValues } from '../../copy/inline-values.js';
-import { type Before, type TransactionBody, type Work, describeOptions } from '../task-body.js';
+import {
+  type FoundHighWatermark,
+  type Incremental,
+  prepareHighWatermark,
+  findIncrementalRange,
+} from '../../watermark/incremental.js';
+import { inlineBoundValues } from '../../copy/inline-values.js';
+import {
+  type BeforeTransaction,
+  type TransactionBody,
+  type TaskWork,
+  describeOptions,
+} from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { BringRows, WriteTarget } from '../../table/write-target.js';
 import type { TaskContext } from '../task-context.js';
@@ -45,16 +55,16 @@ export interface TransferResult {
  * Rows from one database to another by COPY on both sides, in constant memory. The other database is read in one
  * snapshot (`repeatable read`, read only); columns go by their names.
  */
-export function transferBody(options: TransferSource): TransactionBody {
+export function createTransferBody(options: TransferSource): TransactionBody {
   const { from, table, query, into, mode, key, deleteMissing, incremental } = options;
   const source = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
   const body: TransactionBody = {
     transactional: true,
-    source: async () => describeOptions(source),
-    run: (work) => transfer(source, work),
+    readCode: async () => describeOptions(source),
+    run: (work) => runTransfer(source, work),
   };
   if (incremental === undefined) return body;
-  return { ...body, settle: (before) => settleSource(source, incremental, before) };
+  return { ...body, findHighWatermark: (before) => settleSource(source, incremental, before) };
 }
 
 /**
@@ -65,66 +75,73 @@ export function transferBody(options: TransferSource): TransactionBody {
 async function settleSource(
   options: TransferSource,
   incremental: Incremental,
-  { source: open, context, signal }: Before,
-): Promise<Bound> {
+  { openReadSession: open, context, signal }: BeforeTransaction,
+): Promise<FoundHighWatermark> {
   const { table } = options;
-  let bound: Bound | undefined;
+  let highWatermark: FoundHighWatermark | undefined;
   try {
     await open(options.from, async (client) => {
       const source =
-        table === undefined ? { query: await inlineValues(client, queryOf(options, context)) } : { table };
-      bound = await boundOf(client, incremental, { source, signal });
+        table === undefined
+          ? { query: await inlineBoundValues(client, queryOf(options, context)) }
+          : { table };
+      highWatermark = await prepareHighWatermark(client, incremental, { source, signal });
     });
   } catch (error) {
     return () => {
       throw error;
     };
   }
-  if (bound === undefined) throw new Error('a source was opened before its bound was taken');
-  return bound;
+  if (highWatermark === undefined) throw new Error('a source was opened before its bound was taken');
+  return highWatermark;
 }
 
-async function transfer(source: TransferSource, work: Work): Promise<TransferResult> {
-  const { wire } = work;
-  const table = await describeTable(wire, source.into);
+async function runTransfer(source: TransferSource, work: TaskWork): Promise<TransferResult> {
+  const { taskConnection } = work;
+  const table = await describeTable(taskConnection, source.into);
   assertTable(table, source.into);
-  const from = await work.source(source.from);
-  const condition = (): Promise<string | undefined> => newRows(source, work);
+  const from = await work.openReadSession(source.from);
+  const condition = (): Promise<string | undefined> => buildNewRowsCondition(source, work);
   const selection =
     source.table === undefined
-      ? await selectQuery(from.wire, queryFor(source, work), condition)
-      : await selectTable(from.wire, source.table, { target: table, condition });
+      ? await selectQuery(from.taskConnection, queryFor(source, work), condition)
+      : await selectTable(from.taskConnection, source.table, { target: table, condition });
   const format = formatFor(selection.columns, table.columns);
   let bytes = 0;
-  const bring = bringing({ from, selection, format }, work, (count) => {
+  const bring = createBringRows({ from, selection, format }, work, (count) => {
     bytes += count;
     work.moved({ bytes: count });
   });
   const target = {
     ...source,
-    mode: modeFor(source, work.context),
+    mode: chooseMode(source, work.context),
     table,
     columns: selection.columns.map(({ name }) => name),
   };
-  const written = await writeDescribed(wire, target, bring);
+  const written = await writeDescribed(taskConnection, target, bring);
   return { ...written, bytes };
 }
 
 /** The condition on rows that are new; undefined for a transfer of all rows. */
-async function newRows({ incremental }: TransferSource, work: Work): Promise<string | undefined> {
-  const { bound, wire, watermarks, context } = work;
-  if (incremental === undefined || bound === undefined) return undefined;
-  return (await incrementalRange(incremental, bound, { wire, watermarks, log: context.log })).where;
+async function buildNewRowsCondition(
+  { incremental }: TransferSource,
+  work: TaskWork,
+): Promise<string | undefined> {
+  const { highWatermark, taskConnection, watermarks, context } = work;
+  if (incremental === undefined || highWatermark === undefined) return undefined;
+  return (
+    await findIncrementalRange(incremental, highWatermark, { taskConnection, watermarks, log: context.log })
+  ).where;
 }
 
 /** In a full refresh every row comes again: what was appended before gives way to it. */
-function modeFor({ mode, incremental }: TransferSource, { run }: TaskContext): WriteTarget['mode'] {
+function chooseMode({ mode, incremental }: TransferSource, { run }: TaskContext): WriteTarget['mode'] {
   return incremental !== undefined && run.fullRefresh && mode === 'append' ? 'replace' : mode;
 }
 
 /** That of the bound, where there is one: the function of an attempt is called once. */
-function queryFor(source: TransferSource, { bound, context }: Work): string | BoundSql {
-  return bound?.().source.query ?? queryOf(source, context);
+function queryFor(source: TransferSource, { highWatermark, context }: TaskWork): string | BoundSql {
+  return highWatermark?.().source.query ?? queryOf(source, context);
 }
 
 function queryOf({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
@@ -133,7 +150,7 @@ function queryOf({ query = '' }: TransferSource, context: TaskContext): string |
 
 /** What goes from one COPY to the other. */
 interface Movement {
-  readonly from: Source;
+  readonly from: ReadSession;
   readonly selection: Selection;
   readonly format: 'binary' | 'text';
 }
@@ -142,20 +159,25 @@ interface Movement {
  * The bytes of one COPY are those of the other: nothing is made of a row on the way. In several parts at a time the
  * source could be read faster, but it is the one COPY into the target that takes the time.
  */
-function bringing(
+function createBringRows(
   { from, selection, format }: Movement,
-  { wire, context: { signal } }: Work,
+  { taskConnection, context: { signal } }: TaskWork,
   moved: (bytes: number) => void,
 ): BringRows {
   const options = `(format ${format}, encoding 'UTF8')`;
   return async (table, list) => {
     const copy = (): Promise<number> =>
       copyInto(
-        wire,
+        taskConnection,
         `copy ${table} (${list}) from stdin ${options}`,
-        copyOut(from.wire, `copy ${selection.sql} to stdout ${options}`, { signal, isLending: true }),
+        copyOut(from.taskConnection, `copy ${selection.sql} to stdout ${options}`, {
+          signal,
+          isLending: true,
+        }),
         { signal, moved, isOwner: true },
       );
-    return format === 'binary' ? copy() : withPlainText(from.wire, () => withPlainText(wire, copy));
+    return format === 'binary'
+      ? copy()
+      : withPlainText(from.taskConnection, () => withPlainText(taskConnection, copy));
   };
 }

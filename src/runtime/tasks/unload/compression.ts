@@ -13,7 +13,7 @@ export interface Compressor {
 const BROTLI = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 5 } };
 
 /** Throws `EtlError` ETL-3603 for what this version of Node.js does not have. */
-export function compressorOf(compression: Exclude<UnloadCompression, 'none'>): Compressor {
+export function createCompressor(compression: Exclude<UnloadCompression, 'none'>): Compressor {
   switch (compression) {
     case 'gzip':
       return { stream: () => zlib.createGzip(), bytes: (input) => zlib.gzipSync(input) };
@@ -23,14 +23,14 @@ export function compressorOf(compression: Exclude<UnloadCompression, 'none'>): C
         bytes: (input) => zlib.brotliCompressSync(input, BROTLI),
       };
     case 'zstd':
-      return zstd();
+      return createZstd();
     default:
       return compression satisfies never;
   }
 }
 
 /** Node has it from 22.15 on, and its published types for older versions say nothing of it. */
-function zstd(): Compressor {
+function createZstd(): Compressor {
   const { createZstdCompress, zstdCompressSync } = zlib as {
     readonly createZstdCompress?: () => Transform;
     readonly zstdCompressSync?: (input: Uint8Array) => Uint8Array;

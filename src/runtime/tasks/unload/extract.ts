@@ -1,6 +1,6 @@
-import type { Wire } from '../../postgres/task-connection.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
 import { isPlainJson } from './plain-json.js';
-import { type OutputColumn, ROWS, columnOf, describeQuery, selectionText } from './unload-query.js';
+import { type OutputColumn, ROWS, getColumn, describeQuery, formatSelection } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
@@ -29,14 +29,14 @@ export interface Extract {
 const TAB = 9;
 
 /** The rows of a query as CSV, written by the server. */
-export async function csvExtract(
-  wire: Wire,
+export async function createCsvExtract(
+  taskConnection: TaskConnection,
   query: string,
   { csv, by }: { readonly csv: CsvOptions; readonly by: string | undefined },
 ): Promise<Extract> {
   const { delimiter = ',', quote = '"', header: hasHeader = true } = csv;
   const framing = { delimiter: delimiter.charCodeAt(0), quote: quote.charCodeAt(0), hasHeader };
-  const rows = by === undefined ? query : await sortedRows(wire, query, by);
+  const rows = by === undefined ? query : await sortRows(taskConnection, query, by);
   const options = [
     'format csv',
     `header ${hasHeader}`,
@@ -50,10 +50,10 @@ export async function csvExtract(
   return { text: copyText(rows, `(${options.join(', ')})`), framing };
 }
 
-async function sortedRows(wire: Wire, query: string, by: string): Promise<string> {
-  const columns = await describeQuery(wire, query);
-  const list = columns.map(({ name }) => columnOf(name)).join(', ');
-  return selectionText({ query, columns, list, by });
+async function sortRows(taskConnection: TaskConnection, query: string, by: string): Promise<string> {
+  const columns = await describeQuery(taskConnection, query);
+  const list = columns.map(({ name }) => getColumn(name)).join(', ');
+  return formatSelection({ query, columns, list, by });
 }
 
 /** Neither is in JSON text, which shows control characters by escapes: COPY then quotes and changes nothing. */
@@ -61,15 +61,19 @@ const JSON_QUOTE = 1;
 const JSON_DELIMITER = 2;
 
 /** The rows of a query as JSON objects, one a line, written by the server: no number loses a digit on its way. */
-export async function ndjsonExtract(wire: Wire, query: string, by: string | undefined): Promise<Extract> {
-  const columns = await describeQuery(wire, query);
-  const row = by === undefined ? ROWS : rowOf(columns);
+export async function createNdjsonExtract(
+  taskConnection: TaskConnection,
+  query: string,
+  by: string | undefined,
+): Promise<Extract> {
+  const columns = await describeQuery(taskConnection, query);
+  const row = by === undefined ? ROWS : getRow(columns);
   // A value of the type json keeps the line breaks that it was written with, between its parts; inside texts it has none.
   const isOneLine = columns.every(({ oid }) => isPlainJson(oid));
   const list = isOneLine ? `row_to_json(${row})` : `translate(row_to_json(${row})::text, E'\\n\\r', '  ')`;
   return {
     text: copyText(
-      selectionText({ query, columns, list, by }),
+      formatSelection({ query, columns, list, by }),
       `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`,
     ),
     framing: { delimiter: JSON_DELIMITER, quote: JSON_QUOTE, hasHeader: false },
@@ -77,18 +81,18 @@ export async function ndjsonExtract(wire: Wire, query: string, by: string | unde
 }
 
 /** The columns of the query alone, where there are others beside them. */
-function rowOf(columns: readonly OutputColumn[]): string {
-  const list = columns.map(({ name }) => columnOf(name)).join(', ');
+function getRow(columns: readonly OutputColumn[]): string {
+  const list = columns.map(({ name }) => getColumn(name)).join(', ');
   return `(select one from (select ${list}) as one)`;
 }
 
 /** The rows of a query in the text format, for a reader of ours. `expressions` are those of the columns, in order. */
-export function textExtract(
+export function createTextExtract(
   query: string,
   columns: readonly OutputColumn[],
   { expressions, by }: { readonly expressions: readonly string[]; readonly by: string | undefined },
 ): Extract {
-  const selection = selectionText({ query, columns, list: expressions.join(', '), by });
+  const selection = formatSelection({ query, columns, list: expressions.join(', '), by });
   return {
     text: copyText(selection, `(encoding 'UTF8')`),
     framing: { delimiter: TAB, quote: undefined, hasHeader: false },

@@ -22,7 +22,7 @@ export interface Part {
 const NULL_VALUE = '__HIVE_DEFAULT_PARTITION__';
 
 /** The path of the file of one part; that of the whole, without a partition. */
-export function pathOf(path: string, part: Part, partition: Partition | undefined): string {
+export function getPath(path: string, part: Part, partition: Partition | undefined): string {
   if (partition === undefined) return path;
   if (!('by' in partition)) {
     const [stem, ending] = splitName(path);
@@ -32,14 +32,14 @@ export function pathOf(path: string, part: Part, partition: Partition | undefine
 }
 
 /** The directories that files of an earlier run can be in, as far as they are there. */
-export async function directoriesOf(
+export async function listDirectories(
   path: string,
   partition: Partition | undefined,
 ): Promise<readonly string[]> {
   const directory = dirname(path);
   if (partition === undefined || !('by' in partition)) return [directory];
   const prefix = `${encodeName(partition.by)}=`;
-  const entries = await entriesOf(directory);
+  const entries = await listEntries(directory);
   const parts = entries.filter((entry) => entry.isDirectory() && entry.name.startsWith(prefix));
   return parts.map(({ name }) => join(directory, name));
 }
@@ -53,7 +53,7 @@ export function isPart(name: string, path: string, partition: Partition | undefi
 }
 
 /** What is in a directory; nothing where there is none. */
-export async function entriesOf(directory: string) {
+export async function listEntries(directory: string) {
   try {
     return await readdir(directory, { withFileTypes: true });
   } catch (error) {

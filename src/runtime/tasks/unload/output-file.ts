@@ -44,7 +44,7 @@ export class OutputFile {
     const { size, ino } = await this.#handle.stat({ bigint: true });
     await this.#handle.close();
     if (size !== BigInt(this.bytes))
-      throw this.#changed(`it has ${size} bytes, and ${this.bytes} were written`);
+      throw this.#createChangedError(`it has ${size} bytes, and ${this.bytes} were written`);
     this.#inode = ino;
   }
 
@@ -58,7 +58,7 @@ export class OutputFile {
   /** A file system that takes two names for one would have replaced it by a later file of the same task. */
   async assertPublished(): Promise<void> {
     const { ino } = await lstat(this.path, { bigint: true });
-    if (ino !== this.#inode) throw this.#changed('another file was put in its place');
+    if (ino !== this.#inode) throw this.#createChangedError('another file was put in its place');
   }
 
   async #startBatch(): Promise<void> {
@@ -80,7 +80,7 @@ export class OutputFile {
     this.#syncing = undefined;
   }
 
-  #changed(why: string): EtlError {
+  #createChangedError(why: string): EtlError {
     return new EtlError('ETL-3605', {
       what: `the file "${this.path}" is not what was written`,
       why,

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { EtlError } from '../../../errors.js';
-import { directoriesOf, entriesOf, isPart, pathOf, type Part, type Partition } from './layout.js';
+import { listDirectories, listEntries, isPart, getPath, type Part, type Partition } from './layout.js';
 import { OutputFile } from './output-file.js';
 
 export interface OutputPlan {
@@ -35,15 +35,15 @@ export class OutputFiles {
   /** Removes what a killed attempt has left, and refuses a path that is no place for a file. */
   async prepare(): Promise<void> {
     if (this.#plan.partition === undefined) await assertReplaceable(this.#plan.path);
-    for (const directory of await this.#candidates()) {
-      for (const { name } of await entriesOf(directory))
+    for (const directory of await this.#listCandidates()) {
+      for (const { name } of await listEntries(directory))
         if (name.startsWith(this.#mark)) await rm(join(directory, name), { force: true });
     }
   }
 
   /** Begins a file; the one before it must have been closed. */
   async create(part: Part): Promise<OutputFile> {
-    const path = pathOf(this.#plan.path, part, this.#plan.partition);
+    const path = getPath(this.#plan.path, part, this.#plan.partition);
     const directory = dirname(path);
     await this.#makeDirectory(directory);
     const temporary = join(directory, `${this.#mark}${randomUUID().slice(0, 8)}.tmp`);
@@ -76,9 +76,9 @@ export class OutputFiles {
     }
   }
 
-  async #candidates(): Promise<ReadonlySet<string>> {
+  async #listCandidates(): Promise<ReadonlySet<string>> {
     const { path, partition } = this.#plan;
-    return new Set(await directoriesOf(path, partition));
+    return new Set(await listDirectories(path, partition));
   }
 
   async #makeDirectory(directory: string): Promise<void> {
@@ -92,8 +92,8 @@ export class OutputFiles {
   async #removeStale(): Promise<void> {
     const { path, partition } = this.#plan;
     const written = new Set(this.#files.map((file) => file.path));
-    for (const directory of await this.#candidates()) {
-      const stale = (await entriesOf(directory))
+    for (const directory of await this.#listCandidates()) {
+      const stale = (await listEntries(directory))
         .filter((entry) => entry.isFile() && isPart(entry.name, path, partition))
         .map(({ name }) => join(directory, name))
         .filter((each) => !written.has(each));
@@ -104,7 +104,7 @@ export class OutputFiles {
   }
 
   async #removeEmpty(directory: string): Promise<void> {
-    if ((await entriesOf(directory)).length > 0) return;
+    if ((await listEntries(directory)).length > 0) return;
     await rmdir(directory);
     this.#directories.delete(directory);
     this.#directories.add(dirname(directory));

@@ -25,7 +25,7 @@ const COMPRESSIONS: Readonly<Record<string, UnloadCompression>> = { gz: 'gzip', 
  * The kind of the file `to`: what is given wins over what its name ends in, such as `.csv.gz`. Throws `EtlError`
  * ETL-2303 for a name that doesn't tell the format, and for an address, which would become the name of a directory.
  */
-export function kindOf(to: string, given: Partial<FileKind>): FileKind {
+export function chooseFileKind(to: string, given: Partial<FileKind>): FileKind {
   const [scheme] = /^[a-z][a-z0-9+.-]+:\/\//i.exec(to) ?? [];
   if (scheme !== undefined) {
     throw new EtlError('ETL-2303', {

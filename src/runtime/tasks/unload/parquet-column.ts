@@ -1,7 +1,7 @@
 import type { SchemaElement } from 'hyparquet';
 import type { QueryResult } from 'pg';
 import type { OutputColumn } from './unload-query.js';
-import type { Wire } from '../../postgres/task-connection.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
 
 /** A column of a query, as it is asked for and as a Parquet file has it. */
 export interface ParquetColumn {
@@ -72,23 +72,26 @@ const NUMERIC = 1700;
  * How the columns of a query are written: so that no value loses anything. A `numeric` without a precision, or with
  * more digits than Parquet's 38, is its text; arrays and rows are JSON.
  */
-export async function parquetColumns(
-  wire: Wire,
+export async function describeParquetColumns(
+  taskConnection: TaskConnection,
   columns: readonly OutputColumn[],
 ): Promise<readonly ParquetColumn[]> {
-  const nested = await nestedTypes(wire, columns);
+  const nested = await readNestedTypes(taskConnection, columns);
   return columns.map((column) => {
     const { name } = column;
-    const { element, ...form } = nested.has(column.oid) ? NESTED : formOf(column);
+    const { element, ...form } = nested.has(column.oid) ? NESTED : getForm(column);
     return { name, ...form, element: { name, repetition_type: 'OPTIONAL', ...element } };
   });
 }
 
 /** The types of arrays and rows, which Parquet has no flat form for. */
-async function nestedTypes(wire: Wire, columns: readonly OutputColumn[]): Promise<ReadonlySet<number>> {
+async function readNestedTypes(
+  taskConnection: TaskConnection,
+  columns: readonly OutputColumn[],
+): Promise<ReadonlySet<number>> {
   const oids = columns.map(({ oid }) => oid).filter((oid) => oid !== NUMERIC && FORMS[oid] === undefined);
   if (oids.length === 0) return new Set();
-  const { rows } = (await wire.query({
+  const { rows } = (await taskConnection.query({
     text: `select oid::int8::text as oid from pg_type where oid = any($1::oid[]) and (typcategory in ('A', 'C') or oid in ('record'::regtype, 'record[]'::regtype))`,
     values: [oids],
   })) as QueryResult<{ oid: string }>;
@@ -97,12 +100,12 @@ async function nestedTypes(wire: Wire, columns: readonly OutputColumn[]): Promis
 
 const NESTED: Form = { ...JSON_TEXT, expression: (column) => `to_json(${column})` };
 
-function formOf({ oid, modifier }: OutputColumn): Form {
-  return oid === NUMERIC ? decimal(modifier) : (FORMS[oid] ?? STRING);
+function getForm({ oid, modifier }: OutputColumn): Form {
+  return oid === NUMERIC ? createDecimalForm(modifier) : (FORMS[oid] ?? STRING);
 }
 
 /** Both are packed into the type's modifier, the scale in 11 bits with a sign (numeric.c of PostgreSQL). */
-function decimal(modifier: number): Form {
+function createDecimalForm(modifier: number): Form {
   const precision = ((modifier - 4) >> 16) & 0xffff;
   const scale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
   if (modifier < 4 || precision > 38 || scale < 0 || scale > precision) return STRING;

@@ -1,7 +1,7 @@
 import type { CompressionCodec, SchemaElement } from 'hyparquet';
 import type { ColumnSource } from 'hyparquet-writer';
 import { EtlError } from '../../../errors.js';
-import { compressorOf, type Compressor } from './compression.js';
+import { createCompressor, type Compressor } from './compression.js';
 import type { OutputFile } from './output-file.js';
 import type { UnloadCompression } from './output-target.js';
 import type { RowWriter } from './writer.js';
@@ -17,7 +17,7 @@ export interface ParquetPlan {
 }
 
 /** Writes the records of a COPY in the text format as row groups. */
-export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promise<RowWriter> {
+export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): Promise<RowWriter> {
   const library = await loadLibrary();
   const bytes = new library.ByteWriter();
   // Its own `flush` does nothing: what was encoded would stay in memory.
@@ -27,7 +27,7 @@ export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promis
       bytes.index = 0;
     },
   });
-  const { codec, compressors } = codecOf(plan.compression);
+  const { codec, compressors } = chooseCodec(plan.compression);
   const schema: SchemaElement[] = [
     { name: 'root', num_children: plan.columns.length },
     ...plan.columns.map(({ element }) => ({ ...element })),
@@ -36,7 +36,7 @@ export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promis
   return new Groups(plan.columns, {
     write: async (columnData) => parquet.write({ columnData, rowGroupSize: GROUP_ROWS }),
     finish: async () => {
-      nameJson(schema);
+      buildNameJson(schema);
       await parquet.finish();
       await writer.flush();
     },
@@ -47,7 +47,7 @@ export async function parquetWriter(file: OutputFile, plan: ParquetPlan): Promis
  * Older readers know JSON by this alone. Said before the last row group is written, it would make the writer turn the
  * text into JSON once more.
  */
-function nameJson(schema: readonly SchemaElement[]): void {
+function buildNameJson(schema: readonly SchemaElement[]): void {
   for (const element of schema) if (element.logical_type?.type === 'JSON') element.converted_type = 'JSON';
 }
 
@@ -76,12 +76,12 @@ class Groups implements RowWriter {
     for (const line of lines) {
       this.#add(line.split('\t'));
       this.#size += line.length;
-      if (++this.#rows >= GROUP_ROWS || this.#size >= GROUP_BYTES) await this.#group();
+      if (++this.#rows >= GROUP_ROWS || this.#size >= GROUP_BYTES) await this.#writeGroup();
     }
   }
 
   async end(): Promise<void> {
-    if (this.#rows > 0) await this.#group();
+    if (this.#rows > 0) await this.#writeGroup();
     await this.#file.finish();
   }
 
@@ -96,7 +96,7 @@ class Groups implements RowWriter {
     }
   }
 
-  async #group(): Promise<void> {
+  async #writeGroup(): Promise<void> {
     await this.#file.write(
       this.#columns.map(({ name, element }, index) => ({
         name,
@@ -150,12 +150,12 @@ async function loadLibrary() {
 const CODECS = { gzip: 'GZIP', brotli: 'BROTLI', zstd: 'ZSTD' } as const;
 
 /** The pages of a Parquet file are compressed, not the file. */
-function codecOf(compression: UnloadCompression | undefined): {
+function chooseCodec(compression: UnloadCompression | undefined): {
   readonly codec: CompressionCodec;
   readonly compressors: Partial<Record<CompressionCodec, Compressor['bytes']>>;
 } {
   if (compression === undefined) return { codec: 'SNAPPY', compressors: {} };
   if (compression === 'none') return { codec: 'UNCOMPRESSED', compressors: {} };
   const codec = CODECS[compression];
-  return { codec, compressors: { [codec]: compressorOf(compression).bytes } };
+  return { codec, compressors: { [codec]: createCompressor(compression).bytes } };
 }

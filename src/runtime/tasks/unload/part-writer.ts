@@ -29,16 +29,16 @@ export class PartWriter {
   /** Gives the chunk back where there is no splitter. */
   async write(chunk: Buffer): Promise<void> {
     const { splitter } = this.#options;
-    if (splitter === undefined) return (await this.#current()).write(chunk, giveBack);
+    if (splitter === undefined) return (await this.#openCurrent()).write(chunk, giveBack);
     for (const { part, bytes } of splitter.take(chunk)) {
-      const writer = part === undefined ? await this.#current() : await this.#open(part);
+      const writer = part === undefined ? await this.#openCurrent() : await this.#open(part);
       await writer.write(bytes);
     }
   }
 
   /** When it returns, every file is complete and on the disk. */
   async end(): Promise<void> {
-    if (this.#options.mayBeEmpty) await this.#current();
+    if (this.#options.mayBeEmpty) await this.#openCurrent();
     await this.#close();
   }
 
@@ -47,7 +47,7 @@ export class PartWriter {
     this.#writer?.abandon();
   }
 
-  async #current(): Promise<RowWriter> {
+  async #openCurrent(): Promise<RowWriter> {
     return this.#writer ?? (await this.#open(WHOLE));
   }
 

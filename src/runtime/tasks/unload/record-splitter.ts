@@ -1,4 +1,4 @@
-import { valueOfKey } from './unload-query.js';
+import { parseKey } from './unload-query.js';
 import type { Part, Partition } from './layout.js';
 
 const NEWLINE = 10;
@@ -42,7 +42,7 @@ export class RecordSplitter {
 
   /** What a chunk of the COPY completes. */
   *take(chunk: Buffer): Generator<Piece> {
-    const ends = this.#endsIn(chunk);
+    const ends = this.#findEnds(chunk);
     const last = ends.at(-1) ?? 0;
     if (last === 0) {
       this.#pending.push(chunk);
@@ -51,14 +51,14 @@ export class RecordSplitter {
     const before = this.#pending.reduce((sum, { length }) => sum + length, 0);
     const whole = Buffer.concat([...this.#pending, chunk.subarray(0, last)]);
     this.#pending = last === chunk.length ? [] : [chunk.subarray(last)];
-    yield* this.#deal(
+    yield* this.#splitPieces(
       whole,
       ends.map((end) => end + before),
     );
   }
 
   /** Where records end. A doubled quote inside quotes ends them and begins them again, which comes to the same. */
-  #endsIn(chunk: Buffer): number[] {
+  #findEnds(chunk: Buffer): number[] {
     const { quote } = this.#framing;
     const ends: number[] = [];
     let nextQuote = quote === undefined ? -1 : chunk.indexOf(quote);
@@ -74,24 +74,24 @@ export class RecordSplitter {
     return ends;
   }
 
-  *#deal(whole: Buffer, ends: readonly number[]): Generator<Piece> {
+  *#splitPieces(whole: Buffer, ends: readonly number[]): Generator<Piece> {
     let start = 0;
     let rest = ends;
     if (this.#framing.hasHeader && !this.#hasBegun) {
       [start = 0, ...rest] = ends;
       this.header = Buffer.from(
-        this.#isKeyed ? whole.subarray(this.#keyEnd(whole, 0), start) : whole.subarray(0, start),
+        this.#isKeyed ? whole.subarray(this.#findKeyEnd(whole, 0), start) : whole.subarray(0, start),
       );
     }
     this.#hasBegun = true;
     this.rows += rest.length;
     if (rest.length === 0) return;
     if (this.#partition === undefined) yield { part: undefined, bytes: whole.subarray(start) };
-    else if (this.#isKeyed) yield* this.#dealByKey(whole, start, rest);
-    else yield* this.#dealBySize(whole, start, rest);
+    else if (this.#isKeyed) yield* this.#splitByKey(whole, start, rest);
+    else yield* this.#splitBySize(whole, start, rest);
   }
 
-  *#dealBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
+  *#splitBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
     let start = from;
     let previous = from;
     let part = this.#part === 0 ? this.#nextPart(null) : undefined;
@@ -116,19 +116,19 @@ export class RecordSplitter {
   }
 
   /** Takes the keys out, so that the records are put together anew. */
-  *#dealByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
+  *#splitByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
     const out = Buffer.allocUnsafe(whole.length);
     let [start, written] = [0, 0];
     let part: Part | undefined;
     let at = from;
     for (const end of ends) {
-      const keyEnd = this.#keyEnd(whole, at);
+      const keyEnd = this.#findKeyEnd(whole, at);
       const key = whole.toString('latin1', at, keyEnd - 1);
       if (key !== this.#key) {
         if (written > start || part !== undefined) yield { part, bytes: out.subarray(start, written) };
         start = written;
         this.#key = key;
-        part = this.#nextPart(valueOfKey(this.#unquoted(key)));
+        part = this.#nextPart(parseKey(this.#unquote(key)));
       }
       written += whole.copy(out, written, keyEnd, end);
       at = end;
@@ -137,12 +137,12 @@ export class RecordSplitter {
   }
 
   /** After the delimiter. */
-  #keyEnd(whole: Buffer, start: number): number {
+  #findKeyEnd(whole: Buffer, start: number): number {
     return whole.indexOf(this.#framing.delimiter, start) + 1;
   }
 
   /** A key has only letters and digits, and is quoted where every field is. */
-  #unquoted(key: string): string {
+  #unquote(key: string): string {
     return key.charCodeAt(0) === this.#framing.quote ? key.slice(1, -1) : key;
   }
 

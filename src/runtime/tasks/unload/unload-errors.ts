@@ -15,7 +15,7 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 /** An error of the file system as one that a user can act on; any other as it is. */
-export function unwritable(name: string, error: unknown): unknown {
+export function describeWriteError(name: string, error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (typeof code !== 'string' || syscall === undefined || !(error instanceof Error)) return error;
   const words = WORDS[code];

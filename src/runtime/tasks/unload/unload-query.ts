@@ -1,7 +1,7 @@
 import type { FieldDef, QueryResult } from 'pg';
 import { didYouMean, EtlError } from '../../../errors.js';
 import { quoteIdentifier } from '../../sql/quote.js';
-import type { Wire } from '../../postgres/task-connection.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
 
 /** A column of a query. */
 export interface OutputColumn {
@@ -12,8 +12,11 @@ export interface OutputColumn {
 }
 
 /** The columns of a query. Throws `EtlError` ETL-3606 for two of one name: in an object or a table one would be lost. */
-export async function describeQuery(wire: Wire, query: string): Promise<readonly OutputColumn[]> {
-  const { fields } = (await wire.query({
+export async function describeQuery(
+  taskConnection: TaskConnection,
+  query: string,
+): Promise<readonly OutputColumn[]> {
+  const { fields } = (await taskConnection.query({
     text: `select * from (${query}\n) ${ROWS} limit 0`,
     values: [],
   })) as QueryResult;
@@ -48,7 +51,7 @@ const KEY = '"etl key"';
 const PLACE = '"etl place"';
 
 /** A column of the query, in the list of a selection. */
-export function columnOf(name: string): string {
+export function getColumn(name: string): string {
   return `${ROWS}.${quoteIdentifier(name)}`;
 }
 
@@ -56,16 +59,16 @@ export function columnOf(name: string): string {
  * The query whose rows are written. Where they are dealt out by a column, its value comes first, as letters and digits
  * that no format quotes, and all rows of one value come together, in the order in which the query has them.
  */
-export function selectionText({ query, columns, list, by }: Selection): string {
+export function formatSelection({ query, columns, list, by }: Selection): string {
   if (by === undefined) return `select ${list} from (${query}\n) ${ROWS}`;
   assertColumn(by, columns);
-  const key = `coalesce('v' || encode(convert_to(${columnOf(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
+  const key = `coalesce('v' || encode(convert_to(${getColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
   const numbered = `select *, ${key}, row_number() over () as ${PLACE} from (${query}\n) ${ROWS}`;
   return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate "C", ${PLACE}`;
 }
 
 /** The value that a key stands for; null for NULL. */
-export function valueOfKey(key: string): string | null {
+export function parseKey(key: string): string | null {
   return key === 'n' ? null : Buffer.from(key.slice(1), 'hex').toString('utf8');
 }
 

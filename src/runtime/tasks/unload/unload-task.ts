@@ -1,22 +1,28 @@
 import { relative, resolve, sep } from 'node:path';
 import { EtlError } from '../../../errors.js';
 import { copyOut } from '../../copy/copy-out.js';
-import { parquetColumns } from './parquet-column.js';
-import { parquetWriter } from './parquet-write.js';
-import { type CsvOptions, type Extract, csvExtract, ndjsonExtract, textExtract } from './extract.js';
+import { describeParquetColumns } from './parquet-column.js';
+import { createParquetWriter } from './parquet-write.js';
+import {
+  type CsvOptions,
+  type Extract,
+  createCsvExtract,
+  createNdjsonExtract,
+  createTextExtract,
+} from './extract.js';
 import { OutputFiles } from './output-files.js';
-import { inlineValues } from '../../copy/inline-values.js';
+import { inlineBoundValues } from '../../copy/inline-values.js';
 import type { Partition } from './layout.js';
 import type { OutputFile } from './output-file.js';
 import { PartWriter } from './part-writer.js';
-import { columnOf, describeQuery } from './unload-query.js';
+import { getColumn, describeQuery } from './unload-query.js';
 import { RecordSplitter } from './record-splitter.js';
-import { type FileKind, type UnloadCompression, type UnloadFormat, kindOf } from './output-target.js';
-import { unwritable } from './unload-errors.js';
-import { type RowWriter, textWriter } from './writer.js';
+import { type FileKind, type UnloadCompression, type UnloadFormat, chooseFileKind } from './output-target.js';
+import { describeWriteError } from './unload-errors.js';
+import { type RowWriter, createTextWriter } from './writer.js';
 import { quoteTable } from '../../sql/quote.js';
-import type { Wire } from '../../postgres/task-connection.js';
-import { type TransactionBody, type Work, describeOptions } from '../task-body.js';
+import type { TaskConnection } from '../../postgres/task-connection.js';
+import { type TransactionBody, type TaskWork, describeOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { TaskContext } from '../task-context.js';
 
@@ -52,20 +58,20 @@ export interface UnloadResult {
  * file is in no transaction: when the COMMIT after it is lost, the task runs again and replaces it. Throws `EtlError`
  * ETL-2303 for a path that does not go with the format.
  */
-export function unloadBody(source: UnloadSource): TransactionBody {
-  if (typeof source.to === 'string') kindOfSource(source.to, source);
+export function createUnloadBody(source: UnloadSource): TransactionBody {
+  if (typeof source.to === 'string') chooseUnloadKind(source.to, source);
   return {
     transactional: true,
     leavesFiles: true,
-    source: async () => describeOptions(source),
-    run: (work) => unload(source, work),
+    readCode: async () => describeOptions(source),
+    run: (work) => runUnload(source, work),
   };
 }
 
-async function unload(source: UnloadSource, work: Work): Promise<UnloadResult> {
-  const { context, root, wire } = work;
+async function runUnload(source: UnloadSource, work: TaskWork): Promise<UnloadResult> {
+  const { context, root, taskConnection } = work;
   const to = typeof source.to === 'function' ? source.to(context) : source.to;
-  const kind = kindOfSource(to, source);
+  const kind = chooseUnloadKind(to, source);
   const { dagId, taskId } = context.run;
   const files = new OutputFiles({
     path: resolve(root, to),
@@ -74,23 +80,23 @@ async function unload(source: UnloadSource, work: Work): Promise<UnloadResult> {
   });
   try {
     await files.prepare();
-    const rows = await readOnly(wire, async () => write(source, { work, kind, files }));
+    const rows = await readOnly(taskConnection, async () => write(source, { work, kind, files }));
     const published = await files.publish(context.signal);
-    wire.rows.written += rows;
+    taskConnection.rows.written += rows;
     return {
       rows,
       bytes: published.reduce((sum, { bytes }) => sum + bytes, 0),
-      files: published.map(({ path }) => nameOf(path, root)),
+      files: published.map(({ path }) => getName(path, root)),
     };
   } catch (error) {
     // The error of the task is the one to show; what is left now, the next attempt removes.
     await files.discard().catch(() => undefined);
-    throw unwritable(to, error);
+    throw describeWriteError(to, error);
   }
 }
 
-function kindOfSource(to: string, source: UnloadSource): FileKind {
-  const kind = kindOf(to, source);
+function chooseUnloadKind(to: string, source: UnloadSource): FileKind {
+  const kind = chooseFileKind(to, source);
   if (kind.format === 'csv' || source.csv === undefined) return kind;
   throw new EtlError('ETL-2303', {
     what: `\`csv\` is for CSV files, and "${to}" is ${kind.format}`,
@@ -99,34 +105,34 @@ function kindOfSource(to: string, source: UnloadSource): FileKind {
 }
 
 /** With `/` on every system. */
-function nameOf(path: string, root: string): string {
+function getName(path: string, root: string): string {
   return relative(root, path).replaceAll(sep, '/');
 }
 
 /** The ledger's row is written in the same transaction: only what is done inside the savepoint can't write. */
-async function readOnly<T>(wire: Wire, read: () => Promise<T>): Promise<T> {
-  await wire.query({ text: 'savepoint etl_read; set transaction read only' });
+async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T>): Promise<T> {
+  await taskConnection.query({ text: 'savepoint etl_read; set transaction read only' });
   const result = await read();
-  await wire.query({ text: 'release savepoint etl_read' });
+  await taskConnection.query({ text: 'release savepoint etl_read' });
   return result;
 }
 
 interface Destination {
-  readonly work: Work;
+  readonly work: TaskWork;
   readonly kind: FileKind;
   readonly files: OutputFiles;
 }
 
 async function write(source: UnloadSource, { work, kind, files }: Destination): Promise<number> {
-  const { wire, context, moved } = work;
+  const { taskConnection, context, moved } = work;
   const query = await queryOf(source, work);
-  const { text, framing, writerFor } = await planOf(query, { source, kind, wire });
+  const { text, framing, writerFor } = await planOf(query, { source, kind, taskConnection });
   const isDealt = source.partition !== undefined || kind.format === 'parquet';
   const splitter = isDealt ? new RecordSplitter(framing, source.partition) : undefined;
   const mayBeEmpty = source.partition === undefined || !('by' in source.partition);
   const writer = new PartWriter({ files, writerFor, splitter, mayBeEmpty });
   try {
-    const copy = copyOut(wire, text, {
+    const copy = copyOut(taskConnection, text, {
       signal: context.signal,
       moved: (bytes) => moved({ bytes }),
       isLending: splitter === undefined,
@@ -142,9 +148,12 @@ async function write(source: UnloadSource, { work, kind, files }: Destination): 
   }
 }
 
-async function queryOf({ query, table }: UnloadSource, { wire, context }: Work): Promise<string> {
+async function queryOf(
+  { query, table }: UnloadSource,
+  { taskConnection, context }: TaskWork,
+): Promise<string> {
   if (table !== undefined) return `select * from ${quoteTable(table)}`;
-  return inlineValues(wire, typeof query === 'function' ? query(context) : (query ?? ''));
+  return inlineBoundValues(taskConnection, typeof query === 'function' ? query(context) : (query ?? ''));
 }
 
 interface Plan extends Extract {
@@ -153,23 +162,31 @@ interface Plan extends Extract {
 
 async function planOf(
   query: string,
-  { source, kind, wire }: { readonly source: UnloadSource; readonly kind: FileKind; readonly wire: Wire },
+  {
+    source,
+    kind,
+    taskConnection,
+  }: { readonly source: UnloadSource; readonly kind: FileKind; readonly taskConnection: TaskConnection },
 ): Promise<Plan> {
   const { compression } = kind;
   const by = source.partition !== undefined && 'by' in source.partition ? source.partition.by : undefined;
-  const textFor = async (file: OutputFile): Promise<RowWriter> => textWriter(file, compression ?? 'none');
+  const textFor = async (file: OutputFile): Promise<RowWriter> =>
+    createTextWriter(file, compression ?? 'none');
   switch (kind.format) {
     case 'csv':
-      return { ...(await csvExtract(wire, query, { csv: source.csv ?? {}, by })), writerFor: textFor };
-    case 'ndjson':
-      return { ...(await ndjsonExtract(wire, query, by)), writerFor: textFor };
-    case 'parquet': {
-      const described = await describeQuery(wire, query);
-      const columns = await parquetColumns(wire, described);
-      const expressions = columns.map(({ name, expression }) => expression(columnOf(name)));
       return {
-        ...textExtract(query, described, { expressions, by }),
-        writerFor: (file) => parquetWriter(file, { columns, compression }),
+        ...(await createCsvExtract(taskConnection, query, { csv: source.csv ?? {}, by })),
+        writerFor: textFor,
+      };
+    case 'ndjson':
+      return { ...(await createNdjsonExtract(taskConnection, query, by)), writerFor: textFor };
+    case 'parquet': {
+      const described = await describeQuery(taskConnection, query);
+      const columns = await describeParquetColumns(taskConnection, described);
+      const expressions = columns.map(({ name, expression }) => expression(getColumn(name)));
+      return {
+        ...createTextExtract(query, described, { expressions, by }),
+        writerFor: (file) => createParquetWriter(file, { columns, compression }),
       };
     }
     default:

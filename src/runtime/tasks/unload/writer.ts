@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import type { Transform } from 'node:stream';
-import { compressorOf } from './compression.js';
+import { createCompressor } from './compression.js';
 import type { OutputFile } from './output-file.js';
 import type { UnloadCompression } from './output-target.js';
 
@@ -16,7 +16,7 @@ export interface RowWriter {
 }
 
 /** Writes records as they come, through the compression. */
-export function textWriter(file: OutputFile, compression: UnloadCompression): RowWriter {
+export function createTextWriter(file: OutputFile, compression: UnloadCompression): RowWriter {
   if (compression === 'none') {
     return {
       write: (records, onWritten) => file.write(records, onWritten),
@@ -24,7 +24,7 @@ export function textWriter(file: OutputFile, compression: UnloadCompression): Ro
       abandon: () => {},
     };
   }
-  return new CompressedWriter(compressorOf(compression).stream(), file);
+  return new CompressedWriter(createCompressor(compression).stream(), file);
 }
 
 class CompressedWriter implements RowWriter {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { mayFit, widened } from '../../../../src/runtime/tasks/load/type-family.js';
-import { withoutEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
+import { canFit, widenType } from '../../../../src/runtime/tasks/load/type-family.js';
+import { removeEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
 import { openWorkbench, type Workbench } from './workbench.js';
 
 describe('the contract between the data and its table', () => {
@@ -73,15 +73,15 @@ describe('the contract between the data and its table', () => {
   ];
   for (const [column, source, expected] of widths) {
     it(`${expected ? `widens ${column} to ${expected}` : `leaves ${column}`} for ${source}`, () => {
-      expect(widened(column, source)).to.equal(expected);
+      expect(widenType(column, source)).to.equal(expected);
     });
   }
 
   it('takes types of one kind for such as may fit', () => {
-    expect(mayFit('bigint', 'smallint')).to.equal(true);
-    expect(mayFit('boolean', 'integer')).to.equal(false);
-    expect(mayFit('text', 'integer')).to.equal(true);
-    expect(mayFit('integer', 'some_domain')).to.equal(true);
+    expect(canFit('bigint', 'smallint')).to.equal(true);
+    expect(canFit('boolean', 'integer')).to.equal(false);
+    expect(canFit('text', 'integer')).to.equal(true);
+    expect(canFit('integer', 'some_domain')).to.equal(true);
   });
 });
 
@@ -91,7 +91,7 @@ describe('a line that an older server takes for the end of the data', () => {
     const chunks = (async function* () {
       for (const text of texts) yield Buffer.from(text);
     })();
-    for await (const chunk of withoutEndMark(chunks, 'in.csv')) passed += chunk.toString();
+    for await (const chunk of removeEndMark(chunks, 'in.csv')) passed += chunk.toString();
     return passed;
   };
 

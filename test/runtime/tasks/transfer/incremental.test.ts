@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { Client } from 'pg';
 import { dag } from '../../../../src/runtime/dag/dag.js';
 import { planTasks } from '../../../../src/runtime/dag/plan.js';
-import { fingerprint } from '../../../../src/runtime/dag/fingerprint.js';
+import { computeFingerprint } from '../../../../src/runtime/dag/fingerprint.js';
 import type { TransferSource } from '../../../../src/runtime/tasks/transfer/transfer-task.js';
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 import { runOn, type RunOptions } from '../../../support/run.js';
@@ -238,7 +238,7 @@ describe('an incremental transfer', () => {
     const prints = await Promise.all(
       ['at', 'n'].map(async (cursor) => {
         const [task] = planTasks(graphOf({ incremental: { cursor } }), {});
-        return task && fingerprint(task, []);
+        return task && computeFingerprint(task, []);
       }),
     );
     expect(prints[0]).to.not.equal(prints[1]);

@@ -1,31 +1,31 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Client } from 'pg';
-import { inlineValues } from '../../../../src/runtime/copy/inline-values.js';
-import { Wire } from '../../../../src/runtime/postgres/task-connection.js';
+import { inlineBoundValues } from '../../../../src/runtime/copy/inline-values.js';
+import { TaskConnection } from '../../../../src/runtime/postgres/task-connection.js';
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 
 describe('the values of a query to unload', () => {
   let db: TestDatabase;
   let client: Client;
-  let wire: Wire;
+  let taskConnection: TaskConnection;
   before(async () => {
     db = await createDatabase();
     client = new Client(db.url);
     await client.connect();
     await client.query('begin');
-    wire = new Wire(client as never);
-    wire.open();
+    taskConnection = new TaskConnection(client as never);
+    taskConnection.open();
   });
   after(async () => {
-    wire.detach();
+    taskConnection.detach();
     await client.end();
     await db.drop();
   });
 
   /** What the query gives with its values in it, and what it gives with parameters. */
   async function both(text: string, values: readonly unknown[]): Promise<readonly [unknown, unknown]> {
-    const inlined = await client.query(await inlineValues(wire, { text, values }));
+    const inlined = await client.query(await inlineBoundValues(taskConnection, { text, values }));
     const bound = await client.query(text, [...values]);
     return [inlined.rows, bound.rows];
   }
@@ -98,7 +98,7 @@ describe('the values of a query to unload', () => {
   }
 
   it('refuse a NUL character, as a parameter does', async () => {
-    const error = await inlineValues(wire, { text: 'select $1', values: ['a\0b'] }).then(
+    const error = await inlineBoundValues(taskConnection, { text: 'select $1', values: ['a\0b'] }).then(
       String,
       (e: unknown) => e,
     );
