@@ -26,8 +26,8 @@ function start() {
   const program = moduleOf(script);
   if (kept && (cachedData === undefined || script.cachedDataRejected)) {
     process.on('exit', (exitCode) => {
-      // A call that was wrong may name any command, and has not got far. One that has compiled a config holds a compiler.
-      if (exitCode !== USAGE && !program.hasKept()) program.keep(kept, script.createCachedData());
+      // A call that was wrong may name any command, and has not got far.
+      if (exitCode !== USAGE) program.keep(kept, script.createCachedData());
     });
   }
   program.main(process.argv.slice(2));

@@ -8,7 +8,7 @@ import { formatErrorLines, joinLines } from './runtime/report/words.js';
 import { isColoured, paintOf } from './commands/program/terminal.js';
 
 export { COMMANDS } from './commands/index.js';
-export { hasKept, keep } from './runtime/modules/cache.js';
+export { keep } from './runtime/modules/cache.js';
 
 /**
  * Runs one command and ends the process with its exit code, also when a task has left a timer or a socket behind.

@@ -8,7 +8,7 @@ import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
 import type { SourceFile } from '../modules/source-text.js';
-import { rememberTransformed } from '../modules/stack.js';
+import { rememberCompiled } from '../modules/stack.js';
 import { formatPosition } from '../modules/location.js';
 
 export interface CodeOptions {
@@ -16,7 +16,7 @@ export interface CodeOptions {
   readonly directory: string;
   readonly shared: Shared;
   readonly getuid?: (() => number) | undefined;
-  /** Whether transformed code may be kept beside the config. */
+  /** Whether compiled code may be kept beside the config. */
   readonly isCached: boolean;
   /** How long loading may take. */
   readonly timeoutMs: number;
@@ -37,7 +37,7 @@ export async function evaluate(source: SourceFile, options: CodeOptions): Promis
     cache: options.isCached ? findPrivateCache(dirname(source.file), options.getuid) : undefined,
     version: options.shared.version,
   });
-  rememberTransformed((file) => modules.getCode(file));
+  rememberCompiled((file) => modules.getCode(file));
   let exports: unknown;
   try {
     exports = await limitTime(modules.run(source), source, options);

@@ -91,7 +91,7 @@ function findImporter(error: Error): string | undefined {
   return typeof first === 'string' ? first : undefined;
 }
 
-/** A mistake that the transforms allow and V8 does not, such as a wrong regular expression: its stack begins with it. */
+/** A mistake that Babel allows and V8 does not, such as a wrong regular expression: its stack begins with it. */
 function createV8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   if (!(error instanceof SyntaxError)) return undefined;
   const lines = (error.stack ?? '').split('\n');

@@ -17,7 +17,7 @@ export interface LoadOptions extends FindOptions {
   readonly shared: Shared;
   /** The user that the process runs as; absent on Windows, where files have no mode. */
   readonly getuid?: (() => number) | undefined;
-  /** Whether transformed code may be kept beside the config. */
+  /** Whether compiled code may be kept beside the config. */
   readonly isCached: boolean;
   /** How long executing the config may take. Default 30,000. */
   readonly timeoutMs?: number | undefined;

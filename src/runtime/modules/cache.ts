@@ -16,7 +16,7 @@ const OTHERS_WRITE = 0o022;
 const MONTH_MS = 30 * 24 * 3600 * 1000;
 
 /**
- * The directory for transformed code, below that of the config, or undefined where no safe one can be had: what is there
+ * The directory for compiled code, below that of the config, or undefined where no safe one can be had: what is there
  * is executed. So: mode 0700, made by this user, no link, and no other writer on the way.
  */
 export function findPrivateCache(root: string, getuid: (() => number) | undefined): string | undefined {
@@ -37,13 +37,6 @@ export function readKept(file: string): string | undefined {
   }
 }
 
-let isKept = false;
-
-/** Whether this process has kept anything: the next one has less to do. */
-export function hasKept(): boolean {
-  return isKept;
-}
-
 /**
  * Keeps `data`, so that nobody ever reads half of it, and removes what was written to its directory a month ago. A disk
  * that is full or read-only is no failure: it costs time at each start, and no more.
@@ -53,7 +46,6 @@ export function keep(file: string, data: string | Buffer): void {
   try {
     writeFileSync(part, data, { mode: 0o600, flag: 'wx' });
     renameSync(part, file);
-    isKept = true;
     removeOld(dirname(file));
   } catch {
     if (existsSync(part)) rmSync(part, { force: true });

@@ -2,19 +2,19 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createRequire, isBuiltin } from 'node:module';
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { exports as exportsOf } from 'resolve.exports';
 
-/** What an import of a config leads to, by how it is run. */
+/** What an import or a `require` of the user's code leads to, by how it is run. */
 export type Target =
-  /** A file of the user's that has to be transformed. */
+  /** A file of the user's that has to be compiled. */
   | { readonly kind: 'source'; readonly file: string }
   /** An ES module that Node runs as it is. */
   | { readonly kind: 'import'; readonly file: string }
   /** What `require` can load as it is: CommonJS, JSON, a module of Node's own. */
-  | { readonly kind: 'require'; readonly id: string };
+  | { readonly kind: 'require'; readonly id: string }
+  /** A package with `exports`: Node's `import` resolves it, and runs it. */
+  | { readonly kind: 'package'; readonly specifier: string };
 
 interface Manifest {
-  readonly name?: string;
   readonly type?: string;
   readonly exports?: unknown;
 }
@@ -23,14 +23,19 @@ const EXTENSIONS = ['.js', '.ts', '.mjs', '.cjs', '.mts', '.cts', '.tsx', '.json
 const TYPESCRIPT = /\.(?:[cm]?ts|tsx)$/;
 const MODULE_SYNTAX = /^\s*(?:import\b(?!\s*\()|export\b)/m;
 
+/** What an import of `specifier` means in `file`; undefined where nothing is found. */
+export function importTarget(specifier: string, file: string): Target | undefined {
+  return hasExports(specifier, file) ? { kind: 'package', specifier } : requireTarget(specifier, file);
+}
+
 /**
- * What `specifier` means in `file`: as in jiti, a `.js` may be a `.ts`, and an extension may be left out; packages are
- * resolved as Node's `import` does it. Undefined where nothing is found.
+ * What a `require` of `specifier` means in `file`; undefined where nothing is found. As in jiti, a `.js` may be a `.ts`,
+ * and an extension may be left out.
  */
-export function resolveTarget(specifier: string, file: string): Target | undefined {
+export function requireTarget(specifier: string, file: string): Target | undefined {
   if (isBuiltin(specifier)) return { kind: 'require', id: specifier };
   const path = getPath(specifier, file);
-  const found = path === undefined ? packageFile(specifier, file) : findLocalFile(path);
+  const found = path === undefined ? required(specifier, file) : findLocalFile(path);
   return found === undefined ? undefined : fileTarget(found);
 }
 
@@ -78,21 +83,15 @@ function findLocalFile(path: string): string | undefined {
   return candidates.find(isFile) ?? required(path, path);
 }
 
-/** By the package's `exports`, under the conditions of an import; by its `main` where it has none. */
-function packageFile(specifier: string, file: string): string | undefined {
+/** Whether `specifier` names an installed package with `exports`, which `import` and `require` may read in two ways. */
+function hasExports(specifier: string, file: string): boolean {
+  if (isBuiltin(specifier) || getPath(specifier, file) !== undefined) return false;
   const name = /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
   const folder = createRequire(file)
     .resolve.paths(specifier)
     ?.map((each) => join(each, name))
     .find((each) => existsSync(join(each, 'package.json')));
-  const manifest = folder === undefined ? undefined : readManifest(folder);
-  if (folder === undefined || manifest?.exports === undefined) return required(specifier, file);
-  try {
-    const [path] = exportsOf({ ...manifest, name }, specifier) ?? [];
-    return path === undefined ? undefined : join(folder, path);
-  } catch {
-    return undefined; // The package has no such entry: Node's own error is to the point.
-  }
+  return folder !== undefined && readManifest(folder)?.exports !== undefined;
 }
 
 function required(specifier: string, file: string): string | undefined {

@@ -1,6 +1,6 @@
 import { SourceMap, type SourceMapPayload } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { alignedColumn } from './align.js';
+import { WRAPPER } from './compile.js';
 
 /** A position in a file: line and column count from 1. */
 export interface Frame {
@@ -10,24 +10,18 @@ export interface Frame {
 }
 
 /** The code that runs in place of `file`, with an inline source map; undefined where the file runs as it is. */
-export type TransformedCode = (file: string) => string | undefined;
+export type CompiledCode = (file: string) => string | undefined;
 
-/**
- * What a module of a config runs as: `ƒ` is for code of `transformFast`, the other names are those in code of jiti. It
- * starts on line 1: the columns of that line are off by it.
- */
-export const WRAPPER =
-  '(async function (exports, require, module, __filename, __dirname, jitiImport, jitiESMResolve, ƒ) { ';
 const FRAME = /^\s*at (?:async )?(?:.*? \()?((?:file:\/\/|\/|[A-Za-z]:[\\/]).*):(\d+):(\d+)\)?$/;
 const EVAL_FRAME = /^\s*at .*?eval at .*? \(((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?):(\d+):(\d+)\)/;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,([A-Za-z0-9+/=]+)/;
 
 // One process loads one config; places in its code are read long after loading, so the way back has to be kept here.
-let transformedCode: TransformedCode = () => undefined;
+let compiledCode: CompiledCode = () => undefined;
 
 /** Tells every later `userFrames` how to find the code that runs in place of a user's file. */
-export function rememberTransformed(lookup: TransformedCode): void {
-  transformedCode = lookup;
+export function rememberCompiled(lookup: CompiledCode): void {
+  compiledCode = lookup;
 }
 
 /**
@@ -48,19 +42,13 @@ export function listUserFrames(stack: string | undefined, ours?: string): Frame[
   return frames;
 }
 
-/** Where the user wrote what runs at `frame`: the transforms keep lines but not columns. The frame itself where no map says more. */
+/** Where the user wrote what runs at `frame`. The frame itself where no source map says more. */
 export function findOriginalFrame(frame: Frame): Frame {
-  const code = transformedCode(frame.file);
+  const code = compiledCode(frame.file);
   const map = code === undefined ? null : INLINE_MAP.exec(code);
   if (map === null) return frame;
   const payload: SourceMapPayload = JSON.parse(Buffer.from(map[1] ?? '', 'base64').toString('utf8'));
   const column = Math.max(0, frame.column - 1 - (frame.line === 1 ? WRAPPER.length : 0));
-  if (payload.mappings === '') {
-    const [made = '', from = ''] = [code, payload.sourcesContent[0]].map(
-      (text) => text?.split('\n')[frame.line - 1],
-    );
-    return { ...frame, column: alignedColumn(made, from, column) + 1 };
-  }
   const entry = new SourceMap(payload).findEntry(frame.line - 1, column);
   if (!('originalLine' in entry)) return frame;
   const text = payload.sourcesContent[0]?.split('\n')[entry.originalLine] ?? '';

@@ -48,7 +48,7 @@ describe('finding the config', () => {
     expect(loaded).to.include({
       file: fixture.path('etl.config.ts'),
       directory: fixture.directory,
-      name: '../../../etl.config.ts',
+      name: '../../etl.config.ts',
     });
   });
 
@@ -228,7 +228,7 @@ describe('loading a config', () => {
   }
 });
 
-describe('the cache of transformed code', () => {
+describe('the cache of compiled code', () => {
   const cache = '.etl/cache/config';
   const files = { 'etl.config.ts': contentOf('.ts', 2) };
 

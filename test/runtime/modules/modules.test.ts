@@ -35,6 +35,10 @@ const ts = (text: string, more: Files = {}): Files => ({
 });
 const PACKAGE = 'node_modules/p/package.json';
 
+/** CommonJS as compilers write it. */
+const WAS_MODULE =
+  "Object.defineProperty(exports, '__esModule', { value: true }); exports.default = 1; exports.a = 2;";
+
 const ROWS: Row[] = [
   {
     title: 'classes with declared, private and parameter properties',
@@ -68,6 +72,14 @@ const ROWS: Row[] = [
        ${push("import.meta.url.endsWith('/etl.config.ts')", 'basename(import.meta.filename)', 'import.meta.dirname === __dirname', 'basename(__filename)')}`,
     ),
     sees: [true, 'etl.config.ts', true, 'etl.config.ts'],
+  },
+  {
+    title: 'import.meta as a value',
+    files: ts(
+      `const { dirname, filename } = import.meta; const meta = import.meta;
+       ${push('dirname === __dirname', 'filename === __filename', "meta.url.endsWith('/etl.config.ts')", 'typeof meta.resolve')}`,
+    ),
+    sees: [true, true, true, 'function'],
   },
   {
     title: 'a dynamic import of a file and of a package of Node',
@@ -137,6 +149,28 @@ const ROWS: Row[] = [
       },
     ),
     sees: ['esm', 'name', 'cjs', 'cjs', 'import'],
+  },
+  {
+    title: 'packages of CommonJS that were ES modules, one of them with exports',
+    files: ts(
+      `import p, { a } from 'p'; import q, { a as b } from 'q'; import * as all from 'q'; const lazy = await import('q');
+       ${push('p', 'a', 'q', 'b', 'all.default', 'lazy.default', "require('q').a")}`,
+      {
+        [PACKAGE]: '{ "main": "./main.js" }',
+        'node_modules/p/main.js': WAS_MODULE,
+        'node_modules/q/package.json': '{ "exports": "./main.js" }',
+        'node_modules/q/main.js': WAS_MODULE,
+      },
+    ),
+    sees: [1, 2, 1, 2, 1, 1, 2],
+  },
+  {
+    title: 'a require of a package that is exported to import alone',
+    files: ts(push("require('p').a"), {
+      [PACKAGE]: '{ "type": "module", "exports": { "import": "./index.js" } }',
+      'node_modules/p/index.js': 'export const a = 1;',
+    }),
+    sees: [1],
   },
   {
     title: 'a live binding',
