@@ -41,6 +41,7 @@ export abstract class EtlCommand extends Command {
       config: flags.config,
       connections: parseConnFlags(flags.conn ?? []),
       mask: this.mask,
+      notice: (text) => this.err(`note: ${text}\n`),
     });
   }
 

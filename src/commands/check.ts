@@ -22,7 +22,7 @@ export class CheckCommand extends EtlCommand {
     const program = await this.loadProgram(flags);
     const { loaded } = program;
     const ids = findUsedConnections(program);
-    const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
+    const trials = await tryConnections(program, ids);
     process.exitCode = chooseTrialsExitCode(trials);
     const dags = loaded.config.dags.map(({ id, tasks }) => ({ dag: id, tasks: tasks.length }));
     if (flags.json)

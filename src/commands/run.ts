@@ -131,23 +131,23 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     const { loaded, lookup } = program;
     const reporter = watchReporter(this.#createReporter(flags), watchdog);
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
-    const notice = createNotice(reporter, request);
-    for (const text of program.environment.notices) notice(text);
+    const timeoutMs =
+      flags.timeout === undefined ? loaded.config.timeoutMs : parseDuration(flags.timeout, '--timeout');
+    for (const text of program.environment.notices) reportNotice(text, request, reporter);
     return runDag(request, {
-      openDatabase: (id) => program.open(lookup.find(id), { concurrency, notice }),
+      connections: {
+        open: (id, notice) => program.open(lookup.find(id), { concurrency, notice }),
+        list: (prefix) => lookup.ids(prefix),
+        describe: (id) => formatDsn(lookup.find(id)),
+        getPoolSize: (id) => program.getPoolSize(lookup.find(id), concurrency),
+      },
+      limits: { concurrency, failFast: flags['fail-fast'], timeoutMs },
       reporter,
       signal: guard.signal,
       random: Math.random,
       process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
-      connections: (prefix) => lookup.ids(prefix),
-      formatDsn: (id) => formatDsn(lookup.find(id)),
-      getPoolSize: (id) => program.getPoolSize(lookup.find(id), concurrency),
       redact: (text) => this.mask.apply(text),
       unhandledErrors: () => guard.unhandledErrors,
-      concurrency,
-      failFast: flags['fail-fast'],
-      timeoutMs:
-        flags.timeout === undefined ? loaded.config.timeoutMs : parseDuration(flags.timeout, '--timeout'),
       onTasksEnded: () => watchdog.tasksEnded(),
     });
   }
@@ -203,7 +203,7 @@ function watchReporter(reporter: Reporter, watchdog: Watchdog): Reporter {
   };
 }
 
-function createNotice(reporter: Reporter, { dag, start }: RunRequest): (text: string) => void {
-  return (text) =>
-    reporter.report({ at: new Date(), runId: start.runId ?? '', dagId: dag.id, type: 'notice', text });
+/** Reports what is known before the run begins. */
+function reportNotice(text: string, { dag, start }: RunRequest, reporter: Reporter): void {
+  reporter.report({ at: new Date(), runId: start.runId ?? '', dagId: dag.id, type: 'notice', text });
 }

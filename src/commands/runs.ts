@@ -34,7 +34,7 @@ The state "crashed" is that of a run that has not come to its end and that no pr
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(RunsCommand);
     const program = await this.loadProgram(flags);
-    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    await using ledgers = new Ledgers(program);
     const runs = await readRuns(program, ledgers, { dagId: args.dag, limit: flags.limit });
     const now = new Date();
     if (flags.json) return this.printJson(runs.map((run) => runJson(run, now)));

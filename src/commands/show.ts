@@ -25,7 +25,7 @@ export class ShowCommand extends EtlCommand {
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ShowCommand);
     const program = await this.loadProgram(flags);
-    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    await using ledgers = new Ledgers(program);
     const run = await readRun(program, ledgers, { part: args.run, dagId: flags.dag });
     const now = new Date();
     if (flags.json) return this.printJson(runJson(run, now));

@@ -30,6 +30,8 @@ export interface Database {
    * Absent where the database has one session only. The caller ends it.
    */
   readonly openControl?: () => Promise<Client>;
+  /** As in `OpenSettings`: for whoever works with the database. */
+  readonly notice: OpenSettings['notice'];
   /** Ends everything that is open, within a second and whatever state it is in. Never throws. */
   close(): Promise<void>;
 }

@@ -327,6 +327,30 @@ describe('etl run', () => {
     expect(events[2].fields).to.deep.equal({ nTimes: 2 });
   });
 
+  it('reports what a connection has to say as an event of the run, and beside any other command as a note', async () => {
+    await project.write({ 'etl.config.ts': config(good) });
+    const ignored = { ETL_CONN_DB: `${db.url}?cursor=dict` };
+    const text = 'Connection "db": cursor only mean something to Airflow; ignored.';
+    const { stdout } = await project.cli(['run', 'd', '--run-id', 'noted', '--reporter', 'ndjson'], ignored);
+    const [first = ''] = stdout.split('\n');
+    expect(JSON.parse(first)).to.include({ event: 'notice', run_id: 'noted', dag: 'd', text });
+    for (const command of [
+      'check',
+      'runs',
+      'connections test',
+      'ledger status',
+      'ledger migrate',
+      'state list',
+    ]) {
+      const { code, stderr } = await project.cli(command.split(' '), ignored);
+      expect({ command, code, first: stderr.split('\n')[0] }).to.deep.equal({
+        command,
+        code: 0,
+        first: `note: ${text}`,
+      });
+    }
+  });
+
   it('shows the statement with a caret, the SQLSTATE in words, and never a value of a row', async () => {
     const { stderr } = await run(`
       d.sql('typo', { sql: 'select * form t' });

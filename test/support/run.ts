@@ -5,11 +5,21 @@ import type { Dag } from '../../src/runtime/dag/dag.js';
 import type { RunEvent } from '../../src/runtime/report/event.js';
 import { planDag } from '../../src/runtime/dag/plan.js';
 import { setRoot } from '../../src/runtime/modules/location.js';
-import { runDag, type RunResult, type RunServices } from '../../src/runtime/run/run.js';
+import {
+  runDag,
+  type RunConnections,
+  type RunLimits,
+  type RunResult,
+  type RunServices,
+} from '../../src/runtime/run/run.js';
 import type { RunStart } from '../../src/runtime/run/start.js';
 import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
 
-export interface RunOptions extends Partial<Omit<RunServices, 'openDatabase' | 'reporter' | 'process'>> {
+type Services = Pick<RunServices, 'signal' | 'random' | 'redact' | 'unhandledErrors' | 'onTasksEnded'>;
+
+export interface RunOptions extends Partial<
+  Services & RunLimits & Pick<RunConnections, 'list' | 'getPoolSize'>
+> {
   readonly runId?: string;
   /** Goes on with an older run instead of starting a new one. */
   readonly resume?: RunStart & { kind: 'resume' };
@@ -42,12 +52,16 @@ export async function runOn(
     fullRefresh = [],
     onEvent,
     root = process.cwd(),
+    concurrency = 4,
+    failFast = false,
+    timeoutMs,
+    list = () => Object.keys(connections),
+    getPoolSize = () => concurrency,
     ...services
   }: RunOptions = {},
 ): Promise<FinishedRun> {
   const events: RunEvent[] = [];
   setRoot(dag.location, root);
-  const concurrency = services.concurrency ?? 4;
   const result = await runDag(
     {
       ...planDag(dag, defaults),
@@ -59,25 +73,25 @@ export async function runOn(
       unhandledErrors: () => [],
       signal: new AbortController().signal,
       random: Math.random,
-      connections: () => Object.keys(connections),
-      formatDsn: (id) => id,
-      getPoolSize: () => concurrency,
-      concurrency,
-      failFast: false,
-      timeoutMs: undefined,
+      limits: { concurrency, failFast, timeoutMs },
       ...services,
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
-      openDatabase: (id) => {
-        const connection = parseConnection(id, connections[id] ?? '', 'test');
-        const hook = findHook(connection);
-        return hook.open(connection, {
-          poolSize: Math.min(concurrency, hook.maxPoolSize ?? concurrency),
-          applicationName: 'etl',
-          variables: {},
-          root: process.cwd(),
-          pid: process.pid,
-          notice: (text) => events.push({ at: new Date(), runId, dagId: dag.id, type: 'notice', text }),
-        });
+      connections: {
+        list,
+        getPoolSize,
+        describe: (id) => id,
+        open: (id, notice) => {
+          const connection = parseConnection(id, connections[id] ?? '', 'test');
+          const hook = findHook(connection);
+          return hook.open(connection, {
+            poolSize: Math.min(concurrency, hook.maxPoolSize ?? concurrency),
+            applicationName: 'etl',
+            variables: {},
+            root: process.cwd(),
+            pid: process.pid,
+            notice,
+          });
+        },
       },
       reporter: {
         report: (event) => {

@@ -24,7 +24,7 @@ export class ConnectionsTestCommand extends EtlCommand {
     const program = await this.loadProgram(flags);
     const { lookup } = program;
     const ids = args.id === undefined ? lookup.list().map(({ id }) => id) : [lookup.find(args.id).id];
-    const trials = await tryConnections(program, ids, (text) => this.err(`note: ${text}\n`));
+    const trials = await tryConnections(program, ids);
     process.exitCode = chooseTrialsExitCode(trials);
     if (flags.json) return this.printJson(buildTrialsJson(trials));
     if (trials.length === 0) return this.err('No connection is defined.\n');

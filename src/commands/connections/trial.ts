@@ -17,13 +17,9 @@ export interface Trial {
 }
 
 /** Opens each connection, asks the server who it is, and closes it; one after the other. Never throws. */
-export async function tryConnections(
-  program: Program,
-  ids: readonly string[],
-  notice: (text: string) => void,
-): Promise<readonly Trial[]> {
+export async function tryConnections(program: Program, ids: readonly string[]): Promise<readonly Trial[]> {
   const trials: Trial[] = [];
-  for (const id of ids) trials.push(await tryConnection(program, id, notice));
+  for (const id of ids) trials.push(await tryConnection(program, id));
   return trials;
 }
 
@@ -62,24 +58,20 @@ export function buildTrialsJson(trials: readonly Trial[]): unknown {
   }));
 }
 
-async function tryConnection(program: Program, id: string, notice: (text: string) => void): Promise<Trial> {
+async function tryConnection(program: Program, id: string): Promise<Trial> {
   let place: string | undefined;
   try {
     const connection = program.lookup.find(id);
     place = formatDsn(connection);
-    return { id, place, ...(await askServer(program, connection, notice)) };
+    return { id, place, ...(await askServer(program, connection)) };
   } catch (thrown) {
     const error = thrown instanceof EtlError ? thrown : createUnreachableError(id, toError(thrown));
     return { id, ...(place !== undefined && { place }), error };
   }
 }
 
-async function askServer(
-  program: Program,
-  connection: Connection,
-  notice: (text: string) => void,
-): Promise<Omit<Trial, 'id'>> {
-  const database = await program.open(connection, { concurrency: 1, notice });
+async function askServer(program: Program, connection: Connection): Promise<Omit<Trial, 'id'>> {
+  const database = await program.open(connection, { concurrency: 1 });
   try {
     const { knex } = database;
     const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(

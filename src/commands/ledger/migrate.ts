@@ -24,7 +24,7 @@ Exit codes: 0 all are up to date, 2 one is newer than this program or may not be
     const { args, flags } = await this.parse(LedgerMigrateCommand);
     const program = await this.loadProgram(flags);
     const connections = listNamedOrUsed(program, args.connection);
-    const versions = await migrateAll(program, connections, (text) => this.err(`note: ${text}\n`));
+    const versions = await migrateAll(program, connections);
     process.exitCode = chooseVersionsExitCode(versions);
     if (flags.json) return this.printJson(buildVersionsJson(versions));
     if (versions.length === 0) return this.err('No Dag has a connection.\n');

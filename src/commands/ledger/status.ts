@@ -27,7 +27,7 @@ export class LedgerStatusCommand extends EtlCommand {
     const { args, flags } = await this.parse(LedgerStatusCommand);
     const program = await this.loadProgram(flags);
     const connections = listNamedOrUsed(program, args.connection);
-    const versions = await readVersions(program, connections, (text) => this.err(`note: ${text}\n`));
+    const versions = await readVersions(program, connections);
     process.exitCode = chooseVersionsExitCode(versions);
     if (flags.json) return this.printJson(buildVersionsJson(versions));
     if (versions.length === 0) return this.err('No Dag has a connection.\n');

@@ -21,8 +21,6 @@ export interface LedgerVersion {
   readonly error: EtlError | undefined;
 }
 
-type Notice = (text: string) => void;
-
 /** The connection that is named, or all that a Dag writes to. Throws `EtlError` for one that nothing defines. */
 export function listNamedOrUsed(program: Program, named: string | undefined): readonly Connection[] {
   const ids = named === undefined ? listLedgerConnections(listDagConnections(program)) : [named];
@@ -33,11 +31,10 @@ export function listNamedOrUsed(program: Program, named: string | undefined): re
 export async function readVersions(
   program: Program,
   connections: readonly Connection[],
-  notice: Notice,
 ): Promise<readonly LedgerVersion[]> {
   return readEachVersion(connections, async (connection) => {
     if (isUnborn(connection, program)) return { found: 0, version: 0 };
-    const version = await withClient(await openDatabase(program, connection, notice), readVersion);
+    const version = await withClient(await openDatabase(program, connection), readVersion);
     return { found: version, version };
   });
 }
@@ -46,10 +43,9 @@ export async function readVersions(
 export async function migrateAll(
   program: Program,
   connections: readonly Connection[],
-  notice: Notice,
 ): Promise<readonly LedgerVersion[]> {
   return readEachVersion(connections, async (connection) =>
-    withClient(await openDatabase(program, connection, notice), async (client) => {
+    withClient(await openDatabase(program, connection), async (client) => {
       const found = await readVersion(client);
       await migrate(client, `connection "${connection.id}"`);
       return { found, version: await readVersion(client) };

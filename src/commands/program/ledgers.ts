@@ -26,12 +26,10 @@ interface OpenLedger {
 /** The ledgers behind connections, to be read: each is opened on first use, once, and nothing is made in it. */
 export class Ledgers implements AsyncDisposable {
   readonly #program: Program;
-  readonly #notice: (text: string) => void;
   readonly #opened = new Map<string, Promise<OpenLedger | undefined>>();
 
-  constructor(program: Program, notice: (text: string) => void) {
+  constructor(program: Program) {
     this.#program = program;
-    this.#notice = notice;
   }
 
   /**
@@ -75,7 +73,7 @@ export class Ledgers implements AsyncDisposable {
 
   async #open(connection: Connection): Promise<OpenLedger | undefined> {
     if (isUnborn(connection, this.#program)) return undefined;
-    const database = await openDatabase(this.#program, connection, this.#notice);
+    const database = await openDatabase(this.#program, connection);
     try {
       return await readSafely(database, connection.id, async (client) => ({
         database,
@@ -90,12 +88,8 @@ export class Ledgers implements AsyncDisposable {
 }
 
 /** Opens one database with a single connection. The caller closes it. */
-export async function openDatabase(
-  program: Program,
-  connection: Connection,
-  notice: (text: string) => void,
-): Promise<RunDatabase> {
-  return new RunDatabase(await program.open(connection, { concurrency: 1, notice }));
+export async function openDatabase(program: Program, connection: Connection): Promise<RunDatabase> {
+  return new RunDatabase(await program.open(connection, { concurrency: 1 }));
 }
 
 /** An embedded database that no run has made yet: to open it would make it. */

@@ -18,12 +18,14 @@ export interface Program {
   readonly environment: Environment;
   /** How many transactions may be open at once on a connection, out of `concurrency`. */
   getPoolSize(connection: Connection, concurrency: number): number;
+  /** Opens a database with at most `concurrency` transactions at once. The caller closes it. */
   open(connection: Connection, settings: OpenSettings): Promise<Database>;
 }
 
 interface OpenSettings {
   readonly concurrency: number;
-  readonly notice: (text: string) => void;
+  /** Default: that of the program. */
+  readonly notice?: (text: string) => void;
 }
 
 export interface ProgramOptions {
@@ -32,13 +34,15 @@ export interface ProgramOptions {
   /** From `--conn id=url`. */
   readonly connections: Readonly<Record<string, string>>;
   readonly mask: Mask;
+  /** Called with one line that a person should read about a database. */
+  readonly notice: (text: string) => void;
 }
 
 /**
  * Finds and loads the config, once. The `.env` files beside it are read first and fill the environment of this
  * process, so that the config sees them. Throws `EtlError` with exit code 2.
  */
-export async function loadProgram({ config, connections, mask }: ProgramOptions): Promise<Program> {
+export async function loadProgram({ config, connections, mask, notice }: ProgramOptions): Promise<Program> {
   const directory = process.cwd();
   const file = await findConfig({ directory, explicit: config ?? process.env['ETL_CONFIG'] });
   const environment = loadEnvironment({ variables: process.env, directory: dirname(file) });
@@ -66,7 +70,7 @@ export async function loadProgram({ config, connections, mask }: ProgramOptions)
     environment,
     lookup: maskLookup(lookup, mask),
     getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
-    open: (connection, settings) => open({ connection, environment, loaded }, settings),
+    open: (connection, settings) => open({ connection, environment, loaded }, { notice, ...settings }),
   };
 }
 
@@ -94,7 +98,7 @@ async function open(
     environment,
     loaded,
   }: { connection: Connection; environment: Environment; loaded: LoadedConfig },
-  { concurrency, notice }: OpenSettings,
+  { concurrency, notice }: Required<OpenSettings>,
 ): Promise<Database> {
   return findHook(connection).open(connection, {
     poolSize: getPoolSize(loaded, connection, concurrency),

@@ -27,8 +27,7 @@ Exit codes: 0 it is removed, 2 there is none, 75 a run of the Dag is under way.`
     const { args, flags } = await this.parse(StateClearCommand);
     const { dag: dagId, task: taskId, name } = args;
     const program = await this.loadProgram(flags);
-    const notice = (text: string): void => this.err(`note: ${text}\n`);
-    const cleared = await clearState({ program, dagId, taskId, pid: process.pid, notice }, name);
+    const cleared = await clearState({ program, dagId, taskId, pid: process.pid }, name);
     if (cleared.length === 0) throw createNoWatermarkError({ dagId, taskId }, name, []);
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, cleared });
     this.err(`Removed ${cleared.join(', ')} of "${taskId}".\n`);

@@ -27,7 +27,7 @@ export class StateGetCommand extends EtlCommand {
     const { args, flags } = await this.parse(StateGetCommand);
     const { dag: dagId, task: taskId, name } = args;
     const program = await this.loadProgram(flags);
-    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    await using ledgers = new Ledgers(program);
     const isNamed = (row: { readonly name: string }): boolean => name === undefined || row.name === name;
     const all = await readState(program, ledgers, { dagId, taskId });
     const paint = this.paint(flags.color, 'stdout');

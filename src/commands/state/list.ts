@@ -16,7 +16,7 @@ export class StateListCommand extends EtlCommand {
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(StateListCommand);
     const program = await this.loadProgram(flags);
-    await using ledgers = new Ledgers(program, (text) => this.err(`note: ${text}\n`));
+    await using ledgers = new Ledgers(program);
     const rows = await readState(program, ledgers, { dagId: args.dag });
     if (flags.json) return this.printJson(rows.map(buildStateJson));
     if (rows.length === 0)

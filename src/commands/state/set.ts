@@ -24,8 +24,7 @@ way.`;
     const { args, flags } = await this.parse(StateSetCommand);
     const { dag: dagId, task: taskId, name, value } = args;
     const program = await this.loadProgram(flags);
-    const notice = (text: string): void => this.err(`note: ${text}\n`);
-    const text = await setState({ program, dagId, taskId, pid: process.pid, notice }, { name, value });
+    const text = await setState({ program, dagId, taskId, pid: process.pid }, { name, value });
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, name, value: text });
     this.err(`${name} of "${taskId}" is ${text} now.\n`);
   }

@@ -70,8 +70,6 @@ export interface StateChange extends WatermarkOwner {
   readonly program: Program;
   /** Of this process: it holds the lock. */
   readonly pid: number;
-  /** Called with one line that a person should read. */
-  readonly notice: (text: string) => void;
 }
 
 /**
@@ -111,14 +109,14 @@ export async function clearState(change: StateChange, name: string | undefined):
 
 /** No task of the Dag can commit meanwhile, nor afterwards when it had begun before. */
 async function runLocked<T>(
-  { program, dagId, pid, notice }: StateChange,
+  { program, dagId, pid }: StateChange,
   work: (databases: RunDatabases) => Promise<T>,
 ): Promise<T> {
   const { home, connectionIds } = getDag(program, dagId);
   const holder = { dagId, holder: randomUUID(), pid, host: hostname() };
   const lost: EtlError[] = [];
   const databases = new RunDatabases(
-    (id) => program.open(program.lookup.find(id), { concurrency: 1, notice }),
+    (id) => program.open(program.lookup.find(id), { concurrency: 1 }),
     holder,
     (error) => lost.push(error),
   );

@@ -45,7 +45,11 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
     acquireConnectionTimeout: 10_000,
     log: createKnexLog(settings.notice),
   });
-  return { knex: handle, close: () => close({ handle, clients, session, started }) };
+  return {
+    knex: handle,
+    notice: settings.notice,
+    close: () => close({ handle, clients, session, started }),
+  };
 }
 
 interface StartedInstance {

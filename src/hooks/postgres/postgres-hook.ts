@@ -59,6 +59,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
 
   return {
     knex: handle,
+    notice: settings.notice,
     openControl: async () => {
       const client = new DatabaseClient(await configure());
       client.on('error', () => {}); // Its holder sees the loss in `end`; unheard, the event would end the process.

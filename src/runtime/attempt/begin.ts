@@ -45,7 +45,7 @@ export class TaskBegin {
 
   /** Sends it, with `first` behind it: the server does not come to that when the claim fails. */
   send(client: ProtocolClient, first?: DriverQuery): void {
-    const { task, key, fingerprint, attempt, isFirst, database, notice } = this.#request;
+    const { task, key, fingerprint, attempt, isFirst, database } = this.#request;
     this.isSent = true;
     const settings = {
       isolation: task.isolation,
@@ -64,7 +64,7 @@ export class TaskBegin {
       pid: () => this.transaction?.pid,
       name: this.#name,
       ask: (question) => database.ask(question),
-      notice,
+      notice: database.database.notice,
     });
   }
 
@@ -112,8 +112,6 @@ export interface AttemptRequest {
    * body begins while the claim is on its way.
    */
   readonly isFirst: boolean;
-  /** Called with one line that a person should read. */
-  readonly notice: (text: string) => void;
   /** Called with a query that the task sent after it had been committed. */
   readonly onLateQuery: (sql: string) => void;
 }

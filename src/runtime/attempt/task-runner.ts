@@ -189,11 +189,10 @@ export class TaskRunner {
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));
-    const notice = (text: string): void => this.#services.emit({ type: 'notice', text });
     const openIt: OpenReadSession = async (id, first) =>
       openReadSession(await databases.getPlain(id), limits.signal, first);
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
-    return attemptTask({ ...common, isFirst, body, database, openReadSession: openIt, notice, onLateQuery });
+    return attemptTask({ ...common, isFirst, body, database, openReadSession: openIt, onLateQuery });
   }
 
   #createProgress({ id: taskId }: PlannedTask): Progress {

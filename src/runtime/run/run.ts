@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { EtlError, toError } from '../../errors.js';
 import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
-import { type OpenDatabase, RunDatabases } from '../database/run-databases.js';
+import type { Database } from '../../hooks/hook.js';
+import { RunDatabases } from '../database/run-databases.js';
 import { formatDuration } from '../duration.js';
 import type { EventBody, Reporter, RunState, TaskSummary } from '../report/event.js';
 import { executeDag } from './executor.js';
@@ -13,9 +14,31 @@ import { type RunRequest, type StartedRun, startRun } from './start.js';
 import { findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
 import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
+/** The connections that a run can use, by ID. */
+export interface RunConnections {
+  /** Opens a database. `notice` takes one line that a person should read. Throws `EtlError` when it can't be reached. */
+  readonly open: (id: string, notice: Database['notice']) => Promise<Database>;
+  /** The IDs that begin with `prefix`. */
+  readonly list: (prefix?: string) => readonly string[];
+  /** Where a connection points, without its password. */
+  readonly describe: (id: string) => string;
+  /** How many tasks may run at once on a connection. */
+  readonly getPoolSize: (id: string) => number;
+}
+
+/** When a run starts no further task, and when it ends. */
+export interface RunLimits {
+  /** How many tasks may run at once. */
+  readonly concurrency: number;
+  /** Start nothing new once a task has failed. */
+  readonly failFast: boolean;
+  readonly timeoutMs: number | undefined;
+}
+
 /** What a run takes from outside. */
 export interface RunServices {
-  readonly openDatabase: OpenDatabase;
+  readonly connections: RunConnections;
+  readonly limits: RunLimits;
   readonly reporter: Reporter;
   /** Aborts, with an `EtlError` as the reason, when the run must stop. */
   readonly signal: AbortSignal;
@@ -27,17 +50,10 @@ export interface RunServices {
     /** New for every start of the program. */
     readonly holder: string;
   };
-  readonly connections: (prefix?: string) => readonly string[];
-  /** The place of a connection without its password. */
-  readonly formatDsn: (connectionId: string) => string;
-  readonly getPoolSize: (connectionId: string) => number;
   /** Masks secrets in a text that is kept. */
   readonly redact: (text: string) => string;
   /** Errors that no running task could be blamed for; asked at the end of the run. */
   readonly unhandledErrors: () => readonly EtlError[];
-  readonly concurrency: number;
-  readonly failFast: boolean;
-  readonly timeoutMs: number | undefined;
   /** Called once no task of the run is under way any more, nor will be. */
   readonly onTasksEnded?: () => void;
 }
@@ -69,19 +85,26 @@ class Run {
   readonly #errors: EtlError[] = [];
   readonly #failures: FailureLog;
   readonly #startedAt = performance.now();
-  #runId = '';
+  #runId: string;
 
   constructor(request: RunRequest, services: RunServices) {
     this.#request = request;
     this.#services = services;
+    this.#runId = request.start.runId ?? '';
     this.#failures = new FailureLog(services.redact);
     const { pid, host } = services.process;
     const lockHolder = { dagId: request.dag.id, holder: getHolder(request.start, services), pid, host };
-    this.#databases = new RunDatabases(services.openDatabase, lockHolder, (error) => this.#abort(error));
+    const notice = (text: string): void => this.#emit({ type: 'notice', text });
+    this.#databases = new RunDatabases(
+      (id) => services.connections.open(id, notice),
+      lockHolder,
+      (error) => this.#abort(error),
+    );
   }
 
   async run(): Promise<RunResult> {
-    const { signal, timeoutMs } = this.#services;
+    const { signal, limits } = this.#services;
+    const { timeoutMs } = limits;
     const onSignal = (): void => this.#abort(signal.reason as EtlError);
     if (signal.aborted) onSignal();
     else signal.addEventListener('abort', onSignal, { once: true });
@@ -100,7 +123,7 @@ class Run {
   }
 
   async #start(): Promise<StartedRun> {
-    const { process, formatDsn } = this.#services;
+    const { process, connections } = this.#services;
     const services = { databases: this.#databases, process };
     const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
       throwNotStarted,
@@ -108,7 +131,7 @@ class Run {
     setMaxListeners(0, this.#stop.signal);
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
-    const place = home === undefined ? undefined : `${home} (${formatDsn(home)})`;
+    const place = home === undefined ? undefined : `${home} (${connections.describe(home)})`;
     const span = interval && { start: interval.start, end: interval.end };
     this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, home: place });
     if (started.resume) {
@@ -119,7 +142,7 @@ class Run {
   }
 
   async #execute({ plan, done, prints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
-    const { random, connections, concurrency, getPoolSize, failFast } = this.#services;
+    const { random, connections, limits } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
@@ -129,16 +152,16 @@ class Run {
       emit: (event) => this.#emit(event),
       random,
       signal,
-      connections,
+      connections: connections.list,
       onLateError: (error) => this.#errors.push(error),
     });
     if (only !== undefined) return [this.#reportEnded(await runner.run(only))];
     return executeDag(plan, {
       runTask: async (task) => this.#reportEnded(await runner.run(task)),
       passOver: (task, because) => this.#reportEnded(createPassedOverOutcome(task, because)),
-      concurrency,
-      getPoolSize,
-      failFast,
+      concurrency: limits.concurrency,
+      getPoolSize: connections.getPoolSize,
+      failFast: limits.failFast,
       signal,
     });
   }

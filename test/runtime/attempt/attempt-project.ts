@@ -78,20 +78,20 @@ export function startOn(
       signal: signal ?? new AbortController().signal,
       process: { pid: process.pid, host: 'test', version: '0.0.0', holder: randomUUID() },
       random: Math.random,
-      connections: () => Object.keys(connections),
-      formatDsn: (id) => id,
-      getPoolSize: () => poolSize,
       redact: (text) => text,
       unhandledErrors: () => [],
-      concurrency: 4,
-      failFast: false,
-      timeoutMs: undefined,
+      limits: { concurrency: 4, failFast: false, timeoutMs: undefined },
       reporter: { report: () => undefined },
-      openDatabase: async (id) => {
-        const connection = parseConnection(id, connections[id] ?? '', 'test');
-        const database = await postgresHook.open(connection, { ...settings, notice: () => undefined });
-        onOpen?.(database);
-        return database;
+      connections: {
+        list: () => Object.keys(connections),
+        describe: (id) => id,
+        getPoolSize: () => poolSize,
+        open: async (id, notice) => {
+          const connection = parseConnection(id, connections[id] ?? '', 'test');
+          const database = await postgresHook.open(connection, { ...settings, notice });
+          onOpen?.(database);
+          return database;
+        },
       },
     },
   );
