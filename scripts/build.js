@@ -1,17 +1,18 @@
-// Builds dist, from nothing: the program as one file, the public module, and its types.
-import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+// Builds dist, from nothing: the program as one file, the public module, its types, and what is in the bundle.
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { bundleApi, bundleProgram } from './bundle.js';
+import { joinLicenses, readPackages } from './licenses.js';
+import { writeSbom } from './sbom.js';
+import { bundleTypes } from './declarations.js';
 
 const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
-const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
 
 rmSync(dist, { recursive: true, force: true });
-await Promise.all([bundleProgram(dist), bundleApi(dist)]);
-execFileSync(process.execPath, [join(typescript, 'bin/tsc'), '-p', join(root, 'tsconfig.build.json')], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const [ofProgram, ofApi] = await Promise.all([bundleProgram(dist), bundleApi(dist), bundleTypes(dist)]);
+
+const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const packages = readPackages([...ofProgram, ...ofApi], root);
+writeFileSync(join(dist, 'etl.licenses.txt'), joinLicenses(packages));
+writeFileSync(join(dist, 'sbom.cdx.json'), writeSbom(own, packages));

@@ -1,20 +1,40 @@
-// The licences of the packages that a bundle holds: each asks for its text to go along with its code.
+// The packages in the bundle, and the texts of their licences: each licence asks for its text to go along with the code.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** One text for all packages among the inputs of esbuild's metafile, by name. Paths are relative to `root`. */
-export function licensesOf(inputs, root) {
-  const folders = new Set(inputs.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]));
-  const texts = [...folders]
-    .filter((folder) => folder !== undefined)
-    .map((folder) => textOf(join(root, folder)));
-  return `${[...new Set(texts)].toSorted().join(`\n${'-'.repeat(80)}\n\n`)}`;
+/**
+ * The packages whose code is in one of the bundles, by name and version, each once. `metafiles` are those of esbuild;
+ * their paths are relative to `root`.
+ */
+export function readPackages(metafiles, root) {
+  const outputs = metafiles.flatMap((metafile) => Object.values(metafile.outputs));
+  const files = outputs.flatMap(({ inputs }) =>
+    Object.keys(inputs).filter((path) => inputs[path].bytesInOutput > 0),
+  );
+  const folders = new Set(files.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]));
+  folders.delete(undefined);
+  const packages = new Map();
+  for (const folder of folders) {
+    const found = readPackage(join(root, folder));
+    packages.set(`${found.name} ${found.version}`, found);
+  }
+  const byKey = [...packages].toSorted(([one], [other]) => (one < other ? -1 : 1));
+  return byKey.map(([, found]) => found);
 }
 
-function textOf(folder) {
+/** One text for all packages, in their order. */
+export function joinLicenses(packages) {
+  const texts = packages.map(
+    ({ name, version, license, text }) => `${name} ${version}, ${license}\n\n${text}\n`,
+  );
+  return texts.join(`\n${'-'.repeat(80)}\n\n`);
+}
+
+function readPackage(folder) {
   const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  if (typeof license !== 'string') throw new Error(`the package ${name} ${version} names no licence`);
   const file = readdirSync(folder).find((each) => /^(?:licen[sc]e|copying)(?:\.|-|$)/i.test(each));
   const text =
     file === undefined ? 'The package has no text of its licence.' : readFileSync(join(folder, file), 'utf8');
-  return `${name} ${version}, ${license}\n\n${text.trim()}\n`;
+  return { name, version, license, text: text.trim() };
 }

@@ -9,16 +9,19 @@ export const SHARED_PACKAGES: readonly SharedPackage[] = [
     name: 'knex',
     version: () => readVersionField(require('knex/package.json')),
     load: () => require('knex') as unknown,
+    entry: new URL('shared/knex.cjs', import.meta.url),
   },
   {
     name: 'objection',
     version: () => readVersionField(require('objection/package.json')),
     load: () => require('objection') as unknown,
+    entry: new URL('shared/objection.cjs', import.meta.url),
   },
   {
     name: 'pg',
     version: () => readVersionField(require('pg/package.json')),
     load: () => require('pg') as unknown,
+    entry: new URL('shared/pg.cjs', import.meta.url),
   },
 ];
 

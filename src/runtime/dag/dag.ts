@@ -48,6 +48,7 @@ export interface DagOptions {
   /** A schema of any Standard Schema library (https://standardschema.dev) for `--param name=value`. */
   readonly params?: StandardSchema;
   readonly defaults?: TaskDefaults;
+  /** Has no effect yet; selection by tag will use it. */
   readonly tags?: readonly string[];
 }
 
@@ -58,6 +59,7 @@ export interface Dag {
   readonly schedule: Schedule | undefined;
   /** In the order of definition, which is a topological one: a task exists before another can need it. */
   readonly tasks: readonly Task[];
+  /** @internal Where the Dag is defined in the user's code. */
   readonly location: Location;
 }
 
@@ -122,6 +124,7 @@ export class DagBuilder<P, I> {
   readonly #byId = new Map<string, Task>();
   readonly #locations: LocationCache;
 
+  /** @internal Only `dag` makes one. */
   constructor(made: DefinedTasks) {
     this.#made = made;
     this.#locations = new LocationCache(made.root);

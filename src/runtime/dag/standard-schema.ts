@@ -3,15 +3,18 @@
  * (Zod, Valibot, ArkType, …): https://standardschema.dev.
  */
 export interface StandardSchema<Input = unknown, Output = Input> {
-  readonly '~standard': {
-    readonly version: 1;
-    /** The name of the library. */
-    readonly vendor: string;
-    /** Never throws for a value that does not fit: that gives issues. */
-    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    /** For the compiler only: it has no value at run time. */
-    readonly types?: { readonly input: Input; readonly output: Output } | undefined;
-  };
+  readonly '~standard': StandardProperties<Input, Output>;
+}
+
+/** What a schema tells about itself under `~standard`. */
+interface StandardProperties<Input, Output> {
+  readonly version: 1;
+  /** The name of the library. */
+  readonly vendor: string;
+  /** Never throws for a value that does not fit: that gives issues. */
+  readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
+  /** For the compiler only: it has no value at run time. */
+  readonly types?: { readonly input: Input; readonly output: Output } | undefined;
 }
 
 /** Either a value or issues, never both. */

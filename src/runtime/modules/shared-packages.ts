@@ -1,7 +1,7 @@
 import Module, { createRequire, register } from 'node:module';
 import { existsSync, readFileSync } from 'node:fs';
 import { sep } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 
 /** What a config shares with the program that runs it: one instance of each. */
 export interface Shared {
@@ -30,6 +30,8 @@ export interface SharedPackage {
   version(): string;
   /** Gives the program's instance; it is loaded at the first call. */
   load(): unknown;
+  /** A CommonJS file that Node takes for the package where none is installed: it tells Node the names of its exports. */
+  readonly entry: URL;
 }
 
 type Resolve = (
@@ -124,10 +126,8 @@ export class SharedModules {
     const isLent = theirs === undefined || readVersion(theirs, name) === lent.version();
     this.#isLent.set(name, isLent);
     if (isLent) {
-      const inside = createResolver(fileURLToPath(new URL('index.js', this.#shared.own)));
-      const file = theirs ?? inside(name);
-      if (file !== undefined) putInPlace(file, lent);
-      if (file !== undefined && theirs === undefined) this.#urls[name] = pathToFileURL(file).href;
+      putInPlace(theirs ?? fileURLToPath(lent.entry), lent);
+      if (theirs === undefined) this.#urls[name] = lent.entry.href;
     }
     return isLent;
   }

@@ -1,5 +1,4 @@
 import type { Knex } from 'knex';
-import type { Model } from 'objection';
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { getText, type Callback, type ProtocolClient } from '../postgres/protocol.js';
@@ -18,7 +17,12 @@ export interface Session extends Knex.Transaction, BulkSession {
   /** The runner closes the connection. */
   readonly destroy: never;
   /** The model class bound to this transaction, for code that takes a class and calls `query()` on it. */
-  bind<M extends typeof Model>(model: M): M;
+  bind<M extends ModelClass>(model: M): M;
+}
+
+/** What a session needs of an Objection model class. It has no type of Objection, which a project need not install. */
+interface ModelClass {
+  bindKnex(knex: never): unknown;
 }
 
 const FORBIDDEN: Readonly<Record<string, string>> = {
@@ -55,7 +59,7 @@ export class UnboundSession {
     const transaction = await this.#transaction;
     const own = {
       ...createBulkSession(taskConnection, client),
-      bind: (model: typeof Model) => bindModel(model, transaction),
+      bind: (model: ModelClass) => model.bindKnex(transaction as never),
     };
     return new Proxy(transaction, {
       get: (target, name) => {
@@ -82,10 +86,6 @@ class KnexConnection {
 }
 
 const BEGUN = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
-
-function bindModel(model: typeof Model, transaction: Knex.Transaction): typeof Model {
-  return model.bindKnex(transaction);
-}
 
 function forbid(name: string): () => never {
   return () => {

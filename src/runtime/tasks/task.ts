@@ -20,8 +20,9 @@ export interface Task<Id extends string = string, Result = unknown> {
   readonly options: TaskOptions<Needs>;
   /** The tasks that must succeed first, by the name under which this task sees their results, in order. */
   readonly upstream: ReadonlyMap<string, Task>;
+  /** @internal What the runner calls. */
   readonly body: TaskBody;
-  /** Where the task is defined in the user's code. */
+  /** @internal Where the task is defined in the user's code. */
   readonly location: Location;
   readonly [resultOf]?: Result;
 }
@@ -72,6 +73,7 @@ export interface Check {
 export interface TaskOptions<N extends Needs, With = unknown> extends TaskDefaults {
   readonly needs?: N;
   readonly checks?: readonly Check[];
+  /** Has no effect yet; selection by tag will use it. */
   readonly tags?: readonly string[];
   /** Fixed values for a function that several tasks share; the function finds them in `with`. */
   readonly with?: With;

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type * as loading from '../../../src/runtime/config/load.js';
 import type { Api, Shared } from '../../../src/runtime/modules/shared-packages.js';
 import type { EtlError } from '../../../src/errors.js';
@@ -35,7 +36,8 @@ const shared: Shared = {
   packages: ['knex', 'objection', 'pg'].map((name) => {
     const { version } = require(`${name}/package.json`) as { version: string };
     const loaded: unknown = require(name);
-    return { name, version: () => version, load: () => loaded };
+    const entry = pathToFileURL(require.resolve(name));
+    return { name, version: () => version, load: () => loaded, entry };
   }),
   own: new URL('../../../src/', import.meta.url),
   version: '0.0.0',

@@ -1,0 +1,70 @@
+import { expect } from 'chai';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ROOT } from '../support/cli.js';
+
+describe('the types in dist/index.d.ts', () => {
+  let types: string;
+
+  before(async () => {
+    types = await readFile(join(ROOT, 'dist/index.d.ts'), 'utf8');
+  });
+
+  it('have the doc comment of each public declaration and of its members', async () => {
+    const declared = await publicDeclarations();
+    expect(declared.length).to.be.above(40);
+    const inTypes = new Set(docComments(types));
+    const lost = declared.flatMap(({ name, text }) =>
+      docComments(text)
+        .filter((comment) => !comment.includes('@internal') && !inTypes.has(comment))
+        .map((comment) => `${name}: ${comment}`),
+    );
+    expect(lost).to.deep.equal([]);
+  });
+
+  it('have each doc comment before its declaration, where an editor finds it', () => {
+    const misplaced = types.split('\n').filter((line) => /; \/\*\*/.test(line));
+    expect(misplaced).to.deep.equal([]);
+  });
+
+  it('name neither pg nor Objection, nor what only the runner calls', () => {
+    const imported = [...types.matchAll(/^import .* from "(.*)";$/gm)].map(([, name]) => name);
+    expect(imported).to.have.members(['knex', 'node:stream']);
+    expect(types).to.not.match(/@internal|\bWire\b|\bProtocolClient\b/);
+  });
+});
+
+interface Declaration {
+  readonly name: string;
+  /** With its doc comment. */
+  readonly text: string;
+}
+
+/** The declarations that `src/index.ts` exports, as they are written in their own files. */
+async function publicDeclarations(): Promise<Declaration[]> {
+  const index = join(ROOT, 'src/index.ts');
+  const exported = [
+    ...(await readFile(index, 'utf8')).matchAll(/export (?:type )?\{([^}]*)\} from '(.*)';/g),
+  ];
+  const found = exported.map(async ([, names = '', file = '']) => {
+    const source = await readFile(join(dirname(index), file.replace(/\.js$/, '.ts')), 'utf8');
+    const list = names.split(',').map((name) => name.replace('type ', '').trim());
+    return list.filter((name) => name !== '').map((name) => ({ name, text: declarationText(source, name) }));
+  });
+  return (await Promise.all(found)).flat();
+}
+
+function declarationText(source: string, name: string): string {
+  const comment = String.raw`(?:/\*\*(?:(?!\*/)[^])*\*/\n)?`;
+  const declaration = new RegExp(
+    `${comment}export (?:type|interface|class|function) ${name}\\b(?:[^\\n]*;\\n|[^]*?\\n(?:\\}|  .*;)\\n)`,
+  );
+  const [text] = declaration.exec(source) ?? expect.fail(`${name} is not declared where it is exported from`);
+  return text;
+}
+
+/** Each on one line. Comments inside a function belong to no declaration. */
+function docComments(text: string): string[] {
+  const comments = text.match(/\/\*\*(?:(?!\*\/)[^])*\*\//g) ?? [];
+  return comments.map((comment) => comment.replaceAll(/\n\s*\*?/g, ' ').replaceAll(/\s+/g, ' '));
+}

@@ -1,0 +1,83 @@
+import { expect } from 'chai';
+import { build, type Plugin } from 'esbuild';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ROOT } from '../support/cli.js';
+
+interface Patches {
+  readonly PATCHES: readonly Plugin[];
+  textPatch(name: string, file: RegExp, replacements: readonly (readonly [RegExp, string])[]): Plugin;
+  replaceImports(code: string): string;
+}
+
+describe('a patch of a library in the bundle', () => {
+  let patches: Patches;
+  let folder: string;
+
+  before(async () => {
+    patches = (await import(join(ROOT, 'scripts/patches.js'))) as Patches;
+    folder = await mkdtemp(join(tmpdir(), 'etl-patches-'));
+    await writeFile(join(folder, 'entry.js'), `module.exports = [require('./library.js'), 1];\n`);
+    await writeFile(join(folder, 'library.js'), `module.exports = 'slow and slow';\n`);
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  async function bundle(...plugins: Plugin[]): Promise<string> {
+    const entryPoints = [join(folder, 'entry.js')];
+    const { outputFiles } = await build({
+      entryPoints,
+      bundle: true,
+      write: false,
+      logLevel: 'silent',
+      plugins,
+    });
+    return outputFiles.map(({ text }) => text).join('');
+  }
+
+  /** The message that a bundle with this patch fails with. */
+  async function failure(patch: Plugin): Promise<string> {
+    return await bundle(patch).then(
+      () => expect.fail('the bundle was built'),
+      (error: unknown) => (error as Error).message,
+    );
+  }
+
+  it('changes every place that it names', async () => {
+    const patch = patches.textPatch('faster', /library\.js$/, [[/slow/g, 'fast']]);
+    expect(await bundle(patch)).to.include('fast and fast');
+  });
+
+  it('fails the build by its name when the file has no such place', async () => {
+    const replacements = [[/slow/g, 'fast'] as const, [/upgraded/g, ''] as const];
+    const patch = patches.textPatch('faster', /library\.js$/, replacements);
+    expect(await failure(patch)).to.match(
+      /patch faster: found nothing to change: no \/upgraded\/g in .*library\.js/,
+    );
+  });
+
+  it('fails the build by its name when there is no such file', async () => {
+    const patch = patches.textPatch('faster', /moved\.js$/, [[/slow/g, 'fast']]);
+    expect(await failure(patch)).to.include('patch faster: found nothing to change');
+  });
+
+  it('fails the build by its name for every patch of the program that finds nothing', async () => {
+    expect(patches.PATCHES.map(({ name }) => name)).to.deep.equal([
+      'plain-order',
+      'late-validator',
+      'no-glob',
+    ]);
+    for (const patch of patches.PATCHES)
+      expect(await failure(patch)).to.include(`patch ${patch.name}: found nothing to change`);
+    expect(() => patches.replaceImports('require("a")')).to.throw(
+      'patch late-import: found nothing to change',
+    );
+  });
+
+  it('replaces import(), but neither a method of that name nor a text', () => {
+    const code = `import(a); b.import(c); "import(d)"; import("e")`;
+    expect(patches.replaceImports(code)).to.equal(
+      `importModule(a); b.import(c); "import(d)"; importModule("e")`,
+    );
+  });
+});

@@ -1,0 +1,118 @@
+import { Ajv, type AnySchema } from 'ajv';
+import { expect } from 'chai';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { ROOT } from '../support/cli.js';
+
+const require = createRequire(import.meta.url);
+
+interface Component {
+  readonly 'bom-ref': string;
+  readonly group?: string;
+  readonly name: string;
+  readonly version: string;
+  readonly licenses: readonly unknown[];
+  readonly purl: string;
+}
+
+interface Bom {
+  readonly specVersion: string;
+  readonly metadata: { readonly component: Component };
+  readonly components: readonly Component[];
+  readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
+}
+
+describe('the list of bundled libraries in dist/sbom.cdx.json', () => {
+  let bom: Bom;
+
+  before(async () => {
+    bom = JSON.parse(await readFile(join(ROOT, 'dist/sbom.cdx.json'), 'utf8')) as Bom;
+  });
+
+  it('is valid by the published schema of CycloneDX 1.6', async () => {
+    const ajv = new Ajv({ strict: false, validateFormats: false });
+    // The copies of the schema refer to each other by the names of their files.
+    for (const name of ['spdx', 'jsf-0.82'])
+      ajv.addSchema(await schema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
+    const validate = ajv.compile(await schema('bom-1.6'));
+    expect(validate(bom), ajv.errorsText(validate.errors)).to.equal(true);
+    const [first] = bom.components;
+    expect(validate({ ...bom, components: [{ ...first, name: undefined }] }), 'a control').to.equal(false);
+    expect(
+      validate({ ...bom, components: [{ ...first, licenses: [{ license: { id: 'none' } }] }] }),
+    ).to.equal(false);
+    expect(bom.specVersion).to.equal('1.6');
+  });
+
+  it('names each package whose code is in a bundle, with its version, and no other package', async function () {
+    this.timeout(60_000);
+    const bundled = await bundledPackages();
+    expect(bundled).to.include.members([
+      `@oclif/core ${installedVersion('node_modules/@oclif/core')}`,
+      `debug ${installedVersion('node_modules/debug')}`,
+      `debug ${installedVersion('node_modules/knex/node_modules/debug')}`,
+      `knex ${installedVersion('node_modules/knex')}`,
+      `objection ${installedVersion('node_modules/objection')}`,
+    ]);
+    expect(bom.components.map((each) => `${fullName(each)} ${each.version}`)).to.have.members(bundled);
+  });
+
+  it('gives each package a package URL of its own, and a licence', () => {
+    const { components, metadata, dependencies } = bom;
+    for (const component of [metadata.component, ...components]) {
+      const name = fullName(component).replace('@', '%40');
+      expect(component.purl).to.equal(`pkg:npm/${name}@${component.version}`);
+      expect(component.licenses).to.have.lengthOf(1);
+    }
+    const urls = components.map(({ purl }) => purl);
+    expect(new Set(urls).size).to.equal(urls.length);
+    expect(dependencies).to.deep.equal([{ ref: metadata.component['bom-ref'], dependsOn: urls }]);
+  });
+});
+
+function fullName({ group, name }: Component): string {
+  return group === undefined ? name : `${group}/${name}`;
+}
+
+/** Name and version of each package whose path is in the text of a bundle: esbuild writes the paths when it does not minify. */
+async function bundledPackages(): Promise<string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'etl-bundle-'));
+  try {
+    const { bundleProgram, bundleApi } = (await import(join(ROOT, 'scripts/bundle.js'))) as Bundler;
+    await Promise.all([bundleProgram(folder, { minify: false }), bundleApi(folder)]);
+    const files = ['etl.cjs', 'api.cjs', 'watchdog-thread.cjs'];
+    const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
+    const paths = texts.flatMap((text) => text.match(/^ *\/\/ node_modules\/.*$/gm) ?? []);
+    const folders = paths.map((path) => /node_modules\/.*/.exec(path)?.[0] ?? '').map(packageFolder);
+    return [...new Set(folders)].map((each) => `${packageName(each)} ${installedVersion(each)}`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+interface Bundler {
+  bundleProgram(directory: string, options: { readonly minify: boolean }): Promise<unknown>;
+  bundleApi(directory: string): Promise<unknown>;
+}
+
+function packageFolder(path: string): string {
+  const parts = path.split('/');
+  const at = parts.lastIndexOf('node_modules') + 1;
+  return parts.slice(0, at + (parts[at]?.startsWith('@') ? 2 : 1)).join('/');
+}
+
+function packageName(folder: string): string {
+  return folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
+}
+
+function installedVersion(folder: string): string {
+  return (require(join(ROOT, folder, 'package.json')) as { version: string }).version;
+}
+
+async function schema(name: string): Promise<AnySchema> {
+  const library = dirname(require.resolve('@cyclonedx/cyclonedx-library/package.json'));
+  const text = await readFile(join(library, `res/schema/${name}.SNAPSHOT.schema.json`), 'utf8');
+  return JSON.parse(text) as AnySchema;
+}
