@@ -31,7 +31,11 @@ export interface CsvRecord {
   readonly problem: 'open' | 'stray' | undefined;
 }
 
-/** The careful way, for records with quotes. Returns undefined when the record does not end in `text`. */
+/**
+ * Reads one record with all of its fields, quoted ones too. Returns undefined when the record does not end in `text`.
+ * `RecordEnds` finds the ends of records in bytes and reads no field. The two stay apart, because a parser needs text and
+ * puts the values of the fields together on the way to the end of the record.
+ */
 export function recordAt(text: string, at: number, search: RecordSearch): CsvRecord | undefined {
   return new Scan(text, at, search).record();
 }

@@ -3,7 +3,7 @@ import { createDecoder } from '../../format/decode.js';
 import { inferColumns } from '../../format/infer.js';
 import { createRowMaker } from '../../format/row-maker.js';
 import type { InputFile } from '../../input/input.js';
-import { copyOptions, type CsvFormat } from './csv-format.js';
+import { copyOptions, readQuoting, type CsvFormat } from './csv-format.js';
 import { removeEndMark } from './end-mark.js';
 import type { DataColumn, Feed } from './feed.js';
 import { readStart, type FileStart } from './header.js';
@@ -55,7 +55,7 @@ function createCsvFeed(name: string, { start, chunks }: OpenFile, options: CsvFe
     records: {
       options: copyOptions(format, false),
       header: start.header,
-      quoting: { quote: format.quote.charCodeAt(0), escape: format.escape.charCodeAt(0) },
+      quoting: readQuoting(format),
     },
     sent: () => undefined,
   };

@@ -1,5 +1,6 @@
 import { TextDecoder } from 'node:util';
 import { EtlError } from '../../../errors.js';
+import type { Quoting } from '../../format/record-ends.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
 /** How a CSV file is written. The defaults are those of PostgreSQL's COPY. */
@@ -48,6 +49,11 @@ export function copyOptions(format: CsvFormat, header: boolean): string {
     options.push(`${name} ${quoteLiteral(format[name])}`);
   if (format.encoding !== undefined) options.push(`encoding ${quoteLiteral(format.encoding)}`);
   return options.join(', ');
+}
+
+/** The bytes of the file's quotes and escapes, which are ASCII. */
+export function readQuoting({ quote, escape }: CsvFormat): Quoting {
+  return { quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) };
 }
 
 /** Turns bytes of such a file into text. Throws a `TypeError` for bytes that the encoding does not have. */

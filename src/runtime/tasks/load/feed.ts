@@ -1,3 +1,4 @@
+import type { Quoting } from '../../format/record-ends.js';
 import type { InputColumn } from '../../format/row-reader.js';
 import { findDatabaseError, isConnectionEnd } from '../../postgres/sqlstate.js';
 
@@ -33,7 +34,7 @@ export interface RecordFormat {
   /** Bytes before the first row, and the lines that they are. */
   readonly header: { readonly bytes: number; readonly lines: number };
   /** A line break inside of quotes does not end a row; undefined where nothing is quoted. */
-  readonly quoting: { readonly quote: number; readonly escape: number } | undefined;
+  readonly quoting: Quoting | undefined;
 }
 
 /** What the server said of the rows of a file, which is its cause. */

@@ -1,7 +1,8 @@
 import { readColumnNames } from '../../format/csv-rows.js';
 import { recordAt } from '../../format/csv-record.js';
+import { RecordEnds } from '../../format/record-ends.js';
 import { EtlError } from '../../../errors.js';
-import { decodeText, type CsvFormat } from './csv-format.js';
+import { decodeText, readQuoting, type CsvFormat } from './csv-format.js';
 
 /** The header must end within this much of the file. */
 const HEADER_LIMIT_BYTES = 1024 * 1024;
@@ -52,28 +53,14 @@ export async function readStart(
 function startOf(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
   const { columns } = format;
   if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
-  const line = findFirstLine(bytes, format);
-  if (line === undefined && !isAll) return undefined;
-  const header = bytes.subarray(0, line ?? bytes.length);
+  const [end] = new RecordEnds(readQuoting(format)).find(bytes);
+  if (end === undefined && !isAll) return undefined;
+  const header = bytes.subarray(0, end);
   const text = decodeHeader(header, format, file);
   const record = recordAt(text, 0, { ...format, eol: undefined, isLast: true });
   if (record === undefined || record.problem !== undefined) return undefined;
   const names = columns ?? readColumnNames(record.fields, file);
   return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1 } };
-}
-
-/** Where the first line ends, its line break included; a header may hold line breaks inside quotes. */
-function findFirstLine(bytes: Buffer, { quote, escape }: CsvFormat): number | undefined {
-  const [quoteByte, escapeByte] = [quote.charCodeAt(0), escape.charCodeAt(0)];
-  let isQuoted = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (isQuoted && byte === escapeByte && byte !== quoteByte) i++;
-    else if (byte === quoteByte) isQuoted = !isQuoted;
-    else if (!isQuoted && byte === 0x0a) return i + 1;
-    else if (!isQuoted && byte === 0x0d) return i + (bytes[i + 1] === 0x0a ? 2 : 1);
-  }
-  return undefined;
 }
 
 function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {

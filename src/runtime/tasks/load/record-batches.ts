@@ -1,11 +1,9 @@
 import { EtlError } from '../../../errors.js';
+import { RecordEnds } from '../../format/record-ends.js';
 import type { RecordFormat } from './feed.js';
 
 /** A row can't be longer: it is held in memory. */
 const LONGEST_RECORD_BYTES = 64 * 1024 * 1024;
-
-const LF = 0x0a;
-const CR = 0x0d;
 
 /** Whole rows, one after the other. */
 export interface Batch {
@@ -21,7 +19,7 @@ export function countRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
-/** Cuts chunks between rows, by the rules by which COPY does. */
+/** Cuts chunks between rows. */
 export async function* cutBatches(
   chunks: AsyncIterable<Buffer>,
   format: RecordFormat,
@@ -36,26 +34,24 @@ export async function* cutBatches(
 }
 
 class Cutter {
-  readonly #format: RecordFormat;
+  readonly #ends: RecordEnds;
+  /** Bytes of the header that are still to come. */
   #skip: number;
+  /** The line of the next row. */
   #line: number;
-  /** The line break of the file, as its first one is. */
-  #eol: number | undefined;
   #rest: Buffer[] = [];
   #restBytes = 0;
-  #isQuoted = false;
-  #isEscaped = false;
 
-  constructor(format: RecordFormat) {
-    this.#format = format;
-    this.#skip = format.header.bytes;
-    this.#line = format.header.lines + 1;
+  constructor({ quoting, header }: RecordFormat) {
+    this.#ends = new RecordEnds(quoting);
+    this.#skip = header.bytes;
+    this.#line = header.lines + 1;
   }
 
   cut(chunk: Buffer): Batch | undefined {
     const bytes = chunk.subarray(Math.min(this.#skip, chunk.length));
     this.#skip -= chunk.length - bytes.length;
-    const ends = this.#findEnds(bytes);
+    const ends = this.#ends.find(bytes);
     const end = ends.at(-1);
     if (end === undefined) {
       this.#keep(bytes);
@@ -86,45 +82,12 @@ class Cutter {
   }
 
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
-    const [first, eol] = [this.#line, this.#eol ?? LF];
-    this.#line += countOf(eol, bytes);
-    return { bytes, ends, lineOf: (index) => first + countOf(eol, bytes.subarray(0, ends[index - 1] ?? 0)) };
+    const [first, { lineBreak }] = [this.#line, this.#ends];
+    this.#line += countOf(lineBreak, bytes);
+    const lineOf = (index: number): number =>
+      first + countOf(lineBreak, bytes.subarray(0, ends[index - 1] ?? 0));
+    return { bytes, ends, lineOf };
   }
-
-  #findEnds(bytes: Buffer): number[] {
-    const quote = this.#format.quoting?.quote;
-    const isPlain = !this.#isQuoted && (quote === undefined || !bytes.includes(quote));
-    if (!isPlain || this.#eol === undefined) return this.#scan(bytes);
-    const ends: number[] = [];
-    for (let at = bytes.indexOf(this.#eol); at !== -1; at = bytes.indexOf(this.#eol, at + 1))
-      ends.push(at + 1);
-    return ends;
-  }
-
-  #scan(bytes: Buffer): number[] {
-    const { quote, escape } = this.#format.quoting ?? {};
-    const ends: number[] = [];
-    for (let i = 0; i < bytes.length; i++) {
-      const byte = bytes[i];
-      if (this.#isQuoted && byte === escape && escape !== quote) {
-        this.#isEscaped = !this.#isEscaped;
-        continue;
-      }
-      if (byte === quote && !this.#isEscaped) this.#isQuoted = !this.#isQuoted;
-      else if (!this.#isQuoted && (byte === LF || byte === CR)) {
-        this.#eol ??= findLineBreak(bytes, i);
-        if (byte === this.#eol) ends.push(i + 1);
-      }
-      this.#isEscaped = false;
-    }
-    return ends;
-  }
-}
-
-/** A file keeps to the line break that its first line ends with: LF, CR LF or CR. */
-function findLineBreak(bytes: Buffer, index: number): number {
-  const next = bytes[index + 1];
-  return bytes[index] === CR && next !== undefined && next !== LF ? CR : LF;
 }
 
 function countOf(byte: number, bytes: Buffer): number {

@@ -1,7 +1,9 @@
+import { RecordEnds } from '../../format/record-ends.js';
 import { parseKey } from './unload-query.js';
 import type { Part, Partition } from './layout.js';
 
-const NEWLINE = 10;
+/** COPY ends the records that it writes with LF. */
+const LF = 10;
 
 /** How records look on the wire. */
 export interface Framing {
@@ -23,8 +25,8 @@ export interface Piece {
 export class RecordSplitter {
   readonly #framing: Framing;
   readonly #partition: Partition | undefined;
+  readonly #ends: RecordEnds;
   #pending: Buffer[] = [];
-  #isQuoted = false;
   #hasBegun = false;
   #part = 0;
   #rowsOfPart = 0;
@@ -38,11 +40,13 @@ export class RecordSplitter {
   constructor(framing: Framing, partition: Partition | undefined) {
     this.#framing = framing;
     this.#partition = partition;
+    const { quote } = framing;
+    this.#ends = new RecordEnds(quote === undefined ? undefined : { quote, escape: quote }, LF);
   }
 
   /** What a chunk of the COPY completes. */
   *take(chunk: Buffer): Generator<Piece> {
-    const ends = this.#findEnds(chunk);
+    const ends = this.#ends.find(chunk);
     const last = ends.at(-1) ?? 0;
     if (last === 0) {
       this.#pending.push(chunk);
@@ -55,23 +59,6 @@ export class RecordSplitter {
       whole,
       ends.map((end) => end + before),
     );
-  }
-
-  /** Where records end. A doubled quote inside quotes ends them and begins them again, which comes to the same. */
-  #findEnds(chunk: Buffer): number[] {
-    const { quote } = this.#framing;
-    const ends: number[] = [];
-    let nextQuote = quote === undefined ? -1 : chunk.indexOf(quote);
-    for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, at + 1)) {
-      while (nextQuote !== -1 && nextQuote < at) {
-        this.#isQuoted = !this.#isQuoted;
-        nextQuote = chunk.indexOf(quote ?? 0, nextQuote + 1);
-      }
-      if (!this.#isQuoted) ends.push(at + 1);
-    }
-    for (; nextQuote !== -1; nextQuote = chunk.indexOf(quote ?? 0, nextQuote + 1))
-      this.#isQuoted = !this.#isQuoted;
-    return ends;
   }
 
   *#splitPieces(whole: Buffer, ends: readonly number[]): Generator<Piece> {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { openWorkbench, type Workbench } from './workbench.js';
 
 describe('a load that puts aside the rows that do not fit', () => {
@@ -152,6 +153,14 @@ describe('a load that puts aside the rows that do not fit', () => {
     it(`finds them in a file with ${title}`, async () => {
       await bench.write({ 'in.csv': text });
       const { task } = await bench.load({ rejects: { max: 1, to: 'bad' }, ...(csv && { csv }) });
+      expect(task?.error).to.equal(undefined);
+      expect(await ids()).to.deep.equal([1, 2]);
+      expect((await bad()).map(({ raw }) => (raw as string).replace(';', ','))).to.deep.equal(['x,a']);
+    });
+
+    it(`finds them in a stream with ${title} that comes byte by byte`, async () => {
+      const from = () => Readable.from(Array.from(Buffer.from(text), (byte) => Buffer.of(byte)));
+      const { task } = await bench.load({ from, rejects: { max: 1, to: 'bad' }, ...(csv && { csv }) });
       expect(task?.error).to.equal(undefined);
       expect(await ids()).to.deep.equal([1, 2]);
       expect((await bad()).map(({ raw }) => (raw as string).replace(';', ','))).to.deep.equal(['x,a']);
