@@ -48,30 +48,31 @@ export function createSqlBody(source: SqlSource): TransactionBody {
   const body: TransactionBody = {
     transactional: true,
     readCode: async (root) => {
-      const text = file === undefined ? getText(source) : await readSqlFile(file, root);
+      const text = file === undefined ? describeSql(source) : await readSqlFile(file, root);
       return incremental === undefined ? text : JSON.stringify([text, incremental]);
     },
-    run: async (work) => runStatements(work, await getStatements(source, work)),
+    run: async (work) => runStatements(work, await createStatements(source, work)),
   };
   if (incremental === undefined) return body;
-  const settle: TransactionBody['findHighWatermark'] = ({ client, signal }) =>
+  const findHighWatermark: TransactionBody['findHighWatermark'] = ({ client, signal }) =>
     prepareHighWatermark(client, incremental, { source: incremental, signal });
-  return { ...body, findHighWatermark: settle };
+  return { ...body, findHighWatermark: findHighWatermark };
 }
 
-function getText({ sql }: SqlSource): string {
+function describeSql({ sql }: SqlSource): string {
   return typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
 }
 
-async function getStatements(source: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
-  const context = await getContext(source, work);
-  if (source.file !== undefined) return readFileStatements(source.file, source, { context, root: work.root });
+async function createStatements(source: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
+  const context = await createContext(source, work);
+  if (source.file !== undefined)
+    return createFileStatements(source.file, source, { context, root: work.root });
   const sql = typeof source.sql === 'function' ? await source.sql(context) : source.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
 }
 
-async function getContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
+async function createContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
   const { context, watermarks, taskConnection, highWatermark } = work;
   const range =
     incremental &&
@@ -84,7 +85,7 @@ async function getContext({ incremental }: SqlSource, work: TaskWork): Promise<S
   return { ...context, watermark: watermarks.open, incremental: range };
 }
 
-async function readFileStatements(
+async function createFileStatements(
   file: string,
   source: SqlSource,
   { context, root }: { readonly context: SqlContext; readonly root: string },

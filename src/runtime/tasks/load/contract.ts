@@ -27,8 +27,8 @@ export async function createTable(
 ): Promise<Table> {
   const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${type ?? 'text'}`);
   if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
-  await define(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
-  return describeIncoming(work, into);
+  await executeDefinition(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
+  return describeExisting(work, into);
 }
 
 /**
@@ -42,16 +42,16 @@ export async function applyContract(
   columns: readonly DataColumn[],
 ): Promise<Table> {
   if (contract !== 'evolve') {
-    refuseTypes(table, columns);
+    assertTypes(table, columns);
     return table;
   }
   const changes = listChanges(table, columns);
   if (changes.length === 0) return table;
-  await define(work, `alter table ${table.sql} ${changes.join(', ')}`);
-  return describeIncoming(work, table.sql);
+  await executeDefinition(work, `alter table ${table.sql} ${changes.join(', ')}`);
+  return describeExisting(work, table.sql);
 }
 
-function refuseTypes(table: Table, columns: readonly DataColumn[]): void {
+function assertTypes(table: Table, columns: readonly DataColumn[]): void {
   for (const { name, type } of columns) {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined || type === undefined || canFit(type, column.type)) continue;
@@ -71,12 +71,12 @@ function listChanges(table: Table, columns: readonly DataColumn[]): readonly str
   });
 }
 
-async function define(work: TaskWork, sql: string): Promise<void> {
+async function executeDefinition(work: TaskWork, sql: string): Promise<void> {
   work.context.log(sql);
   await send(work.taskConnection, sql);
 }
 
-async function describeIncoming({ taskConnection }: TaskWork, name: string): Promise<Table> {
+async function describeExisting({ taskConnection }: TaskWork, name: string): Promise<Table> {
   const table = await describeTable(taskConnection, name);
   if (table === undefined) throw new Error(`table ${name} is not there after it was made`);
   return table;
@@ -85,27 +85,27 @@ async function describeIncoming({ taskConnection }: TaskWork, name: string): Pro
 /**
  * `transform`, of whose rows only these columns are kept. `left` collects the names of the others.
  */
-export function keepColumns(
+export function createColumnFilter(
   columns: ReadonlySet<string>,
   transform: Transform | undefined,
   left: Set<string>,
 ): Transform {
-  const keep = (row: Row): Row => {
-    const kept: Record<string, unknown> = {};
+  const pick = (row: Row): Row => {
+    const picked: Record<string, unknown> = {};
     for (const name in row) {
-      if (columns.has(name)) kept[name] = row[name];
+      if (columns.has(name)) picked[name] = row[name];
       else left.add(name);
     }
-    return kept;
+    return picked;
   };
-  if (transform === undefined) return keep;
+  if (transform === undefined) return pick;
   return (row) => {
     const made = transform(row);
     if (made === undefined || made === null) return made;
-    return isList(made) ? made.map(keep) : keep(made);
+    return isRowList(made) ? made.map(pick) : pick(made);
   };
 }
 
-function isList(made: Row | readonly Row[]): made is readonly Row[] {
+function isRowList(made: Row | readonly Row[]): made is readonly Row[] {
   return Array.isArray(made);
 }

@@ -4,7 +4,7 @@ import { inferColumns } from '../../format/infer.js';
 import { createRowMaker } from '../../format/row-maker.js';
 import type { InputFile } from '../../input/input.js';
 import { copyOptions, type CsvFormat } from './csv-format.js';
-import { removeEndMark } from './end-mark.js';
+import { refuseEndMark } from './end-mark.js';
 import type { DataColumn, Feed } from './feed.js';
 import { readStart, type FileStart } from './header.js';
 
@@ -51,7 +51,7 @@ function createCsvFeed(name: string, { start, chunks }: OpenFile, options: CsvFe
       ? inferColumnsFromText(name, start, format)
       : start.names.map((each) => ({ name: each, type: undefined })),
     options: copyOptions(format, format.header),
-    chunks: hasEndMark ? removeEndMark(chunks, name) : chunks,
+    chunks: hasEndMark ? refuseEndMark(chunks, name) : chunks,
     records: {
       options: copyOptions(format, false),
       header: start.header,
@@ -74,12 +74,12 @@ function inferColumnsFromText(
   const rows = records.slice(format.header ? 1 : 0).map(createRowMaker(names));
   return inferColumns(rows, { strings: 'text', names }).map(({ name, type }) =>
     type === 'bigint'
-      ? { name, type, least: findLeastInteger(rows.map((row) => row[name])) }
+      ? { name, type, least: findNarrowestInteger(rows.map((row) => row[name])) }
       : { name, type },
   );
 }
 
-function findLeastInteger(values: readonly unknown[]): string {
+function findNarrowestInteger(values: readonly unknown[]): string {
   const numbers = values.map(Number);
   const fits = (bits: number): boolean => numbers.every((each) => each >= -(2 ** bits) && each < 2 ** bits);
   return fits(15) ? 'smallint' : fits(31) ? 'integer' : 'bigint';

@@ -11,16 +11,16 @@ const CR = 0x0d;
  * Passes bytes of a CSV file on, for servers to which a line `\.` is the end of the data: they would leave out what
  * follows and not say so. Throws `EtlError` ETL-3504 instead.
  */
-export async function* removeEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
+export async function* refuseEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
   // Of a chunk's end, as much as may be the beginning of the mark; at first the line break before the first line.
   let tail: Buffer = Buffer.from([LF]);
   for await (const chunk of chunks) {
     const probe = Buffer.concat([tail, chunk]);
-    if (hasEndMark(probe)) throw endMark(name);
+    if (hasEndMark(probe)) throw createEndMarkError(name);
     tail = Buffer.from(probe.subarray(-3));
     yield chunk;
   }
-  if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw endMark(name);
+  if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw createEndMarkError(name);
 }
 
 function hasEndMark(bytes: Buffer): boolean {
@@ -34,7 +34,7 @@ function isBreak(byte: number | undefined): boolean {
   return byte === LF || byte === CR;
 }
 
-function endMark(name: string): EtlError {
+function createEndMarkError(name: string): EtlError {
   return new EtlError('ETL-3504', {
     what: `"${name}" has a line that is only \\.`,
     why: 'before PostgreSQL 18 that ends the data, and the rows after it would be lost',

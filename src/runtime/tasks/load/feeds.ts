@@ -9,19 +9,19 @@ import { END_MARK_IS_DATA_VERSION } from './end-mark.js';
 import type { Feed } from './feed.js';
 import type { LoadSource } from './load-input.js';
 import { createRowsFeeds } from './rows-feed.js';
-import { keepColumns } from './contract.js';
+import { createColumnFilter } from './contract.js';
 
 /** What the inputs of a load are opened for. */
 export interface FeedsRequest {
-  readonly source: LoadSource;
+  readonly load: LoadSource;
   readonly csv: CsvFormat;
   /** Undefined where it is not there yet. */
   readonly table: Table | undefined;
   readonly work: TaskWork;
   /** Called for each input, also for an empty one. */
-  readonly opened: () => void;
+  readonly onOpen: () => void;
   /** Takes the names of columns that are left out. */
-  readonly left: Set<string>;
+  readonly omitted: Set<string>;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface FeedsRequest {
  * other input the rows are read here. Each is closed before the next is opened.
  */
 export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, undefined> {
-  const { source, work, opened } = request;
+  const { load: source, work, onOpen: opened } = request;
   const { from, compression } = source;
   const { context, root } = work;
   const options = { root, signal: context.signal, context, ...(compression && { compression }) };
@@ -45,14 +45,14 @@ function isPlainCsv(input: InputFile | InputRows, { format, transform }: LoadSou
 }
 
 function createPlainFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
-  const { source, csv, table } = request;
-  const known = listKeptColumns(request);
+  const { load: source, csv, table } = request;
+  const allowed = listAllowedColumns(request);
   return createCsvFeeds(file, {
     format: csv,
     isTyped: source.schema === 'evolve' || (source.create === true && table === undefined),
     hasEndMark: table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION,
     instead: (columns, begun) =>
-      known === undefined || columns.every((name) => known.has(name))
+      allowed === undefined || columns.every((name) => allowed.has(name))
         ? undefined
         : createParsedFeeds(begun, request),
   });
@@ -62,7 +62,7 @@ async function* createParsedFeeds(
   input: InputFile | InputRows,
   request: FeedsRequest,
 ): AsyncGenerator<Feed, undefined> {
-  const { source, csv, table } = request;
+  const { load: source, csv, table } = request;
   const transform = chooseTransform(request);
   const options = { csv, ...(source.format && { format: source.format }), ...(transform && { transform }) };
   yield* createRowsFeeds(input, options, table);
@@ -71,13 +71,13 @@ async function* createParsedFeeds(
 
 /** The transform of the task, after which columns are dropped where some are to be left out. */
 function chooseTransform(request: FeedsRequest): LoadSource['transform'] {
-  const { transform } = request.source;
-  const known = listKeptColumns(request);
-  return known === undefined ? transform : keepColumns(known, transform, request.left);
+  const { transform } = request.load;
+  const allowed = listAllowedColumns(request);
+  return allowed === undefined ? transform : createColumnFilter(allowed, transform, request.omitted);
 }
 
 /** The columns that may go to the table, where others are to be left out. */
-function listKeptColumns({ source, table }: FeedsRequest): ReadonlySet<string> | undefined {
+function listAllowedColumns({ load: source, table }: FeedsRequest): ReadonlySet<string> | undefined {
   if (source.schema !== 'discard' || table === undefined) return undefined;
   return new Set(table.columns.filter(({ isGenerated }) => !isGenerated).map(({ name }) => name));
 }

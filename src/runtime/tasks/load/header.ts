@@ -43,13 +43,13 @@ export async function readStart(
     size += next.done === true ? 0 : next.value.length;
     if (isAll && size === 0) return undefined;
     if (!isAll && size < Math.max(1, options.least)) continue;
-    const start = startOf(Buffer.concat(read), isAll, options);
+    const start = parseStart(Buffer.concat(read), isAll, options);
     if (start !== undefined) return start;
     if (isAll || size > HEADER_LIMIT_BYTES) throw createEndlessLineError(options.file, isAll);
   }
 }
 
-function startOf(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
+function parseStart(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
   const { columns } = format;
   if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
   const line = findFirstLine(bytes, format);

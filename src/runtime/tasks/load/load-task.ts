@@ -1,5 +1,5 @@
 import type { LoadSource } from './load-input.js';
-import { LoadRun } from './loading.js';
+import { LoadAttempt } from './loading.js';
 import type { TransactionBody } from '../task-body.js';
 
 /**
@@ -10,7 +10,7 @@ export function loadBody(source: LoadSource): TransactionBody {
   return {
     transactional: true,
     readCode: async () => JSON.stringify(source, toComparable),
-    run: (work) => new LoadRun(source, work).run(),
+    run: (work) => new LoadAttempt(source, work).run(),
   };
 }
 

@@ -17,7 +17,7 @@ export interface Batch {
 }
 
 /** The bytes of some of a batch's rows, from one up to another. */
-export function countRows(batch: Batch, from: number, to: number): Buffer {
+export function sliceRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
@@ -58,7 +58,7 @@ class Cutter {
     const ends = this.#findEnds(bytes);
     const end = ends.at(-1);
     if (end === undefined) {
-      this.#keep(bytes);
+      this.#addRest(bytes);
       return undefined;
     }
     const offset = this.#restBytes;
@@ -68,7 +68,7 @@ class Cutter {
     );
     this.#rest = [];
     this.#restBytes = 0;
-    this.#keep(bytes.subarray(end));
+    this.#addRest(bytes.subarray(end));
     return batch;
   }
 
@@ -78,7 +78,7 @@ class Cutter {
       : this.#createBatch(Buffer.concat(this.#rest), [this.#restBytes]);
   }
 
-  #keep(bytes: Buffer): void {
+  #addRest(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#rest.push(bytes);
     this.#restBytes += bytes.length;
@@ -87,8 +87,12 @@ class Cutter {
 
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
     const [first, eol] = [this.#line, this.#eol ?? LF];
-    this.#line += countOf(eol, bytes);
-    return { bytes, ends, lineOf: (index) => first + countOf(eol, bytes.subarray(0, ends[index - 1] ?? 0)) };
+    this.#line += countByte(eol, bytes);
+    return {
+      bytes,
+      ends,
+      lineOf: (index) => first + countByte(eol, bytes.subarray(0, ends[index - 1] ?? 0)),
+    };
   }
 
   #findEnds(bytes: Buffer): number[] {
@@ -127,7 +131,7 @@ function findLineBreak(bytes: Buffer, index: number): number {
   return bytes[index] === CR && next !== undefined && next !== LF ? CR : LF;
 }
 
-function countOf(byte: number, bytes: Buffer): number {
+function countByte(byte: number, bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) count++;
   return count;

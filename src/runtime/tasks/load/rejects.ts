@@ -64,11 +64,11 @@ export class Rejects {
   }
 
   /** Writes them: a table in the task's transaction, a file before its COMMIT. */
-  async keep(): Promise<void> {
+  async write(): Promise<void> {
     const { to } = this.#options;
-    if (isFile(to)) {
+    if (isFilePath(to)) {
       const { root, context } = this.#work;
-      return writeFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
+      return writeRejectFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
     }
     if (this.#rows.length > 0) await this.#insert(to);
   }
@@ -106,12 +106,12 @@ const COLUMNS = [
 ];
 const NAMES = ['run_id', 'task_id', 'file', 'line', 'reason', 'raw'];
 
-function isFile(to: string): boolean {
+function isFilePath(to: string): boolean {
   return to.endsWith('.ndjson');
 }
 
 /** Under its name there is either the whole file or the one before. */
-async function writeFile(path: string, ending: string, rejects: readonly Reject[]): Promise<void> {
+async function writeRejectFile(path: string, ending: string, rejects: readonly Reject[]): Promise<void> {
   const unfinished = `${path}${ending}`;
   let file: FileHandle | undefined;
   try {

@@ -19,7 +19,7 @@ export async function* createRowsFeeds(
   let sent = 0;
   yield {
     name: rows.name,
-    columns: isExact(input, options) ? rows.columns : rows.columns.map(guessColumn),
+    columns: hasExactTypes(input, options) ? rows.columns : rows.columns.map(guessColumn),
     options: 'format text',
     chunks: countRows(chunks, (count) => (sent += count)),
     records: { options: 'format text', header: { bytes: 0, lines: 0 }, quoting: undefined },
@@ -28,7 +28,7 @@ export async function* createRowsFeeds(
 }
 
 /** A Parquet file says itself of which types its columns are. */
-function isExact(input: InputFile | InputRows, { format, transform }: RowOptions): boolean {
+function hasExactTypes(input: InputFile | InputRows, { format, transform }: RowOptions): boolean {
   return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'parquet';
 }
 

@@ -29,12 +29,12 @@ const LOOK_ALIKE: ReadonlyMap<string, readonly string[]> = new Map([
 ]);
 
 /** The type without length and precision: `numeric(10,2)` is a `numeric`. */
-function findBase(type: string): string {
+function removeModifier(type: string): string {
   return type.replace(/\([^)]*\)/, '');
 }
 
 function findFamily(type: string): readonly string[] | undefined {
-  return FAMILIES.find((family) => family.includes(findBase(type)));
+  return FAMILIES.find((family) => family.includes(removeModifier(type)));
 }
 
 /**
@@ -53,7 +53,7 @@ export function canFit(source: string, target: string): boolean {
  * and precision of a column stay: whoever set them meant them.
  */
 export function widenType(column: string, source: string): string | undefined {
-  const [from, to] = [findBase(source), findBase(column)];
+  const [from, to] = [removeModifier(source), removeModifier(column)];
   const family = findFamily(column);
   if (from === to || family === undefined) return undefined;
   if (LOOK_ALIKE.get(to)?.includes(from)) return undefined;

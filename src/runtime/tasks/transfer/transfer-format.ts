@@ -13,12 +13,12 @@ const TEXTS: ReadonlySet<number> = new Set([25, 1042, 1043]);
  * name things of a database by OID (`regclass`). Anything else goes as text, which every type reads as it writes it.
  * Lengths and precisions need not agree: the target applies its own in either format.
  */
-export function formatFor(from: readonly SelectedColumn[], to: readonly TableColumn[]): 'binary' | 'text' {
+export function chooseFormat(from: readonly SelectedColumn[], to: readonly TableColumn[]): 'binary' | 'text' {
   const oids = new Map(to.map(({ name, oid }) => [name, oid]));
   const isSame = ({ name, type, oid }: SelectedColumn): boolean => {
-    const target = oids.get(name);
-    if (target === undefined || oid >= FIRST_GENERATED_OID || type.startsWith('reg')) return false;
-    return target === oid || (TEXTS.has(oid) && TEXTS.has(target));
+    const targetOid = oids.get(name);
+    if (targetOid === undefined || oid >= FIRST_GENERATED_OID || type.startsWith('reg')) return false;
+    return targetOid === oid || (TEXTS.has(oid) && TEXTS.has(targetOid));
   };
   return from.every(isSame) ? 'binary' : 'text';
 }
@@ -27,7 +27,7 @@ export function formatFor(from: readonly SelectedColumn[], to: readonly TableCol
  * Settings by which a text means the same on both sides, whatever the two databases or logins have set: all digits, and
  * dates, intervals, bytes, amounts and documents that can be read in one way only.
  */
-const PLAIN = {
+const PORTABLE_SETTINGS = {
   DateStyle: 'ISO, YMD',
   IntervalStyle: 'postgres',
   extra_float_digits: '3',
@@ -37,16 +37,19 @@ const PLAIN = {
 };
 
 /** Runs `work` with the settings above on a connection, and puts back those that were there. */
-export async function withPlainText<T>(taskConnection: TaskConnection, work: () => Promise<T>): Promise<T> {
-  const names = Object.keys(PLAIN);
+export async function withPortableText<T>(
+  taskConnection: TaskConnection,
+  work: () => Promise<T>,
+): Promise<T> {
+  const names = Object.keys(PORTABLE_SETTINGS);
   const { rows } = await send(
     taskConnection,
     `select current_setting(name) as value from unnest($1::text[]) with ordinality as s (name, place) order by place`,
     [names],
   );
-  await set(taskConnection, names, Object.values(PLAIN));
+  await setSettings(taskConnection, names, Object.values(PORTABLE_SETTINGS));
   const result = await work();
-  await set(
+  await setSettings(
     taskConnection,
     names,
     rows.map((row) => (row as { value: string }).value),
@@ -54,7 +57,7 @@ export async function withPlainText<T>(taskConnection: TaskConnection, work: () 
   return result;
 }
 
-async function set(
+async function setSettings(
   taskConnection: TaskConnection,
   names: readonly string[],
   values: readonly string[],

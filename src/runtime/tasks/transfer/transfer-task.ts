@@ -4,7 +4,7 @@ import type { ReadSession } from '../../session/read-session.js';
 import { describeTable } from '../../table/describe.js';
 import { assertTable } from '../../table/refuse.js';
 import { writeDescribed } from '../../table/write.js';
-import { formatFor, withPlainText } from './transfer-format.js';
+import { chooseFormat, withPortableText } from './transfer-format.js';
 import { type Selection, selectQuery, selectTable } from './selection.js';
 import {
   type FoundHighWatermark,
@@ -64,7 +64,7 @@ export function createTransferBody(options: TransferSource): TransactionBody {
     run: (work) => runTransfer(source, work),
   };
   if (incremental === undefined) return body;
-  return { ...body, findHighWatermark: (before) => settleSource(source, incremental, before) };
+  return { ...body, findHighWatermark: (before) => findSourceHighWatermark(source, incremental, before) };
 }
 
 /**
@@ -72,7 +72,7 @@ export function createTransferBody(options: TransferSource): TransactionBody {
  * task's own transaction begins, which would hold back the rows of a source in the same database. An error waits until
  * somebody asks for the bound, also one of the connection.
  */
-async function settleSource(
+async function findSourceHighWatermark(
   options: TransferSource,
   incremental: Incremental,
   { openReadSession: open, context, signal }: BeforeTransaction,
@@ -83,7 +83,7 @@ async function settleSource(
     await open(options.from, async (client) => {
       const source =
         table === undefined
-          ? { query: await inlineBoundValues(client, queryOf(options, context)) }
+          ? { query: await inlineBoundValues(client, buildQuery(options, context)) }
           : { table };
       highWatermark = await prepareHighWatermark(client, incremental, { source, signal });
     });
@@ -104,11 +104,11 @@ async function runTransfer(source: TransferSource, work: TaskWork): Promise<Tran
   const condition = (): Promise<string | undefined> => buildNewRowsCondition(source, work);
   const selection =
     source.table === undefined
-      ? await selectQuery(from.taskConnection, queryFor(source, work), condition)
+      ? await selectQuery(from.taskConnection, reuseOrBuildQuery(source, work), condition)
       : await selectTable(from.taskConnection, source.table, { target: table, condition });
-  const format = formatFor(selection.columns, table.columns);
+  const format = chooseFormat(selection.columns, table.columns);
   let bytes = 0;
-  const bring = createBringRows({ from, selection, format }, work, (count) => {
+  const bring = createBringRows({ readSession: from, selection, format }, work, (count) => {
     bytes += count;
     work.moved({ bytes: count });
   });
@@ -140,17 +140,17 @@ function chooseMode({ mode, incremental }: TransferSource, { run }: TaskContext)
 }
 
 /** That of the bound, where there is one: the function of an attempt is called once. */
-function queryFor(source: TransferSource, { highWatermark, context }: TaskWork): string | BoundSql {
-  return highWatermark?.().source.query ?? queryOf(source, context);
+function reuseOrBuildQuery(source: TransferSource, { highWatermark, context }: TaskWork): string | BoundSql {
+  return highWatermark?.().source.query ?? buildQuery(source, context);
 }
 
-function queryOf({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
+function buildQuery({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
   return typeof query === 'function' ? query(context) : query;
 }
 
 /** What goes from one COPY to the other. */
-interface Movement {
-  readonly from: ReadSession;
+interface TransferPlan {
+  readonly readSession: ReadSession;
   readonly selection: Selection;
   readonly format: 'binary' | 'text';
 }
@@ -160,7 +160,7 @@ interface Movement {
  * source could be read faster, but it is the one COPY into the target that takes the time.
  */
 function createBringRows(
-  { from, selection, format }: Movement,
+  { readSession: from, selection, format }: TransferPlan,
   { taskConnection, context: { signal } }: TaskWork,
   moved: (bytes: number) => void,
 ): BringRows {
@@ -178,6 +178,6 @@ function createBringRows(
       );
     return format === 'binary'
       ? copy()
-      : withPlainText(from.taskConnection, () => withPlainText(taskConnection, copy));
+      : withPortableText(from.taskConnection, () => withPortableText(taskConnection, copy));
   };
 }

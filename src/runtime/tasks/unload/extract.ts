@@ -1,6 +1,6 @@
 import type { TaskConnection } from '../../postgres/task-connection.js';
-import { isPlainJson } from './plain-json.js';
-import { type OutputColumn, ROWS, getColumn, describeQuery, formatSelection } from './unload-query.js';
+import { isSingleLineJson } from './plain-json.js';
+import { type OutputColumn, ROWS, formatColumn, describeQuery, formatOutputQuery } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
@@ -21,7 +21,7 @@ export interface CsvOptions {
 }
 
 /** A COPY whose records are those of the files. */
-export interface Extract {
+export interface CopyStatement {
   readonly text: string;
   readonly framing: Framing;
 }
@@ -29,11 +29,11 @@ export interface Extract {
 const TAB = 9;
 
 /** The rows of a query as CSV, written by the server. */
-export async function createCsvExtract(
+export async function createCsvStatement(
   taskConnection: TaskConnection,
   query: string,
   { csv, by }: { readonly csv: CsvOptions; readonly by: string | undefined },
-): Promise<Extract> {
+): Promise<CopyStatement> {
   const { delimiter = ',', quote = '"', header: hasHeader = true } = csv;
   const framing = { delimiter: delimiter.charCodeAt(0), quote: quote.charCodeAt(0), hasHeader };
   const rows = by === undefined ? query : await sortRows(taskConnection, query, by);
@@ -47,13 +47,13 @@ export async function createCsvExtract(
     `encoding ${quoteLiteral(csv.encoding ?? 'UTF8')}`,
     ...(csv.forceQuote === true ? ['force_quote *'] : []),
   ];
-  return { text: copyText(rows, `(${options.join(', ')})`), framing };
+  return { text: formatCopy(rows, `(${options.join(', ')})`), framing };
 }
 
 async function sortRows(taskConnection: TaskConnection, query: string, by: string): Promise<string> {
   const columns = await describeQuery(taskConnection, query);
-  const list = columns.map(({ name }) => getColumn(name)).join(', ');
-  return formatSelection({ query, columns, list, by });
+  const list = columns.map(({ name }) => formatColumn(name)).join(', ');
+  return formatOutputQuery({ query, columns, list, by });
 }
 
 /** Neither is in JSON text, which shows control characters by escapes: COPY then quotes and changes nothing. */
@@ -61,19 +61,19 @@ const JSON_QUOTE = 1;
 const JSON_DELIMITER = 2;
 
 /** The rows of a query as JSON objects, one a line, written by the server: no number loses a digit on its way. */
-export async function createNdjsonExtract(
+export async function createNdjsonStatement(
   taskConnection: TaskConnection,
   query: string,
   by: string | undefined,
-): Promise<Extract> {
+): Promise<CopyStatement> {
   const columns = await describeQuery(taskConnection, query);
-  const row = by === undefined ? ROWS : getRow(columns);
+  const row = by === undefined ? ROWS : formatRow(columns);
   // A value of the type json keeps the line breaks that it was written with, between its parts; inside texts it has none.
-  const isOneLine = columns.every(({ oid }) => isPlainJson(oid));
+  const isOneLine = columns.every(({ oid }) => isSingleLineJson(oid));
   const list = isOneLine ? `row_to_json(${row})` : `translate(row_to_json(${row})::text, E'\\n\\r', '  ')`;
   return {
-    text: copyText(
-      formatSelection({ query, columns, list, by }),
+    text: formatCopy(
+      formatOutputQuery({ query, columns, list, by }),
       `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`,
     ),
     framing: { delimiter: JSON_DELIMITER, quote: JSON_QUOTE, hasHeader: false },
@@ -81,25 +81,25 @@ export async function createNdjsonExtract(
 }
 
 /** The columns of the query alone, where there are others beside them. */
-function getRow(columns: readonly OutputColumn[]): string {
-  const list = columns.map(({ name }) => getColumn(name)).join(', ');
+function formatRow(columns: readonly OutputColumn[]): string {
+  const list = columns.map(({ name }) => formatColumn(name)).join(', ');
   return `(select one from (select ${list}) as one)`;
 }
 
 /** The rows of a query in the text format, for a reader of ours. `expressions` are those of the columns, in order. */
-export function createTextExtract(
+export function createTextStatement(
   query: string,
   columns: readonly OutputColumn[],
   { expressions, by }: { readonly expressions: readonly string[]; readonly by: string | undefined },
-): Extract {
-  const selection = formatSelection({ query, columns, list: expressions.join(', '), by });
+): CopyStatement {
+  const selection = formatOutputQuery({ query, columns, list: expressions.join(', '), by });
   return {
-    text: copyText(selection, `(encoding 'UTF8')`),
+    text: formatCopy(selection, `(encoding 'UTF8')`),
     framing: { delimiter: TAB, quote: undefined, hasHeader: false },
   };
 }
 
 /** The line break ends a comment at the end of the query. */
-function copyText(query: string, options: string): string {
+function formatCopy(query: string, options: string): string {
   return `copy (${query}\n) to stdout with ${options}`;
 }

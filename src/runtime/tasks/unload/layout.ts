@@ -22,7 +22,7 @@ export interface Part {
 const NULL_VALUE = '__HIVE_DEFAULT_PARTITION__';
 
 /** The path of the file of one part; that of the whole, without a partition. */
-export function getPath(path: string, part: Part, partition: Partition | undefined): string {
+export function buildPath(path: string, part: Part, partition: Partition | undefined): string {
   if (partition === undefined) return path;
   if (!('by' in partition)) {
     const [stem, ending] = splitName(path);
@@ -45,7 +45,7 @@ export async function listDirectories(
 }
 
 /** Whether a file of this name, in one of those directories, is one of the parts. */
-export function isPart(name: string, path: string, partition: Partition | undefined): boolean {
+export function isPartName(name: string, path: string, partition: Partition | undefined): boolean {
   if (partition === undefined || 'by' in partition) return name === basename(path);
   const [stem, ending] = splitName(path);
   if (!name.startsWith(`${stem}.part-`) || !name.endsWith(ending)) return false;

@@ -10,20 +10,20 @@ const SYNC_BYTES = 32 * 1024 * 1024;
 export class OutputFile {
   /** Where it will be. */
   readonly path: string;
-  readonly temporary: string;
+  readonly temporaryPath: string;
   readonly #handle: FileHandle;
   #inode: bigint | undefined;
-  #waiting: Piece[] = [];
+  #waiting: PendingWrite[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> = Promise.resolve();
   #syncing: Promise<void> | undefined;
-  #unsynced = 0;
+  #unsyncedBytes = 0;
   /** So far. */
   bytes = 0;
 
   constructor(path: string, temporary: string, handle: FileHandle) {
     this.path = path;
-    this.temporary = temporary;
+    this.temporaryPath = temporary;
     this.#handle = handle;
   }
 
@@ -65,17 +65,17 @@ export class OutputFile {
     await this.#writing;
     const batch = this.#waiting;
     this.#waiting = [];
-    this.#unsynced += this.#waitingBytes;
+    this.#unsyncedBytes += this.#waitingBytes;
     this.#waitingBytes = 0;
     this.#writing = writeAll(this.#handle, batch);
     this.#writing.catch(() => undefined); // Whoever waits for it gets it.
-    if (this.#unsynced < SYNC_BYTES || this.#syncing !== undefined) return;
+    if (this.#unsyncedBytes < SYNC_BYTES || this.#syncing !== undefined) return;
     this.#syncing = this.#sync();
     this.#syncing.catch(() => undefined); // A file system tells an error once, here or in `close`, which throws both.
   }
 
   async #sync(): Promise<void> {
-    this.#unsynced = 0;
+    this.#unsyncedBytes = 0;
     await this.#handle.datasync();
     this.#syncing = undefined;
   }
@@ -90,23 +90,23 @@ export class OutputFile {
   }
 }
 
-interface Piece {
+interface PendingWrite {
   readonly bytes: Uint8Array;
   readonly onWritten: (() => void) | undefined;
 }
 
 /** A system call may write less than it was given. */
-async function writeAll(handle: FileHandle, batch: readonly Piece[]): Promise<void> {
+async function writeAll(handle: FileHandle, batch: readonly PendingWrite[]): Promise<void> {
   let rest: readonly Uint8Array[] = batch.map(({ bytes }) => bytes);
   while (rest.length > 0) {
     const { bytesWritten } = await handle.writev(rest);
-    rest = after(rest, bytesWritten);
+    rest = dropBytes(rest, bytesWritten);
   }
   for (const { onWritten } of batch) onWritten?.();
 }
 
 /** What comes after so many bytes. */
-function after(parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+function dropBytes(parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let skipped = bytes;
   const first = parts.findIndex((part) => {
     if (skipped < part.length) return true;

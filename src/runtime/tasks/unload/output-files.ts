@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { EtlError } from '../../../errors.js';
-import { listDirectories, listEntries, isPart, getPath, type Part, type Partition } from './layout.js';
+import { listDirectories, listEntries, isPartName, buildPath, type Part, type Partition } from './layout.js';
 import { OutputFile } from './output-file.js';
 
 export interface OutputPlan {
@@ -19,7 +19,7 @@ export interface OutputPlan {
  */
 export class OutputFiles {
   readonly #plan: OutputPlan;
-  readonly #mark: string;
+  readonly #prefix: string;
   readonly #files: OutputFile[] = [];
   /** Those whose entries have changed. */
   readonly #directories = new Set<string>();
@@ -29,24 +29,24 @@ export class OutputFiles {
     const owner = createHash('sha256')
       .update(`${plan.owner}\0${basename(plan.path)}`)
       .digest('hex');
-    this.#mark = `.etl-${owner.slice(0, 16)}-`;
+    this.#prefix = `.etl-${owner.slice(0, 16)}-`;
   }
 
   /** Removes what a killed attempt has left, and refuses a path that is no place for a file. */
   async prepare(): Promise<void> {
     if (this.#plan.partition === undefined) await assertReplaceable(this.#plan.path);
-    for (const directory of await this.#listCandidates()) {
+    for (const directory of await this.#listDirectories()) {
       for (const { name } of await listEntries(directory))
-        if (name.startsWith(this.#mark)) await rm(join(directory, name), { force: true });
+        if (name.startsWith(this.#prefix)) await rm(join(directory, name), { force: true });
     }
   }
 
   /** Begins a file; the one before it must have been closed. */
   async create(part: Part): Promise<OutputFile> {
-    const path = getPath(this.#plan.path, part, this.#plan.partition);
+    const path = buildPath(this.#plan.path, part, this.#plan.partition);
     const directory = dirname(path);
     await this.#makeDirectory(directory);
-    const temporary = join(directory, `${this.#mark}${randomUUID().slice(0, 8)}.tmp`);
+    const temporary = join(directory, `${this.#prefix}${randomUUID().slice(0, 8)}.tmp`);
     // 'wx' follows no link and opens no file of somebody else.
     const file = new OutputFile(path, temporary, await open(temporary, 'wx'));
     this.#files.push(file);
@@ -60,7 +60,7 @@ export class OutputFiles {
   async publish(signal: AbortSignal): Promise<readonly OutputFile[]> {
     for (const file of this.#files) {
       signal.throwIfAborted();
-      await rename(file.temporary, file.path);
+      await rename(file.temporaryPath, file.path);
     }
     for (const file of this.#files) await file.assertPublished();
     if (this.#plan.partition !== undefined) await this.#removeStale();
@@ -72,11 +72,11 @@ export class OutputFiles {
   async discard(): Promise<void> {
     for (const file of this.#files) {
       await file.abandon();
-      await rm(file.temporary, { force: true });
+      await rm(file.temporaryPath, { force: true });
     }
   }
 
-  async #listCandidates(): Promise<ReadonlySet<string>> {
+  async #listDirectories(): Promise<ReadonlySet<string>> {
     const { path, partition } = this.#plan;
     return new Set(await listDirectories(path, partition));
   }
@@ -92,9 +92,9 @@ export class OutputFiles {
   async #removeStale(): Promise<void> {
     const { path, partition } = this.#plan;
     const written = new Set(this.#files.map((file) => file.path));
-    for (const directory of await this.#listCandidates()) {
+    for (const directory of await this.#listDirectories()) {
       const stale = (await listEntries(directory))
-        .filter((entry) => entry.isFile() && isPart(entry.name, path, partition))
+        .filter((entry) => entry.isFile() && isPartName(entry.name, path, partition))
         .map(({ name }) => join(directory, name))
         .filter((each) => !written.has(each));
       for (const each of stale) await rm(each);

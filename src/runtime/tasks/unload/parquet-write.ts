@@ -33,10 +33,10 @@ export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): 
     ...plan.columns.map(({ element }) => ({ ...element })),
   ];
   const parquet = new library.ParquetWriter({ writer, schema, codec, compressors });
-  return new Groups(plan.columns, {
+  return new RowGroupWriter(plan.columns, {
     write: async (columnData) => parquet.write({ columnData, rowGroupSize: GROUP_ROWS }),
     finish: async () => {
-      buildNameJson(schema);
+      markJsonColumns(schema);
       await parquet.finish();
       await writer.flush();
     },
@@ -47,24 +47,24 @@ export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): 
  * Older readers know JSON by this alone. Said before the last row group is written, it would make the writer turn the
  * text into JSON once more.
  */
-function buildNameJson(schema: readonly SchemaElement[]): void {
+function markJsonColumns(schema: readonly SchemaElement[]): void {
   for (const element of schema) if (element.logical_type?.type === 'JSON') element.converted_type = 'JSON';
 }
 
 /** A Parquet file, a row group at a time. */
-interface GroupFile {
+interface ParquetFile {
   write(columns: ColumnSource[]): Promise<void>;
   finish(): Promise<void>;
 }
 
-class Groups implements RowWriter {
+class RowGroupWriter implements RowWriter {
   readonly #columns: readonly ParquetColumn[];
-  readonly #file: GroupFile;
+  readonly #file: ParquetFile;
   #values: unknown[][];
   #rows = 0;
   #size = 0;
 
-  constructor(columns: readonly ParquetColumn[], file: GroupFile) {
+  constructor(columns: readonly ParquetColumn[], file: ParquetFile) {
     this.#columns = columns;
     this.#file = file;
     this.#values = columns.map(() => []);
@@ -92,7 +92,7 @@ class Groups implements RowWriter {
   #add(fields: readonly string[]): void {
     for (const [index, column] of this.#columns.entries()) {
       const field = fields[index] ?? '';
-      this.#values[index]?.push(field === '\\N' ? null : parse(column, field));
+      this.#values[index]?.push(field === '\\N' ? null : parseField(column, field));
     }
   }
 
@@ -110,8 +110,8 @@ class Groups implements RowWriter {
   }
 }
 
-function parse({ name, parse: read }: ParquetColumn, field: string): unknown {
-  const text = field.includes('\\') ? unescape(field) : field;
+function parseField({ name, parse: read }: ParquetColumn, field: string): unknown {
+  const text = field.includes('\\') ? unescapeField(field) : field;
   try {
     return read(text);
   } catch (cause) {
@@ -128,7 +128,7 @@ function parse({ name, parse: read }: ParquetColumn, field: string): unknown {
 const ESCAPES: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };
 
 /** https://www.postgresql.org/docs/current/sql-copy.html: the server writes no others. */
-function unescape(field: string): string {
+function unescapeField(field: string): string {
   return field.replace(/\\([^])/g, (_, character: string) => ESCAPES[character] ?? character);
 }
 

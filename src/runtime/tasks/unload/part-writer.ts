@@ -7,7 +7,7 @@ import type { RowWriter } from './writer.js';
 
 export interface PartWriterOptions {
   readonly files: OutputFiles;
-  readonly writerFor: (file: OutputFile) => Promise<RowWriter>;
+  readonly createWriter: (file: OutputFile) => Promise<RowWriter>;
   /** Undefined: chunks go to the one file as they come. */
   readonly splitter: RecordSplitter | undefined;
   /** Whether there is a file where there are no rows. */
@@ -53,7 +53,7 @@ export class PartWriter {
 
   async #open(part: Part): Promise<RowWriter> {
     await this.#close();
-    const { files, writerFor, splitter } = this.#options;
+    const { files, createWriter: writerFor, splitter } = this.#options;
     this.#file = await files.create(part);
     const writer = await writerFor(this.#file);
     this.#writer = writer;

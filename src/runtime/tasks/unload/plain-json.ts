@@ -1,5 +1,5 @@
 /** The types whose values are one line in JSON, by their OIDs (src/include/catalog/pg_type.dat of PostgreSQL). */
-const PLAIN: ReadonlySet<number> = new Set([
+const SINGLE_LINE_TYPES: ReadonlySet<number> = new Set([
   16, // bool
   17, // bytea
   18, // "char"
@@ -27,6 +27,6 @@ const PLAIN: ReadonlySet<number> = new Set([
 ]);
 
 /** True where `row_to_json` shows values of this type without a line break, for certain. */
-export function isPlainJson(oid: number): boolean {
-  return PLAIN.has(oid);
+export function isSingleLineJson(oid: number): boolean {
+  return SINGLE_LINE_TYPES.has(oid);
 }

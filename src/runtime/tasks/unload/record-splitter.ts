@@ -13,7 +13,7 @@ export interface Framing {
 }
 
 /** Whole records, for the file that is open or for a new one. */
-export interface Piece {
+export interface PartRecords {
   /** The file that these records begin. */
   readonly part: Part | undefined;
   readonly bytes: Buffer;
@@ -41,7 +41,7 @@ export class RecordSplitter {
   }
 
   /** What a chunk of the COPY completes. */
-  *take(chunk: Buffer): Generator<Piece> {
+  *take(chunk: Buffer): Generator<PartRecords> {
     const ends = this.#findEnds(chunk);
     const last = ends.at(-1) ?? 0;
     if (last === 0) {
@@ -51,7 +51,7 @@ export class RecordSplitter {
     const before = this.#pending.reduce((sum, { length }) => sum + length, 0);
     const whole = Buffer.concat([...this.#pending, chunk.subarray(0, last)]);
     this.#pending = last === chunk.length ? [] : [chunk.subarray(last)];
-    yield* this.#splitPieces(
+    yield* this.#split(
       whole,
       ends.map((end) => end + before),
     );
@@ -74,7 +74,7 @@ export class RecordSplitter {
     return ends;
   }
 
-  *#splitPieces(whole: Buffer, ends: readonly number[]): Generator<Piece> {
+  *#split(whole: Buffer, ends: readonly number[]): Generator<PartRecords> {
     let start = 0;
     let rest = ends;
     if (this.#framing.hasHeader && !this.#hasBegun) {
@@ -91,7 +91,7 @@ export class RecordSplitter {
     else yield* this.#splitBySize(whole, start, rest);
   }
 
-  *#splitBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
+  *#splitBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<PartRecords> {
     let start = from;
     let previous = from;
     let part = this.#part === 0 ? this.#nextPart(null) : undefined;
@@ -116,7 +116,7 @@ export class RecordSplitter {
   }
 
   /** Takes the keys out, so that the records are put together anew. */
-  *#splitByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
+  *#splitByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<PartRecords> {
     const out = Buffer.allocUnsafe(whole.length);
     let [start, written] = [0, 0];
     let part: Part | undefined;

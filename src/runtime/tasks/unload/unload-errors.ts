@@ -1,6 +1,6 @@
 import { EtlError } from '../../../errors.js';
 
-const WORDS: Readonly<Record<string, string>> = {
+const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: "the user's quota of the disk is used up",
   EFBIG: 'the file would be larger than the process or the file system allows',
@@ -18,7 +18,7 @@ const WORDS: Readonly<Record<string, string>> = {
 export function describeWriteError(name: string, error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (typeof code !== 'string' || syscall === undefined || !(error instanceof Error)) return error;
-  const words = WORDS[code];
+  const words = REASONS[code];
   return new EtlError('ETL-3601', {
     what: `the file "${name}" can't be written`,
     why: words === undefined ? code : `${words} (${code})`,

@@ -36,7 +36,7 @@ export async function describeQuery(
 }
 
 /** How the rows of a query come to be those of the files. */
-export interface Selection {
+export interface OutputQuery {
   readonly query: string;
   readonly columns: readonly OutputColumn[];
   /** What is written of each row, over `ROWS`. */
@@ -48,10 +48,10 @@ export interface Selection {
 /** The rows in a selection; a bare name could be that of a column, too. */
 export const ROWS = '"etl rows"';
 const KEY = '"etl key"';
-const PLACE = '"etl place"';
+const ROW_NUMBER = '"etl place"';
 
 /** A column of the query, in the list of a selection. */
-export function getColumn(name: string): string {
+export function formatColumn(name: string): string {
   return `${ROWS}.${quoteIdentifier(name)}`;
 }
 
@@ -59,12 +59,12 @@ export function getColumn(name: string): string {
  * The query whose rows are written. Where they are dealt out by a column, its value comes first, as letters and digits
  * that no format quotes, and all rows of one value come together, in the order in which the query has them.
  */
-export function formatSelection({ query, columns, list, by }: Selection): string {
+export function formatOutputQuery({ query, columns, list, by }: OutputQuery): string {
   if (by === undefined) return `select ${list} from (${query}\n) ${ROWS}`;
   assertColumn(by, columns);
-  const key = `coalesce('v' || encode(convert_to(${getColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
-  const numbered = `select *, ${key}, row_number() over () as ${PLACE} from (${query}\n) ${ROWS}`;
-  return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate "C", ${PLACE}`;
+  const key = `coalesce('v' || encode(convert_to(${formatColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
+  const numbered = `select *, ${key}, row_number() over () as ${ROW_NUMBER} from (${query}\n) ${ROWS}`;
+  return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate "C", ${ROW_NUMBER}`;
 }
 
 /** The value that a key stands for; null for NULL. */

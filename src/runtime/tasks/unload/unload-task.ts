@@ -5,17 +5,17 @@ import { describeParquetColumns } from './parquet-column.js';
 import { createParquetWriter } from './parquet-write.js';
 import {
   type CsvOptions,
-  type Extract,
-  createCsvExtract,
-  createNdjsonExtract,
-  createTextExtract,
+  type CopyStatement,
+  createCsvStatement,
+  createNdjsonStatement,
+  createTextStatement,
 } from './extract.js';
 import { OutputFiles } from './output-files.js';
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import type { Partition } from './layout.js';
 import type { OutputFile } from './output-file.js';
 import { PartWriter } from './part-writer.js';
-import { getColumn, describeQuery } from './unload-query.js';
+import { formatColumn, describeQuery } from './unload-query.js';
 import { RecordSplitter } from './record-splitter.js';
 import { type FileKind, type UnloadCompression, type UnloadFormat, chooseFileKind } from './output-target.js';
 import { describeWriteError } from './unload-errors.js';
@@ -80,13 +80,13 @@ async function runUnload(source: UnloadSource, work: TaskWork): Promise<UnloadRe
   });
   try {
     await files.prepare();
-    const rows = await readOnly(taskConnection, async () => write(source, { work, kind, files }));
+    const rows = await readOnly(taskConnection, async () => writeFiles(source, { work, kind, files }));
     const published = await files.publish(context.signal);
     taskConnection.rows.written += rows;
     return {
       rows,
       bytes: published.reduce((sum, { bytes }) => sum + bytes, 0),
-      files: published.map(({ path }) => getName(path, root)),
+      files: published.map(({ path }) => formatPath(path, root)),
     };
   } catch (error) {
     // The error of the task is the one to show; what is left now, the next attempt removes.
@@ -105,7 +105,7 @@ function chooseUnloadKind(to: string, source: UnloadSource): FileKind {
 }
 
 /** With `/` on every system. */
-function getName(path: string, root: string): string {
+function formatPath(path: string, root: string): string {
   return relative(root, path).replaceAll(sep, '/');
 }
 
@@ -117,20 +117,24 @@ async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T
   return result;
 }
 
-interface Destination {
+interface OutputRequest {
   readonly work: TaskWork;
   readonly kind: FileKind;
   readonly files: OutputFiles;
 }
 
-async function write(source: UnloadSource, { work, kind, files }: Destination): Promise<number> {
+async function writeFiles(source: UnloadSource, { work, kind, files }: OutputRequest): Promise<number> {
   const { taskConnection, context, moved } = work;
-  const query = await queryOf(source, work);
-  const { text, framing, writerFor } = await planOf(query, { source, kind, taskConnection });
-  const isDealt = source.partition !== undefined || kind.format === 'parquet';
-  const splitter = isDealt ? new RecordSplitter(framing, source.partition) : undefined;
+  const query = await buildQuery(source, work);
+  const {
+    text,
+    framing,
+    createWriter: writerFor,
+  } = await createCopyPlan(query, { source, kind, taskConnection });
+  const isSplit = source.partition !== undefined || kind.format === 'parquet';
+  const splitter = isSplit ? new RecordSplitter(framing, source.partition) : undefined;
   const mayBeEmpty = source.partition === undefined || !('by' in source.partition);
-  const writer = new PartWriter({ files, writerFor, splitter, mayBeEmpty });
+  const writer = new PartWriter({ files, createWriter: writerFor, splitter, mayBeEmpty });
   try {
     const copy = copyOut(taskConnection, text, {
       signal: context.signal,
@@ -148,7 +152,7 @@ async function write(source: UnloadSource, { work, kind, files }: Destination): 
   }
 }
 
-async function queryOf(
+async function buildQuery(
   { query, table }: UnloadSource,
   { taskConnection, context }: TaskWork,
 ): Promise<string> {
@@ -156,37 +160,40 @@ async function queryOf(
   return inlineBoundValues(taskConnection, typeof query === 'function' ? query(context) : (query ?? ''));
 }
 
-interface Plan extends Extract {
-  readonly writerFor: (file: OutputFile) => Promise<RowWriter>;
+interface CopyPlan extends CopyStatement {
+  readonly createWriter: (file: OutputFile) => Promise<RowWriter>;
 }
 
-async function planOf(
+async function createCopyPlan(
   query: string,
   {
     source,
     kind,
     taskConnection,
   }: { readonly source: UnloadSource; readonly kind: FileKind; readonly taskConnection: TaskConnection },
-): Promise<Plan> {
+): Promise<CopyPlan> {
   const { compression } = kind;
   const by = source.partition !== undefined && 'by' in source.partition ? source.partition.by : undefined;
-  const textFor = async (file: OutputFile): Promise<RowWriter> =>
+  const createTextFileWriter = async (file: OutputFile): Promise<RowWriter> =>
     createTextWriter(file, compression ?? 'none');
   switch (kind.format) {
     case 'csv':
       return {
-        ...(await createCsvExtract(taskConnection, query, { csv: source.csv ?? {}, by })),
-        writerFor: textFor,
+        ...(await createCsvStatement(taskConnection, query, { csv: source.csv ?? {}, by })),
+        createWriter: createTextFileWriter,
       };
     case 'ndjson':
-      return { ...(await createNdjsonExtract(taskConnection, query, by)), writerFor: textFor };
+      return {
+        ...(await createNdjsonStatement(taskConnection, query, by)),
+        createWriter: createTextFileWriter,
+      };
     case 'parquet': {
       const described = await describeQuery(taskConnection, query);
       const columns = await describeParquetColumns(taskConnection, described);
-      const expressions = columns.map(({ name, expression }) => expression(getColumn(name)));
+      const expressions = columns.map(({ name, expression }) => expression(formatColumn(name)));
       return {
-        ...createTextExtract(query, described, { expressions, by }),
-        writerFor: (file) => createParquetWriter(file, { columns, compression }),
+        ...createTextStatement(query, described, { expressions, by }),
+        createWriter: (file) => createParquetWriter(file, { columns, compression }),
       };
     }
     default:

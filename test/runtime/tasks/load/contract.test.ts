@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { canFit, widenType } from '../../../../src/runtime/tasks/load/type-family.js';
-import { removeEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
+import { refuseEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
 import { openWorkbench, type Workbench } from './workbench.js';
 
 describe('the contract between the data and its table', () => {
@@ -91,7 +91,7 @@ describe('a line that an older server takes for the end of the data', () => {
     const chunks = (async function* () {
       for (const text of texts) yield Buffer.from(text);
     })();
-    for await (const chunk of removeEndMark(chunks, 'in.csv')) passed += chunk.toString();
+    for await (const chunk of refuseEndMark(chunks, 'in.csv')) passed += chunk.toString();
     return passed;
   };
 

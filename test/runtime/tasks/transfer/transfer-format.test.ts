@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { formatFor } from '../../../../src/runtime/tasks/transfer/transfer-format.js';
+import { chooseFormat } from '../../../../src/runtime/tasks/transfer/transfer-format.js';
 
 describe('the format of a transfer', () => {
   const pairs: readonly [title: string, type: string, from: number, to: number, format: string][] = [
@@ -24,7 +24,7 @@ describe('the format of a transfer', () => {
         isAlwaysIdentity: false,
       };
       expect(
-        formatFor([{ name: 'a', type, oid: from }], [{ ...target, name: 'b', oid: 16_600 }, target]),
+        chooseFormat([{ name: 'a', type, oid: from }], [{ ...target, name: 'b', oid: 16_600 }, target]),
       ).to.equal(format);
     });
   }
