@@ -9,16 +9,19 @@ import { canFit, widenType } from './type-family.js';
 import type { Row } from '../../copy/encode.js';
 import type { Transform } from '../../format/transform.js';
 
-/** What happens where the data and the table have other columns or types. */
+/** What a load does if the columns or types of the data differ from those of the table. */
 export type SchemaContract =
-  /** It is an error. */
+  /** The load fails. */
   | 'freeze'
-  /** The table gets the columns that it lacks, and wider types where values would not fit. */
+  /** The load adds the missing columns to the table, and widens types that are too narrow for the data. */
   | 'evolve'
-  /** Columns that the table lacks are left out. */
+  /** The load leaves out the columns that the table does not have. */
   | 'discard';
 
-/** Makes the table that the data needs, and says so. */
+/**
+ * Creates a table with the columns of the data, and with `key`, if it is defined, as its primary key. A column of
+ * unknown type is `text`. Logs the statement. Returns the new table.
+ */
 export async function createTable(
   work: TaskWork,
   into: string,
@@ -32,8 +35,10 @@ export async function createTable(
 }
 
 /**
- * Brings table and data together, and returns the table as it is then. Throws `EtlError` ETL-3518 for types that can't
- * fit. What `discard` leaves out does not come here.
+ * Makes the table and the data agree. With `evolve`, changes the table and logs the statement. Returns the table as it
+ * is afterwards. With `discard`, `columns` must not have the columns that are left out.
+ *
+ * Throws `EtlError` ETL-3518 if no value of a column can fit the type of the table, except with `evolve`.
  */
 export async function applyContract(
   work: TaskWork,
@@ -56,21 +61,22 @@ function assertTypes(table: Table, columns: readonly DataColumn[]): void {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined || type === undefined || canFit(type, column.type)) continue;
     throw new EtlError('ETL-3518', {
-      what: `column ${listNames([name])} of the data is ${type}, and that of table ${table.sql} is ${column.type}`,
-      fix: 'change the table, transform the rows, or set `schema: "evolve"`',
+      what: `column ${listNames([name])} is ${type} in the data, but ${column.type} in table ${table.sql}`,
+      fix: 'change the table, change the rows in `transform`, or set `schema: "evolve"`',
     });
   }
 }
 
 function listChanges(table: Table, columns: readonly DataColumn[]): readonly string[] {
-  return columns.flatMap(({ name, type, least = type }) => {
+  return columns.flatMap(({ name, type, narrowest = type }) => {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined) return [`add column ${quoteIdentifier(name)} ${type ?? 'text'}`];
-    const wider = least === undefined ? undefined : widenType(column.type, least);
+    const wider = narrowest === undefined ? undefined : widenType(column.type, narrowest);
     return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${wider}`];
   });
 }
 
+/** Executes a statement that defines a table, and logs it. */
 async function executeDefinition(work: TaskWork, sql: string): Promise<void> {
   work.context.log(sql);
   await send(work.taskConnection, sql);
@@ -78,23 +84,24 @@ async function executeDefinition(work: TaskWork, sql: string): Promise<void> {
 
 async function describeExisting({ taskConnection }: TaskWork, name: string): Promise<Table> {
   const table = await describeTable(taskConnection, name);
-  if (table === undefined) throw new Error(`table ${name} is not there after it was made`);
+  if (table === undefined) throw new Error(`table ${name} does not exist after it was created or changed`);
   return table;
 }
 
 /**
- * `transform`, of whose rows only these columns are kept. `left` collects the names of the others.
+ * Returns a transform that runs `transform`, if there is one, and then removes all properties that are not in
+ * `columns`. Adds the names of the removed properties to `omitted`.
  */
 export function createColumnFilter(
   columns: ReadonlySet<string>,
   transform: Transform | undefined,
-  left: Set<string>,
+  omitted: Set<string>,
 ): Transform {
   const pick = (row: Row): Row => {
     const picked: Record<string, unknown> = {};
     for (const name in row) {
       if (columns.has(name)) picked[name] = row[name];
-      else left.add(name);
+      else omitted.add(name);
     }
     return picked;
   };

@@ -15,7 +15,7 @@ import type { LoadResult, LoadSource } from './load-input.js';
 import { cutBatches, sliceRows } from './record-batches.js';
 import { Rejects } from './rejects.js';
 
-/** One run of a load task. */
+/** One attempt of a load task. */
 export class LoadAttempt {
   readonly #options: LoadSource;
   readonly #work: TaskWork;
@@ -24,12 +24,13 @@ export class LoadAttempt {
   #files = 0;
   #bytes = 0;
 
-  constructor(source: LoadSource, work: TaskWork) {
-    this.#options = source;
+  constructor(options: LoadSource, work: TaskWork) {
+    this.#options = options;
     this.#work = work;
-    this.#rejects = source.rejects && new Rejects(work, source.rejects);
+    this.#rejects = options.rejects && new Rejects(work, options.rejects);
   }
 
+  /** Loads all inputs and returns the result of the task. */
   async run(): Promise<LoadResult> {
     const { taskConnection, context } = this.#work;
     const table = await describeTable(taskConnection, this.#options.into);
@@ -46,7 +47,7 @@ export class LoadAttempt {
         return rows;
       });
       await this.#rejects?.write();
-      if (this.#omitted.size > 0) context.log(`left out ${listNames([...this.#omitted])}`);
+      if (this.#omitted.size > 0) context.log(formatOmitted([...this.#omitted]));
       return { ...written, rejected: this.#rejects?.count ?? 0, bytes: this.#bytes, files: this.#files };
     } finally {
       await feeds.return(undefined);
@@ -64,7 +65,7 @@ export class LoadAttempt {
     });
   }
 
-  /** The table as the data needs it. */
+  /** Creates or changes the table, so that it fits the first input. */
   async #prepareTable(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
     const { into, create = false, schema = 'freeze', key } = this.#options;
     const canCreate = found === undefined && create && first !== undefined;
@@ -79,6 +80,7 @@ export class LoadAttempt {
     };
   }
 
+  /** Copies a feed into the table `name` and returns the number of rows that the server counted. */
   async #send(feed: Feed, name: string): Promise<number> {
     const list = feed.columns.map((column) => quoteIdentifier(column.name)).join(', ');
     const copyWith = (options: string): string => `copy ${name} (${list}) from stdin with (${options})`;
@@ -95,6 +97,7 @@ export class LoadAttempt {
     }
   }
 
+  /** Copies a feed in batches of rows, and puts aside the rows that the server refuses. */
   async #sendWithRejects(feed: Feed, text: string, rejects: Rejects): Promise<number> {
     const { taskConnection, context } = this.#work;
     const before = rejects.count;
@@ -117,23 +120,28 @@ export class LoadAttempt {
   };
 }
 
+function formatOmitted(names: readonly string[]): string {
+  return `left out ${names.length === 1 ? 'column' : 'columns'} ${listNames(names)}`;
+}
+
 function getNames({ columns }: Feed): readonly string[] {
   return columns.map(({ name }) => name);
 }
 
-/** For input without a row, which then can't name any. */
+/** Returns the columns of the table that COPY can set, for an input without a row, which can't name its columns. */
 function listOwnColumns({ columns }: Table): readonly string[] {
   return columns
     .filter(({ isGenerated, isAlwaysIdentity }) => !isGenerated && !isAlwaysIdentity)
     .map(({ name }) => name);
 }
 
+/** Throws `EtlError` ETL-3505 if the server counted fewer or more rows than the feed sent. */
 function assertAllRowsTaken(feed: Feed, taken: number): void {
   const sent = feed.sent();
   if (sent === undefined || sent === taken) return;
   throw new EtlError('ETL-3505', {
-    what: `"${feed.name}" had ${sent} rows, and the server took ${taken}`,
-    why: 'a trigger of the table left rows out',
-    fix: 'leave rows out in `transform`, so that they are counted',
+    what: `"${feed.name}" has ${sent} rows, but the server counted ${taken}`,
+    why: 'a trigger of the table left out rows',
+    fix: 'leave out these rows in `transform`, so that the counts agree',
   });
 }

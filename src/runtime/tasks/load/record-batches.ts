@@ -1,27 +1,30 @@
 import { EtlError } from '../../../errors.js';
 import type { RecordFormat } from './feed.js';
 
-/** A row can't be longer: it is held in memory. */
+/** The longest row that is accepted, because a row is held in memory. */
 const LONGEST_RECORD_BYTES = 64 * 1024 * 1024;
 
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Whole rows, one after the other. */
+/** Some complete rows of an input. */
 export interface Batch {
   readonly bytes: Buffer;
-  /** Where each row ends in `bytes`, its line break included. */
+  /** For each row, the offset in `bytes` after the row and its line break. */
   readonly ends: readonly number[];
-  /** The line of the file on which the row stands: from 1. */
+  /** Returns the line of the file, from 1, on which the row with this index begins. */
   lineOf(index: number): number;
 }
 
-/** The bytes of some of a batch's rows, from one up to another. */
+/** Returns the bytes of the rows from index `from` up to but not including `to`. */
 export function sliceRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
-/** Cuts chunks between rows, by the rules by which COPY does. */
+/**
+ * Splits the chunks of an input into batches of complete rows, by the rules of COPY. Skips the header. Throws
+ * `EtlError` ETL-3502 if a row is longer than 64 MiB.
+ */
 export async function* cutBatches(
   chunks: AsyncIterable<Buffer>,
   format: RecordFormat,
@@ -35,11 +38,14 @@ export async function* cutBatches(
   if (last !== undefined) yield last;
 }
 
+/** Splits chunks into batches. The bytes of an incomplete row wait for the next chunk. */
 class Cutter {
   readonly #format: RecordFormat;
+  /** The bytes of the header that are still to be skipped. */
   #skip: number;
+  /** The line of the file, from 1, on which the next batch begins. */
   #line: number;
-  /** The line break of the file, as its first one is. */
+  /** The last byte of the line break that ends rows in this file. Undefined until the first line break was read. */
   #eol: number | undefined;
   #rest: Buffer[] = [];
   #restBytes = 0;
@@ -52,6 +58,7 @@ class Cutter {
     this.#line = format.header.lines + 1;
   }
 
+  /** Returns the rows that the chunk completes. Returns undefined if it completes no row. */
   cut(chunk: Buffer): Batch | undefined {
     const bytes = chunk.subarray(Math.min(this.#skip, chunk.length));
     this.#skip -= chunk.length - bytes.length;
@@ -72,6 +79,7 @@ class Cutter {
     return batch;
   }
 
+  /** Returns the last row, if no line break ends it. */
   takeRest(): Batch | undefined {
     return this.#restBytes === 0
       ? undefined
@@ -105,6 +113,7 @@ class Cutter {
     return ends;
   }
 
+  /** Finds the ends of rows byte by byte, for bytes that can have quotes. */
   #scan(bytes: Buffer): number[] {
     const { quote, escape } = this.#format.quoting ?? {};
     const ends: number[] = [];
@@ -125,7 +134,10 @@ class Cutter {
   }
 }
 
-/** A file keeps to the line break that its first line ends with: LF, CR LF or CR. */
+/**
+ * Returns the last byte of the line break at `index`: LF for LF and CR LF, or CR. As in COPY, the first line decides
+ * for the whole file.
+ */
 function findLineBreak(bytes: Buffer, index: number): number {
   const next = bytes[index + 1];
   return bytes[index] === CR && next !== undefined && next !== LF ? CR : LF;
@@ -140,6 +152,7 @@ function countByte(byte: number, bytes: Buffer): number {
 function createTooLongError(line: number): EtlError {
   return new EtlError('ETL-3502', {
     what: `the row on line ${line} is longer than 64 MiB`,
-    why: 'with `rejects` each row is held in memory; a quote that is opened and not closed makes a row of what follows',
+    why: 'a load with `rejects` holds each row in memory',
+    fix: 'look for a quote that is opened and not closed: it turns all following lines into one row',
   });
 }

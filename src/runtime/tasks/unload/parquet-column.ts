@@ -3,15 +3,18 @@ import type { QueryResult } from 'pg';
 import type { OutputColumn } from './unload-query.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 
-/** A column of a query, as it is asked for and as a Parquet file has it. */
+/** A column of a query: how the server writes its values, and how a Parquet file stores them. */
 export interface ParquetColumn {
   readonly name: string;
-  /** The value as text that `parse` reads; `column` is its quoted name. */
+  /** Returns the SQL expression whose text `parse` reads. `column` is the quoted name of the column. */
   readonly expression: (column: string) => string;
+  /** Turns the text into the value for the Parquet library. */
   readonly parse: (text: string) => unknown;
+  /** The column in the schema of the file. */
   readonly element: SchemaElement;
 }
 
+/** How values of one PostgreSQL type are stored: a `ParquetColumn` without a name. */
 type ParquetType = Omit<ParquetColumn, 'name' | 'element'> & {
   readonly element: Omit<SchemaElement, 'name'>;
 };
@@ -30,7 +33,9 @@ const JSON_TEXT: ParquetType = {
   element: { type: 'BYTE_ARRAY', logical_type: { type: 'JSON' } },
 };
 
-/** Microseconds since 1970, whatever the session's DateStyle and time zone are. */
+/**
+ * Selects a timestamp as microseconds since 1970. The result does not depend on DateStyle and TimeZone of the session.
+ */
 const selectMicroseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
 const createTimestampType = (isAdjustedToUTC: boolean): ParquetType => ({
   expression: selectMicroseconds,
@@ -38,7 +43,10 @@ const createTimestampType = (isAdjustedToUTC: boolean): ParquetType => ({
   element: { type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC, unit: 'MICROS' } },
 });
 
-/** By OID (src/include/catalog/pg_type.dat of PostgreSQL). What isn't here is written as its text. */
+/**
+ * By the OID of the PostgreSQL type (src/include/catalog/pg_type.dat). A type that is not in the list is written as
+ * text.
+ */
 const PARQUET_TYPES: Readonly<Record<number, ParquetType>> = {
   16: { expression: selectAsIs, parse: (value) => value === 't', element: { type: 'BOOLEAN' } },
   17: {
@@ -71,8 +79,8 @@ const PARQUET_TYPES: Readonly<Record<number, ParquetType>> = {
 const NUMERIC = 1700;
 
 /**
- * How the columns of a query are written: so that no value loses anything. A `numeric` without a precision, or with
- * more digits than Parquet's 38, is its text; arrays and rows are JSON.
+ * Chooses how to store the columns of a query without loss. A `numeric` without a precision, or with more than the 38
+ * digits of Parquet, is stored as text. Arrays and rows are stored as JSON.
  */
 export async function describeParquetColumns(
   taskConnection: TaskConnection,
@@ -86,7 +94,9 @@ export async function describeParquetColumns(
   });
 }
 
-/** The types of arrays and rows, which Parquet has no flat form for. */
+/**
+ * Returns the OIDs of the types in `columns` that are arrays or rows, because a flat Parquet column can't store them.
+ */
 async function readNestedTypes(
   taskConnection: TaskConnection,
   columns: readonly OutputColumn[],
@@ -108,7 +118,10 @@ function chooseType({ oid, modifier }: OutputColumn): ParquetType {
   return oid === NUMERIC ? createDecimalType(modifier) : (PARQUET_TYPES[oid] ?? STRING);
 }
 
-/** Both are packed into the type's modifier, the scale in 11 bits with a sign (numeric.c of PostgreSQL). */
+/**
+ * Creates the type of a `numeric` column. Precision and scale are packed into the modifier of the type. The scale takes
+ * 11 bits and has a sign (numeric.c of PostgreSQL).
+ */
 function createDecimalType(modifier: number): ParquetType {
   const precision = ((modifier - 4) >> 16) & 0xffff;
   const scale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
@@ -119,7 +132,7 @@ function createDecimalType(modifier: number): ParquetType {
       : ({ type: 'FIXED_LEN_BYTE_ARRAY', type_length: 16 } as const);
   return {
     expression: selectAsIs,
-    // The server writes as many digits after the point as the scale says.
+    // The server always writes `scale` digits after the point, so the digits without the point are the unscaled value.
     parse: (value) => BigInt(value.replace('.', '')),
     element: {
       ...width,

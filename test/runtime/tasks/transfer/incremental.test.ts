@@ -7,7 +7,7 @@ import type { TransferSource } from '../../../../src/runtime/tasks/transfer/tran
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 import { runOn, type RunOptions } from '../../../support/run.js';
 
-/** `check` fails the task after its rows have come. */
+/** The options of the transfer. If the query `check` returns a row, the task fails after its rows have come. */
 type Options = Partial<TransferSource> & { readonly check?: string };
 
 const graphOf = ({ check, ...options }: Options) =>
@@ -37,7 +37,7 @@ describe('an incremental transfer', () => {
 
   const run = (options: Options = {}, services: RunOptions = {}) =>
     runOn({ from: from.url, to: to.url }, graphOf(options), services);
-  /** The number of rows that a run has brought. */
+  /** Runs the transfer and returns the number of rows that it copied. */
   async function transfer(options: Options = {}, services: RunOptions = {}) {
     const { tasks } = await run(options, services);
     expect(tasks[0]?.error).to.equal(undefined);
@@ -48,7 +48,7 @@ describe('an incremental transfer', () => {
   const copied = async () =>
     (await to.query<{ id: number }>('select id from copy order by id')).map(({ id }) => id);
   const mark = async () => (await to.query<{ value: string }>('select value from etl.watermark'))[0]?.value;
-  /** Another session of the source with an open transaction. */
+  /** Opens another connection to the database `from`, with an open transaction. */
   async function begun() {
     const client = new Client({ connectionString: from.url });
     await client.connect();
@@ -56,7 +56,7 @@ describe('an incremental transfer', () => {
     return client;
   }
 
-  it('does not go on where a cursor was that another one has taken the place of', async () => {
+  it('refuses to go on from the old watermark of a cursor that was replaced in between', async () => {
     await insert(from, 1);
     await transfer({ incremental: { cursor: 'at' } });
     await insert(from, 2);
@@ -69,7 +69,7 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([1, 2, 3]);
   });
 
-  it('says so where the numbers have begun anew', async () => {
+  it('logs that rows are not read if the sequence of the cursor was restarted', async () => {
     const byNumber = { incremental: { cursor: 'n' } };
     await insert(from, 1, 2, 3);
     expect(await transfer(byNumber)).to.equal(3);
@@ -84,15 +84,15 @@ describe('an incremental transfer', () => {
   });
 
   const sources: readonly [title: string, options: Options][] = [
-    ['a table, by a time', {}],
-    ['a table, by a number', { incremental: { cursor: 'n' } }],
-    ['a table, by a transaction', { incremental: { cursor: 'tx' } }],
-    ['a query, by a time', { query: 'select * from orders where id > 0 -- all of them' }],
-    ['a query, by a number', { query: 'select * from orders', incremental: { cursor: 'n' } }],
+    ['a table, with a timestamp cursor', {}],
+    ['a table, with a number cursor', { incremental: { cursor: 'n' } }],
+    ['a table, with a transaction ID cursor', { incremental: { cursor: 'tx' } }],
+    ['a query, with a timestamp cursor', { query: 'select * from orders where id > 0 -- all of them' }],
+    ['a query, with a number cursor', { query: 'select * from orders', incremental: { cursor: 'n' } }],
     ['a query with values', { query: { text: 'select * from orders where v = $1;', values: ['new'] } }],
   ];
   for (const [title, options] of sources) {
-    it(`brings all rows, and then only what is new: ${title}`, async () => {
+    it(`copies all rows first and then only new rows: ${title}`, async () => {
       await insert(from, 1, 2);
       expect(await transfer(options)).to.equal(2);
       expect(await transfer(options)).to.equal(0);
@@ -102,7 +102,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('asks for the query of a function once an attempt', async () => {
+  it('calls the function of the query once an attempt', async () => {
     let calls = 0;
     await insert(from, 1);
     await transfer({ query: () => `select * from orders where ${++calls} = 1` });
@@ -110,7 +110,7 @@ describe('an incremental transfer', () => {
   });
 
   for (const cursor of ['at', 'tx']) {
-    it(`brings by "${cursor}" what is committed late`, async () => {
+    it(`copies rows that are committed late, with the cursor "${cursor}"`, async () => {
       const options = { incremental: { cursor } };
       const late = await begun();
       await insert(late, 1);
@@ -124,7 +124,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('waits, by a number, for who has taken a smaller one', async () => {
+  it('waits for an open transaction that has taken a smaller number, with a number cursor', async () => {
     const late = await begun();
     await insert(late, 1);
     await insert(from, 2);
@@ -137,7 +137,7 @@ describe('an incremental transfer', () => {
     expect(await running).to.equal(2);
   });
 
-  it('merges the rows that were changed', async () => {
+  it('merges the changed rows', async () => {
     const merge = { mode: 'merge', key: ['id'] } as const;
     await insert(from, 1, 2);
     await transfer(merge);
@@ -152,7 +152,7 @@ describe('an incremental transfer', () => {
     ]);
   });
 
-  it('leaves the watermark where it was when the task fails after its rows have come', async () => {
+  it('leaves the watermark unchanged if the task fails after its rows have come', async () => {
     await insert(from, 1);
     await transfer();
     const before = await mark();
@@ -164,7 +164,7 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([1, 2]);
   });
 
-  it('puts all rows in place of those that were appended, in a full refresh', async () => {
+  it('replaces the appended rows in a full refresh', async () => {
     await insert(from, 1, 2);
     await transfer();
     await from.query('delete from orders where id = 1');
@@ -174,10 +174,10 @@ describe('an incremental transfer', () => {
   });
 
   for (const [title, fullRefresh] of [
-    ['one of them', ['a']],
-    ['all', ['*']],
+    ['one transfer', ['a']],
+    ['all transfers', ['*']],
   ] as const) {
-    it(`keeps the rows of two that append to one table from a full refresh of ${title}`, async () => {
+    it(`refuses a full refresh of ${title} if two transfers append to the same table`, async () => {
       const graph = dag('d', { defaults: { conn: 'to', retries: 0 } }, (d) => {
         const options = { from: 'from', mode: 'append', incremental: { cursor: 'at' } } as const;
         const a = d.transfer('a', { ...options, query: 'select * from orders where id < 10', into: 'copy' });
@@ -200,7 +200,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('merges all rows and deletes none, in a full refresh of a merge', async () => {
+  it('merges all rows and deletes none in a full refresh of a merge', async () => {
     const merge = { mode: 'merge', key: ['id'] } as const;
     await insert(from, 1, 2);
     await transfer(merge);
@@ -214,7 +214,7 @@ describe('an incremental transfer', () => {
   });
 
   for (const cursor of ['at', 'n', 'tx']) {
-    it(`does not wait for its own transaction where the source is the same database: by "${cursor}"`, async () => {
+    it(`does not wait for its own transaction if it reads the database that it writes, with the cursor "${cursor}"`, async () => {
       await insert(from, 1);
       const graph = graphOf({ query: 'select * from orders', incremental: { cursor } });
       for (const rows of [1, 0]) {
@@ -225,7 +225,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('fails with what keeps its bound from being known, and reads nothing', async () => {
+  it('fails if its high watermark can not be found, and reads nothing', async () => {
     await from.query(
       'alter table orders alter at drop not null; insert into orders (id, at) values (1, null)',
     );
@@ -234,7 +234,7 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([]);
   });
 
-  it('is another task when its cursor is another', async () => {
+  it('has another fingerprint if its cursor changes', async () => {
     const prints = await Promise.all(
       ['at', 'n'].map(async (cursor) => {
         const [task] = planTasks(graphOf({ incremental: { cursor } }), {});
@@ -254,7 +254,7 @@ describe('an incremental transfer', () => {
     [{ incremental: { cursor: 'at', table: 'orders' } }, 'table'],
   ];
   for (const [options, what] of wrong) {
-    it(`can't be defined with ${JSON.stringify(options)}`, () => {
+    it(`can't be defined with the options ${JSON.stringify(options)}`, () => {
       expect(() => graphOf(options)).to.throw(what);
     });
   }

@@ -44,7 +44,7 @@ describe('an unload to Parquet', () => {
     ['5::small', 'INT32', 5],
   ];
 
-  it('keeps types and values, with NULL beside each', async () => {
+  it('keeps the type and the value of each column, and NULL', async () => {
     await project.db.query(`create type mood as enum ('a'); create domain small as int`);
     const columns = exact.map(([sql], i) => `${sql} as c${i}`);
     // A CASE would lose the precision of a numeric.
@@ -73,7 +73,7 @@ describe('an unload to Parquet', () => {
     expect(rows).to.deep.equal([{ t: BigInt(Date.UTC(2026, 0, 2, 3, 4, 5)) * 1000n + 678_901n }]);
   });
 
-  it('writes many rows in groups', async () => {
+  it('writes many rows in several row groups', async () => {
     const result = await project.unload({
       query: 'select n, n::text as t from generate_series(1, 120000) n',
       to: 'o.parquet',
@@ -87,7 +87,7 @@ describe('an unload to Parquet', () => {
   });
 
   for (const compression of ['none', 'gzip', 'brotli'] as const) {
-    it(`compresses pages: ${compression}`, async () => {
+    it(`compresses its pages with the compression ${compression}`, async () => {
       await project.unload({
         query: `select 'x' || n as a from generate_series(1, 1000) n`,
         to: 'o.parquet',
@@ -101,7 +101,7 @@ describe('an unload to Parquet', () => {
     });
   }
 
-  it('is partitioned as other formats are, and empty without rows', async () => {
+  it('writes partitions, and writes an empty file for a query without rows', async () => {
     await project.unload({
       query: 'select n % 2 as odd, n from generate_series(1, 4) n',
       to: 'o.parquet',
@@ -117,11 +117,11 @@ describe('an unload to Parquet', () => {
 
   const wrong: readonly [title: string, query: string, code: string][] = [
     ['NaN in a decimal', `select 'NaN'::numeric(5,2) as n`, 'ETL-3606'],
-    ['an endless date', `select 'infinity'::date as d`, 'ETL-3001'],
-    ['an endless time', `select 'infinity'::timestamp as d`, 'ETL-3001'],
+    ['an infinite date', `select 'infinity'::date as d`, 'ETL-3001'],
+    ['an infinite timestamp', `select 'infinity'::timestamp as d`, 'ETL-3001'],
   ];
   for (const [title, query, code] of wrong) {
-    it(`refuses ${title}, which the type in the file does not have`, async () => {
+    it(`refuses ${title}, because the type in the file has no such value`, async () => {
       const { tasks } = await project.run({ query, to: 'o.parquet' });
       expect(tasks[0]?.error?.code).to.equal(code);
       expect(await project.files()).to.deep.equal([]);

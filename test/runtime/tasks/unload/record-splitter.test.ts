@@ -5,7 +5,7 @@ import { RecordSplitter, type Framing } from '../../../../src/runtime/tasks/unlo
 
 const CSV: Framing = { delimiter: 44, quote: 34, hasHeader: true };
 
-/** What each part would hold, when the text comes in chunks of these sizes. */
+/** Splits a text that comes in chunks of these sizes. Returns the content of each file. */
 function deal(text: string, sizes: readonly number[], partition: Partition, framing = CSV) {
   const splitter = new RecordSplitter(framing, partition);
   const parts: { value: string | null; text: string }[] = [];
@@ -29,8 +29,8 @@ const quoted = field.map((text) => `"${text.replaceAll('"', '""')}"`);
 const record = fc.tuple(quoted, fc.constantFrom('1', '', 'x')).map((fields) => `${fields.join(',')}\n`);
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 });
 
-describe('the records of a COPY', () => {
-  it('are dealt out by number, whatever they hold and however they arrive', () => {
+describe('the record splitter', () => {
+  it('splits records by number, whatever characters they hold and however they are chunked', () => {
     fc.assert(
       fc.property(fc.array(record), fc.integer({ min: 1, max: 5 }), sizes, (records, rows, chunks) => {
         const found = deal(`h,k\n${records.join('')}`, chunks, { rows });
@@ -42,7 +42,7 @@ describe('the records of a COPY', () => {
     );
   });
 
-  it('are dealt out by size, a larger one alone', () => {
+  it('splits records by size, and puts a larger record alone into a file', () => {
     fc.assert(
       fc.property(fc.array(record), fc.integer({ min: 1, max: 60 }), sizes, (records, bytes, chunks) => {
         const { parts } = deal(`h,k\n${records.join('')}`, chunks, { bytes });
@@ -53,7 +53,7 @@ describe('the records of a COPY', () => {
     );
   });
 
-  it('are dealt out by the key before them, which goes', () => {
+  it('splits records by the key in their first field, and removes the key', () => {
     const groups = fc.uniqueArray(
       fc.tuple(fc.option(fc.string({ unit: 'binary' })), fc.array(record, { minLength: 1 })),
       {
