@@ -38,26 +38,26 @@ describe('etl run of an unload', () => {
   });
 
   const env = () => ({ ETL_CONN_DB: db.url });
-  const temporary = async () => (await readdir(out)).filter((name) => name.startsWith('.etl-'));
+  const listTemporary = async () => (await readdir(out)).filter((name) => name.startsWith('.etl-'));
   const expected = `n,gate\n${Array.from({ length: ROWS }, (_, i) => `${i + 1},${i === 149_999 ? '""' : ''}\n`).join('')}`;
 
-  /** Waits until `isSo` returns true for the name of an entry in the directory. */
-  async function until(isSo: (name: string) => Promise<boolean>): Promise<void> {
+  /** Waits until `matches` returns true for the name of an entry in the directory. */
+  async function waitForEntry(matches: (name: string) => Promise<boolean>): Promise<void> {
     const watcher = watch(out);
-    for (const name of await readdir(out)) if (await isSo(name)) return;
-    for await (const { filename } of watcher) if (filename !== null && (await isSo(filename))) return;
+    for (const name of await readdir(out)) if (await matches(name)) return;
+    for await (const { filename } of watcher) if (filename !== null && (await matches(filename))) return;
   }
-  const hasBegun = () =>
-    until(async (name) => name.startsWith('.etl-') && (await stat(join(out, name))).size > 100_000);
+  const waitForRows = () =>
+    waitForEntry(async (name) => name.startsWith('.etl-') && (await stat(join(out, name))).size > 100_000);
 
   it('writes the complete file and removes temporary files after a kill -9 and a resume', async () => {
     await holder.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', 'd', '--run-id', 'r'], env());
-    await hasBegun();
+    await waitForRows();
     child.kill('SIGKILL');
     await ended;
     expect(await readFile(join(out, 'o.csv'), 'utf8')).to.equal('of before');
-    expect(await temporary()).to.have.lengthOf(1);
+    expect(await listTemporary()).to.have.lengthOf(1);
     await holder.query('select pg_advisory_unlock(1)');
     const { code, stderr } = await project.cli(['run', 'd', '--resume', '--run-id', 'r'], env());
     expect(code, stderr).to.equal(0);
@@ -68,11 +68,11 @@ describe('etl run of an unload', () => {
   it('replaces the file if the process dies after the file and before the COMMIT', async () => {
     await holder.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', 'd', '--run-id', 'r'], env());
-    await hasBegun();
+    await waitForRows();
     // The commit of the task waits for this lock.
     await holder.query('begin; select from etl.lock for update');
     await holder.query('select pg_advisory_unlock(1)');
-    await until(async (name) => name === 'o.csv' && (await stat(join(out, name))).size > 100_000);
+    await waitForEntry(async (name) => name === 'o.csv' && (await stat(join(out, name))).size > 100_000);
     child.kill('SIGKILL');
     await ended;
     expect((await readFile(join(out, 'o.csv'), 'utf8')) === expected).to.equal(true);
@@ -88,7 +88,7 @@ describe('etl run of an unload', () => {
   it('leaves the old file and no temporary file if it is stopped', async () => {
     await holder.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', 'd'], env());
-    await hasBegun();
+    await waitForRows();
     child.kill('SIGTERM');
     expect((await ended).code).to.equal(143);
     expect(await readdir(out)).to.deep.equal(['o.csv']);

@@ -10,7 +10,7 @@ import { runOn, type RunOptions } from '../../../support/run.js';
 /** The options of the transfer. If the query `check` returns a row, the task fails after its rows have come. */
 type Options = Partial<TransferSource> & { readonly check?: string };
 
-const graphOf = ({ check, ...options }: Options) =>
+const createGraph = ({ check, ...options }: Options) =>
   dag('d', { defaults: { conn: 'to', retries: 0 } }, (d) => {
     d.transfer('t', {
       from: 'from',
@@ -36,7 +36,7 @@ describe('an incremental transfer', () => {
   afterEach(() => Promise.all([from.drop(), to.drop()]));
 
   const run = (options: Options = {}, services: RunOptions = {}) =>
-    runOn({ from: from.url, to: to.url }, graphOf(options), services);
+    runOn({ from: from.url, to: to.url }, createGraph(options), services);
   /** Runs the transfer and returns the number of rows that it copied. */
   async function transfer(options: Options = {}, services: RunOptions = {}) {
     const { tasks } = await run(options, services);
@@ -47,9 +47,10 @@ describe('an incremental transfer', () => {
     db.query(`insert into orders (id, v) select i, 'new' from unnest($1::int[]) i`, [ids]);
   const copied = async () =>
     (await to.query<{ id: number }>('select id from copy order by id')).map(({ id }) => id);
-  const mark = async () => (await to.query<{ value: string }>('select value from etl.watermark'))[0]?.value;
+  const readWatermark = async () =>
+    (await to.query<{ value: string }>('select value from etl.watermark'))[0]?.value;
   /** Opens another connection to the database `from`, with an open transaction. */
-  async function begun() {
+  async function beginTransaction() {
     const client = new Client({ connectionString: from.url });
     await client.connect();
     await client.query('begin');
@@ -112,7 +113,7 @@ describe('an incremental transfer', () => {
   for (const cursor of ['at', 'tx']) {
     it(`copies rows that are committed late, with the cursor "${cursor}"`, async () => {
       const options = { incremental: { cursor } };
-      const late = await begun();
+      const late = await beginTransaction();
       await insert(late, 1);
       await insert(from, 2);
       await transfer(options);
@@ -125,7 +126,7 @@ describe('an incremental transfer', () => {
   }
 
   it('waits for an open transaction that has taken a smaller number, with a number cursor', async () => {
-    const late = await begun();
+    const late = await beginTransaction();
     await insert(late, 1);
     await insert(from, 2);
     const running = transfer({ incremental: { cursor: 'n' } });
@@ -155,11 +156,11 @@ describe('an incremental transfer', () => {
   it('leaves the watermark unchanged if the task fails after its rows have come', async () => {
     await insert(from, 1);
     await transfer();
-    const before = await mark();
+    const before = await readWatermark();
     await insert(from, 2);
     const failed = await run({ check: 'select 1 from copy where id = 2' });
     expect(failed.outcome('t')).to.match(/^failed/);
-    expect([await mark(), await copied()]).to.deep.equal([before, [1]]);
+    expect([await readWatermark(), await copied()]).to.deep.equal([before, [1]]);
     await transfer();
     expect(await copied()).to.deep.equal([1, 2]);
   });
@@ -216,7 +217,7 @@ describe('an incremental transfer', () => {
   for (const cursor of ['at', 'n', 'tx']) {
     it(`does not wait for its own transaction if it reads the database that it writes, with the cursor "${cursor}"`, async () => {
       await insert(from, 1);
-      const graph = graphOf({ query: 'select * from orders', incremental: { cursor } });
+      const graph = createGraph({ query: 'select * from orders', incremental: { cursor } });
       for (const rows of [1, 0]) {
         const { tasks } = await runOn({ from: from.url, to: from.url }, graph);
         expect(tasks[0]?.error).to.equal(undefined);
@@ -237,7 +238,7 @@ describe('an incremental transfer', () => {
   it('has another fingerprint if its cursor changes', async () => {
     const prints = await Promise.all(
       ['at', 'n'].map(async (cursor) => {
-        const [task] = planTasks(graphOf({ incremental: { cursor } }), {});
+        const [task] = planTasks(createGraph({ incremental: { cursor } }), {});
         return task && computeFingerprint(task, []);
       }),
     );
@@ -255,7 +256,7 @@ describe('an incremental transfer', () => {
   ];
   for (const [options, what] of wrong) {
     it(`can't be defined with the options ${JSON.stringify(options)}`, () => {
-      expect(() => graphOf(options)).to.throw(what);
+      expect(() => createGraph(options)).to.throw(what);
     });
   }
 });

@@ -95,16 +95,16 @@ describe('a partitioned unload', () => {
   });
 
   it('removes the files of values that no longer exist, with their empty directories', async () => {
-    const of = (...all: string[]) => ({
+    const createOptions = (...all: string[]) => ({
       query: { text: 'select unnest($1::text[]) as v', values: [all] },
       to: 'o.csv',
       partition: { by: 'v' },
     });
-    await project.unload(of('a', 'b', 'c'));
+    await project.unload(createOptions('a', 'b', 'c'));
     await writeFile(join(project.root, 'v=b/mine.txt'), '');
     await mkdir(join(project.root, 'w=a'));
     await writeFile(join(project.root, 'w=a/o.csv'), '');
-    await project.unload(of('a'));
+    await project.unload(createOptions('a'));
     expect(await project.files()).to.deep.equal(['v=a/o.csv', 'v=b/mine.txt', 'w=a/o.csv']);
   });
 

@@ -24,7 +24,7 @@ describe('values that are inlined into the query of an unload', () => {
   });
 
   /** Runs the query with inlined values and with bound values. Returns both results. */
-  async function both(text: string, values: readonly unknown[]): Promise<readonly [unknown, unknown]> {
+  async function runBoth(text: string, values: readonly unknown[]): Promise<readonly [unknown, unknown]> {
     const inlined = await client.query(await inlineBoundValues(taskConnection, { text, values }));
     const bound = await client.query(text, [...values]);
     return [inlined.rows, bound.rows];
@@ -65,7 +65,7 @@ describe('values that are inlined into the query of an unload', () => {
       await fc.assert(
         fc.asyncProperty(hostile, hostile, async (a, b) => {
           const text = 'select $1::text as a, $2 as b, $1||$2 as c /* $1 */ -- $2';
-          const [inlined, bound] = await both(text, [a, b]);
+          const [inlined, bound] = await runBoth(text, [a, b]);
           expect(inlined).to.deep.equal(bound);
           expect(inlined).to.deep.equal([{ a, b, c: a + b }]);
         }),
@@ -92,7 +92,7 @@ describe('values that are inlined into the query of an unload', () => {
   ];
   for (const [title, text, values] of typed) {
     it(`give the same result as bound values: ${title}`, async () => {
-      const [inlined, bound] = await both(text, values);
+      const [inlined, bound] = await runBoth(text, values);
       expect(inlined).to.deep.equal(bound);
     });
   }
