@@ -2,24 +2,27 @@ import { EtlError } from '../../../errors.js';
 import { RecordEnds } from '../../format/record-ends.js';
 import type { RecordFormat } from './feed.js';
 
-/** A row can't be longer: it is held in memory. */
+/** The longest row that is accepted, because a row is held in memory. */
 const LONGEST_RECORD_BYTES = 64 * 1024 * 1024;
 
-/** Whole rows, one after the other. */
+/** Some complete rows of an input. */
 export interface Batch {
   readonly bytes: Buffer;
-  /** Where each row ends in `bytes`, its line break included. */
+  /** For each row, the offset in `bytes` after the row and its line break. */
   readonly ends: readonly number[];
-  /** The line of the file on which the row stands: from 1. */
+  /** Returns the line of the file, from 1, on which the row with this index begins. */
   lineOf(index: number): number;
 }
 
-/** The bytes of some of a batch's rows, from one up to another. */
-export function countRows(batch: Batch, from: number, to: number): Buffer {
+/** Returns the bytes of the rows from index `from` up to but not including `to`. */
+export function sliceRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
-/** Cuts chunks between rows. */
+/**
+ * Splits the chunks of an input into batches of complete rows, by the rules of COPY. Skips the header. Throws
+ * `EtlError` ETL-3502 if a row is longer than 64 MiB.
+ */
 export async function* cutBatches(
   chunks: AsyncIterable<Buffer>,
   format: RecordFormat,
@@ -33,11 +36,12 @@ export async function* cutBatches(
   if (last !== undefined) yield last;
 }
 
+/** Splits chunks into batches. The bytes of an incomplete row wait for the next chunk. */
 class Cutter {
   readonly #ends: RecordEnds;
-  /** Bytes of the header that are still to come. */
+  /** The bytes of the header that are still to be skipped. */
   #skip: number;
-  /** The line of the next row. */
+  /** The line of the file, from 1, on which the next batch begins. */
   #line: number;
   #rest: Buffer[] = [];
   #restBytes = 0;
@@ -48,13 +52,14 @@ class Cutter {
     this.#line = header.lines + 1;
   }
 
+  /** Returns the rows that the chunk completes. Returns undefined if it completes no row. */
   cut(chunk: Buffer): Batch | undefined {
     const bytes = chunk.subarray(Math.min(this.#skip, chunk.length));
     this.#skip -= chunk.length - bytes.length;
     const ends = this.#ends.find(bytes);
     const end = ends.at(-1);
     if (end === undefined) {
-      this.#keep(bytes);
+      this.#addRest(bytes);
       return undefined;
     }
     const offset = this.#restBytes;
@@ -64,17 +69,18 @@ class Cutter {
     );
     this.#rest = [];
     this.#restBytes = 0;
-    this.#keep(bytes.subarray(end));
+    this.#addRest(bytes.subarray(end));
     return batch;
   }
 
+  /** Returns the last row, if no line break ends it. */
   takeRest(): Batch | undefined {
     return this.#restBytes === 0
       ? undefined
       : this.#createBatch(Buffer.concat(this.#rest), [this.#restBytes]);
   }
 
-  #keep(bytes: Buffer): void {
+  #addRest(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#rest.push(bytes);
     this.#restBytes += bytes.length;
@@ -83,14 +89,14 @@ class Cutter {
 
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
     const [first, { lineBreak }] = [this.#line, this.#ends];
-    this.#line += countOf(lineBreak, bytes);
+    this.#line += countByte(lineBreak, bytes);
     const lineOf = (index: number): number =>
-      first + countOf(lineBreak, bytes.subarray(0, ends[index - 1] ?? 0));
+      first + countByte(lineBreak, bytes.subarray(0, ends[index - 1] ?? 0));
     return { bytes, ends, lineOf };
   }
 }
 
-function countOf(byte: number, bytes: Buffer): number {
+function countByte(byte: number, bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) count++;
   return count;
@@ -99,6 +105,7 @@ function countOf(byte: number, bytes: Buffer): number {
 function createTooLongError(line: number): EtlError {
   return new EtlError('ETL-3502', {
     what: `the row on line ${line} is longer than 64 MiB`,
-    why: 'with `rejects` each row is held in memory; a quote that is opened and not closed makes a row of what follows',
+    why: 'a load with `rejects` holds each row in memory',
+    fix: 'look for a quote that is opened and not closed: it turns all following lines into one row',
   });
 }
