@@ -79,7 +79,7 @@ describe('an incremental transfer', () => {
     const { events } = await run(byNumber);
     const said = events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
     expect(said).to.deep.equal([
-      'no row has a "n" from 4 on, where the last run has ended: rows that are numbered anew are not read',
+      'all values of "n" are below 4, where this run starts to read: new rows with lower values are not read (was the numbering restarted?)',
     ]);
     expect(await transfer(byNumber, { fullRefresh: ['t'] })).to.equal(1);
   });
