@@ -43,7 +43,7 @@ describe('the files of a load', () => {
   it('must have the same columns', async () => {
     await bench.write({ 'a.csv': 'id\n1\n', 'b.csv': 'id,a\n2,x\n' });
     const { task } = await bench.load({ from: ['a.csv', 'b.csv'] });
-    expect(task?.error).to.include({ code: 'ETL-3513', why: 'it has "a" besides' });
+    expect(task?.error).to.include({ code: 'ETL-3513', why: 'it also has "a"' });
     expect(await rows()).to.deep.equal([]);
   });
 
