@@ -141,25 +141,6 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'the option `stream` is called for a socket, which is then asked to connect and awaited by its event',
-      file: 'hooks/postgres/spare-socket.ts',
-      uses: 'Object.assign(spare, { connect:',
-      check: async () => {
-        const { hostname, port } = new URL(db.url);
-        const socket = new Socket();
-        await new Promise<void>((resolve) => socket.connect(Number(port), hostname, resolve));
-        const connect = (): Socket => {
-          queueMicrotask(() => socket.emit('connect'));
-          return socket;
-        };
-        const config: Any = { connectionString: db.url, stream: () => Object.assign(socket, { connect }) };
-        const other: Any = new pg.Client(config);
-        await other.connect();
-        expect(other.connection.stream).to.equal(socket);
-        await other.end();
-      },
-    },
-    {
       name: 'client.getTransactionStatus() is I, T or E',
       file: 'runtime/postgres/transaction.ts',
       uses: 'getTransactionStatus()',

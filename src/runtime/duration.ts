@@ -9,9 +9,11 @@ const MAX_DAYS = 30;
 export type Duration = string | number;
 
 /**
- * Milliseconds from `500ms`, `5s`, `10m`, `2h`, `1d`, `1h30m` (larger units first), or from a number, which is
- * milliseconds already. More than 0 and at most 30 days, which is more than one timer of Node can wait (24.8
- * days). `name` is the option for the message. Throws `EtlError` ETL-2303.
+ * Returns the milliseconds of `500ms`, `5s`, `10m`, `2h`, `1d` or `1h30m` (larger units first). A number is a number of
+ * milliseconds. `name` is the name of the option, for the error message.
+ *
+ * Throws `EtlError` ETL-2303 if the duration is not more than 0 and at most 30 days. 30 days are more than one timer of
+ * Node can wait (24.8 days).
  */
 export function parseDuration(value: string | number, name: string): number {
   const ms = typeof value === 'number' ? value : parseMilliseconds(value);
@@ -22,7 +24,7 @@ export function parseDuration(value: string | number, name: string): number {
   return ms;
 }
 
-/** How long something took, for people: `0.04s`, `12.3s`, `3m 05s`, `1h 02m`. */
+/** Returns a duration in milliseconds as text for people: `0.04s`, `12.3s`, `3m 05s`, `1h 02m`. */
 export function formatDuration(ms: number): string {
   const seconds = ms / 1000;
   if (seconds < 0.095) return `${seconds.toFixed(2)}s`;
@@ -40,8 +42,8 @@ function parseMilliseconds(text: unknown): number | undefined {
 
 function createNotADurationError(value: unknown, name: string, expected: string): EtlError {
   return new EtlError('ETL-2303', {
-    what: `Expected \`${name}\` to be ${expected}, got ${showValue(value)}`,
-    fix: 'Write whole numbers with units, as in "500ms", "5s", "10m", "2h", "1d" or "1h30m"; a bare number is milliseconds.',
+    what: `expected \`${name}\` to be ${expected}, got ${showValue(value)}`,
+    fix: 'write whole numbers with units, such as "500ms", "5s", "10m", "2h", "1d" or "1h30m", or a number of milliseconds without quotes',
   });
 }
 

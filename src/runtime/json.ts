@@ -1,49 +1,54 @@
 import { EtlError, type ErrorCode } from '../errors.js';
 
-/** What JSON can hold. A property that is `undefined` is left out of the text, as `JSON.stringify` does. */
+/** A value that JSON can represent. A property that is `undefined` is left out of the text, as in `JSON.stringify`. */
 export type Json =
   string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json | undefined };
 
 /**
- * Refuses, when the program is compiled, a task function whose result is not JSON:
+ * Makes the compiler refuse a task function whose result is not JSON:
  *
  * ```ts
  * declare function session<R>(id: string, fn: (context: Context) => Promise<R> & JsonResult<R>): Task<R>;
  * ```
  *
- * It is `unknown` for a result that is JSON, and for `void`. Otherwise it asks for a property that no promise
- * has: its name is the message, its type the path of what can't be recorded. A constraint can't do this:
- * `R extends Json` refuses every result that is typed by an `interface`.
+ * `JsonResult<R>` is `unknown` if `R` is JSON or `void`. Otherwise `JsonResult<R>` is a type with a property that no
+ * promise has. The name of the property is the message for the user, and its type is the path of the part that is not
+ * JSON. A constraint `R extends Json` would refuse every result whose type is an `interface`.
  */
 export type JsonResult<R> = [R] extends [JsonOf<R> | void]
   ? unknown
   : { readonly 'A task result must be JSON': PathOfNotJson<R> };
 
-/** True for an object that is not an array: what JSON calls an object. */
+/** Returns true for an object that is not an array. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** How deep JSON may be nested: far below what PostgreSQL parses with its default `max_stack_depth`, and no danger to ours. */
+/**
+ * The maximum nesting of JSON. PostgreSQL parses much deeper JSON with its default `max_stack_depth`, and the recursion
+ * here does not overflow the stack.
+ */
 export const MAX_DEPTH = 1000;
 
-/** How large a recorded value may be, unless the caller says otherwise: 1 MiB. */
+/** The default maximum size of a recorded value: 1 MiB. */
 export const DEFAULT_LIMIT_BYTES = 1024 * 1024;
 
-/** How a value is turned into JSON text, and what an error about it is called. */
+/** How to write a value as JSON text, and how errors name the value. */
 export interface JsonRules {
-  /** The name of the value: a path in an error starts with it. */
+  /** The name of the value. The path in an error message starts with this name. */
   readonly root: string;
+  /** The code of the errors. */
   readonly code: ErrorCode;
+  /** The maximum size of the text in UTF-8. */
   readonly limitBytes: number;
-  /** `text` writes a bigint as a decimal string: whoever reads the value back gets a string. */
+  /** `text` writes a bigint as a string of decimal digits, so a reader gets a string. `refuse` throws for a bigint. */
   readonly bigint: 'text' | 'refuse';
 }
 
 /**
- * The JSON text of a task's result, for a `jsonb` column. `undefined` becomes `null`, and a bigint its digits in
- * a string. Throws `EtlError` ETL-3401, with the path, for anything that would be lost or changed, or that
- * PostgreSQL refuses.
+ * Returns the JSON text of a task's result, for a `jsonb` column. `undefined` becomes `null`, and a bigint becomes a
+ * string of its digits. Throws `EtlError` ETL-3401, with the path, for a part that would be lost or changed, that
+ * PostgreSQL refuses, or if the text is larger than `limitBytes`.
  */
 export function encodeResult(value: unknown, { limitBytes = DEFAULT_LIMIT_BYTES } = {}): string {
   if (value === undefined) return 'null';
@@ -51,8 +56,9 @@ export function encodeResult(value: unknown, { limitBytes = DEFAULT_LIMIT_BYTES 
 }
 
 /**
- * The JSON text of `value`, which reads back as the same value: anything that JSON would change or drop is refused. For
- * values of rows, which may hold dates and exact numbers, see `jsonText`. Throws `EtlError` with the code of `rules`.
+ * Returns the JSON text of `value`. Parsing the text returns the same value, except for a bigint with `bigint: 'text'`
+ * and properties that are `undefined`. Throws `EtlError` with the code of `rules` for a part that JSON would change or
+ * drop. For values of rows, which may contain dates and exact numbers, see `buildJson` in `copy/exact-number.ts`.
  */
 export function encodeJson(value: unknown, rules: JsonRules): string {
   const writer = new JsonWriter(rules);
@@ -60,7 +66,7 @@ export function encodeJson(value: unknown, rules: JsonRules): string {
   return writer.build();
 }
 
-/** A value and its type for an error message, cut to a line: `"ten" (string)`. */
+/** Returns a value and its type for an error message: `"ten" (string)`. A long string is cut after 60 characters. */
 export function showValue(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') {
@@ -69,12 +75,13 @@ export function showValue(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') {
     return `${value} (${typeof value})`;
   }
-  return addArticle(typeof value === 'object' ? getClass(value) : typeof value);
+  return addArticle(typeof value === 'object' ? getClassName(value) : typeof value);
 }
 
+/** The types that are not JSON, apart from classes. */
 type NotJson = ((...args: never) => unknown) | bigint | symbol | undefined | void;
 
-/** `T` where it is JSON; a part of it that is not becomes `never`, and then `T` does not extend it. */
+/** Is `T` if `T` is JSON. Otherwise each part that is not JSON is `never`, so `T` does not extend `JsonOf<T>`. */
 type JsonOf<T> = T extends string | number | boolean | null
   ? T
   : T extends NotJson
@@ -85,7 +92,9 @@ type JsonOf<T> = T extends string | number | boolean | null
         ? { [K in keyof T]: K extends symbol ? never : JsonOf<Exclude<T[K], undefined>> | undefined }
         : never;
 
-/** Where in `T` the first things are that are not JSON. Looks five levels deep, as a type may contain itself. */
+/**
+ * Is the union of the paths in `T` that are not JSON. Looks only five levels deep, because a type may contain itself.
+ */
 type PathOfNotJson<T, Path extends string = 'result', Depth extends unknown[] = []> = [T] extends [JsonOf<T>]
   ? never
   : Depth['length'] extends 5
@@ -98,20 +107,22 @@ type PathOfNotJson<T, Path extends string = 'result', Depth extends unknown[] = 
           ? { [K in keyof T & string]: PathOfNotJson<T[K], `${Path}.${K}`, [...Depth, 0]> }[keyof T & string]
           : Path;
 
-/** How far over the limit a size is still counted, for the message. */
+/** A value is measured up to this many times the limit, so that the message can name its size. */
 const COUNTED_LIMITS = 8;
 
-/** Lone halves of surrogate pairs, and NUL: valid in a JavaScript string, refused by `jsonb` (22P05, 22P02). */
+/** Half of a surrogate pair, or NUL. Both are valid in a JavaScript string, but `jsonb` refuses them (22P05, 22P02). */
 const NOT_TEXT = /[\p{Surrogate}\0]/u;
 
+/** The fix in the error message, by the class or the type of the value. */
 const ADVICE: Readonly<Record<string, string>> = {
-  Date: 'Use toISOString().',
-  Map: 'Use Object.fromEntries().',
-  Set: 'Use an array.',
-  bigint: 'Use its decimal text.',
-  undefined: 'Use null, or leave it out.',
+  Date: 'use toISOString()',
+  Map: 'use Object.fromEntries()',
+  Set: 'use an array',
+  bigint: 'use the decimal text of the bigint',
+  undefined: 'use null, or leave out the value',
 };
 
+/** Writes one value as JSON text. */
 class JsonWriter {
   readonly #rules: JsonRules;
   readonly #chunks: string[] = [];
@@ -133,30 +144,33 @@ class JsonWriter {
     if (typeof value === 'boolean' || value === null) return this.#append(String(value));
     if (typeof value === 'object') return this.#writeObject(value);
     if (typeof value === 'bigint' && this.#rules.bigint === 'text') return this.#append(`"${value}"`);
-    if (typeof value !== 'number') throw this.#refuse(`is ${addArticle(typeof value)}`, ADVICE[typeof value]);
-    if (!Number.isFinite(value)) throw this.#refuse(`is ${value}`, 'Use null, or its text.');
+    if (typeof value !== 'number')
+      throw this.#createError(`is ${addArticle(typeof value)}`, ADVICE[typeof value]);
+    if (!Number.isFinite(value))
+      throw this.#createError(`is ${value}`, 'use null, or the text of the number');
     this.#append(JSON.stringify(value));
   }
 
   #writeString(value: string): void {
     const found = NOT_TEXT.exec(value);
     if (found?.[0] === '\0')
-      throw this.#refuse('holds a NUL character, which PostgreSQL cannot store (22P05)');
+      throw this.#createError('holds a NUL character, which PostgreSQL cannot store (22P05)');
     if (found)
-      throw this.#refuse(`holds half of a surrogate pair at index ${found.index}`, 'Use toWellFormed().');
+      throw this.#createError(`holds half of a surrogate pair at index ${found.index}`, 'use toWellFormed()');
     this.#append(JSON.stringify(value));
   }
 
   #writeObject(value: object): void {
-    if (this.#parents.has(value)) throw this.#refuse('contains itself');
-    if (this.#parents.size >= MAX_DEPTH) throw this.#refuse(`is nested more than ${MAX_DEPTH} levels deep`);
+    if (this.#parents.has(value)) throw this.#createError('contains itself');
+    if (this.#parents.size >= MAX_DEPTH)
+      throw this.#createError(`is nested more than ${MAX_DEPTH} levels deep`);
     this.#parents.add(value);
     if (Array.isArray(value)) this.#writeArray(value);
     else if (isPlain(value)) this.#writeProperties(value);
     else
-      throw this.#refuse(
-        `is ${addArticle(getClass(value))}`,
-        ADVICE[getClass(value)] ?? 'Use a plain object.',
+      throw this.#createError(
+        `is ${addArticle(getClassName(value))}`,
+        ADVICE[getClassName(value)] ?? 'use a plain object',
       );
     this.#parents.delete(value);
   }
@@ -174,7 +188,7 @@ class JsonWriter {
 
   #writeProperties(value: object): void {
     if (Object.getOwnPropertySymbols(value).length > 0)
-      throw this.#refuse('has a symbol as the name of a property');
+      throw this.#createError('has a symbol as the name of a property');
     let separator = '{';
     for (const [name, property] of Object.entries(value) as [string, unknown][]) {
       if (property === undefined) continue;
@@ -197,10 +211,10 @@ class JsonWriter {
     }
   }
 
-  #refuse(problem: string, fix?: string): EtlError {
+  #createError(problem: string, fix?: string): EtlError {
     const { root, code } = this.#rules;
     return new EtlError(code, {
-      what: `Expected JSON: \`${root}${formatPath(this.#path)}\` ${problem}`,
+      what: `expected JSON: \`${root}${formatPath(this.#path)}\` ${problem}`,
       fix,
     });
   }
@@ -208,19 +222,19 @@ class JsonWriter {
   #createTooLargeError(size: string): EtlError {
     const { root, code, limitBytes } = this.#rules;
     return new EtlError(code, {
-      what: `Expected \`${root}\` to be at most ${formatSize(limitBytes)} of JSON, got ${size}`,
-      fix: 'Rows belong in tables: write them there, and record their number or their key.',
+      what: `expected \`${root}\` to be at most ${formatSize(limitBytes)} of JSON, got ${size}`,
+      fix: 'write rows to a table, and record only their number or their keys',
     });
   }
 }
 
-/** An object literal, or one without a prototype; of this or another realm. */
+/** Returns true for an object literal of this or another realm, and for an object without a prototype. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function getClass(value: object): string {
+function getClassName(value: object): string {
   const { constructor } = value;
   return typeof constructor === 'function' && constructor.name !== '' ? constructor.name : 'object';
 }
@@ -230,14 +244,14 @@ function addArticle(noun: string): string {
   return `${/^[aeio]/i.test(noun) ? 'an' : 'a'} ${noun}`;
 }
 
-/** The end of a long path says where the mistake is. */
+/** Returns a path such as `.rows[3].at`. Only the end of a long path is shown, because it names the wrong part. */
 function formatPath(path: readonly (string | number)[]): string {
-  const parts = path.map((step) => {
-    if (typeof step === 'number') return `[${step}]`;
-    return /^[A-Za-z_$][\w$]*$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
+  const parts = path.map((part) => {
+    if (typeof part === 'number') return `[${part}]`;
+    return /^[A-Za-z_$][\w$]*$/.test(part) ? `.${part}` : `[${JSON.stringify(part)}]`;
   });
-  const build = parts.join('');
-  return build.length > 200 ? `…${build.slice(-200)}` : build;
+  const text = parts.join('');
+  return text.length > 200 ? `…${text.slice(-200)}` : text;
 }
 
 function formatSize(bytes: number): string {

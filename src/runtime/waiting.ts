@@ -1,35 +1,35 @@
 import { toError } from '../errors.js';
 
-/** A timer of Node waits no longer, and neither does a timeout of PostgreSQL: 24.8 days. */
+/** The maximum delay of a timer of Node and of a timeout of PostgreSQL: 24.8 days in milliseconds. */
 export const LONGEST_MS = 2 ** 31 - 1;
 
-// How long the runner waits for others before it goes on without them, in milliseconds. Waits that a user can set, and
-// timeouts that the server keeps, are not here.
+// The limits below are in milliseconds. Each is the maximum time that the runner waits before it goes on. Waits that a
+// user can set, and timeouts that the server applies, are not here.
 
-/** For one step that only cleans up: a rollback, a cancel request, DISCARD ALL, or the end of one connection. */
+/** The limit for one clean-up action: a rollback, a cancel request, DISCARD ALL, or the end of one connection. */
 export const CLEAN_UP_MS = 2000;
-/** For all databases of a run to close: longer than one of them takes that does not answer. */
+/** The limit for closing all databases of a run. It is longer than closing one database that does not answer. */
 export const CLOSE_ALL_MS = 4000;
-/** For a task that is told to stop: after this its connection is cut. */
+/** The limit for a task that was told to stop. After this time its connection is destroyed. */
 export const STOP_GRACE_MS = 300;
-/** For the answer to a COMMIT when a task is told to stop: a COMMIT that is under way can't be cancelled. */
+/** The limit for the answer to a COMMIT when a task is told to stop: a COMMIT that was sent can't be cancelled. */
 export const COMMIT_GRACE_MS = 5000;
-/** For a COPY or a cursor that a task began, when the task has returned and the statement has not ended. */
+/** The limit for a COPY or a cursor that has not ended when its task has returned. */
 export const STREAM_GRACE_MS = 1000;
-/** For the last statement of a task that has failed: after this its connection is cut. */
+/** The limit for the last statement of a task that has failed. After this time its connection is destroyed. */
 export const LAST_STATEMENT_MS = 100;
-/** For the answer of the server when a COPY is given up. */
+/** The limit for the answer of the server to a COPY that is ended early. */
 export const COPY_END_MS = 5000;
-/** For the answer whether a COMMIT took place whose connection was lost. */
+/** The limit for finding out whether a COMMIT took place after its connection was lost. */
 export const RESOLVE_COMMIT_MS = 30_000;
-/** For the databases to record the end of a run. */
+/** The limit for recording the end of a run in the databases. */
 export const FINISH_MS = 30_000;
-/** As `FINISH_MS`, for a run that was stopped. */
+/** The limit for recording the end of a run that was stopped. */
 export const STOPPED_FINISH_MS = 5000;
 
 /**
- * Waits for `work`, or for the abort of `signal`: then it throws its reason. What comes of `work` after that is left to
- * `late`, so that a result that must be given back is not lost.
+ * Waits for `work`, and returns its result. Throws the reason of `signal` if the signal aborts first. `late` then
+ * receives the result of `work` when it arrives, for example to release a connection.
  */
 export async function untilAborted<T>(
   work: Promise<T>,
@@ -45,7 +45,7 @@ export async function untilAborted<T>(
   try {
     return await Promise.race([work, aborted]);
   } catch (error) {
-    // The reason of the abort says more than what it makes of the work.
+    // Ignores an error of `work` after the abort: the reason of the abort is more useful.
     if (signal.aborted) work.then(late, () => undefined);
     throw error;
   } finally {
@@ -53,7 +53,10 @@ export async function untilAborted<T>(
   }
 }
 
-/** Says whether `work` came to an end, good or bad, within a time: for what only cleans up. */
+/**
+ * Returns true if `work` resolves or rejects within `ms` milliseconds. Use this for clean-up whose errors do not
+ * matter.
+ */
 export async function within(work: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<boolean>((resolve) => (timer = setTimeout(resolve, ms, false)));

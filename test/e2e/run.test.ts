@@ -88,7 +88,7 @@ describe('etl run', () => {
     ['a param without a value', ['d', '--param', 'x'], /ETL-24/],
     ['a param that is given twice', ['d', '-p', 'x=1', '-p', 'x=2'], /ETL-2001 --param x=… is given twice/],
     ['a date for a Dag without a schedule', ['d', '--date', '2026-01-01'], /ETL-20/],
-    ['a timeout that is none', ['d', '--timeout', 'soon'], /ETL-2303 Expected `--timeout`/],
+    ['a timeout that is none', ['d', '--timeout', 'soon'], /ETL-2303 expected `--timeout`/],
     [
       'a connection that is none',
       ['d', '--conn', 'nonsense'],

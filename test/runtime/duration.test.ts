@@ -17,31 +17,32 @@ describe('parseDuration', () => {
     [0.5, 0.5],
   ];
   for (const [text, ms] of accepted) {
-    it(`reads ${text} as ${ms} ms`, () => expect(parseDuration(text, 'timeout')).to.equal(ms));
+    it(`reads ${JSON.stringify(text)} as ${ms} ms`, () =>
+      expect(parseDuration(text, 'timeout')).to.equal(ms));
   }
 
   const refused: readonly [unknown, string][] = [
-    ['ten', 'Expected `timeout` to be a duration such as "10m", got "ten" (string)'],
-    ['', 'Expected `timeout` to be a duration such as "10m", got "" (string)'],
-    ['10', 'Expected `timeout` to be a duration such as "10m", got "10" (string)'],
-    ['30m1h', 'Expected `timeout` to be a duration such as "10m", got "30m1h" (string)'],
-    ['1.5h', 'Expected `timeout` to be a duration such as "10m", got "1.5h" (string)'],
-    ['10 m', 'Expected `timeout` to be a duration such as "10m", got "10 m" (string)'],
-    ['10M', 'Expected `timeout` to be a duration such as "10m", got "10M" (string)'],
-    ['5s\n', 'Expected `timeout` to be a duration such as "10m", got "5s\\n" (string)'],
-    [NaN, 'Expected `timeout` to be a duration such as "10m", got NaN (number)'],
-    [Infinity, 'Expected `timeout` to be a duration such as "10m", got Infinity (number)'],
-    [null, 'Expected `timeout` to be a duration such as "10m", got null'],
-    [{}, 'Expected `timeout` to be a duration such as "10m", got an Object'],
-    [['5s'], 'Expected `timeout` to be a duration such as "10m", got an Array'],
-    ['0s', 'Expected `timeout` to be a duration of more than 0, got "0s" (string)'],
-    [-1, 'Expected `timeout` to be a duration of more than 0, got -1 (number)'],
-    ['31d', 'Expected `timeout` to be at most 30 days, got "31d" (string)'],
-    ['30d1ms', 'Expected `timeout` to be at most 30 days, got "30d1ms" (string)'],
-    [1e300, 'Expected `timeout` to be at most 30 days, got 1e+300 (number)'],
+    ['ten', 'expected `timeout` to be a duration such as "10m", got "ten" (string)'],
+    ['', 'expected `timeout` to be a duration such as "10m", got "" (string)'],
+    ['10', 'expected `timeout` to be a duration such as "10m", got "10" (string)'],
+    ['30m1h', 'expected `timeout` to be a duration such as "10m", got "30m1h" (string)'],
+    ['1.5h', 'expected `timeout` to be a duration such as "10m", got "1.5h" (string)'],
+    ['10 m', 'expected `timeout` to be a duration such as "10m", got "10 m" (string)'],
+    ['10M', 'expected `timeout` to be a duration such as "10m", got "10M" (string)'],
+    ['5s\n', 'expected `timeout` to be a duration such as "10m", got "5s\\n" (string)'],
+    [NaN, 'expected `timeout` to be a duration such as "10m", got NaN (number)'],
+    [Infinity, 'expected `timeout` to be a duration such as "10m", got Infinity (number)'],
+    [null, 'expected `timeout` to be a duration such as "10m", got null'],
+    [{}, 'expected `timeout` to be a duration such as "10m", got an Object'],
+    [['5s'], 'expected `timeout` to be a duration such as "10m", got an Array'],
+    ['0s', 'expected `timeout` to be a duration of more than 0, got "0s" (string)'],
+    [-1, 'expected `timeout` to be a duration of more than 0, got -1 (number)'],
+    ['31d', 'expected `timeout` to be at most 30 days, got "31d" (string)'],
+    ['30d1ms', 'expected `timeout` to be at most 30 days, got "30d1ms" (string)'],
+    [1e300, 'expected `timeout` to be at most 30 days, got 1e+300 (number)'],
     [
       `${'9'.repeat(400)}d`,
-      `Expected \`timeout\` to be a duration such as "10m", got "${'9'.repeat(60)}"… (string)`,
+      `expected \`timeout\` to be a duration such as "10m", got "${'9'.repeat(60)}"… (string)`,
     ],
   ];
   for (const [value, message] of refused) {

@@ -36,8 +36,8 @@ function errorOf(act: () => unknown): EtlError {
   throw new Error('nothing was thrown');
 }
 
-describe('JsonResult', () => {
-  it('accepts JSON, interfaces, recursive types and void, and keeps the type', async () => {
+describe('the type JsonResult', () => {
+  it('accepts JSON, interfaces, recursive types and void, and preserves the type of the result', async () => {
     const row: Row = { id: 1, note: undefined, tags: ['a'] };
     const tree: Tree = { children: [{ children: [] }] };
     const result: { rows: number; first: Row } = await task(async ({ rows }) => ({ rows, first: row }));
@@ -47,7 +47,7 @@ describe('JsonResult', () => {
     expect(await task(async () => [1, 'a', null, [true]] as const)).to.have.length(4);
   });
 
-  it('refuses what JSON can not hold', () => {
+  it('refuses functions, Maps, Dates, bigints, symbols, unknown, and undefined in an array', () => {
     const unknown: unknown = 1;
     // @ts-expect-error a function
     void task(async () => ({ f: () => 1 }));
@@ -63,11 +63,11 @@ describe('JsonResult', () => {
     void task(async () => Symbol.iterator);
     // @ts-expect-error a symbol as a name
     void task(async () => ({ [Symbol.iterator]: 1 }));
-    // @ts-expect-error nobody knows what it is
+    // @ts-expect-error unknown may be anything
     void task(async () => unknown);
   });
 
-  it('names the path of the part that is not JSON', () => {
+  it('has the paths of the parts that are not JSON', () => {
     type Message = JsonResult<{ rows: { at: Date; id: number }[]; n: bigint }>;
     const paths: Message['A task result must be JSON'][] = ['result.rows[].at', 'result.n'];
     // @ts-expect-error `id` is JSON
@@ -87,12 +87,12 @@ describe('encodeResult', () => {
   });
 
   const written: readonly [string, unknown, string][] = [
-    ['nothing', undefined, 'null'],
+    ['undefined as null', undefined, 'null'],
     ['a bigint as decimal text', { n: 2n ** 64n }, '{"n":"18446744073709551616"}'],
     ['no property that is undefined', { a: undefined, b: 1, c: undefined }, '{"b":1}'],
     ['an object without a prototype', Object.assign(Object.create(null), { a: {} }), '{"a":{}}'],
-    ['an object twice that is no cycle', [{ a: 1 }].flatMap((o) => [o, o]), '[{"a":1},{"a":1}]'],
-    ['a name that is special to objects', JSON.parse('{"__proto__":[]}'), '{"__proto__":[]}'],
+    ['an object that occurs twice without a cycle', [{ a: 1 }].flatMap((o) => [o, o]), '[{"a":1},{"a":1}]'],
+    ['the property name __proto__', JSON.parse('{"__proto__":[]}'), '{"__proto__":[]}'],
     ['a whole surrogate pair', '😀', '"😀"'],
   ];
   for (const [title, value, text] of written) {
@@ -102,28 +102,24 @@ describe('encodeResult', () => {
   const cycle: Record<string, unknown> = { rows: [] };
   cycle['self'] = [cycle];
   const refused: readonly [string, unknown, RegExp][] = [
-    [
-      'a Date, with the way out',
-      { rows: [0, 1, 2, { at: new Date(0) }] },
-      /`result\.rows\[3\]\.at` is a Date/,
-    ],
+    ['a Date', { rows: [0, 1, 2, { at: new Date(0) }] }, /`result\.rows\[3\]\.at` is a Date/],
     ['an invalid Date', new Date(NaN), /`result` is a Date/],
     ['a cycle', cycle, /`result\.self\[0\]` contains itself/],
     ['a function', { f: () => 1 }, /`result\.f` is a function/],
     ['a symbol', [Symbol('x')], /`result\[0\]` is a symbol/],
-    ['a symbol as a name', { [Symbol('x')]: 1 }, /`result` has a symbol/],
+    ['a symbol as a property name', { [Symbol('x')]: 1 }, /`result` has a symbol/],
     ['a Map', { 'a b': new Map() }, /`result\["a b"\]` is a Map/],
     ['a Set', new Set(), /`result` is a Set/],
     ['a class instance', { e: new Order() }, /`result\.e` is an Order/],
-    ['a boxed text', Object('x'), /`result` is a String/],
+    ['a String object', Object('x'), /`result` is a String/],
     ['undefined in an array', [1, undefined], /`result\[1\]` is undefined/],
     ['a hole in an array', Array(1e9), /`result\[0\]` is undefined/],
     ['NaN', { a: NaN }, /`result\.a` is NaN/],
     ['Infinity', [-Infinity], /`result\[0\]` is -Infinity/],
-    ['NUL in a text', { a: 'x\0' }, /`result\.a` holds a NUL.*22P05/],
-    ['NUL in a name', { 'x\0': 1 }, /holds a NUL/],
+    ['NUL in a string', { a: 'x\0' }, /`result\.a` holds a NUL.*22P05/],
+    ['NUL in a property name', { 'x\0': 1 }, /holds a NUL/],
     ['a lone surrogate', ['ok \ud83d'], /`result\[0\]` holds half of a surrogate pair at index 3/],
-    ['a lone surrogate in a name', { '\udc00': 1 }, /surrogate/],
+    ['a lone surrogate in a property name', { '\udc00': 1 }, /surrogate/],
   ];
   for (const [title, value, message] of refused) {
     it(`refuses ${title}`, () => {
@@ -133,8 +129,8 @@ describe('encodeResult', () => {
     });
   }
 
-  it('tells how to record a Date', () => {
-    expect(errorOf(() => encodeResult(new Date())).fix).to.equal('Use toISOString().');
+  it('says in the fix how to record a Date', () => {
+    expect(errorOf(() => encodeResult(new Date())).fix).to.equal('use toISOString()');
   });
 
   it('accepts 1000 levels and refuses more without overflowing the stack', () => {
@@ -144,28 +140,38 @@ describe('encodeResult', () => {
   });
 
   const sizes: readonly [string, () => unknown, number, RegExp | undefined][] = [
-    ['exactly the limit', () => 'a'.repeat(98), 100, undefined],
-    ['one byte more', () => 'a'.repeat(99), 100, /at most 100 bytes of JSON, got 101 bytes/],
-    ['bytes, not characters', () => 'é'.repeat(50), 100, /got 102 bytes/],
-    ['far too much', () => Array.from({ length: 10_000 }, () => 'a'), 100, /got more than 800 bytes/],
+    ['a text of exactly the limit', () => 'a'.repeat(98), 100, undefined],
     [
-      'a shared value that grows without end',
+      'a text of one byte more than the limit, and names both sizes',
+      () => 'a'.repeat(99),
+      100,
+      /at most 100 bytes of JSON, got 101 bytes/,
+    ],
+    ['a text by its bytes, not by its characters', () => 'é'.repeat(50), 100, /got 102 bytes/],
+    [
+      'a text of more than eight times the limit without measuring the rest',
+      () => Array.from({ length: 10_000 }, () => 'a'),
+      100,
+      /got more than 800 bytes/,
+    ],
+    [
+      'a shared value that would be written 2 ** 60 times',
       () => doubled(60),
       1024 * 1024,
       /at most 1 MiB of JSON, got more than/,
     ],
   ];
   for (const [title, make, limitBytes, message] of sizes) {
-    it(`measures ${title}`, () => {
+    it(`${message ? 'refuses' : 'accepts'} ${title}`, () => {
       if (message) expect(errorOf(() => encodeResult(make(), { limitBytes })).message).to.match(message);
       else expect(encodeResult(make(), { limitBytes })).to.have.length(limitBytes);
     });
   }
 
-  it('limits a result to 1 MiB by default, and says where rows belong', () => {
+  it('limits a result to 1 MiB by default, and says that rows belong in a table', () => {
     const error = errorOf(() => encodeResult('a'.repeat(1024 * 1024)));
     expect(error.message).to.match(/at most 1 MiB/);
-    expect(error.fix).to.match(/tables/);
+    expect(error.fix).to.match(/write rows to a table/);
   });
 });
 
@@ -175,7 +181,7 @@ function nested(depth: number): unknown {
   return value;
 }
 
-/** 2 ** levels copies of one text, in very little memory. */
+/** Returns a value that contains the same text 2 ** levels times. It needs little memory. */
 function doubled(levels: number): unknown {
   let value: unknown = 'a';
   for (let i = 0; i < levels; i++) value = [value, value];

@@ -4,12 +4,12 @@ import { untilAborted, within } from '../../src/runtime/waiting.js';
 const forever = new Promise<never>(() => undefined);
 
 describe('within', () => {
-  it('says that work has ended, whether it succeeded or failed', async () => {
+  it('returns true if the work succeeds or fails in time', async () => {
     expect(await within(Promise.resolve('done'), 60_000)).to.equal(true);
     expect(await within(Promise.reject(new Error('failed')), 60_000)).to.equal(true);
   });
 
-  it('says that work has not ended in time', async () => {
+  it('returns false if the work does not end in time', async () => {
     expect(await within(forever, 1)).to.equal(false);
   });
 });
@@ -17,11 +17,11 @@ describe('within', () => {
 describe('untilAborted', () => {
   const reason = new Error('the run was stopped');
 
-  it('gives the result of work that ends first', async () => {
+  it('returns the result of work that ends before an abort', async () => {
     expect(await untilAborted(Promise.resolve('done'), new AbortController().signal)).to.equal('done');
   });
 
-  it('throws the reason of a signal that aborts first, also of one that has aborted before', async () => {
+  it('throws the reason of a signal that aborts before the work ends, or has aborted already', async () => {
     const stop = new AbortController();
     const waiting = untilAborted(forever, stop.signal).catch((error: unknown) => error);
     stop.abort(reason);
@@ -29,7 +29,7 @@ describe('untilAborted', () => {
     expect(await untilAborted(forever, stop.signal).catch((error: unknown) => error)).to.equal(reason);
   });
 
-  it('hands over a result that comes after the abort', async () => {
+  it('passes a result that arrives after the abort to `late`', async () => {
     let end: (result: string) => void = () => undefined;
     const work = new Promise<string>((resolve) => (end = resolve));
     const late = new Promise<string>((resolve) => {

@@ -1,21 +1,23 @@
 import type { Column, Parse, ReadInPlace } from './row-decoder.js';
 import { readDigit, readTimestamps } from './date-time.js';
 
-/** pg_type.oid, the same in every database. */
+/** Values of `pg_type.oid`, which are the same in every database. */
 const INT8 = 20;
 const INT2 = 21;
 const INT4 = 23;
 const NUMERIC = 1700;
 const TIMESTAMPTZ = 1184;
 
-/** What a parser must make as pg's own does, before another way is taken for these and all like them. */
+/**
+ * Sample texts. A parser that returns the same values as pg's own parser for these texts is taken for pg's own parser.
+ */
 const WHOLE = ['0', '1', '-1', '42', '-32768', '32767', '-2147483648', '2147483647'];
 const LARGE = ['0', '-1', '9007199254740993', '-9223372036854775808', '9223372036854775807'];
 const DECIMAL = ['0', '-1.50', '0.10', '12345678901234567890.123456789', 'NaN', 'Infinity'];
 
 /**
- * How the values of a type are made, so that they are those of pg's parser. Some types have a faster way than by their
- * text; any parser but pg's own for them is used as it is.
+ * Returns how to read the values of a type. The values are the same as those that `parse` returns. The types int2,
+ * int4, int8, numeric and timestamptz have a faster way, which is used only if `parse` behaves like pg's own parser.
  */
 export function getColumn(oid: number, parse: Parse): Column {
   switch (oid) {

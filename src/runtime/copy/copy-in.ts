@@ -6,35 +6,36 @@ import { giveBack } from '../../hooks/chunks.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import { COPY_END_MS, within } from '../waiting.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
-import { Exchange, copyFail } from './exchange.js';
+import { Exchange, createCopyFail } from './exchange.js';
 
-/** What moves bytes to or from the server. */
+/** The options of a COPY in either direction. */
 export interface CopyOptions {
-  /** Ends the COPY; what was sent is not kept. */
+  /** Ends the COPY when it aborts. The server then stores none of the rows. */
   readonly signal: AbortSignal;
-  /** Called with the number of bytes of each part that was moved. */
+  /** Is called for each part that was sent or received, with its number of bytes. */
   readonly moved?: (bytes: number) => void;
 }
 
-/** What brings bytes to the server. */
+/** The options of a COPY to the server. */
 export interface CopyInOptions extends CopyOptions {
-  /** Nobody else reads the chunks: they are given back once they are sent. */
+  /** True if nobody else reads the chunks: each chunk is given back to `hooks/chunks.ts` when it is sent. */
   readonly isOwner?: boolean;
 }
 
-/** The most bytes in one message: a stop is noticed between two. */
+/** The maximum size of one CopyData message. A stop takes effect between two messages. */
 const MESSAGE_BYTES = 1024 * 1024;
-/** After so much, or so many parts, the server's answers, timers and signals have their turn. */
+/** After this many bytes, or `TURN_PARTS` parts, the event loop handles answers of the server, timers and signals. */
 const TURN_BYTES = 256 * 1024;
 const TURN_PARTS = 64;
+/** The CopyDone message. */
 const COPY_DONE = Buffer.from([0x63, 0, 0, 0, 4]);
 
-/** `COPY … FROM STDIN` on a connection: rows go in by `send`, as fast as the socket takes them. */
+/** A `COPY … FROM STDIN` on a connection. `send` sends rows as fast as the socket accepts them. */
 export class CopyIn extends Exchange {
   #stream: Connection['stream'] | undefined;
   #isOpen = false;
   #hasFailed = false;
-  /** Waits for the next part of its source. */
+  /** True while the COPY waits for the next part of the data. */
   isHeld = false;
   #bytesInTurn = 0;
   #partsInTurn = 0;
@@ -57,13 +58,13 @@ export class CopyIn extends Exchange {
     this.#wake?.();
   }
 
-  /** Waits until the server wants rows; false when it wants none. */
+  /** Waits for the first answer. Returns false if the statement ended without asking for rows. */
   async waitUntilOpen(): Promise<boolean> {
     if (!this.#isOpen && !this.isOver) await this.waitWhileOpen(new Promise<never>(() => undefined));
     return this.isWanted;
   }
 
-  /** Sends rows and waits for the socket to take them. */
+  /** Sends rows, and waits until the socket accepts more. Sends nothing more if the COPY has ended. */
   async send(chunk: Buffer): Promise<void> {
     for (let at = 0; at < chunk.length; at += MESSAGE_BYTES) {
       if (!this.isWanted) return;
@@ -74,7 +75,7 @@ export class CopyIn extends Exchange {
     }
   }
 
-  /** As `whileOpen`, for what the task brings. */
+  /** Waits like `waitWhileOpen`. `isHeld` is true meanwhile. Use this for the next part of the data. */
   async waitWhileHeld<T>(work: Promise<T>): Promise<T | undefined> {
     this.isHeld = true;
     try {
@@ -84,7 +85,7 @@ export class CopyIn extends Exchange {
     }
   }
 
-  /** Waits for `work`, but not beyond the end of the COPY: then undefined. */
+  /** Waits for `work`. Returns undefined if the COPY ends first. */
   async waitWhileOpen<T>(work: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#wake = () => resolve(undefined);
@@ -92,20 +93,21 @@ export class CopyIn extends Exchange {
     });
   }
 
-  /** Tells the server that all rows were sent. */
+  /** Tells the server that all rows are sent. */
   finish(): void {
     if (this.isWanted) this.#stream?.write(COPY_DONE);
     this.#isOpen = false;
   }
 
-  /** Tells the server to keep nothing, which ends the statement with an error there. */
+  /** Fails the COPY on the server, which then stores none of the rows. `reason` is part of the error of the server. */
   fail(reason: string): void {
-    if (this.isWanted) this.#stream?.write(copyFail(reason));
+    if (this.isWanted) this.#stream?.write(createCopyFail(reason));
     this.#hasFailed = true;
     this.#isOpen = false;
     this.#wake?.();
   }
 
+  /** True while the server accepts rows. */
   get isWanted(): boolean {
     return this.#isOpen && !this.isOver;
   }
@@ -114,7 +116,8 @@ export class CopyIn extends Exchange {
     this.#wake?.();
   }
 
-  #write(part: Buffer, isOver: boolean): boolean {
+  /** Returns false if the socket is full. Gives the chunk of `part` back after it is sent if `isLast`. */
+  #write(part: Buffer, isLast: boolean): boolean {
     const stream = this.#stream;
     if (stream === undefined) return true;
     const header = Buffer.allocUnsafe(5);
@@ -122,12 +125,14 @@ export class CopyIn extends Exchange {
     header.writeInt32BE(4 + part.length, 1);
     stream.cork();
     stream.write(header);
-    const isTaken = stream.write(part, isOver ? (error) => error || giveBack(part) : undefined);
+    const isAccepted = stream.write(part, isLast ? (error) => error || giveBack(part) : undefined);
     stream.uncork();
-    return isTaken && !stream.writableNeedDrain;
+    return isAccepted && !stream.writableNeedDrain;
   }
 
-  /** Neither a socket that takes all at once nor a source that has all at once waits for anything. */
+  /**
+   * Yields to the event loop now and then: if the socket is never full and the data never waits, nothing else yields.
+   */
   async #takeTurns(bytes: number): Promise<void> {
     this.#bytesInTurn += bytes;
     this.#partsInTurn += 1;
@@ -147,16 +152,19 @@ export class CopyIn extends Exchange {
 }
 
 /**
- * Sends the bytes of `source` to a `COPY … FROM STDIN` and returns the rows by the server's tag. Takes the next part
- * when the socket has taken the one before it, so that memory does not grow with the source.
+ * Sends the bytes of `data` to a `COPY … FROM STDIN`, and returns the number of rows in the server's command tag. Reads
+ * the next part when the socket has accepted the part before it, so memory use does not depend on the amount of data.
  *
- * Rejects with the error of the server at once, however much of the source is left; with that of the source, after the
- * server was told to keep nothing; with the reason of `signal`; and with ETL-3541 for a text that is no such COPY.
+ * Rejects
+ * - with an error of the server at once, without reading the rest of `data`
+ * - with an error of `data`, after the COPY has failed on the server
+ * - with the reason of `signal`
+ * - with `EtlError` ETL-3541 if `text` is not a `COPY … FROM STDIN`
  */
 export async function copyInto(
   taskConnection: TaskConnection | ProtocolClient,
   text: string,
-  source: AsyncIterable<Buffer> | Iterable<Buffer>,
+  data: AsyncIterable<Buffer> | Iterable<Buffer>,
   { signal, moved, isOwner }: CopyInOptions,
 ): Promise<number> {
   signal.throwIfAborted();
@@ -166,7 +174,7 @@ export async function copyInto(
   try {
     taskConnection.query(copy);
     const wanted = await copy.waitUntilOpen();
-    if (wanted) await sendAll(copy, source, moved);
+    if (wanted) await sendAll(copy, data, moved);
     signal.throwIfAborted();
     await copy.over;
     if (!wanted) throw createNotFromStdinError(text);
@@ -182,10 +190,10 @@ export async function copyInto(
 
 async function sendAll(
   copy: CopyIn,
-  source: AsyncIterable<Buffer> | Iterable<Buffer>,
+  data: AsyncIterable<Buffer> | Iterable<Buffer>,
   moved: CopyOptions['moved'],
 ): Promise<void> {
-  const parts = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  const parts = Symbol.asyncIterator in data ? data[Symbol.asyncIterator]() : data[Symbol.iterator]();
   let isAtEnd = false;
   try {
     for (;;) {
@@ -201,22 +209,22 @@ async function sendAll(
     isAtEnd = true;
     throw error;
   } finally {
-    if (!isAtEnd) leave(source, parts);
+    if (!isAtEnd) endData(data, parts);
   }
 }
 
 /**
- * Not awaited: a source that is just waiting for its next part would keep the server's error back. Its own end has
- * nothing to say about a COPY that has ended already.
+ * Ends data that is not read to its end. Does not wait: data that waits for its next part would delay the error of the
+ * server. Ignores an error of the ending, because the COPY has ended already.
  */
-function leave(source: object, parts: AsyncIterator<Buffer> | Iterator<Buffer>): void {
-  if (source instanceof Readable) source.destroy();
+function endData(data: object, parts: AsyncIterator<Buffer> | Iterator<Buffer>): void {
+  if (data instanceof Readable) data.destroy();
   else void Promise.resolve(parts.return?.()).catch(() => undefined);
 }
 
 function createNotFromStdinError(text: string): EtlError {
   return new EtlError('ETL-3541', {
-    what: `the statement takes no rows: ${text.slice(0, 100)}`,
-    fix: 'write `copy <table> (<columns>) from stdin`, with its format',
+    what: `the statement is not a COPY … FROM STDIN: ${text.slice(0, 100)}`,
+    fix: 'write `copy <table> (<columns>) from stdin`, with the format of the data',
   });
 }

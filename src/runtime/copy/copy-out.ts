@@ -6,21 +6,22 @@ import { COPY_END_MS, within } from '../waiting.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import type { CopyOptions } from './copy-in.js';
 import { Exchange } from './exchange.js';
-import { readInPlace } from './frames.js';
+import { readFrames } from './frames.js';
 import { toError } from '../../errors.js';
 
+/** The size of a full part. */
 const PART_BYTES = 256 * 1024;
 
 /**
- * `COPY … TO STDOUT` on a connection, read from the socket itself. A busy machine brings a few rows at a time: they are
- * put together, so that whatever is done with a part is done once for many. The socket is paused while one part waits
- * to be taken, and what it has brought by then goes to the next.
+ * A `COPY … TO STDOUT` on a connection, read directly from the socket. On a busy machine the socket delivers a few rows
+ * at a time. `CopyOut` collects these rows in parts of 256 KiB, so that the reader works on many rows at once. The
+ * socket is paused while a full part waits for the reader. Bytes that arrive before the pause go into the next part.
  */
 export class CopyOut extends Exchange {
-  /** A part of it is being used. */
+  /** True while the reader works on a part. */
   isHeld = false;
   readonly #waiting: Buffer[] = [];
-  /** The part that is not full yet. */
+  /** The part that is not full yet. Its first `#filled` bytes are set. */
   #part: Buffer | undefined;
   #filled = 0;
   #isDropping = false;
@@ -29,11 +30,11 @@ export class CopyOut extends Exchange {
 
   override submit(connection: Connection): void {
     this.#connection = connection;
-    readInPlace(connection, { type: 'd', data: (bytes) => this.#take(bytes) });
+    readFrames(connection, { type: 'd', data: (bytes) => this.#take(bytes) });
     connection.query(this.text);
   }
 
-  /** The next bytes; undefined when there are no more. Rejects with the server's error. */
+  /** Returns the next part, or undefined after the last part. Rejects with the error of the server. */
   async next(): Promise<Buffer | undefined> {
     while (this.#waiting.length === 0 && !this.isOver && !this.#isDropping) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -44,7 +45,7 @@ export class CopyOut extends Exchange {
     return bytes;
   }
 
-  /** From now on what comes is dropped, so that the server comes to an end; `next` returns at once. */
+  /** Discards all further bytes, so that the server can end the COPY. `next` returns at once. */
   drop(): void {
     this.#isDropping = true;
     this.#waiting.length = this.#filled = 0;
@@ -52,7 +53,7 @@ export class CopyOut extends Exchange {
     this.#wake?.();
   }
 
-  /** For a server that does not come to an end. */
+  /** Destroys the connection of a server that does not end the COPY. */
   cut(): void {
     this.#connection?.stream.destroy();
   }
@@ -88,24 +89,27 @@ export class CopyOut extends Exchange {
   }
 }
 
-/** What takes bytes from the server. */
+/** The options of a COPY from the server. */
 export interface CopyOutOptions extends CopyOptions {
-  /** Whoever takes the chunks gives them back; otherwise each has memory of its own. */
+  /**
+   * True if the reader gives each chunk back to `hooks/chunks.ts`. Otherwise each part is a copy with its own memory.
+   */
   readonly isLending?: boolean;
 }
 
-/** The bytes of a COPY, and the number of its rows when they have all come. */
+/** The bytes of a COPY, and the number of its rows. */
 export interface CopyOutput extends AsyncIterable<Buffer> {
-  /** By the server's tag; 0 before the end. */
+  /** The number of rows in the server's command tag. 0 before the end of the COPY. */
   readonly rows: number;
 }
 
 /**
- * The bytes that a `COPY … TO STDOUT` sends, in parts that hold many rows and end anywhere. The statement is sent when
- * the reading begins; reading once is all there is. While nobody takes the next part the server waits.
+ * Returns the bytes of a `COPY … TO STDOUT`, in parts of many rows. A part may end in the middle of a row. The
+ * statement is sent when the reading begins. The bytes can be read only once. The server waits while nobody reads the
+ * next part.
  *
- * Whoever stops reading (`break`, an error, `signal`) has the statement cancelled, which leaves the transaction failed
- * up to its last savepoint; a server that does not react is cut off.
+ * The statement is cancelled if the reading ends early (`break`, an error, `signal`). The transaction is then failed up
+ * to its last savepoint. The connection is destroyed if the server does not react within `COPY_END_MS`.
  */
 export function copyOut(
   taskConnection: TaskConnection | ProtocolClient,
@@ -133,13 +137,14 @@ export function copyOut(
       } finally {
         signal.removeEventListener('abort', stop);
         copy.isHeld = false;
-        if (!copy.isOver) await giveUp(taskConnection, copy);
+        if (!copy.isOver) await endEarly(taskConnection, copy);
       }
     },
   };
 }
 
-async function giveUp(taskConnection: TaskConnection | ProtocolClient, copy: CopyOut): Promise<void> {
+/** Cancels a COPY that is not read to its end, and waits for its end. */
+async function endEarly(taskConnection: TaskConnection | ProtocolClient, copy: CopyOut): Promise<void> {
   copy.drop();
   const cancelled =
     taskConnection instanceof TaskConnection

@@ -1,15 +1,18 @@
 import type { Parse, ReadInPlace } from './row-decoder.js';
 
 const DAY_MS = 86_400_000;
-const TWO = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'));
-const THREE = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'));
+/** The numbers 0 to 59 with two digits. */
+const TWO_DIGITS = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'));
+/** The numbers 0 to 999 with three digits. */
+const THREE_DIGITS = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'));
 
 let lastDay = Number.NaN;
 let lastDayText = '';
 
 /**
- * A moment as PostgreSQL reads it, in UTC with milliseconds: `2026-01-31T23:59:59.999Z`. The day is kept from one call to
- * the next, because the dates of neighbouring rows are close to each other. Throws a `RangeError` for an invalid date.
+ * Returns a date as text for PostgreSQL, in UTC with milliseconds: `2026-01-31T23:59:59.999Z`. Remembers the text of
+ * the last day, because the dates of neighbouring rows are often on the same day. Throws a `RangeError` for an invalid
+ * date.
  */
 export function formatDate(date: Date): string {
   const time = date.getTime();
@@ -24,11 +27,14 @@ export function formatDate(date: Date): string {
   const minutes = Math.floor(rest / 60_000);
   rest -= minutes * 60_000;
   const seconds = Math.floor(rest / 1000);
-  const clock = `${TWO[hours]}:${TWO[minutes]}:${TWO[seconds]}.${THREE[rest - seconds * 1000]}Z`;
+  const clock = `${TWO_DIGITS[hours]}:${TWO_DIGITS[minutes]}:${TWO_DIGITS[seconds]}.${THREE_DIGITS[rest - seconds * 1000]}Z`;
   return date.getUTCFullYear() > 0 ? lastDayText + clock : `${lastDayText}${clock} BC`;
 }
 
-/** JavaScript has a year 0 and writes years beyond 9999 with a sign; PostgreSQL has and takes neither. */
+/**
+ * Returns the date with a `T`: `2026-01-31T`. JavaScript has a year 0 and writes years after 9999 with a sign.
+ * PostgreSQL has no year 0 and refuses the sign.
+ */
 function formatDay(date: Date): string {
   const [month, day] = date.toISOString().slice(-19, -14).split('-');
   const year = date.getUTCFullYear();
@@ -37,12 +43,12 @@ function formatDay(date: Date): string {
 
 const ZERO = 48;
 
-/** What the digit there is worth. */
+/** Returns the value of the digit at `at`. */
 export function readDigit(bytes: Buffer, at: number): number {
   return (bytes[at] ?? 0) - ZERO;
 }
 
-/** As PostgreSQL writes a `timestamptz` with DateStyle ISO, which is the only style that pg reads. */
+/** The lengths of a `timestamptz` and of its parts, with DateStyle ISO. pg reads no other style. */
 const SHORTEST = '2020-01-31 23:59:59+00'.length;
 
 const DAY = '2020-01-31'.length;
@@ -60,36 +66,42 @@ const MINUS = 45;
 const SPACE = 32;
 
 /**
- * Reads `timestamptz` as pg's parser does, and faster: it keeps the day of the value before. Whatever looks unusual is
- * left to `parse`.
+ * Returns a function that reads a `timestamptz` like pg's parser, but faster: the function remembers the day of the
+ * last value. `parse` reads the texts that `isUsual` does not accept.
  */
 export function readTimestamps(parse: Parse): ReadInPlace {
   let day = NaN;
   let dayMs = NaN;
   return (bytes, at, size) => {
     if (!isUsual(bytes, at, size)) return parse(bytes.toString('latin1', at, at + size));
-    const own =
+    const dayDigits =
       readTwoDigits(bytes, at) * 1e6 +
       readTwoDigits(bytes, at + 2) * 1e4 +
       readTwoDigits(bytes, at + 5) * 100 +
       readTwoDigits(bytes, at + 8);
-    if (own !== day) {
-      day = own;
+    if (dayDigits !== day) {
+      day = dayDigits;
       dayMs = Date.parse(bytes.toString('latin1', at, at + DAY));
     }
-    // Before 1970, a fraction goes the other way.
+    // `parse` reads an invalid date, and a time before 1970: such a time may be rounded in the other direction.
     if (!(dayMs >= MS_PER_DAY)) return parse(bytes.toString('latin1', at, at + size));
     return new Date(dayMs + readClockMs(bytes, at, at + size));
   };
 }
 
-/** `+hh` at the end, after whole seconds or a fraction; the rest has offsets of minutes, a year of five digits, or BC. */
+/**
+ * Returns true for a text with a year of four digits and an offset of hours, such as `+02`, after whole seconds or a
+ * fraction. Returns false for an offset with minutes, a year of five digits, or BC.
+ */
 function isUsual(bytes: Buffer, at: number, size: number): boolean {
   const sign = bytes[at + size - OFFSET];
   return size >= SHORTEST && (sign === PLUS || sign === MINUS) && bytes[at + DAY] === SPACE;
 }
 
-/** Milliseconds from the start of the day in UTC that the text names: pg drops what is less than one. */
+/**
+ * Returns the milliseconds since 00:00 UTC of the day that the text names. Cuts off digits after the milliseconds, like
+ * pg.
+ */
 function readClockMs(bytes: Buffer, at: number, end: number): number {
   const seconds =
     readTwoDigits(bytes, at + 11) * 3600 + readTwoDigits(bytes, at + 14) * 60 + readTwoDigits(bytes, at + 17);

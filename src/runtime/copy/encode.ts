@@ -3,73 +3,82 @@ import { takeChunk } from '../../hooks/chunks.js';
 import { formatDate } from './date-time.js';
 import { ExactNumber, buildJson } from './exact-number.js';
 
-/** Names of columns, and their values. */
+/** The values of a row, by the names of the columns. */
 export type Row = Readonly<Record<string, unknown>>;
 
-/** How values become text where their JavaScript type does not decide it. */
+/** How to write values whose JavaScript type does not decide the text. */
 export interface EncodeOptions {
-  /** The columns of type `json` and `jsonb`: an array is JSON there, and no array of PostgreSQL's. */
+  /**
+   * The columns of type `json` and `jsonb`. An array in such a column is JSON. In other columns an array is a
+   * PostgreSQL array.
+   */
   readonly json?: readonly string[];
-  /** Whether a string in such a column is a value and gets quotes, or is JSON text already. Default: text. */
+  /**
+   * How to write a string in a column of `json`. With `text` the string is JSON text, and is written unchanged. With
+   * `value` the string is a value, and is written with quotes. Default `text`.
+   */
   readonly jsonStrings?: 'text' | 'value';
 }
 
-/** Turns rows into bytes for COPY in the text format, in a chunk that can be given back. */
+/** Writes rows as bytes for COPY in the text format. The bytes may be a chunk of `hooks/chunks.ts`. */
 export type Encoder = (rows: readonly Row[]) => Buffer;
 
-type Cell = (value: unknown) => string;
+/** Writes one value as COPY text. */
+type FormatCell = (value: unknown) => string;
 
 /**
- * Returns a function that writes rows for `COPY … FROM STDIN` in the text format, columns in the order of `columns`.
+ * Returns a function that writes rows for `COPY … FROM STDIN` in the text format. The values of a row are in the order
+ * of `columns`. Properties that are not in `columns` are left out.
  *
- * `null`, `undefined` and an absent property are NULL. A `Date` keeps its milliseconds, a `Buffer` is `bytea`, an array
- * is an array of PostgreSQL's, any other object JSON, and a `bigint` keeps its digits; `toPostgres()` is obeyed, as by
- * pg. Properties that are no column are left out.
+ * `null`, `undefined` and an absent property are NULL. A `Date` keeps its milliseconds, and a `bigint` keeps its
+ * digits. A `Buffer` is `bytea`, an array is a PostgreSQL array, and any other object is JSON. An object with
+ * `toPostgres()` is written as the value that this method returns, like in pg.
  *
- * Throws `EtlError` ETL-3558, with the column, for a value that would be changed or lost.
+ * The function throws `EtlError` ETL-3558, with the name of the column, for a value that would be changed or lost.
  */
 export function chooseEncoder(columns: readonly string[], options: EncodeOptions = {}): Encoder {
   const json = new Set(options.json);
-  const cells = columns.map((name): Cell => {
+  const cells = columns.map((name): FormatCell => {
     if (!json.has(name)) return formatCell;
     return options.jsonStrings === 'value' ? formatJsonValueCell : formatJsonCell;
   });
-  const line = getLine(columns, cells);
+  const formatLine = createLineFormatter(columns, cells);
   return (rows) => {
     let text = '';
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i] as Row;
       try {
-        text += line(row);
+        text += formatLine(row);
       } catch (error) {
         throw createUnencodableError(row, columns, { cells, error });
       }
     }
-    // A lone half of a surrogate pair would silently become U+FFFD.
+    // UTF-8 would silently replace half of a surrogate pair by U+FFFD.
     if (!(text as WellFormed).isWellFormed()) throw createIllFormedTextError(rows, columns);
-    return getBytes(text);
+    return toBytes(text);
   };
 }
 
-/** ECMAScript 2024, which Node 20 has and the library's types have not. */
+/** A string with a method of ECMAScript 2024. Node 20 has the method, but the type library does not declare it. */
 type WellFormed = string & { isWellFormed(): boolean };
 
+/** A longer text gets a buffer of its own. */
 const CHUNK_BYTES = 256 * 1024;
-/** Of a UTF-16 code unit in UTF-8. */
+/** The maximum size of a UTF-16 code unit in UTF-8. */
 const MOST_BYTES = 3;
 
-function getBytes(text: string): Buffer {
+function toBytes(text: string): Buffer {
   if (text.length * MOST_BYTES > CHUNK_BYTES) return Buffer.from(text);
   const chunk = takeChunk(CHUNK_BYTES);
   return chunk.subarray(0, chunk.write(text));
 }
 
-/** Is written for its columns: a loop over their names takes a third longer. */
-function getLine(columns: readonly string[], cells: readonly Cell[]): (row: Row) => string {
+/** Returns a function that is compiled for the columns. A loop over the columns takes a third longer. */
+function createLineFormatter(columns: readonly string[], cells: readonly FormatCell[]): (row: Row) => string {
   const names = cells.map((_, i) => `cell${i}`).join();
   const texts = columns.map((name, i) => `cell${i}(row[${JSON.stringify(name)}])`).join(` + '\\t' + `);
   const body = `const [${names}] = cells; return (row) => ${texts || "''"} + '\\n'`;
-  // oxlint-disable-next-line typescript/no-implied-eval -- what is in the text are numbers, and names as JSON
+  // oxlint-disable-next-line typescript/no-implied-eval -- the text contains only numbers, and names as JSON
   return new Function('cells', body)(cells) as (row: Row) => string;
 }
 
@@ -85,12 +94,12 @@ function escapeText(text: string): string {
 }
 
 function formatCell(value: unknown): string {
-  // The most frequent first.
+  // The most frequent types come first.
   if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
   if (value === null || value === undefined) return '\\N';
   if (typeof value === 'object') return escapeText(formatObject(value));
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return '' + value;
-  throw new TypeError(`a ${typeof value} is no value of a column`);
+  throw new TypeError(`a ${typeof value} can't be the value of a column`);
 }
 
 function formatJsonCell(value: unknown): string {
@@ -116,7 +125,7 @@ function formatBytes(bytes: Uint8Array): string {
   return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')}`;
 }
 
-/** https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
+/** Writes a PostgreSQL array: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 function formatArray(items: readonly unknown[]): string {
   return `{${items.map(formatItem).join(',')}}`;
 }
@@ -132,7 +141,7 @@ function formatItem(item: unknown): string {
 function createUnencodableError(
   row: Row,
   columns: readonly string[],
-  { cells, error }: { readonly cells: readonly Cell[]; readonly error: unknown },
+  { cells, error }: { readonly cells: readonly FormatCell[]; readonly error: unknown },
 ): EtlError {
   const column = columns.find((name, i) => {
     try {
@@ -155,7 +164,7 @@ function createIllFormedTextError(rows: readonly Row[], columns: readonly string
     rows.some((row) => !(formatCell(row[name]) as WellFormed).isWellFormed()),
   );
   return new EtlError('ETL-3558', {
-    what: `a value of column "${column ?? '?'}" holds half of a surrogate pair, which is no character`,
-    fix: 'use toWellFormed() where the text is cut',
+    what: `a value of column "${column ?? '?'}" holds half of a surrogate pair, which is not a character`,
+    fix: 'call toWellFormed() on the text',
   });
 }

@@ -1,8 +1,8 @@
 import { MAX_DEPTH } from '../json.js';
 
 /**
- * A number that a double would change: more digits than it holds. It keeps the text that it came with, computes like
- * the nearest double, and is written with all of its digits.
+ * A number with more digits than a double can hold. An `ExactNumber` keeps the text of the number and is written with
+ * all of its digits. `getValue` returns the nearest double.
  */
 export class ExactNumber {
   readonly text: string;
@@ -21,10 +21,13 @@ export class ExactNumber {
 }
 
 /**
- * The JSON text of a value of a row, with every digit of a `bigint` and of an `ExactNumber`; otherwise as
- * `JSON.stringify`, which does the work where there is neither: a row has many values. `encodeJson` is for what is
- * recorded, and refuses what this writes: a Date, a class, NaN. Throws a `TypeError` for what would be lost: a Map, a Set,
- * a function, a value that contains itself.
+ * Returns the JSON text of a value of a row, with every digit of a `bigint` and of an `ExactNumber`. Everything else is
+ * written like `JSON.stringify`. A value without such numbers is passed to `JSON.stringify`, which is faster.
+ *
+ * `encodeJson` is for values that the ledger records. `encodeJson` refuses a Date, a class instance and NaN, which
+ * `buildJson` writes.
+ *
+ * Throws a `TypeError` for a Map, a Set, a function, a symbol, and a value that contains itself.
  */
 export function buildJson(value: unknown): string {
   const text = isPlainJson(value, 0) ? JSON.stringify(value) : write(value, '');
@@ -32,7 +35,7 @@ export function buildJson(value: unknown): string {
   return text;
 }
 
-/** True where `JSON.stringify` loses nothing. */
+/** Returns true if `JSON.stringify` loses no digit of the value. Throws the errors of `buildJson`. */
 function isPlainJson(value: unknown, depth: number): boolean {
   if (typeof value === 'bigint') return false;
   if (typeof value === 'function' || typeof value === 'symbol')
@@ -41,7 +44,8 @@ function isPlainJson(value: unknown, depth: number): boolean {
   if (value instanceof ExactNumber) return false;
   if (value instanceof Map || value instanceof Set)
     throw new TypeError(`a ${value.constructor.name} is not JSON`);
-  if (depth > MAX_DEPTH) throw new TypeError(`it contains itself, or is nested more than ${MAX_DEPTH} deep`);
+  if (depth > MAX_DEPTH)
+    throw new TypeError(`the value contains itself, or is nested more than ${MAX_DEPTH} levels deep`);
   if ('toJSON' in value) return isPlainJson((value as { toJSON(): unknown }).toJSON(), depth + 1);
   let isPlain = true;
   for (const part of Object.values(value)) isPlain = isPlainJson(part, depth + 1) && isPlain;

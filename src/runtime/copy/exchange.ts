@@ -2,47 +2,48 @@ import type { Connection, Submittable } from 'pg';
 import type { ServerMessage } from '../postgres/protocol.js';
 
 /**
- * One statement on a connection, as pg calls it: the base of what moves rows past pg's own parsing. The server's
- * answers that a kind does not expect are ignored, so that a wrong SQL text leaves the connection in order.
+ * One statement on a connection, with the methods that pg calls. The base class of statements whose rows bypass pg's
+ * parser. Ignores answers that a subclass does not expect, so that the connection stays usable after a wrong SQL text.
  */
 export abstract class Exchange implements Submittable {
-  /** For the record of errors. */
+  /** The SQL text, or a description of the statement, for error messages. */
   readonly text: string;
-  /** Resolves when the statement is done, and rejects with the error of the server, or of a lost connection. */
+  /** Resolves when the statement is done. Rejects with the error of the server or of a lost connection. */
   readonly over: Promise<void>;
-  /** The newest command tag: `COPY 5`. */
+  /** The last command tag, such as `COPY 5`. */
   protected tag: string | undefined;
-  #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  #deferred: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #isOver = false;
 
   constructor(text: string) {
     this.text = text;
-    this.over = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    // Whoever awaits it sees the rejection; nobody may be awaiting it when it comes.
+    this.over = new Promise((resolve, reject) => (this.#deferred = { resolve, reject }));
+    // Prevents an unhandled rejection: possibly nobody awaits `over` when it rejects.
     this.over.catch(() => undefined);
   }
 
-  /** True once the server has had its last word. */
+  /** True when the statement is done or has failed. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
+  /** Sends the statement. */
   abstract submit(connection: Connection): void;
 
-  /** Rows by the server's tag; 0 before it came. */
+  /** The number of rows in the server's command tag. 0 before the tag has arrived. */
   get rows(): number {
     return Number(this.tag?.split(' ').at(-1) ?? 0);
   }
 
   handleError(error: Error): void {
     this.#isOver = true;
-    this.#settle?.reject(error);
+    this.#deferred?.reject(error);
     this.onOver();
   }
 
   handleReadyForQuery(): void {
     this.#isOver = true;
-    this.#settle?.resolve();
+    this.#deferred?.resolve();
     this.onOver();
   }
 
@@ -50,9 +51,9 @@ export abstract class Exchange implements Submittable {
     this.tag = text;
   }
 
-  /** A text that reads from the client where that is not meant would wait for ever. */
+  /** Fails a `COPY … FROM STDIN` that is not expected here: the COPY would wait for data for ever. */
   handleCopyInResponse(connection: Connection): void {
-    connection.stream.write(copyFail('no data is sent here'));
+    connection.stream.write(createCopyFail('this call sends no data'));
   }
 
   handleCopyData(): void {}
@@ -61,12 +62,14 @@ export abstract class Exchange implements Submittable {
   handleEmptyQuery(): void {}
   handlePortalSuspended(): void {}
 
-  /** Wakes who waits. */
+  /** Called when the statement is done or has failed. Subclasses resume their callers here. */
   protected onOver(): void {}
 }
 
-/** The message with which a client ends its COPY in failure. A NUL would end the text, and break the protocol. */
-export function copyFail(reason: string): Buffer {
+/**
+ * Returns a CopyFail message, with which the client fails its COPY. Removes NUL characters, which would end the text.
+ */
+export function createCopyFail(reason: string): Buffer {
   const text = Buffer.from(`${reason.replaceAll('\0', '').slice(0, 1000)}\0`);
   const message = Buffer.alloc(5 + text.length, text, 'utf8');
   message[0] = 0x66;

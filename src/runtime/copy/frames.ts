@@ -1,32 +1,36 @@
 import type { Connection } from 'pg';
 import { giveBack } from '../../hooks/chunks.js';
 
-/** The messages that are taken out: CopyData, or DataRow. */
+/** The type of the messages whose content is read here: `d` is CopyData, `D` is DataRow. */
 export type FrameType = 'd' | 'D';
 
-/** Where the parts of the server's messages go. */
+/** The receivers of the server's messages. */
 export interface FrameReaders {
   readonly type: FrameType;
-  /** What messages of that type carry. */
+  /** Receives the content of the messages of `type`, without their headers. */
   readonly data: (bytes: Buffer) => void;
-  /** Any other message, as it came, in one piece or in several: a copy, because what has the data may be used again. */
+  /**
+   * Receives every other message with its header, in one piece or in several. The bytes are a copy, because the memory
+   * of the original may be used again.
+   */
   readonly other: (bytes: Buffer) => void;
 }
 
+/** The type byte of ReadyForQuery. */
 const READY = 0x5a;
 const HEADER_BYTES = 5;
 
 /**
- * Takes the server's messages apart, in whatever pieces the socket brings them. The bytes are moved
- * together in the buffer that they came in: nothing is made for a row.
+ * Splits the bytes of the socket into messages, wherever the socket cuts them. The content of the messages is moved to
+ * the front of the buffer that the socket delivered, so that no object is created for a row.
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 export class Frames {
   readonly #readers: FrameReaders;
   readonly #type: number;
-  /** The first bytes of a message whose header is not whole yet. */
-  #begun = Buffer.alloc(0);
-  /** What is left of a message whose header came with earlier bytes. */
+  /** The first bytes of a message whose header is incomplete. */
+  #partialHeader = Buffer.alloc(0);
+  /** The number of bytes that are still missing of the current message. */
   #left = 0;
   #isData = false;
 
@@ -35,17 +39,20 @@ export class Frames {
     this.#type = readers.type.charCodeAt(0);
   }
 
-  /** Returns undefined, or from ReadyForQuery on the bytes that are not the statement's any more. */
+  /**
+   * Reads the next bytes of the socket. Returns the bytes from ReadyForQuery on, which no longer belong to the
+   * statement. Returns undefined if ReadyForQuery has not arrived.
+   */
   read(bytes: Buffer): Buffer | undefined {
-    const chunk = this.#begun.length === 0 ? bytes : this.#joinPart(bytes);
-    this.#begun = Buffer.alloc(0);
+    const chunk = this.#partialHeader.length === 0 ? bytes : this.#joinPart(bytes);
+    this.#partialHeader = Buffer.alloc(0);
     let at = 0;
     let end = 0;
     while (at < chunk.length) {
       if (this.#left === 0) {
         if (chunk[at] === READY) break;
         if (chunk.length - at < HEADER_BYTES) {
-          this.#begun = Buffer.from(chunk.subarray(at));
+          this.#partialHeader = Buffer.from(chunk.subarray(at));
           break;
         }
         this.#isData = chunk[at] === this.#type;
@@ -64,26 +71,26 @@ export class Frames {
       at = stop;
     }
     if (end > 0) this.#readers.data(chunk.subarray(0, end));
-    return this.#left === 0 && chunk[at] === READY && this.#begun.length === 0
+    return this.#left === 0 && chunk[at] === READY && this.#partialHeader.length === 0
       ? Buffer.from(chunk.subarray(at))
       : undefined;
   }
 
   #joinPart(bytes: Buffer): Buffer {
-    const whole = Buffer.concat([this.#begun, bytes]);
+    const whole = Buffer.concat([this.#partialHeader, bytes]);
     giveBack(bytes);
     return whole;
   }
 }
 
 /**
- * Reads the socket in place of pg, which would make an object of each row, until the statement that is sent next is
- * done; whatever is not of the readers' type goes on to pg.
+ * Reads the socket instead of pg, until the next statement is done. pg would create an object for each row. Messages
+ * that are not of the readers' type are passed to pg.
  *
- * In a transaction nothing comes between the end of one statement and the next but the server's last word, so that the
- * first byte here is that of a message.
+ * In a transaction the server sends nothing between the ReadyForQuery of one statement and the first answer to the next
+ * statement. The first byte that arrives here is therefore the first byte of a message.
  */
-export function readInPlace({ stream }: Connection, readers: Omit<FrameReaders, 'other'>): void {
+export function readFrames({ stream }: Connection, readers: Omit<FrameReaders, 'other'>): void {
   const listeners = stream.listeners('data') as ((bytes: Buffer) => void)[];
   const pass = (bytes: Buffer): void => listeners.forEach((listener) => listener.call(stream, bytes));
   const frames = new Frames({ ...readers, other: pass });
@@ -92,7 +99,7 @@ export function readInPlace({ stream }: Connection, readers: Omit<FrameReaders, 
     if (rest === undefined) return;
     stream.removeListener('data', onData);
     for (const listener of listeners) stream.on('data', listener);
-    // A reader may have paused it, and what comes next is not its own.
+    // A reader may have paused the socket, and the next bytes do not belong to this reader.
     stream.resume();
     pass(rest);
   };

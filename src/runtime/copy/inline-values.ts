@@ -6,9 +6,10 @@ import type { ProtocolClient } from '../postgres/protocol.js';
 import type { BoundSql } from '../sql/bind.js';
 
 /**
- * The text of one query that has its values in it, because COPY takes none. The server quotes them, each as the text
- * that a parameter would have been sent as, so that none can become a part of the query. Throws `EtlError` ETL-3602
- * for a text that is not one statement, or has other parameters than values.
+ * Returns the text of one query with its values as literals, because a COPY can't have parameters. The server quotes
+ * each value, as the text that pg would send for a parameter. A value therefore can't change the query.
+ *
+ * Throws `EtlError` ETL-3602 if the text is not exactly one statement, or if the parameters do not match the values.
  */
 export async function inlineBoundValues(
   client: Pick<ProtocolClient, 'query'>,
@@ -21,7 +22,7 @@ export async function inlineBoundValues(
   if (new Set(numbers).size !== values.length || numbers.some((each) => each < 1 || each > values.length))
     throw createParameterCountError(numbers, values.length);
   if (values.length === 0) return statement.text;
-  return replaceParameters(statement.text, await quote(client, values));
+  return replaceParameters(statement.text, await quoteValues(client, values));
 }
 
 function getParameters(text: string): readonly number[] {
@@ -30,26 +31,29 @@ function getParameters(text: string): readonly number[] {
     .map(({ start, end }) => Number(text.slice(start + 1, end)));
 }
 
-async function quote(
+/** Returns each value as an SQL literal. */
+async function quoteValues(
   client: Pick<ProtocolClient, 'query'>,
   values: readonly unknown[],
 ): Promise<readonly string[]> {
   const list = values.map((_, index) => `$${index + 1}::text`).join(', ');
   const { rows } = (await client.query({
-    text: `select quote_nullable(value) as quoted from unnest(array[${list}]) with ordinality as given (value, place) order by place`,
+    text: `select quote_nullable(value) as quoted from unnest(array[${list}]) with ordinality as given (value, ordinal) order by ordinal`,
     values: values.map((value) => (value instanceof Uint8Array ? formatBytea(value) : value)),
-    // Whatever parsers a user's program has set for all of pg.
+    // The user's program may have changed the parsers of pg.
     types: { getTypeParser: () => String },
   })) as QueryResult<{ quoted: string }>;
   return rows.map(({ quoted }) => quoted);
 }
 
-/** pg would send bytes in the binary format, which the text type would take for letters. */
+/**
+ * Returns bytes as the text of a `bytea`. pg would send them in binary format, and the server would read them as text.
+ */
 function formatBytea(bytes: Uint8Array): string {
   return `\\x${Buffer.from(bytes).toString('hex')}`;
 }
 
-/** In parentheses, so that a literal can't become one with what stands beside it. */
+/** Replaces each `$n` by its literal in parentheses. Without them a literal could merge with the token next to it. */
 function replaceParameters(text: string, literals: readonly string[]): string {
   return Array.from(readTokens(text), ({ kind, start, end }) => {
     const token = text.slice(start, end);
@@ -59,8 +63,8 @@ function replaceParameters(text: string, literals: readonly string[]): string {
 
 function createNotOneStatementError(more: number): EtlError {
   return new EtlError('ETL-3602', {
-    what: `Expected one query, got ${more === 0 ? 'none' : more + 1}`,
-    fix: 'give each query a task of its own',
+    what: `expected one query, got ${more === 0 ? 'none' : more + 1}`,
+    fix: 'write one task for each query',
     data: 'nothing was written',
   });
 }
@@ -68,8 +72,8 @@ function createNotOneStatementError(more: number): EtlError {
 function createParameterCountError(numbers: readonly number[], values: number): EtlError {
   const names = [...new Set(numbers)].toSorted((a, b) => a - b).map((each) => `$${each}`);
   return new EtlError('ETL-3602', {
-    what: `the query has ${names.length === 0 ? 'no parameters' : names.join(', ')}, and ${values} values are given`,
-    fix: 'give `values` one value for each of $1, $2, …',
+    what: `the query has ${names.length === 0 ? 'no parameters' : `the parameters ${names.join(', ')}`}, but \`values\` has ${values} items`,
+    fix: 'write one item in `values` for each of $1, $2, …',
     data: 'nothing was written',
   });
 }

@@ -1,52 +1,54 @@
 import type { Connection } from 'pg';
 import { giveBack } from '../../hooks/chunks.js';
 import { Exchange } from './exchange.js';
-import { readInPlace } from './frames.js';
+import { readFrames } from './frames.js';
 import type { Field } from './row-decoder.js';
 
-/** A query with the values for its `$1`, `$2`, … */
+/** A query, with the values for its `$1`, `$2`, … in order. */
 export interface BoundQuery {
   readonly text: string;
   readonly values: readonly unknown[];
 }
 
-/** How pg writes a value for the server. */
+/** Converts a value to the form in which pg sends it. */
 export type ValueMapper = (value: unknown) => unknown;
 
-/** What opens a portal. */
+/** The query of a new portal. */
 export interface PortalOptions {
   readonly query: BoundQuery;
   readonly valueMapper: ValueMapper;
 }
 
 /**
- * Some rows of a portal, a cursor of the protocol: it lives in the transaction, and other statements can run between
- * two fetches. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
+ * Fetches some rows of a portal, which is the protocol's cursor. The first fetch opens the portal. The portal exists
+ * until the transaction ends, and other statements can run between two fetches.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
  */
 export class Fetch extends Exchange {
   readonly #portal: string;
-  /** The most rows that it brings; when there are more, it brings as many. */
+  /** The maximum number of rows. The fetch returns exactly this many rows if the query has more. */
   readonly limit: number;
-  readonly #opening: PortalOptions | undefined;
+  readonly #options: PortalOptions | undefined;
   readonly #parts: Buffer[] = [];
-  /** With the first rows. */
+  /** The columns of the result. Set only by the first fetch of a portal. */
   fields: readonly Field[] | undefined;
-  /** There are more rows. */
+  /** True if the query may have more rows. */
   isSuspended = false;
 
-  constructor(portal: string, limit: number, opening?: PortalOptions) {
-    super(opening?.query.text ?? 'the next rows of a query');
+  /** `options` are for the first fetch of a portal only. */
+  constructor(portal: string, limit: number, options?: PortalOptions) {
+    super(options?.query.text ?? 'the next rows of a query');
     this.#portal = portal;
     this.limit = limit;
-    this.#opening = opening;
+    this.#options = options;
   }
 
   override submit(connection: Connection): void {
     const messages = connection as unknown as ExtendedProtocol;
     const portal = this.#portal;
     connection.stream.cork();
-    if (this.#opening) {
-      const { query, valueMapper } = this.#opening;
+    if (this.#options) {
+      const { query, valueMapper } = this.#options;
       messages.parse({ text: query.text });
       messages.bind({ portal, values: query.values, valueMapper });
       messages.describe({ type: 'P', name: portal });
@@ -54,7 +56,7 @@ export class Fetch extends Exchange {
     messages.execute({ portal, rows: this.limit });
     messages.sync();
     connection.stream.uncork();
-    readInPlace(connection, { type: 'D', data: (bytes) => this.#parts.push(bytes) });
+    readFrames(connection, { type: 'D', data: (bytes) => this.#parts.push(bytes) });
   }
 
   override handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
@@ -65,13 +67,13 @@ export class Fetch extends Exchange {
     this.isSuspended = true;
   }
 
-  /** A COPY drops the Sync that came with it. */
+  /** Fails the COPY, and sends Sync again: the server ignores a Sync during a COPY. */
   override handleCopyInResponse(connection: Connection): void {
     super.handleCopyInResponse(connection);
     (connection as unknown as ExtendedProtocol).sync();
   }
 
-  /** What the DataRow messages carried: once. */
+  /** Returns the content of the DataRow messages. Can be called only once. */
   takeBytes(): Buffer {
     const bytes = Buffer.concat(this.#parts);
     for (const part of this.#parts.splice(0)) giveBack(part);
@@ -79,7 +81,7 @@ export class Fetch extends Exchange {
   }
 }
 
-/** Ends a portal before its last row. */
+/** Closes a portal before its last row. */
 export class ClosePortal extends Exchange {
   readonly #portal: string;
 
@@ -95,7 +97,7 @@ export class ClosePortal extends Exchange {
   }
 }
 
-/** pg's methods as they are; the published types ask for more. */
+/** Methods of pg's `Connection`. The published types of pg declare more required arguments. */
 interface ExtendedProtocol {
   parse(query: { readonly text: string }): void;
   bind(config: {

@@ -4,59 +4,63 @@ import { ClosePortal, Fetch, type PortalOptions } from './portal.js';
 import { getColumn } from './columns.js';
 import { createRowDecoder, type DecodeRows, type Field, type Parse } from './row-decoder.js';
 
-/** What `rows` can be told. */
+/** The options of `session.rows`. */
 export interface RowsOptions {
-  /** The most rows in a batch. Default 10,000; wide rows come in smaller ones, of about half a megabyte. */
+  /** The maximum number of rows in a batch. Default 10,000. A batch of wide rows is smaller: about 512 KiB. */
   readonly batch?: number;
-  /** Leaves every value as the text that the server writes, which is exact: Dates keep milliseconds only. */
+  /** Returns every value as the exact text of the server. A `Date`, for example, keeps only milliseconds. */
   readonly text?: boolean;
 }
 
-/** The rows of one query, which can be read once: `for await (const row of rows)`. */
+/** The rows of one query: `for await (const row of rows)`. The rows can be read only once. */
 export interface Rows<Row> extends AsyncIterable<Row> {
-  /** Many rows at a time, never none. */
+  /** Returns the rows in batches. A batch is never empty. */
   batches(): AsyncIterable<Row[]>;
 }
 
-/** What a query is read with. */
+/** The connection and the parsers with which a query is read. */
 export interface RowFetch {
   readonly taskConnection: TaskConnection;
-  /** pg's own: the values are those that pg gives for the same query. */
-  readonly parserOf: (oid: number) => Parse;
+  /** Returns pg's parser for a type, so that the values are the same as pg's. */
+  readonly getParser: (oid: number) => Parse;
 }
 
 const FIRST_ROWS = 100;
 const MOST_ROWS = 10_000;
 const BATCH_BYTES = 512 * 1024;
-let portals = 0;
+/** The number of portals that were opened, for their names. */
+let portalCount = 0;
 
-/** Reads a query batch by batch, and asks for the next one before the last one is used. */
+/**
+ * Reads a query batch by batch. Asks the server for the next batch before the caller uses the current batch. `open` is
+ * called when the reading begins. Throws `EtlError` ETL-3542 if `batch` is not a whole number from 1.
+ */
 export function readRows<Row>(
-  source: RowFetch,
+  rowFetch: RowFetch,
   open: () => Promise<PortalOptions>,
   options: RowsOptions,
 ): Rows<Row> {
   const { batch = MOST_ROWS } = options;
   if (!Number.isSafeInteger(batch) || batch < 1) {
-    throw new EtlError('ETL-3542', { what: `Expected \`batch\` to be a whole number from 1, got ${batch}` });
+    throw new EtlError('ETL-3542', { what: `expected \`batch\` to be a whole number from 1, got ${batch}` });
   }
-  const batches = (): AsyncGenerator<Row[]> => read(source, open, { ...options, batch });
-  return { batches, [Symbol.asyncIterator]: () => new EachRow(batches()) };
+  const batches = (): AsyncGenerator<Row[]> => read(rowFetch, open, { ...options, batch });
+  return { batches, [Symbol.asyncIterator]: () => new RowIterator(batches()) };
 }
 
 async function* read<Row>(
-  source: RowFetch,
+  rowFetch: RowFetch,
   open: () => Promise<PortalOptions>,
   { batch, text = false }: RowsOptions & { readonly batch: number },
 ): AsyncGenerator<Row[]> {
-  const { taskConnection } = source;
-  const portal = `etl_${++portals}`;
+  const { taskConnection } = rowFetch;
+  const portal = `etl_${++portalCount}`;
   let last: Fetch | undefined;
-  const fetch = (limit: number, opening?: PortalOptions): Fetch => {
-    const begun = new Fetch(portal, Math.max(1, Math.min(limit, batch, MOST_ROWS)), opening);
-    taskConnection.query(begun);
-    last = begun;
-    return begun;
+  const fetch = (limit: number, portalOptions?: PortalOptions): Fetch => {
+    const next = new Fetch(portal, Math.max(1, Math.min(limit, batch, MOST_ROWS)), portalOptions);
+    taskConnection.query(next);
+    last = next;
+    return next;
   };
   let current: Fetch | undefined = fetch(FIRST_ROWS, await open());
   let decode: DecodeRows | undefined;
@@ -65,9 +69,9 @@ async function* read<Row>(
       await current.over;
       const { isSuspended, fields, limit }: Fetch = current;
       const bytes = current.takeBytes();
-      // Before the rows are made, so that the server works meanwhile.
+      // Asks for the next rows before the current rows are decoded, so that the server works at the same time.
       current = isSuspended ? fetch(Math.floor((limit * BATCH_BYTES) / bytes.length)) : undefined;
-      decode ??= createDecoder(fields ?? [], source, text);
+      decode ??= createDecoder(fields ?? [], rowFetch, text);
       const rows = decode(bytes) as Row[];
       if (rows.length > 0) yield rows;
     }
@@ -76,12 +80,17 @@ async function* read<Row>(
   }
 }
 
-function createDecoder(fields: readonly Field[], { parserOf }: RowFetch, isText: boolean): DecodeRows {
-  const columns = fields.map(({ dataTypeID }) => (isText ? {} : getColumn(dataTypeID, parserOf(dataTypeID))));
+function createDecoder(fields: readonly Field[], { getParser }: RowFetch, isText: boolean): DecodeRows {
+  const columns = fields.map(({ dataTypeID }) =>
+    isText ? {} : getColumn(dataTypeID, getParser(dataTypeID)),
+  );
   return createRowDecoder(fields, columns);
 }
 
-/** A portal that failed, or whose savepoint is gone, is not there any more; the server takes that for closed. */
+/**
+ * Closes the portal. Does nothing if the last fetch failed, because the server has closed the portal then. The server
+ * accepts the closing of a portal that ended with its savepoint.
+ */
 async function close(taskConnection: TaskConnection, portal: string, last: Fetch | undefined): Promise<void> {
   const isDone = await last?.over.then(
     () => true,
@@ -93,8 +102,8 @@ async function close(taskConnection: TaskConnection, portal: string, last: Fetch
   await end.over;
 }
 
-/** One row at a time, without a promise chain of its own for each. */
-class EachRow<Row> implements AsyncIterableIterator<Row> {
+/** Iterates over the rows of batches. An async generator would create several promises for each row. */
+class RowIterator<Row> implements AsyncIterableIterator<Row> {
   readonly #batches: AsyncIterator<Row[]>;
   #rows: readonly Row[] = [];
   #at = 0;

@@ -1,34 +1,34 @@
-/** A column of a result, as the server describes it. */
+/** The name and the type of a column of a result. */
 export interface Field {
   readonly name: string;
   readonly dataTypeID: number;
 }
 
-/** Makes a value of the server's text. */
+/** Converts the text of the server to a value. */
 export type Parse = (text: string) => unknown;
 
-/** Makes a value of the server's text where it is: so many bytes, from there on. */
+/** Converts the text of the server to a value, from the `size` bytes that begin at `at`. Creates no string. */
 export type ReadInPlace = (bytes: Buffer, at: number, size: number) => unknown;
 
-/** How the values of one column are made. By default they are the text itself. */
+/** How to read the values of one column. Without `parse` and `readInPlace` a value is the text of the server. */
 export interface Column {
   readonly parse?: Parse;
   readonly readInPlace?: ReadInPlace;
 }
 
-/** Makes rows of what DataRow messages carry, one after the other. */
+/** Converts the content of DataRow messages, one after the other, to rows. */
 export type DecodeRows = (bytes: Buffer) => unknown[];
 
-/** V8 makes a shorter part of a text as a copy; a longer one would hold the whole text in memory. */
+/** The maximum length of a substring that V8 copies. A longer substring would keep the whole text in memory. */
 const SHORT = 12;
 
 /**
- * A function for the rows of one result, with a column for each field. It is written for them, so that every row is made
- * at once in one shape: that takes half the time of adding one field after another.
- * https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW
+ * Returns a function that decodes the rows of one result. `columns` has one item for each field. The function is
+ * compiled for the fields, so that one object literal creates each row. This takes half the time of adding the fields
+ * one by one. https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW
  */
 export function createRowDecoder(fields: readonly Field[], columns: readonly Column[]): DecodeRows {
-  // A later column of the same name wins, as it does for pg.
+  // The last of several columns with the same name counts, like in pg.
   const last = new Map(fields.map(({ name }, index) => [name, index]));
   const reads = columns.map(
     (column, i) => `size = bytes.readInt32BE(at); at += 4;
@@ -40,7 +40,7 @@ export function createRowDecoder(fields: readonly Field[], columns: readonly Col
     while (at < bytes.length) { at += 2; ${reads.join('\n')} rows.push({ ${row.join(', ')} }); }
     return rows;`;
   const [parse, readInPlace] = [columns.map((each) => each.parse), columns.map((each) => each.readInPlace)];
-  // oxlint-disable-next-line typescript/no-implied-eval -- what is in the text are numbers, and names as JSON
+  // oxlint-disable-next-line typescript/no-implied-eval -- the text contains only numbers, and names as JSON
   const make = new Function('parse', 'readInPlace', 'textAt', `return (bytes) => { ${body} }`);
   return make(parse, readInPlace, readText) as DecodeRows;
 }
@@ -52,16 +52,17 @@ function getValue({ parse, readInPlace }: Column, index: number): string {
 
 const TEXT = 'textAt(bytes, all, at, size)';
 
-/** Written plainly, this one name would set the prototype. */
+/** Returns a name as the key of an object literal. The plain key `"__proto__"` would set the prototype. */
 function createKey(name: string): string {
   return name === '__proto__' ? '["__proto__"]' : JSON.stringify(name);
 }
 
-/** What Buffer has and does not declare: without the checks of `toString`. */
+/** A method of Buffer that its types do not declare. Faster than `toString`, because the method checks no arguments. */
 interface TextBytes extends Buffer {
   utf8Slice(start: number, end: number): string;
 }
 
+/** Reads a text. `all` is the whole buffer as latin1: a short ASCII text is a substring of `all`. */
 function readText(bytes: TextBytes, all: string, start: number, size: number): string {
   const end = start + size;
   if (size > SHORT) return bytes.utf8Slice(start, end);

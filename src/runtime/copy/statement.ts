@@ -3,24 +3,24 @@ import { EtlError } from '../../errors.js';
 import { quoteIdentifier, quoteTable } from '../sql/quote.js';
 import type { BoundQuery } from './portal.js';
 
-/** A query as Knex and Objection build it, or as text, or as text with the values for its `$1`, `$2`, … */
+/** A query: a Knex or Objection query, a text, or a text with the values for its `$1`, `$2`, … */
 export type Query = string | { readonly text: string; readonly values?: readonly unknown[] } | Built;
 
-/** What a Knex builder, `session.raw(…)` and an Objection query have. */
+/** A Knex builder, `session.raw(…)`, or an Objection query. */
 export type Built = Pick<Knex.QueryBuilder, 'toSQL'> | Pick<Knex.Raw, 'toSQL'> | ObjectionQuery;
 
 interface ObjectionQuery {
   toKnexQuery(): Pick<Knex.QueryBuilder, 'toSQL'>;
 }
 
-/** The format of a COPY. `text` and `csv` are in UTF-8. https://www.postgresql.org/docs/current/sql-copy.html */
+/** The format of a COPY. `text` and `csv` are in UTF-8. See https://www.postgresql.org/docs/current/sql-copy.html */
 export type CopyFormat = 'text' | 'csv' | 'binary';
 
-/** A table to COPY to or from. */
+/** A table that a COPY reads or writes. */
 export interface CopyTable {
-  /** `table` or `schema.table`. */
+  /** The name, as `table` or `schema.table`. */
   readonly table: string;
-  /** Default: all of the table, in its order. */
+  /** Default: all columns of the table, in the order of the table. */
   readonly columns?: readonly string[];
   /** Default `text`. */
   readonly format?: CopyFormat;
@@ -28,7 +28,10 @@ export interface CopyTable {
 
 const FORMATS: ReadonlySet<string> = new Set(['text', 'csv', 'binary']);
 
-/** The text and the values of a query. Rows of an Objection query are those of the database, not of its model. */
+/**
+ * Returns the text and the values of a query. The rows of an Objection query are plain rows, because the query loses
+ * its model here.
+ */
 export function toBoundQuery(query: Query): BoundQuery {
   if (typeof query === 'string') return { text: query, values: [] };
   if ('text' in query) return { text: query.text, values: query.values ?? [] };
@@ -37,23 +40,29 @@ export function toBoundQuery(query: Query): BoundQuery {
   return { text: sql, values: bindings };
 }
 
-/** `COPY` into a table; a text is one already. */
-export function copyFromText(target: string | CopyTable): string {
-  return typeof target === 'string' ? target : `copy ${formatTable(target)} from stdin${formatText(target)}`;
+/**
+ * Returns the text of a `COPY … FROM STDIN` into a table. Returns a string unchanged, as the text of a COPY. Throws
+ * `EtlError` ETL-3542 for an unknown format.
+ */
+export function buildCopyFrom(into: string | CopyTable): string {
+  return typeof into === 'string' ? into : `copy ${formatTable(into)} from stdin${formatOptions(into)}`;
 }
 
-/** `COPY` out of a table; a text is one already. */
-export function copyToText(source: string | CopyTable): string {
-  return typeof source === 'string' ? source : `copy ${formatTable(source)} to stdout${formatText(source)}`;
+/**
+ * Returns the text of a `COPY … TO STDOUT` of a table. Returns a string unchanged, as the text of a COPY. Throws
+ * `EtlError` ETL-3542 for an unknown format.
+ */
+export function buildCopyTo(from: string | CopyTable): string {
+  return typeof from === 'string' ? from : `copy ${formatTable(from)} to stdout${formatOptions(from)}`;
 }
 
 function formatTable({ table, columns }: CopyTable): string {
   return quoteTable(table) + (columns === undefined ? '' : ` (${columns.map(quoteIdentifier).join(', ')})`);
 }
 
-function formatText({ format = 'text' }: CopyTable): string {
+function formatOptions({ format = 'text' }: CopyTable): string {
   if (FORMATS.has(format)) return ` (format ${format}, encoding 'UTF8')`;
   throw new EtlError('ETL-3542', {
-    what: `Expected \`format\` to be "text", "csv" or "binary", got ${JSON.stringify(format)}`,
+    what: `expected \`format\` to be "text", "csv" or "binary", got ${JSON.stringify(format)}`,
   });
 }

@@ -1,16 +1,16 @@
 import type { DataInterval } from './interval.js';
 
-/** What a task attempt is called, and what it covers. */
+/** The attempt of a task whose macros are created, and its data interval. */
 export interface MacroFacts {
   readonly interval: DataInterval | undefined;
   readonly runId: string;
   readonly dagId: string;
   readonly taskId: string;
-  /** From 1. */
+  /** The number of the attempt, from 1. */
   readonly attempt: number;
 }
 
-/** The macros of a run that covers a data interval. All times are text in UTC, as a `Date` has its own ideas of both. */
+/** The macros of a run that covers a data interval. All times are texts in UTC. */
 export interface IntervalMacros {
   /** `2020-08-01` */
   readonly ds: string;
@@ -26,13 +26,15 @@ export interface IntervalMacros {
   readonly logical_date: string;
   /** The same as `ts`. */
   readonly data_interval_start: string;
-  /** Not part of the interval. */
+  /** The end of the interval, which is not part of the interval: `2020-09-01T02:00:00+00:00` */
   readonly data_interval_end: string;
   /** `{dag}__{task}__{ds_nodash}` */
   readonly task_instance_key_str: string;
 }
 
-/** Values that a `.sql` file can bind by name (`:ds`). Names and forms are Airflow's template variables. */
+/**
+ * Values that a `.sql` file can bind by name (`:ds`). The names and formats are those of Airflow's template variables.
+ */
 export interface Macros extends Partial<IntervalMacros> {
   readonly run_id: string;
   readonly dag_id: string;
@@ -40,8 +42,10 @@ export interface Macros extends Partial<IntervalMacros> {
   readonly try_number: number;
 }
 
-/** The macros of a task attempt; without an interval, those that tell of one are absent. See
- * https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html */
+/**
+ * Returns the macros of a task attempt. Without a data interval the macros of the interval are absent. See
+ * https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html
+ */
 export function createMacros({ interval, runId, dagId, taskId, attempt }: MacroFacts): Macros {
   const names = { run_id: runId, dag_id: dagId, task_id: taskId, try_number: attempt };
   return interval ? { ...names, ...createIntervalMacros(interval, `${dagId}__${taskId}`) } : names;
@@ -64,7 +68,7 @@ function createIntervalMacros({ start, end }: DataInterval, taskKey: string): In
   };
 }
 
-/** As Python's `isoformat`: a fraction has six digits, and is left out when it is zero. */
+/** Writes an instant like Python's `isoformat`. A fraction has six digits. A fraction of zero is left out. */
 function formatIso(instant: Date): string {
   return instant
     .toISOString()

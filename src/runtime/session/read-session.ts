@@ -6,28 +6,34 @@ import { CLEAN_UP_MS, within } from '../waiting.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
-/** After its first query nobody can make it a transaction that writes. */
+/** The statements that begin a read session. After the first query, nobody can change the transaction to read write. */
 const BEGIN = [
   'begin isolation level repeatable read read only',
   `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
 ];
 
-/** A database that a task reads from, besides the one that it writes to: one snapshot, and nothing can be written. */
+/**
+ * A read-only session on a second database, next to the database that the task writes to. All queries of the session
+ * see the same snapshot.
+ */
 export interface ReadSession {
   readonly session: Session;
-  /** Its connection: for COPY. */
+  /** The connection of `session`, for COPY. */
   readonly taskConnection: TaskConnection;
-  /** Never throws. */
+  /** Ends the transaction and the connection. Never rejects. */
   close(): Promise<void>;
 }
 
-/** What a task asks on the idle connection of a source, before its snapshot is taken. */
+/** Runs queries on the connection of a read session before the transaction begins and takes its snapshot. */
 export type BeforeSnapshot = (client: ProtocolClient) => Promise<void>;
 
-/** Opens the source with this ID. */
-export type OpenReadSession = (connectionId: string, first?: BeforeSnapshot) => Promise<ReadSession>;
+/**
+ * Opens a read session on the connection with this ID. `beforeSnapshot` runs only if the call opens the connection; it
+ * does not run if the attempt has opened the connection already.
+ */
+export type OpenReadSession = (connectionId: string, beforeSnapshot?: BeforeSnapshot) => Promise<ReadSession>;
 
-/** The sources of one attempt: each connection is opened once, whoever asks for it first. */
+/** The read sessions of one attempt. Each connection is opened once, at its first use. */
 export class ReadSessions {
   readonly #open: OpenReadSession;
   readonly #byId = new Map<string, Promise<ReadSession>>();
@@ -36,30 +42,34 @@ export class ReadSessions {
     this.#open = open;
   }
 
-  /** `first` runs where the connection is not open yet. */
-  readonly open: OpenReadSession = (id, first) => {
-    const source = this.#byId.get(id) ?? this.#open(id, first);
-    this.#byId.set(id, source);
-    return source;
+  /** Returns the read session of a connection ID, and opens the session at the first call. */
+  readonly open: OpenReadSession = (id, beforeSnapshot) => {
+    const readSession = this.#byId.get(id) ?? this.#open(id, beforeSnapshot);
+    this.#byId.set(id, readSession);
+    return readSession;
   };
 
-  /** Never throws. One that could not be opened has nothing to close. */
+  /** Closes all read sessions. Never rejects, also if a session could not be opened. */
   async close(): Promise<void> {
     if (this.#byId.size === 0) return;
     const opened = [...this.#byId.values()];
     this.#byId.clear();
-    await Promise.allSettled(opened.map(async (source) => (await source).close()));
+    await Promise.allSettled(opened.map(async (readSession) => (await readSession).close()));
   }
 }
 
 /**
- * Opens a read-only transaction on a connection of its own. A task commits in one database only: what it wrote to a
- * second one could be there, or not, when it is repeated. `first` runs before the transaction begins.
+ * Opens a read-only transaction on a new connection. The transaction is read-only because a task commits in one
+ * database only: a repeated task could not know whether its writes to a second database are there already.
+ * `beforeSnapshot` runs before the transaction begins. An abort of `signal` destroys the connection.
+ *
+ * Rejects with the reason of `signal`, the error of `beforeSnapshot`, or the error of the server. Closes the connection
+ * before it rejects.
  */
 export async function openReadSession(
   database: Database,
   signal: AbortSignal,
-  first?: BeforeSnapshot,
+  beforeSnapshot?: BeforeSnapshot,
 ): Promise<ReadSession> {
   const { client, end } = await connect(database);
   const cut = (): void => client.connection.stream.destroy();
@@ -73,7 +83,7 @@ export async function openReadSession(
   };
   try {
     signal.throwIfAborted();
-    await first?.(client);
+    await beforeSnapshot?.(client);
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     taskConnection.open();
@@ -84,7 +94,10 @@ export async function openReadSession(
   }
 }
 
-/** Outside of the pool where that is possible: tasks that read each other's databases must not wait for each other. */
+/**
+ * Connects outside of the pool if the database allows more connections. Two tasks that read each other's databases
+ * would wait for each other if both took the connection from the pools.
+ */
 async function connect(database: Database): Promise<{ client: ProtocolClient; end: () => Promise<unknown> }> {
   if (database.openControl !== undefined) {
     const client = (await database.openControl()) as unknown as ProtocolClient;

@@ -3,25 +3,26 @@ import { copyInto } from '../copy/copy-in.js';
 import { copyOut } from '../copy/copy-out.js';
 import type { Parse } from '../copy/row-decoder.js';
 import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
-import { type CopyTable, type Query, toBoundQuery, copyFromText, copyToText } from '../copy/statement.js';
+import { type CopyTable, type Query, toBoundQuery, buildCopyFrom, buildCopyTo } from '../copy/statement.js';
 import type { ValueMapper } from '../copy/portal.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { toError } from '../../errors.js';
 
-/** Bytes for a COPY; text is sent in UTF-8. */
+/** The data of a COPY, in parts of any size. A string is sent in UTF-8. */
 export type CopySource = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
 
-/** What stops a COPY besides the end of its task. */
+/** Stops a COPY before the end of its task. */
 export interface CopyStop {
+  /** Ends the COPY when it aborts. The COPY then throws the reason of the signal. */
   readonly signal?: AbortSignal;
 }
 
-/** What a session can do with any number of rows in constant memory. */
+/** The methods of a session that read or write any number of rows in constant memory. */
 export interface BulkSession {
   /**
-   * The rows of a query, one at a time or in `batches()`, with the values that pg's type parsers give for the same
-   * query. Other queries may run between two rows, and `break` ends the query. Inside `session.transaction(…)` it is
-   * the session's own as well.
+   * Reads the rows of a query, one at a time or in `batches()`. The values are the same as those that pg's type parsers
+   * return for the query. Other queries may run between two rows, and `break` ends the query. Inside
+   * `session.transaction(…)` call `rows` on `session`: the rows are then read in the savepoint.
    *
    * ```ts
    * for await (const { id, total } of session.rows<{ id: string; total: string }>('select id, total from orders')) …
@@ -30,50 +31,54 @@ export interface BulkSession {
    */
   rows<Row extends object = Record<string, unknown>>(query: Query, options?: RowsOptions): Rows<Row>;
   /**
-   * Sends bytes to `COPY … FROM STDIN` and returns the number of rows by the server's count. Takes the next part when
-   * the server has room for it. An error of the source fails the COPY, and nothing of it is kept.
+   * Sends bytes to `COPY … FROM STDIN` and returns the number of rows that the server counted. `into` is a table or the
+   * text of a COPY statement. The next part of `data` is read when the server has room for it. An error in `data` fails
+   * the COPY, and the server stores none of its rows.
    */
-  copyFrom(target: string | CopyTable, source: CopySource, stop?: CopyStop): Promise<number>;
+  copyFrom(into: string | CopyTable, data: CopySource, stop?: CopyStop): Promise<number>;
   /**
-   * The bytes of `COPY … TO STDOUT`, in parts that end anywhere. No other query can run on the session until they are
-   * read, or `break` has ended the COPY.
+   * Reads the bytes of `COPY … TO STDOUT`. `from` is a table or the text of a COPY statement. A part may end in the
+   * middle of a row. No other query can run on the session until the last part is read or `break` ends the COPY.
    */
-  copyTo(source: string | CopyTable, stop?: CopyStop): AsyncIterable<Buffer>;
+  copyTo(from: string | CopyTable, stop?: CopyStop): AsyncIterable<Buffer>;
 }
 
-/** Adds to a session what Knex does not have. */
+/** Creates the methods that a session has in addition to those of Knex. */
 export function createBulkSession(taskConnection: TaskConnection, client: ProtocolClient): BulkSession {
   return {
     rows: (query, options = {}) => {
-      const parserOf = (oid: number): Parse => client.getTypeParser(oid, 'text');
+      const getParser = (oid: number): Parse => client.getTypeParser(oid, 'text');
       return readRows(
-        { taskConnection, parserOf },
+        { taskConnection, getParser },
         async () => ({ query: toBoundQuery(query), valueMapper: await createValueMapper() }),
         options,
       );
     },
-    copyFrom: (target, source, { signal = UNSTOPPED } = {}) =>
-      copyInto(taskConnection, copyFromText(target), readBuffers(source), { signal }),
-    copyTo: (source, { signal = UNSTOPPED } = {}) => readGuarded(taskConnection, copyToText(source), signal),
+    copyFrom: (into, data, { signal = UNSTOPPED } = {}) =>
+      copyInto(taskConnection, buildCopyFrom(into), readBuffers(data), { signal }),
+    copyTo: (from, { signal = UNSTOPPED } = {}) => readGuarded(taskConnection, buildCopyTo(from), signal),
   };
 }
 
 const UNSTOPPED = new AbortController().signal;
 
-/** How pg writes values. It is loaded with the first query, as the database is. */
+/** Loads pg at the first call, and returns the function with which pg writes parameter values. */
 async function createValueMapper(): Promise<ValueMapper> {
   const { default: pg } = await import('pg');
   return (pg as unknown as { readonly utils: { readonly prepareValue: ValueMapper } }).utils.prepareValue;
 }
 
-async function* readBuffers(source: CopySource): AsyncGenerator<Buffer> {
-  for await (const part of source) {
+async function* readBuffers(data: CopySource): AsyncGenerator<Buffer> {
+  for await (const part of data) {
     if (typeof part === 'string') yield Buffer.from(part);
     else yield Buffer.from(part.buffer, part.byteOffset, part.byteLength);
   }
 }
 
-/** A COPY that is ended early fails on the server: the savepoint keeps that from the rest of the transaction. */
+/**
+ * Reads a COPY inside a savepoint. A COPY that the caller ends early fails on the server, and would abort the whole
+ * transaction without the savepoint.
+ */
 async function* readGuarded(
   taskConnection: TaskConnection,
   text: string,
@@ -89,8 +94,8 @@ async function* readGuarded(
     failure = toError(error);
     throw error;
   } finally {
-    const back = isWhole ? '' : 'rollback to savepoint etl_copy; ';
+    const rollback = isWhole ? '' : 'rollback to savepoint etl_copy; ';
     if (failure === undefined || signal.aborted)
-      await send(taskConnection, `${back}release savepoint etl_copy`);
+      await send(taskConnection, `${rollback}release savepoint etl_copy`);
   }
 }

@@ -7,20 +7,23 @@ import type { TaskConnection } from '../postgres/task-connection.js';
 
 /**
  * A Knex handle bound to one open transaction: `session('table')`, `session.raw(…)`, `Model.query(session)`.
- * The runner commits it after the task returns and rolls it back when the task throws; a task can do neither.
+ * The runner commits the transaction when the task returns, and rolls the transaction back when the task throws. The
+ * task itself can't commit or roll back.
  */
 export interface Session extends Knex.Transaction, BulkSession {
-  /** The runner commits: return from the task. */
+  /** Throws ETL-3201: return from the task to commit. */
   readonly commit: never;
-  /** The runner rolls back: throw from the task. */
+  /** Throws ETL-3201: throw from the task to roll back. */
   readonly rollback: never;
-  /** The runner closes the connection. */
+  /** Throws ETL-3201: the runner closes the connection. */
   readonly destroy: never;
-  /** The model class bound to this transaction, for code that takes a class and calls `query()` on it. */
+  /**
+   * Returns the model class bound to this transaction, for code that takes a class and calls `query()` on the class.
+   */
   bind<M extends ModelClass>(model: M): M;
 }
 
-/** What a session needs of an Objection model class. It has no type of Objection, which a project need not install. */
+/** The part of an Objection model class that a session needs. A project need not install Objection for this type. */
 interface ModelClass {
   bindKnex(knex: never): unknown;
 }
@@ -28,10 +31,10 @@ interface ModelClass {
 const FORBIDDEN: Readonly<Record<string, string>> = {
   commit: 'return from the task to commit',
   rollback: 'throw from the task to roll back',
-  destroy: 'the run closes its connections itself',
+  destroy: 'leave out the call: the run closes its connections',
 };
 
-/** Opens a session on the transaction that `wire` already holds. */
+/** Opens a session on the transaction that is open on `taskConnection`. */
 export function openSession(
   knex: Knex,
   taskConnection: TaskConnection,
@@ -41,9 +44,9 @@ export function openSession(
 }
 
 /**
- * A session without a transaction yet: Knex takes a while to make one. It believes that it began a transaction; its own
- * BEGIN and COMMIT never reach the server, because `knex.transaction` reports success for a transaction that PostgreSQL
- * rolled back (https://github.com/knex/knex/issues/6141).
+ * A session that is prepared before its transaction begins, because Knex needs some time to create a transaction.
+ * Knex's own BEGIN and COMMIT never reach the server: `knex.transaction` reports success for a transaction that
+ * PostgreSQL rolled back (https://github.com/knex/knex/issues/6141).
  */
 export class UnboundSession {
   readonly #connection = new KnexConnection();
@@ -53,17 +56,17 @@ export class UnboundSession {
     this.#transaction = knex.transaction(undefined, { connection: this.#connection });
   }
 
-  /** The session on the transaction that `wire` already holds. Once only. */
+  /** Returns the session on the transaction that is open on `taskConnection`. Call `bind` only once. */
   async bind(taskConnection: TaskConnection, client: ProtocolClient): Promise<Session> {
     this.#connection.taskConnection = taskConnection;
     const transaction = await this.#transaction;
-    const own = {
+    const added = {
       ...createBulkSession(taskConnection, client),
       bind: (model: ModelClass) => model.bindKnex(transaction as never),
     };
     return new Proxy(transaction, {
       get: (target, name) => {
-        if (Object.hasOwn(own, name)) return own[name as keyof typeof own];
+        if (Object.hasOwn(added, name)) return added[name as keyof typeof added];
         if (typeof name === 'string' && name in FORBIDDEN) return forbid(name);
         return Reflect.get(target, name, target) as unknown;
       },
@@ -71,16 +74,16 @@ export class UnboundSession {
   }
 }
 
-/** What Knex takes for the connection of its transaction. */
+/** The object that Knex uses as the connection of its transaction. Passes queries to the task connection. */
 class KnexConnection {
   taskConnection: TaskConnection | undefined;
 
-  /** The signature of `pg.Client.query`. */
+  /** Has the signature of `pg.Client.query`. Answers Knex's own BEGIN without sending it. */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
-    const given = typeof values === 'function' ? (values as Callback) : callback;
-    if (getText(config) !== 'BEGIN;' || given === undefined)
+    const done = typeof values === 'function' ? (values as Callback) : callback;
+    if (getText(config) !== 'BEGIN;' || done === undefined)
       return this.taskConnection?.query(config, values, callback);
-    queueMicrotask(() => given(null, BEGUN));
+    queueMicrotask(() => done(null, BEGUN));
     return undefined;
   }
 }
@@ -90,9 +93,9 @@ const BEGUN = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as
 function forbid(name: string): () => never {
   return () => {
     throw new EtlError('ETL-3201', {
-      what: `session.${name}() is not for a task to call`,
-      why: 'the runner commits the task together with the record that it ran',
-      fix: `${FORBIDDEN[name]}; for a part that may fail alone use session.transaction(…), a savepoint`,
+      what: `a task can't call session.${name}()`,
+      why: 'the runner commits the transaction together with the record of the task in the ledger',
+      fix: `${FORBIDDEN[name]}, and use session.transaction(…), a savepoint, for a part that may fail alone`,
     });
   };
 }

@@ -1,17 +1,21 @@
 import { EtlError, didYouMean } from '../../errors.js';
 import { type Token, countNewlines, readTokens } from './scan.js';
 
-/** A statement with `$1`, `$2`, …, and the values for them in order. */
+/** A statement with `$1`, `$2`, …, and their values in order. */
 export interface BoundStatement {
   readonly text: string;
   readonly values: readonly unknown[];
 }
 
 /**
- * Replaces `:name` by `$1`, `$2`, …: the same name by the same number, and none in quotes or comments. Values never
- * become part of the text. No names are `::cast`, `:=`, and in brackets what directly follows a lower bound
- * (`a[1:n]`; with a value it is `a[1 : :n]`). A value that is `undefined` is absent. Throws `EtlError` ETL-3003 for
- * a name without a value, and for a statement that has `$1` as well.
+ * Replaces each `:name` by `$1`, `$2`, …. The same name gets the same number. Names in quotes and comments are not
+ * replaced. Values never become part of the text.
+ *
+ * A `::cast` and `:=` are not names. In brackets, a name directly after a lower bound is not a name either: write
+ * `a[1:n]` for the column `n`, and `a[1 : :n]` for the value `n`.
+ *
+ * Throws `EtlError` ETL-3003 for a name whose value is missing or `undefined`, and for a statement that has both names
+ * and numbers such as `$1`.
  */
 export function bindNamed(sql: string, values: Readonly<Record<string, unknown>>): BoundStatement {
   const numbers = new Map<string, number>();
@@ -28,9 +32,10 @@ export function bindNamed(sql: string, values: Readonly<Record<string, unknown>>
   return { text: text + sql.slice(copied), values: Array.from(numbers.keys(), (name) => values[name]) };
 }
 
+/** A `:name` in a statement. */
 interface Bind {
   readonly name: string;
-  /** Of the colon. */
+  /** The index of the colon. */
   readonly start: number;
   readonly end: number;
 }
@@ -42,7 +47,7 @@ function findBinds(sql: string): readonly Bind[] {
   let [beforeLast, last]: (Token | undefined)[] = [];
   for (const token of readTokens(sql)) {
     if (token.kind === 'parameter') parameter = token;
-    if (token.kind === 'symbol') track(brackets, sql.charAt(token.start));
+    if (token.kind === 'symbol') trackBrackets(brackets, sql.charAt(token.start));
     const colon = last && sql.slice(last.start, last.end) === ':' ? last : undefined;
     const isSlice = brackets.at(-1) === '[' && isBoundEnd(sql, beforeLast);
     if (colon && token.kind === 'word' && !isSlice) {
@@ -54,12 +59,13 @@ function findBinds(sql: string): readonly Bind[] {
   return binds;
 }
 
-function track(brackets: string[], symbol: string): void {
+/** Remembers the open parentheses and brackets. */
+function trackBrackets(brackets: string[], symbol: string): void {
   if (symbol === '(' || symbol === '[') brackets.push(symbol);
   else if (symbol === ')' || symbol === ']') brackets.pop();
 }
 
-/** True for a token after which, in brackets, a colon without a space is that of an array slice. */
+/** Returns true if a colon directly after the token belongs to an array slice, given that the token is in brackets. */
 function isBoundEnd(sql: string, token: Token | undefined): boolean {
   if (!token || token.kind === 'space' || token.kind === 'comment') return false;
   return token.kind !== 'symbol' || /[\])]/.test(sql.charAt(token.start));
@@ -73,22 +79,21 @@ function createUnknownNameError(
 ): EtlError {
   const known = Object.keys(values).filter((each) => values[each] !== undefined);
   return new EtlError('ETL-3003', {
-    what: `No value is named ":${name.slice(0, 63)}"${didYouMean(name.slice(0, 63), known)}`,
+    what: `no value is named ":${name.slice(0, 63)}"${didYouMean(name.slice(0, 63), known)}`,
     where: `line ${countNewlines(sql, 0, at) + 1} of the statement`,
-    why:
-      known.length === 0 ? 'This statement has no values.' : `The names are ${known.toSorted().join(', ')}.`,
+    why: known.length === 0 ? 'the statement has no values' : `the names are ${known.toSorted().join(', ')}`,
   });
 }
 
 function createMixedBindsError(sql: string, parameter: Token, { name }: Bind): EtlError {
   return new EtlError('ETL-3003', {
-    what: `The statement has both ${sql.slice(parameter.start, parameter.end)} and :${name}`,
-    why: 'Names become numbers, so that the two would get each other’s values.',
-    fix: 'Name every value.',
+    what: `the statement has both ${sql.slice(parameter.start, parameter.end)} and :${name}`,
+    why: 'each name becomes a number, so a name and a number would get each other’s values',
+    fix: 'use a name for every value',
   });
 }
 
-/** SQL with the values for its `$1`, `$2`, …: values are bound, never put into the text. */
+/** SQL with `$1`, `$2`, …, and their values in order. Values are bound, and never become part of the text. */
 export interface BoundSql {
   readonly text: string;
   readonly values?: readonly unknown[];

@@ -1,44 +1,46 @@
 import { EtlError } from '../../errors.js';
 import { showValue } from '../json.js';
 
-/** PostgreSQL cuts a longer name (NAMEDATALEN), and then two names can be one. */
+/** PostgreSQL cuts a longer name (NAMEDATALEN), and then two different names can become the same name. */
 const MAX_BYTES = 63;
 
-/** `"…"` or a bare name that SQL would take, up to the end or to a dot. */
+/** One part of a table name, up to a dot or the end: a quoted name, or a name that SQL accepts without quotes. */
 const PART = /(?:"((?:[^"]|"")*)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))(\.|$)/iy;
 
 /**
- * A name as a quoted identifier: it means exactly these characters, whatever they are. Throws `EtlError` ETL-3008
- * for a name that PostgreSQL would refuse, cut or change.
+ * Returns a name as a quoted identifier, which means exactly the characters of the name. Throws `EtlError` ETL-3008 for
+ * a name that PostgreSQL would refuse, cut or change.
  */
 export function quoteIdentifier(name: string): string {
   const problem = describeProblem(name);
   if (problem === undefined) return `"${name.replaceAll('"', '""')}"`;
   throw new EtlError('ETL-3008', {
-    what: `Expected a name for something in the database, got ${showValue(name)}`,
+    what: `expected a name for PostgreSQL, got ${showValue(name)}`,
     why: problem,
   });
 }
 
 /**
- * `table` or `schema.table`, quoted. A bare part is read as SQL reads it, in lower case; any other is given in
- * quotes: `staging."Order Items"`. Throws `EtlError` ETL-3008.
+ * Returns `table` or `schema.table` with quotes. A part without quotes is converted to lower case, as in SQL. A name
+ * with other characters needs quotes: `staging."Order Items"`. Throws `EtlError` ETL-3008 for a name that is not valid.
  */
 export function quoteTable(table: string): string {
   const parts = splitParts(table);
   if (parts && parts.length <= 2) return parts.map(quoteIdentifier).join('.');
   throw new EtlError('ETL-3008', {
-    what: `Expected a table such as "orders" or "staging.orders", got ${showValue(table)}`,
-    fix: 'Put a name with other characters than letters, digits, _ and $ in double quotes: staging."Order Items"',
+    what: `expected a table such as "orders" or "staging.orders", got ${showValue(table)}`,
+    fix: 'put a name with other characters than letters, digits, _ and $ in double quotes: staging."Order Items"',
   });
 }
 
 function describeProblem(name: string): string | undefined {
-  if (name === '') return 'It is empty.';
-  if (name.includes('\0')) return 'It holds a NUL character.';
-  if (/\p{Surrogate}/u.test(name)) return 'It holds half of a surrogate pair.';
+  if (name === '') return 'the name is empty';
+  if (name.includes('\0')) return 'the name holds a NUL character';
+  if (/\p{Surrogate}/u.test(name)) return 'the name holds half of a surrogate pair';
   const bytes = Buffer.byteLength(name);
-  return bytes > MAX_BYTES ? `It has ${bytes} bytes; PostgreSQL keeps ${MAX_BYTES}.` : undefined;
+  return bytes > MAX_BYTES
+    ? `the name has ${bytes} bytes, and PostgreSQL keeps only ${MAX_BYTES}`
+    : undefined;
 }
 
 function splitParts(table: string): string[] | undefined {
@@ -53,15 +55,16 @@ function splitParts(table: string): string[] | undefined {
   return undefined;
 }
 
-/** The server folds other letters only in single-byte encodings. */
+/** Converts only ASCII letters, because the server converts other letters only in single-byte encodings. */
 function lowerAscii(text: string): string {
   return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /**
- * A text as an SQL constant that means exactly these characters, whatever `standard_conforming_strings` is. Only for
- * places where a statement takes no parameters: the value of a query is bound. The same as `escapeLiteral` of pg, which is
- * not imported because pg is loaded while the server already answers. The text must hold no NUL character.
+ * Returns a text as an SQL constant, which means exactly the characters of the text, for every value of
+ * `standard_conforming_strings`. Use this only where a statement can't have parameters, and bind values everywhere
+ * else. The text must not contain a NUL character. Returns the same as `escapeLiteral` of pg, which is not imported
+ * because pg is loaded later, while the server already answers.
  */
 export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`;

@@ -1,12 +1,12 @@
 import { EtlError } from '../../errors.js';
 
 /**
- * `quoted` is a constant, a quoted identifier or a dollar-quoted text; `parameter` is `$1`. A `symbol` is one
- * character, or `::` or `:=`.
+ * The kind of a token. `quoted` is a constant, a quoted identifier or a dollar-quoted text. `parameter` is `$1`.
+ * `symbol` is one character, or `::` or `:=`.
  */
 export type TokenKind = 'space' | 'comment' | 'quoted' | 'word' | 'number' | 'parameter' | 'symbol';
 
-/** A part of an SQL text, in UTF-16 units from `start` up to `end`. */
+/** A part of an SQL text, from index `start` up to but not including index `end`, in UTF-16 units. */
 export interface Token {
   readonly kind: TokenKind;
   readonly start: number;
@@ -14,13 +14,13 @@ export interface Token {
 }
 
 /**
- * The tokens of an SQL text, without gaps, by the rules of
+ * Returns the tokens of an SQL text, without gaps, by the rules of
  * https://www.postgresql.org/docs/current/sql-syntax-lexical.html with `standard_conforming_strings` on. Throws
  * `EtlError` ETL-3002 for a quote or a comment that does not end, and for a NUL character.
  */
 export function* readTokens(sql: string): Generator<Token, void, undefined> {
   const nul = sql.indexOf('\0');
-  if (nul !== -1) throw createInvalidTextError(sql, nul, 'A NUL character');
+  if (nul !== -1) throw createInvalidTextError(sql, nul, 'a NUL character');
   let start = 0;
   while (start < sql.length) {
     const token = readToken(sql, start);
@@ -29,7 +29,7 @@ export function* readTokens(sql: string): Generator<Token, void, undefined> {
   }
 }
 
-/** How many lines of `sql` start in `[from, to)`, the first one not counted. */
+/** Returns the number of newlines of `sql` in `[from, to)`. */
 export function countNewlines(sql: string, from: number, to: number): number {
   let count = 0;
   for (let at = sql.indexOf('\n', from); at !== -1 && at < to; at = sql.indexOf('\n', at + 1)) count++;
@@ -41,17 +41,17 @@ function readToken(sql: string, start: number): Token {
   const two = sql.slice(start, start + 2);
   if (isSpace(sql, start)) return { kind: 'space', start, end: skip(sql, start, isSpace) };
   if (two === '--') return { kind: 'comment', start, end: find(sql, start, /[\r\n]/g) ?? sql.length };
-  if (two === '/*') return { kind: 'comment', start, end: endOfComment(sql, start) };
-  if (two === "e'" || two === "E'") return { kind: 'quoted', start, end: endOfEscapes(sql, start) };
-  if (char === "'" || char === '"') return { kind: 'quoted', start, end: endOfQuote(sql, start) };
+  if (two === '/*') return { kind: 'comment', start, end: findCommentEnd(sql, start) };
+  if (two === "e'" || two === "E'") return { kind: 'quoted', start, end: findEscapesEnd(sql, start) };
+  if (char === "'" || char === '"') return { kind: 'quoted', start, end: findQuoteEnd(sql, start) };
   if (char === '$') return readDollar(sql, start);
   if (isDigit(sql, start)) return { kind: 'number', start, end: skip(sql, start, isNumberPart) };
   if (isWordStart(sql, start)) return { kind: 'word', start, end: skip(sql, start, isWordPart) };
   return { kind: 'symbol', start, end: start + (two === '::' || two === ':=' ? 2 : 1) };
 }
 
-/** Comments nest, other than in most languages. */
-function endOfComment(sql: string, start: number): number {
+/** Returns the end of a block comment. In PostgreSQL such comments nest. */
+function findCommentEnd(sql: string, start: number): number {
   const marks = /\/\*|\*\//g;
   marks.lastIndex = start;
   let depth = 0;
@@ -59,33 +59,36 @@ function endOfComment(sql: string, start: number): number {
     depth += mark[0] === '/*' ? 1 : -1;
     if (depth === 0) return marks.lastIndex;
   }
-  throw createInvalidTextError(sql, start, 'A comment /*');
+  throw createInvalidTextError(sql, start, 'a comment /*');
 }
 
-/** A doubled quote stands for itself. */
-function endOfQuote(sql: string, start: number): number {
+/** Returns the end of a text in quotes. A doubled quote does not end the text. */
+function findQuoteEnd(sql: string, start: number): number {
   const quote = sql.charAt(start);
   for (let end = sql.indexOf(quote, start + 1); end !== -1; end = sql.indexOf(quote, end + 2)) {
     if (sql.charAt(end + 1) !== quote) return end + 1;
   }
-  throw createInvalidTextError(sql, start, quote === '"' ? 'A quoted identifier' : 'A quoted text');
+  throw createInvalidTextError(sql, start, quote === '"' ? 'a quoted identifier' : 'a quoted text');
 }
 
-/** `E'…'`: a backslash takes the next character with it. */
-function endOfEscapes(sql: string, start: number): number {
+/** Returns the end of `E'…'`, with its continuations. A quote after a backslash does not end the text. */
+function findEscapesEnd(sql: string, start: number): number {
   const marks = /\\[^]|''|'/g;
   marks.lastIndex = start + 2;
   for (let mark = marks.exec(sql); mark; mark = marks.exec(sql)) {
     if (mark[0] !== "'") continue;
-    const next = startOfContinuation(sql, marks.lastIndex);
+    const next = findContinuation(sql, marks.lastIndex);
     if (next === undefined) return marks.lastIndex;
     marks.lastIndex = next + 1;
   }
-  throw createInvalidTextError(sql, start, "A quoted text E'");
+  throw createInvalidTextError(sql, start, "a quoted text E'");
 }
 
-/** A constant goes on, by the rules of its first part, in a quote on a later line: only space and comments between. */
-function startOfContinuation(sql: string, end: number): number | undefined {
+/**
+ * Returns the index of the quote that continues a constant on a later line, or undefined. Only spaces, line breaks and
+ * line comments may be between the two parts. The continuation follows the rules of the first part.
+ */
+function findContinuation(sql: string, end: number): number | undefined {
   let at = end;
   while (isSpace(sql, at) || sql.startsWith('--', at)) {
     at = isSpace(sql, at) ? skip(sql, at, isSpace) : (find(sql, at, /[\r\n]/g) ?? sql.length);
@@ -99,7 +102,7 @@ function readDollar(sql: string, start: number): Token {
   if (sql.charAt(tagEnd) !== '$') return { kind: 'symbol', start, end: start + 1 };
   const tag = sql.slice(start, tagEnd + 1);
   const close = sql.indexOf(tag, tagEnd + 1);
-  if (close === -1) throw createInvalidTextError(sql, start, `A text in ${tag.slice(0, 60)}`);
+  if (close === -1) throw createInvalidTextError(sql, start, `a text in ${tag.slice(0, 60)}`);
   return { kind: 'quoted', start, end: close + tag.length };
 }
 
@@ -107,9 +110,9 @@ function createInvalidTextError(sql: string, at: number, what: string): EtlError
   const line = countNewlines(sql, 0, at) + 1;
   const nul = sql.charAt(at) === '\0';
   return new EtlError('ETL-3002', {
-    what: `${what} ${nul ? 'is in the SQL text, where PostgreSQL allows none' : 'does not end'}`,
+    what: `${what} ${nul ? 'is in the SQL text, and PostgreSQL allows none' : 'does not end'}`,
     where: `line ${line}`,
-    fix: nul ? 'Save the file as UTF-8 text.' : undefined,
+    fix: nul ? 'save the file as UTF-8 text' : undefined,
   });
 }
 
@@ -124,7 +127,7 @@ function find(sql: string, from: number, pattern: RegExp): number | undefined {
   return pattern.exec(sql)?.index;
 }
 
-/** A byte order mark counts where it starts a file. */
+/** Returns true for a space, a line break, and a byte order mark at the start of the text. */
 function isSpace(sql: string, at: number): boolean {
   const code = sql.charCodeAt(at);
   return code === 32 || (code >= 9 && code <= 13) || (code === 0xfe_ff && at === 0);
@@ -135,7 +138,7 @@ function isDigit(sql: string, at: number): boolean {
   return code >= 48 && code <= 57;
 }
 
-/** PostgreSQL takes every character that is not ASCII for a letter. */
+/** Returns true for a letter or `_`. For PostgreSQL every character that is not ASCII is a letter. */
 function isWordStart(sql: string, at: number): boolean {
   const code = sql.charCodeAt(at);
   return (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || code === 95 || code >= 128;

@@ -1,18 +1,20 @@
 import { countNewlines, readTokens, type Token } from './scan.js';
 
-/** One statement of a file. */
+/** One statement of an SQL file. */
 export interface Statement {
-  /** Without the semicolon, and without the comments around it, except for a planner hint that stands before it. */
+  /**
+   * The text, without the semicolon and the comments around the statement. A planner hint before the statement remains.
+   */
   readonly text: string;
   /** The line of the file on which `text` starts, from 1. */
   readonly line: number;
 }
 
 /**
- * The statements of an SQL file, in order; empty ones are left out. A semicolon does not end a statement inside
- * quotes, comments, parentheses (`CREATE RULE … DO (a; b)`) and `BEGIN ATOMIC … END`
- * (https://www.postgresql.org/docs/current/sql-createfunction.html). Throws `EtlError` ETL-3002 for a quote that
- * does not end.
+ * Returns the statements of an SQL file, in order, without empty statements. A semicolon does not end a statement
+ * inside quotes, comments, parentheses (`CREATE RULE … DO (a; b)`) and `BEGIN ATOMIC … END`
+ * (https://www.postgresql.org/docs/current/sql-createfunction.html). Throws `EtlError` ETL-3002 for a quote or a
+ * comment that does not end, and for a NUL character.
  */
 export function splitStatements(sql: string): readonly Statement[] {
   const splitter = new Splitter(sql);
@@ -28,7 +30,8 @@ class Splitter {
   #start: number | undefined;
   #end = 0;
   #line = 1;
-  #counted = 0;
+  /** The index up to which `#line` is counted. */
+  #countedUntil = 0;
 
   constructor(sql: string) {
     this.#sql = sql;
@@ -37,7 +40,7 @@ class Splitter {
   take(token: Token): void {
     if (token.kind === 'space') return;
     if (token.kind === 'comment') {
-      // pg_hint_plan reads its hints from a comment.
+      // The extension pg_hint_plan reads planner hints from such a comment.
       if (this.#start === undefined && this.#sql.startsWith('/*+', token.start)) this.#hint ??= token.start;
       return;
     }
@@ -55,8 +58,8 @@ class Splitter {
 
   #cut(): void {
     if (this.#start !== undefined) {
-      this.#line += countNewlines(this.#sql, this.#counted, this.#start);
-      this.#counted = this.#start;
+      this.#line += countNewlines(this.#sql, this.#countedUntil, this.#start);
+      this.#countedUntil = this.#start;
       this.#statements.push({ text: this.#sql.slice(this.#start, this.#end), line: this.#line });
     }
     this.#nesting = new Nesting();
@@ -64,8 +67,9 @@ class Splitter {
   }
 }
 
-/** How deep a token is in what a semicolon does not end. */
+/** Knows whether a semicolon would end the statement: not in parentheses, and not in `BEGIN ATOMIC … END`. */
 class Nesting {
+  /** The first four tokens. */
   #head = '';
   #headWords = 0;
   #parentheses = 0;
@@ -87,7 +91,7 @@ class Nesting {
   }
 
   #takeWord(word: string): void {
-    // A column or a label of that name.
+    // Here the word is the name of a column or a label.
     if (this.#previous === '.' || this.#previous === 'as') return;
     if (this.#blocks > 0 && word === 'case') this.#blocks++;
     else if (this.#blocks > 0 && word === 'end') this.#blocks--;

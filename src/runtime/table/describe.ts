@@ -2,49 +2,54 @@ import { send } from '../postgres/protocol.js';
 import { quoteTable } from '../sql/quote.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 
-/** A column as the catalog has it. */
+/** A column of a table, as the system catalog describes it. */
 export interface TableColumn {
   readonly name: string;
-  /** As SQL writes it, length and precision included: `numeric(10,2)`, `timestamp with time zone[]`. */
+  /** The type in SQL, with length and precision: `numeric(10,2)`, `timestamp with time zone[]`. */
   readonly type: string;
-  /** Of the type. The same in every database only for PostgreSQL's own types, which are those below 16384. */
+  /** The OID of the type. Only the OIDs of PostgreSQL's own types (below 16384) are the same in every database. */
   readonly oid: number;
-  /** By the column or by its domain. */
+  /** True if the column or its domain is declared `not null`. */
   readonly notNull: boolean;
-  /** A row that does not name the column gets a value all the same: by a default, an identity, or its domain. */
+  /** True if a row without the column gets a value: from a default, an identity, or the default of the domain. */
   readonly hasDefault: boolean;
-  /** Computed from other columns: no statement can give it a value. */
+  /** True if PostgreSQL computes the column from other columns. No statement can set such a column. */
   readonly isGenerated: boolean;
-  /** `generated always as identity`: COPY can set it, UPDATE can't. */
+  /** True for `generated always as identity`. COPY can set such a column, UPDATE can't. */
   readonly isAlwaysIdentity: boolean;
 }
 
-/** What stands under a table's name. */
+/** The kind of relation that has a given name. */
 export type TableKind =
   'table' | 'partitioned table' | 'foreign table' | 'view' | 'materialized view' | 'other';
 
-/** A table as the catalog has it. */
+/** A table, as the system catalog describes it. */
 export interface Table {
-  /** The name as it was asked for, quoted for SQL. */
+  /** The name that was passed to `describeTable`, quoted for SQL. */
   readonly sql: string;
   readonly kind: TableKind;
-  /** In the order of the table, without dropped ones. */
+  /** The columns in the order of the table, without dropped columns. */
   readonly columns: readonly TableColumn[];
-  /** The columns of each index that can tell two rows apart at once: unique, complete, not deferrable. */
+  /**
+   * The columns of each unique index on plain columns that is valid, not partial and not deferrable. Primary key first.
+   */
   readonly uniqueKeys: readonly (readonly string[])[];
-  /** Foreign keys of other tables refer to it or to one of its partitions: TRUNCATE would refuse it. */
+  /** True if another table has a foreign key to the table or one of its partitions. TRUNCATE refuses such a table. */
   readonly isReferenced: boolean;
-  /** One of these foreign keys says that the other rows are deleted or changed with the row that they refer to. */
-  readonly isFollowed: boolean;
-  /** The role may TRUNCATE it. */
+  /**
+   * True if such a foreign key is ON DELETE CASCADE, SET NULL or SET DEFAULT: a delete changes rows of other tables.
+   */
+  readonly cascadesDeletes: boolean;
+  /** True if the role has the TRUNCATE privilege on the table. */
   readonly mayTruncate: boolean;
-  /** As `server_version_num`: 170004 is 17.4. */
+  /** The `server_version_num` of the server: 170004 is 17.4. */
   readonly serverVersion: number;
 }
 
 /**
- * The table under `name` (`table` or `schema.table`, as a user or as `quoteTable` writes it), seen from the
- * connection's search path; undefined where there is none.
+ * Describes the table with this name. `name` is `table` or `schema.table`, in the form that `quoteTable` accepts. The
+ * search path of the connection applies. Returns undefined if the table does not exist. Throws `EtlError` ETL-3008 for
+ * a name that is not valid.
  */
 export async function describeTable(
   taskConnection: TaskConnection,
@@ -83,8 +88,11 @@ const UNIQUE_KEYS = `
     order by i.indisprimary desc, i.indexrelid
   ) k`;
 
-/** Partitions and children are emptied with their table, so that foreign keys among them do not count. */
-const isReferenced = (condition: string): string => `
+/**
+ * Builds a query that finds foreign keys to a table from outside of its tree of partitions and children. Keys inside
+ * the tree do not matter, because the whole tree is emptied together.
+ */
+const buildReferenceQuery = (condition: string): string => `
   with recursive tree (oid) as (
     select c.oid union select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.oid
   )
@@ -99,8 +107,8 @@ select json_build_object(
     when 'v' then 'view' when 'm' then 'materialized view' else 'other' end,
   'columns', (${COLUMNS}),
   'uniqueKeys', (${UNIQUE_KEYS}),
-  'isReferenced', (${isReferenced('true')}),
-  'isFollowed', (${isReferenced(`f.confdeltype in ('c', 'n', 'd')`)}),
+  'isReferenced', (${buildReferenceQuery('true')}),
+  'cascadesDeletes', (${buildReferenceQuery(`f.confdeltype in ('c', 'n', 'd')`)}),
   'mayTruncate', has_table_privilege(c.oid, 'TRUNCATE'),
   'serverVersion', current_setting('server_version_num')::int
 ) as described

@@ -7,30 +7,36 @@ import type { Table } from './describe.js';
 import { listNames } from './refuse.js';
 import type { BringRows, Written } from './write-target.js';
 
-/** A merge whose table, columns and key fit. */
+/** A merge whose table, columns and key are checked. */
 export interface Merge {
   readonly table: Table;
   readonly columns: readonly string[];
   readonly key: readonly string[];
   readonly deleteMissing: boolean;
-  /** As in `DescribedTarget`. */
+  /** See `DescribedTarget`. */
   readonly isChecked: boolean;
 }
 
-/** Inserted and updated rows. */
+/** The numbers of inserted and updated rows. */
 interface Counts {
   readonly inserted: number;
   readonly updated: number;
 }
 
+/** The temporary table with the incoming rows. */
 const INCOMING = 'pg_temp.etl_incoming';
-/** MERGE can say which rows it inserted from here on. */
+/** The first version in which MERGE can return which rows it inserted: PostgreSQL 17. */
 const MERGE_RETURNING_VERSION = 170_000;
 
-/** With PostgreSQL's default of 4 MB the joins of a million rows go to disk: a quarter more time. */
+/**
+ * Raises `work_mem` to 64 MB. With the default of 4 MB, joins of a million rows use the disk and take a quarter longer.
+ */
 const ENOUGH_MEMORY = `select set_config('work_mem', '64MB', true) from pg_settings where name = 'work_mem' and setting::int < 65536`;
 
-/** Throws ETL-3515 where there is no key, and ETL-3516 where the table can't be merged by it. */
+/**
+ * Throws `EtlError` ETL-3515 if the key is missing or not part of the data. Throws `EtlError` ETL-3516 if the table
+ * can't be merged by the key.
+ */
 export function assertMergeKey(
   table: Table,
   columns: readonly string[],
@@ -45,8 +51,8 @@ export function assertMergeKey(
   const absent = key.filter((name) => !columns.includes(name));
   if (absent.length > 0) {
     throw new EtlError('ETL-3515', {
-      what: `the data does not have ${listNames(absent)} of the key`,
-      why: `its columns are ${listNames(columns)}`,
+      what: `the data has no column ${listNames(absent)}, which the key needs`,
+      why: `the columns of the data are ${listNames(columns)}`,
     });
   }
   if (!table.uniqueKeys.some((names) => isSameSet(names, key))) throw createNoUniqueIndexError(table, key);
@@ -56,7 +62,7 @@ export function assertMergeKey(
   if (fixed.length > 0) {
     throw new EtlError('ETL-3516', {
       what: `a merge can't change ${listNames(fixed.map(({ name }) => name))} of ${table.sql}`,
-      why: 'it is "generated always as identity"',
+      why: 'the column is "generated always as identity"',
       fix: 'leave the column out of the data, or make it the key',
     });
   }
@@ -66,38 +72,41 @@ function isSameSet(one: readonly string[], other: readonly string[]): boolean {
   return one.length === new Set(other).size && one.every((name) => other.includes(name));
 }
 
-/** Without the index two runs could add the same key twice, and each merge would have to read the whole table. */
+/** Without the index, two runs could insert the same key twice, and each merge would read the whole table. */
 function createNoUniqueIndexError(table: Table, key: readonly string[]): EtlError {
   return new EtlError('ETL-3516', {
     what: `table ${table.sql} can't be merged by ${listNames(key)}`,
-    why: 'it has no unique index of just these columns (a partial, deferrable or invalid one does not count)',
+    why: 'it has no unique index on exactly these columns (a partial, deferrable or invalid index does not count)',
     fix: `create unique index on ${table.sql} (${key.map(quoteIdentifier).join(', ')})`,
   });
 }
 
-/** Brings the rows into a temporary table, and from there into the real one in one statement. */
+/**
+ * Copies the rows into a temporary table, and merges the temporary table into the real table in one statement. Throws
+ * `EtlError` ETL-3517 if the key of a row is null or occurs twice.
+ */
 export async function merge(
   taskConnection: TaskConnection,
-  order: Merge,
-  bring: BringRows,
+  plan: Merge,
+  copyRows: BringRows,
 ): Promise<Written> {
-  const { columns, deleteMissing } = order;
+  const { columns, deleteMissing } = plan;
   const before = taskConnection.rows.written;
   const list = columns.map(quoteIdentifier).join(', ');
-  await createIncoming(taskConnection, order);
+  await createIncoming(taskConnection, plan);
   await send(taskConnection, ENOUGH_MEMORY);
-  const rows = await bring(INCOMING, list);
-  // Without statistics the planner takes it for a small table.
+  const rows = await copyRows(INCOMING, list);
+  // Without statistics, the planner would assume a small table.
   await send(taskConnection, `analyze ${INCOMING}`);
-  await refuseKeys(taskConnection, order);
-  const deleted = deleteMissing ? await deleteMissingRows(taskConnection, order) : 0;
-  const counts = await mergeRows(taskConnection, order);
+  await assertKeys(taskConnection, plan);
+  const deleted = deleteMissing ? await deleteMissingRows(taskConnection, plan) : 0;
+  const counts = await mergeRows(taskConnection, plan);
   await send(taskConnection, `drop table ${INCOMING}`);
   taskConnection.rows.written = before + counts.inserted + counts.updated + deleted;
   return { rows, ...counts, deleted };
 }
 
-/** A table with the columns that come: of their types, and with their constraints where `isChecked`. */
+/** Creates the temporary table: the incoming columns with their types, and with their constraints if `isChecked`. */
 async function createIncoming(
   taskConnection: TaskConnection,
   { table, columns, key, isChecked }: Merge,
@@ -122,8 +131,11 @@ async function createIncoming(
   );
 }
 
-/** PostgreSQL itself would let some doubles pass, and then the order of the rows would decide. */
-async function refuseKeys(taskConnection: TaskConnection, { key }: Merge): Promise<void> {
+/**
+ * Throws ETL-3517 if a key is null or occurs twice. PostgreSQL itself does not report every duplicate, and then the
+ * order of the rows would decide which row is stored.
+ */
+async function assertKeys(taskConnection: TaskConnection, { key }: Merge): Promise<void> {
   const names = key.map(quoteIdentifier);
   const isNull = names.map((name) => `${name} is null`).join(' or ');
   const { rows } = await send(
@@ -139,12 +151,12 @@ function createBadKeyError(key: readonly string[], values: readonly (string | nu
   const shown = key.map((name, i) => `${name} = ${values[i] ?? 'null'}`).join(', ');
   const isNull = values.includes(null);
   return new EtlError('ETL-3517', {
-    what: isNull ? `the key of a row is null: ${shown}` : `the key ${shown} comes twice`,
+    what: isNull ? `the key of a row is null: ${shown}` : `the key ${shown} occurs twice in the data`,
     why: isNull
-      ? 'null is never equal to null, so the row could not be found again'
-      : 'only one of the rows could stay',
+      ? 'null is never equal to null, so a later merge could not find the row'
+      : 'only one of the two rows can be stored',
     fix: isNull
-      ? 'give every row its key, or leave such rows out'
+      ? 'give every row a key, or leave out rows without a key'
       : 'send each key once, or merge by more columns',
   });
 }
@@ -162,47 +174,48 @@ function formatKeyCondition(key: readonly string[]): string {
 }
 
 /**
- * MERGE is the faster statement, but a row that another transaction adds meanwhile makes it fail for good. Then INSERT
- * decides, which finds the row, or fails in a way that a retry cures.
+ * Merges with MERGE, which is the faster statement, or with INSERT … ON CONFLICT. MERGE fails with 23505 if another
+ * transaction inserts the same key at the same time. INSERT … ON CONFLICT then updates the other row, or fails with an
+ * error that the runner retries.
  */
-async function mergeRows(taskConnection: TaskConnection, order: Merge): Promise<Counts> {
-  if (order.table.serverVersion < MERGE_RETURNING_VERSION) return runInsert(taskConnection, order);
+async function mergeRows(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
+  if (plan.table.serverVersion < MERGE_RETURNING_VERSION) return runInsert(taskConnection, plan);
   await send(taskConnection, 'savepoint etl_merge');
   try {
-    const counts = await runMerge(taskConnection, order);
+    const counts = await runMerge(taskConnection, plan);
     await send(taskConnection, 'release savepoint etl_merge');
     return counts;
   } catch (error) {
     if (findDatabaseError(error)?.code !== '23505') throw error;
     await send(taskConnection, 'rollback to savepoint etl_merge');
-    return runInsert(taskConnection, order);
+    return runInsert(taskConnection, plan);
   }
 }
 
-async function runMerge(taskConnection: TaskConnection, order: Merge): Promise<Counts> {
+async function runMerge(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
   const { rows } = await send(
     taskConnection,
-    `with done as (${mergeSql(order)})
+    `with done as (${buildMergeSql(plan)})
      select count(*) filter (where action = 'INSERT')::float8 as inserted,
        count(*) filter (where action = 'UPDATE')::float8 as updated from done`,
   );
   return rows[0] as Counts;
 }
 
-/** The server counts inserted and updated rows together. */
-async function runInsert(taskConnection: TaskConnection, order: Merge): Promise<Counts> {
-  const { table, key } = order;
+/** Counts the new keys before the INSERT, because the server counts inserted and updated rows together. */
+async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
+  const { table, key } = plan;
   const { rows } = await send(
     taskConnection,
     `select count(*)::float8 as new from ${INCOMING} as i
        where not exists (select from ${table.sql} as t where ${formatKeyCondition(key)})`,
   );
   const { new: inserted } = rows[0] as { new: number };
-  const { rowCount } = await send(taskConnection, insertSql(order));
+  const { rowCount } = await send(taskConnection, buildInsertSql(plan));
   return { inserted, updated: (rowCount ?? 0) - inserted };
 }
 
-function mergeSql({ table, columns, key }: Merge): string {
+function buildMergeSql({ table, columns, key }: Merge): string {
   const { list, set, differs, values } = buildFragments(columns, key, 'i');
   const update = set === '' ? '' : `when matched and ${differs} then update set ${set}`;
   return `merge into ${table.sql} as t using ${INCOMING} as i on ${formatKeyCondition(key)} ${update}
@@ -210,23 +223,26 @@ function mergeSql({ table, columns, key }: Merge): string {
     returning merge_action() as action`;
 }
 
-function insertSql({ table, columns, key }: Merge): string {
+function buildInsertSql({ table, columns, key }: Merge): string {
   const { list, set, differs } = buildFragments(columns, key, 'excluded');
   const update = set === '' ? 'nothing' : `update set ${set} where ${differs}`;
   return `insert into ${table.sql} as t (${list}) overriding system value select ${list} from ${INCOMING}
     on conflict (${key.map(quoteIdentifier).join(', ')}) do ${update}`;
 }
 
-/** `differs` compares the stored bytes: it knows every type, also json, and 1.0 is not 1.00. */
+/**
+ * Returns the parts of both statements. The condition `differs` compares the stored bytes of two rows, so it works for
+ * every type, also for json. It also finds a difference between 1.0 and 1.00.
+ */
 function buildFragments(columns: readonly string[], key: readonly string[], from: string) {
   const names = columns.map(quoteIdentifier);
   const others = columns.filter((name) => !key.includes(name)).map(quoteIdentifier);
-  const rowOf = (table: string): string =>
+  const buildRow = (table: string): string =>
     `row(${others.map((name) => `${table}.${name}`).join(', ')})::record`;
   return {
     list: names.join(', '),
     values: names.map((name) => `${from}.${name}`).join(', '),
     set: others.map((name) => `${name} = ${from}.${name}`).join(', '),
-    differs: `${rowOf('t')} operator(pg_catalog.*<>) ${rowOf(from)}`,
+    differs: `${buildRow('t')} operator(pg_catalog.*<>) ${buildRow(from)}`,
   };
 }

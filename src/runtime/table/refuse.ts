@@ -1,7 +1,7 @@
 import { didYouMean, EtlError } from '../../errors.js';
 import type { TableColumn, Table } from './describe.js';
 
-/** Lists names for a message; of many, the first. */
+/** Lists quoted names for a message: `"a", "b"`. After ten names the list ends with `5 more`. */
 export function listNames(names: readonly string[]): string {
   const shown = names.slice(0, 10).map((name) => JSON.stringify(name));
   return [...shown, ...(names.length > shown.length ? [`${names.length - shown.length} more`] : [])].join(
@@ -9,7 +9,7 @@ export function listNames(names: readonly string[]): string {
   );
 }
 
-/** Throws ETL-3511 where there is no table. */
+/** Throws `EtlError` ETL-3511 if the table does not exist. */
 export function assertTableExists(table: Table | undefined, name: string): asserts table is Table {
   if (table !== undefined) return;
   throw new EtlError('ETL-3511', {
@@ -18,31 +18,31 @@ export function assertTableExists(table: Table | undefined, name: string): asser
   });
 }
 
-/** Throws ETL-3511 where there is no table, and ETL-3512 where the name is that of something else. */
+/** Throws `EtlError` ETL-3511 if the table does not exist, and ETL-3512 if the name is that of a view or the like. */
 export function assertTable(table: Table | undefined, name: string): asserts table is Table {
   assertTableExists(table, name);
   if (LOADABLE.has(table.kind)) return;
   throw new EtlError('ETL-3512', {
     what: `${name} is ${table.kind === 'other' ? 'not a table' : `a ${table.kind}`}: rows can't be loaded into it`,
-    fix: 'load into the table behind it',
+    fix: 'load into the underlying table',
   });
 }
 
-/** Throws ETL-3512 where deleting all rows would take rows of other tables with them, also for those that come again. */
+/** Throws `EtlError` ETL-3512 if deleting all rows would delete or change rows of other tables. */
 export function assertReplaceable(table: Table): void {
-  if (!table.isFollowed) return;
+  if (!table.cascadesDeletes) return;
   throw new EtlError('ETL-3512', {
     what: `the rows of ${table.sql} can't be replaced`,
-    why: 'foreign keys with ON DELETE CASCADE, SET NULL or SET DEFAULT refer to it: rows of other tables would go with them',
-    fix: "use mode: 'merge' with deleteMissing: true, which deletes only what does not come again",
+    why: 'foreign keys with ON DELETE CASCADE, SET NULL or SET DEFAULT refer to it, so rows of other tables would be deleted or changed',
+    fix: "use mode: 'merge' with deleteMissing: true, which deletes only the rows whose key is not in the data",
   });
 }
 
 const LOADABLE: ReadonlySet<string> = new Set(['table', 'partitioned table', 'foreign table']);
 
 /**
- * Throws ETL-3513 for columns that can't be sent: that the table does not have, or computes itself. Throws ETL-3514 for
- * columns that must be sent and are not.
+ * Throws `EtlError` ETL-3513 for columns of the data that the table does not have or computes itself. Throws `EtlError`
+ * ETL-3514 if the data lacks a column that is not null and has no default.
  */
 export function assertColumns(table: Table, names: readonly string[]): void {
   const known = new Map(table.columns.map((column) => [column.name, column]));
@@ -70,7 +70,7 @@ function createUnknownColumnsError(table: Table, names: readonly string[]): EtlE
   return new EtlError('ETL-3513', {
     what: `table ${table.sql} does not have the column${names.length > 1 ? 's' : ''} ${listNames(names)}${hint}`,
     why: `its columns are ${listNames(table.columns.map(({ name }) => name))}`,
-    fix: 'add the column to the table, or leave it out of the data',
+    fix: 'add the column to the table, or leave the column out of the data',
   });
 }
 
@@ -84,12 +84,12 @@ function createGeneratedColumnsError(table: Table, names: readonly string[]): Et
 function createMissingColumnsError(table: Table, columns: readonly TableColumn[]): EtlError {
   return new EtlError('ETL-3514', {
     what: `the data has no column ${listNames(columns.map(({ name }) => name))}, which table ${table.sql} needs`,
-    why: 'it is not null and has no default',
-    fix: 'add the column to the data, or give it a default in the table',
+    why: 'the column is not null and has no default',
+    fix: 'add the column to the data, or give the column a default in the table',
   });
 }
 
-/** Throws ETL-3513 where a further input has other columns than the first; their order may differ. */
+/** Throws `EtlError` ETL-3513 if an input has other columns than the first input. The order may differ. */
 export function assertSameColumns(
   columns: readonly string[],
   input: { readonly name: string; readonly columns: readonly string[] },
@@ -98,13 +98,13 @@ export function assertSameColumns(
   const fewer = columns.filter((name) => !input.columns.includes(name));
   if (more.length === 0 && fewer.length === 0) return;
   throw new EtlError('ETL-3513', {
-    what: `"${input.name}" has other columns than the input before it`,
+    what: `"${input.name}" has other columns than the first input`,
     why: [
-      more.length > 0 ? `it has ${listNames(more)} besides` : '',
+      more.length > 0 ? `it also has ${listNames(more)}` : '',
       fewer.length > 0 ? `it lacks ${listNames(fewer)}` : '',
     ]
       .filter((each) => each !== '')
       .join('; '),
-    fix: 'load files with different columns in tasks of their own',
+    fix: 'load inputs with different columns in separate tasks',
   });
 }

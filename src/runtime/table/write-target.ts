@@ -1,28 +1,36 @@
-/** Where rows go, and what becomes of those that are there. */
+/** The table that rows are written to, and how the rows that are already there are treated. */
 export interface WriteTarget {
-  /** `table` or `schema.table`. */
+  /** The name of the table, as `table` or `schema.table`. */
   readonly into: string;
   /**
-   * `append` adds the rows; `replace` puts them in place of all that are there; `merge` updates the rows that have the
-   * same `key`, where a value differs, and adds the others.
+   * - `append` adds the rows.
+   * - `replace` deletes all rows of the table, and adds the new rows.
+   * - `merge` updates rows with the same `key` if a value differs, and adds the other rows.
    */
   readonly mode: 'append' | 'replace' | 'merge';
-  /** For `merge`: columns with a unique index of just them. */
+  /** For `merge`: the columns that identify a row. The table needs a unique index on exactly these columns. */
   readonly key?: readonly string[] | undefined;
-  /** For `merge`: delete the rows whose key is not among those that came. With no rows that is all of them. */
+  /** For `merge`: delete the rows whose key is not in the data. Data without rows deletes all rows. */
   readonly deleteMissing?: boolean | undefined;
 }
 
-/** What became of the rows, by the server's counts. */
+/** The numbers of rows, as the server counted them. */
 export interface Written {
-  /** Rows that came. */
+  /** The rows of the data. */
   readonly rows: number;
+  /** The rows that were added. */
   readonly inserted: number;
-  /** By a merge; rows that were the same already are not written and not counted. */
+  /** The rows that a merge updated. Rows that were already the same are neither written nor counted. */
   readonly updated: number;
-  /** By `deleteMissing`. What `replace` removes is not counted: TRUNCATE does not say. */
+  /**
+   * The rows that `deleteMissing` deleted. The rows that `replace` deletes are not counted, because TRUNCATE counts
+   * none.
+   */
   readonly deleted: number;
 }
 
-/** Lets rows COPY into a table: both arguments are quoted SQL, the list without parentheses. Returns the server's count. */
+/**
+ * Copies rows into a table, and returns the number of rows that the server counted. Both arguments are quoted SQL.
+ * `columnList` has no parentheses: `"id", "name"`.
+ */
 export type BringRows = (table: string, columnList: string) => Promise<number>;

@@ -7,63 +7,64 @@ import { assertColumns, assertReplaceable, assertTable } from './refuse.js';
 import type { BringRows, WriteTarget, Written } from './write-target.js';
 
 /**
- * Writes rows into a table in one transaction, which stays open. `columns` are those that `bring` brings, in its order.
- * Views, grants, foreign keys, indexes and identity sequences of the table stay as they are.
+ * Writes rows into a table in the open transaction, and does not end the transaction. `columns` are the columns that
+ * `copyRows` copies, in the same order. Views, grants, foreign keys, indexes and identity sequences of the table do not
+ * change.
  *
- * Throws `EtlError` ETL-3511 to ETL-3516 before a row is sent where table, columns or key do not fit, and ETL-3517
- * where keys of a merge are null or come twice.
+ * Throws `EtlError` ETL-3511 to ETL-3516 before a row is sent if the table, the columns or the key do not fit. Throws
+ * `EtlError` ETL-3517 if the key of a merge is null or occurs twice.
  */
 export async function writeTable(
   taskConnection: TaskConnection,
-  target: WriteTarget,
+  write: WriteTarget,
   columns: readonly string[],
-  bring: BringRows,
+  copyRows: BringRows,
 ): Promise<Written> {
-  const table = await describeTable(taskConnection, target.into);
-  assertTable(table, target.into);
-  return writeDescribed(taskConnection, { ...target, table, columns }, bring);
+  const table = await describeTable(taskConnection, write.into);
+  assertTable(table, write.into);
+  return writeDescribed(taskConnection, { ...write, table, columns }, copyRows);
 }
 
-/** A target whose table is described already. */
+/** A write to a table that is described already. */
 export interface DescribedTarget extends WriteTarget {
   readonly table: Table;
   readonly columns: readonly string[];
   /**
-   * What a row alone can break (not null, checks, the key of a merge) fails while the rows come, and not when they
-   * are merged.
+   * Makes a merge check `not null`, check constraints and the key while the rows are copied. COPY then reports the line
+   * of a bad row. Otherwise these errors occur when the rows are merged.
    */
   readonly isChecked?: boolean;
 }
 
-/** As `writeTable`. */
+/** Writes rows like `writeTable`, without describing the table again. */
 export async function writeDescribed(
   taskConnection: TaskConnection,
-  target: DescribedTarget,
-  bring: BringRows,
+  write: DescribedTarget,
+  copyRows: BringRows,
 ): Promise<Written> {
-  const { table, columns, mode, key, deleteMissing = false, isChecked = false } = target;
+  const { table, columns, mode, key, deleteMissing = false, isChecked = false } = write;
   assertColumns(table, columns);
   if (mode === 'merge') {
     assertMergeKey(table, columns, key);
-    return merge(taskConnection, { table, columns, key, deleteMissing, isChecked }, bring);
+    return merge(taskConnection, { table, columns, key, deleteMissing, isChecked }, copyRows);
   }
   if (mode === 'replace') {
     assertReplaceable(table);
     await emptyTable(taskConnection, table);
   }
-  const rows = await bring(table.sql, columns.map(quoteIdentifier).join(', '));
+  const rows = await copyRows(table.sql, columns.map(quoteIdentifier).join(', '));
   return { rows, inserted: rows, updated: 0, deleted: 0 };
 }
 
 /**
- * TRUNCATE gives the space back and takes no time for any size, but locks readers out until the COMMIT, and needs a
- * privilege of its own. A table that foreign keys refer to can't be truncated, so that one is emptied by DELETE, which
- * checks them.
+ * Deletes all rows, by TRUNCATE if possible. TRUNCATE frees the disk space and is fast for a table of any size. It also
+ * locks out readers until the COMMIT, and needs a privilege of its own. PostgreSQL refuses to truncate a table with
+ * foreign keys that refer to it: DELETE empties such a table, and checks the foreign keys.
  */
 async function emptyTable(taskConnection: TaskConnection, table: Table): Promise<void> {
   const canTruncate = table.mayTruncate && !table.isReferenced && table.kind !== 'foreign table';
   const before = taskConnection.rows.written;
   await send(taskConnection, canTruncate ? `truncate ${table.sql}` : `delete from ${table.sql}`);
-  // The rows of a task are those that it brought, however the table was emptied.
+  // Deleted rows do not count as rows of the task, so that the count does not depend on how the table was emptied.
   taskConnection.rows.written = before;
 }

@@ -366,7 +366,7 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     title: 'a timeout that is no duration',
     value: '{ timeout: "10 minutes" }',
     where: '2:18',
-    says: 'Expected `timeout` to be a duration',
+    says: 'expected `timeout` to be a duration',
   },
   {
     title: '__proto__ in a literal',

@@ -4,18 +4,18 @@ import { PassThrough } from 'node:stream';
 import { EtlError } from '../../../src/errors.js';
 import { copyInto } from '../../../src/runtime/copy/copy-in.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
-import { failureOf, openWire, unstopped, type OpenWire } from './on-wire.js';
+import { failureOf, openTransaction, unstopped, type OpenTransaction } from './on-wire.js';
 
 describe('COPY into a table', () => {
   let db: TestDatabase;
-  let on: OpenWire;
+  let on: OpenTransaction;
   before(async () => {
     db = await createDatabase();
     await db.query('create table t (id int primary key, a text)');
   });
   after(() => db.drop());
   beforeEach(async () => {
-    on = await openWire(db.url);
+    on = await openTransaction(db.url);
   });
   afterEach(() => on[Symbol.asyncDispose]());
 
@@ -25,7 +25,7 @@ describe('COPY into a table', () => {
   const into = (source: AsyncIterable<Buffer> | Iterable<Buffer>, signal = unstopped) =>
     copyInto(on.taskConnection, COPY, source, { signal });
 
-  /** Goes on for ever, and says when it was left. */
+  /** Returns parts that never end, and a promise that resolves when their reader stops. */
   function endless(first = 0) {
     const left = new AbortController();
     async function* parts() {
@@ -47,17 +47,17 @@ describe('COPY into a table', () => {
     ['rows that are cut anywhere', () => [...lines(0, 50)].map((byte) => Buffer.from([byte])), 50],
     ['parts that are larger than a message', () => [lines(0, 400_000)], 400_000],
     ['empty parts', () => [Buffer.alloc(0), lines(0, 1), Buffer.alloc(0)], 1],
-    ['nothing', () => [], 0],
+    ['no parts', () => [], 0],
   ];
   for (const [title, source, rows] of sources) {
-    it(`returns the server's count for ${title}`, async () => {
+    it(`returns the number of rows by the server for ${title}`, async () => {
       expect(await into(source())).to.equal(rows);
       expect(await on.ask('select count(*)::int from t')).to.equal(rows);
       expect(on.taskConnection.rows.written).to.equal(rows);
     });
   }
 
-  it('says how many bytes it has moved', async () => {
+  it('calls `moved` with the number of bytes of each part', async () => {
     const moved: number[] = [];
     await copyInto(on.taskConnection, COPY, [lines(0, 5), lines(5, 6)], {
       signal: unstopped,
@@ -66,8 +66,8 @@ describe('COPY into a table', () => {
     expect(moved).to.deep.equal([20, 4]);
   });
 
-  it('takes no more from the source than the server takes', async () => {
-    await using other = await openWire(db.url);
+  it('reads no data while the server accepts none', async () => {
+    await using other = await openTransaction(db.url);
     await other.ask('lock table t in share row exclusive mode');
     const pid = await on.ask('select pg_backend_pid()');
     let taken = 0;
@@ -83,7 +83,7 @@ describe('COPY into a table', () => {
     expect(taken).to.equal(0);
   });
 
-  it('ends with the error of the server although the source goes on, and leaves the source', async () => {
+  it('throws the error of the server although the data never ends, and ends the data', async () => {
     const { parts, left } = endless();
     async function* bad() {
       yield Buffer.from('wrong\tx\n');
@@ -94,7 +94,7 @@ describe('COPY into a table', () => {
     await left;
   });
 
-  it('ends with the error of the server although the source brings nothing for ever', async () => {
+  it('throws the error of the server although the data stream is silent, and destroys the stream', async () => {
     const silent = new PassThrough();
     silent.write('1\tx\n1\tx\n');
     await on.ask(`create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$`);
@@ -104,7 +104,7 @@ describe('COPY into a table', () => {
     expect(silent.destroyed).to.equal(true);
   });
 
-  it('can be tried again after an error inside a savepoint', async () => {
+  it('can be repeated after an error inside a savepoint', async () => {
     await on.ask('savepoint s');
     expect((await failureOf(into([lines(0, 2), lines(0, 2)]))).code).to.equal('23505');
     await on.ask('rollback to savepoint s');
@@ -112,7 +112,7 @@ describe('COPY into a table', () => {
     expect(on.taskConnection.failure).to.equal(undefined);
   });
 
-  it('tells the server to keep nothing when the source fails, and throws the error of the source', async () => {
+  it('fails the COPY on the server when the data fails, and throws the error of the data', async () => {
     async function* breaks() {
       yield lines(0, 5);
       throw new Error('the file is torn\0');
@@ -127,7 +127,7 @@ describe('COPY into a table', () => {
     expect(await on.ask('select count(*)::int from t')).to.equal(0);
   });
 
-  it('ends when it is stopped, with the reason, and leaves the connection in order', async () => {
+  it('throws the reason of an abort, and leaves the connection usable', async () => {
     const controller = new AbortController();
     const silent = new PassThrough();
     silent.write(lines(0, 5));
@@ -144,14 +144,14 @@ describe('COPY into a table', () => {
     expect(silent.destroyed).to.equal(true);
   });
 
-  it('sends nothing when it is stopped before it begins', async () => {
+  it('sends nothing if the signal has aborted before the COPY', async () => {
     expect((await failureOf(into([lines(0, 1)], AbortSignal.abort(new Error('stopped'))))).message).to.equal(
       'stopped',
     );
     expect(await on.ask('select count(*)::int from t')).to.equal(0);
   });
 
-  it('ends when the connection is lost', async () => {
+  it('throws when the connection is lost, and ends the data', async () => {
     const { parts, left } = endless();
     const pid = await on.ask('select pg_backend_pid()');
     async function* ended() {
@@ -164,7 +164,7 @@ describe('COPY into a table', () => {
     await left;
   });
 
-  it('refuses a text that takes no rows, and leaves the connection in order', async () => {
+  it('refuses a statement that is not COPY … FROM STDIN, and leaves the connection usable', async () => {
     for (const text of ['select 1', 'copy t to stdout', 'create temp table u ()']) {
       const error = await failureOf(copyInto(on.taskConnection, text, [lines(0, 1)], { signal: unstopped }));
       expect(error).to.be.instanceOf(EtlError).and.include({ code: 'ETL-3541' });
@@ -172,7 +172,7 @@ describe('COPY into a table', () => {
     expect(await on.ask('select 1')).to.equal(1);
   });
 
-  it('is refused after the task has ended', async () => {
+  it('is refused after the end of the task', async () => {
     on.taskConnection.close();
     expect(await failureOf(into([lines(0, 1)]))).to.include({ code: 'ETL-3206' });
   });

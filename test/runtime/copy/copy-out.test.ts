@@ -3,17 +3,17 @@ import fc from 'fast-check';
 import { copyOut } from '../../../src/runtime/copy/copy-out.js';
 import { Frames } from '../../../src/runtime/copy/frames.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
-import { failureOf, openWire, unstopped, type OpenWire } from './on-wire.js';
+import { failureOf, openTransaction, unstopped, type OpenTransaction } from './on-wire.js';
 
 describe('COPY out of a query', () => {
   let db: TestDatabase;
-  let on: OpenWire;
+  let on: OpenTransaction;
   before(async () => {
     db = await createDatabase();
   });
   after(() => db.drop());
   beforeEach(async () => {
-    on = await openWire(db.url);
+    on = await openTransaction(db.url);
   });
   afterEach(() => on[Symbol.asyncDispose]());
 
@@ -26,7 +26,7 @@ describe('COPY out of a query', () => {
   };
 
   for (const rows of [0, 1, 1000, 200_000]) {
-    it(`brings ${rows} rows as they are, and their number`, async () => {
+    it(`returns the bytes of ${rows} rows, and their number`, async () => {
       let moved = 0;
       const out = copyOut(on.taskConnection, series(rows), {
         signal: unstopped,
@@ -40,14 +40,14 @@ describe('COPY out of a query', () => {
     });
   }
 
-  it('brings rows that are larger than a part', async () => {
+  it('returns rows that are larger than a part', async () => {
     const bytes = await read(
       copyOut(on.taskConnection, series(3, `repeat('y', 3000000)`), { signal: unstopped }),
     );
     expect(bytes.length).to.equal(3 * 3_000_003);
   });
 
-  it('lets the server wait while nobody reads', async () => {
+  it('makes the server wait while nobody reads', async () => {
     const parts = copyOut(on.taskConnection, series(2_000_000), { signal: unstopped })[
       Symbol.asyncIterator
     ]();
@@ -64,8 +64,8 @@ describe('COPY out of a query', () => {
     await parts.return?.();
   });
 
-  it('reads several at a time on several connections', async () => {
-    await using other = await openWire(db.url);
+  it('works on two connections at the same time', async () => {
+    await using other = await openTransaction(db.url);
     const both = await Promise.all(
       [on, other].map(({ taskConnection }) =>
         read(copyOut(taskConnection, series(50_000), { signal: unstopped })),
@@ -74,7 +74,7 @@ describe('COPY out of a query', () => {
     expect(both[0]?.equals(both[1] ?? Buffer.alloc(0))).to.equal(true);
   });
 
-  it('cancels what nobody reads to its end, and leaves the connection usable', async () => {
+  it('cancels a COPY that is not read to its end, and leaves the connection usable', async () => {
     await on.ask('savepoint s');
     for await (const part of copyOut(on.taskConnection, series(3_000_000), { signal: unstopped })) {
       if (part.length > 0) break;
@@ -83,7 +83,7 @@ describe('COPY out of a query', () => {
     expect(await on.ask('select 1')).to.equal(1);
   });
 
-  it('ends when it is stopped, with the reason', async () => {
+  it('throws the reason of an abort, and leaves the connection usable', async () => {
     const controller = new AbortController();
     await on.ask('savepoint s');
     const reading = failureOf(
@@ -102,7 +102,7 @@ describe('COPY out of a query', () => {
     expect(await on.ask('select 1')).to.equal(1);
   });
 
-  it('throws the error of the server, also after rows', async () => {
+  it('throws the error of the server, also after some rows', async () => {
     await on.ask('savepoint s');
     const dividing = `copy (select 1 / (100000 - i) from generate_series(1, 200000) i) to stdout`;
     expect(await failureOf(read(copyOut(on.taskConnection, dividing, { signal: unstopped })))).to.include({
@@ -114,7 +114,7 @@ describe('COPY out of a query', () => {
     ).to.equal('42P01');
   });
 
-  it('ends when the connection is lost', async () => {
+  it('throws when the connection is lost', async () => {
     const pid = await on.ask('select pg_backend_pid()');
     async function reading() {
       let parts = 0;
@@ -126,7 +126,7 @@ describe('COPY out of a query', () => {
     expect(error.code ?? error.message).to.match(/57P01|Connection terminated|ECONNRESET|EPIPE/);
   });
 
-  it('brings nothing for a text that gives no rows to COPY, and leaves the connection in order', async () => {
+  it('returns nothing for a statement that is not COPY … TO STDOUT, and leaves the connection usable', async () => {
     await on.ask('create temp table u ()');
     expect(await read(copyOut(on.taskConnection, 'select 1', { signal: unstopped }))).to.have.lengthOf(0);
     expect(
@@ -134,7 +134,7 @@ describe('COPY out of a query', () => {
     ).to.equal('57014');
   });
 
-  it('takes messages apart however they are cut', () => {
+  it('splits messages wherever the socket cuts them', () => {
     const message = fc.record({
       type: fc.constantFrom('d', 'd', 'd', 'N', 'H', 'C'),
       body: fc.uint8Array({ maxLength: 20 }),

@@ -9,7 +9,7 @@ import { chooseEncoder, type EncodeOptions, type Row } from '../../../src/runtim
 import { ExactNumber } from '../../../src/runtime/copy/exact-number.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
-describe('rows encoded for COPY', () => {
+describe('an encoder of rows for COPY', () => {
   let database: TestDatabase;
   let client: pg.Client;
   before(async () => {
@@ -22,7 +22,7 @@ describe('rows encoded for COPY', () => {
     await database.drop();
   });
 
-  /** The values, after a journey through a table with one column of the type. */
+  /** Writes the values into a table with one column of the type, and reads them back. */
   async function stored(type: string, values: readonly unknown[], options?: EncodeOptions) {
     await client.query(`drop table if exists t; create table t (n serial, v ${type})`);
     const rows: Row[] = values.map((v) => ({ v }));
@@ -32,7 +32,7 @@ describe('rows encoded for COPY', () => {
     return result.rows.map(({ v }) => v);
   }
 
-  /** Text without what PostgreSQL can't store. */
+  /** Arbitrary text without NUL, which PostgreSQL can't store. */
   const text = fc
     .string({
       unit: fc.oneof(
@@ -59,46 +59,46 @@ describe('rows encoded for COPY', () => {
       { numRuns: 40 },
     );
 
-  it('keep any text', () => property('text', text));
-  it('keep any double', () =>
+  it('preserves any text', () => property('text', text));
+  it('preserves any double', () =>
     property(
       'float8',
       fc.double().map((value) => value + 0),
     ));
-  it('keep any bigint', () =>
+  it('preserves any bigint', () =>
     property('int8', fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), String));
-  it('keep any moment to the millisecond', () => property('timestamptz', date));
-  it('keep any bytes', () =>
+  it('preserves any date to the millisecond', () => property('timestamptz', date));
+  it('preserves any bytes', () =>
     property(
       'bytea',
       fc.uint8Array().map((bytes) => Buffer.from(bytes)),
     ));
-  it('keep any array of text', () => property('text[]', fc.array(fc.option(text))));
-  it('keep any array of arrays', () =>
+  it('preserves any array of text', () => property('text[]', fc.array(fc.option(text))));
+  it('preserves any array of arrays', () =>
     property(
       'int[]',
       fc.array(fc.tuple(fc.integer({ max: 9, min: -9 }), fc.constant(null)), { minLength: 1 }),
     ));
   // JSON.stringify writes -0 as 0.
   const written = (value: object): unknown => JSON.parse(JSON.stringify(value));
-  it('keep any object', () => property('jsonb', json, written));
-  it('keep any boolean', () => property('boolean', fc.boolean()));
+  it('preserves any object', () => property('jsonb', json, written));
+  it('preserves any boolean', () => property('boolean', fc.boolean()));
 
   const values: readonly [title: string, type: string, value: unknown, expected: unknown][] = [
-    ['undefined', 'text', undefined, null],
+    ['undefined as null', 'text', undefined, null],
     ['text that looks like NULL', 'text', '\\N', '\\N'],
-    ['text that looks like the end', 'text', '\\.', '\\.'],
+    ['text that looks like the end of the data', 'text', '\\.', '\\.'],
     ['an exact number', 'numeric', new ExactNumber('0.1234567890123456789'), '0.1234567890123456789'],
     ['a year before our era', 'text', new Date('-000043-03-15T00:00:00.000Z'), '0044-03-15T00:00:00.000Z BC'],
     ['a year of five digits', 'text', new Date('+012026-03-15T00:00:00.000Z'), '12026-03-15T00:00:00.000Z'],
-    ['an object with `toPostgres`', 'text', { toPostgres: () => '1 day' }, '1 day'],
-    ['digits inside of JSON', 'text', { a: [2n ** 64n, new ExactNumber('1.00000000000000000001')] }, '{"a":[18446744073709551616,1.00000000000000000001]}'],
+    ['the result of `toPostgres()`', 'text', { toPostgres: () => '1 day' }, '1 day'],
+    ['all digits of numbers inside of JSON', 'text', { a: [2n ** 64n, new ExactNumber('1.00000000000000000001')] }, '{"a":[18446744073709551616,1.00000000000000000001]}'],
   ]; // prettier-ignore
   for (const [title, type, value, expected] of values) {
-    it(`keep ${title}`, async () => expect(await stored(type, [value])).to.deep.equal([expected]));
+    it(`preserves ${title}`, async () => expect(await stored(type, [value])).to.deep.equal([expected]));
   }
 
-  it('take an array for JSON in a column of JSON', async () => {
+  it('writes an array in a json column as JSON, and a string as JSON text', async () => {
     const options: EncodeOptions = { json: ['v'] };
     expect(await stored('jsonb', [[1, 'a'], '{"text": 1}', null], options)).to.deep.equal([
       [1, 'a'],
@@ -107,12 +107,12 @@ describe('rows encoded for COPY', () => {
     ]);
   });
 
-  it('take a string for a value in a column of JSON where it is one', async () => {
+  it('writes a string in a json column as a JSON string with `jsonStrings: value`', async () => {
     const options: EncodeOptions = { json: ['v'], jsonStrings: 'value' };
     expect(await stored('jsonb', ['1', { a: 1 }, 1n, true], options)).to.deep.equal(['1', { a: 1 }, 1, true]);
   });
 
-  it('can have no columns', () => {
+  it('writes empty lines if there are no columns', () => {
     expect(chooseEncoder([])([{}, {}]).toString()).to.equal('\n\n');
   });
 
@@ -125,7 +125,7 @@ describe('rows encoded for COPY', () => {
     ['half of a surrogate pair', 'a\ud800b'],
   ];
   for (const [title, value] of refused) {
-    it(`refuse ${title}, and name the column`, () => {
+    it(`refuses ${title}, and names the column`, () => {
       const encode = chooseEncoder(['first', 'second']);
       expect(() => encode([{ first: 1, second: value }]))
         .to.throw(EtlError, /column "second"/)
@@ -133,7 +133,7 @@ describe('rows encoded for COPY', () => {
     });
   }
 
-  it('refuse an object that contains itself', () => {
+  it('refuses an object that contains itself', () => {
     const loop: Record<string, unknown> = {};
     loop['loop'] = loop;
     expect(() => chooseEncoder(['a'])([{ a: loop }])).to.throw(EtlError, /column "a"/);

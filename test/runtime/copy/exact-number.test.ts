@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { ExactNumber, buildJson } from '../../../src/runtime/copy/exact-number.js';
 import { encodeResult, MAX_DEPTH } from '../../../src/runtime/json.js';
 
-describe('the JSON text of a value of a row', () => {
+describe('buildJson', () => {
   const exact = new ExactNumber('0.1234567890123456789');
   const written: readonly [title: string, value: unknown, text: string][] = [
     ['keeps the digits of a bigint', { n: 2n ** 64n }, '{"n":18446744073709551616}'],
@@ -31,7 +31,7 @@ describe('the JSON text of a value of a row', () => {
   for (const [title, value, message] of refused)
     it(`refuses ${title}`, () => expect(() => buildJson(value)).to.throw(TypeError, message));
 
-  it('is that of a recorded result, for values that a result may hold', () => {
+  it('writes the same text as encodeResult for values that a task result may contain', () => {
     fc.assert(
       fc.property(fc.jsonValue({ stringUnit: 'grapheme' }), (value) => {
         const text = buildJson(value);
@@ -40,13 +40,13 @@ describe('the JSON text of a value of a row', () => {
     );
   });
 
-  it('goes as deep as that of a recorded result', () => {
+  it('accepts the same nesting as encodeResult', () => {
     const nest = (depth: number): unknown => {
       let value: unknown = 1n;
       for (let i = 0; i < depth; i++) value = [value];
       return value;
     };
     expect(buildJson(nest(MAX_DEPTH))).to.have.length(2 * MAX_DEPTH + 1);
-    expect(() => buildJson(nest(MAX_DEPTH + 2))).to.throw(TypeError, /more than 1000 deep/);
+    expect(() => buildJson(nest(MAX_DEPTH + 2))).to.throw(TypeError, /more than 1000 levels deep/);
   });
 });

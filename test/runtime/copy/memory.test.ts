@@ -8,17 +8,17 @@ import { dag } from '../../../src/runtime/dag/dag.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 
-describe('memory that is used again', () => {
+describe('a chunk of memory', () => {
   const BYTES = 12_345;
 
-  it('is taken by the next, once it is given back, by any part of it', () => {
+  it('is used again after any part of it was given back', () => {
     const chunk = takeChunk(BYTES);
     expect(takeChunk(BYTES).buffer).to.not.equal(chunk.buffer);
     giveBack(chunk.subarray(10, 20));
     expect(takeChunk(BYTES)).to.equal(chunk);
   });
 
-  it('is lent once, however often it is given back', () => {
+  it('is used again only once if it was given back twice', () => {
     const chunk = takeChunk(BYTES);
     giveBack(chunk);
     giveBack(chunk);
@@ -26,13 +26,13 @@ describe('memory that is used again', () => {
     expect(takeChunk(BYTES)).to.not.equal(chunk);
   });
 
-  it('is not that of others', () => {
+  it('is not used again if it is memory from elsewhere', () => {
     const foreign = Buffer.alloc(BYTES);
     giveBack(foreign);
     expect(takeChunk(BYTES)).to.not.equal(foreign);
   });
 
-  it('is no more what a copy is in', () => {
+  it('is not the memory of its copy', () => {
     const chunk = takeChunk(BYTES).fill('a');
     const copy = copyBytes(chunk.subarray(0, 3));
     takeChunk(BYTES).fill('b');
@@ -40,7 +40,7 @@ describe('memory that is used again', () => {
   });
 });
 
-describe('bulk tasks side by side', () => {
+describe('bulk tasks that run at the same time', () => {
   let db: TestDatabase;
   let folder: string;
   before(async () => {
@@ -56,7 +56,7 @@ describe('bulk tasks side by side', () => {
     await db.drop();
   });
 
-  it('keep their bytes apart', async () => {
+  it('do not mix their bytes', async () => {
     const url = { db: db.url, from: db.url };
     const file = (name: string): string => join(folder, `${name}.csv`);
     const all = dag('all', { defaults: { conn: 'db', retries: 0 } }, (d) => {

@@ -2,18 +2,18 @@ import { Client } from 'pg';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 import { TaskConnection } from '../../../src/runtime/postgres/task-connection.js';
 
-/** A connection in a transaction, as a task has it. */
-export interface OpenWire extends AsyncDisposable {
+/** A connection with an open transaction, like the connection of a task. */
+export interface OpenTransaction extends AsyncDisposable {
   readonly taskConnection: TaskConnection;
   readonly client: Client;
-  /** The first column of the first row. */
+  /** Returns the first column of the first row. */
   ask(sql: string): Promise<unknown>;
 }
 
-/** Begins a transaction on a connection of its own, which ends without a COMMIT. */
-export async function openWire(url: string, begin = 'begin'): Promise<OpenWire> {
+/** Begins a transaction on a new connection. The end of the connection rolls the transaction back. */
+export async function openTransaction(url: string, begin = 'begin'): Promise<OpenTransaction> {
   const client = new Client({ connectionString: url });
-  client.on('error', () => {}); // Tests end it on purpose.
+  client.on('error', () => {}); // Tests end the connection on purpose.
   await client.connect();
   await client.query(begin);
   const taskConnection = new TaskConnection(client as unknown as ProtocolClient);
@@ -31,15 +31,15 @@ export async function openWire(url: string, begin = 'begin'): Promise<OpenWire> 
   };
 }
 
-/** For tests that nobody stops. */
+/** A signal that never aborts. */
 export const unstopped: AbortSignal = new AbortController().signal;
 
-/** The error that the work must end with. */
+/** Returns the error with which the work fails. Throws if the work succeeds. */
 export async function failureOf(work: Promise<unknown>): Promise<Error & { readonly code?: string }> {
   try {
     await work;
   } catch (error) {
     return error as Error;
   }
-  throw new Error('it did not fail');
+  throw new Error('the work did not fail');
 }

@@ -8,13 +8,13 @@ import { createBulkSession } from '../../../src/runtime/session/session-copy.js'
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { tableOfValues } from '../values.js';
-import { openWire, unstopped, type OpenWire } from './on-wire.js';
+import { openTransaction, unstopped, type OpenTransaction } from './on-wire.js';
 
-/** Nothing changes a value on its way. */
-describe('every value', () => {
+/** No way of reading or writing changes a value. */
+describe('a value of any type', () => {
   const zone = process.env['TZ'];
   let db: TestDatabase;
-  let on: OpenWire;
+  let on: OpenTransaction;
   before(async () => {
     db = await createDatabase();
     await db.query(tableOfValues('v'));
@@ -33,26 +33,26 @@ describe('every value', () => {
   };
 
   for (const name of ['UTC', 'America/New_York', 'Asia/Kolkata', 'Pacific/Apia']) {
-    describe(`in ${name}`, () => {
+    describe(`in the timezone ${name}`, () => {
       beforeEach(async () => {
         process.env['TZ'] = name;
-        on = await openWire(db.url, `begin; set local timezone to '${name}'`);
+        on = await openTransaction(db.url, `begin; set local timezone to '${name}'`);
       });
       const bulk = () => createBulkSession(on.taskConnection, on.client as unknown as ProtocolClient);
 
-      it('comes as pg gives it', async () => {
+      it('is read as pg reads it', async () => {
         const { rows } = await on.client.query('select * from v');
         expect(await all(bulk().rows('select * from v'))).to.deep.equal(rows);
       });
 
-      it('comes as the text of the server, where that is asked for', async () => {
+      it('is read as the text of the server with `text: true`', async () => {
         const types = { getTypeParser: () => String } as unknown as pg.CustomTypesConfig;
         const { rows } = await on.client.query({ text: 'select * from v', types });
         expect(await all(bulk().rows('select * from v', { text: true }))).to.deep.equal(rows);
       });
 
       for (const format of ['text', 'csv', 'binary']) {
-        it(`goes out and in by COPY in ${format}`, async () => {
+        it(`does not change in a COPY out and in, in the format ${format}`, async () => {
           await on.ask('create temp table w (like v) on commit drop');
           const bytes = copyOut(on.taskConnection, `copy v to stdout (format ${format})`, {
             signal: unstopped,
@@ -73,16 +73,16 @@ describe('every value', () => {
     });
   }
 
-  describe('read in place', () => {
+  describe('read in place from the bytes of a row', () => {
     const parserOf = (oid: number) => pg.types.getTypeParser(oid) as (text: string) => unknown;
-    /** Between other bytes, as in a row. */
+    /** Reads a text that is between other bytes, as in a row. */
     const read = (oid: number, text: string) =>
       getColumn(oid, parserOf(oid)).readInPlace?.(Buffer.from(`12${text}34`), 2, text.length);
     beforeEach(async () => {
-      on = await openWire(db.url);
+      on = await openTransaction(db.url);
     });
 
-    it('is the moment that pg reads, in whatever zone the server writes it', async () => {
+    it('is the same date as pg reads, in every timezone of the server', async () => {
       const zones = fc.constantFrom(
         'UTC',
         'America/New_York',
@@ -105,7 +105,7 @@ describe('every value', () => {
       );
     });
 
-    it('is the number that pg reads', () => {
+    it('is the same number as pg reads', () => {
       const int4 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
       fc.assert(
         fc.property(int4, (number) => {
@@ -115,7 +115,7 @@ describe('every value', () => {
       expect([-32768, 0, 32767].map((number) => read(21, String(number)))).to.deep.equal([-32768, 0, 32767]);
     });
 
-    it('is left to a parser of the user’s own', () => {
+    it('is not used if the user has set another parser', () => {
       const own = (text: string) => `own ${text}`;
       for (const oid of [20, 21, 23, 1184, 1700]) expect(getColumn(oid, own)).to.deep.equal({ parse: own });
       const seconds = (text: string) => new Date(Math.trunc(Date.parse(text) / 1000) * 1000);
@@ -130,7 +130,7 @@ describe('every value', () => {
       }
     });
 
-    it('is left to pg where its type is any other', () => {
+    it('is not used for other types', () => {
       expect(getColumn(25, String)).to.deep.equal({ parse: String });
       expect(getColumn(20, parserOf(20))).to.deep.equal({});
     });

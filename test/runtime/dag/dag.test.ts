@@ -85,7 +85,7 @@ describe('dag()', () => {
     {
       title: 'a timeout that is no duration',
       define: () => dag('d', {}, (d) => void d.task('a', { timeout: 'ten' }, async () => null)),
-      what: /Expected `timeout` to be a duration/,
+      what: /expected `timeout` to be a duration/,
       code: 'ETL-2303',
     },
     {

@@ -9,7 +9,7 @@ import {
   type Schedule,
 } from '../../../src/runtime/interval/interval.js';
 
-/** Timezones with instants near which their clocks changed. */
+/** Timezones, each with instants at which its clocks changed. */
 const ZONES: readonly (readonly [string, readonly string[]])[] = [
   ['UTC', ['2024-02-29T00:00Z', '2024-12-31T23:00Z']],
   ['Europe/Berlin', ['2024-03-31T01:00Z', '2024-10-27T01:00Z']],
@@ -68,19 +68,19 @@ describe('parseSchedule', () => {
     });
   }
 
-  it('gives no schedule for none and for @once, and still checks the rest', () => {
+  it('returns undefined without a schedule and for @once, and still checks the other options', () => {
     expect(parseSchedule({})).to.equal(undefined);
     expect(parseSchedule({ schedule: '@once', startDate: '2020-01-01' })).to.equal(undefined);
     expect(() => parseSchedule({ timezone: 'Mars/Phobos' })).to.throw(EtlError, /timezone/);
   });
 
   const refused: readonly [string, RegExp][] = [
-    ['', /It has 0 fields/],
-    ['31 2 *', /It has 3 fields/],
-    ['* * * * * *', /It has 6 fields/],
-    ['0 0 0 1 1 * 2026', /It has 7 fields/],
+    ['', /it has 0 fields/],
+    ['31 2 *', /it has 3 fields/],
+    ['* * * * * *', /it has 6 fields/],
+    ['0 0 0 1 1 * 2026', /it has 7 fields/],
     ['@reboot', /start of a machine/],
-    ['@continuous', /nothing here starts the next one/],
+    ['@continuous', /does not start the next run/],
     ['@dayly', /did you mean "@daily"/],
     ['H 2 * * *', /Jenkins/],
     ['H(0-29)/10 * * * *', /Jenkins/],
@@ -95,7 +95,7 @@ describe('parseSchedule', () => {
     ['0 0 1,,2 * *', /empty/],
     ['1.5 * * * *', /illegal/],
     ['0 0 30 2 *', /no such date/],
-    ['2026-03-05T00:00:00Z', /It has 1 fields/],
+    ['2026-03-05T00:00:00Z', /it has 1 fields/],
   ];
   for (const [schedule, why] of refused) {
     it(`refuses ${JSON.stringify(schedule)} and says why`, () => {
@@ -152,7 +152,7 @@ describe('parseSchedule', () => {
     [1_596_240_000_000, undefined],
   ];
   for (const [startDate, instant] of startDates) {
-    it(`${instant ? 'reads' : 'refuses'} the start date ${JSON.stringify(startDate)}`, () => {
+    it(`${instant ? 'accepts' : 'refuses'} the start date ${JSON.stringify(startDate)}`, () => {
       const definition = { schedule: '@daily', timezone: 'Europe/Berlin', startDate: startDate as string };
       if (instant) expect(parseSchedule(definition)?.startDate?.toISOString()).to.equal(instant);
       else
@@ -163,67 +163,92 @@ describe('parseSchedule', () => {
   }
 });
 
-describe('lastCompleteInterval', () => {
+describe('findLastCompleteInterval', () => {
   const monthly = scheduleOf('0 2 1 * *', 'UTC', '2020-08-01');
   const berlin = scheduleOf('30 2 * * *', 'Europe/Berlin');
   const rows: readonly [string, Schedule, string, string][] = [
     ['the first interval at its end', monthly, '2020-09-01T02:00:00Z', '2020-08-01T02:00Z 2020-09-01T02:00Z'],
     [
-      'the same until just before the next',
+      'the first interval until just before the end of the second',
       monthly,
       '2020-10-01T01:59:59.999Z',
       '2020-08-01T02:00Z 2020-09-01T02:00Z',
     ],
-    ['the next one at its end', monthly, '2020-10-01T02:00:00.001Z', '2020-09-01T02:00Z 2020-10-01T02:00Z'],
-    ['24.5 hours to a skipped time', berlin, '2024-03-31T12:00:00Z', '2024-03-30T01:30Z 2024-03-31T01:00Z'],
-    ['23.5 hours from a skipped time', berlin, '2024-04-01T12:00:00Z', '2024-03-31T01:00Z 2024-04-01T00:30Z'],
-    ['25 hours from a repeated time', berlin, '2024-10-28T12:00:00Z', '2024-10-27T00:30Z 2024-10-28T01:30Z'],
     [
-      'both hours of a repeated hour',
+      'the second interval at its end',
+      monthly,
+      '2020-10-01T02:00:00.001Z',
+      '2020-09-01T02:00Z 2020-10-01T02:00Z',
+    ],
+    [
+      '24.5 hours that end at a skipped time',
+      berlin,
+      '2024-03-31T12:00:00Z',
+      '2024-03-30T01:30Z 2024-03-31T01:00Z',
+    ],
+    [
+      '23.5 hours that start at a skipped time',
+      berlin,
+      '2024-04-01T12:00:00Z',
+      '2024-03-31T01:00Z 2024-04-01T00:30Z',
+    ],
+    [
+      '25 hours that start at a repeated time',
+      berlin,
+      '2024-10-28T12:00:00Z',
+      '2024-10-27T00:30Z 2024-10-28T01:30Z',
+    ],
+    [
+      'one hour for each of two hours with the same local time',
       scheduleOf('@hourly', 'Europe/Berlin'),
       '2024-10-27T01:10:00Z',
       '2024-10-27T00:00Z 2024-10-27T01:00Z',
     ],
     [
-      'New York in spring',
+      'a day to a skipped time in New York',
       scheduleOf('0 2 * * *', 'America/New_York'),
       '2024-03-10T12:00:00Z',
       '2024-03-09T07:00Z 2024-03-10T07:00Z',
     ],
     [
-      'New York in autumn',
+      'a day to a repeated time in New York',
       scheduleOf('0 1 * * *', 'America/New_York'),
       '2024-11-03T12:00:00Z',
       '2024-11-02T05:00Z 2024-11-03T05:00Z',
     ],
     [
-      'a change of half an hour',
+      'a day in a timezone whose clocks change by half an hour',
       scheduleOf('45 1 * * *', 'Australia/Lord_Howe'),
       '2024-04-07T12:00:00Z',
       '2024-04-05T14:45Z 2024-04-06T14:45Z',
     ],
-    ['a leap day', scheduleOf('0 0 29 2 *'), '2026-01-01T00:00:00Z', '2020-02-29T00:00Z 2024-02-29T00:00Z'],
     [
-      'day of month or day of week',
+      'four years from leap day to leap day',
+      scheduleOf('0 0 29 2 *'),
+      '2026-01-01T00:00:00Z',
+      '2020-02-29T00:00Z 2024-02-29T00:00Z',
+    ],
+    [
+      'the days that match the day of month or the day of week',
       scheduleOf('0 0 13 * 5'),
       '2024-03-15T00:00:00Z',
       '2024-03-13T00:00Z 2024-03-15T00:00Z',
     ],
-    ['quarters', scheduleOf('@quarterly'), '2024-06-30T00:00:00Z', '2024-01-01T00:00Z 2024-04-01T00:00Z'],
+    ['a quarter', scheduleOf('@quarterly'), '2024-06-30T00:00:00Z', '2024-01-01T00:00Z 2024-04-01T00:00Z'],
   ];
   for (const [title, schedule, now, expected] of rows) {
-    it(`covers ${title}`, () => {
+    it(`returns ${title}`, () => {
       const interval = findLastCompleteInterval(schedule, new Date(now));
       expect(span(interval)).to.equal(expected);
       expect(interval?.logicalDate).to.equal(interval?.start);
     });
   }
 
-  it('is undefined without a schedule', () => {
+  it('returns undefined without a schedule', () => {
     expect(findLastCompleteInterval(undefined, new Date())).to.equal(undefined);
   });
 
-  it('says when the first interval ends while there is none', () => {
+  it('throws if no interval has ended, and says when the first one ends', () => {
     for (const now of ['2020-09-01T01:59:59.999Z', '2020-08-01T02:00:00Z', '2019-01-01T00:00:00Z']) {
       expect(() => findLastCompleteInterval(monthly, new Date(now)))
         .to.throw(EtlError)
@@ -233,7 +258,7 @@ describe('lastCompleteInterval', () => {
     }
   });
 
-  it('starts with the first tick at or after a start date that is no tick', () => {
+  it('starts the first interval at the first tick after a start date that is not a tick', () => {
     const schedule = scheduleOf('0 2 * * *', 'UTC', '2026-03-05T02:00:01Z');
     expect(span(findLastCompleteInterval(schedule, new Date('2026-03-07T02:00:00Z')))).to.equal(
       '2026-03-06T02:00Z 2026-03-07T02:00Z',
@@ -242,7 +267,7 @@ describe('lastCompleteInterval', () => {
   });
 });
 
-describe('intervalContaining', () => {
+describe('findIntervalContaining', () => {
   const now = new Date('2026-06-01T12:00:00Z');
   const daily = scheduleOf('@daily', 'Europe/Berlin', '2026-01-01');
   const rows: readonly [string, Schedule, string, string][] = [
@@ -250,13 +275,13 @@ describe('intervalContaining', () => {
     ['a day of 23 hours', daily, '2026-03-29', '2026-03-28T23:00Z 2026-03-29T22:00Z'],
     ['an instant', daily, '2026-03-05T00:30:00+01:00', '2026-03-04T23:00Z 2026-03-05T23:00Z'],
     [
-      'a tick, which starts its interval',
+      'a tick, which starts at the tick',
       daily,
       '2026-03-05T23:00:00Z',
       '2026-03-05T23:00Z 2026-03-06T23:00Z',
     ],
     ['the instant before a tick', daily, '2026-03-05T22:59:59.999Z', '2026-03-04T23:00Z 2026-03-05T23:00Z'],
-    ['the last one that has ended', daily, '2026-05-31', '2026-05-30T22:00Z 2026-05-31T22:00Z'],
+    ['the last day that has ended', daily, '2026-05-31', '2026-05-30T22:00Z 2026-05-31T22:00Z'],
     [
       'a day that starts at 01:00',
       scheduleOf('@daily', 'America/Sao_Paulo'),
@@ -272,7 +297,8 @@ describe('intervalContaining', () => {
     ['a leap day', scheduleOf('@daily'), '2024-02-29', '2024-02-29T00:00Z 2024-03-01T00:00Z'],
   ];
   for (const [title, schedule, date, expected] of rows) {
-    it(`finds ${title}`, () => expect(span(findIntervalContaining(schedule, date, now))).to.equal(expected));
+    it(`returns the interval of ${title}`, () =>
+      expect(span(findIntervalContaining(schedule, date, now))).to.equal(expected));
   }
 
   const refused: readonly [string, Schedule | undefined, string, RegExp][] = [
@@ -282,14 +308,14 @@ describe('intervalContaining', () => {
       '2026-06-01',
       /\[2026-05-31T22:00:00.000Z, 2026-06-01T22:00:00.000Z\).*not ended/,
     ],
-    ['the future', daily, '2030-01-01', /not ended/],
+    ['a day in the future', daily, '2030-01-01', /not ended/],
     ['a day before the start date', daily, '2025-12-31', /before the first data interval/],
-    ['no schedule', undefined, '2026-03-05', /no schedule/],
+    ['a date for a Dag without a schedule', undefined, '2026-03-05', /no schedule/],
     ['a day that does not exist', daily, '2024-02-30', /"2024-02-30"/],
-    ['24:00', daily, '2026-03-05T24:00:00Z', /"2026-03-05T24:00:00Z"/],
+    ['the time 24:00', daily, '2026-03-05T24:00:00Z', /"2026-03-05T24:00:00Z"/],
     ['a time without an offset', daily, '2026-03-05T10:00', /"2026-03-05T10:00"/],
     ['a day that the timezone skipped', scheduleOf('@daily', 'Pacific/Apia'), '2011-12-30', /"2011-12-30"/],
-    ['words', daily, 'yesterday', /"yesterday"/],
+    ['a word', daily, 'yesterday', /"yesterday"/],
   ];
   for (const [title, schedule, date, message] of refused) {
     it(`refuses ${title}`, () => {
@@ -316,7 +342,7 @@ describe('intervals in 20 timezones', () => {
     )
     .map((fields) => fields.join(' '));
 
-  it('are those of a search by the minute: adjacent, disjoint, never empty, and all there is', () => {
+  it('are the same as those that a search of every minute finds', () => {
     fc.assert(
       fc.property(expressions, fc.constantFrom(...ZONES), fc.nat(), (expression, [timezone, changes], n) => {
         const change = changes[n % changes.length] ?? '';
@@ -324,8 +350,8 @@ describe('intervals in 20 timezones', () => {
         const ticks = ticksOf(expression, timezone, from, from + 4 * 86_400_000);
         const schedule = scheduleOf(expression, timezone);
         const later = new Date('2100-01-01');
-        expect(schedule.tickAfter(new Date(from - 1))?.getTime() ?? Infinity).to.satisfy((first: number) =>
-          ticks[0] === undefined ? first >= from + 4 * 86_400_000 : first === ticks[0],
+        expect(schedule.findTickAfter(new Date(from - 1))?.getTime() ?? Infinity).to.satisfy(
+          (first: number) => (ticks[0] === undefined ? first >= from + 4 * 86_400_000 : first === ticks[0]),
         );
         for (const [i, start] of ticks.slice(0, 60).entries()) {
           const end = ticks[i + 1];
@@ -341,7 +367,7 @@ describe('intervals in 20 timezones', () => {
   });
 });
 
-/** A random cron field of numbers, lists, ranges and steps. */
+/** Returns an arbitrary cron field with numbers, lists, ranges or steps. */
 function field(low: number, high: number): fc.Arbitrary<string> {
   const one = fc.integer({ min: low, max: high });
   return fc.oneof(
@@ -354,9 +380,9 @@ function field(low: number, high: number): fc.Arbitrary<string> {
 }
 
 /**
- * The ticks in `[from, to)`, found by looking at every minute. A time that is one number for the minute and one for
- * the hour ticks once for each day: after the gap that skips it, or at the first of two. Any other ticks whenever
- * the local clock shows it.
+ * Finds the ticks in `[from, to)` by checking every minute. An expression with one minute and one hour ticks once a
+ * day: after a gap that skips the time, or at the first of two such times. Any other expression ticks whenever the
+ * local clock shows a matching time.
  */
 function ticksOf(expression: string, timezone: string, from: number, to: number): number[] {
   const matches = matcherOf(expression);
@@ -373,7 +399,7 @@ function ticksOf(expression: string, timezone: string, from: number, to: number)
   return ticks;
 }
 
-/** The local minutes after `before` up to `local`: more than one after a gap, and only `local` after a step back. */
+/** Returns the local minutes after `before` up to `local`: several after a gap, and only `local` after a step back. */
 function skippedTo(before: number, local: number): number[] {
   const minutes = [local];
   for (let skipped = local - MINUTE; skipped > before; skipped -= MINUTE) minutes.push(skipped);
@@ -387,7 +413,10 @@ function isFirst(t: number, local: number, localOf: (t: number) => number): bool
   return true;
 }
 
-/** Local time as if it were UTC. Clocks change at quarters of an hour, so that Intl is asked once for each. */
+/**
+ * Returns a function that converts an instant to local time, written as if it were UTC. The function asks Intl only
+ * once for each quarter of an hour, because clocks change only at quarters.
+ */
 function localClock(timezone: string): (t: number) => number {
   const format = new Intl.DateTimeFormat('sv', {
     timeZone: timezone,

@@ -7,8 +7,8 @@ function intervalFrom(start: string, end: string): { start: Date; end: Date; log
   return { start: new Date(start), end: new Date(end), logicalDate: new Date(start) };
 }
 
-describe('macrosOf', () => {
-  it('gives the names and forms of Airflow, in UTC', () => {
+describe('createMacros', () => {
+  it('returns the names and formats of Airflow, in UTC', () => {
     const interval = intervalFrom('2020-08-01T04:00:00+02:00', '2020-09-01T02:00:00Z');
     expect(createMacros({ interval, ...names })).to.deep.equal({
       run_id: 'r1',
@@ -35,7 +35,7 @@ describe('macrosOf', () => {
     });
   });
 
-  it('has nothing of an interval without one', () => {
+  it('returns no macros of an interval without a data interval', () => {
     expect(createMacros({ interval: undefined, ...names })).to.have.all.keys(
       'run_id',
       'dag_id',

@@ -1,6 +1,9 @@
 import { insert, raw, type SessionPath } from './session-paths.js';
 
-/** Ways to use, or to break, a session with its first query, which travels with the claim of its task. */
+/**
+ * Ways to use or to break a session with its first query. The query is sent in the same pipeline as the claim of the
+ * task.
+ */
 export const FIRST_QUERY_PATHS: readonly SessionPath[] = [
   ...['COMMIT', 'ROLLBACK', 'COMMIT AND CHAIN', 'ROLLBACK AND CHAIN'].flatMap((sql): SessionPath[] => [
     {
@@ -12,7 +15,7 @@ export const FIRST_QUERY_PATHS: readonly SessionPath[] = [
       },
     },
     {
-      title: `refuses a raw ${sql} as the first query, whose error is swallowed`,
+      title: `refuses a raw ${sql} as the first query, also if the task catches the error`,
       code: 'ETL-3202',
       body: async ({ session }) => {
         await raw(session, sql).catch(() => undefined);
@@ -21,7 +24,7 @@ export const FIRST_QUERY_PATHS: readonly SessionPath[] = [
     },
   ]),
   {
-    title: 'fails for an error of the first query',
+    title: 'fails a task with the error of its first query',
     code: 'ETL-3001',
     sqlstate: '42703',
     what: /^column "nope" does not exist$/,

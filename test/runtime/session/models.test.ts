@@ -28,7 +28,7 @@ class Owner extends Model {
   declare pets?: Pet[];
 }
 
-describe('models in a session', () => {
+describe('a session with models', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
@@ -51,7 +51,7 @@ describe('models in a session', () => {
   const pets = async () =>
     (await db.query<{ name: string }>('select name from pet order by id')).map(({ name }) => name);
 
-  it('insertGraph, upsertGraph and withGraphFetched are part of the transaction', async () => {
+  it('runs insertGraph, upsertGraph and withGraphFetched in its transaction', async () => {
     const { result } = await run(async (session) => {
       await Owner.query(session).insertGraph({
         name: 'Ann',
@@ -68,7 +68,7 @@ describe('models in a session', () => {
     expect(result).to.deep.equal(['Anna', ['Max']]);
   });
 
-  it('$relatedQuery and $query are, with the session as their argument', async () => {
+  it('runs $relatedQuery and $query in its transaction if the session is their argument', async () => {
     await run(async (session) => {
       const owner = await Owner.query(session).insertAndFetch({ name: 'Ann' } as object);
       await owner.$relatedQuery('pets', session).insert({ name: 'Rex' });
@@ -77,7 +77,7 @@ describe('models in a session', () => {
     expect(await pets()).to.deep.equal(['Rex']);
   });
 
-  it('a bound class works for code that knows no session, and its instances are of the class', async () => {
+  it('binds a class for code that knows no session, and its instances are instances of the class', async () => {
     const addPet = (model: typeof Pet, name: string) => model.query().insertAndFetch({ name } as object);
     const { result } = await run(async (session) => {
       const bound = session.bind(Pet);
@@ -88,7 +88,7 @@ describe('models in a session', () => {
     expect(await pets()).to.deep.equal(['Rex']);
   });
 
-  it('a graph that fails half-way leaves nothing', async () => {
+  it('leaves nothing of a graph that fails half-way', async () => {
     const { task } = await run(async (session) =>
       Owner.query(session).insertGraph({ name: 'Ann', pets: [{ name: 'Rex' }, { name: 'Rex' }] } as object),
     );
@@ -96,7 +96,7 @@ describe('models in a session', () => {
     expect(await pets()).to.deep.equal([]);
   });
 
-  it('session(table), session.raw, batchInsert, streams and savepoints work', async () => {
+  it('supports session(table), session.raw, batchInsert, streams and savepoints', async () => {
     const { result } = await run(async (session) => {
       await session.batchInsert('pet', [{ name: 'a' }, { name: 'b' }, { name: 'c' }], 2);
       await session.transaction(async (part) => part('pet').insert({ name: 'd' }));
@@ -113,7 +113,7 @@ describe('models in a session', () => {
     expect(result).to.deep.equal([['a', 'b', 'c', 'd'], 3]);
   });
 
-  it('queries that are started together run one after the other on the one connection', async () => {
+  it('runs queries that are started together one after the other on its connection', async () => {
     const { result, task } = await run(async (session) =>
       Promise.all(
         [1, 2, 3].map(

@@ -5,8 +5,8 @@ import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn, type RunOptions } from '../../support/run.js';
 
-/** One task writes to one database; others it reads. */
-describe('two databases', () => {
+/** A task writes to one database, and may read from other databases. */
+describe('a task with two databases', () => {
   let from: TestDatabase;
   let to: TestDatabase;
   before(async () => {
@@ -25,7 +25,7 @@ describe('two databases', () => {
   const count = async (db: TestDatabase) =>
     (await db.query<{ n: number }>('select count(*)::int as n from item'))[0]?.n;
 
-  it('a task reads from others in one snapshot, and nothing of ours is made there', async () => {
+  it('reads the second database in one snapshot, and creates no ledger there', async () => {
     const graph = dag('d', { defaults: { conn: 'to' } }, (d) => {
       d.session('copy', { reads: ['from'] }, async ({ session, sources }) => {
         const first = await sources.from('item').select('id');
@@ -45,7 +45,7 @@ describe('two databases', () => {
     expect(await from.leftSessions()).to.deep.equal([]);
   });
 
-  it('a task can not write to one that it reads', async () => {
+  it('can not write to the database that it reads', async () => {
     const graph = dag('d', { defaults: { conn: 'to' } }, (d) => {
       d.session(
         'move',
@@ -59,7 +59,7 @@ describe('two databases', () => {
     expect(await from.leftSessions()).to.deep.equal([]);
   });
 
-  it('a stop ends what a task reads', async () => {
+  it('ends at its timeout while it reads the second database', async () => {
     const graph = dag('d', { defaults: { conn: 'to', timeout: '300ms' } }, (d) => {
       d.session(
         'slow',
@@ -72,7 +72,7 @@ describe('two databases', () => {
     expect(await from.leftSessions()).to.deep.equal([]);
   });
 
-  it('moving is a copy and then a delete, as two tasks: dying between them loses nothing and doubles nothing', async () => {
+  it('moves rows safely as two tasks, a copy and then a delete: dying between them loses and doubles nothing', async () => {
     let dies = true;
     const graph = dag('d', { defaults: { conn: 'to' } }, (d) => {
       const copy = d.session('copy', { reads: ['from'] }, async ({ session, sources }) => {
@@ -90,7 +90,7 @@ describe('two databases', () => {
     expect([await count(from), await count(to)]).to.deep.equal([0, 100]);
   });
 
-  it('why: one task that writes to both by a connection of its own loses all rows when it dies at the end', async () => {
+  it('loses all rows if it writes to both databases with a connection of its own, and dies at the end', async () => {
     const graph = dag('d', { defaults: { conn: 'to' } }, (d) => {
       d.session('move', {}, async ({ session }) => {
         const own = new pg.Client({ connectionString: from.url });

@@ -10,7 +10,7 @@ class Item extends Model {
   declare id: number;
 }
 
-/** What a session does besides Knex: any number of rows, and the bytes of COPY. */
+/** The methods of a session that Knex does not have: `rows`, `copyFrom` and `copyTo`. */
 describe('a session', () => {
   let db: TestDatabase;
   before(async () => {
@@ -24,7 +24,7 @@ describe('a session', () => {
       from generate_series(1, 25000) i`);
   });
 
-  /** What `use` returns, from inside a task. */
+  /** Calls `use` in a task, and returns its result. Throws the error of the task. */
   async function inTask<R>(use: (session: Session) => Promise<R>): Promise<R> {
     let result: { value: R } | undefined;
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
@@ -69,12 +69,12 @@ describe('a session', () => {
     for await (const batch of batches) yield* batch;
   }
   for (const [title, of] of queries) {
-    it(`reads the rows ${title} as pg gives them`, async () => {
+    it(`reads the rows ${title} like pg`, async () => {
       expect(await inTask((session) => all(of(session)))).to.deep.equal(await db.query(SELECT));
     });
   }
 
-  it('gives batches of the size that was asked for', async () => {
+  it('returns batches of the size of the option `batch`', async () => {
     const sizes = await inTask(async (session) => {
       const batches = await all(session.rows(SELECT, { batch: 10 }).batches());
       return batches.map(({ length }) => length);
@@ -82,11 +82,11 @@ describe('a session', () => {
     expect(new Set(sizes)).to.deep.equal(new Set([10]));
   });
 
-  it('gives no batch for no rows', async () => {
+  it('returns no batch if there are no rows', async () => {
     expect(await inTask((session) => all(session.rows('select 1 where false').batches()))).to.deep.equal([]);
   });
 
-  it('gives the text of the server where that is asked for', async () => {
+  it('returns the text of the server with `text: true`', async () => {
     const rows = await inTask((session) =>
       all(
         session.rows(
@@ -98,7 +98,7 @@ describe('a session', () => {
     expect(rows).to.deep.equal([{ n: '1.50', at: '2020-01-01 00:00:00.123456+00', x: null, b: 't' }]);
   });
 
-  it('makes rows of any names, the last of two winning', async () => {
+  it('accepts any column names, and returns the last of two columns with the same name', async () => {
     const sql = `select 1 as "a ""b"" \\ \${c}", 2 as "__proto__", 3 as "it's", 4 as "constructor", 5 as twice, 6 as twice`;
     const [row] = await inTask((session) => all(session.rows(sql)));
     expect(Object.entries(row ?? {})).to.deep.equal([
@@ -137,7 +137,7 @@ describe('a session', () => {
     ]);
   });
 
-  it('ends a query at `break`, and goes on', async () => {
+  it('ends a query at `break`, and runs further queries', async () => {
     const seen = await inTask(async (session) => {
       for await (const row of session.rows(SELECT)) {
         const portals = await session.raw('select count(*)::int as n from pg_cursors');
@@ -158,7 +158,7 @@ describe('a session', () => {
     ).to.equal(0);
   });
 
-  it('throws the error of a query where its rows are read, which a savepoint can undo', async () => {
+  it('throws the error of a query while its rows are read, and goes on after a savepoint', async () => {
     const wrong = ['select none from item', 'select 1 / (3000 - id) from item', 'copy item from stdin'];
     const codes = await inTask(async (session) => {
       const seen: unknown[] = [];
@@ -171,7 +171,7 @@ describe('a session', () => {
     expect(codes).to.deep.equal(['42703', '22012', '57014']);
   });
 
-  it('refuses a batch that is no size', async () => {
+  it('refuses a batch of 0 rows', async () => {
     expect(
       await inTask(async (session) => session.rows(SELECT, { batch: 0 })).catch((error: unknown) => error),
     ).to.include({ code: 'ETL-3542' });
@@ -190,7 +190,7 @@ describe('a session', () => {
     }
   });
 
-  it('copies text from what gives strings, and counts the rows as the task’s own', async () => {
+  it('copies strings into a table, and counts the rows as rows of the task', async () => {
     async function* lines() {
       yield '30000\t\\N\té\n';
       yield '30001\t\\N\t\\N\n';
@@ -218,7 +218,7 @@ describe('a session', () => {
     expect(await db.query('select count(*)::int as n from item')).to.deep.equal([{ n: 10 }]);
   });
 
-  const held: readonly [title: string, use: (session: Session) => Promise<unknown>][] = [
+  const copies: readonly [title: string, use: (session: Session) => Promise<unknown>][] = [
     [
       'between the parts of copyTo',
       async (session) => {
@@ -226,7 +226,7 @@ describe('a session', () => {
       },
     ],
     [
-      'in the source of copyFrom',
+      'in the data of copyFrom',
       (session) =>
         session.copyFrom(
           { table: 'item' },
@@ -237,7 +237,7 @@ describe('a session', () => {
         ),
     ],
   ];
-  for (const [title, use] of held) {
+  for (const [title, use] of copies) {
     it(`refuses a query ${title}, which would wait for ever`, async () => {
       expect(await inTask(use).catch((error: unknown) => error)).to.include({ code: 'ETL-3543' });
     });

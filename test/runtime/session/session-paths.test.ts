@@ -4,9 +4,9 @@ import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 import { FIRST_QUERY_PATHS } from './first-query-paths.js';
-import { float, insert, PATH_TABLES, PATHS, raw } from './session-paths.js';
+import { sendWithoutAwait, insert, PATH_TABLES, PATHS, raw } from './session-paths.js';
 
-describe('a session task', () => {
+describe('the runner of session tasks', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
@@ -36,12 +36,12 @@ describe('a session task', () => {
     });
   }
 
-  it('refuses a query after its task has ended, and fails the run', async () => {
+  it('refuses a query that a task sends after its end, and fails the run', async () => {
     let sendLate = (): void => undefined;
     const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
       const first = d.session('first', {}, async ({ session }) => {
         await insert(session, 'x');
-        sendLate = () => float(insert(session, 'y'));
+        sendLate = () => sendWithoutAwait(insert(session, 'y'));
       });
       d.session('second', { needs: [first] }, async () => sendLate());
     });

@@ -15,21 +15,21 @@ class Row extends Model {
 
 type Body = (context: SessionContext, admin: TestDatabase) => Promise<unknown>;
 
-/** A way to use, or to break, a session, and what must come of it. */
+/** A way to use or to break a session, and the expected result of the task. */
 export interface SessionPath {
   readonly title: string;
   readonly body: Body;
-  /** Undefined: success. */
+  /** The expected error code. Undefined if the task succeeds. */
   readonly code?: string;
   readonly sqlstate?: string;
   readonly what?: RegExp;
   readonly options?: TaskDefaults;
-  /** Rows that are there afterwards. */
+  /** The expected number of rows of table `t` after the task. Default 0. */
   readonly rows?: number;
 }
 
 export const insert = (session: SessionContext['session'], v: string) => session('t').insert({ v });
-/** A raw query whose result type does not matter. */
+/** Runs a raw query. */
 export const raw = (session: SessionContext['session'], sql: string) =>
   session.raw<{ rows: { n: number }[] }>(sql);
 const pidOf = async (session: SessionContext['session']): Promise<number> =>
@@ -38,32 +38,32 @@ const connectionOf = async (session: SessionContext['session']) =>
   (await session.client.acquireConnection()) as {
     query(stream: object): NodeJS.ReadWriteStream & Writable & Readable;
   };
-/** Sent, but not awaited. */
-export const float = (query: PromiseLike<unknown>): void =>
+/** Sends a query, and does not wait for its result. */
+export const sendWithoutAwait = (query: PromiseLike<unknown>): void =>
   void query.then(
     () => undefined,
     () => undefined,
   );
 
 function throwAnything(value: unknown): never {
-  // oxlint-disable-next-line typescript/only-throw-error -- what careless code throws is what is tested
+  // oxlint-disable-next-line typescript/only-throw-error -- the test throws what careless code throws
   throw value;
 }
 
-/** Each works on the tables of `PATH_TABLES`. */
+/** The paths, which use the tables of `PATH_TABLES`. */
 export const PATHS: readonly SessionPath[] = [
   {
-    title: 'commits what a task wrote',
+    title: 'commits the rows that a task inserted',
     rows: 1,
     body: async ({ session }) => void (await insert(session, 'x')),
   },
   {
-    title: 'commits a model',
+    title: 'commits a row that a model inserted',
     rows: 1,
     body: async ({ session }) => void (await Row.query(session).insert({ v: 'x' } as object)),
   },
   {
-    title: 'commits a bound model',
+    title: 'commits a row that a bound model inserted',
     rows: 1,
     body: async ({ session }) =>
       void (await session
@@ -72,7 +72,7 @@ export const PATHS: readonly SessionPath[] = [
         .insert({ v: 'x' } as object)),
   },
   {
-    title: 'commits after a savepoint that failed',
+    title: 'commits a task in which a savepoint failed',
     rows: 1,
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -80,7 +80,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'keeps settings, locks and temporary tables of a task from the next',
+    title: 'commits a task that changed settings, took a lock and created a temporary table',
     rows: 1,
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -90,7 +90,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'rolls back what throws',
+    title: 'rolls back a task that throws an Error',
     code: 'ETL-3001',
     what: /^boom$/,
     body: async ({ session }) => {
@@ -99,7 +99,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'rolls back a thrown string',
+    title: 'rolls back a task that throws a string',
     code: 'ETL-3004',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -107,7 +107,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'rolls back a thrown undefined',
+    title: 'rolls back a task that throws undefined',
     code: 'ETL-3004',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -125,7 +125,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails a task that swallows a duplicate key',
+    title: 'fails a task that swallows a duplicate key error',
     code: 'ETL-3203',
     sqlstate: '23505',
     body: async ({ session }) => {
@@ -139,27 +139,27 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'waits for a query that was not awaited',
+    title: 'waits for a query that a task did not await',
     rows: 1,
     body: async ({ session }) => {
-      float(raw(session, `insert into t select 'x' from (select pg_sleep(0.05)) s`));
+      sendWithoutAwait(raw(session, `insert into t select 'x' from (select pg_sleep(0.05)) s`));
     },
   },
   {
-    title: 'waits for a query that was sent a turn before the end',
+    title: 'waits for a query that a task sent one turn of the event loop before its end',
     rows: 1,
     body: async ({ session }) => {
-      float(raw(session, `insert into t select 'x' from (select pg_sleep(0.05)) s`));
+      sendWithoutAwait(raw(session, `insert into t select 'x' from (select pg_sleep(0.05)) s`));
       await turn();
     },
   },
   {
-    title: 'fails a task whose query that was not awaited fails',
+    title: 'fails a task if a query fails that the task did not await',
     code: 'ETL-3203',
     sqlstate: '22012',
     body: async ({ session }) => {
       await insert(session, 'x');
-      float(raw(session, 'select 1/0'));
+      sendWithoutAwait(raw(session, 'select 1/0'));
     },
   },
   {
@@ -196,7 +196,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'refuses a raw COMMIT; in the words of Knex',
+    title: 'refuses a raw COMMIT; with the text that Knex sends',
     code: 'ETL-3202',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -212,7 +212,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'refuses a raw COMMIT whose error is swallowed',
+    title: 'refuses a raw COMMIT, also if the task catches the error',
     code: 'ETL-3202',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -282,7 +282,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails at COMMIT for a deferred constraint',
+    title: 'fails a task that violates a deferred constraint, at COMMIT',
     code: 'ETL-3001',
     sqlstate: '23503',
     body: async ({ session }) => {
@@ -291,7 +291,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'ends a task that never resolves',
+    title: 'ends a task that never resolves, at its timeout',
     code: 'ETL-3301',
     options: { timeout: '300ms' },
     body: async ({ session }) => {
@@ -300,7 +300,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'ends a task in a slow query',
+    title: 'ends a task during a slow query, at its timeout',
     code: 'ETL-3301',
     options: { timeout: '300ms' },
     body: async ({ session }) => {
@@ -309,7 +309,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'ends a task that swallows its cancellation',
+    title: 'ends a task that swallows the error of its cancelled query, at its timeout',
     code: 'ETL-3301',
     options: { timeout: '300ms' },
     body: async ({ session }) => {
@@ -318,7 +318,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'ends a statement that can not be cancelled',
+    title: 'ends a task whose statement ignores the cancellation, at its timeout',
     code: 'ETL-3301',
     options: { timeout: '300ms' },
     body: async ({ session }) => {
@@ -330,7 +330,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'keeps the cause when the backend is terminated',
+    title: 'fails a task whose backend is terminated, with the error of the server',
     code: 'ETL-1002',
     sqlstate: '57P01',
     body: async ({ session }, admin) => {
@@ -340,7 +340,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'keeps the cause when the termination is swallowed',
+    title: 'fails a task that swallows the termination of its backend, with the error of the server',
     code: 'ETL-1002',
     sqlstate: '57P01',
     body: async ({ session }, admin) => {
@@ -350,7 +350,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: "keeps the task's own error when the backend is terminated",
+    title: 'fails a task that throws after the termination of its backend, with the error of the task',
     code: 'ETL-3001',
     what: /bad row 17/,
     body: async ({ session }, admin) => {
@@ -360,7 +360,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'cuts a COPY TO that nobody reads to its end',
+    title: 'fails a task that throws during a COPY TO, with the error of the task',
     code: 'ETL-3001',
     what: /gave up/,
     body: async ({ session }) => {
@@ -385,7 +385,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails a task whose COPY is refused',
+    title: 'fails a task whose COPY is refused by the server',
     code: 'ETL-3001',
     sqlstate: '22P04',
     body: async ({ session }) => {
@@ -396,7 +396,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'commits a COPY',
+    title: 'commits the rows of a COPY',
     rows: 2,
     body: async ({ session }) => {
       await pipeline(
@@ -406,13 +406,13 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails for a NUL in a value',
+    title: 'fails a task that sends NUL in a value',
     code: 'ETL-3001',
     sqlstate: '22021',
     body: async ({ session }) => void (await insert(session, 'a\u0000b')),
   },
   {
-    title: 'fails for a NUL in the result',
+    title: 'fails a task that returns NUL in its result',
     code: 'ETL-3401',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -420,7 +420,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails for a result that contains itself',
+    title: 'fails a task whose result contains itself',
     code: 'ETL-3401',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -430,7 +430,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails when the task makes deferred constraints immediate',
+    title: 'fails a task that makes deferred constraints immediate',
     code: 'ETL-3208',
     sqlstate: '23503',
     body: async ({ session }) => {
@@ -439,7 +439,7 @@ export const PATHS: readonly SessionPath[] = [
     },
   },
   {
-    title: 'fails a transaction that the server ended for being idle',
+    title: 'fails a task whose idle transaction is ended by the server',
     code: 'ETL-1002',
     sqlstate: '25P03',
     body: async ({ session }, admin) => {
@@ -450,7 +450,7 @@ export const PATHS: readonly SessionPath[] = [
   },
 ];
 
-/** What the paths work on. */
+/** The tables of the paths. */
 export const PATH_TABLES = `
   create table t (v text); create table u (id int primary key);
   create table parent (id int primary key);

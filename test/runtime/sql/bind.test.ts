@@ -8,44 +8,59 @@ describe('bindNamed', () => {
   const rows: readonly [string, string, string, readonly unknown[]][] = [
     ['a name', 'select :ds', 'select $1', ['2026-03-05']],
     ['names in order of appearance', 'select :region, :ds', 'select $1, $2', ['eu', '2026-03-05']],
-    ['the same name by the same number', 'select :ds, :n, :ds', 'select $1, $2, $1', ['2026-03-05', 3]],
-    ['null', 'select :nothing', 'select $1', [null]],
-    ['before a cast', 'select :ds::date, x::text', 'select $1::date, x::text', ['2026-03-05']],
-    ['without space around', 'select a=:n,b>=:n,-:n', 'select a=$1,b>=$1,-$1', [3]],
-    ['in named arguments', 'select f(n := :n, ds=>:ds)', 'select f(n := $1, ds=>$2)', [3, '2026-03-05']],
-    ['not :=', 'select f(n:=1)', 'select f(n:=1)', []],
-    ['right after :=', 'select f(n:=:n)', 'select f(n:=$1)', [3]],
-    ['in an array', 'select array[:n, :ds], a[:n]', 'select array[$1, $2], a[$1]', [3, '2026-03-05']],
+    ['the same name to the same number', 'select :ds, :n, :ds', 'select $1, $2, $1', ['2026-03-05', 3]],
+    ['a name whose value is null', 'select :nothing', 'select $1', [null]],
     [
-      'not the upper bound of a slice',
+      'a name before a cast, and leaves the cast',
+      'select :ds::date, x::text',
+      'select $1::date, x::text',
+      ['2026-03-05'],
+    ],
+    ['names without spaces around them', 'select a=:n,b>=:n,-:n', 'select a=$1,b>=$1,-$1', [3]],
+    [
+      'names in named arguments',
+      'select f(n := :n, ds=>:ds)',
+      'select f(n := $1, ds=>$2)',
+      [3, '2026-03-05'],
+    ],
+    ['nothing in :=', 'select f(n:=1)', 'select f(n:=1)', []],
+    ['a name right after :=', 'select f(n:=:n)', 'select f(n:=$1)', [3]],
+    ['names in an array', 'select array[:n, :ds], a[:n]', 'select array[$1, $2], a[$1]', [3, '2026-03-05']],
+    [
+      'nothing in the upper bound of a slice',
       'select a[1:n], a[n:n], a[f(1):n], a[b[1]:n], a["x":n]',
       'select a[1:n], a[n:n], a[f(1):n], a[b[1]:n], a["x":n]',
       [],
     ],
-    ['both bounds of a slice', 'select a[:n : :n]', 'select a[$1 : $1]', [3]],
     [
-      'after a keyword in brackets',
+      'names in both bounds of a slice, with spaces around the colon',
+      'select a[:n : :n]',
+      'select a[$1 : $1]',
+      [3],
+    ],
+    [
+      'a name after a keyword in brackets',
       'select array[case when true then :n end]',
       'select array[case when true then $1 end]',
       [3],
     ],
-    ['in a call in brackets', 'select a[f(1, :n)]', 'select a[f(1, $1)]', [3]],
+    ['a name in a call in brackets', 'select a[f(1, :n)]', 'select a[f(1, $1)]', [3]],
     [
-      'not in quotes',
+      'nothing in quotes',
       `select ':ds', E'\\':ds', ":ds", $$ :ds $$, $a$ :ds $a$`,
       `select ':ds', E'\\':ds', ":ds", $$ :ds $$, $a$ :ds $a$`,
       [],
     ],
     [
-      'not in comments',
+      'nothing in comments',
       'select 1 -- :ds\n/* :ds /* :ds */ :ds */',
       'select 1 -- :ds\n/* :ds /* :ds */ :ds */',
       [],
     ],
-    ['a name that could start a text', 'select :e', 'select $1', [1]],
-    ['not a number', 'select a[1:2], :1', 'select a[1:2], :1', []],
-    ['no parameter that is a number already', 'select $1', 'select $1', []],
-    ['not after a space', 'select a[1 : n]', 'select a[1 : n]', []],
+    ['the name e, which could start an escape string', 'select :e', 'select $1', [1]],
+    ['nothing in a number after a colon', 'select a[1:2], :1', 'select a[1:2], :1', []],
+    ['nothing in a statement with $1 only', 'select $1', 'select $1', []],
+    ['nothing after a colon with a space', 'select a[1 : n]', 'select a[1 : n]', []],
   ];
   for (const [title, sql, text, bound] of rows) {
     it(`binds ${title}`, () => expect(bindNamed(sql, values)).to.deep.equal({ text, values: bound }));
@@ -64,14 +79,14 @@ describe('bindNamed', () => {
       'a misspelt name',
       'select\n:regoin',
       values,
-      /^No value is named ":regoin"; did you mean "region"\?$/,
-      /ds, e, n, nothing, region\.$/,
+      /^no value is named ":regoin"; did you mean "region"\?$/,
+      /ds, e, n, nothing, region$/,
     ],
-    ['a name whose value is undefined', 'select :absent', values, /":absent"/, /The names are/],
-    ['a name that every object has', 'select :toString', values, /":toString"/, /The names are/],
-    ['any name when there are no values', 'select :ds', {}, /":ds"/, /has no values/],
-    ['a name in another case', 'select :DS', values, /":DS"; did you mean "ds"/, /The names are/],
-    ['numbers beside names', 'select :ds, $2', values, /both \$2 and :ds/, /each other/],
+    ['a name whose value is undefined', 'select :absent', values, /":absent"/, /the names are/],
+    ['a name that is a property of every object', 'select :toString', values, /":toString"/, /the names are/],
+    ['a name if the statement has no values', 'select :ds', {}, /":ds"/, /has no values/],
+    ['a name in another case', 'select :DS', values, /":DS"; did you mean "ds"/, /the names are/],
+    ['a statement with both names and numbers', 'select :ds, $2', values, /both \$2 and :ds/, /each other/],
   ];
   for (const [title, sql, given, message, why] of refused) {
     it(`refuses ${title}`, () => {
@@ -83,7 +98,7 @@ describe('bindNamed', () => {
     });
   }
 
-  it('says on which line of the statement the name is', () => {
+  it('names the line of a name without a value', () => {
     expect(() => bindNamed('select\n1,\n:x', {}))
       .to.throw(EtlError)
       .with.property('where', 'line 3 of the statement');

@@ -2,18 +2,18 @@ import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { formatCaretExcerpt } from '../../../src/runtime/sql/excerpt.js';
 
-describe('caretExcerpt', () => {
+describe('formatCaretExcerpt', () => {
   const rows: readonly [string, string, number, string][] = [
-    ['the start', 'selec 1', 1, 'selec 1\n^'],
-    ['a later line', 'select a,\n  b c d\nfrom t', 13, '  b c d\n  ^'],
-    ['lines that end in CRLF', 'select\r\n  x\r\nfrom t', 11, '  x\n  ^'],
+    ['a caret at the start', 'selec 1', 1, 'selec 1\n^'],
+    ['only the line of the position', 'select a,\n  b c d\nfrom t', 13, '  b c d\n  ^'],
+    ['a line that ends in CRLF', 'select\r\n  x\r\nfrom t', 11, '  x\n  ^'],
     ['the end of the text', 'select (', 9, 'select (\n        ^'],
     ['the end of a text that ends with empty lines', 'select (\n \n', 12, 'select (\n        ^'],
     ['characters outside the BMP', "select '😀😀', x", 14, "select '😀😀', x\n             ^"],
     ['tabs and escapes as one space', '\tselect \u001b[31m', 9, ' select  [31m\n        ^'],
-    ['a position beyond the text', 'select', 99, 'select\n      ^'],
+    ['the end of the text for a position after the end', 'select', 99, 'select\n      ^'],
     ['an empty text', '', 1, '\n^'],
-    ['a line break at the start', '\nselect x', 9, 'select x\n       ^'],
+    ['the second line of a text that starts with a line break', '\nselect x', 9, 'select x\n       ^'],
   ];
   for (const [title, sql, position, expected] of rows) {
     it(`shows ${title}`, () => expect(formatCaretExcerpt(sql, position)).to.equal(expected));
@@ -26,7 +26,7 @@ describe('caretExcerpt', () => {
     expect(formatCaretExcerpt(sql, 2001)).to.equal(`${'b'.repeat(99)}b\n${' '.repeat(99)}^`);
   });
 
-  it('has the character of the position above the caret', () => {
+  it('puts the caret below the character at the position', () => {
     const text = fc.string({
       unit: fc.constantFrom('a', 'é', '😀', '\n', 'x'),
       minLength: 1,

@@ -34,7 +34,7 @@ describe('quoteIdentifier', () => {
     });
   }
 
-  it('gives one quoted token that stands for the name, or throws', () => {
+  it('returns one quoted token that means the name, or throws', () => {
     const name = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 70 }),
       fc.string({ unit: fc.constantFrom('"', 'a', '.', '\0', "'", '\\') }),
@@ -106,7 +106,7 @@ describe('quoteLiteral', () => {
 
   const text = fc.string({ unit: fc.constantFrom("'", '\\', '"', 'a', '\n', '$', 'é', '😀', ' ', 'E') });
 
-  it('writes what pg writes', () => {
+  it('returns the same as escapeLiteral of pg', () => {
     fc.assert(
       fc.property(text, (each) => {
         expect(quoteLiteral(each)).to.equal(pg.escapeLiteral(each));
@@ -115,7 +115,7 @@ describe('quoteLiteral', () => {
   });
 
   for (const isStandard of ['on', 'off']) {
-    it(`gives the server the same text while standard_conforming_strings is ${isStandard}`, async () => {
+    it(`writes a constant that the server reads as the same text with standard_conforming_strings ${isStandard}`, async () => {
       const texts = fc.sample(text, 100);
       const client = new pg.Client({ connectionString: db.url });
       await client.connect();
@@ -131,7 +131,7 @@ describe('quoteLiteral', () => {
     });
   }
 
-  it('writes the options of a COPY of a CSV file', () => {
+  it('writes the options of a COPY that reads a CSV file', () => {
     const format = parseCsvFormat({ delimiter: '\\', quote: "'", null: 'N', encoding: 'latin1' });
     expect(copyOptions(format, true)).to.equal(
       "format csv, header true, delimiter  E'\\\\', quote '''', escape '''', null 'N', encoding 'latin1'",

@@ -11,9 +11,9 @@ function texts(sql: string): string[] {
 describe('splitStatements', () => {
   const rows: readonly [string, string, readonly string[]][] = [
     ['at semicolons', 'select 1; select 2 ;select 3', ['select 1', 'select 2', 'select 3']],
-    ['nothing of an empty file', ' \n', []],
-    ['nothing of comments and semicolons', '; -- a;\n ;/* b; */;', []],
-    ['nothing of a byte order mark', '\ufeffselect 1', ['select 1']],
+    ['an empty file into nothing', ' \n', []],
+    ['comments and semicolons into nothing', '; -- a;\n ;/* b; */;', []],
+    ['a file with a byte order mark, without the mark', '\ufeffselect 1', ['select 1']],
     ['not in a text', "select ';', 'it''s; ok'; select 2", ["select ';', 'it''s; ok'", 'select 2']],
     ['after a backslash in a text', String.raw`select '\'; select 2`, [String.raw`select '\'`, 'select 2']],
     [
@@ -59,7 +59,7 @@ describe('splitStatements', () => {
       'create rule r as on insert to t do also (insert into a select 1; delete from b); select 2',
       ['create rule r as on insert to t do also (insert into a select 1; delete from b)', 'select 2'],
     ],
-    ['after a stray parenthesis', 'select 1); select 2', ['select 1)', 'select 2']],
+    ['after a parenthesis that was never opened', 'select 1); select 2', ['select 1)', 'select 2']],
     [
       'not in a routine body',
       'CREATE OR REPLACE FUNCTION f(a int) RETURNS int BEGIN ATOMIC select 1; select case when a > 1 then 2 end; END; select 2',
@@ -69,7 +69,7 @@ describe('splitStatements', () => {
       ],
     ],
     [
-      'not at an end that is a name in a routine body',
+      'not after an `end` that is a name in a routine body',
       'create procedure p() begin atomic select t.end as end from t; select 1; end; select 2',
       ['create procedure p() begin atomic select t.end as end from t; select 1; end', 'select 2'],
     ],
@@ -79,27 +79,31 @@ describe('splitStatements', () => {
       'select case when true then 1 end; select 2',
       ['select case when true then 1 end', 'select 2'],
     ],
-    ['without the comments around', '-- head\nselect 1 -- tail\n;', ['select 1']],
-    ['with a planner hint', '-- head\n/*+ SeqScan(t) */ select 1;', ['/*+ SeqScan(t) */ select 1']],
+    ['into statements without the comments around them', '-- head\nselect 1 -- tail\n;', ['select 1']],
+    [
+      'into statements with their planner hint',
+      '-- head\n/*+ SeqScan(t) */ select 1;',
+      ['/*+ SeqScan(t) */ select 1'],
+    ],
   ];
   for (const [title, sql, expected] of rows) {
     it(`splits ${title}`, () => expect(texts(sql)).to.deep.equal(expected));
   }
 
-  it('knows the line on which each statement starts', () => {
+  it('returns the line on which each statement starts', () => {
     const sql = "-- head\n\nselect 'a\nb';\r\n\r\nselect 2; select 3;\n/* x\n */ select\n4";
     expect(splitStatements(sql).map(({ line }) => line)).to.deep.equal([3, 6, 6, 8]);
   });
 
   const refused: readonly [string, string, string, string][] = [
-    ['a text', "select 1;\nselect 'a;\nb", 'A quoted text does not end', 'line 2'],
-    ['a text with escapes', "select E'a\\'", "A quoted text E' does not end", 'line 1'],
-    ['a quoted name', '\n\nselect "a', 'A quoted identifier does not end', 'line 3'],
-    ['a dollar quote', 'do $a$ begin $b$', 'A text in $a$ does not end', 'line 1'],
-    ['a comment', 'select 1;\n/* /* */', 'A comment /* does not end', 'line 2'],
+    ['a text', "select 1;\nselect 'a;\nb", 'a quoted text does not end', 'line 2'],
+    ['a text with escapes', "select E'a\\'", "a quoted text E' does not end", 'line 1'],
+    ['a quoted name', '\n\nselect "a', 'a quoted identifier does not end', 'line 3'],
+    ['a dollar quote', 'do $a$ begin $b$', 'a text in $a$ does not end', 'line 1'],
+    ['a comment', 'select 1;\n/* /* */', 'a comment /* does not end', 'line 2'],
   ];
   for (const [title, sql, message, where] of refused) {
-    it(`refuses ${title} without an end`, () => {
+    it(`refuses ${title} that does not end`, () => {
       expect(() => splitStatements(sql))
         .to.throw(EtlError, message)
         .that.includes({ code: 'ETL-3002', where });
@@ -112,7 +116,7 @@ describe('splitStatements', () => {
       .that.includes({ where: 'line 2' });
   });
 
-  it('splits 5 MB of anything in linear time', () => {
+  it('splits 5 MB of quotes, comments and parentheses in linear time', () => {
     const many = ["'a;''' ", '$x$;$x$ ', '/*;*/', '-- ;\n', "E'\\''\n", '(', ')', 'a$', '":"', '$1 ', ' '];
     for (const part of many) {
       const sql = part.repeat(Math.ceil(500_000 / part.length));
@@ -124,7 +128,7 @@ describe('splitStatements', () => {
     });
   });
 
-  it('finds joined statements again, whatever is in them', () => {
+  it('returns the statements of which a text was joined', () => {
     const piece = fc.constantFrom(
       "';'",
       "E'\\';'",
@@ -150,8 +154,8 @@ describe('splitStatements', () => {
   });
 });
 
-describe('tokensOf', () => {
-  it('leaves no character out and takes none twice, or names the fault', () => {
+describe('readTokens', () => {
+  it('covers every character of a text exactly once, or throws ETL-3002', () => {
     const text = fc.string({
       unit: fc.constantFrom(...Array.from('eEa1_$\'"\\-/*:=;,.()[] \n\r\ufeffé😀\0')),
     });

@@ -3,10 +3,10 @@ import { EtlError } from '../../../src/errors.js';
 import { describeTable } from '../../../src/runtime/table/describe.js';
 import { writeDescribed, writeTable } from '../../../src/runtime/table/write.js';
 import { type TestDatabase, createDatabase } from '../../support/database.js';
-import { onWire, sendText } from './on-wire.js';
+import { inTransaction, sendText } from './on-wire.js';
 import type { WriteTarget } from '../../../src/runtime/table/write-target.js';
 
-describe('writing a table', () => {
+describe('a write to a table', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
@@ -21,9 +21,9 @@ describe('writing a table', () => {
     );
   });
 
-  /** `version` is that of the server that the merge takes this one for. */
+  /** `version` replaces the version of the server, so that the merge uses the statement of that version. */
   async function write(target: WriteTarget, columns: readonly string[], text: string, version?: number) {
-    return onWire(db, async (taskConnection) => {
+    return inTransaction(db, async (taskConnection) => {
       if (version === undefined)
         return {
           ...(await writeTable(taskConnection, target, columns, sendText(taskConnection, text))),
@@ -54,7 +54,7 @@ describe('writing a table', () => {
     expect(await rows()).to.have.lengthOf(4);
   });
 
-  it('replaces the rows of a table, and leaves its views and its number', async () => {
+  it('replaces the rows of a table, without changing its views and its OID', async () => {
     const [before] = await db.query(`select 't'::regclass::oid`);
     const written = await write({ into: 't', mode: 'replace' }, ['id'], '9\n');
     expect(written).to.deep.equal({ rows: 1, inserted: 1, updated: 0, deleted: 0, counted: 1 });
@@ -62,7 +62,7 @@ describe('writing a table', () => {
     expect(await db.query(`select 't'::regclass::oid`)).to.deep.equal([before]);
   });
 
-  it('counts only the rows that came when DELETE empties the table', async () => {
+  it('counts only the new rows when DELETE empties the table', async () => {
     await db.query('create table child (id int references t)');
     const written = await write({ into: 't', mode: 'replace' }, ['id'], '9\n');
     await db.query('drop table child');
@@ -71,7 +71,7 @@ describe('writing a table', () => {
   });
 
   for (const action of ['cascade', 'set null', 'set default']) {
-    it(`does not replace rows that others follow: on delete ${action}`, async () => {
+    it(`refuses to replace rows that a foreign key with ON DELETE ${action.toUpperCase()} refers to`, async () => {
       await db.query(`create table child (id int references t on delete ${action})`);
       await db.query('insert into child select id from t');
       const before = await rows();
@@ -87,12 +87,12 @@ describe('writing a table', () => {
     });
   }
 
-  it('empties by DELETE where the role may not TRUNCATE', async () => {
+  it('empties the table by DELETE if the role may not TRUNCATE', async () => {
     const role = `${db.name}_role`;
     await db.query(`create role ${role}`);
     await db.query(`grant select, insert, delete on t to ${role}`);
     try {
-      await onWire(db, async (taskConnection) => {
+      await inTransaction(db, async (taskConnection) => {
         await taskConnection.query({ text: `set local role ${role}` });
         await writeTable(
           taskConnection,
@@ -113,10 +113,10 @@ describe('writing a table', () => {
     ['INSERT … ON CONFLICT', 150_000],
   ];
   for (const [way, version] of versions) {
-    describe(`by ${way}`, () => {
+    describe(`that merges by ${way}`, () => {
       const merge = { into: 't', mode: 'merge', key: ['id'] } as const;
 
-      it('updates the rows that differ, inserts the new ones, and leaves the others', async () => {
+      it('updates the rows that differ, inserts the new rows, and does not touch the others', async () => {
         const [before] = await db.query('select xmin::text from t where id = 1');
         const written = await write(merge, ['id', 'a'], '1\tone\n2\tTWO\n4\tfour\n', version);
         expect(written).to.deep.equal({ rows: 3, inserted: 1, updated: 1, deleted: 0, counted: 2 });
@@ -129,7 +129,7 @@ describe('writing a table', () => {
         expect(await db.query('select xmin::text from t where id = 1')).to.deep.equal([before]);
       });
 
-      it('deletes the rows whose key did not come', async () => {
+      it('deletes the rows whose key is not in the data with `deleteMissing`', async () => {
         const written = await write(
           { ...merge, deleteMissing: true },
           ['id', 'a'],
@@ -143,7 +143,7 @@ describe('writing a table', () => {
         ]);
       });
 
-      it('sees a change of any type, also of one without equality, and of the scale of a number', async () => {
+      it('sees a change of a json value and of the scale of a number', async () => {
         const written = await write(
           merge,
           ['id', 'j', 'n'],
@@ -157,7 +157,7 @@ describe('writing a table', () => {
         ]);
       });
 
-      it('inserts what is new where the key is all there is', async () => {
+      it('inserts new rows if the table has only key columns', async () => {
         await db.query('create table k (one int, two text, unique (two, one))');
         const written = await write(
           { into: 'k', mode: 'merge', key: ['one', 'two'] },
@@ -176,7 +176,7 @@ describe('writing a table', () => {
         expect(again).to.include({ inserted: 1, updated: 0 });
       });
 
-      it('merges by an identity that is always generated', async () => {
+      it('accepts a key that is generated always as identity', async () => {
         await db.query('create table i (id int generated always as identity primary key, a text)');
         await write({ into: 'i', mode: 'merge', key: ['id'] }, ['id', 'a'], '7\tx\n', version);
         await write({ into: 'i', mode: 'merge', key: ['id'] }, ['id', 'a'], '7\ty\n', version);
@@ -184,7 +184,7 @@ describe('writing a table', () => {
         await db.query('drop table i');
       });
 
-      it('merges a partitioned table with names that need quotes', async () => {
+      it('accepts a partitioned table with names that need quotes', async () => {
         await db.query(`create schema "S.1"`);
         await db.query(
           `create table "S.1"."Täble ""x""" ("Id" int primary key, "sel ect" text) partition by range ("Id")`,
@@ -204,7 +204,7 @@ describe('writing a table', () => {
         ]);
       });
 
-      it('says which other unique index a row breaks', async () => {
+      it('throws the error of another unique index that a row violates', async () => {
         await db.query('create unique index other on t (a)');
         const error: unknown = await write(merge, ['id', 'a'], '9\tone\n', version).catch(
           (thrown: unknown) => thrown,
@@ -215,8 +215,8 @@ describe('writing a table', () => {
     });
   }
 
-  it('meets a row that another session adds meanwhile as a failure that a retry cures', async () => {
-    const writing = onWire(db, (taskConnection) =>
+  it('fails with 40001, which is retried, if another session inserts the same key during a merge', async () => {
+    const writing = inTransaction(db, (taskConnection) =>
       writeTable(taskConnection, { into: 't', mode: 'merge', key: ['id'] }, ['id', 'a'], async (...to) => {
         const sent = await sendText(taskConnection, '7\tmine\n')(...to);
         await db.query(`insert into t values (7, 'theirs')`);
@@ -240,7 +240,7 @@ describe('writing a table', () => {
     what: RegExp,
   ][] = [
     [
-      'a table that is not there',
+      'a table that does not exist',
       { into: 'nowhere', mode: 'append' },
       ['id'],
       '',
@@ -249,7 +249,7 @@ describe('writing a table', () => {
     ],
     ['a view', { into: 'seen', mode: 'append' }, ['id'], '', 'ETL-3512', /seen is a view/],
     [
-      'a column that is not there',
+      'a column that does not exist',
       { into: 't', mode: 'append' },
       ['id', 'aa'],
       '',
@@ -257,7 +257,7 @@ describe('writing a table', () => {
       /"aa"; did you mean "a"/,
     ],
     [
-      'a column without which no row can be',
+      'data without a column that is not null and has no default',
       { into: 't', mode: 'append' },
       ['a'],
       '',
@@ -265,7 +265,7 @@ describe('writing a table', () => {
       /no column "id"/,
     ],
     [
-      'a generated column',
+      'data for a generated column',
       { into: 'g', mode: 'append' },
       ['id', 'twice'],
       '',
@@ -273,9 +273,16 @@ describe('writing a table', () => {
       /"twice".*computes itself/,
     ],
     ['a merge without a key', { into: 't', mode: 'merge' }, ['id'], '', 'ETL-3515', /needs a `key`/],
-    ['a key that does not come', { into: 't', mode: 'merge', key: ['id'] }, ['a'], '', 'ETL-3514', /"id"/],
     [
-      'a key that does not come, where it may be null',
+      'a key that is not in the data',
+      { into: 't', mode: 'merge', key: ['id'] },
+      ['a'],
+      '',
+      'ETL-3514',
+      /"id"/,
+    ],
+    [
+      'a key that is not in the data and may be null',
       { into: 'g', mode: 'merge', key: ['id'] },
       ['a'],
       '',
@@ -283,7 +290,7 @@ describe('writing a table', () => {
       /"id"/,
     ],
     [
-      'a key without an index',
+      'a key without a unique index',
       { into: 't', mode: 'merge', key: ['a'] },
       ['id', 'a'],
       '',
@@ -291,7 +298,7 @@ describe('writing a table', () => {
       /can't be merged by "a"/,
     ],
     [
-      'a key with a partial index',
+      'a key with only a partial index',
       { into: 'g', mode: 'merge', key: ['a'] },
       ['a'],
       '',
@@ -299,7 +306,7 @@ describe('writing a table', () => {
       /can't be merged by "a"/,
     ],
     [
-      'a key with a deferrable index',
+      'a key with only a deferrable index',
       { into: 'g', mode: 'merge', key: ['b'] },
       ['b'],
       '',
@@ -312,15 +319,15 @@ describe('writing a table', () => {
       ['id', 'a'],
       '8\tx\n9\tx\n8\ty\n',
       'ETL-3517',
-      /key id = 8 comes twice/,
+      /key id = 8 occurs twice/,
     ],
     [
-      'the same key twice, where one of the rows would change nothing',
+      'the same key twice, if one of the rows would change nothing',
       { into: 't', mode: 'merge', key: ['id'] },
       ['id', 'a'],
       '1\tone\n1\tother\n',
       'ETL-3517',
-      /key id = 1 comes twice/,
+      /key id = 1 occurs twice/,
     ],
     [
       'a null in the key',
@@ -331,7 +338,7 @@ describe('writing a table', () => {
       /null: id = null/,
     ],
     [
-      'a change of an identity that is always generated',
+      'a change of a column that is generated always as identity',
       { into: 'g', mode: 'merge', key: ['id'] },
       ['id', 'always'],
       '',

@@ -43,7 +43,7 @@ describe('a load of CSV files', () => {
   it('refuses files with different columns', async () => {
     await bench.write({ 'a.csv': 'id\n1\n', 'b.csv': 'id,a\n2,x\n' });
     const { task } = await bench.load({ from: ['a.csv', 'b.csv'] });
-    expect(task?.error).to.include({ code: 'ETL-3513', why: 'it has "a" besides' });
+    expect(task?.error).to.include({ code: 'ETL-3513', why: 'it also has "a"' });
     expect(await rows()).to.deep.equal([]);
   });
 

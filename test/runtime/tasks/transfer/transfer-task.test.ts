@@ -117,7 +117,7 @@ describe('a transfer task', () => {
       /two columns of the query are named "id"/,
     ],
     ['a value too many', { query: { text: 'select 1 as id', values: [1] } }, 'ETL-3602', /no parameters/],
-    ['two queries', { query: 'select 1 as id; select 2 as id' }, 'ETL-3602', /^Expected one query, got 2$/],
+    ['two queries', { query: 'select 1 as id; select 2 as id' }, 'ETL-3602', /^expected one query, got 2$/],
     ['a table to write that does not exist', { table: 'item', into: 'none' }, 'ETL-3511', /no table none/],
     ['a table to read that does not exist', { table: 'none' }, 'ETL-3511', /no table none/],
   ];
