@@ -330,14 +330,14 @@ describe('pglite', () => {
 
   /** A process that has a database with one row open. */
   async function holder(place: string): Promise<ChildProcess> {
-    const [airflow, hook] = ['airflow', 'pglite'].map((name) =>
-      JSON.stringify(new URL(`../../src/hooks/${name}.ts`, import.meta.url).href),
+    const [airflow, hook] = ['airflow/airflow', 'pglite/pglite-hook'].map((name) =>
+      JSON.stringify(new URL(`../../../src/hooks/${name}.ts`, import.meta.url).href),
     );
     const source = `
       import { parseConnection } from ${airflow};
       import { pgliteHook } from ${hook};
       const { knex } = await pgliteHook.open(parseConnection('demo', 'pglite:${place}', 'test'), {
-        lanes: 1, applicationName: 'etl', variables: {}, root: ${JSON.stringify(root)}, pid: process.pid, notice() {},
+        poolSize: 1, applicationName: 'etl', variables: {}, root: ${JSON.stringify(root)}, pid: process.pid, notice() {},
       });
       await knex.raw('create table kept (a int); insert into kept values (1)');
       console.log('ready');

@@ -151,7 +151,7 @@ describe('a postgres connection', () => {
       const { postgresHook } = await import(${JSON.stringify(hook)});
       const notices = [];
       const connection = { id: 'c', scheme: 'postgres', origin: 'test', host: '127.0.0.1', port: 1, login: 'u', extra: {} };
-      const settings = { lanes: 1, applicationName: 'etl', variables: {}, root: '/', notice: (text) => notices.push(text) };
+      const settings = { poolSize: 1, applicationName: 'etl', variables: {}, root: '/', notice: (text) => notices.push(text) };
       const database = await postgresHook.open(connection, settings);
       await database.knex.raw('select 1').catch(() => {});
       database.knex.client.logger.warn('heed this');
