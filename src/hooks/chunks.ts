@@ -4,18 +4,18 @@
  */
 
 /** So many of one size wait for their next use. */
-const MOST_FREE = 32;
+const MAX_FREE_CHUNKS = 32;
 
 const free = new Map<number, Buffer[]>();
 /** By their memory, which parts of them share. */
-const wholes = new WeakMap<ArrayBufferLike, Buffer>();
+const chunkByMemory = new WeakMap<ArrayBufferLike, Buffer>();
 
 /** Takes memory of so many bytes, with anything in it. Whoever does not give it back leaves it to the collector. */
 export function takeChunk(bytes: number): Buffer {
   const chunk = free.get(bytes)?.pop();
   if (chunk !== undefined) return chunk;
   const made = Buffer.allocUnsafeSlow(bytes);
-  wholes.set(made.buffer, made);
+  chunkByMemory.set(made.buffer, made);
   return made;
 }
 
@@ -24,10 +24,10 @@ export function takeChunk(bytes: number): Buffer {
  * from elsewhere.
  */
 export function giveBack(part: Buffer): void {
-  const whole = wholes.get(part.buffer);
+  const whole = chunkByMemory.get(part.buffer);
   if (whole === undefined) return;
   const others = free.get(whole.length) ?? [];
-  if (others.length < MOST_FREE && !others.includes(whole)) others.push(whole);
+  if (others.length < MAX_FREE_CHUNKS && !others.includes(whole)) others.push(whole);
   free.set(whole.length, others);
 }
 

@@ -14,7 +14,7 @@ export function describeConnectError(error: unknown, connection: Connection): Et
   );
   return new EtlError('ETL-1001', {
     what: `Connection "${connection.id}" ${what}${code && ` (${code})`}.`,
-    where: connection.origin,
+    where: connection.definedBy,
     why,
     fix,
     cause: error,
@@ -25,7 +25,7 @@ export function describeConnectError(error: unknown, connection: Connection): Et
 export function createTlsNotOfferedError(connection: Connection, sslmode: string): EtlError {
   return new EtlError('ETL-1001', {
     what: `Connection "${connection.id}" wants TLS, which ${describeInWords(connection).server} does not offer.`,
-    where: connection.origin,
+    where: connection.definedBy,
     why: `sslmode is ${sslmode}.`,
     fix: 'Turn on ssl at the server; or write sslmode=prefer, which goes on without it.',
   });
@@ -36,7 +36,7 @@ export function createPasswordMissingError(connection: Connection): EtlError {
   const { server, user } = describeInWords(connection);
   return new EtlError('ETL-1001', {
     what: `Connection "${connection.id}" has no password, and ${server} asks ${user} for one.`,
-    where: connection.origin,
+    where: connection.definedBy,
     why: 'Neither the connection nor PGPASSWORD nor the password file (PGPASSFILE, ~/.pgpass) has one.',
     fix: 'Add it in one of these places; the password file must have mode 0600.',
   });
@@ -66,17 +66,17 @@ function describeInWords({
 
 type Reason = (words: Words, message: string) => readonly [what: string, why: string, fix: string];
 
-const noAnswer: Reason = ({ server }) => [
+const explainNoAnswer: Reason = ({ server }) => [
   `got no answer from ${server}`,
   'Packets to it get lost: a firewall, a security group or a VPN that is off, most often.',
   'Try the same host and port from this machine with another client.',
 ];
-const noName: Reason = ({ server }) => [
+const explainUnknownHost: Reason = ({ server }) => [
   `names a host that can't be found: ${server}`,
   'The name does not resolve on this machine.',
   'Check its spelling, and that this machine uses the right DNS.',
 ];
-const noSocket: Reason = ({ server }, message) => [
+const explainUnusableSocket: Reason = ({ server }, message) => [
   `can't use the socket ${server}`,
   message,
   'Is the server up on this machine, and is this the directory of its unix_socket_directories?',
@@ -89,13 +89,13 @@ const REASONS: Readonly<Record<string, Reason>> = {
     'Nothing listens there.',
     'Is the server up, and are host and port right?',
   ],
-  ENOENT: noSocket,
-  EACCES: noSocket,
-  ENOTFOUND: noName,
-  EAI_AGAIN: noName,
-  ETIMEDOUT: noAnswer,
-  EHOSTUNREACH: noAnswer,
-  ENETUNREACH: noAnswer,
+  ENOENT: explainUnusableSocket,
+  EACCES: explainUnusableSocket,
+  ENOTFOUND: explainUnknownHost,
+  EAI_AGAIN: explainUnknownHost,
+  ETIMEDOUT: explainNoAnswer,
+  EHOSTUNREACH: explainNoAnswer,
+  ENETUNREACH: explainNoAnswer,
   '28P01': ({ server, user }) => [
     `was refused by ${server} as ${user}`,
     'The password is wrong, or there is no such user.',

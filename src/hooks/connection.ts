@@ -6,7 +6,7 @@ export interface Connection {
   /** The Airflow `conn_type`, normalised: `postgres`, `pglite`, or any other type that no hook here opens. */
   readonly scheme: string;
   /** Where the definition was found, for people: `ETL_CONN_MY_DB`, `--conn`, `connections.my_db in etl.config.ts`. */
-  readonly origin: string;
+  readonly definedBy: string;
   /** A host name, an address, or the directory of a Unix socket (then it starts with `/`). */
   readonly host?: string;
   readonly port?: number;
@@ -33,7 +33,7 @@ export interface ConnectionFields {
 /** What a connection is called, and where it was found. */
 export interface ConnectionName {
   readonly id: string;
-  readonly origin: string;
+  readonly definedBy: string;
 }
 
 /**
@@ -41,11 +41,11 @@ export interface ConnectionName {
  * name it when you copy.
  */
 export function createConnection(fields: ConnectionFields & ConnectionName): Connection {
-  const { id, scheme, origin, host, port, login, password, database, extra } = fields;
+  const { id, scheme, definedBy, host, port, login, password, database, extra } = fields;
   const connection: Connection = {
     id,
     scheme,
-    origin,
+    definedBy,
     ...(host !== undefined && { host }),
     ...(port !== undefined && { port }),
     ...(login !== undefined && { login }),

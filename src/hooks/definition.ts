@@ -3,7 +3,7 @@ import { EtlError } from '../errors.js';
 /** A definition of a connection as it was found: a URI or JSON, not parsed, and full of secrets. */
 export interface ConnectionDefinition {
   readonly id: string;
-  readonly origin: string;
+  readonly definedBy: string;
   readonly text: string;
 }
 
@@ -22,12 +22,12 @@ export interface DefinitionFault {
  * the errors of `JSON.parse` and `new URL` quote their input.
  */
 export function createMalformedError(definition: ConnectionDefinition, fault: DefinitionFault): EtlError {
-  const { id, origin } = definition;
+  const { id, definedBy } = definition;
   const index = fault.index === undefined ? '' : `, column ${fault.index + 1}`;
   const field = fault.field === undefined ? '' : `, field "${fault.field}"`;
   return new EtlError('ETL-2201', {
     what: `Connection "${id}" is malformed.`,
-    where: `${origin}${field}${index}`,
+    where: `${definedBy}${field}${index}`,
     why: fault.why,
     fix: fault.fix,
   });

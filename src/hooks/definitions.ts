@@ -6,7 +6,7 @@ export type ConnectionSetting =
   string | { readonly url?: string | undefined; readonly concurrency?: number | undefined } | undefined;
 
 /** Everything that can define a connection. */
-export interface LookupInput {
+export interface Definitions {
   /** Id to URL, from `--conn id=url`. */
   readonly flags: Readonly<Record<string, string>>;
   readonly environment: Environment;
@@ -20,7 +20,7 @@ export interface PossibleDefinition {
   /** As a person would write it: `--conn my_db=…`, `ETL_CONN_MY_DB`. */
   readonly name: string;
   /** As an error or a listing says where it was found: `ETL_CONN_MY_DB in .env`. */
-  readonly origin: string;
+  readonly definedBy: string;
   readonly text: string | undefined;
 }
 
@@ -33,44 +33,45 @@ export interface DefinitionIndex {
   readonly config: Declared;
   readonly environment: Environment;
   /** `connections.my_db in etl.config.ts` */
-  readonly configPlace: (id: string) => string;
+  readonly describeConfigKey: (id: string) => string;
 }
 
 /** Throws ETL-2210 for an id that can't be one, ETL-2203 for two ids that can't be told apart. */
-export function indexDefinitions({ flags, environment, config, configName }: LookupInput): DefinitionIndex {
+export function indexDefinitions({ flags, environment, config, configName }: Definitions): DefinitionIndex {
   const declared = Object.entries(config).map(([id, setting]) => [id, getText(setting)] as const);
   return {
     flags: declare(Object.entries(flags), { source: '--conn', environment }),
     config: declare(declared, { source: `connections in ${configName}`, environment }),
     environment,
-    configPlace: (id) => `connections${/^[a-z_]\w*$/i.test(id) ? `.${id}` : `["${id}"]`} in ${configName}`,
+    describeConfigKey: (id) =>
+      `connections${/^[a-z_]\w*$/i.test(id) ? `.${id}` : `["${id}"]`} in ${configName}`,
   };
 }
 
 /** Where a connection is looked for, in order. The id of a declared connection is spelt as there. */
-export function listDefinitionPlaces(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
+export function listPossibleDefinitions(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
   checkId(id, 'The id of a connection that was asked for');
-  const { flags, config, environment, configPlace } = index;
+  const { flags, config, environment, describeConfigKey: configPlace } = index;
   const name = getSpelling(index, id);
   const inConfig = configPlace(name);
   return [
-    { name: `--conn ${name}=…`, origin: '--conn', text: flags.get(fold(id))?.text },
+    { name: `--conn ${name}=…`, definedBy: '--conn', text: flags.get(foldCase(id))?.text },
     ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
-    { name: inConfig, origin: inConfig, text: config.get(fold(id))?.text },
-    ...(fold(id) === 'default' ? ['DATABASE_URL', LIBPQ] : []),
+    { name: inConfig, definedBy: inConfig, text: config.get(foldCase(id))?.text },
+    ...(foldCase(id) === 'default' ? ['DATABASE_URL', LIBPQ] : []),
   ].map((place) => (typeof place === 'string' ? lookUpVariable(environment, place) : place));
 }
 
 /** The id as it is declared in the config, else with `--conn`, else in lower case. */
 export function getSpelling({ config, flags }: DefinitionIndex, id: string): string {
-  return (config.get(fold(id)) ?? flags.get(fold(id)))?.id ?? fold(id);
+  return (config.get(foldCase(id)) ?? flags.get(foldCase(id)))?.id ?? foldCase(id);
 }
 
 /** Every id that a source declares, once, sorted by the code units of its lower case. */
 export function listKnownIds(index: DefinitionIndex): readonly string[] {
   const declared = [...index.flags.keys(), ...index.config.keys()];
   const variables = listEnvironmentIds(index.environment, new Set(declared.map(toVariableName)));
-  const standard = listDefinitionPlaces(index, 'default').some(({ text }) => text !== undefined)
+  const standard = listPossibleDefinitions(index, 'default').some(({ text }) => text !== undefined)
     ? ['default']
     : [];
   const ids = new Set([...declared, ...variables, ...standard]);
@@ -86,7 +87,7 @@ export function toVariableName(id: string): string {
 const LIBPQ_VARIABLES = ['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGDATABASE', 'PGUSER'];
 const LIBPQ = LIBPQ_VARIABLES.join(' or ');
 
-function fold(id: string): string {
+function foldCase(id: string): string {
   return id.toLowerCase();
 }
 
@@ -117,9 +118,9 @@ function declare(
     checkId(id, `A key of ${source}`);
     const variable = toVariableName(id);
     const shared = environment.variables[variable] === undefined ? undefined : variables.get(variable);
-    const other = declared.get(fold(id))?.id ?? shared;
+    const other = declared.get(foldCase(id))?.id ?? shared;
     if (other !== undefined) throw createIndistinctIdsError([other, id], source, variable);
-    declared.set(fold(id), { id, text });
+    declared.set(foldCase(id), { id, text });
     variables.set(variable, id);
   }
   return declared;
@@ -137,21 +138,21 @@ function createIndistinctIdsError(ids: readonly string[], source: string, variab
 function lookUpVariable({ variables, sources }: Environment, name: string): PossibleDefinition {
   const names = name === LIBPQ ? LIBPQ_VARIABLES : [name];
   const set = names.filter((variable) => variables[variable] !== undefined);
-  const origin = set.map((variable) => {
+  const definedBy = set.map((variable) => {
     const source = sources.get(variable) ?? 'environment';
     return source === 'environment' ? variable : `${variable} in ${source}`;
   });
   const [first] = set;
   // The hook fills the fields of a connection without any from the variables, as libpq does.
   const text = name === LIBPQ ? 'postgres://' : variables[first ?? ''];
-  return { name, origin: origin.join(', '), text: first === undefined ? undefined : text };
+  return { name, definedBy: definedBy.join(', '), text: first === undefined ? undefined : text };
 }
 
 /** The ids that variables define, except through those variables that belong to a declared connection. */
 function listEnvironmentIds({ variables }: Environment, claimed: ReadonlySet<string>): string[] {
   return Object.keys(variables).flatMap((name) => {
     const [, id = ''] = /^(?:ETL|AIRFLOW)_CONN_([A-Z0-9_#!()\-.:/\\]{1,250})$/.exec(name) ?? [];
-    return id === '' || variables[name] === undefined || claimed.has(name) ? [] : [fold(id)];
+    return id === '' || variables[name] === undefined || claimed.has(name) ? [] : [foldCase(id)];
   });
 }
 

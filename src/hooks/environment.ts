@@ -15,7 +15,7 @@ export interface Environment {
 }
 
 /** Where variables are read from. */
-export interface EnvironmentPlace {
+export interface EnvironmentOptions {
   /** The real environment: a file never overrides what is set here, even to an empty string. */
   readonly variables: Variables;
   /** The directory of the config file, where the `.env` files are. */
@@ -27,7 +27,7 @@ export interface EnvironmentPlace {
  * sets one wins. `ETL_ENV` itself counts only in the real environment. A missing file is fine; one that can't be
  * read is ETL-2107. Nothing is expanded or executed.
  */
-export function loadEnvironment({ variables, directory }: EnvironmentPlace): Environment {
+export function loadEnvironment({ variables, directory }: EnvironmentOptions): Environment {
   const merged = new Map<string, string>();
   const sources = new Map<string, string>();
   const notices: string[] = [];

@@ -13,7 +13,7 @@ export function findHook(connection: Connection): Hook {
   const schemes = HOOKS.flatMap((each) => each.schemes);
   throw new EtlError('ETL-2205', {
     what: `connection "${connection.id}" has the type "${connection.scheme}", which no hook opens${didYouMean(connection.scheme, schemes)}`,
-    where: connection.origin,
+    where: connection.definedBy,
     fix: `the types are ${schemes.join(' and ')}`,
   });
 }

@@ -4,20 +4,20 @@ import { formatDsn, type Connection } from './connection.js';
 import {
   indexDefinitions,
   listKnownIds,
-  listDefinitionPlaces,
+  listPossibleDefinitions,
   getSpelling,
   toVariableName,
-  type LookupInput,
+  type Definitions,
   type PossibleDefinition,
   type DefinitionIndex,
 } from './definitions.js';
 
-export type { ConnectionSetting, LookupInput as LookupSources } from './definitions.js';
+export type { ConnectionSetting, Definitions as LookupSources } from './definitions.js';
 
 /** One line of a listing: where a connection is defined and where it points, without its secrets. */
 export interface ConnectionEntry {
   readonly id: string;
-  /** Where the definition was found, as in `Connection.origin`. */
+  /** Where the definition was found, as in `Connection.definedBy`. */
   readonly source: string;
   /** Absent where the definition can't be read. */
   readonly scheme?: string;
@@ -41,64 +41,64 @@ export interface Lookup {
 }
 
 /** A lookup over everything that can define a connection; what was found first counts, also when it is malformed. */
-export function createLookup(sources: LookupInput): Lookup {
+export function createLookup(sources: Definitions): Lookup {
   const index = indexDefinitions(sources);
   return {
-    find: (id) => findIn(index, id),
-    list: (prefix = '') => withPrefix(index, prefix).map((id) => createEntry(index, id)),
+    find: (id) => findConnection(index, id),
+    list: (prefix = '') => listIdsWithPrefix(index, prefix).map((id) => createEntry(index, id)),
     ids: (prefix = '') =>
-      withPrefix(index, prefix)
+      listIdsWithPrefix(index, prefix)
         .filter((id) => findDefinition(index, id) !== undefined)
-        .map((id) => findIn(index, id).id),
+        .map((id) => findConnection(index, id).id),
   };
 }
 
-function findIn(index: DefinitionIndex, id: string): Connection {
+function findConnection(index: DefinitionIndex, id: string): Connection {
   const spelling = getSpelling(index, id);
   const found = findDefinition(index, spelling);
   if (found === undefined) throw createMissingConnectionError(index, id);
-  return parseConnection(spelling, found.text, found.origin);
+  return parseConnection(spelling, found.text, found.definedBy);
 }
 
 function findDefinition(
   index: DefinitionIndex,
   id: string,
 ): (PossibleDefinition & { readonly text: string }) | undefined {
-  for (const { text, ...place } of listDefinitionPlaces(index, id))
+  for (const { text, ...place } of listPossibleDefinitions(index, id))
     if (text !== undefined) return { ...place, text };
   return undefined;
 }
 
-function withPrefix(index: DefinitionIndex, prefix: string): string[] {
+function listIdsWithPrefix(index: DefinitionIndex, prefix: string): string[] {
   return listKnownIds(index).filter((id) => id.toLowerCase().startsWith(prefix.toLowerCase()));
 }
 
 function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
   const found = findDefinition(index, id);
   if (found === undefined)
-    return { id, source: index.configPlace(id), error: 'Declared, but without a value.' };
+    return { id, source: index.describeConfigKey(id), error: 'Declared, but without a value.' };
   try {
-    const connection = parseConnection(id, found.text, found.origin);
-    return { id, source: found.origin, scheme: connection.scheme, place: formatDsn(connection) };
+    const connection = parseConnection(id, found.text, found.definedBy);
+    return { id, source: found.definedBy, scheme: connection.scheme, place: formatDsn(connection) };
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;
     return {
       id,
-      source: found.origin,
-      error: `${error.where ?? found.origin}: ${error.why ?? error.message}`,
+      source: found.definedBy,
+      error: `${error.where ?? found.definedBy}: ${error.why ?? error.message}`,
     };
   }
 }
 
 function createMissingConnectionError(index: DefinitionIndex, id: string): EtlError {
-  const places = listDefinitionPlaces(index, id);
+  const places = listPossibleDefinitions(index, id);
   const declared = index.config.has(id.toLowerCase());
   const names = listKnownIds(index).filter((name) => findDefinition(index, name) !== undefined);
   return new EtlError('ETL-2202', {
     what: `Connection "${id}" is not defined${didYouMean(id, names) || '.'}`,
     why: `Looked, in this order, at ${places.map(({ name }) => name).join(', ')}.`,
     fix: declared
-      ? `${index.configPlace(id)} declares it without a value: set the variable that the value comes from.`
-      : `Set ${toVariableName(id)} to postgres://..., or declare ${index.configPlace(id)}.`,
+      ? `${index.describeConfigKey(id)} declares it without a value: set the variable that the value comes from.`
+      : `Set ${toVariableName(id)} to postgres://..., or declare ${index.describeConfigKey(id)}.`,
   });
 }

@@ -22,7 +22,7 @@ describe('loadEnvironment', () => {
     }
   }
 
-  function errorOf(variables: Variables = {}): EtlError {
+  function catchError(variables: Variables = {}): EtlError {
     try {
       loadEnvironment({ variables, directory });
     } catch (error) {
@@ -120,7 +120,7 @@ describe('loadEnvironment', () => {
 
   for (const stage of ['', 'a b', '../x', 'a/b', 'a\n']) {
     it(`refuses ETL_ENV=${JSON.stringify(stage)}`, () => {
-      const error = errorOf({ ETL_ENV: stage });
+      const error = catchError({ ETL_ENV: stage });
       expect([error.code, error.exitCode, error.where]).to.deep.equal(['ETL-2010', 2, 'ETL_ENV']);
     });
   }
@@ -137,7 +137,7 @@ describe('loadEnvironment', () => {
   for (const { title, make, why } of unreadable) {
     it(`refuses a .env that is ${title}`, async () => {
       await make();
-      const error = errorOf();
+      const error = catchError();
       expect([error.code, error.exitCode]).to.deep.equal(['ETL-2107', 2]);
       expect(error.message).to.include('.env');
       expect(error.why).to.match(why);

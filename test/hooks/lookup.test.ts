@@ -17,7 +17,7 @@ function lookup({ flags = {}, variables = {}, files = {}, config = {} }: Given):
   return createLookup({ flags, environment, config, configName: 'etl.config.ts' });
 }
 
-function errorOf(act: () => unknown): EtlError {
+function catchError(act: () => unknown): EtlError {
   try {
     act();
   } catch (error) {
@@ -35,84 +35,84 @@ describe('find', () => {
     variables: { ETL_CONN_MY_DB: at('etl'), AIRFLOW_CONN_MY_DB: at('airflow') },
     config: { my_db: at('config') },
   };
-  const rows: { title: string; given: Given; id?: string; host: string | undefined; origin: string }[] = [
-    { title: '--conn first', given: everywhere, host: 'flag', origin: '--conn' },
+  const rows: { title: string; given: Given; id?: string; host: string | undefined; definedBy: string }[] = [
+    { title: '--conn first', given: everywhere, host: 'flag', definedBy: '--conn' },
     {
       title: 'ETL_CONN_ before AIRFLOW_CONN_',
       given: { ...everywhere, flags: {} },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB',
+      definedBy: 'ETL_CONN_MY_DB',
     },
     {
       title: 'AIRFLOW_CONN_ before the config',
       given: { variables: { AIRFLOW_CONN_MY_DB: at('airflow') }, config: everywhere.config },
       host: 'airflow',
-      origin: 'AIRFLOW_CONN_MY_DB',
+      definedBy: 'AIRFLOW_CONN_MY_DB',
     },
     {
       title: 'the config last',
       given: { config: everywhere.config },
       host: 'config',
-      origin: 'connections.my_db in etl.config.ts',
+      definedBy: 'connections.my_db in etl.config.ts',
     },
     {
       title: 'the url of a setting',
       given: { config: { my_db: { url: at('config'), concurrency: 2 } } },
       host: 'config',
-      origin: 'connections.my_db in etl.config.ts',
+      definedBy: 'connections.my_db in etl.config.ts',
     },
     {
       title: 'a variable for a setting without a value',
       given: { variables: { ETL_CONN_MY_DB: at('etl') }, config: { my_db: undefined } },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB',
+      definedBy: 'ETL_CONN_MY_DB',
     },
     {
       title: 'a variable of a file, and names the file',
       given: { variables: { ETL_CONN_MY_DB: at('etl') }, files: { ETL_CONN_MY_DB: '.env.local' } },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB in .env.local',
+      definedBy: 'ETL_CONN_MY_DB in .env.local',
     },
     {
       title: 'ETL_CONN_ with _ for what a shell can not name',
       id: 'my-db.x',
       given: { variables: { ETL_CONN_MY_DB_X: at('etl') } },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB_X',
+      definedBy: 'ETL_CONN_MY_DB_X',
     },
     {
       title: 'the exact name of a variable before the one with _',
       id: 'my-db',
       given: { variables: { 'ETL_CONN_MY-DB': at('exact'), ETL_CONN_MY_DB: at('replaced') } },
       host: 'exact',
-      origin: 'ETL_CONN_MY-DB',
+      definedBy: 'ETL_CONN_MY-DB',
     },
     {
       title: 'DATABASE_URL for the id default',
       id: 'default',
       given: { variables: { DATABASE_URL: at('url'), PGHOST: 'pg' } },
       host: 'url',
-      origin: 'DATABASE_URL',
+      definedBy: 'DATABASE_URL',
     },
     {
       title: 'the config before DATABASE_URL',
       id: 'default',
       given: { variables: { DATABASE_URL: at('url') }, config: { default: at('config') } },
       host: 'config',
-      origin: 'connections.default in etl.config.ts',
+      definedBy: 'connections.default in etl.config.ts',
     },
     {
       title: 'PG* variables for the id default, which the hook reads',
       id: 'default',
       given: { variables: { PGUSER: 'u', PGHOST: 'pg' }, files: { PGUSER: '.env' } },
       host: undefined,
-      origin: 'PGHOST, PGUSER in .env',
+      definedBy: 'PGHOST, PGUSER in .env',
     },
   ];
-  for (const { title, given, id = 'my_db', host, origin } of rows) {
+  for (const { title, given, id = 'my_db', host, definedBy } of rows) {
     it(`takes ${title}`, () => {
       const connection = lookup(given).find(id);
-      expect(connection).to.include({ id, scheme: 'postgres', origin });
+      expect(connection).to.include({ id, scheme: 'postgres', definedBy });
       expect(connection.host).to.equal(host);
     });
   }
@@ -165,13 +165,13 @@ describe('find', () => {
   ];
   for (const { title, given, id = 'my_db', where } of malformed) {
     it(`does not fall through ${title} that is malformed`, () => {
-      const error = errorOf(() => lookup(given).find(id));
+      const error = catchError(() => lookup(given).find(id));
       expect([error.code, error.where]).to.deep.equal(['ETL-2201', where]);
     });
   }
 
   it('says where it looked, in order, and what it would have found under a similar name', () => {
-    const error = errorOf(() => lookup({ variables: { ETL_CONN_MY_DB: at('h') } }).find('my_bd'));
+    const error = catchError(() => lookup({ variables: { ETL_CONN_MY_DB: at('h') } }).find('my_bd'));
     expect([error.code, error.exitCode]).to.deep.equal(['ETL-2202', 2]);
     expect(error.message).to.equal('Connection "my_bd" is not defined; did you mean "my_db"?');
     expect(error.why).to.equal(
@@ -181,7 +181,7 @@ describe('find', () => {
   });
 
   it('names a variable that a shell can set for an id that it can not', () => {
-    const error = errorOf(() => lookup({}).find('my-db'));
+    const error = catchError(() => lookup({}).find('my-db'));
     expect(error.why).to.include(
       '--conn my-db=…, ETL_CONN_MY-DB, ETL_CONN_MY_DB, AIRFLOW_CONN_MY-DB, connections["my-db"] in etl.config.ts',
     );
@@ -189,29 +189,29 @@ describe('find', () => {
   });
 
   it('looks for the id default in DATABASE_URL and PG*, too', () => {
-    const { why } = errorOf(() => lookup({}).find('default'));
+    const { why } = catchError(() => lookup({}).find('default'));
     expect(why).to.include(
       'etl.config.ts, DATABASE_URL, PGHOST or PGHOSTADDR or PGPORT or PGDATABASE or PGUSER.',
     );
   });
 
   it('tells a declared connection without a value from an unknown one', () => {
-    const error = errorOf(() => lookup({ config: { my_db: undefined } }).find('my_db'));
+    const error = catchError(() => lookup({ config: { my_db: undefined } }).find('my_db'));
     expect(error.code).to.equal('ETL-2202');
     expect(error.message).to.equal('Connection "my_db" is not defined.');
     expect(error.fix).to.include('declares it without a value');
   });
 
   it('finds nothing under the names that every object has', () => {
-    expect(errorOf(() => lookup({}).find('constructor')).code).to.equal('ETL-2202');
+    expect(catchError(() => lookup({}).find('constructor')).code).to.equal('ETL-2202');
   });
 
   for (const id of ['', 'a b', 'postgres://u:s3cret@h', 'größe', 'a'.repeat(251)]) {
     it(`refuses the id ${JSON.stringify(id.slice(0, 30))} without showing it`, () => {
       const errors = [
-        errorOf(() => lookup({}).find(id)),
-        errorOf(() => lookup({ flags: { [id]: at('h') } })),
-        errorOf(() => lookup({ config: { [id]: at('h') } })),
+        catchError(() => lookup({}).find(id)),
+        catchError(() => lookup({ flags: { [id]: at('h') } })),
+        catchError(() => lookup({ config: { [id]: at('h') } })),
       ];
       for (const { code, message, where, why, fix } of errors) {
         expect(code).to.equal('ETL-2210');
@@ -239,7 +239,7 @@ describe('createLookup', () => {
         expect(lookup(given).ids('a')).to.have.length.greaterThan(0);
         return;
       }
-      const error = errorOf(() => lookup(given));
+      const error = catchError(() => lookup(given));
       expect([error.code, error.exitCode]).to.deep.equal(['ETL-2203', 2]);
       for (const id of named) expect(error.message).to.include(`"${id}"`);
     });
@@ -302,7 +302,7 @@ describe('ids', () => {
 
   it('fails for a malformed definition behind the prefix, and only for that', () => {
     const connections = lookup({ variables: { ETL_CONN_A: 'x:s3cret', ETL_CONN_B: at('b') } });
-    const error = errorOf(() => connections.ids('a'));
+    const error = catchError(() => connections.ids('a'));
     expect([error.code, error.where]).to.deep.equal(['ETL-2201', 'ETL_CONN_A, column 1']);
     expect(connections.ids('b')).to.deep.equal(['b']);
   });

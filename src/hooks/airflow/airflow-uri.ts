@@ -13,8 +13,8 @@ import { unquote } from '../percent.js';
 export function parseUri(definition: ConnectionDefinition): ConnectionFields {
   const { text } = definition;
   const scheme = /^([a-z][a-z0-9+._-]*):\/\//i.exec(text);
-  if (scheme === null) throw createWithoutSchemeError(definition);
-  refuseRaw(definition);
+  if (scheme === null) throw createMissingSchemeError(definition);
+  refuseRawCharacters(definition);
   const protocol = readProtocol(definition, scheme[0].length);
   const at = scheme[0].length + protocol.length;
   const [, authority = '', path = '', query = ''] = SECTIONS.exec(text.slice(at)) ?? [];
@@ -50,7 +50,7 @@ interface Part {
   readonly text: string;
 }
 
-function createWithoutSchemeError(definition: ConnectionDefinition): Error {
+function createMissingSchemeError(definition: ConnectionDefinition): Error {
   const { text } = definition;
   if (/^["'`]/.test(text)) {
     return createMalformedError(definition, {
@@ -73,7 +73,7 @@ function createWithoutSchemeError(definition: ConnectionDefinition): Error {
   });
 }
 
-function refuseRaw(definition: ConnectionDefinition): void {
+function refuseRawCharacters(definition: ConnectionDefinition): void {
   const { text } = definition;
   const control = text.search(/[\p{Cc}\p{Cs}]/u);
   if (control >= 0) {
@@ -127,11 +127,11 @@ function readAuthority(
     login: decode(definition, { at, text: login }) || undefined,
     password:
       decode(definition, { at: at + login.length + 1, text: user.slice(login.length + 1) }) || undefined,
-    ...readPlace(definition, { at: at + end + 1, text: text.slice(end + 1) }),
+    ...readHostAndPort(definition, { at: at + end + 1, text: text.slice(end + 1) }),
   };
 }
 
-function readPlace(
+function readHostAndPort(
   definition: ConnectionDefinition,
   { at, text }: Part,
 ): Pick<ConnectionFields, 'host' | 'port'> {

@@ -15,9 +15,9 @@ import { escapeCharacter, quote, quotePlus, unquote } from '../percent.js';
  * Reads a connection from Airflow's URI or JSON form, or from `pglite:<dir>`. Throws ETL-2201, which never shows
  * the text. https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html
  */
-export function parseConnection(id: string, text: string, origin: string): Connection {
-  const definition = { id, origin, text: text.trim() };
-  return createConnection({ id, origin, ...readFields(definition) });
+export function parseConnection(id: string, text: string, definedBy: string): Connection {
+  const definition = { id, definedBy, text: text.trim() };
+  return createConnection({ id, definedBy, ...readFields(definition) });
 }
 
 /** The URI that `parseConnection` reads back as the same connection, with its password. Never print it. */

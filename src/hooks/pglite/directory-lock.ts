@@ -23,7 +23,7 @@ export async function lockDirectory(directory: string, pid: number): Promise<Dir
     pid,
     host: hostname(),
     since: new Date().toISOString(),
-    ...(await identify(pid)),
+    ...(await identifyProcess(pid)),
   };
   // Linked to its name only when it is complete: nobody reads half a lock file.
   const draft = `${path}.${token}.new`;
@@ -66,7 +66,7 @@ async function seizeLock(path: string, draft: string, me: Holder): Promise<void>
     if (await createLink(draft, path)) return;
     const found = await readHolder(path);
     if (found === undefined) continue; // Released meanwhile.
-    if (await isMaybeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
+    if (await mayBeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
     const succession = `${path}.${found.token}`;
     await seizeLock(succession, draft, me);
     if ((await readHolder(path))?.token === found.token) {
@@ -89,7 +89,7 @@ async function createLink(existing: string, path: string): Promise<boolean> {
 
 /** Undefined when there is no such file. */
 async function readHolder(path: string): Promise<Holder | undefined> {
-  const text = await getText(path);
+  const text = await readTextIfPresent(path);
   if (text === undefined) return undefined;
   const holder = parseHolder(text);
   if (holder !== undefined) return holder;
@@ -117,7 +117,7 @@ function isHolder(value: unknown): value is Holder {
 }
 
 /** Never by time, and in doubt it may. */
-async function isMaybeAlive(holder: Holder, me: Holder): Promise<boolean> {
+async function mayBeAlive(holder: Holder, me: Holder): Promise<boolean> {
   if (holder.host !== me.host) return true;
   if (holder.boot !== undefined && me.boot !== undefined && holder.boot !== me.boot) return false;
   if (holder.pidSpace !== me.pidSpace) return true;
@@ -138,10 +138,10 @@ function isRunning(pid: number): boolean {
 }
 
 /** What tells this process from any other; Linux only. */
-async function identify(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 'pidSpace'>> {
+async function identifyProcess(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 'pidSpace'>> {
   const [stat, boot, pidSpace] = await Promise.all([
     readStat(pid),
-    getText('/proc/sys/kernel/random/boot_id'),
+    readTextIfPresent('/proc/sys/kernel/random/boot_id'),
     readIfPresent(readlink('/proc/self/ns/pid')),
   ]);
   return {
@@ -155,14 +155,14 @@ const ZOMBIE = 'Z';
 
 /** Fields 3 and 22, behind a name that may hold anything. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
 async function readStat(pid: number): Promise<{ state: string; started: string } | undefined> {
-  const text = await getText(`/proc/${pid}/stat`);
+  const text = await readTextIfPresent(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state, started] = [fields[0], fields[19]];
   return state === undefined || started === undefined ? undefined : { state, started };
 }
 
-function getText(path: string): Promise<string | undefined> {
+function readTextIfPresent(path: string): Promise<string | undefined> {
   return readIfPresent(readFile(path, 'utf8'));
 }
 

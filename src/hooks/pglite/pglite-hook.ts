@@ -24,7 +24,7 @@ export const pgliteHook: Hook = {
 const GRACE = { idle: 300, shutdown: 600 };
 
 async function openPglite(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const pglite = await findPglite(settings.root, connection.origin);
+  const pglite = await findPglite(settings.root, connection.definedBy);
   const [{ default: knex }, started] = await Promise.all([
     import('knex'),
     startLocked(pglite, connection, settings),
@@ -136,7 +136,7 @@ async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void>
 function createCannotStartError(cause: unknown, connection: Connection): EtlError {
   return new EtlError('ETL-1001', {
     what: `The embedded database ${formatPgliteDsn(connection)} could not be started.`,
-    where: connection.origin,
+    where: connection.definedBy,
     why: describeThrown(cause),
     fix: 'Can its directory be written? One that another version of @electric-sql/pglite made needs that version.',
     cause,

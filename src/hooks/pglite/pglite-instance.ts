@@ -8,10 +8,10 @@ import type * as Pglite from '@electric-sql/pglite';
 import { EtlError } from '../../errors.js';
 import { getCode } from '../connect-error.js';
 import { join } from './pglite-message.js';
-import type { WireBackend } from './pglite-session.js';
+import type { ProtocolBackend } from './pglite-session.js';
 
 /** A PGlite that runs in this process. */
-export interface PgliteInstance extends WireBackend {
+export interface PgliteInstance extends ProtocolBackend {
   close(): Promise<void>;
 }
 
@@ -29,11 +29,11 @@ export interface PglitePackage {
 }
 
 /** The package of the user's project, or our own. Throws ETL-2211 when neither is there or it does not fit. */
-export async function findPglite(root: string, origin: string): Promise<PglitePackage> {
+export async function findPglite(root: string, definedBy: string): Promise<PglitePackage> {
   const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
-  if (entry === undefined) throw createNotInstalledError(origin);
+  if (entry === undefined) throw createNotInstalledError(definedBy);
   const version = await readVersion(entry);
-  if (!SUPPORTED.test(version)) throw createNotSupportedError(version, origin);
+  if (!SUPPORTED.test(version)) throw createNotSupportedError(version, definedBy);
   return { version, start: (options) => start(entry, version, options) };
 }
 
@@ -57,7 +57,7 @@ async function readVersion(entry: string): Promise<string> {
 
 async function start(entry: string, version: string, options: InstanceOptions): Promise<PgliteInstance> {
   const { directory, applicationName } = options;
-  const isNew = directory === undefined || (await isToBeMade(directory));
+  const isNew = directory === undefined || (await prepareDirectory(directory));
   const [{ PGlite }, seed] = await Promise.all([load(entry), isNew ? readSeed(version) : undefined]);
   const instance = await PGlite.create({
     dataDir: directory ?? 'memory://',
@@ -103,7 +103,7 @@ async function load(entry: string): Promise<typeof Pglite> {
 const UNFINISHED = 'etl-unfinished';
 
 /** Whether there is no database yet. Throws ETL-2212 for a directory that holds something else. */
-async function isToBeMade(directory: string): Promise<boolean> {
+async function prepareDirectory(directory: string): Promise<boolean> {
   const entries = await readdir(directory);
   if (entries.includes(UNFINISHED)) {
     const rest = entries.filter((entry) => entry !== UNFINISHED); // Which goes last, or the rest would look whole.
@@ -150,18 +150,18 @@ const withoutTimers: Pglite.Extension = {
   }),
 };
 
-function createNotInstalledError(origin: string): EtlError {
+function createNotInstalledError(definedBy: string): EtlError {
   return new EtlError('ETL-2211', {
     what: 'The embedded database needs the package @electric-sql/pglite, which is not installed.',
-    where: origin,
+    where: definedBy,
     fix: 'Run `npm i @electric-sql/pglite`, or use a PostgreSQL server.',
   });
 }
 
-function createNotSupportedError(version: string, origin: string): EtlError {
+function createNotSupportedError(version: string, definedBy: string): EtlError {
   return new EtlError('ETL-2211', {
     what: `The embedded database can't use version ${version} of the package @electric-sql/pglite.`,
-    where: origin,
+    where: definedBy,
     why: 'It needs 0.5.14 or later, below 0.6.',
     fix: 'Run `npm i @electric-sql/pglite@0.5`.',
   });

@@ -76,7 +76,7 @@ export function join(buffers: readonly Buffer[]): Buffer {
 }
 
 /** A simple query. */
-export function queryMessage(sql: string): Buffer {
+export function encodeQuery(sql: string): Buffer {
   return encode('Q', sql, '\0');
 }
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { encode, join, queryMessage } from './pglite-message.js';
+import { encode, join, encodeQuery } from './pglite-message.js';
 
 /** The other end of the wire protocol. */
-export interface WireBackend {
+export interface ProtocolBackend {
   /** Runs whole messages in one call, which blocks the event loop, and passes the answer on piece by piece. */
   run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void>;
 }
@@ -11,13 +11,13 @@ export interface WireBackend {
  * The one session of a PGlite instance, lent to one socket at a time. Each finds it as a new server process would
  * be: what the one before left open has been rolled back, and its settings are gone.
  */
-export class PgliteSession implements WireBackend {
-  readonly #backend: WireBackend;
+export class PgliteSession implements ProtocolBackend {
+  readonly #backend: ProtocolBackend;
   readonly #turnMillis: number;
   #free: Promise<void> = Promise.resolve();
 
   /** `turnMillis` is how long a socket waits for the one before it to leave. */
-  constructor(backend: WireBackend, turnMillis = 10_000) {
+  constructor(backend: ProtocolBackend, turnMillis = 10_000) {
     this.#backend = backend;
     this.#turnMillis = turnMillis;
   }
@@ -25,11 +25,11 @@ export class PgliteSession implements WireBackend {
   /** Waits for a turn and gives the call that ends it. Rejects with SQLSTATE 53300 when another keeps its turn. */
   async enter(): Promise<() => void> {
     const before = this.#free;
-    const turn = openTurn();
+    const turn = createTurn();
     this.#free = before.then(() => turn.over).then(() => this.#reset());
     this.#free.catch(() => undefined); // Whoever comes next is told.
     try {
-      await within(before, this.#turnMillis);
+      await waitForTurn(before, this.#turnMillis);
       return turn.end;
     } catch (error) {
       turn.end();
@@ -49,7 +49,7 @@ export class PgliteSession implements WireBackend {
   /** The Sync ends an extended query that was cut off before its own, and the skipping after an error in one. */
   async #reset(): Promise<void> {
     const answer: Buffer[] = [];
-    await this.run([SYNC, queryMessage('rollback'), queryMessage('discard all')], (bytes) =>
+    await this.run([SYNC, encodeQuery('rollback'), encodeQuery('discard all')], (bytes) =>
       answer.push(bytes),
     );
     if (join(answer).subarray(-READY.length).equals(READY)) return;
@@ -66,14 +66,14 @@ interface Turn {
   readonly end: () => void;
 }
 
-function openTurn(): Turn {
+function createTurn(): Turn {
   const gate = new AbortController();
   const over = new Promise<void>((resolve) => gate.signal.addEventListener('abort', () => resolve()));
   return { over, end: () => gate.abort() };
 }
 
 /** Rejects with SQLSTATE 53300 (too_many_connections), unless `work` is done in time. */
-async function within(work: Promise<void>, millis: number): Promise<void> {
+async function waitForTurn(work: Promise<void>, millis: number): Promise<void> {
   const timer = new AbortController();
   const late = delay(millis, undefined, { signal: timer.signal }).then(() => {
     throw Object.assign(new Error('the one session of the embedded database is in use'), { code: '53300' });

@@ -157,7 +157,7 @@ export class PgliteSocket extends Duplex {
     const isTooLong = copy.bytes > this.#copyLimit;
     if (type === 'd' && !isTooLong) return;
     this.#copy = undefined;
-    if (isTooLong) await this.#runCopy(copy.request, copyTooLong(this.#copyLimit));
+    if (isTooLong) await this.#runCopy(copy.request, encodeCopyTooLongError(this.#copyLimit));
     else await this.#runCopy([...copy.request, ...copy.data]);
   }
 
@@ -205,7 +205,7 @@ function createUnexpectedMessageError(type: string): Error {
 }
 
 /** 54000 is program_limit_exceeded. */
-function copyTooLong(limit: number): Buffer {
+function encodeCopyTooLongError(limit: number): Buffer {
   return encodeError(
     '54000',
     `a COPY to the embedded database is limited to ${limit} bytes`,

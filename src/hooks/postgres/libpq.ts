@@ -33,24 +33,24 @@ export interface TlsRequest {
  * where libpq would wait for ever. Throws ETL-2204 for an unknown option, ETL-2206 for a value that makes no sense
  * and ETL-2207 for what is not supported. https://www.postgresql.org/docs/current/libpq-connect.html
  */
-export function resolveTarget(connection: Connection, settings: OpenSettings): ResolvedServer {
+export function resolveServer(connection: Connection, settings: OpenSettings): ResolvedServer {
   refuseUnknown(connection, settings.notice);
-  const look = (name: Option): Setting | undefined => findSetting(connection, settings.variables, name);
+  const findOption = (name: Option): Setting | undefined => findSetting(connection, settings.variables, name);
   const address = resolveAddress(connection, settings.variables);
-  const attributes = look('target_session_attrs');
+  const attributes = findOption('target_session_attrs');
   if (attributes && attributes.text !== 'any') throw createUnsupportedError(connection, attributes.name);
-  const keepAlive = parseWholeNumber(look('keepalives')) !== 0;
+  const keepAlive = parseWholeNumber(findOption('keepalives')) !== 0;
   return {
     ...address,
-    applicationName: look('application_name')?.text ?? settings.applicationName,
-    options: look('options')?.text,
-    connectTimeoutMillis: (parseWholeNumber(look('connect_timeout')) || 10) * 1_000,
-    keepAliveMillis: keepAlive ? (parseWholeNumber(look('keepalives_idle')) ?? 5) * 1_000 : undefined,
+    applicationName: findOption('application_name')?.text ?? settings.applicationName,
+    options: findOption('options')?.text,
+    connectTimeoutMillis: (parseWholeNumber(findOption('connect_timeout')) || 10) * 1_000,
+    keepAliveMillis: keepAlive ? (parseWholeNumber(findOption('keepalives_idle')) ?? 5) * 1_000 : undefined,
     tls: {
-      mode: readSslMode(look('sslmode'), look('sslrootcert')?.text),
-      rootcert: look('sslrootcert')?.text,
-      cert: look('sslcert')?.text,
-      key: look('sslkey')?.text,
+      mode: readSslMode(findOption('sslmode'), findOption('sslrootcert')?.text),
+      rootcert: findOption('sslrootcert')?.text,
+      cert: findOption('sslcert')?.text,
+      key: findOption('sslkey')?.text,
     },
   };
 }
@@ -84,13 +84,13 @@ const AIRFLOW_ONLY = new Set([
 ]);
 
 function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): void {
-  const { id, origin, extra } = connection;
+  const { id, definedBy, extra } = connection;
   const keys = Object.keys(extra);
   const unknown = keys.find((key) => !Object.hasOwn(VARIABLE_OF, key) && !AIRFLOW_ONLY.has(key));
   if (unknown !== undefined) {
     throw new EtlError('ETL-2204', {
       what: `Connection "${id}" has an unknown option "${unknown}"${didYouMean(unknown, Object.keys(VARIABLE_OF))}`,
-      where: origin,
+      where: definedBy,
       fix: `Remove it, or use one of: ${Object.keys(VARIABLE_OF).join(', ')}.`,
     });
   }
@@ -101,13 +101,13 @@ function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): 
     notice(`Connection "${id}": ${ignored.join(', ')} only mean something to Airflow; ignored.`);
 }
 
-function createUnsupportedError({ id, origin }: Connection, name: string): EtlError {
+function createUnsupportedError({ id, definedBy }: Connection, name: string): EtlError {
   const [why, fix] = UNSUPPORTED[name] ?? [
     'The driver can only ask for any server.',
     'Name the host that accepts writes, and leave this option out.',
   ];
   const what = `Connection "${id}" uses ${name}, which is not supported.`;
-  return new EtlError('ETL-2207', { what, where: origin, why, fix });
+  return new EtlError('ETL-2207', { what, where: definedBy, why, fix });
 }
 
 const UNSUPPORTED: Readonly<Record<string, readonly [why: string, fix: string]>> = {
@@ -120,7 +120,7 @@ const UNSUPPORTED: Readonly<Record<string, readonly [why: string, fix: string]>>
 
 function findSetting(connection: Connection, variables: Variables, name: Option): Setting | undefined {
   const value = connection.extra[name];
-  const where = connection.origin;
+  const where = connection.definedBy;
   if (value === undefined || value === null || value === '')
     return findVariable(variables, VARIABLE_OF[name]);
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
@@ -163,11 +163,11 @@ function resolveAddress(
   if (host.includes(',')) throw createUnsupportedError(connection, 'more than one host');
   const login = connection.login || findVariable(variables, 'PGUSER')?.text || getAccountName(connection);
   const database = connection.database || findVariable(variables, 'PGDATABASE')?.text || login;
-  const { id, scheme, origin, extra } = connection;
+  const { id, scheme, definedBy, extra } = connection;
   const resolved = {
     id,
     scheme,
-    origin,
+    definedBy,
     extra,
     host,
     port: resolvePort(connection, variables),
@@ -177,11 +177,11 @@ function resolveAddress(
   return { connection: resolved, address: given ?? host };
 }
 
-function resolvePort({ port, origin }: Connection, variables: Variables): number {
+function resolvePort({ port, definedBy }: Connection, variables: Variables): number {
   const found =
     port === undefined
       ? findVariable(variables, 'PGPORT')
-      : { text: String(port), name: 'port', where: origin };
+      : { text: String(port), name: 'port', where: definedBy };
   const number = parseWholeNumber(found) ?? 5432;
   if (found && (number < 1 || number > 65_535)) {
     throw createBadValueError(
@@ -193,13 +193,13 @@ function resolvePort({ port, origin }: Connection, variables: Variables): number
   return number;
 }
 
-function getAccountName({ id, origin }: Connection): string {
+function getAccountName({ id, definedBy }: Connection): string {
   try {
     return userInfo().username;
   } catch (cause) {
     throw new EtlError('ETL-2213', {
       what: `Connection "${id}" names no user.`,
-      where: origin,
+      where: definedBy,
       why: 'The account that runs this has no name on this machine that could be used instead.',
       fix: 'Add the user to the connection, or set PGUSER.',
       cause,

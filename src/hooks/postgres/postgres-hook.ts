@@ -13,7 +13,7 @@ import {
   createTlsNotOfferedError,
 } from '../connect-error.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
-import { type ResolvedServer, resolveTarget } from './libpq.js';
+import { type ResolvedServer, resolveServer } from './libpq.js';
 import { readPassword } from './passfile.js';
 import { SpareSocket } from './spare-socket.js';
 import { askForTls, readTlsOptions, describeWeakness } from './tls.js';
@@ -28,7 +28,7 @@ export const postgresHook: Hook = {
 const GRACE = { idle: 600, cancel: 300 };
 
 async function openPostgres(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const target = resolveTarget(connection, settings);
+  const target = resolveServer(connection, settings);
   const base = await createBaseConfig(connection, target, settings);
   const tls = isTlsUsed(target) && (await readTlsOptions(target, settings));
   const closing = new AbortController();
@@ -43,7 +43,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   const configure = runOnce(async (): Promise<Config> => {
     const offered = await negotiated();
     const trial = offered && target.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
-    const used = trial && (await isLetIn(trial)) ? false : offered;
+    const used = trial && (await canConnect(trial)) ? false : offered;
     const weak = describeWeakness(target, used);
     if (weak !== undefined) settings.notice(weak);
     return { ...base, ssl: used, ...(used === false && { stream: spare.take }) };
@@ -135,7 +135,7 @@ async function negotiate(
 }
 
 /** Whether `allow` can do without TLS. Any error but the server's refusal is left to the connection itself. */
-async function isLetIn(trial: Client): Promise<boolean> {
+async function canConnect(trial: Client): Promise<boolean> {
   try {
     await trial.connect();
     await trial.end();

@@ -94,23 +94,23 @@ export function describeWeakness(
 }
 
 function createUnreadableError(
-  { id, origin }: ResolvedServer['connection'],
+  { id, definedBy }: ResolvedServer['connection'],
   path: string,
   cause: unknown,
 ): EtlError {
   return new EtlError('ETL-2208', {
     what: `Connection "${id}" names a file that can't be read: ${path}`,
-    where: origin,
+    where: definedBy,
     why: cause instanceof Error ? cause.message : undefined,
     fix: 'A relative path starts from the folder of the config file.',
     cause,
   });
 }
 
-function createNoAuthorityError({ id, origin }: ResolvedServer['connection'], mode: string): EtlError {
+function createNoAuthorityError({ id, definedBy }: ResolvedServer['connection'], mode: string): EtlError {
   return new EtlError('ETL-2208', {
     what: `Connection "${id}" has sslmode=${mode}, and no certificate to check the server's with.`,
-    where: origin,
+    where: definedBy,
     why: 'There is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt.',
     fix: 'Add sslrootcert=<file>, or sslmode=verify-full and sslrootcert=system for a public authority.',
   });

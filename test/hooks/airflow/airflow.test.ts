@@ -12,16 +12,16 @@ import {
 } from '../../../src/hooks/connection.js';
 
 /** The fields of a connection, its password too, without its name. */
-function fieldsOf(connection: Connection): Record<string, unknown> {
-  const { id: _id, origin: _origin, ...fields } = connection;
+function listFields(connection: Connection): Record<string, unknown> {
+  const { id: _id, definedBy: _origin, ...fields } = connection;
   return connection.password === undefined ? fields : { ...fields, password: connection.password };
 }
 
 function parse(text: string): Record<string, unknown> {
-  return fieldsOf(parseConnection('my_db', text, 'ETL_CONN_MY_DB'));
+  return listFields(parseConnection('my_db', text, 'ETL_CONN_MY_DB'));
 }
 
-function errorOf(text: string): EtlError {
+function catchError(text: string): EtlError {
   try {
     parseConnection('my_db', text, 'ETL_CONN_MY_DB');
   } catch (error) {
@@ -141,7 +141,7 @@ describe('parseConnection, URI form', () => {
   ];
   for (const [text, where, why, fix] of errors) {
     it(`refuses ${JSON.stringify(text)}`, () => {
-      const error = errorOf(text);
+      const error = catchError(text);
       expect(error.code).to.equal('ETL-2201');
       expect(error.message).to.equal('Connection "my_db" is malformed.');
       expect(error.where).to.equal(`ETL_CONN_MY_DB${where}`);
@@ -198,7 +198,7 @@ describe('parseConnection, JSON form', () => {
   ];
   for (const [text, where, why] of errors) {
     it(`refuses ${text}`, () => {
-      const error = errorOf(text);
+      const error = catchError(text);
       expect([error.code, error.where]).to.deep.equal(['ETL-2201', `ETL_CONN_MY_DB${where}`]);
       expect(error.why).to.match(why);
     });
@@ -232,7 +232,7 @@ describe('formatConnection', () => {
   ];
   for (const [fields, uri] of rows) {
     it(`writes ${uri}`, () => {
-      expect(formatConnection(createConnection({ id: 'x', origin: 'y', ...fields }))).to.equal(uri);
+      expect(formatConnection(createConnection({ id: 'x', definedBy: 'y', ...fields }))).to.equal(uri);
     });
   }
 
@@ -267,8 +267,8 @@ describe('formatConnection', () => {
     );
     fc.assert(
       fc.property(fields, (values) => {
-        const connection = createConnection({ id: 'my_db', origin: 'ETL_CONN_MY_DB', ...values });
-        expect(parse(formatConnection(connection))).to.deep.equal(fieldsOf(connection));
+        const connection = createConnection({ id: 'my_db', definedBy: 'ETL_CONN_MY_DB', ...values });
+        expect(parse(formatConnection(connection))).to.deep.equal(listFields(connection));
       }),
       { numRuns: 200 },
     );
@@ -335,7 +335,7 @@ describe('an error of parseConnection', () => {
 
   for (const malform of malformations.map((row) => row('ZqPLANTED7'))) {
     it(`is thrown for ${malform}`, () => {
-      expect(errorOf(malform).code).to.equal('ETL-2201');
+      expect(catchError(malform).code).to.equal('ETL-2201');
       expectNoneOf(['ZqPLANTED7'], malform);
     });
   }
@@ -363,7 +363,7 @@ describe('a connection', () => {
     expect(listSecrets(connection)).to.deep.equal(['s3cret-word', 't0ken-value', '-cx']);
     const nested = createConnection({
       id: 'x',
-      origin: 'y',
+      definedBy: 'y',
       scheme: 't',
       extra: { a: { b: ['deep', 1, ''] } },
     });
@@ -399,7 +399,7 @@ describe('a connection', () => {
   for (const [value, read] of options) {
     it(`reads the option ${JSON.stringify(value)} as ${JSON.stringify(read)}`, () => {
       const extra = value === undefined ? {} : { constructor: value };
-      const one = createConnection({ id: 'x', origin: 'y', scheme: 't', extra });
+      const one = createConnection({ id: 'x', definedBy: 'y', scheme: 't', extra });
       expect(getExtraOption(one, 'constructor')).to.deep.equal(read);
     });
   }

@@ -36,8 +36,8 @@ describe('directory-lock', () => {
   });
 
   it('says which process holds it, where and since when', async () => {
-    const child = await holder();
-    const error = await refusal();
+    const child = await startHolder();
+    const error = await catchRefusal();
     expect(error.code).to.equal('ETL-7502');
     expect(error.exitCode).to.equal(75);
     expect(error.message).to.contain(`process ${child.pid} on ${hostname()} since 20`);
@@ -45,12 +45,12 @@ describe('directory-lock', () => {
 
   it('refuses a second lock of the same process', async () => {
     const lock = await lockDirectory(directory, process.pid);
-    expect((await refusal()).fix).to.contain('this process');
+    expect((await catchRefusal()).fix).to.contain('this process');
     await lock.release();
   });
 
   it('takes over from a process that was killed', async () => {
-    await kill(await holder());
+    await kill(await startHolder());
     expect(await readdir(root)).to.deep.equal(['data.lock']);
     const lock = await lockDirectory(directory, process.pid);
     expect(await readdir(root)).to.deep.equal(['data.lock']);
@@ -85,16 +85,16 @@ describe('directory-lock', () => {
   for (const text of ['', 'PID=1', 'null', '{"pid":1,"host":"h","token":"../../x"}']) {
     it(`does not touch a file of somebody else: ${JSON.stringify(text)}`, async () => {
       await writeFile(`${directory}.lock`, text);
-      expect((await refusal()).message).to.contain('not a lock file');
+      expect((await catchRefusal()).message).to.contain('not a lock file');
       expect(await readFile(`${directory}.lock`, 'utf8')).to.equal(text);
     });
   }
 
   it('goes to exactly one of many processes that find a dead one', async () => {
     for (let round = 0; round < 3; round++) {
-      const dead = await holder();
+      const dead = await startHolder();
       await kill(dead);
-      const contenders = await Promise.all(Array.from({ length: 6 }, () => contender()));
+      const contenders = await Promise.all(Array.from({ length: 6 }, () => startContender()));
       for (const each of contenders) each.child.stdin?.write('go\n');
       const outcomes = await Promise.all(contenders.map((each) => each.next()));
       expect(
@@ -119,7 +119,7 @@ describe('directory-lock', () => {
         path += `.${token}`;
       }
       const settled = await Promise.allSettled(
-        Array.from({ length: 8 }, (_, i) => inTurns(i, () => lockDirectory(directory, process.pid))),
+        Array.from({ length: 8 }, (_, i) => startAfterTurns(i, () => lockDirectory(directory, process.pid))),
       );
       const won = settled.filter((each) => each.status === 'fulfilled');
       expect(won, `round ${round}`).to.have.length(1);
@@ -130,22 +130,22 @@ describe('directory-lock', () => {
     }
   });
 
-  async function refusal(): Promise<EtlError> {
+  async function catchRefusal(): Promise<EtlError> {
     const outcome = await lockDirectory(directory, process.pid).catch((error: unknown) => error);
     expect(outcome).to.be.instanceOf(EtlError);
     return outcome as EtlError;
   }
 
   /** A process that has the lock. */
-  async function holder(): Promise<ChildProcess> {
-    const { child, next } = await contender();
+  async function startHolder(): Promise<ChildProcess> {
+    const { child, next } = await startContender();
     child.stdin?.write('go\n');
     expect(await next()).to.equal('held');
     return child;
   }
 
   /** A process that tries to lock when it is told to, and stays. */
-  async function contender() {
+  async function startContender() {
     const source = `
       import { once } from 'node:events';
       import { lockDirectory } from ${JSON.stringify(new URL('../../../src/hooks/pglite/directory-lock.ts', import.meta.url).href)};
@@ -165,7 +165,7 @@ describe('directory-lock', () => {
 });
 
 /** Starts later by some turns of the event loop, so that one call is between two steps of another. */
-async function inTurns<Result>(count: number, work: () => Promise<Result>): Promise<Result> {
+async function startAfterTurns<Result>(count: number, work: () => Promise<Result>): Promise<Result> {
   for (let i = 0; i < count * 3; i++) await nextTurn();
   return work();
 }

@@ -93,7 +93,7 @@ describe('pglite', () => {
 
     it('copies rows in and out', async () => {
       await knex.transaction(async (trx) => {
-        const client = await clientOf(trx);
+        const client = await acquireClient(trx);
         const copy = beginCopy(client, "copy city (id, name) from stdin with (format csv, delimiter ';')");
         await pipeline(Readable.from(['1;Ul', 'm\n2;"Bad; Tölz"\n', '3;Köln\n']), copy);
         expect(copy.rowCount).to.equal(3);
@@ -104,10 +104,10 @@ describe('pglite', () => {
 
     it('names the line and the SQLSTATE of a row that COPY refuses, and rolls back', async () => {
       const outcome = knex.transaction(async (trx) => {
-        const client = await clientOf(trx);
+        const client = await acquireClient(trx);
         await pipeline(Readable.from(['1\tUlm\n', 'x\tKöln\n']), beginCopy(client));
       });
-      const error = await rejection<{ code: string; where: string }>(outcome);
+      const error = await catchRejection<{ code: string; where: string }>(outcome);
       expect(error).to.include({ code: '22P02', where: 'COPY city, line 2, column id: "x"' });
       expect(await count('city')).to.equal(0);
     });
@@ -129,7 +129,7 @@ describe('pglite', () => {
   describe('a transaction', () => {
     it('commits, rolls back, and goes on after a savepoint', async () => {
       await knex.transaction((trx) => trx('city').insert({ id: 1, name: 'Ulm' }));
-      await rejection(
+      await catchRejection(
         knex.transaction(async (trx) => {
           await trx('city').insert({ id: 2, name: 'Köln' });
           throw new Error('no');
@@ -137,7 +137,7 @@ describe('pglite', () => {
       );
       await knex.transaction(async (trx) => {
         const duplicate = trx.transaction((inner) => inner('city').insert({ id: 1, name: 'Bonn' }));
-        expect(await rejection<{ code: string }>(duplicate)).to.include({ code: '23505' });
+        expect(await catchRejection<{ code: string }>(duplicate)).to.include({ code: '23505' });
         await trx('city').insert({ id: 3, name: 'Jena' });
       });
       expect(await knex('city').pluck('id').orderBy('id')).to.deep.equal([1, 3]);
@@ -157,14 +157,14 @@ describe('pglite', () => {
     it('answers the COMMIT of an aborted transaction with ROLLBACK', async () => {
       const client = await acquire();
       await send(client, 'begin');
-      await rejection(send(client, 'select 1/0'));
+      await catchRejection(send(client, 'select 1/0'));
       expect(await send(client, 'commit')).to.have.property('command', 'ROLLBACK');
       await release(client);
     });
 
     it('checks deferred foreign keys at COMMIT', async () => {
       const outcome = knex.transaction((trx) => trx('visit').insert({ id: 1, city_id: 99 }));
-      expect(await rejection<{ code: string }>(outcome)).to.include({ code: '23503' });
+      expect(await catchRejection<{ code: string }>(outcome)).to.include({ code: '23503' });
       expect(await count('visit')).to.equal(0);
     });
 
@@ -205,7 +205,7 @@ describe('pglite', () => {
   describe('after a connection was destroyed', () => {
     const leftOpen: readonly [title: string, leave: (client: ProtocolClient) => unknown][] = [
       ['in a transaction', (client) => send(client, 'select 1')],
-      ['in an aborted transaction', (client) => rejection(send(client, 'select 1/0'))],
+      ['in an aborted transaction', (client) => catchRejection(send(client, 'select 1/0'))],
       ['in a COPY', (client) => beginCopy(client).on('error', ignore).write('1\tUlm\n')],
       ['with queries that it had sent', (client) => [1, 2, 3].map((id) => sendUnasked(client, insert(id)))],
     ];
@@ -239,8 +239,8 @@ describe('pglite', () => {
 
   describe('in a directory', () => {
     it('keeps its data after kill -9, and lets no second process in before', async () => {
-      const child = await holder('killed');
-      const refused = await rejection<EtlError>(open('killed'));
+      const child = await startHolder('killed');
+      const refused = await catchRejection<EtlError>(open('killed'));
       expect(refused).to.include({ code: 'ETL-7502', exitCode: 75 });
       expect(refused.message).to.contain(`process ${child.pid}`);
       await kill(child);
@@ -263,7 +263,7 @@ describe('pglite', () => {
     it('refuses a directory with other files and leaves them alone', async () => {
       await mkdir(join(root, 'other'));
       await writeFile(join(root, 'other', 'notes.txt'), 'mine');
-      const error = await rejection<EtlError>(open('other'));
+      const error = await catchRejection<EtlError>(open('other'));
       expect(error.code).to.equal('ETL-2212');
       expect(await readdir(join(root, 'other'))).to.deep.equal(['notes.txt']);
       expect(await readdir(root)).not.to.contain('other.lock');
@@ -275,7 +275,7 @@ describe('pglite', () => {
       await mkdir(join(folder, 'dist'), { recursive: true });
       await writeFile(join(folder, 'package.json'), '{"version":"0.3.15","main":"dist/index.cjs"}');
       await writeFile(join(folder, 'dist/index.cjs'), '');
-      const error = await rejection<EtlError>(open('data', project));
+      const error = await catchRejection<EtlError>(open('data', project));
       expect(error).to.include({
         code: 'ETL-2211',
         exitCode: 2,
@@ -289,13 +289,13 @@ describe('pglite', () => {
       await mkdir(join(root, 'real'));
       await symlink('real', join(root, 'alias'));
       await writeFile(join(root, 'real.lock'), 'somebody');
-      expect(await rejection<EtlError>(open('alias'))).to.have.property('code', 'ETL-7502');
+      expect(await catchRejection<EtlError>(open('alias'))).to.have.property('code', 'ETL-7502');
     });
 
     it('says what is wrong with a directory that PGlite can not read', async () => {
       await mkdir(join(root, 'old'));
       await writeFile(join(root, 'old', 'PG_VERSION'), '9\n');
-      const error = await rejection<EtlError>(open('old'));
+      const error = await catchRejection<EtlError>(open('old'));
       expect(error).to.include({ code: 'ETL-1001', exitCode: 69 });
       expect(error.message).to.contain('pglite:old');
       expect(await readdir(root)).not.to.contain('old.lock');
@@ -313,7 +313,7 @@ describe('pglite', () => {
       await other.close();
       await other.close();
       expect(performance.now() - start).to.be.lessThan(1500);
-      await rejection(send(client, 'select 1'));
+      await catchRejection(send(client, 'select 1'));
     });
   });
 
@@ -329,7 +329,7 @@ describe('pglite', () => {
   }
 
   /** A process that has a database with one row open. */
-  async function holder(place: string): Promise<ChildProcess> {
+  async function startHolder(place: string): Promise<ChildProcess> {
     const [airflow, hook] = ['airflow/airflow', 'pglite/pglite-hook'].map((name) =>
       JSON.stringify(new URL(`../../../src/hooks/${name}.ts`, import.meta.url).href),
     );
@@ -392,11 +392,11 @@ function beginCopy(
   return client.query(copyFrom(sql)) as Writable & { readonly rowCount: number };
 }
 
-async function clientOf(trx: Knex.Transaction): Promise<ProtocolClient> {
+async function acquireClient(trx: Knex.Transaction): Promise<ProtocolClient> {
   return (await trx.client.acquireConnection()) as ProtocolClient;
 }
 
-async function rejection<Thrown = unknown>(work: PromiseLike<unknown>): Promise<Thrown> {
+async function catchRejection<Thrown = unknown>(work: PromiseLike<unknown>): Promise<Thrown> {
   try {
     await work;
   } catch (error) {

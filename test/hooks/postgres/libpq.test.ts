@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
 import type { Connection } from '../../../src/hooks/connection.js';
 import type { OpenSettings, Variables } from '../../../src/hooks/hook.js';
-import { resolveTarget, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
+import { resolveServer, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
 import { findPassword, readPassword } from '../../../src/hooks/postgres/passfile.js';
 import { readTlsOptions, describeWeakness } from '../../../src/hooks/postgres/tls.js';
 
 const SECRET = 'open-sesame';
-const EMPTY: Connection = { id: 'c', scheme: 'postgres', origin: '--conn', extra: {} };
+const EMPTY: Connection = { id: 'c', scheme: 'postgres', definedBy: '--conn', extra: {} };
 
-function resolved(
+function resolve(
   connection: Partial<Connection>,
   variables: Variables = {},
   notices: string[] = [],
@@ -27,10 +27,10 @@ function resolved(
     pid: process.pid,
     notice,
   };
-  return resolveTarget({ ...EMPTY, ...connection }, settings);
+  return resolveServer({ ...EMPTY, ...connection }, settings);
 }
 
-function failure(act: () => unknown): EtlError {
+function catchError(act: () => unknown): EtlError {
   try {
     act();
   } catch (error) {
@@ -59,21 +59,21 @@ describe('the fields of a connection', () => {
     ['treat an empty variable as none', {}, { PGHOST: '', PGPORT: '' }, { host: 'localhost', port: 5432 }],
   ];
   for (const [title, connection, variables, expected] of rows) {
-    it(title, () => expect(resolved(connection, variables).connection).to.include(expected));
+    it(title, () => expect(resolve(connection, variables).connection).to.include(expected));
   }
 
   it('dial PGHOSTADDR and keep the name of PGHOST', () => {
-    const target = resolved({}, { PGHOST: 'db.internal', PGHOSTADDR: '10.0.0.1' });
+    const target = resolve({}, { PGHOST: 'db.internal', PGHOSTADDR: '10.0.0.1' });
     expect([target.address, target.connection.host]).to.deep.equal(['10.0.0.1', 'db.internal']);
   });
 
   it('do not let PGHOSTADDR redirect a connection that names its host', () => {
-    expect(resolved({ host: 'db.internal' }, { PGHOSTADDR: '10.0.0.1' }).address).to.equal('db.internal');
+    expect(resolve({ host: 'db.internal' }, { PGHOSTADDR: '10.0.0.1' }).address).to.equal('db.internal');
   });
 
   it('never include the password', () => {
     const connection = Object.defineProperty({ ...EMPTY }, 'password', { value: SECRET });
-    expect(resolved(connection).connection).not.to.have.property('password');
+    expect(resolve(connection).connection).not.to.have.property('password');
   });
 });
 
@@ -91,12 +91,12 @@ describe('the options of a connection', () => {
     ['allow any server', { target_session_attrs: 'any' }, {}, { keepAliveMillis: 5_000 }],
   ];
   for (const [title, extra, variables, expected] of rows) {
-    it(title, () => expect(resolved({ extra }, variables)).to.deep.include(expected));
+    it(title, () => expect(resolve({ extra }, variables)).to.deep.include(expected));
   }
 
   it('are ignored with one notice where only Airflow knows them', () => {
     const notices: string[] = [];
-    resolved({ extra: { iam: false, cursor: 'dictcursor', sqlalchemy_scheme: 'x' } }, {}, notices);
+    resolve({ extra: { iam: false, cursor: 'dictcursor', sqlalchemy_scheme: 'x' } }, {}, notices);
     expect(notices).to.have.length(1);
     expect(notices[0]).to.include('iam, cursor, sqlalchemy_scheme');
   });
@@ -139,7 +139,7 @@ describe('a connection that makes no sense', () => {
   ];
   for (const [title, connection, variables, code, message] of rows) {
     it(`is refused for ${title}`, () => {
-      const error = failure(() => resolved(connection, variables));
+      const error = catchError(() => resolve(connection, variables));
       expect(error.code).to.equal(code);
       expect(`${error.message} ${error.why} ${error.fix}`).to.match(message).and.not.include(SECRET);
       expect(error.where).to.be.oneOf(['--conn', 'the environment']);
@@ -149,13 +149,13 @@ describe('a connection that makes no sense', () => {
 
 describe('sslmode', () => {
   it('is prefer by default, and verify-full with public authorities', () => {
-    expect(resolved({}).tls.mode).to.equal('prefer');
-    expect(resolved({ extra: { sslrootcert: 'system' } }).tls.mode).to.equal('verify-full');
+    expect(resolve({}).tls.mode).to.equal('prefer');
+    expect(resolve({ extra: { sslrootcert: 'system' } }).tls.mode).to.equal('verify-full');
   });
 
   for (const mode of ['verify-ca', 'verify-full']) {
     it(`${mode} needs an authority`, async () => {
-      const target = resolved({ extra: { sslmode: mode } });
+      const target = resolve({ extra: { sslmode: mode } });
       const error: unknown = await readTlsOptions(target, {
         root: '/',
         variables: { HOME: '/nowhere' },
@@ -165,7 +165,7 @@ describe('sslmode', () => {
   }
 
   it('names a certificate file that is not there', async () => {
-    const target = resolved({ extra: { sslmode: 'verify-ca', sslrootcert: 'ca.pem' } });
+    const target = resolve({ extra: { sslmode: 'verify-ca', sslrootcert: 'ca.pem' } });
     const error: unknown = await readTlsOptions(target, { root: '/nowhere', variables: {} }).catch(
       (e: unknown) => e,
     );
@@ -186,7 +186,7 @@ describe('sslmode', () => {
   ];
   for (const [title, connection, used, expected] of rows) {
     it(`${expected ? 'warns about' : 'says nothing of'} ${title}`, () => {
-      expect(describeWeakness(resolved(connection), used) !== undefined).to.equal(expected);
+      expect(describeWeakness(resolve(connection), used) !== undefined).to.equal(expected);
     });
   }
 });

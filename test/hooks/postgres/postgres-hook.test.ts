@@ -26,7 +26,7 @@ after(() => db.drop());
 async function connectionTo(changes: Partial<Connection> = {}): Promise<Connection> {
   const { host, port, user: login, password } = await cluster();
   const { password: changed = password, ...rest } = changes;
-  const connection = { id: 'warehouse', scheme: 'postgres', origin: 'ETL_CONN_WAREHOUSE', extra: {} };
+  const connection = { id: 'warehouse', scheme: 'postgres', definedBy: 'ETL_CONN_WAREHOUSE', extra: {} };
   const visible = { ...connection, host, port, login, database: db.name, ...rest };
   return Object.defineProperty(visible, 'password', { value: changed });
 }
@@ -150,7 +150,7 @@ describe('a postgres connection', () => {
     const script = `
       const { postgresHook } = await import(${JSON.stringify(hook)});
       const notices = [];
-      const connection = { id: 'c', scheme: 'postgres', origin: 'test', host: '127.0.0.1', port: 1, login: 'u', extra: {} };
+      const connection = { id: 'c', scheme: 'postgres', definedBy: 'test', host: '127.0.0.1', port: 1, login: 'u', extra: {} };
       const settings = { poolSize: 1, applicationName: 'etl', variables: {}, root: '/', notice: (text) => notices.push(text) };
       const database = await postgresHook.open(connection, settings);
       await database.knex.raw('select 1').catch(() => {});
