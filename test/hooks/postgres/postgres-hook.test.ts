@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => db.drop());
 
-/** A connection to the test database, with `changes`. */
+/** Returns a connection to the test database, with `changes`. */
 async function connectionTo(changes: Partial<Connection> = {}): Promise<Connection> {
   const { host, port, user: login, password } = await cluster();
   const { password: changed = password, ...rest } = changes;
@@ -51,7 +51,7 @@ async function open(changes: Partial<Connection> = {}, variables: Variables = HO
   return { database, notices, [Symbol.asyncDispose]: () => database.close() };
 }
 
-/** The error of the first query, or of opening. */
+/** Returns the error of the first query. */
 async function failure(changes: Partial<Connection>, variables: Variables = HOME): Promise<EtlError> {
   await using opened = await open(changes, variables);
   const error: unknown = await opened.database.knex.raw('select 1').catch((reason: unknown) => reason);
@@ -65,7 +65,7 @@ async function first<Row>({ database }: Opened, sql: string): Promise<Row> {
 }
 
 describe('a postgres connection', () => {
-  it('answers queries, names itself, and leaves no session', async () => {
+  it('answers queries, has the application name, and leaves no session after close', async () => {
     const opened = await open();
     const row = await first(opened, `select current_setting('application_name') as name, 1 as one`);
     expect(row).to.deep.equal({ name: 'etl', one: 1 });
@@ -79,7 +79,7 @@ describe('a postgres connection', () => {
     expect(opened.database.knex.client.pool.numUsed()).to.equal(0);
   });
 
-  it('begins its first session on the socket on which it asked for TLS', async () => {
+  it('starts its first session on the socket that it used to ask for TLS', async () => {
     const { port } = await cluster();
     let connections = 0;
     const server = createServer((socket) => {
@@ -108,7 +108,7 @@ describe('a postgres connection', () => {
     expect(await first(opened, 'select inet_server_addr() as address')).to.deep.equal({ address: null });
   });
 
-  it('passes options, and takes none from the process', async () => {
+  it('sends its options, and does not read PGOPTIONS of the process', async () => {
     process.env['PGOPTIONS'] = '-c work_mem=1MB';
     try {
       await using given = await open({ extra: { options: '-c work_mem=2MB' } });
@@ -120,7 +120,7 @@ describe('a postgres connection', () => {
     }
   });
 
-  it('finds its password in PGPASSWORD and in the password file', async () => {
+  it('reads its password from PGPASSWORD or from the password file', async () => {
     const { host, port, user, password } = await cluster();
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
     try {
@@ -135,7 +135,7 @@ describe('a postgres connection', () => {
     }
   });
 
-  it('opens a control connection that may be lost while it is idle', async () => {
+  it('survives the loss of an idle control connection', async () => {
     await using opened = await open();
     const control = await opened.database.openControl?.();
     const pid = (await control?.query<{ pid: number }>('select pg_backend_pid() as pid'))?.rows[0]?.pid;
@@ -164,12 +164,12 @@ describe('a postgres connection', () => {
   });
 });
 
-describe('a connection that fails', () => {
+describe('the error of a connection', () => {
   const rows: readonly [string, Partial<Connection>, RegExp][] = [
     [
       'a port where nothing listens',
       { port: 1 },
-      /^Connection "warehouse" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)\.$/,
+      /^connection "warehouse" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
     ],
     [
       'a host that does not exist',
@@ -182,16 +182,16 @@ describe('a connection that fails', () => {
       /can't use the socket \/nowhere\/\.s\.PGSQL\.\d+ \(ENOENT\)/,
     ],
     ['a wrong password', { password: 'open-sesame' }, /was refused by .* as user "\w+" \(28P01\)/],
-    ['a missing password', { password: '' }, /has no password, and .* asks user "\w+" for one/],
+    ['a missing password', { password: '' }, /has no password, and .* asks user "\w+" for a password/],
     [
       'an unknown database',
       { database: 'atlantis' },
       /names a database "atlantis" that .* does not have \(3D000\)/,
     ],
-    ['a server without TLS', { extra: { sslmode: 'require' } }, /wants TLS, which .* does not offer/],
+    ['a server without TLS', { extra: { sslmode: 'require' } }, /requires TLS, which .* does not offer/],
   ];
   for (const [title, changes, message] of rows) {
-    it(`names ${title}, its origin and a way out`, async () => {
+    it(`with ${title} names what defines the connection, and a fix`, async () => {
       const error = await failure(changes);
       expect(error.message).to.match(message);
       expect(error).to.include({ code: 'ETL-1001', where: 'ETL_CONN_WAREHOUSE' });
@@ -209,7 +209,7 @@ describe('a connection that fails', () => {
     ['XX000', /could not be opened on db:5432/],
   ];
   for (const [code, message] of states) {
-    it(`is put into words for ${code}`, async () => {
+    it(`explains the code ${code}`, async () => {
       const cause = Object.assign(new Error('said the server'), { code });
       const connection = await connectionTo({ host: 'db', port: 5432, login: 'ann', database: 'd' });
       const error = describeConnectError(cause, connection);
@@ -218,7 +218,7 @@ describe('a connection that fails', () => {
     });
   }
 
-  it('tells why in the server’s words that it has no session left', async () => {
+  it('quotes the server if the server has no session left', async () => {
     await using one = await createDatabase();
     await one.query(`alter database ${one.name} connection limit 0`);
     await one.query('create role no_superuser login password $$pw$$');
@@ -228,7 +228,7 @@ describe('a connection that fails', () => {
     expect(error.why).to.match(/too many connections/);
   });
 
-  it('waits for a server that never answers only as long as it is told', async () => {
+  it('comes after connect_timeout if the server never answers', async () => {
     const silent = await listen(() => {});
     try {
       const { port } = silent.address() as { port: number };
@@ -263,7 +263,7 @@ describe('closing a postgres connection', () => {
     });
   }
 
-  it('does not open what was asked for too late', async () => {
+  it('refuses a control connection after close', async () => {
     const { database } = await open();
     await database.close();
     const error: unknown = await database.openControl?.().catch((reason: unknown) => reason);
@@ -272,9 +272,9 @@ describe('closing a postgres connection', () => {
   });
 });
 
-/** Resolves when the server runs the statement, whose own end nobody waits for. */
+/** Resolves when the server runs the statement. Does not wait for its end. */
 async function started(running: PromiseLike<unknown>, sql: string): Promise<void> {
-  running.then(undefined, () => {}); // It fails when its session ends.
+  running.then(undefined, () => {}); // The statement fails when its session ends.
   await until(async () =>
     (await db.sessions()).some(({ state, query }) => state === 'active' && query === sql),
   );
@@ -319,7 +319,7 @@ describe('TLS', () => {
     }
   }
 
-  // libpq's table: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
+  // The rows are libpq's table: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
   const rows: readonly [Record<string, unknown>, host: string, withTls: string, without: string][] = [
     [{}, '127.0.0.1', 'tls', 'plain'],
     [{ sslmode: 'disable' }, '127.0.0.1', 'plain', 'plain'],
@@ -336,7 +336,7 @@ describe('TLS', () => {
     [true, 2],
     [false, 3],
   ] as const) {
-    describe(`with TLS ${on ? 'on' : 'off'} at the server`, () => {
+    describe(`is ${on ? 'on' : 'off'} at the server:`, () => {
       before(async function () {
         const server = await cluster();
         if (!server.socketDirectory) this.skip();
@@ -351,41 +351,41 @@ describe('TLS', () => {
         const options = Object.keys(extra).map(
           (key) => `${key}=${key === 'sslmode' || extra[key] === 'system' ? String(extra[key]) : 'its own'}`,
         );
-        it(`${options.join(' ') || 'no option'} to ${host} is ${row[index]}`, async () => {
+        it(`a connection with ${options.join(' ') || 'no option'} to ${host} is ${row[index]}`, async () => {
           expect(await outcome(host, extra)).to.equal(row[index]);
         });
       }
 
       if (!on) return;
-      it('require with another authority is refused, as verify-ca would be', async () => {
+      it('a connection with require and the certificate of another authority is refused, as with verify-ca', async () => {
         const sslrootcert = fileURLToPath(new URL('../../fixtures/tls/other.crt', import.meta.url));
         expect(await outcome('localhost', { sslmode: 'require', sslrootcert })).to.equal('refused');
       });
 
-      it('takes sslmode and sslrootcert from PG* variables', async () => {
+      it('a connection takes sslmode and sslrootcert from PG* variables', async () => {
         const variables = { ...HOME, PGSSLMODE: 'verify-full', PGSSLROOTCERT: CERTIFICATE };
         expect(await outcome('localhost', {}, variables)).to.equal('tls');
         expect(await outcome('127.0.0.1', {}, variables)).to.equal('refused');
       });
 
-      it('checks the name of PGHOST where PGHOSTADDR is dialled', async () => {
+      it('a connection to PGHOSTADDR verifies the name of PGHOST', async () => {
         const variables = { ...HOME, PGHOST: 'localhost', PGHOSTADDR: '127.0.0.1', PGSSLMODE: 'verify-full' };
         expect(await outcome('', {}, { ...variables, PGSSLROOTCERT: CERTIFICATE })).to.equal('tls');
       });
 
-      it('says which certificate is not trusted', async () => {
+      it('an untrusted certificate is reported with its server and the reason', async () => {
         const error = await failure({ host: '127.0.0.1', extra: { sslmode: 'verify-full', ...NAMED } });
         expect(error.message).to.match(/does not trust the certificate .*ERR_TLS_CERT_ALTNAME_INVALID/);
       });
 
-      it('ends a running statement on close', async () => {
+      it('a running statement ends on close', async () => {
         const opened = await open({ extra: { sslmode: 'require' } });
         await started(opened.database.knex.raw('select pg_sleep(601)'), 'select pg_sleep(601)');
         await opened.database.close();
         expect(await db.leftSessions()).to.deep.equal([]);
       });
 
-      it('allow goes on with TLS where the server lets nobody in without', async () => {
+      it('a connection with allow uses TLS if the server refuses sessions without TLS', async () => {
         const [hba] = await db.query<{ hba_file: string }>('show hba_file');
         const file = hba?.hba_file ?? '';
         const text = await readFile(file, 'utf8');
