@@ -1,37 +1,41 @@
 /**
- * Memory for bytes that pass through the process. What is given back is used again: left to the garbage collector, which
- * sees little of it, tens of megabytes come together before the first are freed.
+ * A pool of buffers (chunks) for bytes that pass through the process. The garbage collector hardly sees memory outside
+ * its heap: without the pool, tens of megabytes accumulate before the collector frees the first buffer.
  */
 
-/** So many of one size wait for their next use. */
-const MOST_FREE = 32;
+/** The maximum number of free chunks kept for each size. */
+const MAX_FREE_CHUNKS = 32;
 
+/** The free chunks by size in bytes. */
 const free = new Map<number, Buffer[]>();
-/** By their memory, which parts of them share. */
-const wholes = new WeakMap<ArrayBufferLike, Buffer>();
+/** Each chunk by its memory. A part of a chunk has the same memory, so the chunk of a part can be found. */
+const chunkByMemory = new WeakMap<ArrayBufferLike, Buffer>();
 
-/** Takes memory of so many bytes, with anything in it. Whoever does not give it back leaves it to the collector. */
+/**
+ * Takes a chunk of exactly `bytes` bytes from the pool, or allocates one. The content is arbitrary. The garbage
+ * collector frees a chunk that is never given back.
+ */
 export function takeChunk(bytes: number): Buffer {
   const chunk = free.get(bytes)?.pop();
   if (chunk !== undefined) return chunk;
   const made = Buffer.allocUnsafeSlow(bytes);
-  wholes.set(made.buffer, made);
+  chunkByMemory.set(made.buffer, made);
   return made;
 }
 
 /**
- * Gives back a chunk, or the part of it that had the bytes: nobody may read any of it any more. Does nothing for memory
- * from elsewhere.
+ * Returns a chunk to the pool. The argument is the chunk or any part of it. After this call nobody may read any part of
+ * the chunk. Does nothing for a buffer that is not from the pool.
  */
 export function giveBack(part: Buffer): void {
-  const whole = wholes.get(part.buffer);
+  const whole = chunkByMemory.get(part.buffer);
   if (whole === undefined) return;
   const others = free.get(whole.length) ?? [];
-  if (others.length < MOST_FREE && !others.includes(whole)) others.push(whole);
+  if (others.length < MAX_FREE_CHUNKS && !others.includes(whole)) others.push(whole);
   free.set(whole.length, others);
 }
 
-/** Memory of its own for what is in a chunk, which is given back. */
+/** Copies the bytes of a chunk, or of a part of it, into a new buffer, and returns the chunk to the pool. */
 export function copyBytes(part: Buffer): Buffer {
   const copy = Buffer.from(part);
   giveBack(part);

@@ -6,19 +6,20 @@ import { describeConnectError } from './connect-error.js';
 import type { Knex } from 'knex';
 import type { OpenSettings } from './hook.js';
 
-/** What the clients of one database share. */
+/** The state that all clients of one database share. */
 export interface Clients {
-  /** As the user's errors show it: with the host, port, login and database that are used. */
+  /** The connection for error messages, with the host, port, login and database that are used. */
   readonly connection: Connection;
-  /** Those with a socket that is open or opening. */
+  /** The clients with a socket that is open or connecting. */
   readonly open: Set<Client>;
-  /** Aborted when the database closes: no client may connect after that. */
+  /** Aborted when the database closes. No client can connect after that. */
   readonly closing: AbortSignal;
 }
 
 /**
- * pg's `Client` for one database: it reads nothing from the environment, `connect` rejects with an `EtlError` whose
- * cause is the driver's error, and `clients.open` knows it. It comes in as an argument because pg is loaded on first use.
+ * Creates a subclass of pg's `Client` for one database. The class reads nothing from the environment and adds each
+ * client to `clients.open`. Its `connect` rejects with an ETL-1001 whose cause is the driver's error. `Base` is an
+ * argument because pg is imported on first use.
  */
 export function createClientClass(
   Base: typeof Client,
@@ -31,7 +32,7 @@ export function createClientClass(
     constructor(config: ClientConfig) {
       super(config);
       this.#timeout = config.connectionTimeoutMillis ?? Infinity;
-      // The driver fills these two from the environment when they are empty.
+      // The driver takes these two from the environment if they are empty.
       Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
     }
 
@@ -44,7 +45,7 @@ export function createClientClass(
         await super.connect();
         return this;
       } catch (error) {
-        // After an error of its own the driver leaves the socket open.
+        // The driver leaves the socket open if it found the error itself.
         this.connection.stream.destroy();
         clients.open.delete(this);
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
@@ -54,28 +55,32 @@ export function createClientClass(
   };
 }
 
-/** Ends a session now: its statement is cancelled, its transaction rolled back. Bounded by `millis`; never rejects. */
+/**
+ * Ends a session now: cancels its statement and closes its socket, so the server rolls back the transaction. Takes at
+ * most `millis` milliseconds. Never rejects.
+ */
 export async function terminate(client: Client & DriverState, millis: number): Promise<void> {
-  // The public getter prints that it is deprecated.
+  // The public getter `activeQuery` prints a deprecation warning.
   const active = client._getActiveQuery?.();
-  // A COPY stream without a listener would end the process with the error of its lost socket.
+  // A COPY stream emits an error when its socket is lost. Without a listener, that error would end the process.
   if (active instanceof EventEmitter) active.on('error', () => {});
-  client.connection.stream.pause(); // Else the next statement of the queue would go out after the cancelled one.
-  // The server notices a lost socket only between statements, unless client_connection_check_interval is set.
+  // Otherwise the client would send its next queued statement after the cancelled one.
+  client.connection.stream.pause();
+  // Without client_connection_check_interval, the server notices a lost socket only between statements.
   if (active) await cancelStatement(client, millis);
   client.connection.stream.destroy();
 }
 
-/** What pg has and does not declare. */
+/** Members of pg's client that its types do not declare. */
 interface DriverState extends CancelTarget {
   readonly connection: Client['connection'];
   _getActiveQuery?(): unknown;
 }
 
-/** Milliseconds by which a timer may be early. */
+/** How early a timer can fire, in milliseconds. */
 const TIMER_PRECISION = 10;
 
-/** What a cancel request is made of: pg's own fields. */
+/** The members of pg's client that a cancel request needs. */
 export interface CancelTarget {
   readonly host: string;
   readonly port: number;
@@ -85,10 +90,11 @@ export interface CancelTarget {
 }
 
 /**
- * Asks the server to end the statement that is under way, within `millis`; never rejects, and does not say whether it
- * did. A database in this process is not asked: its statements block whoever could.
+ * Asks the server to cancel the running statement. Takes at most `millis` milliseconds. Never rejects, and does not
+ * tell whether the server cancelled the statement. Does nothing for the embedded database, whose statements block the
+ * event loop: no statement can be running when this function is called.
  *
- * In plain text: the key is good for nothing but the statement that ends anyway.
+ * The request is not encrypted. Its key only allows cancelling statements of a session whose statement ends anyway.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
 export function cancelStatement(client: CancelTarget, millis: number): Promise<void> {
@@ -97,11 +103,11 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
     return Promise.resolve();
   const request = Buffer.alloc(16);
   [16, 80_877_102, processID, secretKey].forEach((word, index) => request.writeInt32BE(word, index * 4));
-  const where = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+  const address = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
   return new Promise((resolve) => {
-    const socket = connect(where, () => socket.end(request));
+    const socket = connect(address, () => socket.end(request));
     const timer = setTimeout(() => socket.destroy(), millis);
-    socket.on('error', () => {}); // A server that can't be reached has lost the session too; `close` follows.
+    socket.on('error', () => {}); // A server that can't be reached has lost the session, too. `close` is emitted next.
     socket.once('close', () => {
       clearTimeout(timer);
       resolve();
@@ -114,12 +120,12 @@ function createLateConnectionError(cause: unknown): Error {
   return Object.assign(new Error('no answer in time', { cause }), { code: 'ETIMEDOUT' });
 }
 
-/** knex prints to stdout, which belongs to data, unless told otherwise. */
+/** Creates a logger for knex that calls `notice`. By default knex prints to stdout, which is for data only. */
 export function createKnexLog(notice: OpenSettings['notice']): Knex.Logger {
-  const say = (message: unknown): void => {
+  const log = (message: unknown): void => {
     const line = String(message).split('\n')[0] ?? '';
-    // Errors of connecting are thrown as well.
+    // Knex also throws the errors of connecting, so these lines would show them twice.
     if (!/^(Acquire connection|Connection) error:/i.test(line)) notice(`knex: ${line}`);
   };
-  return { debug: say, deprecate: say, error: say, warn: say };
+  return { debug: log, deprecate: log, error: log, warn: log };
 }

@@ -2,8 +2,8 @@ import { EtlError } from '../errors.js';
 import type { Connection } from './connection.js';
 
 /**
- * The ETL-1001 for an error of connecting, which is its `cause`; an `EtlError` is returned as it is. `connection` has
- * the host, port, login and database that were used. Never shows the password.
+ * Creates an ETL-1001 for an error of connecting, which becomes the `cause`. Returns an `EtlError` unchanged.
+ * `connection` has the host, port, login and database that were used. The message never shows the password.
  */
 export function describeConnectError(error: unknown, connection: Connection): EtlError {
   if (error instanceof EtlError) return error;
@@ -13,41 +13,42 @@ export function describeConnectError(error: unknown, connection: Connection): Et
     getMessage(error),
   );
   return new EtlError('ETL-1001', {
-    what: `Connection "${connection.id}" ${what}${code && ` (${code})`}.`,
-    where: connection.origin,
+    what: `connection "${connection.id}" ${what}${code && ` (${code})`}`,
+    where: connection.definedBy,
     why,
     fix,
     cause: error,
   });
 }
 
-/** The ETL-1001 for a server that offers no TLS where the connection insists on it. */
+/** Creates an ETL-1001 for a connection that requires TLS from a server without TLS. */
 export function createTlsNotOfferedError(connection: Connection, sslmode: string): EtlError {
   return new EtlError('ETL-1001', {
-    what: `Connection "${connection.id}" wants TLS, which ${describeInWords(connection).server} does not offer.`,
-    where: connection.origin,
-    why: `sslmode is ${sslmode}.`,
-    fix: 'Turn on ssl at the server; or write sslmode=prefer, which goes on without it.',
+    what: `connection "${connection.id}" requires TLS, which ${describeInWords(connection).server} does not offer`,
+    where: connection.definedBy,
+    why: `sslmode is ${sslmode}`,
+    fix: 'turn on ssl at the server, or write sslmode=prefer to connect without TLS',
   });
 }
 
-/** The ETL-1001 for a server that asks for a password where there is none. */
+/** Creates an ETL-1001 for a connection without a password to a server that asks for one. */
 export function createPasswordMissingError(connection: Connection): EtlError {
   const { server, user } = describeInWords(connection);
   return new EtlError('ETL-1001', {
-    what: `Connection "${connection.id}" has no password, and ${server} asks ${user} for one.`,
-    where: connection.origin,
-    why: 'Neither the connection nor PGPASSWORD nor the password file (PGPASSFILE, ~/.pgpass) has one.',
-    fix: 'Add it in one of these places; the password file must have mode 0600.',
+    what: `connection "${connection.id}" has no password, and ${server} asks ${user} for a password`,
+    where: connection.definedBy,
+    why: 'neither the connection nor PGPASSWORD nor the password file (PGPASSFILE, ~/.pgpass) has a password',
+    fix: 'add the password to one of these three; the password file must have mode 0600',
   });
 }
 
-/** The SQLSTATE or Node's code of an error, or an empty string. */
+/** Returns the SQLSTATE of an error, or the code of a Node error. Returns an empty string if the error has no code. */
 export function getCode(error: unknown): string {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : '';
 }
 
+/** The parts of a connection as the messages write them. */
 interface Words {
   readonly server: string;
   readonly user: string;
@@ -64,84 +65,88 @@ function describeInWords({
   return { server, user: `user "${login}"`, database: `database "${database}"` };
 }
 
+/** Explains one kind of error. `message` is the message of the driver's error. */
 type Reason = (words: Words, message: string) => readonly [what: string, why: string, fix: string];
 
-const noAnswer: Reason = ({ server }) => [
+const explainNoAnswer: Reason = ({ server }) => [
   `got no answer from ${server}`,
-  'Packets to it get lost: a firewall, a security group or a VPN that is off, most often.',
-  'Try the same host and port from this machine with another client.',
+  'packets to the server get lost, usually because of a firewall, a security group, or a VPN that is off',
+  'try the same host and port from this machine with another client',
 ];
-const noName: Reason = ({ server }) => [
+const explainUnknownHost: Reason = ({ server }) => [
   `names a host that can't be found: ${server}`,
-  'The name does not resolve on this machine.',
-  'Check its spelling, and that this machine uses the right DNS.',
+  'the host name does not resolve on this machine',
+  'check the spelling of the host name, and the DNS servers of this machine',
 ];
-const noSocket: Reason = ({ server }, message) => [
+const explainUnusableSocket: Reason = ({ server }, message) => [
   `can't use the socket ${server}`,
   message,
-  'Is the server up on this machine, and is this the directory of its unix_socket_directories?',
+  'check that the server runs on this machine, and that its unix_socket_directories has this directory',
 ];
 
-/** By SQLSTATE, or by the code of Node's error. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/**
+ * The explanations by SQLSTATE or by code of a Node error.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
 const REASONS: Readonly<Record<string, Reason>> = {
   ECONNREFUSED: ({ server }) => [
     `was refused by ${server}`,
-    'Nothing listens there.',
-    'Is the server up, and are host and port right?',
+    'nothing listens on this host and port',
+    'check that the server runs, and that host and port are right',
   ],
-  ENOENT: noSocket,
-  EACCES: noSocket,
-  ENOTFOUND: noName,
-  EAI_AGAIN: noName,
-  ETIMEDOUT: noAnswer,
-  EHOSTUNREACH: noAnswer,
-  ENETUNREACH: noAnswer,
+  ENOENT: explainUnusableSocket,
+  EACCES: explainUnusableSocket,
+  ENOTFOUND: explainUnknownHost,
+  EAI_AGAIN: explainUnknownHost,
+  ETIMEDOUT: explainNoAnswer,
+  EHOSTUNREACH: explainNoAnswer,
+  ENETUNREACH: explainNoAnswer,
   '28P01': ({ server, user }) => [
     `was refused by ${server} as ${user}`,
-    'The password is wrong, or there is no such user.',
-    'Check user and password where the connection is defined.',
+    'the password is wrong, or the user does not exist',
+    'check user and password where the connection is defined',
   ],
   '28000': ({ server, user }, message) => [
     `was refused by ${server} as ${user}`,
     message,
-    'The pg_hba.conf of the server has to let this user in from this machine, with or without TLS (sslmode).',
+    'allow this user from this machine in the pg_hba.conf of the server, with or without TLS (see sslmode)',
   ],
   '3D000': ({ server, database }) => [
     `names a ${database} that ${server} does not have`,
-    'The server let the user in, and has no database of this name.',
-    'Check its spelling (case counts), or create it.',
+    'the server accepts the user, but has no database of this name',
+    'check the spelling of the name (case counts), or create the database',
   ],
   '42501': ({ server, user, database }, message) => [
     `may not open ${database} on ${server} as ${user}`,
     message,
-    'Grant CONNECT on the database to this user.',
+    'grant CONNECT on the database to this user',
   ],
   '53300': ({ server }, message) => [
     `found no free session on ${server}`,
     message,
-    'End sessions that are not needed, lower the concurrency, or raise max_connections.',
+    'end sessions that are not needed, lower the concurrency, or raise max_connections',
   ],
   '57P03': ({ server }, message) => [
     `is not served yet by ${server}`,
     message,
-    'The server starts, stops or recovers: try again in a minute.',
+    'try again in a minute: the server is starting, stopping or recovering',
   ],
 };
 
 function describeOtherReason(code: string): Reason {
-  // OpenSSL's names of what is wrong with a certificate, and Node's own.
+  // These are the codes of OpenSSL and Node for a certificate that is not trusted.
   const certificate = /^ERR_TLS|CERT|SIGNATURE|^CRL_|^HOSTNAME_MISMATCH$/.test(code);
   if (certificate) {
     return ({ server }, message) => [
       `does not trust the certificate of ${server}`,
       message,
-      'Give the authority that signed it as sslrootcert (sslmode=verify-ca leaves the name unchecked).',
+      'set sslrootcert to the certificate of the authority that signed it (sslmode=verify-ca skips the host name check)',
     ];
   }
   return ({ server }, message) => [
     `could not be opened on ${server}`,
     message,
-    'Check host, port and sslmode, and the log of the server.',
+    'check host, port and sslmode, and read the log of the server',
   ];
 }
 

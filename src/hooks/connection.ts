@@ -1,25 +1,25 @@
 import { quote, quotePlus } from './percent.js';
 
-/** An ID and where it points: data only. Nothing is opened, and nothing here has been tried. */
+/** An ID and the location that the ID points to. A Connection is data only: nothing has been opened or tried. */
 export interface Connection {
   readonly id: string;
-  /** The Airflow `conn_type`, normalised: `postgres`, `pglite`, or any other type that no hook here opens. */
+  /** Airflow's `conn_type`, normalised: `postgres`, `pglite`, or another type, which no hook opens. */
   readonly scheme: string;
-  /** Where the definition was found, for people: `ETL_CONN_MY_DB`, `--conn`, `connections.my_db in etl.config.ts`. */
-  readonly origin: string;
-  /** A host name, an address, or the directory of a Unix socket (then it starts with `/`). */
+  /** What defines the connection, for messages: `ETL_CONN_MY_DB`, `--conn`, `connections.my_db in etl.config.ts`. */
+  readonly definedBy: string;
+  /** A host name, an IP address, or the directory of a Unix socket, which starts with `/`. */
   readonly host?: string;
   readonly port?: number;
   readonly login?: string;
   /** Not enumerable, so that no log, `inspect` or `JSON.stringify` shows it. */
   readonly password?: string;
-  /** Airflow's `schema`: the name of the database. For `pglite` the data directory, or `:memory:`. */
+  /** Airflow's `schema`: the name of the database. For `pglite`: the data directory, or `:memory:`. */
   readonly database?: string;
-  /** Airflow's `extra`: driver options such as `sslmode`. Values may be secret: never print them. */
+  /** Airflow's `extra`: driver options such as `sslmode`. The values can be secret, so never print them. */
   readonly extra: Readonly<Record<string, unknown>>;
 }
 
-/** The parts that a connection is made of; an undefined one is absent. */
+/** The fields of a connection. An undefined field is absent. */
 export interface ConnectionFields {
   readonly scheme: string;
   readonly host?: string | undefined;
@@ -30,22 +30,22 @@ export interface ConnectionFields {
   readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What a connection is called, and where it was found. */
+/** The ID of a connection, and what defines the connection. */
 export interface ConnectionName {
   readonly id: string;
-  readonly origin: string;
+  readonly definedBy: string;
 }
 
 /**
- * A frozen connection. A copy made by spreading has no password, because the password is not enumerable:
- * name it when you copy.
+ * Creates a frozen connection. The password is not enumerable, so a copy made by spreading has no password. Copy the
+ * password by name.
  */
 export function createConnection(fields: ConnectionFields & ConnectionName): Connection {
-  const { id, scheme, origin, host, port, login, password, database, extra } = fields;
+  const { id, scheme, definedBy, host, port, login, password, database, extra } = fields;
   const connection: Connection = {
     id,
     scheme,
-    origin,
+    definedBy,
     ...(host !== undefined && { host }),
     ...(port !== undefined && { port }),
     ...(login !== undefined && { login }),
@@ -56,7 +56,7 @@ export function createConnection(fields: ConnectionFields & ConnectionName): Con
   return Object.freeze(connection);
 }
 
-/** Where a connection points, for people: no password, and no value of an extra that could be one. */
+/** Formats a connection for messages: `postgres://etl:***@db:5432/shop`. Masks the password and secret extras. */
 export function formatDsn(connection: Connection): string {
   const { scheme, host, password, extra } = connection;
   if (scheme === 'pglite') return formatPgliteDsn(connection);
@@ -67,7 +67,10 @@ export function formatDsn(connection: Connection): string {
   });
 }
 
-/** The strings that must not be shown anywhere, raw; who masks an output knows their other forms. */
+/**
+ * Lists the secrets of a connection, which no output may show. The secrets are in raw form: the code that masks an
+ * output derives the encoded forms.
+ */
 export function listSecrets(connection: Connection): readonly string[] {
   const secrets = new Set(connection.password === undefined ? [] : [connection.password]);
   for (const [key, value] of Object.entries(connection.extra)) {
@@ -77,35 +80,38 @@ export function listSecrets(connection: Connection): readonly string[] {
   return [...secrets];
 }
 
-/** Parts of a URI that are encoded (or masked) already; an undefined password is absent. */
+/** Parts of a URI, already encoded or masked. An undefined password is absent. */
 export interface UriParts {
   readonly host: string;
   readonly password: string | undefined;
   readonly query: string;
 }
 
-/** Airflow's URI form of a connection, with `parts` in place of its own host, password and extra. */
+/** Writes Airflow's URI form of a connection. `parts` replace the connection's host, password and extra. */
 export function joinUri(connection: Connection, parts: UriParts): string {
   const { scheme, login, port, database } = connection;
   const { host, password, query } = parts;
   const user = quote(login ?? '') + (password === undefined ? '' : `:${password}`);
-  // `type://@:5433`, not `type://:5433`: Airflow's writer marks a port that follows nothing.
+  // Airflow writes a port without host and login as `type://@:5433`, not as `type://:5433`.
   const at = user !== '' || (host === '' && port !== undefined) ? '@' : '';
-  const place = host + (port === undefined ? '' : `:${port}`);
+  const hostAndPort = host + (port === undefined ? '' : `:${port}`);
   const path = database === undefined ? (query === '' ? '' : '/') : `/${quote(database)}`;
   const type = scheme.toLowerCase().replaceAll('_', '-');
-  const [protocol, name] = splitProtocol(place);
+  const [protocol, name] = splitProtocol(hostAndPort);
   return `${type}://${protocol}${user}${at}${name}${path}${query === '' ? '' : `?${query}`}`;
 }
 
-/** `pglite:<dir>`: the directory as it is, because everything after the colon is the directory. */
+/**
+ * Writes a pglite connection as `pglite:<directory>`. The directory is not encoded: everything after the colon, or
+ * after `://`, is the directory.
+ */
 export function formatPgliteDsn(connection: Connection): string {
   const directory = connection.database ?? '';
   return directory.startsWith('//') ? `pglite://${directory}` : `pglite:${directory}`;
 }
 
 /**
- * Extras whose value is never secret. `options` is not one: it can set any server variable.
+ * The extras whose values are never secret. `options` is not in the list, because it can set any server variable.
  * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
  */
 const HARMLESS: ReadonlySet<string> = new Set([
@@ -127,8 +133,11 @@ function* listStrings(value: unknown): Generator<string> {
   for (const inner of Object.values(value)) yield* listStrings(inner);
 }
 
-/** Airflow writes the protocol of a host (`k8s://name`) before the login, and the name after it. */
-function splitProtocol(place: string): [protocol: string, name: string] {
-  const end = place.indexOf('://');
-  return end < 0 ? ['', place] : [place.slice(0, end + 3), place.slice(end + 3)];
+/**
+ * Splits a host such as `k8s://name` into `k8s://` and `name`. Airflow writes the protocol before the login, and the
+ * name after the login. The protocol is empty if the host has none.
+ */
+function splitProtocol(host: string): [protocol: string, name: string] {
+  const end = host.indexOf('://');
+  return end < 0 ? ['', host] : [host.slice(0, end + 3), host.slice(end + 3)];
 }

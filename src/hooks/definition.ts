@@ -1,37 +1,37 @@
 import { EtlError } from '../errors.js';
 
-/** A definition of a connection as it was found: a URI or JSON, not parsed, and full of secrets. */
+/** A definition of a connection that is not parsed yet: `text` is a URI or JSON and can have secrets. */
 export interface ConnectionDefinition {
   readonly id: string;
-  readonly origin: string;
+  readonly definedBy: string;
   readonly text: string;
 }
 
-/** What is wrong with a definition. Written by us, never taken from the definition. */
+/** What is wrong with a definition. The texts never quote the definition. */
 export interface DefinitionFault {
-  /** From 0, in characters of the text without surrounding white space. */
+  /** The position of the error in the trimmed text, in UTF-16 code units, counted from 0. */
   readonly index?: number;
-  /** One of Airflow's field names. */
+  /** The field with the error, by Airflow's name. */
   readonly field?: string;
   readonly why: string;
   readonly fix: string;
 }
 
 /**
- * The error for a definition that can't be read. It has neither the text nor a part of it, and no `cause`:
- * the errors of `JSON.parse` and `new URL` quote their input.
+ * Creates an ETL-2201 for a definition that can't be parsed. The error quotes no part of the definition. It has no
+ * `cause`, because the errors of `JSON.parse` and `new URL` quote their input.
  */
 export function createMalformedError(definition: ConnectionDefinition, fault: DefinitionFault): EtlError {
-  const { id, origin } = definition;
+  const { id, definedBy } = definition;
   const index = fault.index === undefined ? '' : `, column ${fault.index + 1}`;
   const field = fault.field === undefined ? '' : `, field "${fault.field}"`;
   return new EtlError('ETL-2201', {
-    what: `Connection "${id}" is malformed.`,
-    where: `${origin}${field}${index}`,
+    what: `connection "${id}" is malformed`,
+    where: `${definedBy}${field}${index}`,
     why: fault.why,
     fix: fault.fix,
   });
 }
 
-/** The URI form, for advice. */
+/** The form of a PostgreSQL URI, for the `fix` of errors. */
 export const URI_FORM = 'postgres://<login>:<password>@<host>:5432/<database>?sslmode=require';

@@ -1,92 +1,111 @@
 import { EtlError } from '../errors.js';
 import type { Environment } from './environment.js';
 
-/** What a config says about a connection; without a url it is declared, and has to be defined elsewhere. */
+/**
+ * The value of a connection in the config: a URI, or an object with a URI. A connection without a URI is only declared:
+ * a flag or a variable must define it.
+ */
 export type ConnectionSetting =
   string | { readonly url?: string | undefined; readonly concurrency?: number | undefined } | undefined;
 
 /** Everything that can define a connection. */
-export interface LookupInput {
-  /** Id to URL, from `--conn id=url`. */
+export interface Definitions {
+  /** The URI of each connection ID, from `--conn id=uri`. */
   readonly flags: Readonly<Record<string, string>>;
   readonly environment: Environment;
   readonly config: Readonly<Record<string, ConnectionSetting>>;
-  /** The config file, as people know it: `etl.config.ts`. */
+  /** The name of the config file for messages: `etl.config.ts`. */
   readonly configName: string;
 }
 
-/** A place where a connection can be defined, and the definition that is there, if any. */
+/** A flag, variable or config key that can define a connection, and its value. `text` is undefined if it is not set. */
 export interface PossibleDefinition {
-  /** As a person would write it: `--conn my_db=…`, `ETL_CONN_MY_DB`. */
+  /** The name as the user would write it: `--conn my_db=…`, `ETL_CONN_MY_DB`. */
   readonly name: string;
-  /** As an error or a listing says where it was found: `ETL_CONN_MY_DB in .env`. */
-  readonly origin: string;
+  /** The name as errors and listings show it: `--conn`, `ETL_CONN_MY_DB in .env`. */
+  readonly definedBy: string;
   readonly text: string | undefined;
 }
 
-/** A definition as it is declared, under the lower case of its id. */
+/** Declared connections by ID in lower case. `id` has the declared spelling. */
 type Declared = ReadonlyMap<string, { readonly id: string; readonly text: string | undefined }>;
 
-/** The sources, checked, and by the lower case of their ids. */
+/** All definitions, validated. The keys of `flags` and `config` are IDs in lower case. */
 export interface DefinitionIndex {
   readonly flags: Declared;
   readonly config: Declared;
   readonly environment: Environment;
-  /** `connections.my_db in etl.config.ts` */
-  readonly configPlace: (id: string) => string;
+  /** Returns the name of the config key of a connection: `connections.my_db in etl.config.ts`. */
+  readonly describeConfigKey: (id: string) => string;
 }
 
-/** Throws ETL-2210 for an id that can't be one, ETL-2203 for two ids that can't be told apart. */
-export function indexDefinitions({ flags, environment, config, configName }: LookupInput): DefinitionIndex {
+/**
+ * Validates the definitions and indexes them by ID. Throws ETL-2210 if an ID is not valid, and ETL-2203 if two IDs
+ * can't be told apart.
+ */
+export function indexDefinitions({ flags, environment, config, configName }: Definitions): DefinitionIndex {
   const declared = Object.entries(config).map(([id, setting]) => [id, getText(setting)] as const);
   return {
-    flags: declare(Object.entries(flags), { source: '--conn', environment }),
-    config: declare(declared, { source: `connections in ${configName}`, environment }),
+    flags: declare(Object.entries(flags), { declaredIn: '--conn', environment }),
+    config: declare(declared, { declaredIn: `connections in ${configName}`, environment }),
     environment,
-    configPlace: (id) => `connections${/^[a-z_]\w*$/i.test(id) ? `.${id}` : `["${id}"]`} in ${configName}`,
+    describeConfigKey: (id) =>
+      `connections${/^[a-z_]\w*$/i.test(id) ? `.${id}` : `["${id}"]`} in ${configName}`,
   };
 }
 
-/** Where a connection is looked for, in order. The id of a declared connection is spelt as there. */
-export function listDefinitionPlaces(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
-  checkId(id, 'The id of a connection that was asked for');
-  const { flags, config, environment, configPlace } = index;
+/**
+ * Lists everything that can define a connection, in the order of the search. The names have the declared spelling of
+ * the ID. Throws ETL-2210 if the ID is not valid.
+ */
+export function listPossibleDefinitions(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
+  checkId(id, 'the requested ID');
+  const { flags, config, environment, describeConfigKey: configPlace } = index;
   const name = getSpelling(index, id);
   const inConfig = configPlace(name);
   return [
-    { name: `--conn ${name}=…`, origin: '--conn', text: flags.get(fold(id))?.text },
+    { name: `--conn ${name}=…`, definedBy: '--conn', text: flags.get(foldCase(id))?.text },
     ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
-    { name: inConfig, origin: inConfig, text: config.get(fold(id))?.text },
-    ...(fold(id) === 'default' ? ['DATABASE_URL', LIBPQ] : []),
-  ].map((place) => (typeof place === 'string' ? lookUpVariable(environment, place) : place));
+    { name: inConfig, definedBy: inConfig, text: config.get(foldCase(id))?.text },
+    ...(foldCase(id) === 'default' ? ['DATABASE_URL', LIBPQ] : []),
+  ].map((each) => (typeof each === 'string' ? lookUpVariable(environment, each) : each));
 }
 
-/** The id as it is declared in the config, else with `--conn`, else in lower case. */
+/** Returns the ID as the config spells it, else as `--conn` spells it, else in lower case. The lookup ignores case. */
 export function getSpelling({ config, flags }: DefinitionIndex, id: string): string {
-  return (config.get(fold(id)) ?? flags.get(fold(id)))?.id ?? fold(id);
+  return (config.get(foldCase(id)) ?? flags.get(foldCase(id)))?.id ?? foldCase(id);
 }
 
-/** Every id that a source declares, once, sorted by the code units of its lower case. */
+/**
+ * Lists every ID that a flag, the config or a variable names. Each ID is listed once. The IDs are sorted by the code
+ * units of their lower case.
+ */
 export function listKnownIds(index: DefinitionIndex): readonly string[] {
   const declared = [...index.flags.keys(), ...index.config.keys()];
   const variables = listEnvironmentIds(index.environment, new Set(declared.map(toVariableName)));
-  const standard = listDefinitionPlaces(index, 'default').some(({ text }) => text !== undefined)
+  const standard = listPossibleDefinitions(index, 'default').some(({ text }) => text !== undefined)
     ? ['default']
     : [];
   const ids = new Set([...declared, ...variables, ...standard]);
   return [...ids].toSorted(compareCodeUnits).map((id) => getSpelling(index, id));
 }
 
-/** The variable for an id. A shell can set only letters, digits and `_`, so any other character is `_` here. */
+/**
+ * Returns the name of the variable that can define a connection: `ETL_CONN_MY_DB` for `my-db`. A shell can set only
+ * names of letters, digits and `_`, so any other character becomes `_`.
+ */
 export function toVariableName(id: string): string {
   return `ETL_CONN_${id.toUpperCase().replace(/[^A-Z0-9_]/g, '_')}`;
 }
 
-/** https://www.postgresql.org/docs/current/libpq-envars.html: one of these says that a server is meant. */
+/**
+ * The variables that define the connection `default`: each names a part of a server's address.
+ * https://www.postgresql.org/docs/current/libpq-envars.html
+ */
 const LIBPQ_VARIABLES = ['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGDATABASE', 'PGUSER'];
 const LIBPQ = LIBPQ_VARIABLES.join(' or ');
 
-function fold(id: string): string {
+function foldCase(id: string): string {
   return id.toLowerCase();
 }
 
@@ -94,64 +113,77 @@ function getText(setting: ConnectionSetting): string | undefined {
   return typeof setting === 'object' ? setting.url : setting;
 }
 
-/** Airflow's rule for ids, for ASCII: a look-alike letter would be another connection. */
-function checkId(id: string, source: string): void {
+/**
+ * Throws ETL-2210 if an ID breaks Airflow's rule for IDs. Only ASCII letters are allowed, because a look-alike letter
+ * would name another connection. `subject` names the ID in the message.
+ */
+function checkId(id: string, subject: string): void {
   const invalid = id.search(/[^\w#!()\-.:/\\]/);
   if (invalid < 0 && id.length > 0 && id.length <= 250) return;
   throw new EtlError('ETL-2210', {
-    what: `${source} is not a valid connection id.`,
-    // Not the id itself: it could be a URI in the wrong place.
+    what: `${subject} is not a valid connection ID`,
+    // The message does not show the ID, because a user may have written a URI with a password in its place.
     why:
-      invalid < 0 ? `It has ${id.length} characters.` : `Its character number ${invalid + 1} is not allowed.`,
-    fix: 'Use 1 to 250 letters, digits, and characters _ # ! ( ) - . : / \\ only.',
+      invalid < 0
+        ? `the ID has ${id.length} characters`
+        : `character ${invalid + 1} of the ID is not allowed`,
+    fix: 'use 1 to 250 letters, digits and characters of _ # ! ( ) - . : / \\',
   });
 }
 
+/**
+ * Indexes declared connections by ID in lower case. Throws ETL-2210 if an ID is not valid. Throws ETL-2203 if two IDs
+ * differ only in case, or if a variable is set that would define both. `declaredIn` is for messages.
+ */
 function declare(
   entries: readonly (readonly [id: string, text: string | undefined])[],
-  { source, environment }: { source: string; environment: Environment },
+  { declaredIn, environment }: { declaredIn: string; environment: Environment },
 ): Declared {
   const declared = new Map<string, { readonly id: string; readonly text: string | undefined }>();
   const variables = new Map<string, string>();
   for (const [id, text] of entries) {
-    checkId(id, `A key of ${source}`);
+    checkId(id, `a key of ${declaredIn}`);
     const variable = toVariableName(id);
     const shared = environment.variables[variable] === undefined ? undefined : variables.get(variable);
-    const other = declared.get(fold(id))?.id ?? shared;
-    if (other !== undefined) throw createIndistinctIdsError([other, id], source, variable);
-    declared.set(fold(id), { id, text });
+    const other = declared.get(foldCase(id))?.id ?? shared;
+    if (other !== undefined) throw createIndistinctIdsError([other, id], declaredIn, variable);
+    declared.set(foldCase(id), { id, text });
     variables.set(variable, id);
   }
   return declared;
 }
 
-function createIndistinctIdsError(ids: readonly string[], source: string, variable: string): EtlError {
+function createIndistinctIdsError(ids: readonly string[], declaredIn: string, variable: string): EtlError {
   return new EtlError('ETL-2203', {
-    what: `Connections ${ids.map((id) => `"${id}"`).join(' and ')} can't be told apart.`,
-    where: source,
-    why: `${variable} would define both.`,
-    fix: 'Rename one of them.',
+    what: `connections ${ids.map((id) => `"${id}"`).join(' and ')} can't be told apart`,
+    where: declaredIn,
+    why: `${variable} would define both connections`,
+    fix: 'rename one of them',
   });
 }
 
+/** Looks up one variable, or all of `LIBPQ_VARIABLES` if `name` is `LIBPQ`. */
 function lookUpVariable({ variables, sources }: Environment, name: string): PossibleDefinition {
   const names = name === LIBPQ ? LIBPQ_VARIABLES : [name];
   const set = names.filter((variable) => variables[variable] !== undefined);
-  const origin = set.map((variable) => {
-    const source = sources.get(variable) ?? 'environment';
-    return source === 'environment' ? variable : `${variable} in ${source}`;
+  const definedBy = set.map((variable) => {
+    const file = sources.get(variable) ?? 'environment';
+    return file === 'environment' ? variable : `${variable} in ${file}`;
   });
   const [first] = set;
-  // The hook fills the fields of a connection without any from the variables, as libpq does.
+  // This URI has no fields. The hook fills every missing field from the PG* variables, as libpq does.
   const text = name === LIBPQ ? 'postgres://' : variables[first ?? ''];
-  return { name, origin: origin.join(', '), text: first === undefined ? undefined : text };
+  return { name, definedBy: definedBy.join(', '), text: first === undefined ? undefined : text };
 }
 
-/** The ids that variables define, except through those variables that belong to a declared connection. */
+/**
+ * Lists the IDs that variables define, in lower case. Leaves out the variables in `claimed`, which belong to declared
+ * connections.
+ */
 function listEnvironmentIds({ variables }: Environment, claimed: ReadonlySet<string>): string[] {
   return Object.keys(variables).flatMap((name) => {
     const [, id = ''] = /^(?:ETL|AIRFLOW)_CONN_([A-Z0-9_#!()\-.:/\\]{1,250})$/.exec(name) ?? [];
-    return id === '' || variables[name] === undefined || claimed.has(name) ? [] : [fold(id)];
+    return id === '' || variables[name] === undefined || claimed.has(name) ? [] : [foldCase(id)];
   });
 }
 

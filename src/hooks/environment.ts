@@ -5,37 +5,37 @@ import { parseEnv } from 'node:util';
 import { describeThrown, EtlError } from '../errors.js';
 import type { Variables } from './hook.js';
 
-/** The variables that a run sees, and where each came from. */
+/** The variables that a run sees, and what sets each variable. */
 export interface Environment {
   readonly variables: Variables;
-  /** By name of the variable: `environment`, or the name of the file. */
+  /** For each variable: `environment`, or the name of the file that sets the variable. */
   readonly sources: ReadonlyMap<string, string>;
-  /** Lines that the user should read, without a value of a variable. */
+  /** Lines for the user to read. They never have a variable's value. */
   readonly notices: readonly string[];
 }
 
-/** Where variables are read from. */
-export interface EnvironmentPlace {
-  /** The real environment: a file never overrides what is set here, even to an empty string. */
+/** The real environment, and the directory of the `.env` files. */
+export interface EnvironmentOptions {
+  /** The real environment. A file never overrides a variable that is set here, not even an empty string. */
   readonly variables: Variables;
-  /** The directory of the config file, where the `.env` files are. */
+  /** The directory of the config file, which has the `.env` files. */
   readonly directory: string;
 }
 
 /**
- * Fills the variables that are not set from `.env.<ETL_ENV>`, then `.env.local`, then `.env`, the first file that
- * sets one wins. `ETL_ENV` itself counts only in the real environment. A missing file is fine; one that can't be
- * read is ETL-2107. Nothing is expanded or executed.
+ * Reads the variables that the real environment does not set from `.env.<ETL_ENV>`, then `.env.local`, then `.env`. The
+ * first file that sets a variable wins. Values are not expanded or executed. `ETL_ENV` counts only in the real
+ * environment. A missing file is fine. Throws ETL-2010 if `ETL_ENV` is not valid, and ETL-2107 if a file can't be read.
  */
-export function loadEnvironment({ variables, directory }: EnvironmentPlace): Environment {
+export function loadEnvironment({ variables, directory }: EnvironmentOptions): Environment {
   const merged = new Map<string, string>();
   const sources = new Map<string, string>();
   const notices: string[] = [];
-  const add = (values: Variables, source: string): void => {
+  const add = (values: Variables, setBy: string): void => {
     for (const [name, value] of Object.entries(values)) {
       if (value === undefined || merged.has(name)) continue;
       merged.set(name, value);
-      sources.set(name, source);
+      sources.set(name, setBy);
     }
   };
   add(variables, 'environment');
@@ -58,19 +58,20 @@ function listFileNames(stage: string | undefined): readonly string[] {
   if (stage === undefined) return ['.env.local', '.env'];
   if (/^[A-Za-z0-9_.-]+$/.test(stage)) return [...new Set([`.env.${stage}`, '.env.local', '.env'])];
   throw new EtlError('ETL-2010', {
-    what: 'ETL_ENV does not name an environment.',
+    what: 'ETL_ENV is not the name of an environment',
     where: 'ETL_ENV',
-    why: 'It may have letters, digits, and the characters _ . - only, and at least one.',
-    fix: 'Set for example ETL_ENV=production, or unset it.',
+    why: 'the name must have one or more letters, digits and characters of _ . -',
+    fix: 'set for example ETL_ENV=production, or unset ETL_ENV',
   });
 }
 
+/** Reads one `.env` file. Returns undefined if there is no such file. Throws ETL-2107 if it can't be read. */
 function readFile(directory: string, name: string): EnvironmentFile | undefined {
   const path = join(directory, name);
   const stats = readStat(path);
   if (stats === undefined) return undefined;
-  // Only then: opening a named pipe would wait for its writer.
-  if (!stats.isFile()) throw createUnreadableError(path, { why: 'It is not a regular file.' });
+  // This check comes before the file is opened, because opening a named pipe would wait for its writer.
+  if (!stats.isFile()) throw createUnreadableError(path, { why: 'it is not a regular file' });
   return { name, mode: stats.mode, values: parseEnv(readText(path)) };
 }
 
@@ -82,7 +83,7 @@ function readStat(path: string): Stats | undefined {
   }
 }
 
-/** UTF-8 without its byte order mark, which would become a part of the first name. */
+/** Reads UTF-8 text without its byte order mark. With the mark, the first variable would have a wrong name. */
 function readText(path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
@@ -92,25 +93,28 @@ function readText(path: string): string {
 }
 
 function describeReason(error: unknown): string {
-  if (error instanceof TypeError) return 'It is not UTF-8 text.';
+  if (error instanceof TypeError) return 'it is not UTF-8 text';
   return describeThrown(error);
 }
 
 function createUnreadableError(path: string, { why, cause }: { why: string; cause?: unknown }): EtlError {
   return new EtlError('ETL-2107', {
-    what: `The file ${path} can't be read.`,
+    what: `the file ${path} can't be read`,
     where: path,
     why,
-    fix: 'Make it a text file that this user can read, or remove it.',
+    fix: 'make the file a text file that this user can read, or remove the file',
     cause,
   });
 }
 
 const SECRET_NAME = /^(?:ETL_CONN_|AIRFLOW_CONN_|DATABASE_URL$)|PASSWORD|PASSWD|SECRET|TOKEN|_KEY$/i;
 
-/** A line for a file that others can read and that seems to hold a secret. Windows has no such mode bits. */
+/**
+ * Returns a line for the user if other users can access a file that seems to hold a secret, else an empty array.
+ * Windows has no such mode bits, so there the array is always empty.
+ */
 function describeExposure({ name, mode, values }: EnvironmentFile): readonly string[] {
   const secret = Object.keys(values).find((variable) => SECRET_NAME.test(variable));
   if (secret === undefined || (mode & 0o077) === 0 || platform() === 'win32') return [];
-  return [`${name} sets ${secret} and other users may access the file: chmod 600 ${name}`];
+  return [`${name} sets ${secret}, and other users can access the file: run chmod 600 ${name}`];
 }

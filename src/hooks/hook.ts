@@ -2,45 +2,49 @@ import type { Knex } from 'knex';
 import type { Client } from 'pg';
 import type { Connection } from './connection.js';
 
-/** Variables by name; the process environment with the `.env` files below it. */
+/** The values of variables by name: the process environment, completed by the `.env` files. */
 export type Variables = Readonly<Record<string, string | undefined>>;
 
-/** What a hook needs besides the connection: it reads no environment and prints nothing by itself. */
+/** The settings that a hook needs to open a connection. A hook itself reads no environment and prints nothing. */
 export interface OpenSettings {
-  /** How many transactions may be open at once; the pool has exactly this size. */
+  /** How many transactions can be open at once. The pool has at most this size. */
   readonly poolSize: number;
-  /** Shown in `pg_stat_activity`. */
+  /** The name of the sessions in `pg_stat_activity`. */
   readonly applicationName: string;
-  /** `PG*` variables fill the fields that the connection leaves open, as libpq does. */
+  /** The variables. `PG*` variables fill fields that the connection does not set, as in libpq. */
   readonly variables: Variables;
-  /** The directory that relative paths in a connection start from: that of the config file. */
+  /** The directory of the config file. Relative paths in a connection start at this directory. */
   readonly root: string;
-  /** The process ID of this process: it marks what only one process may use. */
+  /** The process ID of this process. A lock file of an embedded database has the process ID of its owner. */
   readonly pid: number;
-  /** Called with one line that the user should read, never with a secret. */
+  /** Shows one line to the user. The line never has a secret. */
   readonly notice: (text: string) => void;
 }
 
 /** A database that a run can work with. */
 export interface Database {
-  /** Opens connections on first use, at most `lanes` at once. */
+  /** Opens a pooled connection when one is needed, at most `OpenSettings.poolSize` at once. */
   readonly knex: Knex;
   /**
-   * Opens one more connection, outside the pool, to cancel statements and to hold the lock of a run.
-   * Absent where the database has one session only. The caller ends it.
+   * Opens a connection outside the pool, to cancel statements and to hold the lock of a run. The caller ends the
+   * connection. Absent if the database has only one session.
    */
   readonly openControl?: () => Promise<Client>;
-  /** As in `OpenSettings`: for whoever works with the database. */
+  /** The `notice` of the `OpenSettings`, for the code that works with the database. */
   readonly notice: OpenSettings['notice'];
-  /** Ends everything that is open, within a second and whatever state it is in. Never throws. */
+  /** Closes all connections, in any state, within about a second. Never rejects. */
   close(): Promise<void>;
 }
 
-/** Opens connections of its schemes. */
+/** Opens connections of certain schemes as Knex instances. */
 export interface Hook {
+  /** The schemes of the connections that the hook opens. */
   readonly schemes: readonly string[];
-  /** The most transactions that its databases can have open at once; without it there is no limit. */
+  /** The most transactions that a database of this hook can have open at once. Undefined if there is no limit. */
   readonly maxPoolSize?: number;
-  /** May ask the server something beside what comes next, but opens no session before the first query. Throws `EtlError`. */
+  /**
+   * Opens a connection. The database opens its first session at the first query. The hook may already talk to the
+   * server in the background. Rejects with an `EtlError` if the connection can't be used.
+   */
   open(connection: Connection, settings: OpenSettings): Promise<Database>;
 }

@@ -4,101 +4,110 @@ import { formatDsn, type Connection } from './connection.js';
 import {
   indexDefinitions,
   listKnownIds,
-  listDefinitionPlaces,
+  listPossibleDefinitions,
   getSpelling,
   toVariableName,
-  type LookupInput,
+  type Definitions,
   type PossibleDefinition,
   type DefinitionIndex,
 } from './definitions.js';
 
-export type { ConnectionSetting, LookupInput as LookupSources } from './definitions.js';
+export type { ConnectionSetting, Definitions } from './definitions.js';
 
-/** One line of a listing: where a connection is defined and where it points, without its secrets. */
+/** A connection in a listing: what defines it and where it points, without secrets. */
 export interface ConnectionEntry {
   readonly id: string;
-  /** Where the definition was found, as in `Connection.origin`. */
+  /** What defines the connection, as in `Connection.definedBy`. */
   readonly source: string;
-  /** Absent where the definition can't be read. */
+  /** Absent if the definition is missing or malformed. */
   readonly scheme?: string;
-  /** Masked; absent where the definition can't be read. */
+  /** The URI with its secrets masked. Absent if the definition is missing or malformed. */
   readonly place?: string;
-  /** Why the definition can't be read, without a part of it. */
+  /** Why the connection can't be used. Never quotes the definition. */
   readonly error?: string;
 }
 
-/** Finds connections by id. Ids are equal whatever their case, as Airflow's environment variables make them. */
+/** Finds connections by ID. The case of an ID does not matter, because Airflow's environment variables have no case. */
 export interface Lookup {
-  /** Throws ETL-2202 when nothing defines the id, ETL-2201 when the first definition of it is malformed. */
+  /**
+   * Returns the connection with this ID. Throws ETL-2210 if the ID is not valid, ETL-2202 if nothing defines the ID,
+   * and ETL-2201 if the first definition found is malformed.
+   */
   find(id: string): Connection;
-  /** Everything that is declared, sorted by id; a malformed definition is an entry with an error. */
+  /**
+   * Lists every declared or defined connection, sorted by ID. A connection that can't be used has an entry with an
+   * error. The prefix is literal and its case does not matter.
+   */
   list(prefix?: string): readonly ConnectionEntry[];
   /**
-   * The ids that `find` finds, sorted: as declared in the config, else as in `--conn`, else in lower case. The
-   * prefix is literal and its case does not matter. Throws ETL-2201 when one of them is malformed.
+   * Returns the IDs that `find` finds, sorted. An ID has the spelling of the config, else of `--conn`, else it is in
+   * lower case. The prefix is literal and its case does not matter. Throws ETL-2201 if a definition is malformed.
    */
   ids(prefix?: string): string[];
 }
 
-/** A lookup over everything that can define a connection; what was found first counts, also when it is malformed. */
-export function createLookup(sources: LookupInput): Lookup {
-  const index = indexDefinitions(sources);
+/**
+ * Creates a lookup over everything that can define a connection. The first definition found counts, even if it is
+ * malformed. Throws ETL-2210 if an ID is not valid, and ETL-2203 if two IDs can't be told apart.
+ */
+export function createLookup(definitions: Definitions): Lookup {
+  const index = indexDefinitions(definitions);
   return {
-    find: (id) => findIn(index, id),
-    list: (prefix = '') => withPrefix(index, prefix).map((id) => createEntry(index, id)),
+    find: (id) => findConnection(index, id),
+    list: (prefix = '') => listIdsWithPrefix(index, prefix).map((id) => createEntry(index, id)),
     ids: (prefix = '') =>
-      withPrefix(index, prefix)
+      listIdsWithPrefix(index, prefix)
         .filter((id) => findDefinition(index, id) !== undefined)
-        .map((id) => findIn(index, id).id),
+        .map((id) => findConnection(index, id).id),
   };
 }
 
-function findIn(index: DefinitionIndex, id: string): Connection {
+function findConnection(index: DefinitionIndex, id: string): Connection {
   const spelling = getSpelling(index, id);
   const found = findDefinition(index, spelling);
   if (found === undefined) throw createMissingConnectionError(index, id);
-  return parseConnection(spelling, found.text, found.origin);
+  return parseConnection(spelling, found.text, found.definedBy);
 }
 
 function findDefinition(
   index: DefinitionIndex,
   id: string,
 ): (PossibleDefinition & { readonly text: string }) | undefined {
-  for (const { text, ...place } of listDefinitionPlaces(index, id))
-    if (text !== undefined) return { ...place, text };
+  for (const { text, ...names } of listPossibleDefinitions(index, id))
+    if (text !== undefined) return { ...names, text };
   return undefined;
 }
 
-function withPrefix(index: DefinitionIndex, prefix: string): string[] {
+function listIdsWithPrefix(index: DefinitionIndex, prefix: string): string[] {
   return listKnownIds(index).filter((id) => id.toLowerCase().startsWith(prefix.toLowerCase()));
 }
 
 function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
   const found = findDefinition(index, id);
   if (found === undefined)
-    return { id, source: index.configPlace(id), error: 'Declared, but without a value.' };
+    return { id, source: index.describeConfigKey(id), error: 'declared without a value' };
   try {
-    const connection = parseConnection(id, found.text, found.origin);
-    return { id, source: found.origin, scheme: connection.scheme, place: formatDsn(connection) };
+    const connection = parseConnection(id, found.text, found.definedBy);
+    return { id, source: found.definedBy, scheme: connection.scheme, place: formatDsn(connection) };
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;
     return {
       id,
-      source: found.origin,
-      error: `${error.where ?? found.origin}: ${error.why ?? error.message}`,
+      source: found.definedBy,
+      error: `${error.where ?? found.definedBy}: ${error.why ?? error.message}`,
     };
   }
 }
 
 function createMissingConnectionError(index: DefinitionIndex, id: string): EtlError {
-  const places = listDefinitionPlaces(index, id);
+  const searched = listPossibleDefinitions(index, id);
   const declared = index.config.has(id.toLowerCase());
   const names = listKnownIds(index).filter((name) => findDefinition(index, name) !== undefined);
   return new EtlError('ETL-2202', {
-    what: `Connection "${id}" is not defined${didYouMean(id, names) || '.'}`,
-    why: `Looked, in this order, at ${places.map(({ name }) => name).join(', ')}.`,
+    what: `connection "${id}" is not defined${didYouMean(id, names)}`,
+    why: `searched in this order: ${searched.map(({ name }) => name).join(', ')}`,
     fix: declared
-      ? `${index.configPlace(id)} declares it without a value: set the variable that the value comes from.`
-      : `Set ${toVariableName(id)} to postgres://..., or declare ${index.configPlace(id)}.`,
+      ? `${index.describeConfigKey(id)} declares the connection without a value: set the variable that the value comes from`
+      : `set ${toVariableName(id)} to postgres://..., or declare ${index.describeConfigKey(id)}`,
   });
 }

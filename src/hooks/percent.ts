@@ -1,16 +1,21 @@
-/** Python's `quote(text, safe='')`, which Airflow writes URIs with: only `A-Z a-z 0-9 _ . - ~` stay as they are. */
+/**
+ * Percent-encodes like Python's `quote(text, safe='')`, which Airflow uses to write URIs: every character except
+ * `A-Z a-z 0-9 _ . - ~` is encoded.
+ */
 export function quote(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, escapeCharacter);
 }
 
-/** Python's `quote_plus`, for the names and values of a query: like `quote`, but a space becomes `+`. */
+/**
+ * Percent-encodes like Python's `quote_plus`, for names and values of a query: like `quote`, but a space becomes `+`.
+ */
 export function quotePlus(text: string): string {
   return quote(text).replaceAll('%20', '+');
 }
 
 /**
- * Python's `unquote`: a `%` that starts no escape stays as it is. Undefined where the escaped bytes are not UTF-8:
- * Python puts U+FFFD there, which can't be what somebody meant.
+ * Decodes like Python's `unquote`: a `%` that starts no escape stays as it is. Returns undefined if the decoded bytes
+ * are not UTF-8. Python writes U+FFFD for such bytes, which no user means.
  */
 export function unquote(text: string): string | undefined {
   try {
@@ -21,7 +26,7 @@ export function unquote(text: string): string | undefined {
   }
 }
 
-/** The escape of one ASCII character. */
+/** Returns the percent-escape of one ASCII character: `%20` for a space. */
 export function escapeCharacter(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
 }

@@ -1,12 +1,14 @@
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 import { copyBytes, takeChunk } from './chunks.js';
 
-/** As much as Node reads at a time. */
+/** The size of a read buffer, in bytes: the same as Node's own. */
 const READ_BYTES = 64 * 1024;
-/** Less than this is copied, so that an answer of a few bytes does not keep all that memory. */
+/** A read of fewer bytes is copied, so a short answer does not keep a whole chunk in use. */
 const COPIED_BYTES = 8 * 1024;
 
-/** A socket that reads into chunks: whoever moves the bytes on can give them back. */
+/**
+ * Creates a socket that reads into chunks (see chunks.ts). The code that consumes the bytes can give the chunks back.
+ */
 export function createSocket(): Socket {
   const onread: OnReadOpts = {
     buffer: () => takeChunk(READ_BYTES),
@@ -15,7 +17,7 @@ export function createSocket(): Socket {
       return socket.push(bytes < COPIED_BYTES ? copyBytes(read) : read);
     },
   };
-  // https://nodejs.org/api/net.html#new-netsocketoptions, which the types do not know of.
+  // The types lack the option `onread`: https://nodejs.org/api/net.html#new-netsocketoptions
   const socket = new Socket({ onread } as SocketConstructorOpts);
   return socket;
 }

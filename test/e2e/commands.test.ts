@@ -114,7 +114,7 @@ describe('the commands that run nothing', function () {
       const { code, stdout, stderr } = await etl('check', { SHOP_URL: REFUSED });
       expect(code).to.equal(69);
       expect(stdout).to.include('✖  shop  postgres://me:***@127.0.0.1:1/shop  ETL-1001\n');
-      expect(stderr).to.match(/^ETL-1001 Connection "shop" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
+      expect(stderr).to.match(/^ETL-1001 connection "shop" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
     });
 
     it('prints the same as JSON', async () => {
@@ -168,8 +168,8 @@ describe('the commands that run nothing', function () {
   it('check exits 2 for a connection whose variable is not set, and says that it is declared', async () => {
     const { code, stderr } = await project.cli(['check']);
     expect(code).to.equal(2);
-    expect(stderr).to.match(/^ETL-2202 Connection "shop" is not defined\./);
-    expect(stderr).to.include('connections.shop in etl.config.ts declares it without a value');
+    expect(stderr).to.match(/^ETL-2202 connection "shop" is not defined$/m);
+    expect(stderr).to.include('connections.shop in etl.config.ts declares the connection without a value');
   });
 
   describe('connections list', () => {
@@ -227,10 +227,12 @@ describe('the commands that run nothing', function () {
       const { code, stdout, stderr } = await etl('connections list --conn bad=secret-word');
       expect(code).to.equal(2);
       expect(stdout).to.match(/^bad {3}- {9}- .* --conn$/m);
-      expect(stderr).to.equal(`"bad" can't be used. --conn, column 1: It does not start with scheme://.\n`);
+      expect(stderr).to.equal(
+        `"bad" can't be used. --conn, column 1: the value does not start with scheme://\n`,
+      );
       const json = JSON.parse((await etl('connections list bad --json --conn bad=secret-word')).stdout);
       expect(json).to.deep.equal([
-        { id: 'bad', source: '--conn', error: '--conn, column 1: It does not start with scheme://.' },
+        { id: 'bad', source: '--conn', error: '--conn, column 1: the value does not start with scheme://' },
       ]);
     });
   });
@@ -247,7 +249,7 @@ describe('the commands that run nothing', function () {
       const { code, stdout, stderr } = await etl('connections test', { ETL_CONN_DEAD: REFUSED });
       expect(code).to.equal(69);
       expect(stdout).to.match(/^✖ {2}dead .* ETL-1001\n✔ {2}shop /);
-      expect(stderr).to.include('ETL-1001 Connection "dead" was refused');
+      expect(stderr).to.include('ETL-1001 connection "dead" was refused');
       const json = await etl('connections test --json', { ETL_CONN_DEAD: REFUSED });
       expect(json.code).to.equal(69);
       expect(JSON.parse(json.stdout).map(({ id, ok }: Tried) => [id, ok])).to.deep.equal([
@@ -266,7 +268,7 @@ describe('the commands that run nothing', function () {
     it('exits 2 for one that nothing defines, with the nearest name', async () => {
       const { code, stdout, stderr } = await etl('connections test shopp --json');
       expect(code).to.equal(2);
-      expect(stderr).to.match(/^ETL-2202 Connection "shopp" is not defined; did you mean "shop"\?/);
+      expect(stderr).to.match(/^ETL-2202 connection "shopp" is not defined; did you mean "shop"\?/);
       expect(JSON.parse(stdout).error).to.have.property('code', 'ETL-2202');
     });
   });

@@ -226,7 +226,7 @@ describe('the history', () => {
       await write({ d: [onDb, one] });
       const { code, stderr } = await project.cli(['runs'], { ETL_CONN_DB: 'postgres://u:p@127.0.0.1:1/x' });
       expect(code).to.equal(69);
-      expect(stderr).to.include('ETL-1001 Connection "db" was refused');
+      expect(stderr).to.include('ETL-1001 connection "db" was refused');
     });
 
     it('exits 2 when its role may not read the ledger, and says what to grant', async () => {

@@ -159,7 +159,7 @@ describe('the package', function () {
       const { code, stderr } = error as { code: number; stderr: string };
       return `${code} ${stderr}`;
     });
-    expect(said).to.match(/^2 ETL-\d+ The embedded database needs the package @electric-sql\/pglite/);
+    expect(said).to.match(/^2 ETL-\d+ the embedded database needs the package @electric-sql\/pglite/);
     expect(said).to.include('npm i @electric-sql/pglite');
   });
 

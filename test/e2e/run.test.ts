@@ -122,7 +122,7 @@ describe('etl run', () => {
       ETL_CONN_DB: 'postgres://u:secret-word@127.0.0.1:1/x',
     });
     expect(code).to.equal(69);
-    expect(stderr).to.match(/ETL-1001 Connection "db" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
+    expect(stderr).to.match(/ETL-1001 connection "db" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
     expect(stderr).to.not.include('secret-word');
   });
 
@@ -330,7 +330,7 @@ describe('etl run', () => {
   it('reports what a connection has to say as an event of the run, and beside any other command as a note', async () => {
     await project.write({ 'etl.config.ts': config(good) });
     const ignored = { ETL_CONN_DB: `${db.url}?cursor=dict` };
-    const text = 'Connection "db": cursor only mean something to Airflow; ignored.';
+    const text = 'connection "db": etl ignores cursor, which only Airflow uses';
     const { stdout } = await project.cli(['run', 'd', '--run-id', 'noted', '--reporter', 'ndjson'], ignored);
     const [first = ''] = stdout.split('\n');
     expect(JSON.parse(first)).to.include({ event: 'notice', run_id: 'noted', dag: 'd', text });

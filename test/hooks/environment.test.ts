@@ -22,14 +22,14 @@ describe('loadEnvironment', () => {
     }
   }
 
-  function errorOf(variables: Variables = {}): EtlError {
+  function catchError(variables: Variables = {}): EtlError {
     try {
       loadEnvironment({ variables, directory });
     } catch (error) {
       if (error instanceof EtlError) return error;
       throw error;
     }
-    throw new Error('It was loaded.');
+    throw new Error('the environment was loaded');
   }
 
   const all = { '.env.test': 'A=stage', '.env.local': 'A=local', '.env': 'A=base' };
@@ -38,81 +38,87 @@ describe('loadEnvironment', () => {
     files: Record<string, string>;
     variables: Variables;
     value: string;
-    source: string;
+    setBy: string;
   }[] = [
     {
-      title: 'the real environment over every file',
+      title: 'a variable from the real environment before every file',
       files: all,
       variables: { A: 'real', ETL_ENV: 'test' },
       value: 'real',
-      source: 'environment',
+      setBy: 'environment',
     },
     {
-      title: 'a variable that is set to an empty string over every file',
+      title: 'a variable that is set to an empty string before every file',
       files: all,
       variables: { A: '' },
       value: '',
-      source: 'environment',
+      setBy: 'environment',
     },
     {
-      title: 'the file of ETL_ENV over the others',
+      title: 'a variable from the file of ETL_ENV before the other files',
       files: all,
       variables: { ETL_ENV: 'test' },
       value: 'stage',
-      source: '.env.test',
+      setBy: '.env.test',
     },
-    { title: '.env.local over .env', files: all, variables: {}, value: 'local', source: '.env.local' },
     {
-      title: '.env when it is alone',
+      title: 'a variable from .env.local before .env',
+      files: all,
+      variables: {},
+      value: 'local',
+      setBy: '.env.local',
+    },
+    {
+      title: 'a variable from .env if there is no other file',
       files: { '.env': 'A=base' },
       variables: {},
       value: 'base',
-      source: '.env',
+      setBy: '.env',
     },
     {
-      title: 'a file over a variable that is undefined',
+      title: 'a variable from a file if it is undefined in the real environment',
       files: { '.env': 'A=base' },
       variables: { A: undefined },
       value: 'base',
-      source: '.env',
+      setBy: '.env',
     },
     {
-      title: 'a first name behind a byte order mark',
+      title: 'the first variable of a file with a byte order mark',
       files: { '.env': '\uFEFFA=base' },
       variables: {},
       value: 'base',
-      source: '.env',
+      setBy: '.env',
     },
     {
-      title: 'quotes and comments as Node does, expanding nothing',
+      title: 'a value with quotes and a comment as Node does, and expands nothing',
       files: { '.env': '# x\nexport A="$HOME b" # c\n' },
       variables: { HOME: '/h' },
       value: '$HOME b',
-      source: '.env',
+      setBy: '.env',
     },
   ];
-  for (const { title, files, variables, value, source } of rows) {
+  for (const { title, files, variables, value, setBy } of rows) {
     it(`takes ${title}`, async () => {
       await write(files);
       const environment = loadEnvironment({ variables, directory });
       expect(environment.variables['A']).to.equal(value);
-      expect(environment.sources.get('A')).to.equal(source);
+      expect(environment.sources.get('A')).to.equal(setBy);
     });
   }
 
-  it('merges variables of several files', async () => {
+  it('merges the variables of several files', async () => {
     await write({ '.env.local': 'B=1', '.env': 'B=2\nC=3' });
     const { variables, sources } = loadEnvironment({ variables: { A: '0' }, directory });
     expect(variables).to.deep.equal({ A: '0', B: '1', C: '3' });
     expect([...sources.values()]).to.deep.equal(['environment', '.env.local', '.env']);
   });
 
-  it('does not take ETL_ENV from a file', async () => {
+  it('does not use ETL_ENV from a file', async () => {
     await write({ '.env': 'ETL_ENV=test', '.env.test': 'A=stage' });
     expect(loadEnvironment({ variables: {}, directory }).variables).to.deep.equal({ ETL_ENV: 'test' });
   });
 
-  it('needs no file', () => {
+  it('loads the real environment if there is no file', () => {
     const { variables, notices } = loadEnvironment({ variables: { A: '1', ETL_ENV: 'none' }, directory });
     expect(variables).to.deep.equal({ A: '1', ETL_ENV: 'none' });
     expect(notices).to.deep.equal([]);
@@ -120,7 +126,7 @@ describe('loadEnvironment', () => {
 
   for (const stage of ['', 'a b', '../x', 'a/b', 'a\n']) {
     it(`refuses ETL_ENV=${JSON.stringify(stage)}`, () => {
-      const error = errorOf({ ETL_ENV: stage });
+      const error = catchError({ ETL_ENV: stage });
       expect([error.code, error.exitCode, error.where]).to.deep.equal(['ETL-2010', 2, 'ETL_ENV']);
     });
   }
@@ -137,7 +143,7 @@ describe('loadEnvironment', () => {
   for (const { title, make, why } of unreadable) {
     it(`refuses a .env that is ${title}`, async () => {
       await make();
-      const error = errorOf();
+      const error = catchError();
       expect([error.code, error.exitCode]).to.deep.equal(['ETL-2107', 2]);
       expect(error.message).to.include('.env');
       expect(error.why).to.match(why);
@@ -148,7 +154,7 @@ describe('loadEnvironment', () => {
     {
       text: 'ETL_CONN_MY_DB=postgres://u:s3cret@h',
       mode: 0o644,
-      notice: /^\.env sets ETL_CONN_MY_DB .*chmod 600 \.env$/,
+      notice: /^\.env sets ETL_CONN_MY_DB, .*run chmod 600 \.env$/,
     },
     { text: 'PGPASSWORD=s3cret', mode: 0o640, notice: /PGPASSWORD/ },
     { text: 'DATABASE_URL=s3cret', mode: 0o604, notice: /DATABASE_URL/ },
@@ -157,7 +163,7 @@ describe('loadEnvironment', () => {
   ];
   for (const { text, mode, notice } of exposed) {
     const name = text.split('=', 1).join('');
-    it(`${notice === undefined ? 'accepts' : 'warns of'} ${name} in a file of mode ${mode.toString(8)}`, async () => {
+    it(`${notice === undefined ? 'accepts' : 'warns about'} ${name} in a file of mode ${mode.toString(8)}`, async () => {
       await write({ '.env': text }, mode);
       const { notices } = loadEnvironment({ variables: {}, directory });
       expect(notices).to.have.length(notice === undefined ? 0 : 1);

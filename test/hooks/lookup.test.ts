@@ -6,7 +6,7 @@ import { createLookup, type ConnectionSetting, type Lookup } from '../../src/hoo
 interface Given {
   flags?: Record<string, string>;
   variables?: Record<string, string>;
-  /** Name of a variable to the file that sets it. */
+  /** The files that set variables, by name of the variable. */
   files?: Record<string, string>;
   config?: Record<string, ConnectionSetting>;
 }
@@ -17,102 +17,107 @@ function lookup({ flags = {}, variables = {}, files = {}, config = {} }: Given):
   return createLookup({ flags, environment, config, configName: 'etl.config.ts' });
 }
 
-function errorOf(act: () => unknown): EtlError {
+function catchError(act: () => unknown): EtlError {
   try {
     act();
   } catch (error) {
     if (error instanceof EtlError) return error;
     throw error;
   }
-  throw new Error('It did not throw.');
+  throw new Error('nothing was thrown');
 }
 
 const at = (host: string): string => `postgres://${host}`;
 
-describe('find', () => {
+describe('Lookup.find', () => {
   const everywhere: Required<Omit<Given, 'files'>> = {
     flags: { my_db: at('flag') },
     variables: { ETL_CONN_MY_DB: at('etl'), AIRFLOW_CONN_MY_DB: at('airflow') },
     config: { my_db: at('config') },
   };
-  const rows: { title: string; given: Given; id?: string; host: string | undefined; origin: string }[] = [
-    { title: '--conn first', given: everywhere, host: 'flag', origin: '--conn' },
+  const rows: { title: string; given: Given; id?: string; host: string | undefined; definedBy: string }[] = [
     {
-      title: 'ETL_CONN_ before AIRFLOW_CONN_',
+      title: 'a connection from --conn before all others',
+      given: everywhere,
+      host: 'flag',
+      definedBy: '--conn',
+    },
+    {
+      title: 'a connection from ETL_CONN_ before AIRFLOW_CONN_',
       given: { ...everywhere, flags: {} },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB',
+      definedBy: 'ETL_CONN_MY_DB',
     },
     {
-      title: 'AIRFLOW_CONN_ before the config',
+      title: 'a connection from AIRFLOW_CONN_ before the config',
       given: { variables: { AIRFLOW_CONN_MY_DB: at('airflow') }, config: everywhere.config },
       host: 'airflow',
-      origin: 'AIRFLOW_CONN_MY_DB',
+      definedBy: 'AIRFLOW_CONN_MY_DB',
     },
     {
-      title: 'the config last',
+      title: 'a connection from the config last',
       given: { config: everywhere.config },
       host: 'config',
-      origin: 'connections.my_db in etl.config.ts',
+      definedBy: 'connections.my_db in etl.config.ts',
     },
     {
-      title: 'the url of a setting',
+      title: 'the url of a config setting',
       given: { config: { my_db: { url: at('config'), concurrency: 2 } } },
       host: 'config',
-      origin: 'connections.my_db in etl.config.ts',
+      definedBy: 'connections.my_db in etl.config.ts',
     },
     {
-      title: 'a variable for a setting without a value',
+      title: 'a variable if the config setting has no value',
       given: { variables: { ETL_CONN_MY_DB: at('etl') }, config: { my_db: undefined } },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB',
+      definedBy: 'ETL_CONN_MY_DB',
     },
     {
-      title: 'a variable of a file, and names the file',
+      title: 'a variable that a file sets, and names the file',
       given: { variables: { ETL_CONN_MY_DB: at('etl') }, files: { ETL_CONN_MY_DB: '.env.local' } },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB in .env.local',
+      definedBy: 'ETL_CONN_MY_DB in .env.local',
     },
     {
-      title: 'ETL_CONN_ with _ for what a shell can not name',
+      title: 'an ETL_CONN_ variable with _ for characters that a shell does not allow',
       id: 'my-db.x',
       given: { variables: { ETL_CONN_MY_DB_X: at('etl') } },
       host: 'etl',
-      origin: 'ETL_CONN_MY_DB_X',
+      definedBy: 'ETL_CONN_MY_DB_X',
     },
     {
-      title: 'the exact name of a variable before the one with _',
+      title: 'a variable with the exact ID before the variable with _',
       id: 'my-db',
       given: { variables: { 'ETL_CONN_MY-DB': at('exact'), ETL_CONN_MY_DB: at('replaced') } },
       host: 'exact',
-      origin: 'ETL_CONN_MY-DB',
+      definedBy: 'ETL_CONN_MY-DB',
     },
     {
-      title: 'DATABASE_URL for the id default',
+      title: 'DATABASE_URL for the ID default',
       id: 'default',
       given: { variables: { DATABASE_URL: at('url'), PGHOST: 'pg' } },
       host: 'url',
-      origin: 'DATABASE_URL',
+      definedBy: 'DATABASE_URL',
     },
     {
-      title: 'the config before DATABASE_URL',
+      title: 'a connection from the config before DATABASE_URL',
       id: 'default',
       given: { variables: { DATABASE_URL: at('url') }, config: { default: at('config') } },
       host: 'config',
-      origin: 'connections.default in etl.config.ts',
+      definedBy: 'connections.default in etl.config.ts',
     },
     {
-      title: 'PG* variables for the id default, which the hook reads',
+      title: 'PG* variables for the ID default, and leaves the host to the hook',
       id: 'default',
       given: { variables: { PGUSER: 'u', PGHOST: 'pg' }, files: { PGUSER: '.env' } },
       host: undefined,
-      origin: 'PGHOST, PGUSER in .env',
+      definedBy: 'PGHOST, PGUSER in .env',
     },
   ];
-  for (const { title, given, id = 'my_db', host, origin } of rows) {
+  for (const { title, given, id = 'my_db', host, definedBy } of rows) {
     it(`takes ${title}`, () => {
       const connection = lookup(given).find(id);
-      expect(connection).to.include({ id, scheme: 'postgres', origin });
+      expect(connection).to.include({ id, scheme: 'postgres', definedBy });
       expect(connection.host).to.equal(host);
     });
   }
@@ -124,13 +129,13 @@ describe('find', () => {
     { given: { variables: { ETL_CONN_MY_DB: at('h') } }, asked: 'My_Db', id: 'my_db' },
   ];
   for (const { given, asked, id } of spellings) {
-    it(`gives ${asked} the id ${id} when ${JSON.stringify(given)} defines it`, () => {
+    it(`spells the ID ${asked} as ${id} if ${JSON.stringify(given)} defines it`, () => {
       expect(lookup(given).find(asked)).to.include({ id, host: 'h' });
     });
   }
 
   const malformed: { title: string; given: Given; id?: string; where: string }[] = [
-    { title: 'a flag', given: { ...everywhere, flags: { my_db: 'x' } }, where: '--conn, column 1' },
+    { title: 'a --conn flag', given: { ...everywhere, flags: { my_db: 'x' } }, where: '--conn, column 1' },
     {
       title: 'an ETL_CONN_ variable',
       given: { variables: { ETL_CONN_MY_DB: 'x', AIRFLOW_CONN_MY_DB: at('a') } },
@@ -151,7 +156,7 @@ describe('find', () => {
       where: 'AIRFLOW_CONN_MY_DB',
     },
     {
-      title: 'a setting',
+      title: 'a config setting',
       id: 'default',
       given: { variables: { DATABASE_URL: at('url') }, config: { default: '' } },
       where: 'connections.default in etl.config.ts',
@@ -164,54 +169,54 @@ describe('find', () => {
     },
   ];
   for (const { title, given, id = 'my_db', where } of malformed) {
-    it(`does not fall through ${title} that is malformed`, () => {
-      const error = errorOf(() => lookup(given).find(id));
+    it(`refuses ${title} that is malformed, and does not search further`, () => {
+      const error = catchError(() => lookup(given).find(id));
       expect([error.code, error.where]).to.deep.equal(['ETL-2201', where]);
     });
   }
 
-  it('says where it looked, in order, and what it would have found under a similar name', () => {
-    const error = errorOf(() => lookup({ variables: { ETL_CONN_MY_DB: at('h') } }).find('my_bd'));
+  it('lists what it searched, in order, and suggests a similar ID', () => {
+    const error = catchError(() => lookup({ variables: { ETL_CONN_MY_DB: at('h') } }).find('my_bd'));
     expect([error.code, error.exitCode]).to.deep.equal(['ETL-2202', 2]);
-    expect(error.message).to.equal('Connection "my_bd" is not defined; did you mean "my_db"?');
+    expect(error.message).to.equal('connection "my_bd" is not defined; did you mean "my_db"?');
     expect(error.why).to.equal(
-      'Looked, in this order, at --conn my_bd=…, ETL_CONN_MY_BD, AIRFLOW_CONN_MY_BD, connections.my_bd in etl.config.ts.',
+      'searched in this order: --conn my_bd=…, ETL_CONN_MY_BD, AIRFLOW_CONN_MY_BD, connections.my_bd in etl.config.ts',
     );
-    expect(error.fix).to.include('Set ETL_CONN_MY_BD to postgres://');
+    expect(error.fix).to.include('set ETL_CONN_MY_BD to postgres://');
   });
 
-  it('names a variable that a shell can set for an id that it can not', () => {
-    const error = errorOf(() => lookup({}).find('my-db'));
+  it('suggests a variable that a shell can set if the ID has other characters', () => {
+    const error = catchError(() => lookup({}).find('my-db'));
     expect(error.why).to.include(
       '--conn my-db=…, ETL_CONN_MY-DB, ETL_CONN_MY_DB, AIRFLOW_CONN_MY-DB, connections["my-db"] in etl.config.ts',
     );
-    expect(error.fix).to.include('Set ETL_CONN_MY_DB to');
+    expect(error.fix).to.include('set ETL_CONN_MY_DB to');
   });
 
-  it('looks for the id default in DATABASE_URL and PG*, too', () => {
-    const { why } = errorOf(() => lookup({}).find('default'));
+  it('searches DATABASE_URL and the PG* variables, too, for the ID default', () => {
+    const { why } = catchError(() => lookup({}).find('default'));
     expect(why).to.include(
-      'etl.config.ts, DATABASE_URL, PGHOST or PGHOSTADDR or PGPORT or PGDATABASE or PGUSER.',
+      'etl.config.ts, DATABASE_URL, PGHOST or PGHOSTADDR or PGPORT or PGDATABASE or PGUSER',
     );
   });
 
-  it('tells a declared connection without a value from an unknown one', () => {
-    const error = errorOf(() => lookup({ config: { my_db: undefined } }).find('my_db'));
+  it('says that a connection is declared without a value', () => {
+    const error = catchError(() => lookup({ config: { my_db: undefined } }).find('my_db'));
     expect(error.code).to.equal('ETL-2202');
-    expect(error.message).to.equal('Connection "my_db" is not defined.');
-    expect(error.fix).to.include('declares it without a value');
+    expect(error.message).to.equal('connection "my_db" is not defined');
+    expect(error.fix).to.include('declares the connection without a value');
   });
 
-  it('finds nothing under the names that every object has', () => {
-    expect(errorOf(() => lookup({}).find('constructor')).code).to.equal('ETL-2202');
+  it('finds no connection with the ID constructor', () => {
+    expect(catchError(() => lookup({}).find('constructor')).code).to.equal('ETL-2202');
   });
 
   for (const id of ['', 'a b', 'postgres://u:s3cret@h', 'größe', 'a'.repeat(251)]) {
-    it(`refuses the id ${JSON.stringify(id.slice(0, 30))} without showing it`, () => {
+    it(`refuses the ID ${JSON.stringify(id.slice(0, 30))} without showing it`, () => {
       const errors = [
-        errorOf(() => lookup({}).find(id)),
-        errorOf(() => lookup({ flags: { [id]: at('h') } })),
-        errorOf(() => lookup({ config: { [id]: at('h') } })),
+        catchError(() => lookup({}).find(id)),
+        catchError(() => lookup({ flags: { [id]: at('h') } })),
+        catchError(() => lookup({ config: { [id]: at('h') } })),
       ];
       for (const { code, message, where, why, fix } of errors) {
         expect(code).to.equal('ETL-2210');
@@ -234,19 +239,19 @@ describe('createLookup', () => {
     { given: { flags: { A: at('a') }, config: { a: at('b') } }, named: undefined },
   ];
   for (const { given, named } of rows) {
-    it(`${named === undefined ? 'accepts' : 'refuses'} ${JSON.stringify(given)}`, () => {
+    it(`${named === undefined ? 'accepts' : 'refuses two IDs that differ too little in'} ${JSON.stringify(given)}`, () => {
       if (named === undefined) {
         expect(lookup(given).ids('a')).to.have.length.greaterThan(0);
         return;
       }
-      const error = errorOf(() => lookup(given));
+      const error = catchError(() => lookup(given));
       expect([error.code, error.exitCode]).to.deep.equal(['ETL-2203', 2]);
       for (const id of named) expect(error.message).to.include(`"${id}"`);
     });
   }
 });
 
-describe('ids', () => {
+describe('Lookup.ids', () => {
   const given: Given = {
     flags: { My_Prefix_F: at('f') },
     variables: {
@@ -285,31 +290,31 @@ describe('ids', () => {
     },
   ];
   for (const { prefix, ids } of rows) {
-    it(`lists ${ids.length} for the prefix ${JSON.stringify(prefix)}`, () => {
+    it(`lists ${ids.length} IDs for the prefix ${JSON.stringify(prefix)}`, () => {
       expect(lookup(given).ids(prefix)).to.deep.equal(ids);
     });
   }
 
-  it('sorts by code units, not by a language', () => {
+  it('sorts the IDs by code units, not by the rules of a language', () => {
     const config = { b: at('h'), a_: at('h'), 'a-': at('h'), aa: at('h'), A0: at('h') };
     expect(lookup({ config }).ids()).to.deep.equal(['a-', 'A0', 'a_', 'aa', 'b']);
   });
 
-  it('finds each id that it lists', () => {
+  it('lists only IDs that find accepts', () => {
     const connections = lookup(given);
     expect(connections.ids().map((id) => connections.find(id).id)).to.deep.equal(connections.ids());
   });
 
-  it('fails for a malformed definition behind the prefix, and only for that', () => {
+  it('refuses a malformed definition only if its ID has the prefix', () => {
     const connections = lookup({ variables: { ETL_CONN_A: 'x:s3cret', ETL_CONN_B: at('b') } });
-    const error = errorOf(() => connections.ids('a'));
+    const error = catchError(() => connections.ids('a'));
     expect([error.code, error.where]).to.deep.equal(['ETL-2201', 'ETL_CONN_A, column 1']);
     expect(connections.ids('b')).to.deep.equal(['b']);
   });
 });
 
-describe('list', () => {
-  it('shows where each connection is defined and where it points, malformed ones with the error', () => {
+describe('Lookup.list', () => {
+  it('shows what defines each connection and where it points, or the error of a connection that is malformed', () => {
     const connections = lookup({
       flags: { f: 'mysql://u:s3cret@h/db' },
       variables: { ETL_CONN_BAD: 'postgres//u:s3cret@h', DATABASE_URL: 'postgres://u:s3cret@h/db' },
@@ -321,7 +326,7 @@ describe('list', () => {
       {
         id: 'bad',
         source: 'ETL_CONN_BAD',
-        error: 'ETL_CONN_BAD, column 1: It does not start with scheme://.',
+        error: 'ETL_CONN_BAD, column 1: the value does not start with scheme://',
       },
       { id: 'default', source: 'DATABASE_URL in .env', scheme: 'postgres', place: 'postgres://u:***@h/db' },
       { id: 'f', source: '--conn', scheme: 'mysql', place: 'mysql://u:***@h/db' },
@@ -331,7 +336,7 @@ describe('list', () => {
         scheme: 'pglite',
         place: 'pglite:.etl/pgdata',
       },
-      { id: 'unset', source: 'connections.unset in etl.config.ts', error: 'Declared, but without a value.' },
+      { id: 'unset', source: 'connections.unset in etl.config.ts', error: 'declared without a value' },
     ]);
     expect(connections.list('L')).to.deep.equal([entries[3]]);
     expect(JSON.stringify(entries)).not.to.include('s3cret');

@@ -3,13 +3,16 @@ import type { ConnectionFields } from '../connection.js';
 import { readDirectory } from '../pglite/pglite-directory.js';
 import { createMalformedError, type ConnectionDefinition } from '../definition.js';
 
-/** Airflow's JSON form: its field names, `extra` as an object or as a string that holds one. */
+/**
+ * Parses Airflow's JSON form of a connection. The fields have Airflow's names. `extra` is an object, or a string with a
+ * JSON object. Throws ETL-2201 if the definition is malformed.
+ */
 export function parseJson(definition: ConnectionDefinition): ConnectionFields {
   const fields = parseObject(definition.text);
   if (fields === undefined) {
     throw createMalformedError(definition, {
-      why: 'The value starts with { and is not a valid JSON object.',
-      fix: 'Check quotes, commas and the closing brace.',
+      why: 'the value starts with {, but is not a valid JSON object',
+      fix: 'check the quotes, the commas and the closing brace',
     });
   }
   refuseUnknown(definition, fields);
@@ -27,13 +30,19 @@ export function parseJson(definition: ConnectionDefinition): ConnectionFields {
   return parsed.scheme === 'pglite' ? readPglite(definition, parsed) : parsed;
 }
 
-/** Airflow's `conn_type` as hooks know it: `postgres` for the names of PostgreSQL, `_` for `-`. */
+/**
+ * Returns Airflow's `conn_type` in normal form: lower case, `_` instead of `-`, and `postgres` for every name of
+ * PostgreSQL.
+ */
 export function normalizeScheme(scheme: string): string {
   const lower = scheme.toLowerCase();
   return lower === 'postgresql' || lower === 'pgsql' ? 'postgres' : lower.replaceAll('-', '_');
 }
 
-/** The object that `extra` or the URI parameter `__extra__` holds; absent, null and an empty string hold none. */
+/**
+ * Reads the object in `extra` or in the URI parameter `__extra__`. Undefined, null and an empty string are an empty
+ * object. Throws ETL-2201 for any other value that is not an object or a string with a JSON object.
+ */
 export function readExtra(
   definition: ConnectionDefinition,
   value: unknown,
@@ -43,21 +52,21 @@ export function readExtra(
   if (!isRecord(extra)) {
     throw createMalformedError(definition, {
       field: 'extra',
-      why: 'It is neither a JSON object nor a string that holds one.',
-      fix: 'Write an object such as {"sslmode": "require"}.',
+      why: 'the value is neither a JSON object nor a string with a JSON object',
+      fix: 'write an object such as {"sslmode": "require"}',
     });
   }
   if (Object.hasOwn(extra, '__proto__')) {
     throw createMalformedError(definition, {
       field: 'extra',
-      why: 'The name __proto__ is not allowed.',
-      fix: 'Remove it.',
+      why: 'the name __proto__ is not allowed',
+      fix: 'remove __proto__',
     });
   }
   return extra;
 }
 
-/** A port from 0 to 65535 in decimal digits; undefined for any other text. */
+/** Parses a port from 0 to 65535 in decimal digits. Returns undefined for any other text. */
 export function parsePort(text: string): number | undefined {
   return /^\d+$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
 }
@@ -69,17 +78,20 @@ function parseObject(text: string): Record<string, unknown> | undefined {
     const value: unknown = JSON.parse(text);
     return isRecord(value) ? value : undefined;
   } catch {
-    return undefined; // The error of JSON.parse quotes the text, which holds a password: the caller says what failed.
+    // The error of JSON.parse quotes the text, which can have a password. The caller reports the failure.
+    return undefined;
   }
 }
 
-/** By number: a field's name could be a secret in the wrong place. */
+/**
+ * Throws ETL-2201 for an unknown field. The error has the field's number, because a misplaced secret could be the name.
+ */
 function refuseUnknown(definition: ConnectionDefinition, fields: Record<string, unknown>): void {
   const index = Object.keys(fields).findIndex((name) => !FIELDS.includes(name));
   if (index < 0) return;
   throw createMalformedError(definition, {
-    why: `Field number ${index + 1} is not one that a connection has.`,
-    fix: `The fields are ${FIELDS.join(', ')}; driver options belong into extra.`,
+    why: `field number ${index + 1} is not a field of a connection`,
+    fix: `use only the fields ${FIELDS.join(', ')}; driver options belong in extra`,
   });
 }
 
@@ -88,8 +100,8 @@ function readText(definition: ConnectionDefinition, field: string, value: unknow
   if (typeof value === 'string' && !/[\0\p{Cs}]/u.test(value)) return value;
   throw createMalformedError(definition, {
     field,
-    why: typeof value === 'string' ? 'It has a NUL or half a character.' : 'It is not a string.',
-    fix: 'Write it as a JSON string.',
+    why: typeof value === 'string' ? 'the value has a NUL or half a character' : 'the value is not a string',
+    fix: 'write the value as a JSON string',
   });
 }
 
@@ -97,8 +109,8 @@ function readScheme(definition: ConnectionDefinition, type: string | undefined):
   if (type !== undefined && /^[a-z][a-z0-9+._-]*$/i.test(type)) return normalizeScheme(type);
   throw createMalformedError(definition, {
     field: 'conn_type',
-    why: type === undefined ? 'It is missing.' : 'It is not the name of a connection type.',
-    fix: 'Write "conn_type": "postgres".',
+    why: type === undefined ? 'the field is missing' : 'the value is not the name of a connection type',
+    fix: 'write "conn_type": "postgres"',
   });
 }
 
@@ -108,8 +120,8 @@ function readPort(definition: ConnectionDefinition, value: unknown): number | un
   if (port !== undefined) return port;
   throw createMalformedError(definition, {
     field: 'port',
-    why: 'It is not an integer from 0 to 65535.',
-    fix: 'Write for example "port": 5432.',
+    why: 'the port is not an integer from 0 to 65535',
+    fix: 'write for example "port": 5432',
   });
 }
 
@@ -118,7 +130,7 @@ function readPglite(definition: ConnectionDefinition, fields: ConnectionFields):
   const others = [host, port, login, password, ...Object.keys(extra ?? {})];
   if (others.every((value) => value === undefined)) return readDirectory(definition, database ?? '');
   throw createMalformedError(definition, {
-    why: 'A pglite connection has a directory, in the field "schema", and nothing else.',
-    fix: 'Write {"conn_type": "pglite", "schema": "<directory>"}.',
+    why: 'a pglite connection has a directory, in the field "schema", and nothing else',
+    fix: 'write {"conn_type": "pglite", "schema": "<directory>"}',
   });
 }

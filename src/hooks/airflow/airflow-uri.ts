@@ -5,26 +5,28 @@ import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../de
 import { unquote } from '../percent.js';
 
 /**
- * Airflow's URI form, which is not a URL: `type://`, `type://:password@` and `type://@:5433` are fine, and each part
- * is percent-decoded. Where Airflow would drop or misplace a part without a word, this reader refuses: at a raw `#`,
- * a raw `@` behind the host, a control character, and escapes that are not UTF-8.
+ * Parses Airflow's URI form of a connection. The form is not a URL: `type://`, `type://:password@` and `type://@:5433`
+ * are valid. Each part is percent-decoded. Throws ETL-2201 if the definition is malformed, and also for text of which
+ * Airflow would silently drop or misplace a part: a raw `#`, a raw `@` after the host, a control character, or escapes
+ * that are not UTF-8.
  * https://github.com/apache/airflow/blob/main/airflow-core/src/airflow/models/connection.py
  */
 export function parseUri(definition: ConnectionDefinition): ConnectionFields {
   const { text } = definition;
   const scheme = /^([a-z][a-z0-9+._-]*):\/\//i.exec(text);
-  if (scheme === null) throw createWithoutSchemeError(definition);
-  refuseRaw(definition);
+  if (scheme === null) throw createMissingSchemeError(definition);
+  refuseRawCharacters(definition);
   const protocol = readProtocol(definition, scheme[0].length);
   const at = scheme[0].length + protocol.length;
   const [, authority = '', path = '', query = ''] = SECTIONS.exec(text.slice(at)) ?? [];
-  // Before the host and the port: an unencoded character of a password is best seen behind them.
+  // The parts after host and port are read first, because their errors point best at an unencoded character in a
+  // password.
   const database = readDatabase(definition, { at: at + authority.length, text: path });
   const extra = readQuery(definition, { at: at + authority.length + path.length, text: query });
-  const { host, ...place } = readAuthority(definition, { at, text: authority });
+  const { host, ...fields } = readAuthority(definition, { at, text: authority });
   return {
     scheme: normalizeScheme(scheme[1] ?? ''),
-    ...place,
+    ...fields,
     host: host === undefined ? undefined : protocol.toLowerCase() + host,
     database,
     extra,
@@ -32,8 +34,8 @@ export function parseUri(definition: ConnectionDefinition): ConnectionFields {
 }
 
 /**
- * A host as Airflow reads it, before percent-decoding: lower case up to the first escape
- * (https://bugs.python.org/issue32323), and as it is when it stands for a path.
+ * Converts a raw host to lower case as Airflow does: only up to the first escape (https://bugs.python.org/issue32323).
+ * A host that decodes to a path is unchanged. The result is not yet percent-decoded.
  */
 export function readHost(raw: string): string {
   if (unquote(raw)?.includes('/')) return raw;
@@ -41,70 +43,77 @@ export function readHost(raw: string): string {
   return name.toLowerCase() + raw.slice(name.length);
 }
 
+/** Splits the text after the scheme into authority, path and query. The path starts with `/`, the query with `?`. */
 const SECTIONS = /^([^/?]*)([^?]*)(.*)$/s;
-const ENCODE = 'Percent-encode / ? # @ : [ ] and % in each part: %2F %3F %23 %40 %3A %5B %5D %25.';
+const ENCODE = 'percent-encode / ? # @ : [ ] and % in each part as %2F %3F %23 %40 %3A %5B %5D %25';
 
-/** A part of the text and where it starts. */
+/** A part of a definition. `at` is the index of its first character in the definition. */
 interface Part {
   readonly at: number;
   readonly text: string;
 }
 
-function createWithoutSchemeError(definition: ConnectionDefinition): Error {
+function createMissingSchemeError(definition: ConnectionDefinition): Error {
   const { text } = definition;
   if (/^["'`]/.test(text)) {
     return createMalformedError(definition, {
       index: 0,
-      why: 'The value starts with a quotation mark.',
-      fix: 'Remove the quotation marks around the value.',
+      why: 'the value starts with a quotation mark',
+      fix: 'remove the quotation marks around the value',
     });
   }
   if (/^\w+\s*=/.test(text)) {
     return createMalformedError(definition, {
       index: 0,
-      why: 'Keyword strings (host=... password=...) are not supported.',
-      fix: `Write ${URI_FORM}.`,
+      why: 'keyword strings (host=... password=...) are not supported',
+      fix: `write ${URI_FORM}`,
     });
   }
   return createMalformedError(definition, {
     index: 0,
-    why: 'It does not start with scheme://.',
-    fix: `Expected scheme://..., for example ${URI_FORM}.`,
+    why: 'the value does not start with scheme://',
+    fix: `write scheme://..., for example ${URI_FORM}`,
   });
 }
 
-function refuseRaw(definition: ConnectionDefinition): void {
+/** Throws ETL-2201 for a control character, an unpaired surrogate or a raw `#`. */
+function refuseRawCharacters(definition: ConnectionDefinition): void {
   const { text } = definition;
   const control = text.search(/[\p{Cc}\p{Cs}]/u);
   if (control >= 0) {
     throw createMalformedError(definition, {
       index: control,
-      why: 'There is a line break, another control character, or half a character.',
-      fix: 'Remove it, or percent-encode it.',
+      why: 'the value has a line break, another control character, or half a character',
+      fix: 'remove the character, or percent-encode it',
     });
   }
   const hash = text.indexOf('#');
   if (hash >= 0) {
     throw createMalformedError(definition, {
       index: hash,
-      why: 'There is an unencoded #, which would cut off everything behind it.',
-      fix: `If it belongs to the password or another part: percent-encode it as %23. ${ENCODE}`,
+      why: 'an unencoded # would cut off everything after it',
+      fix: `if the # belongs to the password or another part, percent-encode it as %23; ${ENCODE}`,
     });
   }
 }
 
-/** `https://` of `http://https://host`: with two `://`, what stands between them belongs to the host. */
+/**
+ * Returns the protocol of the host: `https://` in `http://https://host`, and an empty string in `http://host`. `at` is
+ * the index after the scheme.
+ */
 function readProtocol(definition: ConnectionDefinition, at: number): string {
   const [head = '', ...rest] = definition.text.slice(at).split('://');
   if (rest.length === 0) return '';
   if (rest.length === 1 && /^[a-z][a-z0-9+.-]*$/i.test(head)) return `${head}://`;
-  // Without a host, a :// in a parameter can't be mistaken for one.
+  // If there is no host and no login, a :// can only be in the path or in a parameter.
   if (rest.length === 1 && /^[/?][^@:]*$/.test(head)) return '';
   throw createMalformedError(definition, {
     index: at + head.length,
     why:
-      rest.length > 1 ? 'There are more than two ://.' : 'There is a second :// that is not part of a host.',
-    fix: `Percent-encode it as %3A%2F%2F. ${ENCODE}`,
+      rest.length > 1
+        ? 'the value has more than two ://'
+        : 'the value has a second :// that is not part of a host',
+    fix: `percent-encode the :// as %3A%2F%2F; ${ENCODE}`,
   });
 }
 
@@ -118,8 +127,8 @@ function readAuthority(
   if (bracket >= 0) {
     throw createMalformedError(definition, {
       index: at + bracket,
-      why: 'There is an unencoded [ or ] in the login or the password.',
-      fix: `Percent-encode it as %5B or %5D. ${ENCODE}`,
+      why: 'the login or the password has an unencoded [ or ]',
+      fix: `percent-encode the bracket as %5B or %5D; ${ENCODE}`,
     });
   }
   const [login = ''] = user.split(':', 1);
@@ -127,11 +136,11 @@ function readAuthority(
     login: decode(definition, { at, text: login }) || undefined,
     password:
       decode(definition, { at: at + login.length + 1, text: user.slice(login.length + 1) }) || undefined,
-    ...readPlace(definition, { at: at + end + 1, text: text.slice(end + 1) }),
+    ...readHostAndPort(definition, { at: at + end + 1, text: text.slice(end + 1) }),
   };
 }
 
-function readPlace(
+function readHostAndPort(
   definition: ConnectionDefinition,
   { at, text }: Part,
 ): Pick<ConnectionFields, 'host' | 'port'> {
@@ -141,15 +150,15 @@ function readPlace(
   if (bracketed && !isIPv6(host ?? '')) {
     throw createMalformedError(definition, {
       index: at,
-      why: 'The brackets do not hold an IPv6 address.',
-      fix: `Write [::1] or [::1]:5432. ${ENCODE}`,
+      why: 'the text in brackets is not an IPv6 address',
+      fix: `write [::1] or [::1]:5432; ${ENCODE}`,
     });
   }
   if (port !== '' && parsePort(port) === undefined) {
     throw createMalformedError(definition, {
       index: at + text.length - port.length,
-      why: 'The port is not an integer from 0 to 65535.',
-      fix: `Check for an unencoded character in the password, and put an IPv6 address in brackets. ${ENCODE}`,
+      why: 'the port is not an integer from 0 to 65535',
+      fix: `check for an unencoded character in the password, and put an IPv6 address in brackets; ${ENCODE}`,
     });
   }
   return { host, port: parsePort(port) };
@@ -177,23 +186,24 @@ function readQuery(definition: ConnectionDefinition, { at, text }: Part): Readon
   return readExtra(definition, extra.get('__extra__') ?? Object.fromEntries(extra));
 }
 
-/** A raw `@` behind the host is nearly always the end of a password with a raw `/` or `?`. */
+/** Throws ETL-2201 for a raw `@` after the host. It is nearly always the end of a password with a raw `/` or `?`. */
 function refuseAt(definition: ConnectionDefinition, { at, text }: Part): void {
   const index = text.indexOf('@');
   if (index < 0) return;
   throw createMalformedError(definition, {
     index: at + index,
-    why: 'There is an unencoded @ behind the host: the login or the password has an unencoded / or ?.',
+    why: 'there is an unencoded @ after the host, because the login or the password has an unencoded / or ?',
     fix: ENCODE,
   });
 }
 
+/** Percent-decodes a part. Throws ETL-2201 if the result is not UTF-8 text or has a NUL. */
 function decode(definition: ConnectionDefinition, { at, text }: Part): string {
   const decoded = unquote(text);
   if (decoded !== undefined && !decoded.includes('\0')) return decoded;
   throw createMalformedError(definition, {
     index: at,
-    why: 'The part that starts here has percent-escapes that are not UTF-8 text, or stand for NUL.',
-    fix: 'Write a % that starts no escape as %25.',
+    why: 'the part that starts here has percent-escapes that are not UTF-8 text, or that mean NUL',
+    fix: 'write a % that starts no escape as %25',
   });
 }

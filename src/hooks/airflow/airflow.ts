@@ -12,15 +12,19 @@ import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../de
 import { escapeCharacter, quote, quotePlus, unquote } from '../percent.js';
 
 /**
- * Reads a connection from Airflow's URI or JSON form, or from `pglite:<dir>`. Throws ETL-2201, which never shows
- * the text. https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html
+ * Parses a connection from Airflow's URI or JSON form, or from `pglite:<directory>`. Throws ETL-2201 if the text is
+ * malformed. The error never quotes the text.
+ * https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html
  */
-export function parseConnection(id: string, text: string, origin: string): Connection {
-  const definition = { id, origin, text: text.trim() };
-  return createConnection({ id, origin, ...readFields(definition) });
+export function parseConnection(id: string, text: string, definedBy: string): Connection {
+  const definition = { id, definedBy, text: text.trim() };
+  return createConnection({ id, definedBy, ...readFields(definition) });
 }
 
-/** The URI that `parseConnection` reads back as the same connection, with its password. Never print it. */
+/**
+ * Writes a connection as a URI with its password. `parseConnection` reads the URI back as the same connection. Never
+ * print the URI.
+ */
 export function formatConnection(connection: Connection): string {
   const { scheme, host, password, extra } = connection;
   if (scheme === 'pglite') return formatPgliteDsn(connection);
@@ -32,8 +36,8 @@ export function formatConnection(connection: Connection): string {
 }
 
 /**
- * A value of `extra` for an option that is not text: a string that is JSON is decoded, as newer Airflow versions
- * do (`connect_timeout=10` is 10); any other string stays as it is.
+ * Returns an option of `extra`. A string that is valid JSON is decoded, as in newer Airflow versions:
+ * `connect_timeout=10` gives the number 10. Any other value is returned unchanged. Undefined if the option is not set.
  */
 export function getExtraOption(connection: Connection, name: string): unknown {
   const value = Object.hasOwn(connection.extra, name) ? connection.extra[name] : undefined;
@@ -41,17 +45,17 @@ export function getExtraOption(connection: Connection, name: string): unknown {
   try {
     return JSON.parse(value);
   } catch {
-    return value; // Not JSON: text is what most options are.
+    return value; // Most options are plain text, not JSON.
   }
 }
 
 function readFields(definition: ConnectionDefinition): ConnectionFields {
   const { text } = definition;
   if (text === '')
-    throw createMalformedError(definition, { why: 'The value is empty.', fix: `Expected ${URI_FORM}.` });
+    throw createMalformedError(definition, { why: 'the value is empty', fix: `write ${URI_FORM}` });
   if (text.startsWith('{')) return parseJson(definition);
   const directory = /^pglite:(?:\/\/)?(.*)$/is.exec(text)?.[1];
-  // Unescaped, because a path needs no percent-encoding.
+  // The directory is not percent-decoded, because users write a path without percent-encoding.
   if (directory !== undefined) return readDirectory(definition, directory);
   return parseUri(definition);
 }
@@ -61,14 +65,17 @@ function formatHost(host: string): string {
   return protocol === undefined || name === undefined ? formatName(host) : protocol + formatName(name);
 }
 
-/** A reader lower-cases a host up to its first escape, so an escape in front keeps upper case. */
+/**
+ * Encodes a host name. `readHost` converts a host to lower case up to the first escape, so a name with upper case
+ * starts with an escape.
+ */
 function formatName(name: string): string {
   const quoted = quote(name);
   if (unquote(readHost(quoted)) === name) return quoted;
   return escapeCharacter(quoted) + quoted.slice(1);
 }
 
-/** Pairs where they can be read back, else the whole object as JSON. */
+/** Writes `extra` as `key=value` pairs if every value is a string, else as one JSON object in `__extra__`. */
 function formatExtra(extra: Connection['extra']): string {
   const entries = Object.entries(extra);
   const lossless = entries.every(([key, value]) => key !== '__extra__' && typeof value === 'string');

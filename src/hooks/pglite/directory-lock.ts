@@ -4,16 +4,19 @@ import { getPriority, hostname } from 'node:os';
 import { EtlError } from '../../errors.js';
 import { getCode } from '../connect-error.js';
 
-/** One process's right to a directory; ends with `release` or, for whoever wants it next, with the process. */
+/**
+ * The lock of one process on a directory. It ends with `release`. Another process can take it over after this process
+ * ends.
+ */
 export interface DirectoryLock {
-  /** Removes the lock file. Safe to call twice. */
+  /** Removes the lock file. A second call does nothing. */
   release(): Promise<void>;
 }
 
 /**
- * Locks a directory for this process by a file beside it, `<directory>.lock`. Throws ETL-7502 when another process
- * that may be alive has it. That of a dead process is taken over, and by exactly one of many that try at once. The
- * directory must be its real path, or two names of it could be locked twice.
+ * Locks a directory for this process with the lock file `<directory>.lock` beside it. Rejects with ETL-7502 if a
+ * process that can be alive has the lock. Takes over the lock of a dead process; if many processes try at once, exactly
+ * one gets it. `directory` must be the real path, because another name of the directory would have another lock file.
  */
 export async function lockDirectory(directory: string, pid: number): Promise<DirectoryLock> {
   const path = `${directory}.lock`;
@@ -23,9 +26,9 @@ export async function lockDirectory(directory: string, pid: number): Promise<Dir
     pid,
     host: hostname(),
     since: new Date().toISOString(),
-    ...(await identify(pid)),
+    ...(await identifyProcess(pid)),
   };
-  // Linked to its name only when it is complete: nobody reads half a lock file.
+  // The complete file is linked to its final name, so no process reads half a lock file.
   const draft = `${path}.${token}.new`;
   await writeFile(draft, JSON.stringify(me), { flag: 'wx' });
   try {
@@ -40,43 +43,46 @@ export async function lockDirectory(directory: string, pid: number): Promise<Dir
   };
 }
 
-/** What a lock file holds. */
+/** The content of a lock file: the process that holds the lock. */
 interface Holder {
-  /** Of this lock only, so that a file that was read can be told from its successor. */
+  /** A random ID of this lock. It tells this lock file from a later one at the same path. */
   readonly token: string;
   readonly pid: number;
   readonly host: string;
-  /** ISO 8601. */
+  /** When the process locked the directory, in ISO 8601. */
   readonly since: string;
-  /** When the process started, in ticks after the boot: tells it from a later one with the same pid. */
+  /** When the process started, in clock ticks after boot. It tells the process from a later one with the same pid. */
   readonly started?: string;
-  /** The boot of the machine. */
+  /** The ID of the machine's boot. */
   readonly boot?: string;
-  /** The namespace that the pid counts in: containers with one host name each have their own. */
+  /** The pid namespace. Containers with the same host name have different pid namespaces. */
   readonly pidSpace?: string;
 }
 
 /**
- * Puts the holder's file at `path`. Only who has first seized the one successor of a dead holder, a file named by its
- * token, may replace that holder's file: otherwise a slow process could remove the file of a quicker one that it takes
- * for the dead one's.
+ * Puts the complete lock file `draft` at `path`. Throws ETL-7502 if a process that can be alive has the lock.
+ *
+ * To replace the file of a dead holder, a process first locks the succession file `<path>.<token of the dead holder>`,
+ * in the same way. Without the succession file, a slow process could remove the new lock file of a faster process,
+ * because the slow process still takes it for the file of the dead holder.
  */
 async function seizeLock(path: string, draft: string, me: Holder): Promise<void> {
   for (;;) {
     if (await createLink(draft, path)) return;
     const found = await readHolder(path);
-    if (found === undefined) continue; // Released meanwhile.
-    if (await isMaybeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
+    if (found === undefined) continue; // The holder has released the lock in the meantime.
+    if (await mayBeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
     const succession = `${path}.${found.token}`;
     await seizeLock(succession, draft, me);
     if ((await readHolder(path))?.token === found.token) {
       await rename(succession, path);
       return;
     }
-    await unlink(succession); // Another process has replaced it already.
+    await unlink(succession); // Another process has already replaced the dead holder's file.
   }
 }
 
+/** Creates a hard link. Returns false if `path` exists. */
 async function createLink(existing: string, path: string): Promise<boolean> {
   try {
     await link(existing, path);
@@ -87,16 +93,16 @@ async function createLink(existing: string, path: string): Promise<boolean> {
   }
 }
 
-/** Undefined when there is no such file. */
+/** Reads a lock file. Returns undefined if there is no file. Throws ETL-7502 if etl did not write the file. */
 async function readHolder(path: string): Promise<Holder | undefined> {
-  const text = await getText(path);
+  const text = await readTextIfPresent(path);
   if (text === undefined) return undefined;
   const holder = parseHolder(text);
   if (holder !== undefined) return holder;
   throw new EtlError('ETL-7502', {
-    what: `${path} is in the way: it is not a lock file that etl wrote.`,
-    why: 'A file of this name says which process uses the directory beside it.',
-    fix: 'If nothing uses the directory, delete this file.',
+    what: `${path} is not a lock file that etl wrote`,
+    why: 'a lock file with this name says which process uses the directory beside it',
+    fix: 'delete this file if no process uses the directory',
   });
 }
 
@@ -105,19 +111,21 @@ function parseHolder(text: string): Holder | undefined {
     const parsed: unknown = JSON.parse(text);
     return isHolder(parsed) ? parsed : undefined;
   } catch {
-    return undefined; // Not JSON: somebody else's file.
+    return undefined; // A file without JSON is not a lock file.
   }
 }
 
-/** The token becomes part of a file name. */
+/** Validates a parsed lock file. The token must be hexadecimal, because it becomes part of a file name. */
 function isHolder(value: unknown): value is Holder {
   if (typeof value !== 'object' || value === null) return false;
   if (!('token' in value && 'pid' in value && 'host' in value)) return false;
   return /^[0-9a-f]{12}$/.test(String(value.token)) && Number.isSafeInteger(value.pid);
 }
 
-/** Never by time, and in doubt it may. */
-async function isMaybeAlive(holder: Holder, me: Holder): Promise<boolean> {
+/**
+ * Returns whether a holder can be alive. Returns true if that can't be determined. The age of the lock does not matter.
+ */
+async function mayBeAlive(holder: Holder, me: Holder): Promise<boolean> {
   if (holder.host !== me.host) return true;
   if (holder.boot !== undefined && me.boot !== undefined && holder.boot !== me.boot) return false;
   if (holder.pidSpace !== me.pidSpace) return true;
@@ -127,7 +135,10 @@ async function isMaybeAlive(holder: Holder, me: Holder): Promise<boolean> {
   return now.state !== ZOMBIE && now.started === holder.started;
 }
 
-/** By asking for its priority, which needs no permission and works on every system. */
+/**
+ * Returns whether a process with this pid exists. Reads its priority, which needs no permission and works on every
+ * system.
+ */
 function isRunning(pid: number): boolean {
   try {
     getPriority(pid);
@@ -137,11 +148,11 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** What tells this process from any other; Linux only. */
-async function identify(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 'pidSpace'>> {
+/** Reads the values that tell a process from a later one with the same pid. Only Linux has them. */
+async function identifyProcess(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 'pidSpace'>> {
   const [stat, boot, pidSpace] = await Promise.all([
     readStat(pid),
-    getText('/proc/sys/kernel/random/boot_id'),
+    readTextIfPresent('/proc/sys/kernel/random/boot_id'),
     readIfPresent(readlink('/proc/self/ns/pid')),
   ]);
   return {
@@ -151,18 +162,23 @@ async function identify(pid: number): Promise<Pick<Holder, 'started' | 'boot' | 
   };
 }
 
+/** The state of a process that has ended, but that its parent has not waited for. */
 const ZOMBIE = 'Z';
 
-/** Fields 3 and 22, behind a name that may hold anything. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+/**
+ * Reads the state and the start time of a process: fields 3 and 22 of `/proc/<pid>/stat`. The fields are counted after
+ * the last `)`, because the process name in field 2 can have any character. Undefined if there is no such file.
+ * https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+ */
 async function readStat(pid: number): Promise<{ state: string; started: string } | undefined> {
-  const text = await getText(`/proc/${pid}/stat`);
+  const text = await readTextIfPresent(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state, started] = [fields[0], fields[19]];
   return state === undefined || started === undefined ? undefined : { state, started };
 }
 
-function getText(path: string): Promise<string | undefined> {
+function readTextIfPresent(path: string): Promise<string | undefined> {
   return readIfPresent(readFile(path, 'utf8'));
 }
 
@@ -170,7 +186,7 @@ async function readIfPresent(read: Promise<string>): Promise<string | undefined>
   try {
     return await read;
   } catch (error) {
-    // ESRCH: a process that ended while its file was read.
+    // ESRCH means that the process ended while its file was read.
     if (['ENOENT', 'ENOTDIR', 'ESRCH'].includes(getCode(error))) return undefined;
     throw error;
   }
@@ -179,11 +195,11 @@ async function readIfPresent(read: Promise<string>): Promise<string | undefined>
 function createDirectoryLockedError(path: string, { pid, host, since }: Holder, me: Holder): EtlError {
   const isOwn = pid === me.pid && host === me.host;
   return new EtlError('ETL-7502', {
-    what: `The directory of ${path} is in use by process ${pid} on ${host} since ${since}.`,
-    why: 'Two processes on one directory would corrupt it without a word, so only one may use it.',
+    what: `the directory of ${path} is in use by process ${pid} on ${host} since ${since}`,
+    why: 'two processes that use one directory would corrupt it without an error',
     fix: isOwn
-      ? 'That is this process: give each of its connections a directory of its own.'
-      : `Wait for it to end. If it has ended and ran on another machine or in a container, delete ${path}.`,
+      ? 'give each connection of this process a directory of its own'
+      : `wait until that process ends; if it has ended, and ran on another machine or in a container, delete ${path}`,
     data: 'nothing was opened',
   });
 }

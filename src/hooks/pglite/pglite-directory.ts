@@ -1,26 +1,29 @@
 import type { ConnectionFields } from '../connection.js';
 import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
 
-/** The fields of a pglite connection: its directory, without surrounding white space, or `:memory:`. */
+/**
+ * Reads the fields of a pglite connection from the text after `pglite:`: a directory, which is trimmed, or `:memory:`.
+ * Throws ETL-2201 if the text can't be a directory.
+ */
 export function readDirectory(definition: ConnectionDefinition, text: string): ConnectionFields {
   const database = text.trim();
   if (database === '') {
     throw createMalformedError(definition, {
-      why: 'The directory is missing.',
-      fix: 'Write pglite:<directory>, or pglite::memory: for a database that is gone at the end.',
+      why: 'the directory is missing',
+      fix: 'write pglite:<directory>, or pglite::memory: for a database that is gone when etl ends',
     });
   }
   if (/[\p{Cc}\p{Cs}]/u.test(database)) {
     throw createMalformedError(definition, {
-      why: 'The directory has a control character or half a character.',
-      fix: 'Remove it.',
+      why: 'the directory has a control character or half a character',
+      fix: 'remove the character',
     });
   }
-  // Otherwise a URI of a server whose scheme was changed by mistake would be shown as a directory, with its password.
+  // If a user changes only the scheme of a server's URI, the "directory" has a password. Messages show directories.
   if (/^[^/]*:[^/]*@/.test(database)) {
     throw createMalformedError(definition, {
-      why: 'A pglite connection is a directory and has no login.',
-      fix: `Write pglite:<directory>, or ${URI_FORM} for a server.`,
+      why: 'a pglite connection is a directory and has no login',
+      fix: `write pglite:<directory>, or ${URI_FORM} for a server`,
     });
   }
   return { scheme: 'pglite', database };

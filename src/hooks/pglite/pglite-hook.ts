@@ -13,18 +13,20 @@ import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
 import { createKnexLog } from '../client.js';
 
-/** PostgreSQL in this process, in a directory or in memory: PGlite behind knex on the stock pg driver. */
+/**
+ * The hook for the embedded database: knex and the pg driver on a PGlite in this process, in a directory or in memory.
+ */
 export const pgliteHook: Hook = {
   schemes: ['pglite'],
   maxPoolSize: 1,
   open: openPglite,
 };
 
-/** How long `close` waits for queries to end, and then for the database: a second in all, in milliseconds. */
+/** The time limits of `close`, in milliseconds: first for queries to end, then for the database to close. */
 const GRACE = { idle: 300, shutdown: 600 };
 
 async function openPglite(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const pglite = await findPglite(settings.root, connection.origin);
+  const pglite = await findPglite(settings.root, connection.definedBy);
   const [{ default: knex }, started] = await Promise.all([
     import('knex'),
     startLocked(pglite, connection, settings),
@@ -52,13 +54,17 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
   };
 }
 
+/** A running PGlite and the lock of its directory. */
 interface StartedInstance {
   readonly instance: PgliteInstance;
-  /** Of its directory; in memory there is none. */
+  /** The lock of the data directory. Undefined for a database in memory. */
   readonly lock: DirectoryLock | undefined;
 }
 
-/** Starts PGlite in its directory, which this process locks first. Throws ETL-7502 when another has it. */
+/**
+ * Locks the data directory and starts PGlite in it. Rejects with ETL-7502 if another process has the lock, and with
+ * ETL-1001 if PGlite can't start.
+ */
 async function startLocked(
   pglite: PglitePackage,
   connection: Connection,
@@ -75,7 +81,10 @@ async function startLocked(
   }
 }
 
-/** The real path of the data directory, which exists afterwards; undefined for a database in memory. */
+/**
+ * Creates the data directory if it does not exist, and returns its real path. Returns undefined for a database in
+ * memory.
+ */
 async function makeDirectory({ database }: Connection, root: string): Promise<string | undefined> {
   if (database === undefined || database === ':memory:') return undefined;
   const directory = resolve(root, database);
@@ -83,13 +92,14 @@ async function makeDirectory({ database }: Connection, root: string): Promise<st
   return realpath(directory);
 }
 
-/** What is used of pg's client, some of which it does not declare. */
+/** The members of pg's client that are used here. Its types do not declare all of them. */
 interface SocketClient {
   once(event: 'end', listener: () => void): unknown;
   readonly connection: { readonly stream: Duplex };
   readonly _getActiveQuery: () => unknown;
 }
 
+/** Returns a hook of knex's pool that keeps the open clients in a set. */
 function rememberIn(clients: Set<SocketClient>) {
   return (client: SocketClient, done: (error: Error | undefined, client: SocketClient) => void): void => {
     clients.add(client);
@@ -98,6 +108,7 @@ function rememberIn(clients: Set<SocketClient>) {
   };
 }
 
+/** Everything that `close` has to close. */
 interface OpenInstance {
   readonly handle: Knex;
   readonly clients: ReadonlySet<SocketClient>;
@@ -106,27 +117,28 @@ interface OpenInstance {
 }
 
 async function close({ handle, clients, session, started }: OpenInstance): Promise<void> {
-  // It waits for ever for a transaction that nobody ends (knex/knex#1752), and its result tells nothing else.
+  // `destroy` never resolves if a transaction is never ended (knex/knex#1752). Its errors do not matter here.
   await waitAtMost(GRACE.idle, handle.destroy());
   for (const client of clients) cutOff(client);
   await waitAtMost(GRACE.shutdown, shutDown(session, started));
 }
 
+/** Destroys the socket of a client. */
 function cutOff(client: SocketClient): void {
   const active = client._getActiveQuery();
-  // A COPY stream without a listener would end the process with the error of its lost socket.
+  // A COPY stream emits an error when its socket is lost. Without a listener, that error would end the process.
   if (active instanceof EventEmitter) active.on('error', () => {});
   client.connection.stream.destroy();
 }
 
-/** A database that could not be closed keeps its lock as long as the process lives. */
+/** Closes PGlite and then releases the lock. A database that can't be closed keeps its lock until the process ends. */
 async function shutDown(session: PgliteSession, { instance, lock }: StartedInstance): Promise<void> {
   await session.waitUntilIdle();
   await instance.close();
   await lock?.release();
 }
 
-/** Waits for a clean-up whose failure changes nothing any more, and no longer than `millis`. */
+/** Waits for a clean-up for at most `millis` milliseconds. Ignores a rejection. */
 async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void> {
   const timer = new AbortController();
   const late = delay(millis, undefined, { signal: timer.signal });
@@ -135,10 +147,10 @@ async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void>
 
 function createCannotStartError(cause: unknown, connection: Connection): EtlError {
   return new EtlError('ETL-1001', {
-    what: `The embedded database ${formatPgliteDsn(connection)} could not be started.`,
-    where: connection.origin,
+    what: `the embedded database ${formatPgliteDsn(connection)} could not be started`,
+    where: connection.definedBy,
     why: describeThrown(cause),
-    fix: 'Can its directory be written? One that another version of @electric-sql/pglite made needs that version.',
+    fix: 'check that this user can write to the directory; a directory of another version of @electric-sql/pglite needs that version',
     cause,
   });
 }

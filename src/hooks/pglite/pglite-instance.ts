@@ -8,36 +8,43 @@ import type * as Pglite from '@electric-sql/pglite';
 import { EtlError } from '../../errors.js';
 import { getCode } from '../connect-error.js';
 import { join } from './pglite-message.js';
-import type { WireBackend } from './pglite-session.js';
+import type { ProtocolBackend } from './pglite-session.js';
 
 /** A PGlite that runs in this process. */
-export interface PgliteInstance extends WireBackend {
+export interface PgliteInstance extends ProtocolBackend {
+  /** Shuts PostgreSQL down and writes its data. */
   close(): Promise<void>;
 }
 
+/** The options of a PGlite instance. */
 export interface InstanceOptions {
-  /** The data directory: it exists, and this process has its lock. Undefined: in memory. */
+  /** The data directory, which exists and which this process has locked. Undefined for a database in memory. */
   readonly directory: string | undefined;
   readonly applicationName: string;
 }
 
-/** The package `@electric-sql/pglite`, as it was found. */
+/** An installed package `@electric-sql/pglite` of a supported version. */
 export interface PglitePackage {
   readonly version: string;
-  /** Takes half a second for a directory that has a database, and up to some seconds for a new one. */
+  /**
+   * Starts PGlite. A start takes about half a second with an existing database, and up to some seconds with a new one.
+   */
   start(options: InstanceOptions): Promise<PgliteInstance>;
 }
 
-/** The package of the user's project, or our own. Throws ETL-2211 when neither is there or it does not fit. */
-export async function findPglite(root: string, origin: string): Promise<PglitePackage> {
+/**
+ * Finds the package in the user's project at `root`, else beside this program. Throws ETL-2211 if there is no package
+ * or if its version is not supported.
+ */
+export async function findPglite(root: string, definedBy: string): Promise<PglitePackage> {
   const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
-  if (entry === undefined) throw createNotInstalledError(origin);
+  if (entry === undefined) throw createNotInstalledError(definedBy);
   const version = await readVersion(entry);
-  if (!SUPPORTED.test(version)) throw createNotSupportedError(version, origin);
+  if (!SUPPORTED.test(version)) throw createNotSupportedError(version, definedBy);
   return { version, start: (options) => start(entry, version, options) };
 }
 
-/** As `peerDependencies` has it: 0.5.14 and later, below 0.6. */
+/** The supported versions, the same as in `peerDependencies`: 0.5.14 or later, below 0.6. */
 const SUPPORTED = /^0\.5\.(?:1[4-9]|[2-9]\d|\d{3,})$/;
 
 function resolveFrom(base: string): string | undefined {
@@ -49,7 +56,7 @@ function resolveFrom(base: string): string | undefined {
   }
 }
 
-/** From its package.json, which the package does not export. */
+/** Reads the version in package.json. The package does not export that file, so the path starts at its entry. */
 async function readVersion(entry: string): Promise<string> {
   const parsed: unknown = JSON.parse(await readFile(resolve(dirname(entry), '../package.json'), 'utf8'));
   return typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : '';
@@ -57,11 +64,11 @@ async function readVersion(entry: string): Promise<string> {
 
 async function start(entry: string, version: string, options: InstanceOptions): Promise<PgliteInstance> {
   const { directory, applicationName } = options;
-  const isNew = directory === undefined || (await isToBeMade(directory));
+  const isNew = directory === undefined || (await prepareDirectory(directory));
   const [{ PGlite }, seed] = await Promise.all([load(entry), isNew ? readSeed(version) : undefined]);
   const instance = await PGlite.create({
     dataDir: directory ?? 'memory://',
-    // A start option, so that it stays after DISCARD ALL, as that of a real connection does.
+    // As a start option, the name stays after DISCARD ALL, like the name of a connection to a server.
     startParams: [...PGlite.defaultStartParams, '-c', `application_name=${applicationName}`],
     extensions: { withoutTimers },
     ...(seed && { loadDataDir: seed }),
@@ -71,9 +78,11 @@ async function start(entry: string, version: string, options: InstanceOptions): 
 }
 
 /**
- * Makes a PGlite speak the wire protocol. PGlite 0.5 catches whatever PostgreSQL throws and goes on with the next
- * message; after a FATAL error there is none, and it would go on for ever. An error uses up a message, so there are
- * never more of them than messages.
+ * Creates a backend that runs protocol messages in a PGlite.
+ *
+ * PGlite 0.5 catches every PostgreSQL error and continues with the next message. After a FATAL error there is no next
+ * message, and PGlite loops for ever. Every error consumes one message, so more errors than messages mean such a loop:
+ * the backend then throws.
  */
 export function serve(pglite: Pglite.PGlite): PgliteInstance {
   let errorsLeft = 0;
@@ -87,7 +96,7 @@ export function serve(pglite: Pglite.PGlite): PgliteInstance {
   return {
     run: async (messages, onAnswer) => {
       errorsLeft = messages.length;
-      // A copy of each answer, for the memory is used again for the next.
+      // Each answer is copied, because PGlite uses the same memory for the next answer.
       const onRawData = (bytes: Uint8Array): void => onAnswer(Buffer.from(bytes));
       await pglite.execProtocolRawStream(join(messages), { onRawData });
     },
@@ -99,14 +108,21 @@ async function load(entry: string): Promise<typeof Pglite> {
   return import(pathToFileURL(entry).href);
 }
 
-/** Marks a directory whose first start was not survived: PGlite takes half a database for a whole one. */
+/**
+ * The file that marks a directory during its first start. If the first start is cut off, the file remains. Without it,
+ * PGlite would take half a database for a complete one.
+ */
 const UNFINISHED = 'etl-unfinished';
 
-/** Whether there is no database yet. Throws ETL-2212 for a directory that holds something else. */
-async function isToBeMade(directory: string): Promise<boolean> {
+/**
+ * Prepares a directory for PGlite. Returns true if the directory needs a new database, which `UNFINISHED` then marks,
+ * and false if it has a database. Removes the files of a first start that was cut off. Throws ETL-2212 if the directory
+ * has other files.
+ */
+async function prepareDirectory(directory: string): Promise<boolean> {
   const entries = await readdir(directory);
   if (entries.includes(UNFINISHED)) {
-    const rest = entries.filter((entry) => entry !== UNFINISHED); // Which goes last, or the rest would look whole.
+    const rest = entries.filter((entry) => entry !== UNFINISHED); // The mark stays until the database is complete.
     await Promise.all(rest.map((entry) => rm(resolve(directory, entry), { recursive: true })));
     return true;
   }
@@ -116,7 +132,10 @@ async function isToBeMade(directory: string): Promise<boolean> {
   return true;
 }
 
-/** A new database that was made in advance by the same version, which saves running initdb; undefined: there is none. */
+/**
+ * Reads the packed data directory of a new database, which the build made with the same version of PGlite. It saves
+ * running initdb. Returns undefined if there is no packed directory for this version.
+ */
 async function readSeed(version: string): Promise<Blob | undefined> {
   try {
     const packed = await readFile(new URL(`pglite-data-${version}.tar.br`, import.meta.url));
@@ -127,6 +146,7 @@ async function readSeed(version: string): Promise<Blob | undefined> {
   }
 }
 
+/** The options of PGlite's WebAssembly module that `withoutTimers` changes. */
 interface EmscriptenOptions {
   readonly instantiateWasm: (
     imports: { readonly env: Readonly<Record<string, unknown>> },
@@ -135,9 +155,9 @@ interface EmscriptenOptions {
 }
 
 /**
- * Takes the interval timers from PostgreSQL. It can't use them, because no timer fires inside a statement; but they keep
- * the process alive, and one that fires between statements (idle_in_transaction_session_timeout) ends the session by
- * a FATAL error, after which PGlite 0.5 loops for ever in its next call.
+ * A PGlite extension that disables PostgreSQL's interval timers. The timers are of no use, because no timer fires
+ * during a statement, and they do harm: they keep the process alive, and a timer that fires between statements
+ * (idle_in_transaction_session_timeout) ends the session with a FATAL error, after which PGlite 0.5 loops for ever.
  */
 const withoutTimers: Pglite.Extension = {
   name: 'without-timers',
@@ -150,28 +170,28 @@ const withoutTimers: Pglite.Extension = {
   }),
 };
 
-function createNotInstalledError(origin: string): EtlError {
+function createNotInstalledError(definedBy: string): EtlError {
   return new EtlError('ETL-2211', {
-    what: 'The embedded database needs the package @electric-sql/pglite, which is not installed.',
-    where: origin,
-    fix: 'Run `npm i @electric-sql/pglite`, or use a PostgreSQL server.',
+    what: 'the embedded database needs the package @electric-sql/pglite, which is not installed',
+    where: definedBy,
+    fix: 'run `npm i @electric-sql/pglite`, or use a PostgreSQL server',
   });
 }
 
-function createNotSupportedError(version: string, origin: string): EtlError {
+function createNotSupportedError(version: string, definedBy: string): EtlError {
   return new EtlError('ETL-2211', {
-    what: `The embedded database can't use version ${version} of the package @electric-sql/pglite.`,
-    where: origin,
-    why: 'It needs 0.5.14 or later, below 0.6.',
-    fix: 'Run `npm i @electric-sql/pglite@0.5`.',
+    what: `the embedded database can't use version ${version} of the package @electric-sql/pglite`,
+    where: definedBy,
+    why: 'the embedded database needs version 0.5.14 or later, below 0.6',
+    fix: 'run `npm i @electric-sql/pglite@0.5`',
   });
 }
 
 function createNotDataDirectoryError(directory: string): EtlError {
   return new EtlError('ETL-2212', {
-    what: `${directory} is not empty and holds no database.`,
-    why: 'The files of the embedded database would be mixed with others.',
-    fix: 'Name a directory that is empty or does not exist.',
+    what: `${directory} is not empty and has no database`,
+    why: 'the files of the embedded database would be mixed with other files',
+    fix: 'name a directory that is empty or does not exist',
     data: 'nothing was written',
   });
 }

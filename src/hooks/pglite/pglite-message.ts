@@ -1,32 +1,37 @@
-/** A length that no client sends: PostgreSQL's own limit. https://www.postgresql.org/docs/current/protocol-message-formats.html */
+/**
+ * The maximum length of a message, in bytes. PostgreSQL has the same limit.
+ * https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
 const LONGEST_MESSAGE = 0x3fff_ffff;
 
-/** Cuts what a client sends into whole messages, however it was cut before; no byte is copied more than once. */
+/** Splits the bytes of a client into whole messages. The chunks can have any length. Copies no byte more than once. */
 export class MessageReader {
   #chunks: Buffer[] = [];
   #available = 0;
   /** The first message has no type byte. */
   #typeLength = 0;
 
+  /** Adds the next bytes of the client. */
   add(chunk: Buffer): void {
     if (chunk.length === 0) return;
     this.#chunks.push(chunk);
     this.#available += chunk.length;
   }
 
-  /** The next message, or undefined until it is complete. Throws for a length that can't be. */
+  /**
+   * Returns the next message, or undefined if it is not complete yet. Throws if the message has an impossible length.
+   */
   next(): Buffer | undefined {
     const header = this.#typeLength + 4;
     if (this.#available < header) return undefined;
     const length = this.#typeLength + this.#readHead(header).readUInt32BE(this.#typeLength);
-    if (length < header || length > LONGEST_MESSAGE)
-      throw new Error(`A message of ${length} bytes is impossible.`);
+    if (length < header || length > LONGEST_MESSAGE) throw new Error(`a message can't have ${length} bytes`);
     if (this.#available < length) return undefined;
     this.#typeLength = 1;
     return this.#take(length);
   }
 
-  /** At least the first `length` bytes in one piece, left where they are. */
+  /** Returns a buffer with at least the first `length` bytes, and does not remove these bytes. */
   #readHead(length: number): Buffer {
     const [first = EMPTY] = this.#chunks;
     if (first.length >= length) return first;
@@ -56,12 +61,12 @@ export class MessageReader {
 
 const EMPTY = Buffer.alloc(0);
 
-/** The type of a message after the first. */
+/** Returns the type of a message: its first byte as a character. The first message of a client has no type. */
 export function getType(message: Buffer): string {
   return String.fromCharCode(message[0] ?? 0);
 }
 
-/** A message of one type and these parts. */
+/** Encodes a message: the type, the length, and the parts. */
 export function encode(type: string, ...parts: readonly (string | Buffer)[]): Buffer {
   const body = Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));
   const header = Buffer.from([type.charCodeAt(0), 0, 0, 0, 0]);
@@ -69,23 +74,23 @@ export function encode(type: string, ...parts: readonly (string | Buffer)[]): Bu
   return Buffer.concat([header, body]);
 }
 
-/** The buffers in one piece, without a copy where there is one only. */
+/** Joins buffers. A single buffer is not copied. */
 export function join(buffers: readonly Buffer[]): Buffer {
   const [only] = buffers;
   return buffers.length === 1 && only ? only : Buffer.concat(buffers);
 }
 
-/** A simple query. */
-export function queryMessage(sql: string): Buffer {
+/** Encodes a simple query. */
+export function encodeQuery(sql: string): Buffer {
   return encode('Q', sql, '\0');
 }
 
-/** An ErrorResponse that fails one statement. */
+/** Encodes an ErrorResponse of severity ERROR. */
 export function encodeError(sqlstate: string, text: string, hint: string): Buffer {
   return encode('E', `SERROR\0VERROR\0C${sqlstate}\0M${text}\0H${hint}\0\0`);
 }
 
-/** The answer with each of its messages replaced; it has whole messages only. */
+/** Replaces each message of an answer. The answer must have whole messages only. */
 export function mapMessages(answer: Buffer, replace: (message: Buffer) => Buffer): Buffer {
   const messages: Buffer[] = [];
   let at = 0;
@@ -97,12 +102,12 @@ export function mapMessages(answer: Buffer, replace: (message: Buffer) => Buffer
   return Buffer.concat(messages);
 }
 
-/** Whether a message has the word: no COPY reads from the client without it. */
+/** Returns whether a message has the word `stdin`. Every COPY that reads from the client has it. */
 export function hasStdinKeyword(message: Buffer): boolean {
   return /stdin/i.test(message.toString('latin1'));
 }
 
-/** Whether a simple query has a COPY that reads what the client sends after it. */
+/** Returns whether a simple query has a COPY that reads from the client. Ignores comments and quoted text. */
 export function isCopyFromStdin(message: Buffer): boolean {
   if (!hasStdinKeyword(message)) return false;
   const sql = message.toString('utf8', 5, message.length - 1);

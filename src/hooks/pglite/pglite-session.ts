@@ -1,35 +1,38 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { encode, join, queryMessage } from './pglite-message.js';
+import { encode, join, encodeQuery } from './pglite-message.js';
 
-/** The other end of the wire protocol. */
-export interface WireBackend {
-  /** Runs whole messages in one call, which blocks the event loop, and passes the answer on piece by piece. */
+/** The server's side of the PostgreSQL protocol. */
+export interface ProtocolBackend {
+  /** Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer. */
   run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void>;
 }
 
 /**
- * The one session of a PGlite instance, lent to one socket at a time. Each finds it as a new server process would
- * be: what the one before left open has been rolled back, and its settings are gone.
+ * The only session of a PGlite instance. One socket at a time uses the session. Each socket gets a clean session, like
+ * a new server process: the transaction of the socket before is rolled back and its settings are discarded.
  */
-export class PgliteSession implements WireBackend {
-  readonly #backend: WireBackend;
+export class PgliteSession implements ProtocolBackend {
+  readonly #backend: ProtocolBackend;
   readonly #turnMillis: number;
   #free: Promise<void> = Promise.resolve();
 
-  /** `turnMillis` is how long a socket waits for the one before it to leave. */
-  constructor(backend: WireBackend, turnMillis = 10_000) {
+  /** `turnMillis` is how long a socket waits for its turn, in milliseconds. */
+  constructor(backend: ProtocolBackend, turnMillis = 10_000) {
     this.#backend = backend;
     this.#turnMillis = turnMillis;
   }
 
-  /** Waits for a turn and gives the call that ends it. Rejects with SQLSTATE 53300 when another keeps its turn. */
+  /**
+   * Waits for a turn and returns the function that ends the turn. Rejects with SQLSTATE 53300 after `turnMillis`, and
+   * with the error of the reset if the session is no longer usable.
+   */
   async enter(): Promise<() => void> {
     const before = this.#free;
-    const turn = openTurn();
+    const turn = createTurn();
     this.#free = before.then(() => turn.over).then(() => this.#reset());
-    this.#free.catch(() => undefined); // Whoever comes next is told.
+    this.#free.catch(() => undefined); // The next call of `enter` gets the error.
     try {
-      await within(before, this.#turnMillis);
+      await waitForTurn(before, this.#turnMillis);
       return turn.end;
     } catch (error) {
       turn.end();
@@ -37,49 +40,55 @@ export class PgliteSession implements WireBackend {
     }
   }
 
-  /** Resolves when every socket has left. */
+  /** Resolves when every turn has ended. */
   async waitUntilIdle(): Promise<void> {
-    await this.#free.catch(() => undefined); // Not clean, and not to be used again.
+    await this.#free.catch(() => undefined); // A failed reset does not matter, because nobody uses the session again.
   }
 
+  /** Runs messages of the socket that has its turn. */
   run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
     return this.#backend.run(messages, onAnswer);
   }
 
-  /** The Sync ends an extended query that was cut off before its own, and the skipping after an error in one. */
+  /**
+   * Rolls back the transaction and discards the settings. The Sync comes first because an extended query can have been
+   * cut off before its own Sync: after an error in such a query, PostgreSQL skips all messages up to a Sync.
+   */
   async #reset(): Promise<void> {
     const answer: Buffer[] = [];
-    await this.run([SYNC, queryMessage('rollback'), queryMessage('discard all')], (bytes) =>
+    await this.run([SYNC, encodeQuery('rollback'), encodeQuery('discard all')], (bytes) =>
       answer.push(bytes),
     );
     if (join(answer).subarray(-READY.length).equals(READY)) return;
-    throw new Error('the embedded database did not get back to a clean session');
+    throw new Error('the session of the embedded database could not be reset');
   }
 }
 
 const SYNC = encode('S');
-/** ReadyForQuery, in no transaction. */
+/** The ReadyForQuery message of a session that is in no transaction. */
 const READY = encode('Z', 'I');
 
+/** The time in which one socket uses the session. */
 interface Turn {
+  /** Resolves when `end` is called. */
   readonly over: Promise<void>;
   readonly end: () => void;
 }
 
-function openTurn(): Turn {
+function createTurn(): Turn {
   const gate = new AbortController();
   const over = new Promise<void>((resolve) => gate.signal.addEventListener('abort', () => resolve()));
   return { over, end: () => gate.abort() };
 }
 
-/** Rejects with SQLSTATE 53300 (too_many_connections), unless `work` is done in time. */
-async function within(work: Promise<void>, millis: number): Promise<void> {
+/** Waits for the turn before. Rejects with SQLSTATE 53300 (too_many_connections) after `millis` milliseconds. */
+async function waitForTurn(before: Promise<void>, millis: number): Promise<void> {
   const timer = new AbortController();
   const late = delay(millis, undefined, { signal: timer.signal }).then(() => {
     throw Object.assign(new Error('the one session of the embedded database is in use'), { code: '53300' });
   });
   try {
-    await Promise.race([work, late]);
+    await Promise.race([before, late]);
   } finally {
     timer.abort();
   }

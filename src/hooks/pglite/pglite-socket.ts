@@ -12,25 +12,29 @@ import {
 } from './pglite-message.js';
 import type { PgliteSession } from './pglite-session.js';
 
-/** The most bytes that one COPY FROM STDIN may send: PGlite takes them in one call, so they are held in memory. */
+/** The most bytes that one COPY FROM STDIN can send. PGlite takes all bytes in one call, so they are held in memory. */
 export const COPY_LIMIT = 256 * 1024 * 1024;
 
+/** A COPY FROM STDIN whose data the client is sending. */
 interface Copy {
-  /** The query, and what came before it. */
+  /** The messages up to the query, with the query. */
   readonly request: readonly Buffer[];
   readonly data: Buffer[];
   bytes: number;
 }
 
-/** What pg takes for a TCP socket; a PGlite in this process is at its other end. */
+/**
+ * A stream that pg uses like a TCP socket to a server. The server's side is a session of a PGlite in this process.
+ * `connect` waits for the session; the methods that configure a TCP socket do nothing.
+ */
 export class PgliteSocket extends Duplex {
   readonly #session: PgliteSession;
   readonly #copyLimit: number;
   readonly #input = new MessageReader();
-  /** The messages of an extended query up to its Sync or Flush: they run in one call. */
+  /** The messages of an extended query that has had no Sync or Flush yet. All of them run in one call. */
   readonly #pending: Buffer[] = [];
   #copy: Copy | undefined;
-  /** Since a statement was sent that may read from the client. */
+  /** Set when the client has sent a statement with the word `stdin`, which can read from the client. */
   #namesStdin = false;
   #state: 'new' | 'started' | 'ended' = 'new';
   #leave: (() => void) | undefined;
@@ -68,7 +72,7 @@ export class PgliteSocket extends Duplex {
   }
 
   override _read(): void {
-    // Answers are pushed as they come: PGlite can't be told to wait.
+    // Answers are pushed as they come, because PGlite can't be told to wait.
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -98,7 +102,7 @@ export class PgliteSocket extends Duplex {
     this.#leave?.();
   }
 
-  /** Never rejects. */
+  /** Handles all complete messages, after the promise `before`. Calls `done` with the first error. Never rejects. */
   async #drain(before: Promise<void>, done: (error?: Error) => void): Promise<void> {
     await before;
     let failure: Error | undefined;
@@ -112,7 +116,7 @@ export class PgliteSocket extends Duplex {
     done(failure);
   }
 
-  /** A socket that is not runs nothing more, whatever it was sent before. */
+  /** Whether the socket still runs messages. A closed socket ignores the messages that it already has. */
   get #isOpen(): boolean {
     return !this.destroyed && this.#state !== 'ended';
   }
@@ -133,7 +137,7 @@ export class PgliteSocket extends Duplex {
 
   async #take(message: Buffer): Promise<void> {
     const type = getType(message);
-    if (COPY_TYPES.has(type)) return; // The rest of a COPY that has failed: the protocol says to skip it.
+    if (COPY_TYPES.has(type)) return; // These are data of a COPY that has failed. The protocol says to skip them.
     if (!CLIENT_TYPES.has(type)) throw createUnexpectedMessageError(type);
     this.#pending.push(message);
     if (type === 'Q' || type === 'P') this.#namesStdin ||= hasStdinKeyword(message);
@@ -150,18 +154,21 @@ export class PgliteSocket extends Duplex {
 
   async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
     const type = getType(message);
-    if (type === 'S' || type === 'H') return; // The protocol says to skip them in a COPY.
+    if (type === 'S' || type === 'H') return; // The protocol says to skip Sync and Flush during a COPY.
     if (!COPY_TYPES.has(type)) throw createUnexpectedMessageError(type);
     copy.bytes += message.length;
     copy.data.push(message);
     const isTooLong = copy.bytes > this.#copyLimit;
     if (type === 'd' && !isTooLong) return;
     this.#copy = undefined;
-    if (isTooLong) await this.#runCopy(copy.request, copyTooLong(this.#copyLimit));
+    if (isTooLong) await this.#runCopy(copy.request, encodeCopyTooLongError(this.#copyLimit));
     else await this.#runCopy([...copy.request, ...copy.data]);
   }
 
-  /** pg has had its CopyInResponse. With a `failure` it gets that in place of the database's own error. */
+  /**
+   * Runs a COPY with its data. Leaves out the CopyInResponse of the answer, because pg has already got one. With
+   * `failure`, pg gets `failure` instead of the database's error.
+   */
   async #runCopy(messages: readonly Buffer[], failure?: Buffer): Promise<void> {
     const answer: Buffer[] = [];
     await this.#session.run([...messages, COPY_FAIL], (bytes) => answer.push(bytes));
@@ -178,7 +185,7 @@ export class PgliteSocket extends Duplex {
   async #run(messages: readonly Buffer[]): Promise<void> {
     const request = this.#namesStdin ? [...messages, COPY_FAIL] : messages;
     await this.#session.run(request, (bytes) => this.#answer(bytes));
-    await nextTurn(); // Timers and signals have their turn between two statements.
+    await nextTurn(); // Lets timers and signals run between two statements.
   }
 
   #answer(bytes: Buffer): void {
@@ -187,25 +194,32 @@ export class PgliteSocket extends Duplex {
 }
 
 const EMPTY = Buffer.alloc(0);
-/** Text format and no columns: pg reads neither. */
+/** The answer to COPY FROM STDIN, with text format and no columns. pg reads neither value. */
 const COPY_IN_RESPONSE = encode('G', Buffer.alloc(3));
 /**
- * Ends a COPY that was not foreseen and would wait for data; without one it is skipped. PGlite has no more to read
- * then, which is a FATAL error, and it never comes back from that.
+ * A CopyFail message after statements that can have a COPY FROM STDIN that was not recognised. It ends such a COPY.
+ * Without it, PGlite would wait for data and find none, which is a FATAL error that PGlite does not survive. If there
+ * is no COPY, PostgreSQL skips the message.
  */
-const COPY_FAIL = encode('f', 'here only a COPY in a simple query of its own can read from the client\0');
+const COPY_FAIL = encode(
+  'f',
+  'in the embedded database, only a COPY in a simple query of its own can read from the client\0',
+);
+/** CopyData, CopyDone and CopyFail. */
 const COPY_TYPES: ReadonlySet<string> = new Set(['d', 'c', 'f']);
-/** Query and FunctionCall; Parse, Bind, Describe, Execute, Close, Sync and Flush of the extended protocol. */
+/**
+ * Query, FunctionCall, and the messages of an extended query: Parse, Bind, Describe, Execute, Close, Sync and Flush.
+ */
 const CLIENT_TYPES: ReadonlySet<string> = new Set('QFPBDECSH');
-/** Query, Sync, Flush and FunctionCall: what the client waits for an answer after. */
+/** Query, Sync, Flush and FunctionCall. After these messages the client waits for an answer. */
 const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F']);
 
 function createUnexpectedMessageError(type: string): Error {
-  return new Error(`a message of type "${type}" came where none is allowed`);
+  return new Error(`a message of type "${type}" is not allowed here`);
 }
 
-/** 54000 is program_limit_exceeded. */
-function copyTooLong(limit: number): Buffer {
+/** Encodes the error of a COPY over the limit, with SQLSTATE 54000 (program_limit_exceeded). */
+function encodeCopyTooLongError(limit: number): Buffer {
   return encodeError(
     '54000',
     `a COPY to the embedded database is limited to ${limit} bytes`,

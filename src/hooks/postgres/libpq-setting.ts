@@ -2,45 +2,50 @@ import { EtlError, didYouMean } from '../../errors.js';
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 
-/** With libpq's meaning, which the driver's own differs from. */
+/** A libpq `sslmode`, with libpq's meaning. The driver's `sslmode` values differ in meaning. */
 export type SslMode = (typeof MODES)[number];
 
-/** `prefer` when nothing is said; the authorities of the system are only trusted with `verify-full`. */
+/**
+ * Returns the sslmode of a setting. The default is `prefer`, or `verify-full` with `sslrootcert=system`. Throws
+ * ETL-2206 for an unknown mode, and for `sslrootcert=system` with a weaker mode than `verify-full`.
+ */
 export function readSslMode(found: Setting | undefined, rootcert: string | undefined): SslMode {
   if (!found) return rootcert === 'system' ? 'verify-full' : 'prefer';
   const mode = MODES.find((name) => name === found.text);
   if (!mode) throw createUnknownModeError(found);
   if (rootcert === 'system' && mode !== 'verify-full') {
-    const why = 'A certificate of any public authority would be accepted for any host.';
-    throw createBadValueError(found, why, 'Write sslmode=verify-full with sslrootcert=system.');
+    const why = 'a certificate of any public authority would be accepted for any host';
+    throw createBadValueError(found, why, 'write sslmode=verify-full with sslrootcert=system');
   }
   return mode;
 }
 
 function createUnknownModeError(found: Setting): EtlError {
-  const fix = `Use one of: ${MODES.join(', ')}.`;
+  const fix = `use one of: ${MODES.join(', ')}`;
   if (found.text === 'no-verify') {
     return createBadValueError(
       found,
-      'PostgreSQL knows no sslmode "no-verify".',
-      'Write sslmode=require, which means the same.',
+      'PostgreSQL has no sslmode "no-verify"',
+      'write sslmode=require, which means the same',
     );
   }
-  return createBadValueError(found, `PostgreSQL knows no such sslmode${didYouMean(found.text, MODES)}`, fix);
+  return createBadValueError(found, `PostgreSQL has no such sslmode${didYouMean(found.text, MODES)}`, fix);
 }
 
-/** A value, the name that the user gave it under, and where that is. */
+/** The value of an option or a variable. */
 export interface Setting {
   readonly text: string;
+  /** The option or variable that the user set: `sslmode` or `PGSSLMODE`. */
   readonly name: string;
+  /** What defines the value, for messages: a `Connection.definedBy`, or `the environment`. */
   readonly where: string;
 }
 
-/** The error for a value that makes no sense. It does not show the value: nothing says that it is no secret. */
+/** Creates an ETL-2206 for a value that makes no sense. The error does not show the value, which can be a secret. */
 export function createBadValueError(
   { name, where }: Omit<Setting, 'text'>,
   why: string,
   fix: string,
 ): EtlError {
-  return new EtlError('ETL-2206', { what: `The value of "${name}" can't be used.`, where, why, fix });
+  return new EtlError('ETL-2206', { what: `the value of "${name}" can't be used`, where, why, fix });
 }

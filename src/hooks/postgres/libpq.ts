@@ -4,22 +4,22 @@ import type { Connection } from '../connection.js';
 import type { OpenSettings, Variables } from '../hook.js';
 import { type Setting, type SslMode, createBadValueError, readSslMode } from './libpq-setting.js';
 
-/** A connection with every field decided, so that nothing is left for the driver to read from the environment. */
+/** A connection whose every field has a value, so the driver takes nothing from the environment. */
 export interface ResolvedServer {
-  /** The connection with `host`, `port`, `login` and `database` filled in, without its password. */
+  /** The connection with `host`, `port`, `login` and `database`, but without its password. */
   readonly connection: Connection & Required<Pick<Connection, 'host' | 'port' | 'login' | 'database'>>;
-  /** Where the socket goes: the host, unless PGHOSTADDR gives the address of PGHOST. */
+  /** The address that the socket connects to: the host, or PGHOSTADDR if the connection names no host. */
   readonly address: string;
   readonly applicationName: string;
-  /** Command-line options for the server's session, as `-c search_path=app`. */
+  /** Command-line options of the server process, such as `-c search_path=app`. */
   readonly options: string | undefined;
   readonly connectTimeoutMillis: number;
-  /** Idle time before the first TCP keepalive; `undefined` when they are off. */
+  /** The idle time before the first TCP keepalive. Undefined if keepalives are off. */
   readonly keepAliveMillis: number | undefined;
   readonly tls: TlsRequest;
 }
 
-/** How a connection wants to be secured; paths as they were given. */
+/** The TLS options of a connection. Paths are as the user wrote them. */
 export interface TlsRequest {
   readonly mode: SslMode;
   readonly rootcert: string | undefined;
@@ -28,34 +28,36 @@ export interface TlsRequest {
 }
 
 /**
- * Decides every field as libpq does: the connection, then the `PG*` variable, then the default. An empty value counts
- * as none. Two defaults are ours: the host is `localhost` (libpq: a Unix socket), and the time to connect is 10 s, also
- * where libpq would wait for ever. Throws ETL-2204 for an unknown option, ETL-2206 for a value that makes no sense
- * and ETL-2207 for what is not supported. https://www.postgresql.org/docs/current/libpq-connect.html
+ * Resolves every field as libpq does: from the connection, else from the `PG*` variable, else the default. An empty
+ * value counts as not set. Two defaults differ from libpq. The host is `localhost`, where libpq uses a Unix socket. The
+ * time limit to connect is 10 s, where libpq has no limit; `connect_timeout=0` also means 10 s. Throws ETL-2204 for an
+ * unknown option, ETL-2206 for a value that makes no sense, ETL-2207 for an unsupported option, and ETL-2213 if there
+ * is no user.
+ * https://www.postgresql.org/docs/current/libpq-connect.html
  */
-export function resolveTarget(connection: Connection, settings: OpenSettings): ResolvedServer {
+export function resolveServer(connection: Connection, settings: OpenSettings): ResolvedServer {
   refuseUnknown(connection, settings.notice);
-  const look = (name: Option): Setting | undefined => findSetting(connection, settings.variables, name);
+  const findOption = (name: Option): Setting | undefined => findSetting(connection, settings.variables, name);
   const address = resolveAddress(connection, settings.variables);
-  const attributes = look('target_session_attrs');
+  const attributes = findOption('target_session_attrs');
   if (attributes && attributes.text !== 'any') throw createUnsupportedError(connection, attributes.name);
-  const keepAlive = parseWholeNumber(look('keepalives')) !== 0;
+  const keepAlive = parseWholeNumber(findOption('keepalives')) !== 0;
   return {
     ...address,
-    applicationName: look('application_name')?.text ?? settings.applicationName,
-    options: look('options')?.text,
-    connectTimeoutMillis: (parseWholeNumber(look('connect_timeout')) || 10) * 1_000,
-    keepAliveMillis: keepAlive ? (parseWholeNumber(look('keepalives_idle')) ?? 5) * 1_000 : undefined,
+    applicationName: findOption('application_name')?.text ?? settings.applicationName,
+    options: findOption('options')?.text,
+    connectTimeoutMillis: (parseWholeNumber(findOption('connect_timeout')) || 10) * 1_000,
+    keepAliveMillis: keepAlive ? (parseWholeNumber(findOption('keepalives_idle')) ?? 5) * 1_000 : undefined,
     tls: {
-      mode: readSslMode(look('sslmode'), look('sslrootcert')?.text),
-      rootcert: look('sslrootcert')?.text,
-      cert: look('sslcert')?.text,
-      key: look('sslkey')?.text,
+      mode: readSslMode(findOption('sslmode'), findOption('sslrootcert')?.text),
+      rootcert: findOption('sslrootcert')?.text,
+      cert: findOption('sslcert')?.text,
+      key: findOption('sslkey')?.text,
     },
   };
 }
 
-/** Options that a connection's `extra` may hold, with the variable that fills each. */
+/** The options that a connection's `extra` can have, each with the variable that is its fallback. */
 const VARIABLE_OF = {
   sslmode: 'PGSSLMODE',
   sslrootcert: 'PGSSLROOTCERT',
@@ -70,7 +72,7 @@ const VARIABLE_OF = {
 } as const;
 type Option = keyof typeof VARIABLE_OF;
 
-/** Keys that Airflow's PostgresHook takes out of `extra` before libpq sees it. */
+/** The keys of `extra` that only Airflow's PostgresHook uses. It removes them before it calls libpq. */
 const AIRFLOW_ONLY = new Set([
   'iam',
   'redshift',
@@ -83,44 +85,47 @@ const AIRFLOW_ONLY = new Set([
   'sqlalchemy_query',
 ]);
 
+/** Throws ETL-2204 for an unknown option and ETL-2207 for `iam=true`. Sends a notice about options only for Airflow. */
 function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): void {
-  const { id, origin, extra } = connection;
+  const { id, definedBy, extra } = connection;
   const keys = Object.keys(extra);
   const unknown = keys.find((key) => !Object.hasOwn(VARIABLE_OF, key) && !AIRFLOW_ONLY.has(key));
   if (unknown !== undefined) {
     throw new EtlError('ETL-2204', {
-      what: `Connection "${id}" has an unknown option "${unknown}"${didYouMean(unknown, Object.keys(VARIABLE_OF))}`,
-      where: origin,
-      fix: `Remove it, or use one of: ${Object.keys(VARIABLE_OF).join(', ')}.`,
+      what: `connection "${id}" has an unknown option "${unknown}"${didYouMean(unknown, Object.keys(VARIABLE_OF))}`,
+      where: definedBy,
+      fix: `remove the option, or use one of: ${Object.keys(VARIABLE_OF).join(', ')}`,
     });
   }
-  // Without it the login would be tried with no token, and the reason would stay hidden.
+  // Without this check, etl would log in without a token, and the error would not name `iam` as the cause.
   if (/^true$/i.test(String(extra['iam']))) throw createUnsupportedError(connection, 'iam');
   const ignored = keys.filter((key) => AIRFLOW_ONLY.has(key));
   if (ignored.length > 0)
-    notice(`Connection "${id}": ${ignored.join(', ')} only mean something to Airflow; ignored.`);
+    notice(`connection "${id}": etl ignores ${ignored.join(', ')}, which only Airflow uses`);
 }
 
-function createUnsupportedError({ id, origin }: Connection, name: string): EtlError {
+function createUnsupportedError({ id, definedBy }: Connection, name: string): EtlError {
   const [why, fix] = UNSUPPORTED[name] ?? [
-    'The driver can only ask for any server.',
-    'Name the host that accepts writes, and leave this option out.',
+    "the driver can't choose a server by its role",
+    'name the host that accepts writes, and remove this option',
   ];
-  const what = `Connection "${id}" uses ${name}, which is not supported.`;
-  return new EtlError('ETL-2207', { what, where: origin, why, fix });
+  const what = `connection "${id}" uses ${name}, which is not supported`;
+  return new EtlError('ETL-2207', { what, where: definedBy, why, fix });
 }
 
+/** The reasons and fixes of ETL-2207 by option. */
 const UNSUPPORTED: Readonly<Record<string, readonly [why: string, fix: string]>> = {
   iam: [
-    'No token is fetched from AWS.',
-    'Fetch one with "aws rds generate-db-auth-token" and give it as the password.',
+    'etl fetches no token from AWS',
+    'fetch a token with "aws rds generate-db-auth-token", and set the token as the password',
   ],
-  'more than one host': ['The driver connects to one host.', 'Name the host that accepts writes.'],
+  'more than one host': ['the driver connects to one host', 'name only the host that accepts writes'],
 };
 
+/** Returns the option from `extra`, else from its variable. Throws ETL-2206 if the value is an object or a list. */
 function findSetting(connection: Connection, variables: Variables, name: Option): Setting | undefined {
   const value = connection.extra[name];
-  const where = connection.origin;
+  const where = connection.definedBy;
   if (value === undefined || value === null || value === '')
     return findVariable(variables, VARIABLE_OF[name]);
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
@@ -128,8 +133,8 @@ function findSetting(connection: Connection, variables: Variables, name: Option)
   }
   throw createBadValueError(
     { name, where },
-    'It is an object or a list.',
-    'Give text, a number or a truth value.',
+    'the value is an object or a list',
+    'write text, a number, true or false',
   );
 }
 
@@ -138,7 +143,10 @@ function findVariable(variables: Variables, name: string | undefined): Setting |
   return text && name ? { text, name, where: 'the environment' } : undefined;
 }
 
-/** A number from 0, where `true` and `false` of a JSON connection are 1 and 0. */
+/**
+ * Parses a whole number from 0 to 999999. `true` and `false`, which a JSON connection can have, are 1 and 0. Throws
+ * ETL-2206 for any other text.
+ */
 function parseWholeNumber(found: Setting | undefined): number | undefined {
   if (!found) return undefined;
   const text = found.text
@@ -148,8 +156,8 @@ function parseWholeNumber(found: Setting | undefined): number | undefined {
   if (/^\d{1,6}$/.test(text)) return Number(text);
   throw createBadValueError(
     found,
-    'It is not a whole number from 0.',
-    `Write ${found.name}=10, for example.`,
+    'the value is not a whole number from 0 to 999999',
+    `write for example ${found.name}=10`,
   );
 }
 
@@ -157,17 +165,17 @@ function resolveAddress(
   connection: Connection,
   variables: Variables,
 ): Pick<ResolvedServer, 'connection' | 'address'> {
-  // PGHOSTADDR belongs to PGHOST: it must not send a connection with a host of its own elsewhere.
+  // PGHOSTADDR belongs to PGHOST. It must not redirect a connection that has a host of its own.
   const given = connection.host ? undefined : findVariable(variables, 'PGHOSTADDR')?.text;
   const host = connection.host || findVariable(variables, 'PGHOST')?.text || given || 'localhost';
   if (host.includes(',')) throw createUnsupportedError(connection, 'more than one host');
   const login = connection.login || findVariable(variables, 'PGUSER')?.text || getAccountName(connection);
   const database = connection.database || findVariable(variables, 'PGDATABASE')?.text || login;
-  const { id, scheme, origin, extra } = connection;
+  const { id, scheme, definedBy, extra } = connection;
   const resolved = {
     id,
     scheme,
-    origin,
+    definedBy,
     extra,
     host,
     port: resolvePort(connection, variables),
@@ -177,31 +185,32 @@ function resolveAddress(
   return { connection: resolved, address: given ?? host };
 }
 
-function resolvePort({ port, origin }: Connection, variables: Variables): number {
+function resolvePort({ port, definedBy }: Connection, variables: Variables): number {
   const found =
     port === undefined
       ? findVariable(variables, 'PGPORT')
-      : { text: String(port), name: 'port', where: origin };
+      : { text: String(port), name: 'port', where: definedBy };
   const number = parseWholeNumber(found) ?? 5432;
   if (found && (number < 1 || number > 65_535)) {
     throw createBadValueError(
       found,
-      'A port is a number from 1 to 65535.',
-      'PostgreSQL listens on 5432 unless told otherwise.',
+      'a port is a number from 1 to 65535',
+      'write the port of the server; the default port of PostgreSQL is 5432',
     );
   }
   return number;
 }
 
-function getAccountName({ id, origin }: Connection): string {
+/** Returns the name of the operating system's user. Throws ETL-2213 if that user has no name. */
+function getAccountName({ id, definedBy }: Connection): string {
   try {
     return userInfo().username;
   } catch (cause) {
     throw new EtlError('ETL-2213', {
-      what: `Connection "${id}" names no user.`,
-      where: origin,
-      why: 'The account that runs this has no name on this machine that could be used instead.',
-      fix: 'Add the user to the connection, or set PGUSER.',
+      what: `connection "${id}" names no user`,
+      where: definedBy,
+      why: 'the account that runs etl has no name on this machine that etl could use instead',
+      fix: 'add the user to the connection, or set PGUSER',
       cause,
     });
   }

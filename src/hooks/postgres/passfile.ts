@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 
-/** What a line of the password file must match. The host of a Unix socket is its directory. */
+/** The values that a line of the password file must match. The host of a Unix socket is its directory. */
 export interface PasswordQuery {
   readonly host: string;
   readonly port: number;
@@ -9,8 +9,9 @@ export interface PasswordQuery {
 }
 
 /**
- * The password in a file like `~/.pgpass`, as libpq finds it: the first line that matches wins, and a file that others
- * could read is not used. No file is no password.
+ * Reads a password from a file like `~/.pgpass`, as libpq does. The first matching line wins. Ignores the file with a
+ * notice if it is not a regular file or if other users can access it. Returns undefined if there is no password or no
+ * file.
  * https://www.postgresql.org/docs/current/libpq-pgpass.html
  */
 export async function readPassword(
@@ -21,22 +22,22 @@ export async function readPassword(
   const found = await stat(path).catch(returnUndefinedIfMissing);
   if (!found) return undefined;
   if (!found.isFile()) {
-    notice(`The password file ${path} is not a plain file; ignored.`);
+    notice(`the password file ${path} is ignored: it is not a regular file`);
     return undefined;
   }
   if (found.mode & 0o077) {
-    notice(`The password file ${path} can be read by others; ignored. Run: chmod 600 ${path}`);
+    notice(`the password file ${path} is ignored: other users can access it; run chmod 600 ${path}`);
     return undefined;
   }
   return findPassword(await readFile(path, 'utf8'), query);
 }
 
-/** The password of the first line that matches, in the text of a password file. */
+/** Returns the password of the first matching line in the text of a password file. Undefined if no line matches. */
 export function findPassword(
   text: string,
   { host, port, database, user }: PasswordQuery,
 ): string | undefined {
-  // A Unix socket is found by its directory, and by the name `localhost`.
+  // A line for a Unix socket names the directory of the socket, or `localhost`.
   const hosts = host.startsWith('/') ? [host, 'localhost'] : [host];
   for (const line of text.split(/\r?\n/)) {
     const [, first, second, third, fourth, secret] = LINE.exec(line) ?? [];
@@ -47,13 +48,16 @@ export function findPassword(
   return undefined;
 }
 
-/** host:port:database:user:password, where a backslash makes the next character an ordinary one; `#` is a comment. */
+/**
+ * A line has the form `host:port:database:user:password`. A backslash escapes the next character. A line that starts
+ * with `#` is a comment.
+ */
 const LINE = new RegExp(
   `^(?!#)${String.raw`((?:\\.|[^:\\])*):`.repeat(4)}${String.raw`((?:\\.|[^:\\])*\\?)`}`,
   's',
 );
 
-/** A lone `*` that is not escaped stands for any value. */
+/** Returns whether a field of a line matches a value. A field that is an unescaped `*` matches any value. */
 function isMatch(field: string | undefined, value: string): boolean {
   return field === '*' || (field !== undefined && removeEscapes(field) === value);
 }
@@ -62,7 +66,10 @@ function removeEscapes(field: string): string {
   return field.replace(/\\(.)/gs, '$1');
 }
 
-/** For a file that may be missing: gives undefined for the error that says so, and throws any other. */
+/**
+ * Returns undefined if the error says that a file does not exist, and throws any other error. Use it in `catch` for a
+ * file that can be missing.
+ */
 export function returnUndefinedIfMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 }

@@ -14,26 +14,29 @@ import {
 } from '../connect-error.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
 import { createSocket } from '../socket.js';
-import { type ResolvedServer, resolveTarget } from './libpq.js';
+import { type ResolvedServer, resolveServer } from './libpq.js';
 import { readPassword } from './passfile.js';
 import { askForTls, readTlsOptions, describeWeakness } from './tls.js';
 
-/** PostgreSQL servers, by knex on pg, with libpq's meaning of every option. */
+/** The hook for PostgreSQL servers: knex on the pg driver. Every option means the same as in libpq. */
 export const postgresHook: Hook = {
   schemes: ['postgres'],
   open: openPostgres,
 };
 
-/** How long `close` waits for what is in use, and then for each statement that it cancels: a second in all. */
+/**
+ * The time limits of `close`, in milliseconds: first for connections in use, then for cancelling the running
+ * statements. The statements are cancelled at the same time, so `close` takes less than a second.
+ */
 const GRACE = { idle: 600, cancel: 300 };
 
 async function openPostgres(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const target = resolveTarget(connection, settings);
+  const target = resolveServer(connection, settings);
   const base = await createBaseConfig(connection, target, settings);
   const tls = isTlsUsed(target) && (await readTlsOptions(target, settings));
   const closing = new AbortController();
   const negotiated = runOnce(async () => tls && negotiate(target, tls, closing.signal));
-  // The server answers while the drivers are loaded. Whoever needs the answer hears of a failure.
+  // The server answers while the drivers are imported. A failure is ignored here, because `configure` reports it.
   negotiated().catch(() => {});
   const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
 
@@ -42,7 +45,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   const configure = runOnce(async (): Promise<Config> => {
     const offered = await negotiated();
     const trial = offered && target.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
-    const used = trial && (await isLetIn(trial)) ? false : offered;
+    const used = trial && (await canConnect(trial)) ? false : offered;
     const weak = describeWeakness(target, used);
     if (weak !== undefined) settings.notice(weak);
     return { ...base, ssl: used, ...(used === false && { stream: createSocket }) };
@@ -61,17 +64,21 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
     notice: settings.notice,
     openControl: async () => {
       const client = new DatabaseClient(await configure());
-      client.on('error', () => {}); // Its holder sees the loss in `end`; unheard, the event would end the process.
+      // Without a listener, a lost connection would end the process. The caller gets `end`.
+      client.on('error', () => {});
       return client.connect();
     },
     close: () => close(handle, clients, closing),
   };
 }
 
-/** What both knex and the driver take. */
+/** The settings of a connection, which both knex and the driver accept. */
 type Config = ClientConfig & Knex.PgConnectionConfig;
 
-/** With the oldest version that is supported, Knex does not ask each server for its own before anything else. */
+/**
+ * The settings of every knex instance. Without a version, knex would first ask every server for its version. 14 is the
+ * oldest supported version.
+ */
 const KNEX = {
   client: 'pg',
   version: '14',
@@ -95,7 +102,7 @@ async function createBaseConfig(
     port,
     user: login,
     database,
-    // A function, which the driver calls when the server asks: no dump of the settings shows it.
+    // The driver calls this function when the server asks for a password. A dump of the settings shows no password.
     password: () => {
       if (password === undefined) throw createPasswordMissingError(target.connection);
       return password;
@@ -110,12 +117,15 @@ async function createBaseConfig(
   };
 }
 
-/** A Unix socket never does, whatever sslmode says. */
+/** Returns whether the connection may use TLS. A Unix socket never uses TLS, whatever sslmode says. */
 function isTlsUsed({ address, tls }: ResolvedServer): boolean {
   return !address.startsWith('/') && tls.mode !== 'disable';
 }
 
-/** What the server and sslmode agree on: the driver can't fall back by itself. */
+/**
+ * Asks the server for TLS and returns the TLS options to use, or false for a connection without TLS. The driver can't
+ * fall back by itself. Rejects with ETL-1001 if sslmode requires TLS and the server has none.
+ */
 async function negotiate(
   target: ResolvedServer,
   options: ConnectionOptions,
@@ -130,8 +140,11 @@ async function negotiate(
   throw createTlsNotOfferedError(connection, tls.mode);
 }
 
-/** Whether `allow` can do without TLS. Any error but the server's refusal is left to the connection itself. */
-async function isLetIn(trial: Client): Promise<boolean> {
+/**
+ * Returns whether the server accepts a session without TLS, which sslmode `allow` prefers. Returns false only for
+ * SQLSTATE 28000. After any other error it returns true, because the real connection will report that error.
+ */
+async function canConnect(trial: Client): Promise<boolean> {
   try {
     await trial.connect();
     await trial.end();
@@ -141,7 +154,10 @@ async function isLetIn(trial: Client): Promise<boolean> {
   }
 }
 
-/** Runs `make` at the first call and gives everybody its result; a failure is tried again by the next call. */
+/**
+ * Returns a function that calls `make` at its first call and returns the same promise to every caller. After a
+ * rejection, the next call calls `make` again.
+ */
 function runOnce<Result>(make: () => Promise<Result>): () => Promise<Result> {
   let made: Promise<Result> | undefined;
   return () => {
@@ -155,7 +171,7 @@ function runOnce<Result>(make: () => Promise<Result>): () => Promise<Result> {
 
 async function close(handle: Knex, { open }: Clients, closing: AbortController): Promise<void> {
   closing.abort(new Error('the database was closed'));
-  // It waits for ever for a transaction that nobody ends (knex/knex#1752), and its result tells nothing else.
+  // `destroy` never resolves if a transaction is never ended (knex/knex#1752). Its errors do not matter here.
   const ended = handle.destroy().catch(() => {});
   const waiting = new AbortController();
   await Promise.race([ended, delay(GRACE.idle, undefined, waiting).catch(() => {})]);

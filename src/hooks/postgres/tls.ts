@@ -9,8 +9,9 @@ import type { ResolvedServer } from './libpq.js';
 import { returnUndefinedIfMissing } from './passfile.js';
 
 /**
- * What a TLS handshake needs for this wish, with its files read. Without `sslrootcert` and the rest, libpq's default
- * files in `~/.postgresql` are used where they exist. Throws ETL-2208 for a file that is needed and can't be read.
+ * Reads the files of a TLS request and returns the options of the TLS handshake. If `sslrootcert`, `sslcert` or
+ * `sslkey` is not set, libpq's default file in `~/.postgresql` is used if it exists. Rejects with ETL-2208 if a named
+ * file can't be read, or if the server's certificate must be verified and there is no root certificate.
  * https://www.postgresql.org/docs/current/libpq-ssl.html
  */
 export async function readTlsOptions(
@@ -30,20 +31,21 @@ export async function readTlsOptions(
   const cert = await read(tls.cert, 'postgresql.crt');
   const key = cert && (await read(tls.key, 'postgresql.key'));
   return {
-    // A named authority makes `require` check the chain too: libpq keeps this for older programs, and so do we.
+    // With a root certificate, `require` verifies the chain, too. libpq does so for backward compatibility.
     rejectUnauthorized: verified || (tls.mode === 'require' && ca !== undefined),
     ...(tls.mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
     ...(ca && { ca }),
     ...(cert && { cert }),
     ...(key && { key }),
-    // The driver takes the name from where it connects to, which PGHOSTADDR makes an address.
+    // The driver verifies the host that it connects to. With PGHOSTADDR that is an address, so the name is set here.
     ...(address !== connection.host && isIP(connection.host) === 0 ? { servername: connection.host } : {}),
   };
 }
 
 /**
- * Asks the server once whether it speaks TLS, on a socket that is closed after the answer. Rejects with the socket's
- * error, with ETIMEDOUT, or with ABORT_ERR when `signal` aborts.
+ * Asks the server whether it offers TLS, as libpq does, on a socket that is closed after the answer. Rejects with the
+ * socket's error, with ETIMEDOUT after the time limit to connect, with ABORT_ERR if `signal` is aborted, and with
+ * ECONNRESET if the server closes the socket.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
  */
 export function askForTls(
@@ -70,7 +72,10 @@ export function askForTls(
   });
 }
 
-/** One line about a server on another machine whose traffic others could read or answer; `undefined` when all is well. */
+/**
+ * Returns a line for the user if others could read or forge the traffic to a server on another machine. Returns
+ * undefined if the server is on this machine or if its certificate is verified.
+ */
 export function describeWeakness(
   { connection, address, tls }: ResolvedServer,
   used: ConnectionOptions | false,
@@ -79,28 +84,28 @@ export function describeWeakness(
   if (local || (used && used.rejectUnauthorized)) return undefined;
   const server = `${connection.host}:${connection.port}`;
   const state = used ? `the certificate of ${server} is not verified` : `${server} is used without TLS`;
-  return `Connection "${connection.id}": ${state} (sslmode=${tls.mode}). Set sslmode=verify-full and sslrootcert.`;
+  return `connection "${connection.id}": ${state} (sslmode=${tls.mode}); set sslmode=verify-full and sslrootcert`;
 }
 
 function createUnreadableError(
-  { id, origin }: ResolvedServer['connection'],
+  { id, definedBy }: ResolvedServer['connection'],
   path: string,
   cause: unknown,
 ): EtlError {
   return new EtlError('ETL-2208', {
-    what: `Connection "${id}" names a file that can't be read: ${path}`,
-    where: origin,
+    what: `connection "${id}" names a file that can't be read: ${path}`,
+    where: definedBy,
     why: cause instanceof Error ? cause.message : undefined,
-    fix: 'A relative path starts from the folder of the config file.',
+    fix: 'correct the path; a relative path starts at the directory of the config file',
     cause,
   });
 }
 
-function createNoAuthorityError({ id, origin }: ResolvedServer['connection'], mode: string): EtlError {
+function createNoAuthorityError({ id, definedBy }: ResolvedServer['connection'], mode: string): EtlError {
   return new EtlError('ETL-2208', {
-    what: `Connection "${id}" has sslmode=${mode}, and no certificate to check the server's with.`,
-    where: origin,
-    why: 'There is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt.',
-    fix: 'Add sslrootcert=<file>, or sslmode=verify-full and sslrootcert=system for a public authority.',
+    what: `connection "${id}" has sslmode=${mode}, but no root certificate to verify the server with`,
+    where: definedBy,
+    why: 'there is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt',
+    fix: 'add sslrootcert=<file>, or for a public authority sslmode=verify-full and sslrootcert=system',
   });
 }

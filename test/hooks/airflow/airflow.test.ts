@@ -11,27 +11,27 @@ import {
   type ConnectionFields,
 } from '../../../src/hooks/connection.js';
 
-/** The fields of a connection, its password too, without its name. */
-function fieldsOf(connection: Connection): Record<string, unknown> {
-  const { id: _id, origin: _origin, ...fields } = connection;
+/** Lists the fields of a connection with its password, without `id` and `definedBy`. */
+function listFields(connection: Connection): Record<string, unknown> {
+  const { id: _id, definedBy: _origin, ...fields } = connection;
   return connection.password === undefined ? fields : { ...fields, password: connection.password };
 }
 
 function parse(text: string): Record<string, unknown> {
-  return fieldsOf(parseConnection('my_db', text, 'ETL_CONN_MY_DB'));
+  return listFields(parseConnection('my_db', text, 'ETL_CONN_MY_DB'));
 }
 
-function errorOf(text: string): EtlError {
+function catchError(text: string): EtlError {
   try {
     parseConnection('my_db', text, 'ETL_CONN_MY_DB');
   } catch (error) {
     if (error instanceof EtlError) return error;
     throw error;
   }
-  throw new Error('It was read.');
+  throw new Error('the text was parsed');
 }
 
-describe('parseConnection, URI form', () => {
+describe('parseConnection, given a URI,', () => {
   const socket = { scheme: 'postgres', login: 'u', password: 'p' };
   // Each expected value was compared with Airflow's algorithm under CPython's urllib.
   const rows: [text: string, fields: Partial<ConnectionFields>][] = [
@@ -106,18 +106,18 @@ describe('parseConnection, URI form', () => {
   const errors: [text: string, where: string, why: RegExp, fix: RegExp][] = [
     ['', '', /empty/, /postgres:\/\//],
     [' \n', '', /empty/, /postgres:\/\//],
-    ['postgres//u:pw@h', ', column 1', /scheme:\/\//, /Expected scheme:\/\//],
-    ['postgres:u:pw@h', ', column 1', /scheme:\/\//, /Expected/],
-    ['h:5432/db', ', column 1', /scheme:\/\//, /Expected/],
-    ['"postgres://h"', ', column 1', /quotation mark/, /Remove/],
+    ['postgres//u:pw@h', ', column 1', /scheme:\/\//, /write scheme:\/\//],
+    ['postgres:u:pw@h', ', column 1', /scheme:\/\//, /write scheme/],
+    ['h:5432/db', ', column 1', /scheme:\/\//, /write scheme/],
+    ['"postgres://h"', ', column 1', /quotation mark/, /remove/],
     ['host=h password=pw', ', column 1', /not supported/, /postgres:\/\/<login>/],
-    ['postgres://u:p#w@h', ', column 15', /#/, /[Pp]ercent-encode/],
+    ['postgres://u:p#w@h', ', column 15', /#/, /percent-encode/],
     ['postgres://h/db#part', ', column 16', /#/, /%23/],
     ['postgres://u:p/w@h/db', ', column 17', /unencoded @/, /%2F/],
     ['postgres://u:12/w@h/db', ', column 18', /unencoded @/, /%2F/],
     ['postgres://u:12?w@h/db', ', column 18', /unencoded @/, /%3F/],
     ['postgres://u:12?w@h/db?sslmode=require', ', column 18', /unencoded @/, /%3F/],
-    ['postgres://u:p?w', ', column 14', /port/, /[Pp]ercent-encode/],
+    ['postgres://u:p?w', ', column 14', /port/, /percent-encode/],
     ['postgres://u:p[w@h', ', column 15', /\[/, /%5B/],
     ['postgres://h:65536', ', column 14', /65535/, /password/],
     ['postgres://h:-1', ', column 14', /65535/, /password/],
@@ -128,22 +128,22 @@ describe('parseConnection, URI form', () => {
     ['postgres://[::1]5432', ', column 12', /IPv6/, /\[::1\]:5432/],
     ['postgres://h/%FF', ', column 14', /UTF-8/, /%25/],
     ['postgres://h/a%00b', ', column 14', /UTF-8/, /%25/],
-    ['postgres://u:p\nw@h', ', column 15', /line break/, /Remove/],
+    ['postgres://u:p\nw@h', ', column 15', /line break/, /remove/],
     ['a://b://c://d', ', column 6', /more than two/, /%3A%2F%2F/],
     ['http://u@https://h', ', column 15', /second/, /%3A%2F%2F/],
     ['http://u:p@h/db?x=https://y', ', column 24', /second/, /%3A%2F%2F/],
     ['http://h/db?x=https://y', ', column 20', /second/, /%3A%2F%2F/],
     ['type://?__extra__=%5B1%5D', ', field "extra"', /JSON object/, /sslmode/],
     ['type://?__extra__=%7B', ', field "extra"', /JSON object/, /sslmode/],
-    ['type://?__proto__=1', ', field "extra"', /__proto__/, /Remove/],
+    ['type://?__proto__=1', ', field "extra"', /__proto__/, /remove/],
     ['pglite:', '', /directory/, /pglite:<directory>/],
     ['pglite://u:pw@h/db', '', /no login/, /pglite:<directory>/],
   ];
   for (const [text, where, why, fix] of errors) {
     it(`refuses ${JSON.stringify(text)}`, () => {
-      const error = errorOf(text);
+      const error = catchError(text);
       expect(error.code).to.equal('ETL-2201');
-      expect(error.message).to.equal('Connection "my_db" is malformed.');
+      expect(error.message).to.equal('connection "my_db" is malformed');
       expect(error.where).to.equal(`ETL_CONN_MY_DB${where}`);
       expect(error.why).to.match(why);
       expect(error.fix).to.match(fix);
@@ -151,7 +151,7 @@ describe('parseConnection, URI form', () => {
   }
 });
 
-describe('parseConnection, JSON form', () => {
+describe('parseConnection, given JSON,', () => {
   const rows: [text: string, fields: Partial<ConnectionFields>][] = [
     [
       ' {"conn_type": "postgresql", "description": "x", "login": "u", "password": "p:/@#%", "host": "Db", "port": 1, "schema": "s"}',
@@ -198,7 +198,7 @@ describe('parseConnection, JSON form', () => {
   ];
   for (const [text, where, why] of errors) {
     it(`refuses ${text}`, () => {
-      const error = errorOf(text);
+      const error = catchError(text);
       expect([error.code, error.where]).to.deep.equal(['ETL-2201', `ETL_CONN_MY_DB${where}`]);
       expect(error.why).to.match(why);
     });
@@ -232,11 +232,11 @@ describe('formatConnection', () => {
   ];
   for (const [fields, uri] of rows) {
     it(`writes ${uri}`, () => {
-      expect(formatConnection(createConnection({ id: 'x', origin: 'y', ...fields }))).to.equal(uri);
+      expect(formatConnection(createConnection({ id: 'x', definedBy: 'y', ...fields }))).to.equal(uri);
     });
   }
 
-  it('writes what parseConnection reads back as the same connection', () => {
+  it('writes a URI that parseConnection reads as the same connection', () => {
     const text = fc.string({ unit: 'binary', minLength: 1 }).filter((value) => !value.includes('\0'));
     // JSON has no -0: it is written as 0.
     const jsonValue = fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown);
@@ -267,8 +267,8 @@ describe('formatConnection', () => {
     );
     fc.assert(
       fc.property(fields, (values) => {
-        const connection = createConnection({ id: 'my_db', origin: 'ETL_CONN_MY_DB', ...values });
-        expect(parse(formatConnection(connection))).to.deep.equal(fieldsOf(connection));
+        const connection = createConnection({ id: 'my_db', definedBy: 'ETL_CONN_MY_DB', ...values });
+        expect(parse(formatConnection(connection))).to.deep.equal(listFields(connection));
       }),
       { numRuns: 200 },
     );
@@ -276,7 +276,7 @@ describe('formatConnection', () => {
 });
 
 describe('an error of parseConnection', () => {
-  // Two marks around a delimiter: half a password in an error is a leak, too.
+  // The password has a mark on both sides of a delimiter, because half a password in an error is a leak, too.
   const mark = fc.stringMatching(/^Zq[A-Z0-9]{8,12}$/);
   const glue = fc.constantFrom(
     '',
@@ -335,7 +335,7 @@ describe('an error of parseConnection', () => {
 
   for (const malform of malformations.map((row) => row('ZqPLANTED7'))) {
     it(`is thrown for ${malform}`, () => {
-      expect(errorOf(malform).code).to.equal('ETL-2201');
+      expect(catchError(malform).code).to.equal('ETL-2201');
       expectNoneOf(['ZqPLANTED7'], malform);
     });
   }
@@ -348,29 +348,29 @@ describe('a connection', () => {
     'ETL_CONN_MY_DB',
   );
 
-  it('shows its password to nobody who does not ask for it by name', () => {
+  it('hides its password from inspect, JSON.stringify and spreading', () => {
     expect(connection.password).to.equal('s3cret-word');
     const shown = [inspect(connection), JSON.stringify(connection), inspect({ ...connection })].join('\n');
     expect(shown).not.to.include('s3cret-word');
   });
 
-  it('is frozen', () => {
+  it('is frozen, and so is its extra', () => {
     expect(Object.isFrozen(connection)).to.equal(true);
     expect(Object.isFrozen(connection.extra)).to.equal(true);
   });
 
-  it('lists the secrets that an output must not show', () => {
+  it('has its password and secret extras in listSecrets', () => {
     expect(listSecrets(connection)).to.deep.equal(['s3cret-word', 't0ken-value', '-cx']);
     const nested = createConnection({
       id: 'x',
-      origin: 'y',
+      definedBy: 'y',
       scheme: 't',
       extra: { a: { b: ['deep', 1, ''] } },
     });
     expect(listSecrets(nested)).to.deep.equal(['deep']);
   });
 
-  const places: [text: string, place: string][] = [
+  const dsns: [text: string, dsn: string][] = [
     [
       'postgres://etl:pw@db.internal:5432/shop?sslmode=require&token=x',
       'postgres://etl:***@db.internal:5432/shop?sslmode=require&token=***',
@@ -381,9 +381,9 @@ describe('a connection', () => {
     ['t://h?__extra__=%7B%22sslmode%22%3A%7B%22a%22%3A1%7D%7D', 't://h/?sslmode=***'],
     ['pglite:.etl/pgdata', 'pglite:.etl/pgdata'],
   ];
-  for (const [text, place] of places) {
-    it(`is shown as ${place}`, () => {
-      expect(formatDsn(parseConnection('my_db', text, '--conn'))).to.equal(place);
+  for (const [text, dsn] of dsns) {
+    it(`is shown as ${dsn}`, () => {
+      expect(formatDsn(parseConnection('my_db', text, '--conn'))).to.equal(dsn);
     });
   }
 
@@ -397,9 +397,9 @@ describe('a connection', () => {
     [undefined, undefined],
   ];
   for (const [value, read] of options) {
-    it(`reads the option ${JSON.stringify(value)} as ${JSON.stringify(read)}`, () => {
+    it(`gives the option ${JSON.stringify(value)} as ${JSON.stringify(read)}`, () => {
       const extra = value === undefined ? {} : { constructor: value };
-      const one = createConnection({ id: 'x', origin: 'y', scheme: 't', extra });
+      const one = createConnection({ id: 'x', definedBy: 'y', scheme: 't', extra });
       expect(getExtraOption(one, 'constructor')).to.deep.equal(read);
     });
   }
@@ -409,7 +409,7 @@ function keyed(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
   return text.filter((key) => key !== '__proto__');
 }
 
-/** A delimiter can make a text well-formed; only what is refused counts here. */
+/** Expects no mark in the error of a text. A delimiter can make the text valid; then nothing is checked. */
 function expectNoneOf(marks: string[], text: string): void {
   try {
     parseConnection('my_db', text, 'ETL_CONN_MY_DB');

@@ -9,10 +9,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EtlError } from '../../../src/errors.js';
 import { lockDirectory } from '../../../src/hooks/pglite/directory-lock.js';
 
-/** No system counts this far. */
+/** A pid that no system has. */
 const NOBODY = 99_999_999;
 
-describe('directory-lock', () => {
+describe('lockDirectory', () => {
   let root: string;
   let directory: string;
   const children: ChildProcess[] = [];
@@ -27,7 +27,7 @@ describe('directory-lock', () => {
     await rm(root, { recursive: true });
   });
 
-  it('leaves one file while it holds, and none after', async () => {
+  it('creates one lock file, and leaves no file after release', async () => {
     const lock = await lockDirectory(directory, process.pid);
     expect(await readdir(root)).to.deep.equal(['data.lock']);
     await lock.release();
@@ -35,22 +35,22 @@ describe('directory-lock', () => {
     expect(await readdir(root)).to.deep.equal([]);
   });
 
-  it('says which process holds it, where and since when', async () => {
-    const child = await holder();
-    const error = await refusal();
+  it('refuses a locked directory and says which process has the lock, on which host and since when', async () => {
+    const child = await startHolder();
+    const error = await catchRefusal();
     expect(error.code).to.equal('ETL-7502');
     expect(error.exitCode).to.equal(75);
     expect(error.message).to.contain(`process ${child.pid} on ${hostname()} since 20`);
   });
 
-  it('refuses a second lock of the same process', async () => {
+  it('refuses a second lock in the same process', async () => {
     const lock = await lockDirectory(directory, process.pid);
-    expect((await refusal()).fix).to.contain('this process');
+    expect((await catchRefusal()).fix).to.contain('this process');
     await lock.release();
   });
 
-  it('takes over from a process that was killed', async () => {
-    await kill(await holder());
+  it('takes over the lock of a process that was killed', async () => {
+    await kill(await startHolder());
     expect(await readdir(root)).to.deep.equal(['data.lock']);
     const lock = await lockDirectory(directory, process.pid);
     expect(await readdir(root)).to.deep.equal(['data.lock']);
@@ -58,17 +58,17 @@ describe('directory-lock', () => {
   });
 
   const others: readonly [title: string, change: Record<string, unknown>, isTaken: boolean][] = [
-    ['takes over from an earlier process with a pid that is in use again', { started: '1' }, true],
-    ['takes over from a process of an earlier boot', { boot: 'earlier' }, true],
-    ['leaves the lock of another host alone', { host: 'elsewhere', started: '1' }, false],
-    ['leaves the lock of another container alone', { pidSpace: 'pid:[1]', started: '1' }, false],
+    ['takes over the lock of a dead process whose pid is in use again', { started: '1' }, true],
+    ['takes over the lock of a process of an earlier boot', { boot: 'earlier' }, true],
+    ['refuses the lock of another host', { host: 'elsewhere', started: '1' }, false],
+    ['refuses the lock of another container', { pidSpace: 'pid:[1]', started: '1' }, false],
     [
-      'leaves the lock of a living process alone, however old it is',
+      'refuses the lock of a living process, however old the lock is',
       { since: '2001-01-01T00:00:00Z' },
       false,
     ],
   ];
-  // Only Linux tells such processes apart.
+  // Only Linux has the values that tell these processes apart.
   for (const [title, change, isTaken] of process.platform === 'linux' ? others : []) {
     it(title, async () => {
       await lockDirectory(directory, process.pid);
@@ -83,18 +83,18 @@ describe('directory-lock', () => {
   }
 
   for (const text of ['', 'PID=1', 'null', '{"pid":1,"host":"h","token":"../../x"}']) {
-    it(`does not touch a file of somebody else: ${JSON.stringify(text)}`, async () => {
+    it(`refuses a lock file that etl did not write, and does not touch it: ${JSON.stringify(text)}`, async () => {
       await writeFile(`${directory}.lock`, text);
-      expect((await refusal()).message).to.contain('not a lock file');
+      expect((await catchRefusal()).message).to.contain('not a lock file');
       expect(await readFile(`${directory}.lock`, 'utf8')).to.equal(text);
     });
   }
 
-  it('goes to exactly one of many processes that find a dead one', async () => {
+  it('gives the lock of a dead process to exactly one of many processes', async () => {
     for (let round = 0; round < 3; round++) {
-      const dead = await holder();
+      const dead = await startHolder();
       await kill(dead);
-      const contenders = await Promise.all(Array.from({ length: 6 }, () => contender()));
+      const contenders = await Promise.all(Array.from({ length: 6 }, () => startContender()));
       for (const each of contenders) each.child.stdin?.write('go\n');
       const outcomes = await Promise.all(contenders.map((each) => each.next()));
       expect(
@@ -107,7 +107,7 @@ describe('directory-lock', () => {
     }
   }).timeout(60_000);
 
-  it('goes to exactly one of many calls, also where a process died while it took over', async () => {
+  it('gives the lock of a dead process to exactly one of many calls, even if another process died while it took over', async () => {
     const model = await lockDirectory(directory, process.pid);
     const mine: unknown = JSON.parse(await readFile(`${directory}.lock`, 'utf8'));
     await model.release();
@@ -119,7 +119,7 @@ describe('directory-lock', () => {
         path += `.${token}`;
       }
       const settled = await Promise.allSettled(
-        Array.from({ length: 8 }, (_, i) => inTurns(i, () => lockDirectory(directory, process.pid))),
+        Array.from({ length: 8 }, (_, i) => startAfterTurns(i, () => lockDirectory(directory, process.pid))),
       );
       const won = settled.filter((each) => each.status === 'fulfilled');
       expect(won, `round ${round}`).to.have.length(1);
@@ -130,22 +130,22 @@ describe('directory-lock', () => {
     }
   });
 
-  async function refusal(): Promise<EtlError> {
+  async function catchRefusal(): Promise<EtlError> {
     const outcome = await lockDirectory(directory, process.pid).catch((error: unknown) => error);
     expect(outcome).to.be.instanceOf(EtlError);
     return outcome as EtlError;
   }
 
-  /** A process that has the lock. */
-  async function holder(): Promise<ChildProcess> {
-    const { child, next } = await contender();
+  /** Starts a process that has the lock. */
+  async function startHolder(): Promise<ChildProcess> {
+    const { child, next } = await startContender();
     child.stdin?.write('go\n');
     expect(await next()).to.equal('held');
     return child;
   }
 
-  /** A process that tries to lock when it is told to, and stays. */
-  async function contender() {
+  /** Starts a process that locks the directory when stdin has a line, and does not exit. */
+  async function startContender() {
     const source = `
       import { once } from 'node:events';
       import { lockDirectory } from ${JSON.stringify(new URL('../../../src/hooks/pglite/directory-lock.ts', import.meta.url).href)};
@@ -164,8 +164,8 @@ describe('directory-lock', () => {
   }
 });
 
-/** Starts later by some turns of the event loop, so that one call is between two steps of another. */
-async function inTurns<Result>(count: number, work: () => Promise<Result>): Promise<Result> {
+/** Starts some turns of the event loop later, so that the steps of several calls are interleaved. */
+async function startAfterTurns<Result>(count: number, work: () => Promise<Result>): Promise<Result> {
   for (let i = 0; i < count * 3; i++) await nextTurn();
   return work();
 }

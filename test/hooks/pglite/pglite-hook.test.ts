@@ -16,7 +16,7 @@ import type { Database } from '../../../src/hooks/hook.js';
 import { pgliteHook } from '../../../src/hooks/pglite/pglite-hook.js';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 
-describe('pglite', () => {
+describe('an embedded database', () => {
   let root: string;
   let database: Database;
   let knex: Knex;
@@ -39,16 +39,16 @@ describe('pglite', () => {
   afterEach(() => knex.raw('truncate city, visit'));
 
   describe('in memory', () => {
-    it('leaves no files', async () => {
+    it('creates no files', async () => {
       expect(await readdir(root)).to.deep.equal([]);
     });
 
-    it('has one lane and no control connection', () => {
+    it('has a pool of one connection and no control connection', () => {
       expect(pgliteHook.maxPoolSize).to.equal(1);
       expect(database.openControl).to.equal(undefined);
     });
 
-    it('gives types as a server does', async () => {
+    it('returns the same types as a server', async () => {
       const { rows } = await knex.raw(
         `select 1::bigint as big, 1.50::numeric as price, '2020-01-01'::timestamptz as at, null as nothing,
                 '{"a":[1]}'::jsonb as doc, array[1,2] as list, '\\x00ff'::bytea as bytes, true as yes`,
@@ -91,9 +91,9 @@ describe('pglite', () => {
       expect(await Visit.query(knex).delete()).to.equal(2);
     });
 
-    it('copies rows in and out', async () => {
+    it('copies rows in and out with COPY', async () => {
       await knex.transaction(async (trx) => {
-        const client = await clientOf(trx);
+        const client = await acquireClient(trx);
         const copy = beginCopy(client, "copy city (id, name) from stdin with (format csv, delimiter ';')");
         await pipeline(Readable.from(['1;Ul', 'm\n2;"Bad; Tölz"\n', '3;Köln\n']), copy);
         expect(copy.rowCount).to.equal(3);
@@ -102,12 +102,12 @@ describe('pglite', () => {
       });
     });
 
-    it('names the line and the SQLSTATE of a row that COPY refuses, and rolls back', async () => {
+    it('reports the line and the SQLSTATE of a row that COPY refuses, and rolls back', async () => {
       const outcome = knex.transaction(async (trx) => {
-        const client = await clientOf(trx);
+        const client = await acquireClient(trx);
         await pipeline(Readable.from(['1\tUlm\n', 'x\tKöln\n']), beginCopy(client));
       });
-      const error = await rejection<{ code: string; where: string }>(outcome);
+      const error = await catchRejection<{ code: string; where: string }>(outcome);
       expect(error).to.include({ code: '22P02', where: 'COPY city, line 2, column id: "x"' });
       expect(await count('city')).to.equal(0);
     });
@@ -119,17 +119,17 @@ describe('pglite', () => {
       expect(sum).to.equal((2500 * 2501) / 2);
     });
 
-    it('ends a cursor that is left before its end', async () => {
+    it('closes a cursor that is not read to its end', async () => {
       const stream = knex.raw('select i from generate_series(1, 5000) i').stream({ batchSize: 10 });
       for await (const _row of stream) break;
       expect(await count('city')).to.equal(0);
     });
   });
 
-  describe('a transaction', () => {
-    it('commits, rolls back, and goes on after a savepoint', async () => {
+  describe('in a transaction', () => {
+    it('commits, rolls back, and continues after a failed savepoint', async () => {
       await knex.transaction((trx) => trx('city').insert({ id: 1, name: 'Ulm' }));
-      await rejection(
+      await catchRejection(
         knex.transaction(async (trx) => {
           await trx('city').insert({ id: 2, name: 'Köln' });
           throw new Error('no');
@@ -137,13 +137,13 @@ describe('pglite', () => {
       );
       await knex.transaction(async (trx) => {
         const duplicate = trx.transaction((inner) => inner('city').insert({ id: 1, name: 'Bonn' }));
-        expect(await rejection<{ code: string }>(duplicate)).to.include({ code: '23505' });
+        expect(await catchRejection<{ code: string }>(duplicate)).to.include({ code: '23505' });
         await trx('city').insert({ id: 3, name: 'Jena' });
       });
       expect(await knex('city').pluck('id').orderBy('id')).to.deep.equal([1, 3]);
     });
 
-    it('says its state with every answer', async () => {
+    it('reports the transaction state with every answer', async () => {
       const client = await acquire();
       const states: unknown[] = [];
       for (const sql of ['select 1', 'begin', 'select 1', 'selec', 'select 1', 'rollback', 'select 1/0']) {
@@ -157,14 +157,14 @@ describe('pglite', () => {
     it('answers the COMMIT of an aborted transaction with ROLLBACK', async () => {
       const client = await acquire();
       await send(client, 'begin');
-      await rejection(send(client, 'select 1/0'));
+      await catchRejection(send(client, 'select 1/0'));
       expect(await send(client, 'commit')).to.have.property('command', 'ROLLBACK');
       await release(client);
     });
 
     it('checks deferred foreign keys at COMMIT', async () => {
       const outcome = knex.transaction((trx) => trx('visit').insert({ id: 1, city_id: 99 }));
-      expect(await rejection<{ code: string }>(outcome)).to.include({ code: '23503' });
+      expect(await catchRejection<{ code: string }>(outcome)).to.include({ code: '23503' });
       expect(await count('visit')).to.equal(0);
     });
 
@@ -177,7 +177,7 @@ describe('pglite', () => {
       });
     }
 
-    it('has the settings, locks and transaction ids that a run needs', async () => {
+    it('has the settings, locks and transaction IDs that a run needs', async () => {
       await knex.transaction(async (trx) => {
         await trx.raw(
           'set local statement_timeout = 5000; set local lock_timeout = 5000; set local application_name = x',
@@ -192,7 +192,7 @@ describe('pglite', () => {
       expect(rows).to.deep.equal([{ n: 0 }]);
     });
 
-    it('outlives timeouts that PGlite can not keep', async () => {
+    it('survives idle_in_transaction_session_timeout, which PGlite does not support', async () => {
       const client = await acquire();
       await send(client, 'begin; set local idle_in_transaction_session_timeout = 1');
       await new Promise((resolve) => setTimeout(resolve, 20)); // So that the time is over.
@@ -202,15 +202,18 @@ describe('pglite', () => {
     });
   });
 
-  describe('after a connection was destroyed', () => {
+  describe('after a connection is destroyed', () => {
     const leftOpen: readonly [title: string, leave: (client: ProtocolClient) => unknown][] = [
       ['in a transaction', (client) => send(client, 'select 1')],
-      ['in an aborted transaction', (client) => rejection(send(client, 'select 1/0'))],
+      ['in an aborted transaction', (client) => catchRejection(send(client, 'select 1/0'))],
       ['in a COPY', (client) => beginCopy(client).on('error', ignore).write('1\tUlm\n')],
-      ['with queries that it had sent', (client) => [1, 2, 3].map((id) => sendUnasked(client, insert(id)))],
+      [
+        'with queries that are not answered',
+        (client) => [1, 2, 3].map((id) => sendUnasked(client, insert(id))),
+      ],
     ];
     for (const [title, leave] of leftOpen) {
-      it(`${title}, the next one is clean`, async () => {
+      it(`${title}, gives the next connection a clean session`, async () => {
         const client = await acquire();
         await send(client, 'begin');
         await send(client, insert(10));
@@ -229,7 +232,7 @@ describe('pglite', () => {
       });
     }
 
-    it('does not run what it had sent and what had not begun, outside a transaction either', async () => {
+    it('does not run queries that it had sent outside a transaction and that had not begun', async () => {
       const client = await acquire();
       for (const id of [1, 2, 3]) sendUnasked(client, insert(id));
       await destroy(client);
@@ -238,9 +241,9 @@ describe('pglite', () => {
   });
 
   describe('in a directory', () => {
-    it('keeps its data after kill -9, and lets no second process in before', async () => {
-      const child = await holder('killed');
-      const refused = await rejection<EtlError>(open('killed'));
+    it('keeps its data after kill -9, and refuses a second process before', async () => {
+      const child = await startHolder('killed');
+      const refused = await catchRejection<EtlError>(open('killed'));
       expect(refused).to.include({ code: 'ETL-7502', exitCode: 75 });
       expect(refused.message).to.contain(`process ${child.pid}`);
       await kill(child);
@@ -251,7 +254,7 @@ describe('pglite', () => {
       expect(await readdir(root)).to.deep.equal(['killed']);
     }).timeout(60_000);
 
-    it('begins anew where its first start was cut off', async () => {
+    it('creates the database again if the first start was cut off', async () => {
       await mkdir(join(root, 'cut'));
       for (const name of ['PG_VERSION', 'etl-unfinished']) await writeFile(join(root, 'cut', name), '');
       const made = await open('cut');
@@ -260,49 +263,49 @@ describe('pglite', () => {
       expect(await readdir(join(root, 'cut'))).not.to.contain('etl-unfinished');
     }).timeout(60_000);
 
-    it('refuses a directory with other files and leaves them alone', async () => {
+    it('refuses a directory with other files, and leaves the files unchanged', async () => {
       await mkdir(join(root, 'other'));
       await writeFile(join(root, 'other', 'notes.txt'), 'mine');
-      const error = await rejection<EtlError>(open('other'));
+      const error = await catchRejection<EtlError>(open('other'));
       expect(error.code).to.equal('ETL-2212');
       expect(await readdir(join(root, 'other'))).to.deep.equal(['notes.txt']);
       expect(await readdir(root)).not.to.contain('other.lock');
     });
 
-    it("prefers the project's own PGlite, and says when its version does not fit", async () => {
+    it("prefers the project's own PGlite, and refuses an unsupported version", async () => {
       const project = join(root, 'project');
       const folder = join(project, 'node_modules/@electric-sql/pglite');
       await mkdir(join(folder, 'dist'), { recursive: true });
       await writeFile(join(folder, 'package.json'), '{"version":"0.3.15","main":"dist/index.cjs"}');
       await writeFile(join(folder, 'dist/index.cjs'), '');
-      const error = await rejection<EtlError>(open('data', project));
+      const error = await catchRejection<EtlError>(open('data', project));
       expect(error).to.include({
         code: 'ETL-2211',
         exitCode: 2,
-        fix: 'Run `npm i @electric-sql/pglite@0.5`.',
+        fix: 'run `npm i @electric-sql/pglite@0.5`',
       });
       expect(error.message).to.contain('0.3.15');
       expect(await readdir(project)).to.deep.equal(['node_modules']);
     });
 
-    it('knows a directory by its real path', async () => {
+    it('locks the real path of a directory', async () => {
       await mkdir(join(root, 'real'));
       await symlink('real', join(root, 'alias'));
       await writeFile(join(root, 'real.lock'), 'somebody');
-      expect(await rejection<EtlError>(open('alias'))).to.have.property('code', 'ETL-7502');
+      expect(await catchRejection<EtlError>(open('alias'))).to.have.property('code', 'ETL-7502');
     });
 
-    it('says what is wrong with a directory that PGlite can not read', async () => {
+    it('reports a directory that PGlite can not read, and releases the lock', async () => {
       await mkdir(join(root, 'old'));
       await writeFile(join(root, 'old', 'PG_VERSION'), '9\n');
-      const error = await rejection<EtlError>(open('old'));
+      const error = await catchRejection<EtlError>(open('old'));
       expect(error).to.include({ code: 'ETL-1001', exitCode: 69 });
       expect(error.message).to.contain('pglite:old');
       expect(await readdir(root)).not.to.contain('old.lock');
     });
   });
 
-  describe('close', () => {
+  describe('on close', () => {
     it('ends a transaction that nobody ends, in time, and a second time too', async () => {
       const other = await open(':memory:');
       const client = (await other.knex.client.acquireConnection()) as ProtocolClient;
@@ -313,12 +316,12 @@ describe('pglite', () => {
       await other.close();
       await other.close();
       expect(performance.now() - start).to.be.lessThan(1500);
-      await rejection(send(client, 'select 1'));
+      await catchRejection(send(client, 'select 1'));
     });
   });
 
-  function open(place: string, from = root): Promise<Database> {
-    return pgliteHook.open(parseConnection('demo', `pglite:${place}`, 'test'), {
+  function open(directory: string, from = root): Promise<Database> {
+    return pgliteHook.open(parseConnection('demo', `pglite:${directory}`, 'test'), {
       poolSize: 4,
       applicationName: 'etl-test',
       variables: {},
@@ -328,16 +331,16 @@ describe('pglite', () => {
     });
   }
 
-  /** A process that has a database with one row open. */
-  async function holder(place: string): Promise<ChildProcess> {
-    const [airflow, hook] = ['airflow', 'pglite'].map((name) =>
-      JSON.stringify(new URL(`../../src/hooks/${name}.ts`, import.meta.url).href),
+  /** Starts a process that has a database with one row open. */
+  async function startHolder(directory: string): Promise<ChildProcess> {
+    const [airflow, hook] = ['airflow/airflow', 'pglite/pglite-hook'].map((name) =>
+      JSON.stringify(new URL(`../../../src/hooks/${name}.ts`, import.meta.url).href),
     );
     const source = `
       import { parseConnection } from ${airflow};
       import { pgliteHook } from ${hook};
-      const { knex } = await pgliteHook.open(parseConnection('demo', 'pglite:${place}', 'test'), {
-        lanes: 1, applicationName: 'etl', variables: {}, root: ${JSON.stringify(root)}, pid: process.pid, notice() {},
+      const { knex } = await pgliteHook.open(parseConnection('demo', 'pglite:${directory}', 'test'), {
+        poolSize: 1, applicationName: 'etl', variables: {}, root: ${JSON.stringify(root)}, pid: process.pid, notice() {},
       });
       await knex.raw('create table kept (a int); insert into kept values (1)');
       console.log('ready');
@@ -380,7 +383,7 @@ function send(client: ProtocolClient, text: string): Promise<unknown> {
   return (client as unknown as { query(text: string): Promise<unknown> }).query(text);
 }
 
-/** Sends a query without waiting for the one before. */
+/** Sends a query without waiting for the answer to the query before. */
 function sendUnasked(client: ProtocolClient, text: string): void {
   (client.connection as unknown as { query(text: string): void }).query(text);
 }
@@ -392,11 +395,11 @@ function beginCopy(
   return client.query(copyFrom(sql)) as Writable & { readonly rowCount: number };
 }
 
-async function clientOf(trx: Knex.Transaction): Promise<ProtocolClient> {
+async function acquireClient(trx: Knex.Transaction): Promise<ProtocolClient> {
   return (await trx.client.acquireConnection()) as ProtocolClient;
 }
 
-async function rejection<Thrown = unknown>(work: PromiseLike<unknown>): Promise<Thrown> {
+async function catchRejection<Thrown = unknown>(work: PromiseLike<unknown>): Promise<Thrown> {
   try {
     await work;
   } catch (error) {
@@ -411,5 +414,5 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 function ignore(): void {
-  // What is lost with its connection.
+  // The statement is lost with its connection.
 }

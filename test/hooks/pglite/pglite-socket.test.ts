@@ -7,7 +7,7 @@ import {
   encode,
   isCopyFromStdin,
   MessageReader,
-  queryMessage,
+  encodeQuery,
 } from '../../../src/hooks/pglite/pglite-message.js';
 import { PgliteSession } from '../../../src/hooks/pglite/pglite-session.js';
 import { PgliteSocket } from '../../../src/hooks/pglite/pglite-socket.js';
@@ -15,7 +15,7 @@ import { PgliteSocket } from '../../../src/hooks/pglite/pglite-socket.js';
 const N = 'create temp table n (n int)';
 const START = encode('?', Buffer.from([0, 3, 0, 0]), 'user\0postgres\0database\0postgres\0\0').subarray(1);
 
-describe('pglite-socket', () => {
+describe('PgliteSocket', () => {
   let pglite: PGlite;
   let session: PgliteSession;
 
@@ -27,91 +27,91 @@ describe('pglite-socket', () => {
   after(() => pglite.close());
 
   const conversations: readonly [title: string, messages: readonly Buffer[], answer: string][] = [
-    ['a simple query', [queryMessage('select 1')], 'TDCZI'],
-    ['two statements in one query', [queryMessage('select 1; select 2')], 'TDCTDCZI'],
+    ['a simple query', [encodeQuery('select 1')], 'TDCZI'],
+    ['two statements in one query', [encodeQuery('select 1; select 2')], 'TDCTDCZI'],
     ['an extended query', extended('select $1::int', '7'), '12TDCZI'],
-    ['an error in an extended query, which skips to its Sync', extended('selec'), 'EZI'],
+    ['an error in an extended query, and skips to its Sync', extended('selec'), 'EZI'],
     ['a Flush before the Sync', [parse('select 1'), encode('H'), encode('S')], '1ZI'],
     [
       'a transaction with an error',
-      ['begin', 'selec', 'select 1', 'rollback'].map(queryMessage),
+      ['begin', 'selec', 'select 1', 'rollback'].map(encodeQuery),
       'CZTEZEEZECZI',
     ],
     ['a COPY in', copyIn('1\n', '2\n', encode('c')), 'CZIGCZI'],
-    ['a COPY in that the client fails', copyIn('1\n', encode('f', 'no\0')), 'CZIGEZI'],
+    ['a COPY in that the client ends with CopyFail', copyIn('1\n', encode('f', 'no\0')), 'CZIGEZI'],
     ['a COPY in with a bad row', copyIn('1\n', 'x\n', encode('c')), 'CZIGEZI'],
-    ['a COPY in with a Sync, which is skipped', copyIn('1\n', encode('S'), encode('c')), 'CZIGCZI'],
+    ['a COPY in, and skips a Sync in it', copyIn('1\n', encode('S'), encode('c')), 'CZIGCZI'],
     [
-      'the rest of a COPY that has failed, which is skipped',
-      [encode('d', 'x'), encode('c'), queryMessage('')],
+      'a query after the rest of a failed COPY, and skips the rest',
+      [encode('d', 'x'), encode('c'), encodeQuery('')],
       'IZI',
     ],
     [
       'a second COPY in one query',
-      [queryMessage(`${N}; copy n from stdin; copy n from stdin`), encode('c')],
+      [encodeQuery(`${N}; copy n from stdin; copy n from stdin`), encode('c')],
       'GCCEZI',
     ],
-    ['a COPY that is hidden', [queryMessage(`${N}; /* /* */ */ copy n from stdin`)], 'CGEZI'],
+    ['a COPY that it does not recognise', [encodeQuery(`${N}; /* /* */ */ copy n from stdin`)], 'CGEZI'],
     [
-      'a COPY in an extended query, which takes its Sync',
-      [queryMessage(N), ...extended('copy n from stdin'), encode('S')],
+      'a COPY in an extended query with an error',
+      [encodeQuery(N), ...extended('copy n from stdin'), encode('S')],
       'CZI12nGEZI',
     ],
-    ['a COPY out', [queryMessage('copy (select 1) to stdout')], 'HdcCZI'],
-    ['a notice', [queryMessage("do $$ begin raise notice 'hi'; end $$")], 'NCZI'],
-    ['a large message', [queryMessage(`select length('${'x'.repeat(300_000)}')`)], 'TDCZI'],
+    ['a COPY out', [encodeQuery('copy (select 1) to stdout')], 'HdcCZI'],
+    ['a notice', [encodeQuery("do $$ begin raise notice 'hi'; end $$")], 'NCZI'],
+    ['a large message', [encodeQuery(`select length('${'x'.repeat(300_000)}')`)], 'TDCZI'],
   ];
   for (const [title, messages, answer] of conversations) {
-    it(`answers ${title}, however the bytes are cut`, async () => {
+    it(`answers ${title}, however the bytes are split`, async () => {
       const bytes = Buffer.concat([START, ...messages, encode('X')]);
       await fc.assert(
         fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 12 }), async (cuts) => {
-          expect(summary(await talk(cut(bytes, cuts)))).to.equal(`RZI${answer}`);
+          expect(summarize(await talk(cut(bytes, cuts)))).to.equal(`RZI${answer}`);
         }),
         { numRuns: 15, examples: [[[]], [Array.from({ length: Math.min(bytes.length, 400) }, (_, i) => i)]] },
       );
     });
   }
 
-  it('fails a COPY above its limit with 54000, and the transaction with it', async () => {
+  it('fails a COPY over the limit with 54000, and aborts the transaction', async () => {
     const rows = Array.from({ length: 100 }, () => '123456789\n');
     const messages = [
-      queryMessage('begin'),
+      encodeQuery('begin'),
       ...copyIn(...rows, encode('c')),
-      queryMessage('rollback'),
+      encodeQuery('rollback'),
       encode('X'),
     ];
     const answer = await talk([START, ...messages], 500);
-    expect(summary(answer)).to.equal('RZICZTCZTGEZECZI');
+    expect(summarize(answer)).to.equal('RZICZTCZTGEZECZI');
     expect(answer.toString()).to.contain('C54000\0').and.to.contain('limited to 500 bytes');
   });
 
-  it('refuses a message that no client sends, and leaves the session usable', async () => {
+  it('refuses a message of an unknown type, and leaves the session usable', async () => {
     const socket = new PgliteSocket(session);
     socket.connect();
     await once(socket, 'connect');
     socket.write(Buffer.concat([START, encode('?')]));
     const [error] = await once(socket, 'error');
     expect(String(error)).to.contain('"?"');
-    expect(summary(await talk([START, queryMessage('select 1'), encode('X')]))).to.equal('RZITDCZI');
+    expect(summarize(await talk([START, encodeQuery('select 1'), encode('X')]))).to.equal('RZITDCZI');
   });
 
-  it('cleans up an extended query that was cut off before its Sync', async () => {
+  it('gives the next socket a clean session after an extended query without its Sync', async () => {
     const socket = new PgliteSocket(session);
     socket.connect();
     await once(socket, 'connect');
-    socket.write(Buffer.concat([START, queryMessage('begin'), parse('selec'), encode('H')]));
+    socket.write(Buffer.concat([START, encodeQuery('begin'), parse('selec'), encode('H')]));
     for await (const chunk of socket.iterator({ destroyOnReturn: false }))
-      if (summary(chunk as Buffer) === 'E') break;
+      if (summarize(chunk as Buffer) === 'E') break;
     socket.destroy();
-    expect(summary(await talk([START, queryMessage('select 1'), encode('X')]))).to.equal('RZITDCZI');
+    expect(summarize(await talk([START, encodeQuery('select 1'), encode('X')]))).to.equal('RZITDCZI');
   });
 
-  it('ends with an error, and does not loop, when PostgreSQL gives its session up', async () => {
+  it('fails, and does not loop, after PostgreSQL has ended the session', async () => {
     const other = await PGlite.create('memory://');
     const lost = new PgliteSession(serve(other), 50);
     const end = await lost.enter();
-    const outcomes = [[encode('?')], [queryMessage('select 1')]].map((messages) =>
+    const outcomes = [[encode('?')], [encodeQuery('select 1')]].map((messages) =>
       lost.run(messages, () => {}),
     );
     for (const outcome of await Promise.allSettled(outcomes)) expect(outcome.status).to.equal('rejected');
@@ -121,7 +121,7 @@ describe('pglite-socket', () => {
     await other.close();
   });
 
-  it('lets a second socket wait, and refuses it with 53300 when the first stays', async () => {
+  it('waits for the socket before, and fails with 53300 if that socket stays open', async () => {
     const [first, second, third] = [1, 2, 3].map(() => new PgliteSocket(session)) as [
       PgliteSocket,
       PgliteSocket,
@@ -143,14 +143,14 @@ describe('pglite-socket', () => {
     const timer = setInterval(() => ticks.push(1), 1);
     await talk([
       START,
-      ...Array.from({ length: 50 }, () => queryMessage('select pg_sleep(0.002)')),
+      ...Array.from({ length: 50 }, () => encodeQuery('select pg_sleep(0.002)')),
       encode('X'),
     ]);
     clearInterval(timer);
     expect(ticks.length).to.be.greaterThan(10);
   });
 
-  it('cuts a long message from many chunks without copying it again and again', () => {
+  it('reads a long message from many chunks without copying it again and again', () => {
     const reader = new MessageReader();
     reader.add(START);
     expect(reader.next()).to.deep.equal(START);
@@ -180,12 +180,12 @@ describe('pglite-socket', () => {
     ['create table copy as select 1 from stdin', false],
   ];
   for (const [sql, reads] of statements) {
-    it(`sees that ${JSON.stringify(sql)} ${reads ? 'reads' : 'does not read'} from the client`, () => {
-      expect(isCopyFromStdin(queryMessage(sql))).to.equal(reads);
+    it(`recognises that ${JSON.stringify(sql)} ${reads ? 'reads' : 'does not read'} from the client`, () => {
+      expect(isCopyFromStdin(encodeQuery(sql))).to.equal(reads);
     });
   }
 
-  /** The whole answer to these chunks. */
+  /** Sends chunks and returns the whole answer. */
   async function talk(chunks: readonly Buffer[], copyLimit?: number): Promise<Buffer> {
     const socket = new PgliteSocket(session, copyLimit);
     socket.connect();
@@ -209,7 +209,7 @@ function extended(sql: string, ...values: readonly string[]): readonly Buffer[] 
 
 function copyIn(...parts: readonly (string | Buffer)[]): readonly Buffer[] {
   const data = parts.map((part) => (typeof part === 'string' ? encode('d', part) : part));
-  return [queryMessage(N), queryMessage('copy n from stdin'), ...data];
+  return [encodeQuery(N), encodeQuery('copy n from stdin'), ...data];
 }
 
 function int16(value: number): Buffer {
@@ -221,12 +221,12 @@ function int32(value: number): Buffer {
 }
 
 function cut(bytes: Buffer, cuts: readonly number[]): readonly Buffer[] {
-  const places = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
-  return places.slice(1).map((end, i) => bytes.subarray(places[i], end));
+  const ends = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
+  return ends.slice(1).map((end, i) => bytes.subarray(ends[i], end));
 }
 
-/** The types of the messages of an answer, with the state after each Z; without parameters (S) and the key (K). */
-function summary(answer: Buffer): string {
+/** Returns the types of an answer's messages, with the transaction state after each Z, without S (parameters) and K (key). */
+function summarize(answer: Buffer): string {
   let text = '';
   for (let at = 0; at < answer.length; at += 1 + answer.readUInt32BE(at + 1)) {
     const type = String.fromCharCode(answer[at] ?? 0);

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
 import type { Connection } from '../../../src/hooks/connection.js';
 import type { OpenSettings, Variables } from '../../../src/hooks/hook.js';
-import { resolveTarget, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
+import { resolveServer, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
 import { findPassword, readPassword } from '../../../src/hooks/postgres/passfile.js';
 import { readTlsOptions, describeWeakness } from '../../../src/hooks/postgres/tls.js';
 
 const SECRET = 'open-sesame';
-const EMPTY: Connection = { id: 'c', scheme: 'postgres', origin: '--conn', extra: {} };
+const EMPTY: Connection = { id: 'c', scheme: 'postgres', definedBy: '--conn', extra: {} };
 
-function resolved(
+function resolve(
   connection: Partial<Connection>,
   variables: Variables = {},
   notices: string[] = [],
@@ -27,82 +27,87 @@ function resolved(
     pid: process.pid,
     notice,
   };
-  return resolveTarget({ ...EMPTY, ...connection }, settings);
+  return resolveServer({ ...EMPTY, ...connection }, settings);
 }
 
-function failure(act: () => unknown): EtlError {
+function catchError(act: () => unknown): EtlError {
   try {
     act();
   } catch (error) {
     if (error instanceof EtlError) return error;
     throw error;
   }
-  throw new Error('It did not throw.');
+  throw new Error('nothing was thrown');
 }
 
 describe('the fields of a connection', () => {
   const rows: readonly [string, Partial<Connection>, Variables, Record<string, unknown>][] = [
     [
-      'are defaults when nothing is said',
+      'have defaults if neither the connection nor a variable sets them',
       {},
       {},
       { host: 'localhost', port: 5432, login: userInfo().username },
     ],
-    ['name the database after the user', { login: 'ann' }, {}, { login: 'ann', database: 'ann' }],
+    ['have the user as the default of the database', { login: 'ann' }, {}, { login: 'ann', database: 'ann' }],
     [
       'come from PG* variables',
       {},
       { PGHOST: 'h', PGPORT: '6', PGUSER: 'u', PGDATABASE: 'd' },
       { host: 'h', port: 6 },
     ],
-    ['beat PG* variables', { host: 'a', port: 7 }, { PGHOST: 'h', PGPORT: '6' }, { host: 'a', port: 7 }],
-    ['treat an empty variable as none', {}, { PGHOST: '', PGPORT: '' }, { host: 'localhost', port: 5432 }],
+    ['win over PG* variables', { host: 'a', port: 7 }, { PGHOST: 'h', PGPORT: '6' }, { host: 'a', port: 7 }],
+    ['ignore an empty variable', {}, { PGHOST: '', PGPORT: '' }, { host: 'localhost', port: 5432 }],
   ];
   for (const [title, connection, variables, expected] of rows) {
-    it(title, () => expect(resolved(connection, variables).connection).to.include(expected));
+    it(title, () => expect(resolve(connection, variables).connection).to.include(expected));
   }
 
-  it('dial PGHOSTADDR and keep the name of PGHOST', () => {
-    const target = resolved({}, { PGHOST: 'db.internal', PGHOSTADDR: '10.0.0.1' });
+  it('have the address of PGHOSTADDR and the host of PGHOST', () => {
+    const target = resolve({}, { PGHOST: 'db.internal', PGHOSTADDR: '10.0.0.1' });
     expect([target.address, target.connection.host]).to.deep.equal(['10.0.0.1', 'db.internal']);
   });
 
-  it('do not let PGHOSTADDR redirect a connection that names its host', () => {
-    expect(resolved({ host: 'db.internal' }, { PGHOSTADDR: '10.0.0.1' }).address).to.equal('db.internal');
+  it('ignore PGHOSTADDR if the connection names its host', () => {
+    expect(resolve({ host: 'db.internal' }, { PGHOSTADDR: '10.0.0.1' }).address).to.equal('db.internal');
   });
 
-  it('never include the password', () => {
+  it('do not include the password', () => {
     const connection = Object.defineProperty({ ...EMPTY }, 'password', { value: SECRET });
-    expect(resolved(connection).connection).not.to.have.property('password');
+    expect(resolve(connection).connection).not.to.have.property('password');
   });
 });
 
 describe('the options of a connection', () => {
   const rows: readonly [string, Record<string, unknown>, Variables, Partial<ResolvedServer>][] = [
-    ['name the application', { application_name: 'app' }, { PGAPPNAME: 'env' }, { applicationName: 'app' }],
-    ['take PGAPPNAME', {}, { PGAPPNAME: 'env' }, { applicationName: 'env' }],
-    ['name the application etl by default', {}, {}, { applicationName: 'etl' }],
-    ['take PGOPTIONS', {}, { PGOPTIONS: '-c jit=off' }, { options: '-c jit=off' }],
-    ['count connect_timeout in seconds', { connect_timeout: '3' }, {}, { connectTimeoutMillis: 3_000 }],
-    ['wait 10 s for ever', { connect_timeout: 0 }, {}, { connectTimeoutMillis: 10_000 }],
-    ['turn keepalives off', { keepalives: '0' }, {}, { keepAliveMillis: undefined }],
-    ['turn keepalives off in JSON', { keepalives: false }, {}, { keepAliveMillis: undefined }],
-    ['count keepalives_idle in seconds', { keepalives_idle: 30 }, {}, { keepAliveMillis: 30_000 }],
-    ['allow any server', { target_session_attrs: 'any' }, {}, { keepAliveMillis: 5_000 }],
+    ['win over PGAPPNAME', { application_name: 'app' }, { PGAPPNAME: 'env' }, { applicationName: 'app' }],
+    ['use PGAPPNAME', {}, { PGAPPNAME: 'env' }, { applicationName: 'env' }],
+    ['name the application after the settings by default', {}, {}, { applicationName: 'etl' }],
+    ['use PGOPTIONS', {}, { PGOPTIONS: '-c jit=off' }, { options: '-c jit=off' }],
+    ['have connect_timeout in seconds', { connect_timeout: '3' }, {}, { connectTimeoutMillis: 3_000 }],
+    [
+      'replace an unlimited connect_timeout by 10 s',
+      { connect_timeout: 0 },
+      {},
+      { connectTimeoutMillis: 10_000 },
+    ],
+    ['turn keepalives off with 0', { keepalives: '0' }, {}, { keepAliveMillis: undefined }],
+    ['turn keepalives off with false in JSON', { keepalives: false }, {}, { keepAliveMillis: undefined }],
+    ['have keepalives_idle in seconds', { keepalives_idle: 30 }, {}, { keepAliveMillis: 30_000 }],
+    ['accept target_session_attrs=any', { target_session_attrs: 'any' }, {}, { keepAliveMillis: 5_000 }],
   ];
   for (const [title, extra, variables, expected] of rows) {
-    it(title, () => expect(resolved({ extra }, variables)).to.deep.include(expected));
+    it(title, () => expect(resolve({ extra }, variables)).to.deep.include(expected));
   }
 
-  it('are ignored with one notice where only Airflow knows them', () => {
+  it('are ignored with one notice if only Airflow uses them', () => {
     const notices: string[] = [];
-    resolved({ extra: { iam: false, cursor: 'dictcursor', sqlalchemy_scheme: 'x' } }, {}, notices);
+    resolve({ extra: { iam: false, cursor: 'dictcursor', sqlalchemy_scheme: 'x' } }, {}, notices);
     expect(notices).to.have.length(1);
     expect(notices[0]).to.include('iam, cursor, sqlalchemy_scheme');
   });
 });
 
-describe('a connection that makes no sense', () => {
+describe('a connection is refused', () => {
   const rows: readonly [string, Partial<Connection>, Variables, string, RegExp][] = [
     ['a misspelt option', { extra: { sslmod: SECRET } }, {}, 'ETL-2204', /"sslmod".*did you mean "sslmode"/],
     ['an option named like a method', { extra: { constructor: SECRET } }, {}, 'ETL-2204', /"constructor"/],
@@ -110,7 +115,7 @@ describe('a connection that makes no sense', () => {
     ['a misspelt PGSSLMODE', {}, { PGSSLMODE: 'ful' }, 'ETL-2206', /"PGSSLMODE"/],
     ["node-postgres's no-verify", { extra: { sslmode: 'no-verify' } }, {}, 'ETL-2206', /sslmode=require/],
     [
-      'a weak mode with public authorities',
+      'a weak sslmode with public authorities',
       { extra: { sslmode: 'require', sslrootcert: 'system' } },
       {},
       'ETL-2206',
@@ -128,18 +133,18 @@ describe('a connection that makes no sense', () => {
     ['a port that is too high', {}, { PGPORT: '65536' }, 'ETL-2206', /65535/],
     ['two hosts', { host: 'h1,h2' }, {}, 'ETL-2207', /more than one host/],
     [
-      'a wish for a writable server',
+      'a target_session_attrs other than any',
       { extra: { target_session_attrs: 'read-write' } },
       {},
       'ETL-2207',
       /target_session_attrs/,
     ],
-    ['a wish for AWS tokens', { extra: { iam: true } }, {}, 'ETL-2207', /iam/],
-    ['a wish for AWS tokens in a URI', { extra: { iam: 'True' } }, {}, 'ETL-2207', /iam/],
+    ['iam=true', { extra: { iam: true } }, {}, 'ETL-2207', /iam/],
+    ['iam=True in a URI', { extra: { iam: 'True' } }, {}, 'ETL-2207', /iam/],
   ];
   for (const [title, connection, variables, code, message] of rows) {
-    it(`is refused for ${title}`, () => {
-      const error = failure(() => resolved(connection, variables));
+    it(`for ${title}`, () => {
+      const error = catchError(() => resolve(connection, variables));
       expect(error.code).to.equal(code);
       expect(`${error.message} ${error.why} ${error.fix}`).to.match(message).and.not.include(SECRET);
       expect(error.where).to.be.oneOf(['--conn', 'the environment']);
@@ -149,13 +154,13 @@ describe('a connection that makes no sense', () => {
 
 describe('sslmode', () => {
   it('is prefer by default, and verify-full with public authorities', () => {
-    expect(resolved({}).tls.mode).to.equal('prefer');
-    expect(resolved({ extra: { sslrootcert: 'system' } }).tls.mode).to.equal('verify-full');
+    expect(resolve({}).tls.mode).to.equal('prefer');
+    expect(resolve({ extra: { sslrootcert: 'system' } }).tls.mode).to.equal('verify-full');
   });
 
   for (const mode of ['verify-ca', 'verify-full']) {
-    it(`${mode} needs an authority`, async () => {
-      const target = resolved({ extra: { sslmode: mode } });
+    it(`${mode} needs a root certificate`, async () => {
+      const target = resolve({ extra: { sslmode: mode } });
       const error: unknown = await readTlsOptions(target, {
         root: '/',
         variables: { HOME: '/nowhere' },
@@ -164,8 +169,8 @@ describe('sslmode', () => {
     });
   }
 
-  it('names a certificate file that is not there', async () => {
-    const target = resolved({ extra: { sslmode: 'verify-ca', sslrootcert: 'ca.pem' } });
+  it('verify-ca names a root certificate file that does not exist', async () => {
+    const target = resolve({ extra: { sslmode: 'verify-ca', sslrootcert: 'ca.pem' } });
     const error: unknown = await readTlsOptions(target, { root: '/nowhere', variables: {} }).catch(
       (e: unknown) => e,
     );
@@ -182,11 +187,11 @@ describe('sslmode', () => {
     ['this machine by IPv6', { host: '::1' }, false, false],
     ['a Unix socket', { host: '/tmp' }, false, false],
     ['a name that only begins like this machine', { host: 'localhost.evil.com' }, false, true],
-    ['another name that does so', { host: '127.evil.com' }, false, true],
+    ['another name that only begins like an address of this machine', { host: '127.evil.com' }, false, true],
   ];
   for (const [title, connection, used, expected] of rows) {
-    it(`${expected ? 'warns about' : 'says nothing of'} ${title}`, () => {
-      expect(describeWeakness(resolved(connection), used) !== undefined).to.equal(expected);
+    it(`${expected ? 'prefer warns about' : 'prefer does not warn about'} ${title}`, () => {
+      expect(describeWeakness(resolve(connection), used) !== undefined).to.equal(expected);
     });
   }
 });
@@ -194,28 +199,28 @@ describe('sslmode', () => {
 describe('the password file', () => {
   const query = { host: 'db', port: 5432, database: 'd:b', user: 'u\\x' };
   const rows: readonly [string, string, string | undefined][] = [
-    ['matches every field', 'db:5432:d\\:b:u\\\\x:pw', 'pw'],
-    ['takes * for any value', '*:*:*:*:pw', 'pw'],
-    ['takes \\* for an asterisk only', '\\*:*:*:*:pw', undefined],
-    ['stops at the first match', 'db:*:*:*:one\n*:*:*:*:two', 'one'],
-    ['skips comments and what does not match', '#*:*:*:*:no\nother:*:*:*:no\n*:*:*:*:pw', 'pw'],
+    ['matches every field with a value', 'db:5432:d\\:b:u\\\\x:pw', 'pw'],
+    ['matches * with any value', '*:*:*:*:pw', 'pw'],
+    ['matches \\* with an asterisk only', '\\*:*:*:*:pw', undefined],
+    ['gives the password of the first match', 'db:*:*:*:one\n*:*:*:*:two', 'one'],
+    ['skips comments and lines that do not match', '#*:*:*:*:no\nother:*:*:*:no\n*:*:*:*:pw', 'pw'],
     ['unescapes the password', '*:*:*:*:a\\:b\\\\c\\d', 'a:b\\cd'],
     ['ends the password at a colon', '*:*:*:*:pw:rest', 'pw'],
     ['compares the port as text', 'db:05432:*:*:pw', undefined],
-    ['ends lines as Windows does', '*:*:*:*:pw\r\n', 'pw'],
-    ['needs all five fields', 'db:5432:d\\:b:u\\\\x', undefined],
+    ['accepts the line ends of Windows', '*:*:*:*:pw\r\n', 'pw'],
+    ['ignores a line without all five fields', 'db:5432:d\\:b:u\\\\x', undefined],
   ];
   for (const [title, text, expected] of rows) {
     it(title, () => expect(findPassword(text, query)).to.equal(expected));
   }
 
-  it('knows a Unix socket as localhost and by its directory', () => {
+  it('matches a Unix socket by localhost and by its directory', () => {
     const socket = { ...query, host: '/run/pg' };
     expect(findPassword('localhost:*:*:*:pw', socket)).to.equal('pw');
     expect(findPassword('/run/pg:*:*:*:pw', socket)).to.equal('pw');
   });
 
-  it('gives back any fields that were escaped', () => {
+  it('finds the password for any fields that were escaped', () => {
     const text = fc.string().filter((value) => !/[\r\n]/.test(value));
     const port = fc.nat(65_535);
     fc.assert(
@@ -227,7 +232,7 @@ describe('the password file', () => {
     );
   });
 
-  it('is ignored with a notice when others can read it, and is used with mode 0600', async () => {
+  it('is ignored with a notice if other users can read it, and is used with mode 0600', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
     const path = join(folder, 'pgpass');
     const notices: string[] = [];

@@ -22,11 +22,11 @@ before(async () => {
 });
 after(() => db.drop());
 
-/** A connection to the test database, with `changes`. */
+/** Returns a connection to the test database, with `changes`. */
 async function connectionTo(changes: Partial<Connection> = {}): Promise<Connection> {
   const { host, port, user: login, password } = await cluster();
   const { password: changed = password, ...rest } = changes;
-  const connection = { id: 'warehouse', scheme: 'postgres', origin: 'ETL_CONN_WAREHOUSE', extra: {} };
+  const connection = { id: 'warehouse', scheme: 'postgres', definedBy: 'ETL_CONN_WAREHOUSE', extra: {} };
   const visible = { ...connection, host, port, login, database: db.name, ...rest };
   return Object.defineProperty(visible, 'password', { value: changed });
 }
@@ -51,7 +51,7 @@ async function open(changes: Partial<Connection> = {}, variables: Variables = HO
   return { database, notices, [Symbol.asyncDispose]: () => database.close() };
 }
 
-/** The error of the first query, or of opening. */
+/** Returns the error of the first query. */
 async function failure(changes: Partial<Connection>, variables: Variables = HOME): Promise<EtlError> {
   await using opened = await open(changes, variables);
   const error: unknown = await opened.database.knex.raw('select 1').catch((reason: unknown) => reason);
@@ -65,7 +65,7 @@ async function first<Row>({ database }: Opened, sql: string): Promise<Row> {
 }
 
 describe('a postgres connection', () => {
-  it('answers queries, names itself, and leaves no session', async () => {
+  it('answers queries, has the application name, and leaves no session after close', async () => {
     const opened = await open();
     const row = await first(opened, `select current_setting('application_name') as name, 1 as one`);
     expect(row).to.deep.equal({ name: 'etl', one: 1 });
@@ -102,7 +102,7 @@ describe('a postgres connection', () => {
     expect(await first(opened, 'select inet_server_addr() as address')).to.deep.equal({ address: null });
   });
 
-  it('passes options, and takes none from the process', async () => {
+  it('sends its options, and does not read PGOPTIONS of the process', async () => {
     process.env['PGOPTIONS'] = '-c work_mem=1MB';
     try {
       await using given = await open({ extra: { options: '-c work_mem=2MB' } });
@@ -114,7 +114,7 @@ describe('a postgres connection', () => {
     }
   });
 
-  it('finds its password in PGPASSWORD and in the password file', async () => {
+  it('reads its password from PGPASSWORD or from the password file', async () => {
     const { host, port, user, password } = await cluster();
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
     try {
@@ -129,7 +129,7 @@ describe('a postgres connection', () => {
     }
   });
 
-  it('opens a control connection that may be lost while it is idle', async () => {
+  it('survives the loss of an idle control connection', async () => {
     await using opened = await open();
     const control = await opened.database.openControl?.();
     const pid = (await control?.query<{ pid: number }>('select pg_backend_pid() as pid'))?.rows[0]?.pid;
@@ -144,8 +144,8 @@ describe('a postgres connection', () => {
     const script = `
       const { postgresHook } = await import(${JSON.stringify(hook)});
       const notices = [];
-      const connection = { id: 'c', scheme: 'postgres', origin: 'test', host: '127.0.0.1', port: 1, login: 'u', extra: {} };
-      const settings = { lanes: 1, applicationName: 'etl', variables: {}, root: '/', notice: (text) => notices.push(text) };
+      const connection = { id: 'c', scheme: 'postgres', definedBy: 'test', host: '127.0.0.1', port: 1, login: 'u', extra: {} };
+      const settings = { poolSize: 1, applicationName: 'etl', variables: {}, root: '/', notice: (text) => notices.push(text) };
       const database = await postgresHook.open(connection, settings);
       await database.knex.raw('select 1').catch(() => {});
       database.knex.client.logger.warn('heed this');
@@ -158,12 +158,12 @@ describe('a postgres connection', () => {
   });
 });
 
-describe('a connection that fails', () => {
+describe('the error of a connection', () => {
   const rows: readonly [string, Partial<Connection>, RegExp][] = [
     [
       'a port where nothing listens',
       { port: 1 },
-      /^Connection "warehouse" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)\.$/,
+      /^connection "warehouse" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
     ],
     [
       'a host that does not exist',
@@ -176,16 +176,16 @@ describe('a connection that fails', () => {
       /can't use the socket \/nowhere\/\.s\.PGSQL\.\d+ \(ENOENT\)/,
     ],
     ['a wrong password', { password: 'open-sesame' }, /was refused by .* as user "\w+" \(28P01\)/],
-    ['a missing password', { password: '' }, /has no password, and .* asks user "\w+" for one/],
+    ['a missing password', { password: '' }, /has no password, and .* asks user "\w+" for a password/],
     [
       'an unknown database',
       { database: 'atlantis' },
       /names a database "atlantis" that .* does not have \(3D000\)/,
     ],
-    ['a server without TLS', { extra: { sslmode: 'require' } }, /wants TLS, which .* does not offer/],
+    ['a server without TLS', { extra: { sslmode: 'require' } }, /requires TLS, which .* does not offer/],
   ];
   for (const [title, changes, message] of rows) {
-    it(`names ${title}, its origin and a way out`, async () => {
+    it(`with ${title} names what defines the connection, and a fix`, async () => {
       const error = await failure(changes);
       expect(error.message).to.match(message);
       expect(error).to.include({ code: 'ETL-1001', where: 'ETL_CONN_WAREHOUSE' });
@@ -203,7 +203,7 @@ describe('a connection that fails', () => {
     ['XX000', /could not be opened on db:5432/],
   ];
   for (const [code, message] of states) {
-    it(`is put into words for ${code}`, async () => {
+    it(`explains the code ${code}`, async () => {
       const cause = Object.assign(new Error('said the server'), { code });
       const connection = await connectionTo({ host: 'db', port: 5432, login: 'ann', database: 'd' });
       const error = describeConnectError(cause, connection);
@@ -212,7 +212,7 @@ describe('a connection that fails', () => {
     });
   }
 
-  it('tells why in the server’s words that it has no session left', async () => {
+  it('quotes the server if the server has no session left', async () => {
     await using one = await createDatabase();
     await one.query(`alter database ${one.name} connection limit 0`);
     await one.query('create role no_superuser login password $$pw$$');
@@ -222,7 +222,7 @@ describe('a connection that fails', () => {
     expect(error.why).to.match(/too many connections/);
   });
 
-  it('waits for a server that never answers only as long as it is told', async () => {
+  it('comes after connect_timeout if the server never answers', async () => {
     const silent = await listen(() => {});
     try {
       const { port } = silent.address() as { port: number };
@@ -257,7 +257,7 @@ describe('closing a postgres connection', () => {
     });
   }
 
-  it('does not open what was asked for too late', async () => {
+  it('refuses a control connection after close', async () => {
     const { database } = await open();
     await database.close();
     const error: unknown = await database.openControl?.().catch((reason: unknown) => reason);
@@ -266,7 +266,7 @@ describe('closing a postgres connection', () => {
   });
 });
 
-/** A proxy to the test server that counts its clients: those so far, and those that are connected. */
+/** A proxy to the test server that counts its clients: all clients so far, and the connected clients. */
 async function countSockets() {
   const { port } = await cluster();
   const clients = new Set<Socket>();
@@ -291,9 +291,9 @@ async function endProxy(proxy: Server, clients: ReadonlySet<Socket>): Promise<vo
   await closed;
 }
 
-/** Resolves when the server runs the statement, whose own end nobody waits for. */
+/** Resolves when the server runs the statement. Does not wait for its end. */
 async function started(running: PromiseLike<unknown>, sql: string): Promise<void> {
-  running.then(undefined, () => {}); // It fails when its session ends.
+  running.then(undefined, () => {}); // The statement fails when its session ends.
   await until(async () =>
     (await db.sessions()).some(({ state, query }) => state === 'active' && query === sql),
   );
@@ -338,7 +338,7 @@ describe('TLS', () => {
     }
   }
 
-  // libpq's table: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
+  // The rows are libpq's table: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
   const rows: readonly [Record<string, unknown>, host: string, withTls: string, without: string][] = [
     [{}, '127.0.0.1', 'tls', 'plain'],
     [{ sslmode: 'disable' }, '127.0.0.1', 'plain', 'plain'],
@@ -355,7 +355,7 @@ describe('TLS', () => {
     [true, 2],
     [false, 3],
   ] as const) {
-    describe(`with TLS ${on ? 'on' : 'off'} at the server`, () => {
+    describe(`is ${on ? 'on' : 'off'} at the server:`, () => {
       before(async function () {
         const server = await cluster();
         if (!server.socketDirectory) this.skip();
@@ -370,41 +370,41 @@ describe('TLS', () => {
         const options = Object.keys(extra).map(
           (key) => `${key}=${key === 'sslmode' || extra[key] === 'system' ? String(extra[key]) : 'its own'}`,
         );
-        it(`${options.join(' ') || 'no option'} to ${host} is ${row[index]}`, async () => {
+        it(`a connection with ${options.join(' ') || 'no option'} to ${host} is ${row[index]}`, async () => {
           expect(await outcome(host, extra)).to.equal(row[index]);
         });
       }
 
       if (!on) return;
-      it('require with another authority is refused, as verify-ca would be', async () => {
+      it('a connection with require and the certificate of another authority is refused, as with verify-ca', async () => {
         const sslrootcert = fileURLToPath(new URL('../../fixtures/tls/other.crt', import.meta.url));
         expect(await outcome('localhost', { sslmode: 'require', sslrootcert })).to.equal('refused');
       });
 
-      it('takes sslmode and sslrootcert from PG* variables', async () => {
+      it('a connection takes sslmode and sslrootcert from PG* variables', async () => {
         const variables = { ...HOME, PGSSLMODE: 'verify-full', PGSSLROOTCERT: CERTIFICATE };
         expect(await outcome('localhost', {}, variables)).to.equal('tls');
         expect(await outcome('127.0.0.1', {}, variables)).to.equal('refused');
       });
 
-      it('checks the name of PGHOST where PGHOSTADDR is dialled', async () => {
+      it('a connection to PGHOSTADDR verifies the name of PGHOST', async () => {
         const variables = { ...HOME, PGHOST: 'localhost', PGHOSTADDR: '127.0.0.1', PGSSLMODE: 'verify-full' };
         expect(await outcome('', {}, { ...variables, PGSSLROOTCERT: CERTIFICATE })).to.equal('tls');
       });
 
-      it('says which certificate is not trusted', async () => {
+      it('an untrusted certificate is reported with its server and the reason', async () => {
         const error = await failure({ host: '127.0.0.1', extra: { sslmode: 'verify-full', ...NAMED } });
         expect(error.message).to.match(/does not trust the certificate .*ERR_TLS_CERT_ALTNAME_INVALID/);
       });
 
-      it('ends a running statement on close', async () => {
+      it('a running statement ends on close', async () => {
         const opened = await open({ extra: { sslmode: 'require' } });
         await started(opened.database.knex.raw('select pg_sleep(601)'), 'select pg_sleep(601)');
         await opened.database.close();
         expect(await db.leftSessions()).to.deep.equal([]);
       });
 
-      it('allow goes on with TLS where the server lets nobody in without', async () => {
+      it('a connection with allow uses TLS if the server refuses sessions without TLS', async () => {
         const [hba] = await db.query<{ hba_file: string }>('show hba_file');
         const file = hba?.hba_file ?? '';
         const text = await readFile(file, 'utf8');
