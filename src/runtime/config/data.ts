@@ -1,7 +1,7 @@
 import { basename, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { computePosition, type Position } from './position.js';
-import type { SourceFile } from '../modules/source-text.js';
+import type { ConfigFile } from '../modules/source-text.js';
 
 interface JsonProblem {
   readonly offset: number;
@@ -19,28 +19,32 @@ const TOKEN =
 const BLANKS = /[ \t\r\n]*/y;
 
 /** The value in a JSON or YAML config; of a package.json, its key `etl`. Throws `EtlError` ETL-2103 with the place. */
-export async function parseData(source: SourceFile): Promise<unknown> {
-  if (extname(source.file) !== '.json') return await parseYaml(source);
-  const value = parseJson(source);
-  return basename(source.file) === 'package.json' ? getEtlKey(source, value) : value;
+export async function parseData(configFile: ConfigFile): Promise<unknown> {
+  if (extname(configFile.file) !== '.json') return await parseYaml(configFile);
+  const value = parseJson(configFile);
+  return basename(configFile.file) === 'package.json' ? getEtlKey(configFile, value) : value;
 }
 
 /** Throws `EtlError` ETL-2103 with line and column, and with nothing of the text: it may hold a password. */
-export function parseJson(source: SourceFile): unknown {
-  const text = source.text.replace(/^\uFEFF/, '');
+export function parseJson(configFile: ConfigFile): unknown {
+  const text = configFile.text.replace(/^\uFEFF/, '');
   const problem = findJsonProblem(text);
   if (problem === undefined) return JSON.parse(text);
-  throw createUnreadableError(source, computePosition(text, problem.offset), `expected ${problem.expected}`);
+  throw createUnreadableError(
+    configFile,
+    computePosition(text, problem.offset),
+    `expected ${problem.expected}`,
+  );
 }
 
-async function parseYaml(source: SourceFile): Promise<unknown> {
+async function parseYaml(configFile: ConfigFile): Promise<unknown> {
   const { defaultLoaders } = await import('cosmiconfig');
   try {
-    return defaultLoaders['.yaml'](source.file, source.text) as unknown;
+    return defaultLoaders['.yaml'](configFile.file, configFile.text) as unknown;
   } catch (error) {
     if (!isYamlProblem(error)) throw error;
     const { line, column } = error.mark ?? { line: 0, column: 0 };
-    throw createUnreadableError(source, { line: line + 1, column: column + 1 }, error.reason);
+    throw createUnreadableError(configFile, { line: line + 1, column: column + 1 }, error.reason);
   }
 }
 
@@ -87,11 +91,11 @@ function describeExpected(kind: string, expected: string, open: string | undefin
   return open === '{' ? '"," or "}"' : '"," or "]"';
 }
 
-function getEtlKey(source: SourceFile, manifest: unknown): unknown {
+function getEtlKey(configFile: ConfigFile, manifest: unknown): unknown {
   if (typeof manifest === 'object' && manifest !== null && 'etl' in manifest) return manifest.etl;
   throw new EtlError('ETL-2105', {
-    what: `${source.name} has no config`,
-    where: `${source.name}:1:1`,
+    what: `${configFile.name} has no config`,
+    where: `${configFile.name}:1:1`,
     fix: 'Put the config under the key "etl", or name another file.',
   });
 }
@@ -100,10 +104,10 @@ function isYamlProblem(error: unknown): error is YamlProblem {
   return error instanceof Error && error.name === 'YAMLException' && 'reason' in error;
 }
 
-function createUnreadableError(source: SourceFile, { line, column }: Position, why: string): EtlError {
+function createUnreadableError(configFile: ConfigFile, { line, column }: Position, why: string): EtlError {
   return new EtlError('ETL-2103', {
-    what: `The config ${source.name} could not be read`,
-    where: `${source.name}:${line}:${column}`,
+    what: `The config ${configFile.name} could not be read`,
+    where: `${configFile.name}:${line}:${column}`,
     why: `Syntax error: ${why}`,
     fix: 'Correct the file at this place.',
   });

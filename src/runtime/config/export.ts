@@ -1,24 +1,24 @@
 import { EtlError, type ErrorParts } from '../../errors.js';
-import { exportPosition, START } from './position.js';
-import type { SourceFile } from '../modules/source-text.js';
+import { findExportPosition, START } from './position.js';
+import type { ConfigFile } from '../modules/source-text.js';
 
 /**
  * The default export of an executed config: of an ES module the export `default`, of a CommonJS one `module.exports`.
  * Throws `EtlError` ETL-2105 where there is none, or where it is not the config itself.
  */
-export function getDefaultExport(source: SourceFile, exports: unknown): unknown {
+export function getDefaultExport(configFile: ConfigFile, exports: unknown): unknown {
   const value = isModule(exports) ? exports['default'] : exports;
-  if (value === undefined || (isEmpty(exports) && exportPosition(source.text) === undefined)) {
-    throw createMissingExportError(source, exports);
+  if (value === undefined || (isEmpty(exports) && findExportPosition(configFile.text) === undefined)) {
+    throw createMissingExportError(configFile, exports);
   }
   if (isThenable(value)) {
-    throw createWrongExportError(source, {
+    throw createWrongExportError(configFile, {
       why: 'It is a promise',
       fix: 'Export the object itself: `export default defineConfig(await …)` works, top-level await is allowed.',
     });
   }
   if (typeof value === 'function') {
-    throw createWrongExportError(source, {
+    throw createWrongExportError(configFile, {
       why: 'It is a function',
       fix: 'Export the object itself: call the function, `export default defineConfig(…)`.',
     });
@@ -43,15 +43,15 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
-function createMissingExportError(source: SourceFile, exports: unknown): EtlError {
+function createMissingExportError(configFile: ConfigFile, exports: unknown): EtlError {
   const names = isRecord(exports)
     ? Object.keys(exports)
         .filter((name) => name !== 'default')
         .toSorted()
     : [];
   return new EtlError('ETL-2105', {
-    what: `The config ${source.name} has no default export`,
-    where: `${source.name}:1:1`,
+    what: `The config ${configFile.name} has no default export`,
+    where: `${configFile.name}:1:1`,
     why:
       names.length === 0
         ? undefined
@@ -60,11 +60,11 @@ function createMissingExportError(source: SourceFile, exports: unknown): EtlErro
   });
 }
 
-function createWrongExportError(source: SourceFile, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
-  const { line, column } = exportPosition(source.text) ?? START;
+function createWrongExportError(configFile: ConfigFile, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
+  const { line, column } = findExportPosition(configFile.text) ?? START;
   return new EtlError('ETL-2105', {
-    what: `The default export of ${source.name} is not a config`,
-    where: `${source.name}:${line}:${column}`,
+    what: `The default export of ${configFile.name} is not a config`,
+    where: `${configFile.name}:${line}:${column}`,
     ...parts,
   });
 }

@@ -8,7 +8,7 @@ import { assertReadable } from '../modules/source-text.js';
 const CODE_NAMES = ['ts', 'mts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `etl.config.${extension}`);
 
 /** Where a config can be in a directory; the first that is there wins. */
-export const SEARCH_PLACES: readonly string[] = [
+export const SEARCHED_FILES: readonly string[] = [
   ...CODE_NAMES,
   '.etlrc',
   '.etlrc.json',
@@ -50,7 +50,7 @@ export async function findConfig({ directory, explicit }: FindOptions): Promise<
 
 function resolveExplicitConfig(directory: string, explicit: string): string {
   const file = resolve(directory, explicit);
-  if (isThere(file)) return file;
+  if (exists(file)) return file;
   throw new EtlError('ETL-2101', {
     what: `The config ${shortenPath(file, directory)} does not exist`,
     where: shortenPath(file, directory),
@@ -63,10 +63,10 @@ function resolveExplicitConfig(directory: string, explicit: string): string {
  * directory instead; it also waits for ever on a named pipe. So what is first in order is looked at before.
  */
 function assertFirstReadable(directory: string): void {
-  const places = listSearchedDirectories(directory).flatMap((each) =>
-    SEARCH_PLACES.map((location) => join(each, location)),
+  const files = listSearchedDirectories(directory).flatMap((each) =>
+    SEARCHED_FILES.map((name) => join(each, name)),
   );
-  const first = places.find((location) => basename(location) !== 'package.json' && isThere(location));
+  const first = files.find((file) => basename(file) !== 'package.json' && exists(file));
   if (first !== undefined) assertReadable(first, directory);
 }
 
@@ -94,7 +94,7 @@ async function createExplorer(directory: string): Promise<Explorer> {
   return new Explorer({
     moduleName: 'etl',
     packageProp: 'etl',
-    searchPlaces: SEARCH_PLACES,
+    searchPlaces: SEARCHED_FILES,
     searchStrategy: 'project',
     // An empty file is a mistake to report; by default the search would go on to the next place.
     ignoreEmptySearchPlaces: false,
@@ -130,6 +130,6 @@ function createNotFoundError(directory: string): EtlError {
 }
 
 /** Also true for a symbolic link that leads nowhere. */
-function isThere(file: string): boolean {
+function exists(file: string): boolean {
   return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
 }

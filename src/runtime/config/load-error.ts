@@ -2,15 +2,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
-import { exportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
+import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
 import { ShapeError } from './define.js';
 import type { ShapeProblem } from './shape.js';
-import type { SourceFile } from '../modules/source-text.js';
+import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
 /** What is known about a config that failed to load. */
 export interface LoadContext {
-  readonly source: SourceFile;
+  readonly configFile: ConfigFile;
   /** The working directory. */
   readonly directory: string;
   /** The directory of our own code: its frames say nothing to the user. */
@@ -25,12 +25,12 @@ const NOT_FOUND_CODES = new Set([
 ]);
 
 /** One error for the user from whatever was thrown while a config was loading: with a place in the user's files. */
-export function loadError(error: unknown, context: LoadContext): EtlError {
+export function createLoadError(error: unknown, context: LoadContext): EtlError {
   if (error instanceof ShapeError)
     return createShapeError(error.problem, context, getLocationFrame(error.location));
   if (error instanceof EtlError) return error;
   return (
-    parseError(error, context) ??
+    createParseError(error, context) ??
     createNotFoundError(error, context) ??
     createV8SyntaxError(error, context) ??
     createThrownError(error, context)
@@ -40,13 +40,14 @@ export function loadError(error: unknown, context: LoadContext): EtlError {
 /** A mistake in the value of a config, at its key in `called`, the place of `defineConfig`, or in the config file. */
 export function createShapeError(
   problem: ShapeProblem,
-  { source, directory }: Pick<LoadContext, 'source' | 'directory'>,
+  { configFile, directory }: Pick<LoadContext, 'configFile' | 'directory'>,
   called?: Frame,
 ): EtlError {
-  const { file, text } = called === undefined ? source : { file: called.file, text: readText(called.file) };
+  const { file, text } =
+    called === undefined ? configFile : { file: called.file, text: readText(called.file) };
   const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
   const found = problem.location === undefined ? undefined : getLocationFrame(problem.location);
-  const start = (language === 'js' ? exportPosition(text) : undefined) ?? START;
+  const start = (language === 'js' ? findExportPosition(text) : undefined) ?? START;
   const position = found ?? findKeyPosition(text, problem.path, language) ?? called ?? start;
   return new EtlError('ETL-2106', {
     ...problem,
@@ -55,7 +56,7 @@ export function createShapeError(
 }
 
 /** A mistake that Babel, the parser of jiti, has found; its columns count from 0. */
-function parseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
+function createParseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   const match = error instanceof Error ? PARSE_ERROR.exec(error.message) : null;
   if (match === null) return undefined;
   const [, reason = '', file = '', line, column] = match;
@@ -67,16 +68,19 @@ function parseError(error: unknown, { directory }: LoadContext): EtlError | unde
 }
 
 /** An import of a module that is not there. The one who asks is the user's file; one of a package is just thrown. */
-function createNotFoundError(error: unknown, { source, directory, ours }: LoadContext): EtlError | undefined {
+function createNotFoundError(
+  error: unknown,
+  { configFile, directory, ours }: LoadContext,
+): EtlError | undefined {
   if (!(error instanceof Error && 'code' in error && NOT_FOUND_CODES.has(String(error.code))))
     return undefined;
   const specifier = /'([^']+)'/.exec(error.message)?.[1] ?? 'a module';
-  const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? source.file;
+  const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? configFile.file;
   if (importer.includes('/node_modules/') || !existsSync(importer)) return undefined;
   const position = findSpecifierPosition(readText(importer), specifier);
   const isPath = /^[./]/.test(specifier);
   return new EtlError('ETL-2104', {
-    what: `The config ${source.name} could not be loaded`,
+    what: `The config ${configFile.name} could not be loaded`,
     where: formatPosition(importer, position, directory),
     why: `Cannot find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
     fix: isPath ? 'Correct the path.' : `Correct the name, or install it: \`npm install ${specifier}\`.`,
@@ -118,11 +122,11 @@ function createSyntaxError(
 }
 
 /** Whatever the user's code has thrown itself: its own name and message, at the innermost line of the user. */
-function createThrownError(error: unknown, { source, directory, ours }: LoadContext): EtlError {
+function createThrownError(error: unknown, { configFile, directory, ours }: LoadContext): EtlError {
   const frame = error instanceof Error ? listUserFrames(error.stack, ours)[0] : undefined;
   return new EtlError('ETL-2104', {
-    what: `The config ${source.name} threw an error while it was loading`,
-    where: formatPosition(frame?.file ?? source.file, frame, directory),
+    what: `The config ${configFile.name} threw an error while it was loading`,
+    where: formatPosition(frame?.file ?? configFile.file, frame, directory),
     why:
       error instanceof Error
         ? `${error.name}: ${removeFrames(error.message)}`

@@ -11,7 +11,7 @@ import { findKeyPosition, START } from './position.js';
 import { assertConfig, type Config, type ConnectionSettings } from './define.js';
 import type { Shared } from '../modules/shared-packages.js';
 import { setRoot } from '../modules/location.js';
-import { readSource, type SourceFile } from '../modules/source-text.js';
+import { readConfigFile, type ConfigFile } from '../modules/source-text.js';
 
 export interface LoadOptions extends FindOptions {
   readonly shared: Shared;
@@ -54,23 +54,23 @@ const LOAD_TIMEOUT_MS = 30_000;
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS } = options;
   const file = await findConfig(options);
-  const source = readSource(file, { directory, getuid });
+  const configFile = readConfigFile(file, { directory, getuid });
   const value = isCode(file)
-    ? await evaluate(source, { directory, shared, getuid, isCached, timeoutMs })
-    : checkSettingsOnly(source, await parseData(source));
-  assertConfig(value, (problem) => createShapeError(problem, { source, directory }));
+    ? await evaluate(configFile, { directory, shared, getuid, isCached, timeoutMs })
+    : checkSettingsOnly(configFile, await parseData(configFile));
+  assertConfig(value, (problem) => createShapeError(problem, { configFile, directory }));
   const config = checkConfig(value);
   for (const { location } of config.dags) setRoot(location, dirname(file));
-  return { file, directory: dirname(file), name: source.name, config };
+  return { file, directory: dirname(file), name: configFile.name, config };
 }
 
 /** A Dag holds functions, which no JSON or YAML file can. */
-function checkSettingsOnly(source: SourceFile, value: unknown): unknown {
+function checkSettingsOnly(configFile: ConfigFile, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'dags')) return value;
-  const { line, column } = findKeyPosition(source.text, ['dags'], 'data') ?? START;
+  const { line, column } = findKeyPosition(configFile.text, ['dags'], 'data') ?? START;
   throw new EtlError('ETL-2106', {
-    what: `${source.name} cannot hold \`dags\``,
-    where: `${source.name}:${line}:${column}`,
+    what: `${configFile.name} cannot hold \`dags\``,
+    where: `${configFile.name}:${line}:${column}`,
     why: 'A Dag is made of functions, and a JSON or YAML file holds connections and settings only',
     fix: 'Write etl.config.ts, with `export default defineConfig({ dags: […] })`.',
   });

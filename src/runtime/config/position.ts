@@ -34,7 +34,7 @@ export function findKeyPosition(
 }
 
 /** Where a JavaScript or TypeScript file exports its default. */
-export function exportPosition(text: string): Position | undefined {
+export function findExportPosition(text: string): Position | undefined {
   const offset = removeComments(text, 'js').search(DEFAULT_EXPORT);
   return offset < 0 ? undefined : computePosition(text, offset);
 }

@@ -33,7 +33,7 @@ function findValuesProblem(config: Fields): ShapeProblem | undefined {
     findDagsProblem(config['dags']) ??
     findConnectionsProblem(config['connections']) ??
     findDefaultsProblem(config['defaults']) ??
-    countProblem(config['concurrency'], ['concurrency']) ??
+    findCountProblem(config['concurrency'], ['concurrency']) ??
     findTimeoutProblem(config['timeout'])
   );
 }
@@ -110,7 +110,7 @@ function findConnectionProblem(value: unknown, path: readonly string[]): ShapePr
   return (
     findFieldsProblem(value, path, CONNECTION_KEYS) ??
     (typeof url === 'string' ? undefined : createWrongTypeProblem([...path, 'url'], 'a string', url)) ??
-    countProblem(concurrency, [...path, 'concurrency'])
+    findCountProblem(concurrency, [...path, 'concurrency'])
   );
 }
 
@@ -126,7 +126,7 @@ function findDefaultsProblem(defaults: unknown): ShapeProblem | undefined {
   return undefined;
 }
 
-function countProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
+function findCountProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
   if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= 1)) return undefined;
   return createWrongTypeProblem(path, 'a whole number of at least 1', value);
 }
@@ -152,10 +152,10 @@ function describeProblem(path: readonly string[], check: () => unknown): ShapePr
 
 function createUnknownKeyProblem(path: readonly string[], keys: readonly string[] = []): ShapeProblem {
   const parent = path.slice(0, -1);
-  const location = parent.length === 0 ? 'the config' : `\`${formatPath(parent)}\``;
+  const object = parent.length === 0 ? 'the config' : `\`${formatPath(parent)}\``;
   return {
     path,
-    what: `Unknown key "${path.at(-1) ?? ''}" in ${location}${didYouMean(path.at(-1) ?? '', keys)}`,
+    what: `Unknown key "${path.at(-1) ?? ''}" in ${object}${didYouMean(path.at(-1) ?? '', keys)}`,
     fix: `Known keys: ${keys.join(', ')}.`,
   };
 }

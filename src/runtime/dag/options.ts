@@ -30,7 +30,7 @@ const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
 const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 /** A character that is in no number and no name, so that one field can be told from the next. */
-const mark: Rule = (value) =>
+const csvMark: Rule = (value) =>
   typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
     ? undefined
     : 'one ASCII character that is no letter, digit, space or backslash';
@@ -41,17 +41,17 @@ const partition: Rule = (value, name) => {
   );
 };
 /** What an incremental task reads by, and the options that say what it reads. */
-const incrementalOf =
-  (source: Readonly<Record<string, Rule>>): Rule =>
+const createIncrementalRule =
+  (inputs: Readonly<Record<string, Rule>>): Rule =>
   (value, name) => {
-    const wrong = fields({ ...INCREMENTAL, ...source })(value, name);
+    const wrong = fields({ ...INCREMENTAL, ...inputs })(value, name);
     if (wrong !== undefined) return wrong;
     const has = (option: string): boolean => (value as Record<string, unknown>)[option] !== undefined;
     if (!has('cursor')) return 'an object with the name of a `cursor`';
-    const given = Object.keys(source).filter(has);
-    return given.length === Math.min(1, Object.keys(source).length)
+    const given = Object.keys(inputs).filter(has);
+    return given.length === Math.min(1, Object.keys(inputs).length)
       ? undefined
-      : `an object with one of ${Object.keys(source)
+      : `an object with one of ${Object.keys(inputs)
           .map((each) => `\`${each}\``)
           .join(' and ')}`;
   };
@@ -78,8 +78,8 @@ const { checks: _checks, ...READING } = TRANSACTIONAL;
 /** COPY's own refusal would come late, and without the place. */
 const csv: Rule = (value, name) => {
   const expected = fields({
-    delimiter: mark,
-    quote: mark,
+    delimiter: csvMark,
+    quote: csvMark,
     null: aText,
     header: flag,
     encoding: text,
@@ -106,7 +106,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     sql: anything,
     file: text,
     values: aFunction,
-    incremental: incrementalOf({ table: text, query: text }),
+    incremental: createIncrementalRule({ table: text, query: text }),
   },
   load: { ...TRANSACTIONAL, ...LOAD },
   unload: { ...READING, ...UNLOAD },
@@ -119,7 +119,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     mode: oneOf(['append', 'replace', 'merge']),
     key: listOf(text),
     deleteMissing: flag,
-    incremental: incrementalOf({}),
+    incremental: createIncrementalRule({}),
   },
   task: PLAIN,
 };

@@ -19,7 +19,7 @@ export async function resolveParams<Output>(
   assertRecordable(output);
   for (const [name] of params) {
     const others = params.filter(([other]) => other !== name);
-    if (schema && !Object.hasOwn(output, name) && (await canMake(schema, others, output))) {
+    if (schema && !Object.hasOwn(output, name) && (await canMakeWithout(schema, others, output))) {
       throw createUnknownParamError(name, Object.keys(output));
     }
   }
@@ -71,7 +71,11 @@ function assertRecordable(output: object): void {
  * True when the schema makes the same output of fewer params: it ignores the missing one, as most schemas do with
  * what they do not know. A param that only goes into another one does make a difference.
  */
-async function canMake(schema: StandardSchema, params: readonly Param[], output: object): Promise<boolean> {
+async function canMakeWithout(
+  schema: StandardSchema,
+  params: readonly Param[],
+  output: object,
+): Promise<boolean> {
   const result = await schema['~standard'].validate(removePrototype(Object.fromEntries(params)));
   return !result.issues && isDeepStrictEqual(result.value, output);
 }
@@ -79,8 +83,8 @@ async function canMake(schema: StandardSchema, params: readonly Param[], output:
 type Param = readonly [name: string, value: unknown];
 
 /** Without a prototype, so that no name means more than its value. */
-function removePrototype<T extends object>(source: T): T {
-  return Object.assign(Object.create(null), source);
+function removePrototype<T extends object>(object: T): T {
+  return Object.assign(Object.create(null), object);
 }
 
 function formatIssue({ message, path = [] }: SchemaIssue): string {

@@ -3,7 +3,7 @@ import type { Row } from '../copy/encode.js';
 import type { InputFile } from '../input/input.js';
 import { type CsvBatch, CsvParser } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
-import { getText } from './decode.js';
+import { readText } from './decode.js';
 import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
@@ -55,7 +55,7 @@ export function readColumnNames(fields: readonly (string | null)[], file: string
 async function* readCsvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
   const { delimiter = ',', quote = '"', escape = quote } = reading;
   const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
-  for await (const text of getText(file, reading.encoding)) yield parser.push(text);
+  for await (const text of readText(file, reading.encoding)) yield parser.push(text);
   yield parser.end();
 }
 

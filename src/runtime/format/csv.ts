@@ -32,7 +32,7 @@ export class CsvParser {
   readonly #syntax: CsvSyntax;
   #rest = '';
   /** Less text than this holds no whole record: a long one is not looked at again with every piece. */
-  #least = 0;
+  #minLength = 0;
   #line = 1;
   /** The delimiter that was found last: none is between it and what was taken. */
   #delimiterAt = -1;
@@ -50,7 +50,7 @@ export class CsvParser {
   /** The records that end in this piece. */
   push(text: string): CsvBatch {
     this.#rest = this.#rest === '' ? text : this.#rest + text;
-    if (this.#rest.length < this.#least) return EMPTY;
+    if (this.#rest.length < this.#minLength) return EMPTY;
     return this.#createBatch(() => this.#parse(this.#rest, false));
   }
 
@@ -64,7 +64,7 @@ export class CsvParser {
     this.#lines = undefined;
     const first = this.#line;
     this.#rest = this.#rest.slice(parse());
-    this.#least = this.#records.length === 0 ? this.#rest.length * 2 : 0;
+    this.#minLength = this.#records.length === 0 ? this.#rest.length * 2 : 0;
     if (this.#rest.length > LONGEST_RECORD)
       throw this.#createError('the record is longer than 64 MiB', QUOTE_HINT);
     const [records, lines] = [this.#records, this.#lines as number[] | undefined];
@@ -117,7 +117,7 @@ export class CsvParser {
   }
 
   #assertOneLine(line: string): void {
-    if (line.includes('\r') || line.includes('\n')) throw this.#createStrayBreakError();
+    if (line.includes('\r') || line.includes('\n')) throw this.#createLineBreakError();
   }
 
   /** Half the time of `split`. Each delimiter is looked for once, also where lines have none. */
@@ -125,12 +125,12 @@ export class CsvParser {
     const { delimiter, null: nullText } = this.#syntax;
     const fields: (string | null)[] = [];
     let from = start;
-    let to = this.#delimiterAt < start ? indexIn(text, delimiter, start) : this.#delimiterAt;
+    let to = this.#delimiterAt < start ? findFrom(text, delimiter, start) : this.#delimiterAt;
     while (to < end) {
       const field = text.slice(from, to);
       fields.push(field === nullText ? null : field);
       from = to + 1;
-      to = indexIn(text, delimiter, from);
+      to = findFrom(text, delimiter, from);
     }
     const field = text.slice(from, end);
     fields.push(field === nullText ? null : field);
@@ -143,7 +143,7 @@ export class CsvParser {
   #addQuotedRecord(text: string, at: number, isLast: boolean): number | undefined {
     const record = recordAt(text, at, { ...this.#syntax, eol: this.#eol, isLast });
     if (record === undefined) return undefined;
-    if (record.problem === 'stray') throw this.#createStrayBreakError();
+    if (record.problem === 'stray') throw this.#createLineBreakError();
     if (record.problem === 'open') throw this.#createError('a quote is opened and not closed', QUOTE_HINT);
     if (record.breaks > 0) this.#lines ??= this.#records.map((_, i) => this.#line - this.#records.length + i);
     this.#lines?.push(this.#line);
@@ -152,7 +152,7 @@ export class CsvParser {
     return record.next;
   }
 
-  #createStrayBreakError(): EtlError {
+  #createLineBreakError(): EtlError {
     const used = { '\n': 'LF', '\r': 'CR', '\r\n': 'CR LF' }[this.#eol ?? '\n'];
     return this.#createError(
       `there is an unquoted line break of another kind: the first line ends with ${used}`,
@@ -171,7 +171,7 @@ export class CsvParser {
 }
 
 /** Where the sign is found next; after all of the text where it is not. */
-function indexIn(text: string, sign: string, from: number): number {
+function findFrom(text: string, sign: string, from: number): number {
   const index = text.indexOf(sign, from);
   return index === -1 ? text.length : index;
 }

@@ -22,7 +22,7 @@ export interface Decoder {
 const PIECE_BYTES = 64 * 1024;
 
 /** The text of a file, in pieces; its chunks are given back. Throws as a `Decoder` does. */
-export async function* getText(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
+export async function* readText(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
   const decoder = createDecoder(file.name, encoding);
   for await (const chunk of file.chunks()) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES)
@@ -63,7 +63,7 @@ class Utf8Decoder implements Decoder {
   #decodeText(bytes: Buffer): string {
     if (isAscii(bytes)) return bytes.toString('latin1');
     if (isUtf8(bytes)) return bytes.toString('utf8');
-    throw createNotTextError(this.#name, 'UTF-8', this.#offset + findFirstWrong(bytes));
+    throw createNotTextError(this.#name, 'UTF-8', this.#offset + findInvalidByte(bytes));
   }
 }
 
@@ -111,7 +111,7 @@ function countWholeCharacters(bytes: Buffer): number {
   return bytes.length;
 }
 
-function findFirstWrong(bytes: Buffer): number {
+function findInvalidByte(bytes: Buffer): number {
   let [good, bad] = [0, bytes.length];
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);

@@ -51,22 +51,22 @@ export async function encodeRows(
 ): Promise<EncodedRows | undefined> {
   const reader = await readRows(input, options);
   if (reader === undefined) return undefined;
-  const source = { ...reader, batches: transformBatches(reader.batches, options.transform) };
-  const sample = await takeSample(source.batches);
+  const transformed = { ...reader, batches: transformBatches(reader.batches, options.transform) };
+  const sample = await takeSample(transformed.batches);
   const rows = sample.flatMap((batch) => batch.rows);
-  const columns = chooseColumns(source, rows, options);
+  const columns = chooseColumns(transformed, rows, options);
   if (columns.length === 0) {
-    await source.batches.return(undefined);
+    await transformed.batches.return(undefined);
     return undefined;
   }
-  const found = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
+  const jsonColumns = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
   return {
     name: reader.name,
     columns,
-    [Symbol.asyncDispose]: async () => void (await source.batches.return(undefined)),
-    chunks: (json = found) =>
+    [Symbol.asyncDispose]: async () => void (await transformed.batches.return(undefined)),
+    chunks: (json = jsonColumns) =>
       encodeBatches(
-        { sample, others: source.batches },
+        { sample, others: transformed.batches },
         columns.map(({ name }) => name),
         { json, jsonStrings: reader.strings },
       ),

@@ -38,11 +38,11 @@ function isExact(token: string): boolean {
   const written = String(value);
   // A whole number from 1e21 on is written with an exponent, which a column of text would keep.
   if (WHOLE.test(token) && !WHOLE.test(written)) return false;
-  return Number.isFinite(value) && getDigits(token) === getDigits(written);
+  return Number.isFinite(value) && normalizeDigits(token) === normalizeDigits(written);
 }
 
 /** A number as its digits and the place of its point: the same text for the same value, but for the sign. */
-function getDigits(token: string): string {
+function normalizeDigits(token: string): string {
   const [, whole = '', fraction = '', exponent = '0'] =
     /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
   const all = whole + fraction;

@@ -1,7 +1,7 @@
 import type { InputFile, InputRows } from '../input/input.js';
 import { removeCompressionExtension } from '../input/decompress.js';
 import { type CsvReading, openCsvRows } from './csv-rows.js';
-import { getText } from './decode.js';
+import { readText } from './decode.js';
 import { type NdjsonBatch, NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
 import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
@@ -66,14 +66,14 @@ function readCodeRows(input: InputRows): RowReader {
 
 async function* readNdjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
   const parser = new NdjsonParser(file.name);
-  const placed = (batch: NdjsonBatch): RowBatch => ({
+  const addLocations = (batch: NdjsonBatch): RowBatch => ({
     rows: batch.rows,
     locateRow: (index) => `${file.name}, line ${batch.lineOf(index)}`,
   });
-  for await (const text of getText(file, encoding)) {
+  for await (const text of readText(file, encoding)) {
     const batch = parser.push(text);
-    if (batch.rows.length > 0) yield placed(batch);
+    if (batch.rows.length > 0) yield addLocations(batch);
   }
   const last = parser.end();
-  if (last.rows.length > 0) yield placed(last);
+  if (last.rows.length > 0) yield addLocations(last);
 }

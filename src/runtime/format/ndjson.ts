@@ -33,13 +33,13 @@ export class NdjsonParser {
   push(text: string): NdjsonBatch {
     const last = text.lastIndexOf('\n');
     if (last === -1) {
-      this.#keep(text);
+      this.#addRest(text);
       return this.#createBatch([]);
     }
     const lines = (this.#rest.join('') + text.slice(0, last)).split('\n');
     this.#rest = [];
     this.#restLength = 0;
-    this.#keep(text.slice(last + 1));
+    this.#addRest(text.slice(last + 1));
     return this.#createBatch(lines);
   }
 
@@ -48,7 +48,7 @@ export class NdjsonParser {
     return this.#createBatch([this.#rest.join('')]);
   }
 
-  #keep(text: string): void {
+  #addRest(text: string): void {
     this.#rest.push(text);
     this.#restLength += text.length;
     if (this.#restLength > LONGEST_LINE)

@@ -34,7 +34,7 @@ export function chooseReading(tree: SchemaTree): ColumnReading {
 }
 
 /** True for what the reader of the file would round: it is to give such values as they are stored. */
-export function isReadHere(element: SchemaElement): boolean {
+export function needsStoredValue(element: SchemaElement): boolean {
   const kind = classify(element);
   return kind === 'DECIMAL' || kind === 'DATE' || kind.startsWith('TIME');
 }
@@ -129,12 +129,12 @@ function createDecimalReading({
   const exact = logical?.type === 'DECIMAL' ? logical : { precision, scale };
   return {
     type: `numeric(${exact.precision},${exact.scale})`,
-    read: (stored) => new ExactNumber(formatDecimal(getWhole(stored), exact.scale)),
+    read: (stored) => new ExactNumber(formatDecimal(toWholeNumber(stored), exact.scale)),
   };
 }
 
 /** Two's complement, the highest byte first. */
-function getWhole(stored: unknown): bigint {
+function toWholeNumber(stored: unknown): bigint {
   if (!(stored instanceof Uint8Array)) return BigInt(stored as number | bigint);
   const hex = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength).toString('hex');
   return BigInt.asIntN(stored.length * 8, BigInt(`0x${hex === '' ? '0' : hex}`));
@@ -158,7 +158,7 @@ function createTimestampReading(digits: number, isInUtc: boolean): ColumnReading
   return {
     type: `timestamp ${isInUtc ? 'with' : 'without'} time zone`,
     read: (stored) => {
-      const [seconds, fraction] = split(stored as number | bigint, digits);
+      const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
       return formatDate(new Date(seconds * 1000)).replace('.000Z', fraction + zone);
     },
   };
@@ -168,24 +168,24 @@ function createTimeReading(digits: number): ColumnReading {
   return {
     type: 'time without time zone',
     read: (stored) => {
-      const [seconds, fraction] = split(stored as number | bigint, digits);
+      const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
       return formatDate(new Date(seconds * 1000)).slice(11, 19) + fraction;
     },
   };
 }
 
 /** Whole seconds, and the rest as `.123`, or nothing when there is none. */
-function split(stored: number | bigint, digits: number): readonly [seconds: number, fraction: string] {
+function splitSeconds(stored: number | bigint, digits: number): readonly [seconds: number, fraction: string] {
   const perSecond = 10 ** digits;
   const near = Number(stored);
   const [seconds, rest] = Number.isSafeInteger(near)
     ? [Math.floor(near / perSecond), near - Math.floor(near / perSecond) * perSecond]
-    : divide(BigInt(stored), BigInt(perSecond));
+    : divideDown(BigInt(stored), BigInt(perSecond));
   return [seconds, rest === 0 ? '' : `.${String(rest).padStart(digits, '0')}`];
 }
 
 /** Rounded down, and the rest. */
-function divide(value: bigint, by: bigint): readonly [number, number] {
+function divideDown(value: bigint, by: bigint): readonly [number, number] {
   const rest = ((value % by) + by) % by;
   return [Number((value - rest) / by), Number(rest)];
 }

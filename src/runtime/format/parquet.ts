@@ -5,7 +5,7 @@ import * as zlib from 'node:zlib';
 import { describeThrown, EtlError } from '../../errors.js';
 import type { InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
-import { type ColumnReading, isReadHere, chooseReading } from './parquet-value.js';
+import { type ColumnReading, needsStoredValue, chooseReading } from './parquet-value.js';
 import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
@@ -127,7 +127,7 @@ function joinColumnChunks(
 /** The schema without what would make the reader round values. */
 function removeConversions(metadata: FileMetaData): FileMetaData {
   const schema = metadata.schema.map((element) => {
-    if (!isReadHere(element)) return element;
+    if (!needsStoredValue(element)) return element;
     const { converted_type: _converted, logical_type: _logical, ...stored } = element;
     return stored;
   });

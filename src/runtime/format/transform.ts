@@ -30,24 +30,24 @@ export async function* transformBatches(
 function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
   const rows: Row[] = [];
   /** The index in `batch` of each row, from the first on that was left out or came with others. */
-  let origins: number[] | undefined;
+  let inputIndexes: number[] | undefined;
   for (let i = 0; i < batch.rows.length; i++) {
-    const result = call(transform, batch, i);
+    const result = callTransform(transform, batch, i);
     if (isRow(result)) {
-      origins?.push(i);
+      inputIndexes?.push(i);
       rows.push(result);
       continue;
     }
-    origins ??= rows.map((_, index) => index);
+    inputIndexes ??= rows.map((_, index) => index);
     for (const row of toRowList(result, batch, i)) {
-      origins.push(i);
+      inputIndexes.push(i);
       rows.push(row);
     }
   }
-  return { rows, locateRow: (index) => batch.locateRow(origins?.[index] ?? index) };
+  return { rows, locateRow: (index) => batch.locateRow(inputIndexes?.[index] ?? index) };
 }
 
-function call(transform: Transform, batch: RowBatch, index: number): unknown {
+function callTransform(transform: Transform, batch: RowBatch, index: number): unknown {
   try {
     return transform(batch.rows[index] as Record<string, unknown>);
   } catch (error) {

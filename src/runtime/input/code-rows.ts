@@ -8,7 +8,7 @@ import { removeMark } from './byte-order-mark.js';
 const BATCH_ROWS = 1000;
 
 /** What has been read, and that which gave something. */
-const read = new WeakSet<object>();
+const opened = new WeakSet<object>();
 
 /**
  * What a stream or an iterable gives: bytes, when its first item is a string or bytes, otherwise rows. Throws `EtlError`
@@ -20,13 +20,13 @@ export async function openCodeInput(
 ): Promise<InputFile | InputRows> {
   const name = from instanceof Readable ? 'the stream' : 'the rows of `from`';
   const items = getIterator(from);
-  if (read.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
-    throw readAlready(name);
-  read.add(items);
+  if (opened.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
+    throw createReadAlreadyError(name);
+  opened.add(items);
   const first = await items.next();
   // A web stream, for one, has a new iterator for each that asks.
-  if (first.done === true && read.has(from) && !Array.isArray(from)) throw readAlready(name);
-  if (first.done !== true) read.add(from);
+  if (first.done === true && opened.has(from) && !Array.isArray(from)) throw createReadAlreadyError(name);
+  if (first.done !== true) opened.add(from);
   const start: unknown = first.value;
   if (first.done !== true && isBytes(start))
     return { name, chunks: () => removeMark(decompress(getBytes(items, start), compression, name), signal) };
@@ -93,7 +93,7 @@ function createMixedInputError(item: unknown): EtlError {
   });
 }
 
-function readAlready(name: string): EtlError {
+function createReadAlreadyError(name: string): EtlError {
   return new EtlError('ETL-3553', {
     what: `${name} was read already`,
     why: 'a stream and a generator give their data once',

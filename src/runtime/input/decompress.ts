@@ -39,13 +39,13 @@ export async function* decompress(
       yield chunk;
     }
   };
-  const source = Readable.from(counted(), { objectMode: false, highWaterMark: CHUNK_BYTES });
+  const compressed = Readable.from(counted(), { objectMode: false, highWaterMark: CHUNK_BYTES });
   // An error of the source is one of `inflate`, too.
-  pipeline(source, inflate, () => undefined);
+  pipeline(compressed, inflate, () => undefined);
   try {
     for await (const chunk of inflate) yield chunk as Buffer;
   } catch (error) {
-    throw isOfZlib(error) ? createBrokenStreamError(name, compression, error) : error;
+    throw isZlibError(error) ? createBrokenStreamError(name, compression, error) : error;
   }
   // Node says nothing of a second frame, and would leave it out.
   if (inflate.bytesWritten < read) throw createTooLongError(name, compression);
@@ -73,7 +73,7 @@ function createInflater(compression: Exclude<Compression, 'none'>, name: string)
   }
 }
 
-function isOfZlib(error: unknown): boolean {
+function isZlibError(error: unknown): boolean {
   return /^(?:Z_|ERR_|ZSTD_)/.test((error as { code?: string } | null)?.code ?? '');
 }
 

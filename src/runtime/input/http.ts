@@ -28,7 +28,7 @@ interface Address {
 }
 
 async function* readBody(address: Address, options: InputOptions): AsyncGenerator<Buffer> {
-  const response = await answer(address, options.signal);
+  const response = await sendRequest(address, options.signal);
   if (!response.ok || response.body === null) {
     await response.body?.cancel();
     throw createRefusedError(
@@ -42,7 +42,7 @@ async function* readBody(address: Address, options: InputOptions): AsyncGenerato
   yield* decompress(readParts(response.body, address.name, options.signal), compression, address.name);
 }
 
-async function answer({ url, name }: Address, signal: AbortSignal): Promise<Response> {
+async function sendRequest({ url, name }: Address, signal: AbortSignal): Promise<Response> {
   const bare = new URL(url);
   bare.username = '';
   bare.password = '';

@@ -29,7 +29,7 @@ export function findPrivateCache(root: string, getuid: (() => number) | undefine
 }
 
 /** What was kept under a name, or undefined. */
-export function readKept(file: string): string | undefined {
+export function readCached(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8');
   } catch {

@@ -35,7 +35,7 @@ export function setRoot({ root }: Location, directory: string): void {
 }
 
 /** So many places of a Dag are exact; of those after them one in so many is. */
-const EXACT = 1000;
+const EXACT_LOCATIONS = 1000;
 const EXACT_EVERY = 16;
 
 /**
@@ -56,7 +56,7 @@ export class LocationCache {
   /** As `capturePlace`. */
   capture(below: (...args: never[]) => unknown): Location {
     this.#captured++;
-    if (this.#last !== undefined && this.#captured > EXACT && this.#captured % EXACT_EVERY !== 0)
+    if (this.#last !== undefined && this.#captured > EXACT_LOCATIONS && this.#captured % EXACT_EVERY !== 0)
       return this.#last.near;
     this.#last = this.#getSite(below);
     return this.#last.location;

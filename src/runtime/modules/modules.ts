@@ -4,12 +4,12 @@ import Module, { createRequire, isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
-import { keep, readKept } from './cache.js';
+import { keep, readCached } from './cache.js';
 import { compile, loadJiti, WRAPPER } from './compile.js';
 import { interopDefault } from './interop.js';
-import { importTarget, requireTarget, type Target } from './resolve.js';
+import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
-import type { SourceFile } from './source-text.js';
+import type { ConfigFile } from './source-text.js';
 
 /** A file of the user's that is or was executed. */
 interface Loaded {
@@ -53,7 +53,7 @@ export class ConfigModules {
   }
 
   /** Executes the config, and returns what it exports. */
-  run({ file, text }: SourceFile): Promise<unknown> {
+  run({ file, text }: ConfigFile): Promise<unknown> {
     return this.#load(file, undefined, text);
   }
 
@@ -79,7 +79,7 @@ export class ConfigModules {
 
   async #execute(loaded: Loaded, text: string): Promise<void> {
     const { file, module } = loaded;
-    const run = this.#scriptOf(file, text).runInThisContext() as (
+    const run = this.#getScript(file, text).runInThisContext() as (
       ...args: readonly unknown[]
     ) => Promise<void>;
     const load = (specifier: unknown): Promise<unknown> => this.#import(String(specifier), loaded);
@@ -92,20 +92,20 @@ export class ConfigModules {
   }
 
   /** The script of a file, from the cache where the cache has the same text. */
-  #scriptOf(file: string, text: string): Script {
-    const kept = this.#keptFile(file, text);
-    const script = kept && this.#keptScript(file, kept);
+  #getScript(file: string, text: string): Script {
+    const cachedFile = this.#nameCachedFile(file, text);
+    const script = cachedFile && this.#readCachedScript(file, cachedFile);
     if (script) return script;
     const code = compile(text, file);
     this.#codes.set(file, code);
     const compiled = compileScript(code, file);
-    if (kept) keep(kept, code);
+    if (cachedFile) keep(cachedFile, code);
     return compiled;
   }
 
   /** Undefined where nothing was kept, and where a failure of the disk has left a file that is no code. */
-  #keptScript(file: string, kept: string): Script | undefined {
-    const code = readKept(kept);
+  #readCachedScript(file: string, cachedFile: string): Script | undefined {
+    const code = readCached(cachedFile);
     if (code === undefined) return undefined;
     try {
       const script = compileScript(code, file);
@@ -116,7 +116,7 @@ export class ConfigModules {
     }
   }
 
-  #keptFile(file: string, text: string): string | undefined {
+  #nameCachedFile(file: string, text: string): string | undefined {
     const { cache, version } = this.#options;
     const hash = createHash('sha256').update([version, WRAPPER, file, text].join('\0')).digest('hex');
     return cache && join(cache, `${hash.slice(0, 32)}.js`);
@@ -125,32 +125,32 @@ export class ConfigModules {
   async #import(specifier: string, importer: Loaded): Promise<unknown> {
     const { shared } = this.#options;
     if (shared.has(specifier)) return interopDefault(shared.load(specifier));
-    const target = importTarget(specifier, importer.file);
-    if (target === undefined) return interopDefault(createRequire(importer.file)(specifier)); // Throws Node's own error.
-    if (target.kind === 'source') return this.#load(target.file, importer);
-    const own = ownFile(target);
+    const resolved = resolveImport(specifier, importer.file);
+    if (resolved === undefined) return interopDefault(createRequire(importer.file)(specifier)); // Throws Node's own error.
+    if (resolved.kind === 'compile') return this.#load(resolved.file, importer);
+    const own = getOwnFile(resolved);
     try {
-      return interopDefault(await this.#runAsItIs(target, importer.file));
+      return interopDefault(await this.#runAsItIs(resolved, importer.file));
     } catch (error) {
       if (own === undefined || !NOT_STARTED.has((error as NodeJS.ErrnoException).code)) throw error;
       return this.#load(own, importer);
     }
   }
 
-  #runAsItIs(target: NativeTarget, importer: string): unknown {
-    this.#share(target);
-    if (target.kind === 'require') return createRequire(importer)(target.id);
+  #runAsItIs(resolved: NativeModule, importer: string): unknown {
+    this.#prepareShared(resolved);
+    if (resolved.kind === 'require') return createRequire(importer)(resolved.id);
     return importFrom(
       importer,
-      target.kind === 'import' ? pathToFileURL(target.file).href : target.specifier,
+      resolved.kind === 'import' ? pathToFileURL(resolved.file).href : resolved.specifier,
     );
   }
 
   /** Prepares the shared packages for `target`, which Node is about to run. */
-  #share(target: NativeTarget): void {
+  #prepareShared(resolved: NativeModule): void {
     const { shared } = this.#options;
-    if (ownFile(target) !== undefined) shared.tellNode();
-    else if (target.kind !== 'require' || !isBuiltin(target.id)) shared.putInPlace();
+    if (getOwnFile(resolved) !== undefined) shared.registerWithNode();
+    else if (resolved.kind !== 'require' || !isBuiltin(resolved.id)) shared.fillRequireCache();
   }
 
   /** The `require` of a compiled file, which also loads TypeScript. */
@@ -159,17 +159,17 @@ export class ConfigModules {
     const native = createRequire(file);
     const require = (specifier: string): unknown => {
       if (shared.has(specifier)) return shared.load(specifier);
-      const target = requireTarget(specifier, file) ?? importTarget(specifier, file);
-      if (target !== undefined && target.kind !== 'require')
+      const resolved = resolveRequire(specifier, file) ?? resolveImport(specifier, file);
+      if (resolved !== undefined && resolved.kind !== 'require')
         return loadJiti(file, shared.loadAll())(specifier);
-      if (target !== undefined) this.#share(target);
+      if (resolved !== undefined) this.#prepareShared(resolved);
       return native(specifier);
     };
     return Object.assign(require, native);
   }
 }
 
-type NativeTarget = Exclude<Target, { kind: 'source' }>;
+type NativeModule = Exclude<ResolvedModule, { kind: 'compile' }>;
 
 function compileScript(code: string, file: string): Script {
   return new Script(`${WRAPPER}${code}\n})`, { filename: file });
@@ -191,9 +191,9 @@ function isWaiting(known: Loaded, importer: Loaded | undefined): boolean {
 }
 
 /** The file, where it is JavaScript of the user's own, as opposed to a package or a module of Node's. */
-function ownFile(target: NativeTarget): string | undefined {
-  if (target.kind === 'package') return undefined;
-  const file = target.kind === 'import' ? target.file : target.id;
+function getOwnFile(resolved: NativeModule): string | undefined {
+  if (resolved.kind === 'package') return undefined;
+  const file = resolved.kind === 'import' ? resolved.file : resolved.id;
   const isOwn = /[\\/]/.test(file) && !/[\\/]node_modules[\\/]/.test(file) && /\.[cm]?js$/.test(file);
   return isOwn ? file : undefined;
 }

@@ -55,21 +55,21 @@ const require = createRequire(import.meta.url);
  */
 export class SharedModules {
   readonly #shared: Shared;
-  readonly #beside: Resolver;
+  readonly #resolveFromConfig: Resolver;
   /** Whether the program's copy is the one; decided when it is first asked for, because looking takes a millisecond. */
-  readonly #isLent = new Map<string, boolean>();
+  readonly #isSharedByName = new Map<string, boolean>();
   readonly #urls: Record<string, string> = {};
-  #isTold = false;
+  #isRegistered = false;
 
   constructor(config: string, shared: Shared) {
     this.#shared = shared;
-    this.#beside = createResolver(config);
+    this.#resolveFromConfig = createResolver(config);
   }
 
   has(name: string): boolean {
     if (name === this.#shared.api.name) return true;
-    const lent = this.#shared.packages.find((each) => each.name === name);
-    return lent !== undefined && this.#decideShared(lent);
+    const sharedPackage = this.#shared.packages.find((each) => each.name === name);
+    return sharedPackage !== undefined && this.#decideShared(sharedPackage);
   }
 
   load(name: string): unknown {
@@ -88,7 +88,7 @@ export class SharedModules {
   }
 
   /** Before Node runs a package by itself, which may load one of ours. */
-  putInPlace(): void {
+  fillRequireCache(): void {
     for (const each of this.#shared.packages) this.#decideShared(each);
   }
 
@@ -96,12 +96,12 @@ export class SharedModules {
    * Makes Node find them as well, for files that it runs as they are: all outside of `node_modules` and of our own, until
    * the process ends. Before Node 22.15 it can be told for `import` only.
    */
-  tellNode(): void {
-    this.putInPlace();
+  registerWithNode(): void {
+    this.fillRequireCache();
     const { api, own } = this.#shared;
-    if (this.#beside(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
-    if (this.#isTold || Object.keys(this.#urls).length === 0) return;
-    this.#isTold = true;
+    if (this.#resolveFromConfig(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
+    if (this.#isRegistered || Object.keys(this.#urls).length === 0) return;
+    this.#isRegistered = true;
     const told = { urls: this.#urls, own: own.href };
     const { registerHooks }: SyncHooks = require('node:module');
     if (registerHooks === undefined) {
@@ -118,18 +118,18 @@ export class SharedModules {
     });
   }
 
-  #decideShared(lent: SharedPackage): boolean {
-    const { name } = lent;
-    const known = this.#isLent.get(name);
+  #decideShared(sharedPackage: SharedPackage): boolean {
+    const { name } = sharedPackage;
+    const known = this.#isSharedByName.get(name);
     if (known !== undefined) return known;
-    const theirs = this.#beside(name);
-    const isLent = theirs === undefined || readVersion(theirs, name) === lent.version();
-    this.#isLent.set(name, isLent);
-    if (isLent) {
-      putInPlace(theirs ?? fileURLToPath(lent.entry), lent);
-      if (theirs === undefined) this.#urls[name] = lent.entry.href;
+    const theirs = this.#resolveFromConfig(name);
+    const isShared = theirs === undefined || readVersion(theirs, name) === sharedPackage.version();
+    this.#isSharedByName.set(name, isShared);
+    if (isShared) {
+      addToRequireCache(theirs ?? fileURLToPath(sharedPackage.entry), sharedPackage);
+      if (theirs === undefined) this.#urls[name] = sharedPackage.entry.href;
     }
-    return isLent;
+    return isShared;
   }
 }
 
@@ -157,10 +157,10 @@ function readVersion(file: string, name: string): string | undefined {
 }
 
 /** Whoever makes Node load this file, also another package, gets the program's instance. */
-function putInPlace(file: string, lent: SharedPackage): void {
+function addToRequireCache(file: string, sharedPackage: SharedPackage): void {
   if (require.cache[file] !== undefined) return;
   const module = new Module(file);
-  Object.defineProperty(module, 'exports', { get: () => lent.load() });
+  Object.defineProperty(module, 'exports', { get: () => sharedPackage.load() });
   module.filename = file;
   module.loaded = true;
   require.cache[file] = module;

@@ -3,7 +3,7 @@ import { EtlError, type ErrorParts } from '../../errors.js';
 import { shortenPath } from './location.js';
 
 /** A config file that was found safe to use, and its text. */
-export interface SourceFile {
+export interface ConfigFile {
   /** Absolute path. */
   readonly file: string;
   /** For messages: relative to the working directory where that is shorter. */
@@ -12,7 +12,7 @@ export interface SourceFile {
   readonly text: string;
 }
 
-export interface SourceFileOptions {
+export interface ReadConfigOptions {
   /** The working directory. */
   readonly directory: string;
   /** The user that the process runs as; absent on Windows, where files have no mode. */
@@ -33,7 +33,7 @@ const REASONS: Readonly<Record<string, string>> = {
  * written: a world-writable file, and one that belongs neither to this user nor to root. Throws `EtlError` ETL-2102,
  * and ETL-2103 for an empty file.
  */
-export function readSource(file: string, { directory, getuid }: SourceFileOptions): SourceFile {
+export function readConfigFile(file: string, { directory, getuid }: ReadConfigOptions): ConfigFile {
   const stats = assertReadable(file, directory);
   const name = shortenPath(file, directory);
   if (getuid !== undefined) assertTrusted(name, stats, getuid());

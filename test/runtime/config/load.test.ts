@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { SEARCH_PLACES } from '../../../src/runtime/config/find.js';
+import { SEARCHED_FILES } from '../../../src/runtime/config/find.js';
 import { api, project, type Files, type Project } from './config-project.js';
 
 const OTHER_USER = 4321;
@@ -33,9 +33,9 @@ function uses(name: string): string {
 }
 
 describe('finding the config', () => {
-  for (const [index, place] of SEARCH_PLACES.entries()) {
+  for (const [index, place] of SEARCHED_FILES.entries()) {
     it(`prefers ${place} to all places after it`, async () => {
-      const places = SEARCH_PLACES.slice(index).map((each, rank) => [each, contentOf(each, rank + 1)]);
+      const places = SEARCHED_FILES.slice(index).map((each, rank) => [each, contentOf(each, rank + 1)]);
       using fixture = project(Object.fromEntries(places) as Files);
       const { file, config } = await fixture.load();
       expect([file, config.concurrency]).to.deep.equal([fixture.path(place), 1]);
