@@ -11,25 +11,27 @@ import type { ConfigFile } from '../modules/source-text.js';
 import { rememberCompiled } from '../modules/stack.js';
 import { formatPosition } from '../modules/location.js';
 
+/** Options for executing a config. */
 export interface CodeOptions {
   /** The working directory. */
   readonly directory: string;
   readonly shared: Shared;
+  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
   readonly getuid?: (() => number) | undefined;
-  /** Whether compiled code may be kept beside the config. */
+  /** Whether compiled code may be cached in `.etl` beside the config. */
   readonly isCached: boolean;
-  /** How long loading may take. */
+  /** The longest time that loading may take. */
   readonly timeoutMs: number;
 }
 
-/** True for a config that is executed. */
+/** Says whether a config is executed: a JavaScript or TypeScript file, as opposed to JSON and YAML. */
 export function isCode(file: string): boolean {
   return /^\.[cm]?[jt]s$/.test(extname(file));
 }
 
 /**
- * Executes a config, once, and returns its default export. Throws an `EtlError` of class 21 with a place in the user's
- * files for whatever goes wrong; one that the config's own Dags throw passes as it is.
+ * Executes a config once, and returns its default export. Every error becomes an `EtlError` of class 21 with a location
+ * in the user's files. An `EtlError` that the config throws itself, for example in `dag()`, passes unchanged.
  */
 export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
@@ -65,9 +67,9 @@ function createTooSlowError(
   { directory, timeoutMs }: CodeOptions,
 ): EtlError {
   return new EtlError('ETL-2104', {
-    what: `The config ${name} did not finish loading within ${timeoutMs / 1000} s`,
+    what: `the config ${name} did not finish loading within ${timeoutMs / 1000} s`,
     where: formatPosition(file, findAwaitPosition(text), directory),
-    why: 'A promise that it awaits at the top level, or one in a file that it imports, is still pending',
-    fix: 'Do slow work in a task, not while the config loads.',
+    why: 'a top-level await in the config, or in a file that it imports, is still pending',
+    fix: 'do slow work in a task, not while the config loads',
   });
 }

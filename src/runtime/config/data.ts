@@ -3,12 +3,15 @@ import { EtlError } from '../../errors.js';
 import { computePosition, type Position } from './position.js';
 import type { ConfigFile } from '../modules/source-text.js';
 
+/** The first mistake in a JSON text. */
 interface JsonProblem {
+  /** The index of the wrong character, or the length of the text if the text ends too early. */
   readonly offset: number;
+  /** The tokens that are allowed there, for messages: `"," or "}"`. */
   readonly expected: string;
 }
 
-/** What js-yaml says about a text that it cannot read; lines and columns count from 0. */
+/** The error of js-yaml for a text that is not YAML. Lines and columns count from 0. */
 interface YamlProblem {
   readonly reason: string;
   readonly mark?: { readonly line: number; readonly column: number };
@@ -18,14 +21,20 @@ const TOKEN =
   /([{}[\],:])|("(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.])/y;
 const BLANKS = /[ \t\r\n]*/y;
 
-/** The value in a JSON or YAML config; of a package.json, its key `etl`. Throws `EtlError` ETL-2103 with the place. */
+/**
+ * Parses a JSON or YAML config. Returns the value of the key `etl` if the file is a package.json. Throws `EtlError`
+ * ETL-2103 with line and column if the file can't be parsed, and ETL-2105 if a package.json has no key `etl`.
+ */
 export async function parseData(configFile: ConfigFile): Promise<unknown> {
   if (extname(configFile.file) !== '.json') return await parseYaml(configFile);
   const value = parseJson(configFile);
   return basename(configFile.file) === 'package.json' ? getEtlKey(configFile, value) : value;
 }
 
-/** Throws `EtlError` ETL-2103 with line and column, and with nothing of the text: it may hold a password. */
+/**
+ * Parses JSON. Throws `EtlError` ETL-2103 with line and column. The message quotes nothing of the text, because the
+ * text may contain a password.
+ */
 export function parseJson(configFile: ConfigFile): unknown {
   const text = configFile.text.replace(/^\uFEFF/, '');
   const problem = findJsonProblem(text);
@@ -49,8 +58,9 @@ async function parseYaml(configFile: ConfigFile): Promise<unknown> {
 }
 
 /**
- * Where a text stops being JSON. The message of `JSON.parse` does not always hold a position, and quotes the text.
- * No recursion: a text can be nested deeper than the stack.
+ * Finds the first mistake in a JSON text. Returns undefined if the text is JSON. The message of `JSON.parse` can't be
+ * used: it does not always contain a position, and quotes the text. The function does not recurse, because a text can
+ * be nested deeper than the stack.
  */
 function findJsonProblem(text: string): JsonProblem | undefined {
   const open: string[] = [];
@@ -96,7 +106,7 @@ function getEtlKey(configFile: ConfigFile, manifest: unknown): unknown {
   throw new EtlError('ETL-2105', {
     what: `${configFile.name} has no config`,
     where: `${configFile.name}:1:1`,
-    fix: 'Put the config under the key "etl", or name another file.',
+    fix: 'put the config under the key "etl", or name another file',
   });
 }
 
@@ -106,9 +116,9 @@ function isYamlProblem(error: unknown): error is YamlProblem {
 
 function createUnreadableError(configFile: ConfigFile, { line, column }: Position, why: string): EtlError {
   return new EtlError('ETL-2103', {
-    what: `The config ${configFile.name} could not be read`,
+    what: `the config ${configFile.name} could not be read`,
     where: `${configFile.name}:${line}:${column}`,
-    why: `Syntax error: ${why}`,
-    fix: 'Correct the file at this place.',
+    why: `syntax error: ${why}`,
+    fix: 'correct the file at this location',
   });
 }

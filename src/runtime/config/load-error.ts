@@ -8,12 +8,12 @@ import type { ShapeProblem } from './shape.js';
 import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
-/** What is known about a config that failed to load. */
+/** A config that failed to load, and the directories that its error needs. */
 export interface LoadContext {
   readonly configFile: ConfigFile;
   /** The working directory. */
   readonly directory: string;
-  /** The directory of our own code: its frames say nothing to the user. */
+  /** The directory of the program's own code. Errors do not show stack frames of it. */
   readonly ours: string;
 }
 
@@ -24,7 +24,10 @@ const NOT_FOUND_CODES = new Set([
   'ERR_PACKAGE_PATH_NOT_EXPORTED',
 ]);
 
-/** One error for the user from whatever was thrown while a config was loading: with a place in the user's files. */
+/**
+ * Turns anything that was thrown while a config was loading into an error with a location in the user's files. Returns
+ * an `EtlError` other than `ShapeError` unchanged.
+ */
 export function createLoadError(error: unknown, context: LoadContext): EtlError {
   if (error instanceof ShapeError)
     return createShapeError(error.problem, context, getLocationFrame(error.location));
@@ -37,7 +40,10 @@ export function createLoadError(error: unknown, context: LoadContext): EtlError 
   );
 }
 
-/** A mistake in the value of a config, at its key in `called`, the place of `defineConfig`, or in the config file. */
+/**
+ * Creates the error ETL-2106 for a mistake in the value of a config. `called` is the call of `defineConfig`: the wrong
+ * key is searched in the file of this call, or in the config file if `called` is undefined.
+ */
 export function createShapeError(
   problem: ShapeProblem,
   { configFile, directory }: Pick<LoadContext, 'configFile' | 'directory'>,
@@ -55,7 +61,7 @@ export function createShapeError(
   });
 }
 
-/** A mistake that Babel, the parser of jiti, has found; its columns count from 0. */
+/** Creates the error for a syntax error that Babel, the parser of jiti, has found. Babel's columns count from 0. */
 function createParseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   const match = error instanceof Error ? PARSE_ERROR.exec(error.message) : null;
   if (match === null) return undefined;
@@ -67,7 +73,10 @@ function createParseError(error: unknown, { directory }: LoadContext): EtlError 
   );
 }
 
-/** An import of a module that is not there. The one who asks is the user's file; one of a package is just thrown. */
+/**
+ * Creates the error for an import of a module that does not exist. Returns undefined if a package imports the module:
+ * then the error is reported like any other thrown error.
+ */
 function createNotFoundError(
   error: unknown,
   { configFile, directory, ours }: LoadContext,
@@ -80,22 +89,27 @@ function createNotFoundError(
   const position = findSpecifierPosition(readText(importer), specifier);
   const isPath = /^[./]/.test(specifier);
   return new EtlError('ETL-2104', {
-    what: `The config ${configFile.name} could not be loaded`,
+    what: `the config ${configFile.name} could not be loaded`,
     where: formatPosition(importer, position, directory),
-    why: `Cannot find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
-    fix: isPath ? 'Correct the path.' : `Correct the name, or install it: \`npm install ${specifier}\`.`,
+    why: `can't find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
+    fix: isPath
+      ? 'correct the path'
+      : `correct the name, or install the package: \`npm install ${specifier}\``,
     cause: error,
   });
 }
 
-/** Node's list of who required what, the last one first. */
+/** Returns the file that required the missing module: the first entry of Node's `requireStack`. */
 function findImporter(error: Error): string | undefined {
   const stack: unknown = 'requireStack' in error ? error.requireStack : undefined;
   const [first]: unknown[] = Array.isArray(stack) ? stack : [];
   return typeof first === 'string' ? first : undefined;
 }
 
-/** A mistake that Babel allows and V8 does not, such as a wrong regular expression: its stack begins with it. */
+/**
+ * Creates the error for a syntax error that V8 finds and Babel does not, such as a wrong regular expression. The stack
+ * of such an error begins with the file, the line and a caret below the column.
+ */
 function createV8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   if (!(error instanceof SyntaxError)) return undefined;
   const lines = (error.stack ?? '').split('\n');
@@ -115,32 +129,35 @@ function createSyntaxError(
   return new EtlError('ETL-2103', {
     what: `${shortenPath(frame.file, directory)} could not be read`,
     where: formatPosition(frame.file, frame, directory),
-    why: `Syntax error: ${reason}`,
-    fix: 'Correct the file at this place.',
+    why: `syntax error: ${reason}`,
+    fix: 'correct the file at this location',
     cause,
   });
 }
 
-/** Whatever the user's code has thrown itself: its own name and message, at the innermost line of the user. */
+/**
+ * Creates the error for anything else that the user's code has thrown. The error has the name and message of the thrown
+ * error, and the location of the innermost stack frame in the user's code.
+ */
 function createThrownError(error: unknown, { configFile, directory, ours }: LoadContext): EtlError {
   const frame = error instanceof Error ? listUserFrames(error.stack, ours)[0] : undefined;
   return new EtlError('ETL-2104', {
-    what: `The config ${configFile.name} threw an error while it was loading`,
+    what: `the config ${configFile.name} threw an error while it was loading`,
     where: formatPosition(frame?.file ?? configFile.file, frame, directory),
     why:
       error instanceof Error
         ? `${error.name}: ${removeFrames(error.message)}`
-        : `It threw ${describe(error)}`,
-    fix: 'Correct the code at this place; nothing was started.',
+        : `the code threw ${describe(error)}`,
+    fix: 'correct the code at this location; nothing was started',
     cause: error,
   });
 }
 
 function describe(value: unknown): string {
-  return typeof value === 'string' ? `the text "${value}"` : `a value that is no Error (${typeof value})`;
+  return typeof value === 'string' ? `the text "${value}"` : `a value that is not an Error (${typeof value})`;
 }
 
-/** Some libraries write a stack into their messages. */
+/** Removes stack frames from a message. Some libraries write a stack into their messages. */
 function removeFrames(message: string): string {
   return message
     .split('\n')

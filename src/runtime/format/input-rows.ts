@@ -6,12 +6,12 @@ import { type NdjsonBatch, NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
 import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
 
-/** How an input is read. */
+/** Options for reading an input as rows. */
 export interface ReadOptions {
-  /** Default: by the end of the name, and CSV where that says nothing. */
+  /** The format of the input. Default: the format that the extension of the name says, otherwise CSV. */
   readonly format?: FileFormat;
   readonly csv?: CsvReading;
-  /** Of NDJSON, a name of https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
+  /** The encoding of NDJSON: a name from https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
   readonly encoding?: string;
 }
 
@@ -21,13 +21,15 @@ const BY_EXTENSION: Readonly<Record<string, FileFormat>> = {
   parquet: 'parquet',
 };
 
-/** How the file of this name is written, by its end. */
+/**
+ * Returns the format of a file by its extension, for example NDJSON for `a.jsonl.gz`. Any other extension means CSV.
+ */
 export function formatOf(name: string): FileFormat {
   const extension = /\.(\w+)$/.exec(removeCompressionExtension(name))?.[1]?.toLowerCase();
   return BY_EXTENSION[extension ?? ''] ?? 'csv';
 }
 
-/** Opens an input as rows. Resolves to undefined for a CSV file that is empty. */
+/** Opens an input as rows. Resolves to undefined if the input is an empty CSV file whose columns are not given. */
 export async function readRows(
   input: InputFile | InputRows,
   options: ReadOptions = {},

@@ -91,40 +91,40 @@ describe('finding the config', () => {
 describe('safety before a config is executed', () => {
   const executed = "globalThis.etlSeen.push('executed'); export default {};";
   const rows: { title: string; says: string; prepare: (file: string) => void }[] = [
-    { title: 'a directory', says: 'It is a directory', prepare: (file) => mkdirSync(file) },
+    { title: 'a directory', says: 'the path is a directory', prepare: (file) => mkdirSync(file) },
     {
       title: 'a loop of links',
-      says: 'It is a loop of symbolic links',
+      says: 'the path is a loop of symbolic links',
       prepare: (file) => symlinkSync(file, file),
     },
     {
       title: 'a link to nothing',
-      says: 'It is a symbolic link to nothing',
+      says: 'the path is a symbolic link to nothing',
       prepare: (file) => symlinkSync('/nothing/here', file),
     },
     {
       title: 'a named pipe',
-      says: 'It is not a regular file',
+      says: 'the path is not a regular file',
       prepare: (file) => execFileSync('mkfifo', [file]),
     },
     {
       title: 'a file of more than 5 MB',
-      says: '5 MB are the most',
+      says: 'at most 5 MB are allowed',
       prepare: (file) => writeFileSync(file, ' '.repeat(5 * 1024 * 1024 + 1)),
     },
     {
       title: 'UTF-16, little endian',
-      says: 'It is in UTF-16',
+      says: 'the file is in UTF-16',
       prepare: (file) => writeFileSync(file, Buffer.from(`\uFEFF${executed}`, 'utf16le')),
     },
     {
       title: 'UTF-16, big endian',
-      says: 'It is in UTF-16',
+      says: 'the file is in UTF-16',
       prepare: (file) => writeFileSync(file, Buffer.from(`\uFEFF${executed}`, 'utf16le').swap16()),
     },
     {
       title: 'a world-writable file',
-      says: 'Every user of this machine can write to it',
+      says: 'every user of this machine can write to the file',
       prepare: (file) => {
         writeFileSync(file, executed);
         chmodSync(file, 0o646);
