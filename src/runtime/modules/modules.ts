@@ -131,7 +131,8 @@ export class ConfigModules {
     const { shared } = this.#options;
     if (shared.has(specifier)) return interopDefault(shared.load(specifier));
     const resolved = resolveImport(specifier, importer.file);
-    if (resolved === undefined) return interopDefault(createRequire(importer.file)(specifier)); // Throws the error of Node.js.
+    // `require` throws the error of Node.js for a module that does not exist.
+    if (resolved === undefined) return interopDefault(createRequire(importer.file)(specifier));
     if (resolved.kind === 'compile') return this.#load(resolved.file, importer);
     const own = getOwnFile(resolved);
     try {
@@ -196,7 +197,10 @@ function importFrom(file: string, specifier: string): Promise<unknown> {
   return (module.exports as (specifier: string) => Promise<unknown>)(specifier);
 }
 
-/** Says whether `known` waits for `importer` or for a file that imported `importer`: the files import each other. */
+/**
+ * Says whether `importer` is `known`, or was imported by `known` directly or through other files. Then `known` waits
+ * for `importer`, so `importer` must not wait for `known`.
+ */
 function isWaiting(known: Loaded, importer: Loaded | undefined): boolean {
   return importer !== undefined && (importer === known || isWaiting(known, importer.importer));
 }

@@ -17,7 +17,7 @@ const config = (text: string): Files => ({ [TS]: text });
 
 const READING: Row[] = [
   {
-    title: 'an explicit file that is not there',
+    title: 'an explicit file that does not exist',
     files: {},
     explicit: 'no/such.ts',
     code: 'ETL-2101',
@@ -114,14 +114,14 @@ const READING: Row[] = [
 
 const EXECUTING: Row[] = [
   {
-    title: 'an error that it throws',
+    title: 'an error that the config throws',
     files: config("const limit: number = 3;\n\n  throw new RangeError('no more than ' + limit);\n"),
     code: 'ETL-2104',
     where: `${TS}:3:9`,
     says: 'RangeError: no more than 3',
   },
   {
-    title: 'an error after types, a template and an imported name on its line',
+    title: 'an error after types, a template and an imported name on the same line',
     files: config(
       "import { join } from 'node:path';\nconst a: string = `${join('a')}`; const b = join(a as string); throw new Error(`x${b}`);\n",
     ),
@@ -130,7 +130,7 @@ const EXECUTING: Row[] = [
     says: 'Error: xa',
   },
   {
-    title: 'an error on its first line',
+    title: 'an error on the first line of the config',
     files: config("throw new Error('at once');\n"),
     code: 'ETL-2104',
     where: `${TS}:1:7`,
@@ -165,21 +165,21 @@ const EXECUTING: Row[] = [
     says: 'TypeError: ',
   },
   {
-    title: 'a message that brings a stack along',
+    title: 'an error whose message contains a stack',
     files: config("throw new Error('twice\\n    at /x/node_modules/y/index.js:1:2');\n"),
     code: 'ETL-2104',
     where: `${TS}:1:7`,
     says: /^Error: twice$/,
   },
   {
-    title: 'a thrown text',
+    title: 'a text that the config throws',
     files: config("throw 'text';\n"),
     code: 'ETL-2104',
     where: TS,
     says: 'the code threw the text "text"',
   },
   {
-    title: 'an import of a file that is not there',
+    title: 'an import of a file that does not exist',
     files: config(
       "import { dag } from '@oneshot/etl';\nimport { a } from './missing.js';\nexport default { dags: [a, dag] };\n",
     ),
@@ -205,7 +205,7 @@ const EXECUTING: Row[] = [
     says: `can't find the file "./gone.mjs"`,
   },
   {
-    title: 'a require of a file that is not there',
+    title: 'a require of a file that does not exist',
     files: { 'etl.config.cjs': "const a = require('./gone.cjs');\nmodule.exports = a;\n" },
     code: 'ETL-2104',
     where: 'etl.config.cjs:1:19',
@@ -225,14 +225,14 @@ const EXECUTING: Row[] = [
 
 const EXPORTING: Row[] = [
   {
-    title: 'no default export',
+    title: 'a missing default export',
     files: config('export const dags = [];\nexport const connections = {};\n'),
     code: 'ETL-2105',
     where: `${TS}:1:1`,
     says: 'the config exports "connections", "dags" by name only',
   },
   {
-    title: 'no export at all',
+    title: 'a config that exports nothing',
     files: config('const a = 1;\n'),
     code: 'ETL-2105',
     where: `${TS}:1:1`,
@@ -246,21 +246,21 @@ const EXPORTING: Row[] = [
     says: 'has no default export',
   },
   {
-    title: 'a promise',
+    title: 'a promise as the default export',
     files: config('const a = 1;\nexport default Promise.resolve({ dags: [a] });\n'),
     code: 'ETL-2105',
     where: `${TS}:2:1`,
     says: 'the default export is a promise',
   },
   {
-    title: 'a function',
+    title: 'a function as the default export',
     files: config('export default () => ({ dags: [] });\n'),
     code: 'ETL-2105',
     where: `${TS}:1:1`,
     says: 'the default export is a function',
   },
   {
-    title: 'a function in CommonJS',
+    title: 'a function as the export of a CommonJS config',
     files: { 'etl.config.cjs': '\nmodule.exports = () => ({});\n' },
     code: 'ETL-2105',
     where: 'etl.config.cjs:2:1',
@@ -269,17 +269,32 @@ const EXPORTING: Row[] = [
 ];
 
 const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
-  { title: 'an array', value: '[]', where: '2:1', says: 'expected the config to be an object, got an array' },
   {
-    title: 'a text',
+    title: 'an array instead of a config',
+    value: '[]',
+    where: '2:1',
+    says: 'expected the config to be an object, got an array',
+  },
+  {
+    title: 'a text instead of a config',
     value: "'dags'",
     where: '2:1',
     says: 'expected the config to be an object, got a string',
   },
-  { title: 'null', value: 'null', where: '2:1', says: 'expected the config to be an object, got null' },
-  { title: 'an instance', value: 'new Map()', where: '2:1', says: 'got an instance of Map' },
   {
-    title: 'an unknown key',
+    title: 'null instead of a config',
+    value: 'null',
+    where: '2:1',
+    says: 'expected the config to be an object, got null',
+  },
+  {
+    title: 'an instance of a class instead of a config',
+    value: 'new Map()',
+    where: '2:1',
+    says: 'got an instance of Map',
+  },
+  {
+    title: 'an unknown key of the config',
     value: '{\n  connection: {} }',
     where: '3:3',
     says: 'unknown key "connection" in the config; did you mean "connections"?',
@@ -297,19 +312,19 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     says: 'defaults.retries',
   },
   {
-    title: 'defaults of a wrong type',
+    title: '`defaults` of a wrong type',
     value: '{ defaults: 3 }',
     where: '2:18',
     says: 'expected `defaults` to be an object, got the number 3',
   },
   {
-    title: 'dags of a wrong type',
+    title: '`dags` of a wrong type',
     value: '{ dags: {} }',
     where: '2:18',
     says: 'expected `dags` to be an array of Dags, got an object',
   },
   {
-    title: 'a Dag that dag() has not made',
+    title: 'a Dag that dag() did not return',
     value: '{ dags: [{ id: "a" }] }',
     where: '2:18',
     says: 'expected `dags[0]` to be a Dag, got an object',
@@ -321,7 +336,7 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     says: 'two Dags have the ID "a"',
   },
   {
-    title: 'connections of a wrong type',
+    title: '`connections` of a wrong type',
     value: '{ connections: "x" }',
     where: '2:18',
     says: 'expected `connections` to be an object, got a string',
@@ -363,7 +378,7 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     says: 'expected `timeout` to be a duration such as "10m", got a boolean',
   },
   {
-    title: 'a timeout that is no duration',
+    title: 'a timeout that is not a duration',
     value: '{ timeout: "10 minutes" }',
     where: '2:18',
     says: '`timeout` to be a duration',
@@ -424,7 +439,7 @@ const DATA: Row[] = [
     says: 'expected `concurrency`',
   },
   {
-    title: 'Dags in JSON',
+    title: '`dags` in JSON',
     files: { 'etl.config.json': '{ "concurrency": 2,\n  "dags": [] }' },
     code: 'ETL-2106',
     where: 'etl.config.json:2:3',
@@ -452,11 +467,11 @@ const shapeRows = SHAPE.flatMap(({ title, value, where, says }): Row[] => {
   ];
 });
 
-describe('a config that is wrong', () => {
+describe('the error for a wrong config', () => {
   for (const row of [...READING, ...EXECUTING, ...EXPORTING, ...shapeRows, ...DATA]) {
-    it(`is refused with its place: ${row.title}`, async () => {
+    it(`names the location of ${row.title}`, async () => {
       using fixture = project(row.files);
-      const error = await fixture.failure({ explicit: row.explicit, timeoutMs: row.timeoutMs });
+      const error = await fixture.catchError({ explicit: row.explicit, timeoutMs: row.timeoutMs });
       expect(error).to.include({ name: 'EtlError' });
       expect([error.code, error.exitCode]).to.deep.equal(
         [row.code, 2],
@@ -474,9 +489,9 @@ describe('a config that is wrong', () => {
     });
   }
 
-  it("ends with dag()'s own error and place where a Dag is wrong", async () => {
+  it('is the error of dag(), with its location, if a Dag is wrong', async () => {
     using fixture = project(config(`${head}export default { dags: [\n  dag('a b', {}, () => {}),\n] };\n`));
-    const error = await fixture.failure();
+    const error = await fixture.catchError();
     expect([error.name, error.code.slice(0, 6), error.exitCode]).to.deep.equal(['EtlError', 'ETL-23', 2]);
     expect(error.where?.endsWith(`${TS}:3:3`), error.where).to.equal(true);
   });
