@@ -1,35 +1,37 @@
 import type { Server } from './server.js';
 
-/** What a benchmark works with. */
+/** The context of a benchmark. */
 export interface Stage {
   readonly server: Server;
   /** A new folder for files. */
   readonly folder: string;
-  /** Fewer rows and rounds. */
+  /** True for fewer rows and rounds. */
   readonly isShort: boolean;
-  /** Whether `psql` is on the PATH; rows that compare with it are left out otherwise. */
+  /** True if `psql` is on the PATH. Otherwise benchmarks that compare with `psql` return no rows. */
   readonly hasPsql: boolean;
+  /** Prints a line about the progress. */
   readonly say: (text: string) => void;
 }
 
 /** One row of the table. */
 export interface Row {
   readonly work: string;
-  /** What it is compared with; undefined: `figure` stands for itself. */
+  /** The program that the work is compared with. Undefined if the figure is no comparison. */
   readonly reference: string | undefined;
-  /** As a text: a ratio, or a figure with its unit. */
+  /** A ratio, or a figure with its unit. */
   readonly figure: string;
-  /** The quartiles of the ratio over the rounds. */
+  /** The lower and the upper quartile of the ratio over the rounds. */
   readonly spread: string;
-  readonly bar: string;
+  /** The largest allowed figure and peak. */
+  readonly limit: string;
   readonly isMet: boolean;
-  /** `ours / reference`, medians. */
+  /** The median times of our program and of the reference. */
   readonly times: string;
-  /** Of our process. */
+  /** The largest resident set of our process, in MiB. */
   readonly peakMb: number | undefined;
 }
 
-/** One file of this folder. */
+/** A benchmark. Each returns some rows of the table. */
 export interface Benchmark {
   readonly name: string;
   run(stage: Stage): Promise<readonly Row[]>;

@@ -1,5 +1,5 @@
-// A TCP proxy in a process of its own that passes everything on a while later, in both directions: a network.
-// node bench/delay-proxy.js <port of the server> <milliseconds>; sends its own port to its parent.
+// A TCP proxy in a process of its own that delays all bytes in both directions, like a slow network.
+// Usage: node bench/delay-proxy.js <port of the server> <milliseconds>. Sends its own port to its parent process.
 import { connect, createServer } from 'node:net';
 
 const [port, millis] = process.argv.slice(2).map(Number);

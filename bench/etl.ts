@@ -1,12 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import type { Stage } from './benchmark.js';
-import { timeOf, type Variant } from './measure.js';
+import { measureTime, type Variant } from './measure.js';
 
 const BIN = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const CONFIG = fileURLToPath(new URL('./project/etl.config.ts', import.meta.url));
 
-/** `etl run <dag>` of the project of the benchmarks, by the released program. */
-export function etlRun({ server }: Stage, dagId: string, more: Omit<Variant, 'name' | 'argv'> = {}): Variant {
+/** Creates a variant that runs `etl run <dag>` in the project of the benchmarks, with the built program. */
+export function createEtlRun(
+  { server }: Stage,
+  dagId: string,
+  more: Omit<Variant, 'name' | 'argv'> = {},
+): Variant {
   return {
     ...more,
     name: 'etl',
@@ -15,14 +19,17 @@ export function etlRun({ server }: Stage, dagId: string, more: Omit<Variant, 'na
   };
 }
 
-/** The first run compiles the config, and the next keeps the compiled code of the program: both are left out. */
+/**
+ * Runs the program twice before the measurements: the first run compiles the config, and the second fills the code
+ * cache.
+ */
 export async function warmUp(stage: Stage): Promise<void> {
   await stage.server.query('create table item (id int)');
-  for (let n = 0; n < 2; n++) await timeOf(etlRun(stage, 'one'));
+  for (let n = 0; n < 2; n++) await measureTime(createEtlRun(stage, 'one'));
 }
 
-/** Any other command of the program. */
-export function etl(
+/** Creates a variant that runs another command of the program. */
+export function createEtlCommand(
   name: string,
   args: readonly string[],
   more: Omit<Variant, 'name' | 'argv'> = {},
@@ -30,14 +37,14 @@ export function etl(
   return { ...more, name, argv: [process.execPath, BIN, ...args] };
 }
 
-/** A program of this folder, in a bare Node. */
-export function program(stage: Stage, name: string, args: readonly string[] = []): Variant {
+/** Creates a variant that runs a program of the folder `programs` in Node. */
+export function createProgram(stage: Stage, name: string, args: readonly string[] = []): Variant {
   const file = fileURLToPath(new URL(`./programs/${name}.mjs`, import.meta.url));
   return { name, argv: [process.execPath, file, ...args], env: { DATABASE_URL: stage.server.url } };
 }
 
-/** `psql` with these commands in one transaction. */
-export function psql(name: string, url: string, commands: readonly string[]): Variant {
+/** Creates a variant that runs these commands with `psql` in one transaction. */
+export function createPsql(name: string, url: string, commands: readonly string[]): Variant {
   const args = commands.flatMap((each) => ['-c', each]);
   return { name, argv: ['psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '--single-transaction', ...args, url] };
 }

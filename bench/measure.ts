@@ -6,27 +6,30 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-/** One whole process that is timed. */
+/** A program whose whole process is measured. */
 export interface Variant {
   readonly name: string;
   readonly argv: readonly [program: string, ...args: string[]];
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
-  /** Before each of its rounds; not timed. */
+  /** Called before each round; not measured. */
   readonly before?: () => Promise<unknown>;
-  /** After each of its rounds; not timed. Throws when the work was not done. */
+  /** Called after each round; not measured. Throws if the work was not done. */
   readonly after?: () => Promise<unknown>;
 }
 
-/** What one variant took, in milliseconds, and what it printed last. */
+/** The measurements of one variant. */
 export interface Timed {
   readonly name: string;
   readonly medianMs: number;
-  /** The largest resident set of the process, in MiB, in a round that is not timed. */
+  /** The largest resident set of the process, in MiB, in a warm-up round. */
   readonly peakMb: number;
-  /** The median, over the rounds, of its time by that of the first variant in the same round. */
+  /**
+   * The median of the ratios of all rounds. A ratio is the variant's time divided by the first variant's time in the
+   * same round.
+   */
   readonly ratio: number;
-  /** The quartiles of the same. */
+  /** The quartiles of these ratios. */
   readonly spread: readonly [low: number, high: number];
 }
 
@@ -35,8 +38,8 @@ const SAMPLE_MS = 5;
 const WARM_UPS = 1;
 
 /**
- * Runs all variants once a round, in an order that turns, and compares them with the first one round by round: what
- * else the machine does slows all of them down alike.
+ * Runs each variant once a round, in an order that rotates, and compares each with the first variant of the same round.
+ * Other work of the machine slows down all variants of a round alike.
  */
 export async function compare(variants: readonly Variant[], rounds: number): Promise<readonly Timed[]> {
   const peaks = new Map<string, number>();
@@ -47,7 +50,7 @@ export async function compare(variants: readonly Variant[], rounds: number): Pro
     for (let i = 0; i < variants.length; i++) {
       const index = (i + round) % variants.length;
       const variant = variants[index];
-      if (variant) times[index]?.push(await timeOf(variant));
+      if (variant) times[index]?.push(await measureTime(variant));
     }
   }
   const [base = []] = times;
@@ -56,34 +59,35 @@ export async function compare(variants: readonly Variant[], rounds: number): Pro
     const ratios = own.map((ms, round) => ms / (base[round] ?? Number.NaN));
     return {
       name,
-      medianMs: quantile(own, 0.5),
+      medianMs: computeQuantile(own, 0.5),
       peakMb: peaks.get(name) ?? Number.NaN,
-      ratio: quantile(ratios, 0.5),
-      spread: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
+      ratio: computeQuantile(ratios, 0.5),
+      spread: [computeQuantile(ratios, 0.25), computeQuantile(ratios, 0.75)],
     };
   });
 }
 
-/** Of the numbers in ascending order, the one that this part of them lies below. */
-export function quantile(values: readonly number[], part: number): number {
+/** Returns the quantile `part`, from 0 to 1, of the values. Returns NaN if there are no values. */
+export function computeQuantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
-/** Runs it once, and says how many milliseconds that took. */
-export async function timeOf(variant: Variant): Promise<number> {
+/** Runs a variant once and returns its time in milliseconds. Throws if the process fails. */
+export async function measureTime(variant: Variant): Promise<number> {
   await variant.before?.();
   const startedAt = performance.now();
   const child = start(variant);
-  await ended(variant, child);
+  await waitForEnd(variant, child);
   const ms = performance.now() - startedAt;
   await variant.after?.();
   return ms;
 }
 
 /**
- * Runs it once, and returns the largest resident set of the process in MiB, as the Linux kernel counts it; 0 elsewhere. A
- * Node process writes its own figure at its exit, another program is sampled.
+ * Runs a variant once and returns the largest resident set of the process in MiB, as the Linux kernel counts it.
+ * Returns 0 on other systems. A Node process writes its own figure at its exit. For another program, this function
+ * reads the figure every 5 ms.
  */
 async function measurePeak(variant: Variant): Promise<number> {
   await variant.before?.();
@@ -93,7 +97,7 @@ async function measurePeak(variant: Variant): Promise<number> {
     platform() === 'linux' ? { NODE_OPTIONS: `--require=${WRITE_PEAK}`, ETL_BENCH_PEAK: file } : {};
   const child = start({ ...variant, env: { ...variant.env, ...preload } });
   let peakKb = 0;
-  const over = ended(variant, child);
+  const over = waitForEnd(variant, child);
   while (child.exitCode === null && child.signalCode === null) {
     peakKb = Math.max(peakKb, await readHighWaterMark(child.pid));
     await delay(SAMPLE_MS);
@@ -105,7 +109,7 @@ async function measurePeak(variant: Variant): Promise<number> {
   return peakKb / 1024;
 }
 
-/** The kernel's high-water mark of a process in kB; 0 where there is no such figure. */
+/** Reads the kernel's largest resident set of a process in kB. Returns 0 if the kernel has no such figure. */
 async function readHighWaterMark(pid: number | undefined): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0);
@@ -121,7 +125,7 @@ function start({ argv: [program, ...args], env, cwd }: Variant) {
   });
 }
 
-async function ended({ name }: Variant, child: Child): Promise<void> {
+async function waitForEnd({ name }: Variant, child: Child): Promise<void> {
   let said = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4000)));

@@ -4,17 +4,17 @@ import { pipeline } from 'node:stream/promises';
 import { Client } from 'pg';
 import { to } from 'pg-copy-streams';
 import type { Benchmark, Row, Stage } from './benchmark.js';
-import { etlRun, program } from './etl.js';
+import { createEtlRun, createProgram } from './etl.js';
 import { EVENTS } from './events.js';
 import { compare } from './measure.js';
-import { ratioRow } from './row.js';
+import { createRatioRow } from './row.js';
 
 interface Case {
   readonly name: string;
   readonly atMost: number;
-  /** The rows that come in, made of those that are there. */
+  /** The query that makes the incoming rows from the rows of `base`. */
   readonly incoming: string;
-  /** How many rows there are afterwards, by how many there were. */
+  /** The number of rows after the merge, divided by the number of rows before. */
   readonly growth: number;
 }
 
@@ -34,7 +34,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-/** A file merged into a table of as many rows, against what a Knex user writes. */
+/** Merges a file into a table with the same number of rows. The reference is the code that a Knex user writes. */
 export const MERGE: Benchmark = {
   name: 'merge',
   run: async (stage) => {
@@ -86,12 +86,12 @@ async function merge(
   };
   const [theirs, ours] = await compare(
     [
-      { ...program(stage, 'knex-merge', [file]), name: 'knex insert().onConflict().merge()', ...round },
-      etlRun(stage, 'merge', { ...round, env: { BENCH_FROM: file } }),
+      { ...createProgram(stage, 'knex-merge', [file]), name: 'knex insert().onConflict().merge()', ...round },
+      createEtlRun(stage, 'merge', { ...round, env: { BENCH_FROM: file } }),
     ],
     stage.isShort ? 3 : 5,
   );
-  return theirs && ours ? [ratioRow({ work, atMost }, theirs, ours)] : [];
+  return theirs && ours ? [createRatioRow({ work, atMost }, theirs, ours)] : [];
 }
 
 async function writeTable({ server }: Stage, file: string): Promise<void> {

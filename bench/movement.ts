@@ -1,17 +1,20 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Benchmark, Row, Stage } from './benchmark.js';
-import { etlRun, program, psql } from './etl.js';
+import { createEtlRun, createProgram, createPsql } from './etl.js';
 import { EVENTS, writeEvents } from './events.js';
 import { compare, type Variant } from './measure.js';
-import { ratioRow, type Bar } from './row.js';
+import { createRatioRow, type Limit } from './row.js';
 
 const MILLION = 1_000_000;
-/** Of pass-through, and of a transform in JavaScript, in MiB. */
+/** The largest allowed peaks, in MiB: of a load without a transform, and of a load with a transform in JavaScript. */
 const PASS_MB = 100;
 const TRANSFORM_MB = 210;
 
-/** A size, and what its ratios may be: at a million rows, the start is a large part of an unload and a transfer. */
+/**
+ * A number of rows and the largest allowed ratios. A million rows have no ratio for unload and transfer, because the
+ * start of the program is a large part of these.
+ */
 interface Size {
   readonly rows: number;
   readonly rounds: number;
@@ -25,7 +28,7 @@ const ONE: Size = { rows: MILLION, rounds: 11, load: 1.15, transform: 1.2 };
 const FIVE: Size = { rows: 5 * MILLION, rounds: 5, load: 1.05, transform: 1.05, unload: 1.06, transfer: 1.1 };
 const SHORT: Size = { ...ONE, rounds: 3 };
 
-/** Files into tables. */
+/** Loads CSV files into tables. */
 export const LOAD: Benchmark = {
   name: 'load',
   run: async (stage) => {
@@ -33,9 +36,9 @@ export const LOAD: Benchmark = {
     const { server } = stage;
     await server.query(`create table ev ${EVENTS}`);
     const rows: Row[] = [];
-    for (const size of sizesOf(stage)) {
+    for (const size of listSizes(stage)) {
       const file = join(stage.folder, `events-${size.rows}.csv`);
-      stage.say(`load ${nameOf(size.rows)} rows`);
+      stage.say(`load ${formatMillions(size.rows)} rows`);
       await writeEvents(file, size.rows);
       const round = {
         before: () => server.query('truncate ev; checkpoint'),
@@ -44,17 +47,17 @@ export const LOAD: Benchmark = {
       const env = { BENCH_FROM: file };
       const [base, plain, transformed] = await compare(
         [
-          { ...psql('psql \\copy', server.url, [`\\copy ev from '${file}' csv header`]), ...round },
-          etlRun(stage, 'load', { ...round, env }),
-          { ...etlRun(stage, 'load-transformed', { ...round, env }), name: 'transformed' },
+          { ...createPsql('psql \\copy', server.url, [`\\copy ev from '${file}' csv header`]), ...round },
+          createEtlRun(stage, 'load', { ...round, env }),
+          { ...createEtlRun(stage, 'load-transformed', { ...round, env }), name: 'transformed' },
         ],
         size.rounds,
       );
       if (!base || !plain || !transformed) continue;
-      const name = nameOf(size.rows);
+      const name = formatMillions(size.rows);
       rows.push(
-        ratioRow({ work: `load CSV, ${name} rows`, atMost: size.load, peakMb: PASS_MB }, base, plain),
-        ratioRow(
+        createRatioRow({ work: `load CSV, ${name} rows`, atMost: size.load, peakMb: PASS_MB }, base, plain),
+        createRatioRow(
           {
             work: `load CSV through JavaScript, ${name} rows`,
             atMost: size.transform,
@@ -69,39 +72,47 @@ export const LOAD: Benchmark = {
   },
 };
 
-/** A table into a file. */
+/** Unloads a table into a file. */
 export const UNLOAD: Benchmark = {
   name: 'unload',
   run: async (stage) => {
     if (!stage.hasPsql) return [];
-    return eachSize(stage, async (size) => {
+    return compareEachSize(stage, async (size) => {
       const [theirs, ours] = [join(stage.folder, 'psql.csv'), join(stage.folder, 'etl.csv')];
-      const bar = { work: `unload CSV, ${nameOf(size.rows)} rows`, atMost: size.unload, peakMb: PASS_MB };
+      const limit = {
+        work: `unload CSV, ${formatMillions(size.rows)} rows`,
+        atMost: size.unload,
+        peakMb: PASS_MB,
+      };
       const after = (file: string) => async (): Promise<void> => {
         if ((await stat(file)).size < size.rows * 50) throw new Error(`${file} is too short`);
         await rm(file);
       };
       return [
-        bar,
+        limit,
         {
-          ...psql('psql \\copy', stage.server.url, [`\\copy src to '${theirs}' csv header`]),
+          ...createPsql('psql \\copy', stage.server.url, [`\\copy src to '${theirs}' csv header`]),
           after: after(theirs),
         },
-        etlRun(stage, 'unload', { env: { BENCH_TO: ours }, after: after(ours) }),
+        createEtlRun(stage, 'unload', { env: { BENCH_TO: ours }, after: after(ours) }),
       ];
     });
   },
 };
 
-/** From one database into another. */
+/** Transfers a table from one database to another. */
 export const TRANSFER: Benchmark = {
   name: 'transfer',
   run: async (stage) => {
     const { server, hasPsql } = stage;
     if (!hasPsql) return [];
     await server.query(`create table dst ${EVENTS}`, server.otherUrl);
-    return eachSize(stage, async (size) => {
-      const bar = { work: `transfer ${nameOf(size.rows)} rows`, atMost: size.transfer, peakMb: PASS_MB };
+    return compareEachSize(stage, async (size) => {
+      const limit = {
+        work: `transfer ${formatMillions(size.rows)} rows`,
+        atMost: size.transfer,
+        peakMb: PASS_MB,
+      };
       const round = {
         before: () => server.query('truncate dst; checkpoint', server.otherUrl),
         after: () => expectRows(stage, 'dst', size.rows, server.otherUrl),
@@ -112,53 +123,53 @@ export const TRANSFER: Benchmark = {
         `${copy} --single-transaction -c 'truncate dst' -c 'copy dst from stdin (format binary)' "$OTHER_URL"`;
       const env = { DATABASE_URL: server.url, OTHER_URL: server.otherUrl };
       return [
-        bar,
+        limit,
         { name: 'psql to psql, binary', argv: ['bash', '-c', pipe], env, ...round },
-        etlRun(stage, 'transfer', round),
+        createEtlRun(stage, 'transfer', round),
       ];
     });
   },
 };
 
-/** Rows as JavaScript objects. */
+/** Reads rows as JavaScript objects. */
 export const ROWS: Benchmark = {
   name: 'rows',
   run: (stage) =>
-    eachSize(
+    compareEachSize(
       stage,
       async (size) => [
-        { work: `${nameOf(size.rows)} typed rows in JavaScript`, atMost: 0.65 },
-        { ...program(stage, 'cursor'), name: 'pg-cursor, batches of 1,000' },
-        etlRun(stage, 'rows'),
+        { work: `${formatMillions(size.rows)} typed rows in JavaScript`, atMost: 0.65 },
+        { ...createProgram(stage, 'cursor'), name: 'pg-cursor, batches of 1,000' },
+        createEtlRun(stage, 'rows'),
       ],
       [stage.isShort ? SHORT : ONE],
     ),
 };
 
-type Comparison = readonly [bar: Bar, reference: Variant, ours: Variant];
+type Comparison = readonly [limit: Limit, reference: Variant, ours: Variant];
 
-async function eachSize(
+async function compareEachSize(
   stage: Stage,
-  comparisonOf: (size: Size) => Promise<Comparison>,
-  sizes: readonly Size[] = sizesOf(stage),
+  createComparison: (size: Size) => Promise<Comparison>,
+  sizes: readonly Size[] = listSizes(stage),
 ): Promise<readonly Row[]> {
   const rows: Row[] = [];
   for (const size of sizes) {
-    await fillSource(stage, size.rows);
-    const [bar, reference, ours] = await comparisonOf(size);
-    stage.say(bar.work);
+    await fillTable(stage, size.rows);
+    const [limit, reference, ours] = await createComparison(size);
+    stage.say(limit.work);
     const [theirs, own] = await compare([reference, ours], size.rounds);
-    if (theirs && own) rows.push(ratioRow(bar, theirs, own));
+    if (theirs && own) rows.push(createRatioRow(limit, theirs, own));
   }
   return rows;
 }
 
-function sizesOf({ isShort }: Stage): readonly Size[] {
+function listSizes({ isShort }: Stage): readonly Size[] {
   return isShort ? [SHORT] : [ONE, FIVE];
 }
 
-/** The table `src` with so many rows: those of the file for the load, made by the server. */
-async function fillSource({ server }: Stage, rows: number): Promise<void> {
+/** Creates the table `src` with this number of rows, similar to the rows of the CSV file. The server makes the rows. */
+async function fillTable({ server }: Stage, rows: number): Promise<void> {
   await server.query(`
     drop table if exists src;
     create table src ${EVENTS};
@@ -175,6 +186,6 @@ async function expectRows({ server }: Stage, table: string, rows: number, url = 
   if (row?.['n'] !== rows) throw new Error(`${table} has ${String(row?.['n'])} rows instead of ${rows}`);
 }
 
-function nameOf(rows: number): string {
+function formatMillions(rows: number): string {
   return `${rows / MILLION}M`;
 }

@@ -1,10 +1,10 @@
 import type { Benchmark } from './benchmark.js';
 import { benchTask } from './task.js';
 
-/** What the ratio may be: on a local connection, and where each way takes a millisecond. */
-const BARS = [1.15, 0.8];
+/** The largest allowed ratios: on a local connection, and on a network with a delay of a millisecond each way. */
+const LIMITS = [1.15, 0.8];
 
-/** A task with its ledger row against the same statement in a transaction of Knex's without one. */
+/** Runs a task with its ledger row. The reference is the same statement in a Knex transaction without a ledger row. */
 export const PER_TASK: Benchmark = {
   name: 'task',
   run: async ({ isShort, say }) => {
@@ -15,8 +15,8 @@ export const PER_TASK: Benchmark = {
       reference: '`knex.transaction` without one',
       figure: ratio.toFixed(2),
       spread: '',
-      bar: (BARS[index] ?? 1).toFixed(2),
-      isMet: ratio <= (BARS[index] ?? 1),
+      limit: (LIMITS[index] ?? 1).toFixed(2),
+      isMet: ratio <= (LIMITS[index] ?? 1),
       times: `${task.toFixed(2)} / ${knex.toFixed(2)} ms`,
       peakMb: undefined,
     }));

@@ -1,30 +1,31 @@
 import type { Row } from './benchmark.js';
 import type { Timed } from './measure.js';
 
-export interface Bar {
+/** The work of a row and its largest allowed figures. */
+export interface Limit {
   readonly work: string;
-  /** The ratio that must not be exceeded. */
+  /** The largest allowed ratio. Undefined if there is no limit. */
   readonly atMost?: number | undefined;
-  /** Of our process, in MiB. */
+  /** The largest allowed resident set of our process, in MiB. */
   readonly peakMb?: number;
 }
 
-/** The row of `ours` against the first variant of a comparison. */
-export function ratioRow({ work, atMost, peakMb }: Bar, reference: Timed, ours: Timed): Row {
+/** Creates the row that compares `ours` with the reference. */
+export function createRatioRow({ work, atMost, peakMb }: Limit, reference: Timed, ours: Timed): Row {
   const isLight = peakMb === undefined || ours.peakMb <= peakMb;
   return {
     work,
     reference: reference.name,
     figure: ours.ratio.toFixed(2),
     spread: ours.spread.map((each) => each.toFixed(2)).join(' to '),
-    bar: [atMost?.toFixed(2), peakMb && `${peakMb} MB`].filter(Boolean).join(', '),
+    limit: [atMost?.toFixed(2), peakMb && `${peakMb} MB`].filter(Boolean).join(', '),
     isMet: (atMost === undefined || ours.ratio <= atMost) && isLight,
-    times: `${milliseconds(ours.medianMs)} / ${milliseconds(reference.medianMs)}`,
+    times: `${formatMilliseconds(ours.medianMs)} / ${formatMilliseconds(reference.medianMs)}`,
     peakMb: ours.peakMb,
   };
 }
 
-/** `87 ms`, `12.3 s` */
-export function milliseconds(ms: number): string {
+/** Formats a time, such as `87 ms` or `12.3 s`. */
+export function formatMilliseconds(ms: number): string {
   return ms < 10_000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }

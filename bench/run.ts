@@ -23,8 +23,9 @@ await main(values.short, values.only?.split(','));
 async function main(isShort: boolean, only: readonly string[] | undefined): Promise<void> {
   const chosen = BENCHMARKS.filter(({ name }) => only === undefined || only.includes(name));
   const folder = await mkdtemp(join(tmpdir(), 'etl-bench-'));
-  const psqlVersion = await versionOf('psql');
-  if (psqlVersion === undefined) say('psql is not on the PATH: what is compared with it is left out');
+  const psqlVersion = await findVersion('psql');
+  if (psqlVersion === undefined)
+    say('psql is not on the PATH: benchmarks that compare with psql are left out');
   const startedAt = performance.now();
   const rows: Row[] = [];
   try {
@@ -33,20 +34,22 @@ async function main(isShort: boolean, only: readonly string[] | undefined): Prom
     await warmUp(stage);
     for (const benchmark of chosen) rows.push(...(await benchmark.run(stage)));
     const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
-    process.stdout.write(`${tableOf(rows)}\n\n${machine(server.version, psqlVersion)} ${minutes} min.\n`);
+    process.stdout.write(
+      `${formatTable(rows)}\n\n${describeMachine(server.version, psqlVersion)} ${minutes} min.\n`,
+    );
   } finally {
     await stopCluster();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function tableOf(rows: readonly Row[]): string {
-  const lines = rows.map(({ work, reference = '', figure, spread, bar, isMet, times, peakMb }) => [
+function formatTable(rows: readonly Row[]): string {
+  const lines = rows.map(({ work, reference = '', figure, spread, limit, isMet, times, peakMb }) => [
     work,
     reference,
     figure,
     spread,
-    bar === '' ? '' : `${bar}${isMet ? '' : ' **missed**'}`,
+    limit === '' ? '' : `${limit}${isMet ? '' : ' **missed**'}`,
     times,
     peakMb === undefined ? '' : `${peakMb.toFixed(0)} MB`,
   ]);
@@ -54,7 +57,7 @@ function tableOf(rows: readonly Row[]): string {
   return [head, head.map(() => '---'), ...lines].map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
-function machine(server: string, psql: string | undefined): string {
+function describeMachine(server: string, psql: string | undefined): string {
   const [cpu] = cpus();
   const memory = Math.round(totalmem() / 2 ** 30);
   return (
@@ -63,7 +66,7 @@ function machine(server: string, psql: string | undefined): string {
   );
 }
 
-async function versionOf(program: string): Promise<string | undefined> {
+async function findVersion(program: string): Promise<string | undefined> {
   try {
     const { stdout } = await promisify(execFile)(program, ['--version']);
     return /\d+(?:\.\d+)+/.exec(stdout)?.[0];

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { cluster, type Cluster } from '../test/support/cluster.js';
 
-/** As a server comes, with more memory: every COMMIT waits for the disk. */
+/** PostgreSQL's own defaults, with more memory and without autovacuum: each COMMIT waits for the disk. */
 const SETTINGS: Readonly<Record<string, string>> = {
   fsync: 'on',
   full_page_writes: 'on',
@@ -11,28 +11,29 @@ const SETTINGS: Readonly<Record<string, string>> = {
   autovacuum: 'off',
 };
 
-/** A server of the benchmark's own, and its two databases. */
+/** The server of the benchmarks, with two databases. */
 export interface Server {
   readonly version: string;
   readonly url: string;
   readonly otherUrl: string;
-  /** One statement in one of the databases; not timed. */
+  /** Runs a statement in one of the databases. Default: the first. */
   query(sql: string, url?: string): Promise<Record<string, unknown>[]>;
 }
 
+/** Starts the server with the settings of the benchmarks, and creates its databases. */
 export async function startServer(): Promise<Server> {
   const own = await cluster();
   for (const [name, value] of Object.entries(SETTINGS))
-    await queryOf(own.url('postgres'), `alter system set ${name} = '${value}'`);
+    await runQuery(own.url('postgres'), `alter system set ${name} = '${value}'`);
   await own.restart('fast');
-  for (const name of ['bench', 'other']) await queryOf(own.url('postgres'), `create database ${name}`);
+  for (const name of ['bench', 'other']) await runQuery(own.url('postgres'), `create database ${name}`);
   const [url, otherUrl] = [own.url('bench'), own.url('other')];
-  const [row] = await queryOf(url, 'show server_version');
+  const [row] = await runQuery(url, 'show server_version');
   const version = String(row?.['server_version']);
-  return { version, url, otherUrl, query: (sql, database = url) => queryOf(database, sql) };
+  return { version, url, otherUrl, query: (sql, database = url) => runQuery(database, sql) };
 }
 
-async function queryOf(url: ReturnType<Cluster['url']>, sql: string): Promise<Record<string, unknown>[]> {
+async function runQuery(url: ReturnType<Cluster['url']>, sql: string): Promise<Record<string, unknown>[]> {
   const client = new Client(url);
   await client.connect();
   try {

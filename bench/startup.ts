@@ -1,9 +1,9 @@
 import { appendFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Benchmark, Row, Stage } from './benchmark.js';
-import { etl, etlRun, program } from './etl.js';
+import { createEtlCommand, createEtlRun, createProgram } from './etl.js';
 import { compare, type Timed } from './measure.js';
-import { milliseconds, ratioRow } from './row.js';
+import { formatMilliseconds, createRatioRow } from './row.js';
 
 const WARM_MS = 10;
 const EDITED_MS = 80;
@@ -14,33 +14,37 @@ const TYPESCRIPT = `
   export default defineConfig({ connections: { db: url } });
 `;
 
-/** From the shell to the exit code, with nothing to do. */
+/** Measures whole processes with almost no work, from the start to the exit code. */
 export const STARTUP: Benchmark = {
   name: 'startup',
-  run: async (stage) => [...(await againstScript(stage)), ...(await configs(stage))],
+  run: async (stage) => [...(await compareWithScript(stage)), ...(await compareConfigs(stage))],
 };
 
-async function againstScript(stage: Stage): Promise<readonly Row[]> {
+async function compareWithScript(stage: Stage): Promise<readonly Row[]> {
   stage.say('start-up against a bare script');
   const [bare, run, help, version] = await compare(
     [
-      program(stage, 'bare'),
-      etlRun(stage, 'one'),
-      etl('--help', ['--help']),
-      etl('--version', ['--version']),
+      createProgram(stage, 'bare'),
+      createEtlRun(stage, 'one'),
+      createEtlCommand('--help', ['--help']),
+      createEtlCommand('--version', ['--version']),
     ],
     stage.isShort ? 7 : 21,
   );
   if (!bare || !run || !help || !version) return [];
   const reference = { ...bare, name: 'node + pg: BEGIN, SELECT 1, COMMIT' };
   return [
-    ratioRow({ work: '`etl run`: one task, an Objection model', atMost: 1.1, peakMb: 75 }, reference, run),
-    ratioRow({ work: '`etl --help`', atMost: 0.95 }, reference, help),
-    ratioRow({ work: '`etl --version`', atMost: 0.95 }, reference, version),
+    createRatioRow(
+      { work: '`etl run`: one task, an Objection model', atMost: 1.1, peakMb: 75 },
+      reference,
+      run,
+    ),
+    createRatioRow({ work: '`etl --help`', atMost: 0.95 }, reference, help),
+    createRatioRow({ work: '`etl --version`', atMost: 0.95 }, reference, version),
   ];
 }
 
-async function configs(stage: Stage): Promise<readonly Row[]> {
+async function compareConfigs(stage: Stage): Promise<readonly Row[]> {
   stage.say('kinds of config');
   const [json, warmed, changed] = ['json', 'warm', 'edited'].map((name) => join(stage.folder, name));
   if (!json || !warmed || !changed) return [];
@@ -60,9 +64,9 @@ async function configs(stage: Stage): Promise<readonly Row[]> {
   const list = ['connections', 'list', '--json'];
   const [base, warm, cold] = await compare(
     [
-      etl('JSON', list, { cwd: json }),
-      etl('TypeScript', list, { cwd: warmed }),
-      etl('TypeScript, edited', list, {
+      createEtlCommand('JSON', list, { cwd: json }),
+      createEtlCommand('TypeScript', list, { cwd: warmed }),
+      createEtlCommand('TypeScript, edited', list, {
         cwd: changed,
         before: () => appendFile(join(changed, 'connections.ts'), `// ${++edits}\n`),
       }),
@@ -71,21 +75,21 @@ async function configs(stage: Stage): Promise<readonly Row[]> {
   );
   if (!base || !warm || !cold) return [];
   return [
-    differenceRow('a TypeScript config, warm', WARM_MS, base, warm),
-    differenceRow('a TypeScript config after an edit', EDITED_MS, base, cold),
+    createDifferenceRow('a TypeScript config, warm', WARM_MS, base, warm),
+    createDifferenceRow('a TypeScript config after an edit', EDITED_MS, base, cold),
   ];
 }
 
-function differenceRow(work: string, mostMs: number, base: Timed, ours: Timed): Row {
+function createDifferenceRow(work: string, mostMs: number, base: Timed, ours: Timed): Row {
   const ms = ours.medianMs - base.medianMs;
   return {
     work,
     reference: 'a JSON config',
     figure: `${ms < 0 ? '-' : '+'}${Math.abs(ms).toFixed(0)} ms`,
     spread: '',
-    bar: `+${mostMs} ms`,
+    limit: `+${mostMs} ms`,
     isMet: ms <= mostMs,
-    times: `${milliseconds(ours.medianMs)} / ${milliseconds(base.medianMs)}`,
+    times: `${formatMilliseconds(ours.medianMs)} / ${formatMilliseconds(base.medianMs)}`,
     peakMb: ours.peakMb,
   };
 }

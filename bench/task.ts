@@ -8,7 +8,10 @@ import type { Task } from '../src/runtime/tasks/task.js';
 import { cluster, createDatabase, type TestDatabase } from '../test/support/database.js';
 import { runOn } from '../test/support/run.js';
 
-/** A task with its ledger row against the same work in `knex.transaction` without one: medians in milliseconds. */
+/**
+ * The median times, in milliseconds, of a task with its ledger row and of the same work in `knex.transaction` without a
+ * ledger row.
+ */
 export interface TaskRow {
   readonly network: string;
   readonly task: number;
@@ -17,10 +20,13 @@ export interface TaskRow {
 }
 
 const TASKS = 150;
-/** The first ones open connections and warm up the code. */
+/** The number of first tasks that are not measured: they open connections and warm up the code. */
 const WARM_UP = 30;
 
-/** Measures both in turns, `rounds` times each, on a server that writes to its disk as PostgreSQL comes. */
+/**
+ * Measures tasks and Knex in turns, `rounds` times each, on a server that waits for the disk, as PostgreSQL does by
+ * default.
+ */
 export async function benchTask(rounds = 5): Promise<readonly TaskRow[]> {
   await using db = await createDatabase({ mayLeak: true });
   await db.query('create table t (v text)');
@@ -42,7 +48,7 @@ export async function benchTask(rounds = 5): Promise<readonly TaskRow[]> {
   }
 }
 
-/** The servers of tests do not, to be fast. */
+/** Sets whether the server waits for the disk. The server of the tests does not wait, to be fast. */
 async function waitForDisk(db: TestDatabase, value: 'on' | 'off'): Promise<void> {
   for (const setting of ['fsync', 'full_page_writes'])
     await db.query(`alter system set ${setting} = ${value}`);
@@ -55,25 +61,30 @@ async function compare(network: string, url: string, rounds: number): Promise<Ta
   const knex: number[] = [];
   for (let round = 0; round < rounds; round++) {
     const turns = [
-      async () => task.push(...(await inTasks(url))),
-      async () => knex.push(...(await inKnex(url))),
+      async () => task.push(...(await timeTasks(url))),
+      async () => knex.push(...(await timeKnex(url))),
     ];
-    // Neither always comes first.
+    // Changes the order each round, so that neither is always the first.
     for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
   }
-  return { network, task: median(task), knex: median(knex), ratio: median(task) / median(knex) };
+  return {
+    network,
+    task: computeMedian(task),
+    knex: computeMedian(knex),
+    ratio: computeMedian(task) / computeMedian(knex),
+  };
 }
 
-/** The time from the end of one task to that of the next, in a chain. */
-async function inTasks(url: string): Promise<readonly number[]> {
+/** Measures the times from the end of one task to the end of the next task, in a chain. */
+async function timeTasks(url: string): Promise<readonly number[]> {
   const ends: number[] = [];
-  await runOn({ db: url }, chain(), {
+  await runOn({ db: url }, defineChain(), {
     onEvent: (event) => event.type === 'task_finished' && ends.push(performance.now()),
   });
   return ends.slice(WARM_UP).map((end, index) => end - (ends[WARM_UP + index - 1] ?? end));
 }
 
-function chain(): Dag {
+function defineChain(): Dag {
   return dag('chain', { defaults: { conn: 'db' } }, (d) => {
     let before: readonly Task[] = [];
     for (let i = 0; i < TASKS; i++) {
@@ -84,7 +95,7 @@ function chain(): Dag {
   });
 }
 
-async function inKnex(url: string): Promise<readonly number[]> {
+async function timeKnex(url: string): Promise<readonly number[]> {
   const knex = knexFactory({ client: 'pg', connection: url, pool: { min: 0, max: 4 } });
   const times: number[] = [];
   for (let i = 0; i < TASKS; i++) {
@@ -96,6 +107,6 @@ async function inKnex(url: string): Promise<readonly number[]> {
   return times.slice(WARM_UP);
 }
 
-function median(values: readonly number[]): number {
+function computeMedian(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }

@@ -1,4 +1,4 @@
-// The least that a Node program does for one transaction.
+// Runs one transaction with as little code as possible: the reference for the start of a program.
 import pg from 'pg';
 
 const client = new pg.Client(process.env.DATABASE_URL);

@@ -1,4 +1,4 @@
-// Merges a CSV file into a table by Knex: batches of 1,000 rows in one transaction.
+// Merges a CSV file into a table with Knex: batches of 1,000 rows in one transaction.
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import knexFactory from 'knex';

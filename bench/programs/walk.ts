@@ -1,11 +1,11 @@
-// Defines, plans and walks one Dag of tasks that do nothing; prints what it took.
+// Defines, plans and runs one Dag of tasks that do nothing. Prints the times and the memory as JSON.
 import { dag, type Dag } from '../../src/runtime/dag/dag.js';
 import { executeDag } from '../../src/runtime/run/executor.js';
 import { planTasks } from '../../src/runtime/dag/plan.js';
 import type { Task } from '../../src/runtime/tasks/task.js';
 
-const LANES = 8;
-/** Tasks of a layer; each needs three of the layer before. */
+const CONCURRENCY = 8;
+/** The number of tasks of a layer. Each task needs three tasks of the previous layer. */
 const LAYER = 100;
 
 type Shape = 'chain' | 'fan-out' | 'layered';
@@ -27,8 +27,8 @@ async function main(): Promise<void> {
     {
       runTask: async () => outcome,
       passOver: () => outcome,
-      concurrency: LANES,
-      getPoolSize: () => LANES,
+      concurrency: CONCURRENCY,
+      getPoolSize: () => CONCURRENCY,
       failFast: false,
       signal: new AbortController().signal,
     },
@@ -52,13 +52,15 @@ function define(of: Shape, n: number): Dag {
     let [before, current]: [Task[], Task[]] = [[], []];
     for (let i = 0; i < n; i++) {
       if (of === 'layered' && i % LAYER === 0) [before, current] = [current, []];
-      current.push(d.task(`t${i}`, { needs: parents(of, i, of === 'layered' ? before : current) }, nothing));
+      current.push(
+        d.task(`t${i}`, { needs: chooseParents(of, i, of === 'layered' ? before : current) }, nothing),
+      );
       if (of !== 'layered' && current.length > 1) current.splice(of === 'chain' ? 0 : 1, 1);
     }
   });
 }
 
-function parents(of: Shape, i: number, made: readonly Task[]): readonly Task[] {
+function chooseParents(of: Shape, i: number, made: readonly Task[]): readonly Task[] {
   const [first] = made;
   if (first === undefined) return [];
   if (of !== 'layered') return [first];

@@ -1,5 +1,5 @@
-// Preloaded into a measured Node process: writes the kernel's high-water mark of its memory, in kB, when the process exits.
-// Sampling from outside misses the last milliseconds.
+// Preloaded into a measured Node process. Writes the kernel's largest resident set of the process, in kB, when the
+// process exits. Sampling from outside would miss the last milliseconds.
 'use strict';
 const { readFileSync, writeFileSync } = require('node:fs');
 

@@ -19,7 +19,7 @@ export default defineConfig({
       d.load('events', { from: BENCH_FROM, into: 'ev', mode: 'append' });
     }),
     dag('load-transformed', { defaults }, (d) => {
-      d.load('events', { from: BENCH_FROM, into: 'ev', mode: 'append', transform: transformed });
+      d.load('events', { from: BENCH_FROM, into: 'ev', mode: 'append', transform: transformRow });
     }),
     dag('unload', { defaults }, (d) => {
       d.unload('events', { table: 'src', to: BENCH_TO });
@@ -40,8 +40,8 @@ export default defineConfig({
   ],
 });
 
-/** What a transform usually does: drops rows, changes some values, keeps the others. */
-function transformed(row: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+/** Drops rows, changes one value and passes the others, as a usual transform does. */
+function transformRow(row: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
   if (row['country'] === 'XX') return undefined;
   return { ...row, email: String(row['email']).toLowerCase() };
 }

@@ -34,13 +34,13 @@ describe('etl run of a load', function () {
     `mode: 'merge', key: ['id']`,
     `mode: 'append', rejects: { max: 5, to: 'bad' }`,
   ]) {
-    it(`killed in the middle and resumed, has each row once: ${mode}`, async () => {
+    it(`stores each row once after a kill and a resume: ${mode}`, async () => {
       await db.query('drop table if exists t');
       await db.query('create table t (id int primary key, a text)');
       await project.write({ 'etl.config.ts': config(mode) });
       const path = join(project.directory, 'in.csv');
       const rows = Array.from({ length: 30_000 }, (_, i) => `${i},some text of the row\n`);
-      // A pipe with a file's name: the test decides how much of it there is.
+      // A named pipe in place of the file, so that the test decides how much can be read.
       await rm(path, { force: true });
       await promisify(execFile)('mkfifo', [path]);
       const { child, ended } = project.start(['run', 'd', '--run-id', 'killed'], { DATABASE_URL: db.url });
@@ -67,7 +67,7 @@ describe('etl run of a load', function () {
     });
   }
 
-  it('says how many rows it put aside, in its report and as data', async () => {
+  it('shows the number of rejected rows in its report and in its JSON', async () => {
     await db.query('drop table if exists t');
     await db.query('create table t (id int primary key)');
     await project.write({
@@ -83,7 +83,7 @@ describe('etl run of a load', function () {
     await db.query('drop schema etl cascade');
   });
 
-  it('works in the embedded database, with a merge and with rows that do not fit', async () => {
+  it('merges and puts aside refused rows in the embedded database', async () => {
     const made = config(`create: true, mode: 'merge', key: ['id'], rejects: { max: 5, to: 'bad' }`);
     await project.write({ 'etl.config.ts': made, 'in.csv': 'id,a\n1,x\n2,y\n1,z\n' });
     const run = () => project.cli(['run', 'd', '--json', '--conn', 'default=pglite:data']);
@@ -97,7 +97,7 @@ describe('etl run of a load', function () {
   });
 });
 
-/** True when rows have come to the server in a transaction that is open: in a COPY, or in one of many before the next. */
+/** Returns true if an open transaction has rows: in a running COPY, or between two of its batches with savepoints. */
 async function isMidway(db: TestDatabase): Promise<boolean> {
   const found = await db.query(
     `select from pg_stat_progress_copy where datname = $1 and tuples_processed > 0

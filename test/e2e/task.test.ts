@@ -3,7 +3,7 @@ import { createProject, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { Gate } from '../support/gate.js';
 
-/** The seam for other schedulers: each task is a call of its own. */
+/** How other schedulers run a Dag: one call of the program for each task. */
 describe('etl run --task', () => {
   let db: TestDatabase;
   let gate: Gate;
@@ -40,7 +40,7 @@ describe('etl run --task', () => {
   const state = async () =>
     (await db.query<{ state: string }>(`select state from etl.run where run_id = 'r1'`))[0]?.state;
 
-  it('runs exactly one task, with the results of those before it, and closes the run with the last', async () => {
+  it('runs exactly one task with the results of its upstream tasks, and ends the run with the last task', async () => {
     expect((await task('a')).stderr).to.match(/✔ a {2}1 row/);
     expect(await state()).to.equal('running');
     const { stdout } = await project.cli(['runs', '--json'], { ETL_CONN_DB: db.url });
@@ -54,7 +54,7 @@ describe('etl run --task', () => {
     expect(row?.result.a).to.equal(1);
   });
 
-  it('does nothing the second time', async () => {
+  it('does nothing if the task is done already', async () => {
     await task('a');
     const again = await task('a');
     expect(again.code).to.equal(0);
@@ -62,20 +62,20 @@ describe('etl run --task', () => {
     expect(await db.query('select v from t')).to.deep.equal([{ v: 'a' }]);
   });
 
-  it('is refused before what it needs is done', async () => {
+  it('refuses a task whose upstream task is not done', async () => {
     const { code, stderr } = await task('b');
     expect(code).to.equal(2);
     expect(stderr).to.include('ETL-2011 "b" needs "a", which is not done in run "r1"');
   });
 
-  it('names the nearest task for one that is not there, and needs a run', async () => {
+  it('suggests the nearest task for an unknown task, and needs --run-id', async () => {
     expect((await task('bb')).stderr).to.include('ETL-2004 "d" has no task "bb"; did you mean "b"?');
     const { code, stderr } = await project.cli(['run', 'd', '--task', 'a'], { ETL_CONN_DB: db.url });
     expect(code).to.equal(2);
     expect(stderr).to.include('--task goes with --run-id');
   });
 
-  it('can be tried again after a failure, and the rest of the run can be resumed as a whole', async () => {
+  it('can be followed by --resume of the whole run after a task failed', async () => {
     await task('a');
     expect((await task('b', { FAIL: '1' })).code).to.equal(1);
     expect(await state()).to.equal('failed');
@@ -85,7 +85,7 @@ describe('etl run --task', () => {
     expect(await state()).to.equal('success');
   });
 
-  it('shares the lock with other tasks, and with no whole run', async () => {
+  it('can run beside another task of the run, but not beside a whole run', async () => {
     await task('a');
     await task('b');
     const running = project.start(['run', 'd', '--run-id', 'r1', '--task', 'c'], {
@@ -102,7 +102,7 @@ describe('etl run --task', () => {
 });
 
 describe('etl run --overlap', () => {
-  it('fails, skips or waits while another run is under way', async () => {
+  it('fails, skips or waits while another run of the Dag is running', async () => {
     const db = await createDatabase();
     await using gate = await Gate.open();
     await using project = await createProject({

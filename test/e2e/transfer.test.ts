@@ -10,7 +10,7 @@ describe('etl run of a transfer', function () {
   before(async () => {
     [from, to] = await Promise.all([createDatabase(), createDatabase()]);
     project = await createProject({});
-    // At row 20,000 it waits for who has the lock.
+    // At row 20,000 the function waits for the advisory lock.
     await from.query(`create function pass(i int) returns int language plpgsql as $$ begin
       if i = 20000 then perform pg_advisory_lock_shared(1); end if; return i; end $$`);
   });
@@ -20,7 +20,7 @@ describe('etl run of a transfer', function () {
   });
 
   for (const options of [`mode: 'append'`, `mode: 'replace'`, `mode: 'merge', key: ['id']`]) {
-    it(`killed in the middle and resumed, brings each row once: ${options}`, async () => {
+    it(`copies each row once after a kill and a resume: ${options}`, async () => {
       await to.query('drop table if exists item; create table item (id int primary key, name text)');
       await project.write({
         'etl.config.ts': `
@@ -45,8 +45,8 @@ describe('etl run of a transfer', function () {
     });
   }
 
-  it('incremental: killed in the middle and resumed, brings each row once, and goes on from there', async () => {
-    // A function in what is read would be called for the bound already: here it is the row that waits.
+  it('copies each row once after a kill and a resume if it is incremental, and then only new rows', async () => {
+    // A trigger waits at a row, because a function in the query would also be called for the high watermark.
     await to.query(`create table event (id int, at timestamptz);
       create function pass() returns trigger language plpgsql as $$ begin
         if new.id = 20000 then perform pg_advisory_lock_shared(1); end if; return new; end $$;
@@ -76,7 +76,7 @@ describe('etl run of a transfer', function () {
     expect(await to.query('select from etl.watermark')).to.have.lengthOf(1);
   });
 
-  /** Kills the run `killed` of a Dag when it waits at row 20,000, in this database. */
+  /** Starts the run `killed` of a Dag and kills it when it waits at row 20,000 in this database. */
   async function killInTheMiddle(db: TestDatabase, id: string, urls: Record<string, string>): Promise<void> {
     await db.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', id, '--run-id', 'killed'], urls);

@@ -9,7 +9,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 
 const ROWS = 200_000;
 
-/** Row 150,000 comes when the test lets go of the lock. */
+/** The server sends row 150,000 only after the test has released the lock. */
 const CONFIG = `
   import { dag, defineConfig } from '@oneshot/etl';
   const query = 'select n, case when n = 150000 then pg_advisory_xact_lock_shared(1)::text end as gate from generate_series(1, ${ROWS}) n';
@@ -17,7 +17,7 @@ const CONFIG = `
     dag('d', { defaults: { conn: 'db' } }, (d) => { d.unload('u', { query, to: 'out/o.csv' }); }),
   ] });`;
 
-describe('an unload in a process of its own', () => {
+describe('etl run of an unload', () => {
   let db: TestDatabase;
   let project: Project;
   let out: string;
@@ -38,26 +38,26 @@ describe('an unload in a process of its own', () => {
   });
 
   const env = () => ({ ETL_CONN_DB: db.url });
-  const temporary = async () => (await readdir(out)).filter((name) => name.startsWith('.etl-'));
+  const listTemporary = async () => (await readdir(out)).filter((name) => name.startsWith('.etl-'));
   const expected = `n,gate\n${Array.from({ length: ROWS }, (_, i) => `${i + 1},${i === 149_999 ? '""' : ''}\n`).join('')}`;
 
-  /** Waits until an entry of the directory is so. */
-  async function until(isSo: (name: string) => Promise<boolean>): Promise<void> {
+  /** Waits until `matches` returns true for the name of an entry in the directory. */
+  async function waitForEntry(matches: (name: string) => Promise<boolean>): Promise<void> {
     const watcher = watch(out);
-    for (const name of await readdir(out)) if (await isSo(name)) return;
-    for await (const { filename } of watcher) if (filename !== null && (await isSo(filename))) return;
+    for (const name of await readdir(out)) if (await matches(name)) return;
+    for await (const { filename } of watcher) if (filename !== null && (await matches(filename))) return;
   }
-  const hasBegun = () =>
-    until(async (name) => name.startsWith('.etl-') && (await stat(join(out, name))).size > 100_000);
+  const waitForRows = () =>
+    waitForEntry(async (name) => name.startsWith('.etl-') && (await stat(join(out, name))).size > 100_000);
 
-  it('is whole after a kill -9 in its middle and a resume, and what was left is gone', async () => {
+  it('writes the complete file and removes temporary files after a kill -9 and a resume', async () => {
     await holder.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', 'd', '--run-id', 'r'], env());
-    await hasBegun();
+    await waitForRows();
     child.kill('SIGKILL');
     await ended;
     expect(await readFile(join(out, 'o.csv'), 'utf8')).to.equal('of before');
-    expect(await temporary()).to.have.lengthOf(1);
+    expect(await listTemporary()).to.have.lengthOf(1);
     await holder.query('select pg_advisory_unlock(1)');
     const { code, stderr } = await project.cli(['run', 'd', '--resume', '--run-id', 'r'], env());
     expect(code, stderr).to.equal(0);
@@ -65,14 +65,14 @@ describe('an unload in a process of its own', () => {
     expect((await readFile(join(out, 'o.csv'), 'utf8')) === expected).to.equal(true);
   });
 
-  it('is replaced when the process dies after the file and before the COMMIT', async () => {
+  it('replaces the file if the process dies after the file and before the COMMIT', async () => {
     await holder.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', 'd', '--run-id', 'r'], env());
-    await hasBegun();
-    // The task's close waits for this.
+    await waitForRows();
+    // The commit of the task waits for this lock.
     await holder.query('begin; select from etl.lock for update');
     await holder.query('select pg_advisory_unlock(1)');
-    await until(async (name) => name === 'o.csv' && (await stat(join(out, name))).size > 100_000);
+    await waitForEntry(async (name) => name === 'o.csv' && (await stat(join(out, name))).size > 100_000);
     child.kill('SIGKILL');
     await ended;
     expect((await readFile(join(out, 'o.csv'), 'utf8')) === expected).to.equal(true);
@@ -85,17 +85,17 @@ describe('an unload in a process of its own', () => {
     ]);
   });
 
-  it('leaves nothing when it is stopped', async () => {
+  it('leaves the old file and no temporary file if it is stopped', async () => {
     await holder.query('select pg_advisory_lock(1)');
     const { child, ended } = project.start(['run', 'd'], env());
-    await hasBegun();
+    await waitForRows();
     child.kill('SIGTERM');
     expect((await ended).code).to.equal(143);
     expect(await readdir(out)).to.deep.equal(['o.csv']);
     expect(await readFile(join(out, 'o.csv'), 'utf8')).to.equal('of before');
   });
 
-  it('fails by name when the file can grow no more, and leaves nothing', async () => {
+  it('names the file if the file can not grow, and leaves no temporary file', async () => {
     const child = spawn('sh', ['-c', 'ulimit -f 200 && exec "$0" "$@"', process.execPath, BIN, 'run', 'd'], {
       cwd: project.directory,
       env: { PATH: process.env['PATH'], HOME: project.directory, ...env() },
@@ -111,7 +111,7 @@ describe('an unload in a process of its own', () => {
     expect(await readFile(join(out, 'o.csv'), 'utf8')).to.equal('of before');
   });
 
-  it('is listed as done at least once', async () => {
+  it('is listed as a task that runs at least once', async () => {
     const { stdout } = await project.cli(['list'], env());
     expect(stdout).to.match(/ u +unload +db +at least once/);
   });

@@ -1,9 +1,9 @@
 import { commitProxy, type CommitFault, type CommitProxy } from '../support/proxy.js';
 import { cluster } from '../support/database.js';
 import type { Fault, Shard } from './fault.js';
-import { reasonOf, resumeHere, runHere } from './in-process.js';
+import { formatReason, resumeHere, runHere } from './in-process.js';
 import { strike, untilDone } from './resume.js';
-import { moment, Workload } from './workload.js';
+import { sleep, Workload } from './workload.js';
 
 const TERMINATIONS = 300;
 const TERMINATIONS_A_RUN = 25;
@@ -11,22 +11,26 @@ const ANY_TERMINATIONS = 60;
 const CUTS = 50;
 const ORPHANS = 4;
 
-/** Connections that are lost while their process lives. */
+/** Faults that break a connection while its process lives. */
 export const CONNECTIONS: readonly Fault[] = [
   { id: 'F3', title: 'pg_terminate_backend of a task', run: terminateTasks },
   { id: 'F3b', title: 'pg_terminate_backend of any session, the lock included', run: terminateAny },
-  { id: 'F5a', title: 'COMMIT: answer lost', run: (shard) => ambiguous(shard, 'answer lost') },
-  { id: 'F5b', title: 'COMMIT: never sent', run: (shard) => ambiguous(shard, 'never sent') },
-  { id: 'F5c', title: 'COMMIT: delivered late', run: (shard) => ambiguous(shard, 'delivered late') },
-  { id: 'F5d', title: 'COMMIT: session left open', run: (shard) => ambiguous(shard, 'session left open') },
-  { id: 'F5e', title: 'COMMIT: session left open, and its process killed', run: orphan },
-  { id: 'F5f', title: 'COMMIT of the run and of the install: all four', run: ambiguousRun },
+  { id: 'F5a', title: 'COMMIT: answer lost', run: (shard) => breakTaskCommits(shard, 'answer lost') },
+  { id: 'F5b', title: 'COMMIT: never sent', run: (shard) => breakTaskCommits(shard, 'never sent') },
+  { id: 'F5c', title: 'COMMIT: delivered late', run: (shard) => breakTaskCommits(shard, 'delivered late') },
+  {
+    id: 'F5d',
+    title: 'COMMIT: session left open',
+    run: (shard) => breakTaskCommits(shard, 'session left open'),
+  },
+  { id: 'F5e', title: 'COMMIT: session left open, and its process killed', run: leaveSessionAndKill },
+  { id: 'F5f', title: 'COMMIT of the run and of the install: all four', run: breakRunCommits },
 ];
 
 const TASKS = `application_name like 'etl:%'`;
 const ANY = `backend_type = 'client backend' and pid <> pg_backend_pid()`;
 
-/** Ends one session; says how many were there to end. */
+/** Ends one random session that matches the condition `which`. Returns the number of ended sessions: 0 or 1. */
 async function terminate({ db }: Workload, which: string): Promise<number> {
   const rows = await db.query(
     `select pg_terminate_backend(pid) from (select pid from pg_stat_activity
@@ -35,71 +39,73 @@ async function terminate({ db }: Workload, which: string): Promise<number> {
   return rows.length;
 }
 
-/** The same process tries again, and succeeds. */
+/** Terminates tasks' sessions. The same process must retry and succeed. */
 async function terminateTasks(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   await using work = await Workload.create(tally, { tasks: 20, pauseMs: 8 });
   while (tally.injections < TERMINATIONS && !shard.isOver()) {
     const runId = await work.newRun();
-    const state = { isUnder: true };
-    const run = runHere(work, runId, { random: () => random.next() }).finally(() => (state.isUnder = false));
+    const state = { isRunning: true };
+    const run = runHere(work, runId, { random: () => random.next() }).finally(
+      () => (state.isRunning = false),
+    );
     const until = tally.injections + TERMINATIONS_A_RUN;
-    while (state.isUnder && tally.injections < until) {
-      await moment(random.between(1, 15));
-      if (state.isUnder) tally.injections += await terminate(work, TASKS);
+    while (state.isRunning && tally.injections < until) {
+      await sleep(random.between(1, 15));
+      if (state.isRunning) tally.injections += await terminate(work, TASKS);
     }
     const ended = await run;
     if (ended instanceof Error || ended.state !== 'success')
-      tally.problem(`${runId} did not succeed by itself: ${reasonOf(ended)}`);
+      tally.addProblem(`${runId} did not succeed by itself: ${formatReason(ended)}`);
     await work.check(runId, { isDone: !(ended instanceof Error) && ended.state === 'success' });
   }
 }
 
-/** A run that loses its lock gives up, so it is resumed. */
+/** Terminates any session. A run that loses its lock gives up, so the test resumes the run. */
 async function terminateAny(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   await using work = await Workload.create(tally, { pauseMs: 8 });
   while (tally.injections < ANY_TERMINATIONS && !shard.isOver()) {
     const runId = await work.newRun();
-    const state = { isUnder: true };
+    const state = { isRunning: true };
     const run = resumeHere(work, runId, { tally, random: () => random.next() }).finally(
-      () => (state.isUnder = false),
+      () => (state.isRunning = false),
     );
-    while (state.isUnder && tally.injections < ANY_TERMINATIONS) {
-      await moment(random.between(30, 160));
-      if (state.isUnder) tally.injections += await terminate(work, ANY);
+    while (state.isRunning && tally.injections < ANY_TERMINATIONS) {
+      await sleep(random.between(30, 160));
+      if (state.isRunning) tally.injections += await terminate(work, ANY);
     }
     await run;
     await work.check(runId);
   }
 }
 
-/** COMMITs of tasks. The same process finds out what became of them, and succeeds. */
-async function ambiguous(shard: Shard, fault: CommitFault): Promise<void> {
+/** Hits the COMMITs of tasks. The same process must find out whether the COMMITs took effect, and succeed. */
+async function breakTaskCommits(shard: Shard, fault: CommitFault): Promise<void> {
   const { tally, random } = shard;
   const { port } = await cluster();
   await using work = await Workload.create(tally, { pauseMs: 0 });
   await work.install();
   let commits = 0;
   await using proxy = await commitProxy(port, fault, {
-    // The COMMIT after those of the tasks is that of the run.
+    // The COMMIT after the COMMITs of the tasks belongs to the run.
     isHit: () => ++commits <= work.tasks && tally.injections < CUTS && random.next() < 0.4,
     lateByMs: () => random.between(20, 400),
     onCut: () => tally.injections++,
   });
-  const url = throughProxy(work, port, proxy);
+  const url = buildProxyUrl(work, port, proxy);
   while (tally.injections < CUTS && !shard.isOver() && !work.isStalled) {
     const runId = await work.newRun();
     commits = 0;
     const ended = await runHere(work, runId, { url, random: () => random.next() });
     const isDone = !(ended instanceof Error) && ended.state === 'success';
-    if (!isDone) tally.problem(`${runId} did not succeed by itself: ${reasonOf(ended)}`);
+    if (!isDone) tally.addProblem(`${runId} did not succeed by itself: ${formatReason(ended)}`);
     await work.check(runId, { isDone });
   }
 }
 
-/** The COMMIT that records the end of a run, and that which installs the ledger. */
-async function ambiguousRun(shard: Shard): Promise<void> {
+/** Hits the COMMIT that installs the ledger, and the COMMIT that records the end of a run. */
+async function breakRunCommits(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   const { port } = await cluster();
   await using work = await Workload.create(tally, { tasks: 3, rows: 4, pauseMs: 0 });
@@ -111,20 +117,23 @@ async function ambiguousRun(shard: Shard): Promise<void> {
         onCut: () => tally.injections++,
       });
       const runId = await work.newRun();
-      await runHere(work, runId, { url: throughProxy(work, port, proxy) });
+      await runHere(work, runId, { url: buildProxyUrl(work, port, proxy) });
       const isDone = await resumeHere(work, runId, { tally, random: () => random.next() });
       await work.check(runId, { isDone });
-      if (proxy.cuts === 0) tally.problem(`${which}: no COMMIT was hit`);
+      if (proxy.cuts === 0) tally.addProblem(`${which}: no COMMIT was hit`);
     }
   }
 }
 
-function throughProxy({ db }: Workload, port: number, proxy: CommitProxy): string {
+function buildProxyUrl({ db }: Workload, port: number, proxy: CommitProxy): string {
   return db.url.replace(`:${port}/`, `:${proxy.port}/`);
 }
 
-/** The process that resumes knows no pid, and the transaction of the killed one stays open on the server. */
-async function orphan(shard: Shard): Promise<void> {
+/**
+ * Kills a process whose transaction stays open on the server. The process that resumes the run does not know the
+ * transaction.
+ */
+async function leaveSessionAndKill(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   const { port } = await cluster();
   await using work = await Workload.create(tally, { tasks: 6 });
@@ -135,16 +144,16 @@ async function orphan(shard: Shard): Promise<void> {
     await using proxy = await commitProxy(port, 'session left open', {
       isHit: (commit) => commit === which,
     });
-    const url = throughProxy(work, port, proxy);
+    const url = buildProxyUrl(work, port, proxy);
     let isFirst = true;
     const isDone = await untilDone(shard, work, {
       runId,
       options: () => (isFirst ? { env: { ETL_CONN_DB: url } } : {}),
-      inject: async (under) => {
+      inject: async (running) => {
         if (!isFirst) return;
         isFirst = false;
-        while (proxy.cuts === 0 && under.child.exitCode === null) await moment(1);
-        if (strike(under, 'SIGKILL')) tally.injections++;
+        while (proxy.cuts === 0 && running.child.exitCode === null) await sleep(1);
+        if (strike(running, 'SIGKILL')) tally.injections++;
       },
     });
     await work.check(runId, { isDone });

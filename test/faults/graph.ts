@@ -1,30 +1,32 @@
-// The workload. Copied beside the config of the real binary as well, so it imports nothing that exists at run time.
+// The workload. The suite also copies this file beside the config of the real program, so the file has only type
+// imports.
 import type { Dag, dag as defineDag } from '../../src/runtime/dag/dag.js';
 import type { Task } from '../../src/runtime/tasks/task.js';
 import type { SessionContext } from '../../src/runtime/tasks/task-context.js';
 
+/** Options of the workload. */
 export interface GraphOptions {
   readonly tasks: number;
-  /** That each task inserts. */
+  /** The number of rows that each task inserts. */
   readonly rows: number;
-  /** That each task sleeps on the server between two writes. */
+  /** The time that each task sleeps on the server between two writes, in milliseconds. */
   readonly pauseMs: number;
   readonly retries: number;
-  /** `off` for tasks that do not wait for the disk. */
+  /** `off` if the COMMITs of tasks do not wait for the disk. */
   readonly synchronousCommit?: string | undefined;
   /** Called at the beginning of each task. */
-  readonly begun?: (() => void) | undefined;
+  readonly onBegin?: (() => void) | undefined;
   /** Called in the middle of each task. */
-  readonly midway?: ((context: SessionContext, taskId: string) => unknown) | undefined;
+  readonly onMidway?: ((context: SessionContext, taskId: string) => unknown) | undefined;
 }
 
 /**
- * A Dag whose tasks can't be repeated without a trace: plain inserts, and a counter that goes up. Two of three tasks
- * stand in chains, the others are free.
+ * Defines a Dag whose tasks leave a trace if they run twice: plain inserts, and a counter that goes up. Every third
+ * task needs nothing; the others need a task before them.
  */
-export function graph(
+export function defineGraph(
   dag: typeof defineDag,
-  { tasks, rows, pauseMs, retries, synchronousCommit, begun, midway }: GraphOptions,
+  { tasks, rows, pauseMs, retries, synchronousCommit, onBegin: begun, onMidway: midway }: GraphOptions,
 ): Dag {
   const defaults = { conn: 'db', retries, backoff: { initial: 1, max: 20 } };
   return dag('d', { defaults }, (d) => {

@@ -6,11 +6,11 @@ import { Workload } from './workload.js';
 
 const PRELOAD = pathToFileURL(fileURLToPath(new URL('./preload/kill-in-commit.js', import.meta.url))).href;
 
-/** Kills of one shard in one round. */
+/** The number of kills of one shard in one round. */
 const RANDOM_KILLS = 75;
 const COMMIT_KILLS = 50;
 
-/** kill -9 of the real binary. */
+/** Faults that kill the real program. */
 export const KILLS: readonly Fault[] = [
   { id: 'F1', title: 'kill -9 at a random moment', shards: 4, seconds: 60, run: killAtRandom },
   { id: 'F2', title: 'kill -9 within 3 ms of COMMIT', shards: 2, seconds: 40, run: killInCommit },
@@ -21,12 +21,15 @@ async function killAtRandom(shard: Shard): Promise<void> {
   const kills = new SpreadKills(shard, { kills: RANDOM_KILLS, workMs: 150 });
   while (!kills.areDone) {
     const runId = await work.newRun();
-    await untilDone(shard, work, { runId, inject: (under) => kills.strike(under) });
+    await untilDone(shard, work, { runId, inject: (running) => kills.strike(running) });
     await work.check(runId);
   }
 }
 
-/** The process kills itself, because nothing outside it is quick enough. */
+/**
+ * Kills the program within 3 ms after a COMMIT. A preloaded module kills the process from inside, because another
+ * process would be too slow.
+ */
 async function killInCommit(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   await using work = await Workload.create(tally, { tasks: 24, pauseMs: 0 });

@@ -1,4 +1,5 @@
-// What a task of the real binary does besides its work. Copied beside the config, so it imports nothing of this checkout.
+// Extra actions of a task of the real program. The suite copies this file beside the config, so the file imports
+// nothing of this checkout at run time.
 import { appendFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { once } from 'node:events';
@@ -6,42 +7,47 @@ import type { GraphOptions } from './graph.js';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** Counts in a file that the environment names in `WORK_TRACE`: a byte for each task that began. */
-export function begunOf({ WORK_TRACE: trace }: Env): GraphOptions['begun'] {
+/** Creates a function that appends a byte to the file `WORK_TRACE` for each task that begins. */
+export function createOnBegin({ WORK_TRACE: trace }: Env): GraphOptions['onBegin'] {
   return trace === undefined ? undefined : () => appendFileSync(trace, '.');
 }
 
-/** Reads from the environment what to do: `WORK_GATE`, a port to ask at; `WORK_HARM`, a way to end the process. */
-export function midwayOf(env: Env): GraphOptions['midway'] {
+/**
+ * Creates a function that a task calls in its middle. Environment variables say what the function does:
+ *
+ * - `WORK_GATE`: the port of a gate to wait at
+ * - `WORK_HARM`: a key of `HARMS`, for the task whose ID is `WORK_HARMED`
+ */
+export function createOnMidway(env: Env): GraphOptions['onMidway'] {
   const { WORK_GATE: port, WORK_HARM: harm, WORK_HARMED: harmed } = env;
   return async (_context, taskId) => {
-    if (port !== undefined) await gate(Number(port), taskId);
+    if (port !== undefined) await waitAtGate(Number(port), taskId);
     if (harm !== undefined && taskId === harmed) await HARMS[harm]?.();
   };
 }
 
-async function gate(port: number, name: string): Promise<void> {
+async function waitAtGate(port: number, name: string): Promise<void> {
   const socket = connect(port, '127.0.0.1');
   socket.write(`${name}\n`);
   await once(socket, 'data');
   socket.destroy();
 }
 
-const forEver = (): Promise<never> => new Promise(() => undefined);
+const waitForEver = (): Promise<never> => new Promise(() => undefined);
 
-/** Ways of a task to harm its process. */
+/** The ways in which a task harms its own process. The key is the name in messages. */
 export const HARMS: Readonly<Record<string, () => unknown>> = {
   // oxlint-disable-next-line unicorn/no-process-exit -- the harm that is tested
   'process.exit': () => process.exit(0),
   'unhandled rejection': () => {
     void Promise.reject(new Error('nobody waits'));
-    return forEver();
+    return waitForEver();
   },
   'timer that throws': () => {
     setTimeout(() => {
       throw new Error('in a timer');
     }, 1);
-    return forEver();
+    return waitForEver();
   },
   abort: () => process.abort(),
   'heap limit': () => {

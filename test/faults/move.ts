@@ -2,16 +2,16 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createDatabase } from '../support/database.js';
 import type { Fault, Shard } from './fault.js';
-import { describe } from './product.js';
+import { formatEnded } from './product.js';
 import { SpreadKills } from './spread.js';
-import { executionsIn, EXECUTIONS } from './workload.js';
+import { countExecutions, EXECUTIONS } from './workload.js';
 
 const KILLS = 20;
 const BATCHES = 4;
 const SIZE = 50;
 const MAX_PROCESSES = 40;
 
-/** Rows that move from one database to another. */
+/** Faults while rows move from one database to another. */
 export const MOVES: readonly Fault[] = [
   { id: 'F18', title: 'two databases, kill -9 between them', seconds: 20, run: move },
 ];
@@ -59,11 +59,11 @@ async function move(shard: Shard): Promise<void> {
     let isDone = false;
     for (let n = 0; n < MAX_PROCESSES && !isDone; n++) {
       const args = ['run', 'move', '--config', 'move.config.js', '--reporter', 'ndjson', '--run-id', runId];
-      const under = product.start(n === 0 ? args : [...args, '--resume'], { env });
-      await kills.strike(under);
-      const ended = await under.ended;
+      const running = product.start(n === 0 ? args : [...args, '--resume'], { env });
+      await kills.strike(running);
+      const ended = await running.ended;
       isDone = ended.code === 0;
-      if (!isDone && ended.signal !== 'SIGKILL' && ended.code !== 75) tally.problem(describe(ended));
+      if (!isDone && ended.signal !== 'SIGKILL' && ended.code !== 75) tally.addProblem(formatEnded(ended));
     }
     tally.runs++;
     tally.tasks += 2 * BATCHES;
@@ -76,5 +76,5 @@ async function move(shard: Shard): Promise<void> {
     tally.doubled += moved.filter(({ n }) => n > 1).length;
     tally.partial += left.length;
   }
-  for (const { query } of [a, b]) tally.executions += await executionsIn(query);
+  for (const { query } of [a, b]) tally.executions += await countExecutions(query);
 }

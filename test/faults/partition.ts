@@ -1,16 +1,16 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** A TCP proxy that can take the lock of a run away without the run's hearing of it. */
+/** A TCP proxy that can take the lock from a run without the run noticing the loss. */
 export interface Partition extends AsyncDisposable {
   readonly port: number;
-  /** Ends the server's side of the connection that took the lock; the client's side stays open and silent. */
+  /** Closes the server's side of the connection that took the lock. The client's side stays open and silent. */
   partition(): void;
 }
 
 const LOCK = Buffer.from('pg_try_advisory_xact_lock');
 
-/** Starts such a proxy to `port` on the loopback interface. */
+/** Starts the proxy to `port` on the loopback interface. */
 export async function openPartition(port: number): Promise<Partition> {
   const sockets = new Set<Socket>();
   const locks = new Set<() => void>();
@@ -19,7 +19,7 @@ export async function openPartition(port: number): Promise<Partition> {
     let isCut = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      socket.on('error', () => undefined); // The other end goes when its run is over.
+      socket.on('error', () => undefined); // The other end closes when its run ends.
       socket.on('close', () => sockets.delete(socket));
     }
     client.on('data', (chunk: Buffer) => {

@@ -1,5 +1,5 @@
-// Runs SQL in an embedded database and prints the last rows as JSON: a process of its own, because the database keeps
-// the event loop busy for seconds, and the moments of all other injections with it.
+// Runs SQL in an embedded database and prints the rows of the last statement as JSON. This is a process of its own,
+// because the database blocks the event loop for seconds, which would delay all other injections.
 import { PGlite } from '@electric-sql/pglite';
 
 const [directory, sql, ...values] = process.argv.slice(2);

@@ -2,31 +2,33 @@ import { openSync, closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Fault, Shard } from './fault.js';
 import { HARMS } from './midway.js';
-import { describe, type Under } from './product.js';
+import { formatEnded, type RunningProcess } from './product.js';
 import { strike, untilDone } from './resume.js';
 import { Spread } from './spread.js';
-import { quantile, type Tally } from './tally.js';
-import { moment, Workload } from './workload.js';
+import { computeQuantile, type Tally } from './tally.js';
+import { sleep, Workload } from './workload.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const SIGNALS_SENT = 24;
-/** From the signal to the end of the process, of 95 in 100, in milliseconds. */
+/**
+ * The 95th percentile of the time from a signal to the end of the process must not exceed this limit, in milliseconds.
+ */
 const SIGNAL_P95_MS = 500;
 
-/** What happens to the process of a run, apart from kill -9. */
+/** Faults of the process of a run, except kill -9. */
 export const PROCESSES: readonly Fault[] = [
   {
     id: 'F11',
     title: 'SIGINT, SIGTERM, SIGHUP in any phase',
     seconds: 35,
-    run: signals,
+    run: sendSignals,
     conclude: concludeSignals,
   },
-  { id: 'F12', title: 'exit, rejection, timer, abort, heap limit, endless loop in a task', run: harms },
-  { id: 'F13', title: 'closed pipes and a full disk behind stdout and stderr', run: streams },
+  { id: 'F12', title: 'exit, rejection, timer, abort, heap limit, endless loop in a task', run: harmProcess },
+  { id: 'F13', title: 'closed pipes and a full disk behind stdout and stderr', run: breakStreams },
 ];
 
-async function signals(shard: Shard): Promise<void> {
+async function sendSignals(shard: Shard): Promise<void> {
   const { tally } = shard;
   await using work = await Workload.create(tally, { pauseMs: 30 });
   const spread = new Spread(shard.random, 200);
@@ -34,56 +36,60 @@ async function signals(shard: Shard): Promise<void> {
     const runId = await work.newRun();
     await untilDone(shard, work, {
       runId,
-      inject: async (under) => {
-        if (tally.injections < SIGNALS_SENT) await signal({ shard, work, spread }, under);
+      inject: async (running) => {
+        if (tally.injections < SIGNALS_SENT) await sendSignal({ shard, work, spread }, running);
       },
-      codes: [null, ...SIGNALS.map(exitCodeOf)],
+      codes: [null, ...SIGNALS.map(getExitCode)],
     });
     await work.check(runId);
   }
 }
 
-interface SignalScene {
+interface SignalContext {
   readonly shard: Shard;
   readonly work: Workload;
   readonly spread: Spread;
 }
 
-/** In any phase: while it starts, while it works, after it has ended; sometimes twice. */
-async function signal({ shard, work, spread }: SignalScene, under: Under): Promise<void> {
+/**
+ * Sends a signal in any phase: while the process starts, while it works, or after it has ended. Sometimes sends two
+ * signals.
+ */
+async function sendSignal({ shard, work, spread }: SignalContext, running: RunningProcess): Promise<void> {
   const { tally, random } = shard;
   const name = random.pick(SIGNALS);
-  if (random.next() < 0.7) await spread.reach(under);
-  else await moment(random.between(0, 700));
+  if (random.next() < 0.7) await spread.waitForMoment(running);
+  else await sleep(random.between(0, 700));
   const sentAt = performance.now();
-  if (!spread.strike(under, name)) return;
+  if (!spread.strike(running, name)) return;
   tally.injections++;
   if (random.next() < 0.2) {
-    await moment(random.between(0, 5));
-    strike(under, name);
+    await sleep(random.between(0, 5));
+    strike(running, name);
   }
-  const ended = await under.ended;
-  tally.timed('signals', performance.now() - sentAt);
-  // Before the program has a say, the signal ends Node itself: for a shell that is 128 + n as well.
-  const isRight = ended.signal === name || ended.code === exitCodeOf(name);
-  if (!isRight && ended.code !== 0) tally.problem(`${name}: ${describe(ended)}`);
+  const ended = await running.ended;
+  tally.addTime('signals', performance.now() - sentAt);
+  // A signal before the program has installed its listeners ends Node itself. A shell shows 128 + n in both cases.
+  const isRight = ended.signal === name || ended.code === getExitCode(name);
+  if (!isRight && ended.code !== 0) tally.addProblem(`${name}: ${formatEnded(ended)}`);
   await work.expectNoSessions(name);
 }
 
-function exitCodeOf(name: (typeof SIGNALS)[number]): number {
+function getExitCode(name: (typeof SIGNALS)[number]): number {
   return 128 + constants.signals[name];
 }
 
 function concludeSignals(tally: Tally): void {
-  const times = tally.times('signals');
-  const p95 = quantile(times, 0.95);
+  const times = tally.listTimes('signals');
+  const p95 = computeQuantile(times, 0.95);
   tally.notes.push(`p95 of ${times.length} ${p95.toFixed(0)} ms`);
-  if (p95 > SIGNAL_P95_MS) tally.problem(`95 in 100 ended within ${p95.toFixed(0)} ms only`);
+  if (p95 > SIGNAL_P95_MS)
+    tally.addProblem(`the 95th percentile is ${p95.toFixed(0)} ms instead of ${SIGNAL_P95_MS}`);
 }
 
 const HARMED = 't4';
 
-async function harms(shard: Shard): Promise<void> {
+async function harmProcess(shard: Shard): Promise<void> {
   const { tally } = shard;
   await using work = await Workload.create(tally);
   for (const harm of Object.keys(HARMS)) {
@@ -93,44 +99,44 @@ async function harms(shard: Shard): Promise<void> {
     const flags = harm === 'endless loop' ? ['--max-block', '1s'] : [];
     const ended = await shard.product.run(runId, false, { env, node, flags }).ended;
     tally.injections++;
-    if (ended.code === 0) tally.problem(`${harm}: ${describe(ended)}`);
+    if (ended.code === 0) tally.addProblem(`${harm}: ${formatEnded(ended)}`);
     if (harm === 'endless loop' && !ended.stderr.includes(`ETL-3304`))
-      tally.problem(`${harm}: ${describe(ended)}`);
-    // Only these end the process: all else is the failure of one task.
+      tally.addProblem(`${harm}: ${formatEnded(ended)}`);
+    // Only these three end the process. Every other harm fails one task.
     if (!['abort', 'heap limit', 'endless loop'].includes(harm)) {
-      const recorded = await work.recorded(runId);
+      const recorded = await work.readRecorded(runId);
       const expected = Array.from({ length: work.tasks }, (_, i) => `t${i}`).filter(
         (id) => !['t4', 't7', 't10'].includes(id),
       );
       if (ended.code !== 1 || recorded.join() !== expected.toSorted().join())
-        tally.problem(`${harm}: done ${recorded.join()}; ${describe(ended)}`);
+        tally.addProblem(`${harm}: done ${recorded.join()}; ${formatEnded(ended)}`);
     }
     await untilDone(shard, work, { runId, codes: [] });
     await work.check(runId);
   }
 }
 
-async function streams(shard: Shard): Promise<void> {
+async function breakStreams(shard: Shard): Promise<void> {
   const { tally } = shard;
   await using work = await Workload.create(tally);
   const full = openSync('/dev/full', 'w');
   const { env } = work;
   const plain = (runId: string): readonly string[] => ['run', 'd', '--run-id', runId];
-  const ways: readonly ((runId: string) => Under)[] = [
+  const ways: readonly ((runId: string) => RunningProcess)[] = [
     (runId) => {
-      const under = shard.product.run(runId, false, { env });
-      under.child.stdout?.destroy();
-      return under;
+      const running = shard.product.run(runId, false, { env });
+      running.child.stdout?.destroy();
+      return running;
     },
     (runId) => {
-      const under = shard.product.start(plain(runId), { env });
-      under.child.stderr?.destroy();
-      return under;
+      const running = shard.product.start(plain(runId), { env });
+      running.child.stderr?.destroy();
+      return running;
     },
     (runId) => {
-      const under = shard.product.run(runId, false, { env });
-      void under.working.then(() => under.child.stdout?.destroy());
-      return under;
+      const running = shard.product.run(runId, false, { env });
+      void running.working.then(() => running.child.stdout?.destroy());
+      return running;
     },
     (runId) => shard.product.run(runId, false, { env, stdout: full }),
     (runId) => shard.product.start(plain(runId), { env, stderr: full }),
@@ -140,7 +146,7 @@ async function streams(shard: Shard): Promise<void> {
     const runId = await work.newRun();
     const ended = await way(runId).ended;
     tally.injections++;
-    if (ended.code !== 0) tally.problem(`stream ${n}: ${describe(ended)}`);
+    if (ended.code !== 0) tally.addProblem(`stream ${n}: ${formatEnded(ended)}`);
     await work.check(runId);
   }
   closeSync(full);

@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT } from '../support/cli.js';
 
-/** No process of the suite lives longer, in milliseconds. */
+/** A process of the suite is killed after this time, in milliseconds. */
 const LIMIT_MS = 60_000;
 
-/** How a process ended. */
+/** How a process ended, with its output. */
 export interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -17,48 +17,53 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** A process that is under way. */
-export interface Under {
+/** A process that was started. */
+export interface RunningProcess {
   readonly child: ChildProcess;
-  /** Resolves when its first task has started, or when it is over. */
+  /** Resolves when the first task has started, or when the process has ended. */
   readonly working: Promise<unknown>;
   readonly ended: Promise<Ended>;
 }
 
+/** Options of a process. */
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** For Node itself. */
+  /** Arguments for Node itself. */
   readonly node?: readonly string[];
-  /** More arguments for `run`. */
+  /** More arguments for `etl run`. */
   readonly flags?: readonly string[];
-  /** A file descriptor for stdout, or that of stderr; default: pipes that are read. */
+  /** Where stdout goes: a file descriptor, or a pipe that the suite reads. Default: a pipe. */
   readonly stdout?: number | 'pipe' | 'ignore';
+  /** Where stderr goes: a file descriptor, or a pipe that the suite reads. Default: a pipe. */
   readonly stderr?: number | 'pipe';
-  /** It is killed after so long, in milliseconds. */
+  /** The process is killed after this time, in milliseconds. Default: a minute. */
   readonly limitMs?: number;
 }
 
-/** A copy of the built package with a config that has the workload: a build that happens meanwhile does no harm. */
+/**
+ * A copy of the built package, with a config that has the workload. A build at the same time does not change the copy.
+ */
 export interface Product extends AsyncDisposable {
   /** The directory of the config. */
   readonly directory: string;
-  /** Runs `etl` with these arguments. */
-  start(args: readonly string[], options?: StartOptions): Under;
-  /** Runs the Dag of the workload, with its events on stdout. */
-  run(runId: string, isResume: boolean, options?: StartOptions): Under;
+  /** Starts `etl` with these arguments. */
+  start(args: readonly string[], options?: StartOptions): RunningProcess;
+  /** Starts a run of the workload's Dag, with its events on stdout. */
+  run(runId: string, isResume: boolean, options?: StartOptions): RunningProcess;
 }
 
 const CONFIG = `
 import { dag, defineConfig } from '@oneshot/etl';
-import { graph } from './graph.ts';
-import { begunOf, midwayOf } from './midway.ts';
+import { defineGraph } from './graph.ts';
+import { createOnBegin, createOnMidway } from './midway.ts';
 const env = process.env;
-export default defineConfig({ dags: [graph(dag, {
+export default defineConfig({ dags: [defineGraph(dag, {
   tasks: Number(env.WORK_TASKS), rows: Number(env.WORK_ROWS), pauseMs: Number(env.WORK_PAUSE),
-  retries: Number(env.WORK_RETRIES ?? 0), synchronousCommit: env.WORK_SYNC, begun: begunOf(env), midway: midwayOf(env),
+  retries: Number(env.WORK_RETRIES ?? 0), synchronousCommit: env.WORK_SYNC, onBegin: createOnBegin(env),
+  onMidway: createOnMidway(env),
 })] });`;
 
-/** Copies what was built last. */
+/** Copies the newest build and writes the config. */
 export async function openProduct(): Promise<Product> {
   const parent = join(ROOT, '.etl/test');
   await mkdir(parent, { recursive: true });
@@ -72,7 +77,7 @@ export async function openProduct(): Promise<Product> {
   await writeFile(join(directory, 'package.json'), '{ "type": "module" }');
   await writeFile(join(directory, 'etl.config.js'), CONFIG);
   const bin = join(copy, 'bin/run.js');
-  const startBin = (args: readonly string[], options: StartOptions = {}): Under =>
+  const startBin = (args: readonly string[], options: StartOptions = {}): RunningProcess =>
     startNode([...(options.node ?? []), bin, ...args], directory, options);
   return {
     directory,
@@ -86,7 +91,7 @@ export async function openProduct(): Promise<Product> {
   };
 }
 
-/** Somebody's build takes `dist` away for a second. */
+/** Copies the build. Retries for 10 seconds, because a build at the same time removes `dist` for a second. */
 async function copyBuilt(copy: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -101,12 +106,12 @@ async function copyBuilt(copy: string): Promise<void> {
   }
 }
 
-/** Starts Node with nothing in its environment that the suite did not put there. */
+/** Starts Node. Its environment has PATH, HOME and `env`, and nothing else. */
 export function startNode(
   args: readonly string[],
   cwd: string,
   { env = {}, stdout = 'pipe', stderr = 'pipe', limitMs = LIMIT_MS }: StartOptions,
-): Under {
+): RunningProcess {
   const child = spawn(process.execPath, args, {
     cwd,
     env: { PATH: process.env['PATH'], HOME: cwd, ...env },
@@ -132,8 +137,8 @@ export function startNode(
   return { child, working: Promise.race([lines, ended]), ended };
 }
 
-/** For a problem's text. */
-export function describe({ code, signal, stderr, stdout }: Ended): string {
+/** Formats the end of a process for the text of a problem. */
+export function formatEnded({ code, signal, stderr, stdout }: Ended): string {
   const last = `${stdout.split('\n').slice(-3).join(' ')} ${stderr}`.trim().slice(-600);
   return `exit ${code ?? signal}: ${last.replaceAll(/\s+/g, ' ')}`;
 }

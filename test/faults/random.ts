@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** Numbers that look random and are the same for the same seed, so that a plan of injections can be repeated. */
+/** Pseudo-random numbers. The same seed gives the same numbers, so a plan of injections can be repeated. */
 export class Random {
   #state: number;
 
@@ -8,7 +8,10 @@ export class Random {
     this.#state = createHash('sha256').update(seed).digest().readUInt32LE();
   }
 
-  /** In `[0, 1)`. Mulberry32: 32 bits of state are plenty for moments and choices. */
+  /**
+   * Returns the next number in `[0, 1)`. The algorithm is Mulberry32: 32 bits of state are enough for moments and
+   * choices.
+   */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let bits = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -16,17 +19,17 @@ export class Random {
     return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** In `[from, to)`. */
+  /** Returns a number in `[from, to)`. */
   between(from: number, to: number): number {
     return from + this.next() * (to - from);
   }
 
-  /** A whole number in `[0, limit)`. */
+  /** Returns a whole number in `[0, limit)`. */
   below(limit: number): number {
     return Math.floor(this.next() * limit);
   }
 
-  /** One of these. */
+  /** Returns one of the choices. */
   pick<T>(choices: readonly [T, ...T[]]): T {
     return choices[this.below(choices.length)] ?? choices[0];
   }

@@ -6,14 +6,14 @@ import { FAULTS } from './faults.js';
 import type { Fault } from './fault.js';
 import { openProduct, type Product } from './product.js';
 import { Random } from './random.js';
-import { Tally, table, verdictOf } from './tally.js';
+import { Tally, formatTable, judgeFault } from './tally.js';
 
-/** How many shards run at once: one a core of the smallest machine. */
-const LANES = 2;
-/** Rounds of a night: with the injections of one round, more than 10,000 of them. */
+/** The number of shards that run at the same time: one for each core of the smallest machine. */
+const SHARDS_AT_ONCE = 2;
+/** The number of rounds of a nightly run. Together they inject more than 10,000 faults. */
 const NIGHTLY_ROUNDS = 10;
 
-interface Order {
+interface SuiteOptions {
   readonly seed: number;
   readonly rounds: number;
   readonly endsAt: number;
@@ -25,10 +25,10 @@ interface Entry {
   readonly tally: Tally;
 }
 
-const order = orderOf(process.argv.slice(2));
-process.exitCode = (await main(order)) ? 0 : 1;
+const options = parseOptions(process.argv.slice(2));
+process.exitCode = (await main(options)) ? 0 : 1;
 
-function orderOf(args: string[]): Order {
+function parseOptions(args: string[]): SuiteOptions {
   const { values } = parseArgs({
     args,
     options: {
@@ -43,7 +43,7 @@ function orderOf(args: string[]): Order {
   const unknown = only?.filter((id) => !FAULTS.some((fault) => fault.id === id)) ?? [];
   if (unknown.length > 0)
     throw new Error(
-      `There is no fault ${unknown.join(', ')}. There are ${FAULTS.map(({ id }) => id).join(', ')}.`,
+      `unknown fault ${unknown.join(', ')}; the faults are ${FAULTS.map(({ id }) => id).join(', ')}`,
     );
   return {
     faults,
@@ -53,20 +53,20 @@ function orderOf(args: string[]): Order {
   };
 }
 
-/** Says whether every figure is as it must be. */
-async function main(ordered: Order): Promise<boolean> {
+/** Runs the suite and prints the table. Returns true if all verdicts are good. */
+async function main(ordered: SuiteOptions): Promise<boolean> {
   const { seed, rounds, endsAt, faults } = ordered;
   const startedAt = performance.now();
   say(`seed ${seed}, ${rounds} round(s): repeat it with --seed ${seed}`);
   const entries = faults.map((fault) => ({ fault, tally: new Tally() }));
   const unhandledErrors: string[] = [];
-  const onStray = (error: unknown): void =>
+  const onUnhandledError = (error: unknown): void =>
     void unhandledErrors.push(error instanceof Error ? (error.stack ?? '') : String(error));
-  process.on('unhandledRejection', onStray).on('uncaughtException', onStray);
+  process.on('unhandledRejection', onUnhandledError).on('uncaughtException', onUnhandledError);
   const product = await openProduct();
   let server: string;
   try {
-    server = await serverVersion();
+    server = await readServerVersion();
     for (let round = 0; round < rounds && performance.now() < endsAt; round++) {
       await runRound(entries, { seed, round, nightly: rounds > 1, endsAt, product });
     }
@@ -75,29 +75,29 @@ async function main(ordered: Order): Promise<boolean> {
     await stopCluster();
   }
   for (const { fault, tally } of entries) fault.conclude?.(tally);
-  for (const stray of unhandledErrors) say(`unawaited in this process: ${stray}`);
-  say(`\n${table(entries)}\n`);
-  say(footOf(entries, ordered, { server, minutes: (performance.now() - startedAt) / 60_000 }));
-  return unhandledErrors.length === 0 && entries.every(({ fault, tally }) => verdictOf(fault, tally).isGood);
+  for (const error of unhandledErrors) say(`unhandled error in this process: ${error}`);
+  say(`\n${formatTable(entries)}\n`);
+  say(formatFooter(entries, ordered, { server, minutes: (performance.now() - startedAt) / 60_000 }));
+  return unhandledErrors.length === 0 && entries.every(({ fault, tally }) => judgeFault(fault, tally).isGood);
 }
 
-async function serverVersion(): Promise<string> {
+async function readServerVersion(): Promise<string> {
   await using db = await createDatabase();
   const [row] = await db.query<{ server_version: string }>('show server_version');
   return row?.server_version ?? '?';
 }
 
-/** What the table stands for, to be kept with it. */
-function footOf(
+/** Formats the line below the table: date, versions, number of injections, seed. */
+function formatFooter(
   entries: readonly Entry[],
-  { seed, rounds, endsAt }: Order,
+  { seed, rounds, endsAt }: SuiteOptions,
   { server, minutes }: { readonly server: string; readonly minutes: number },
 ): string {
   const total = entries.reduce((sum, { tally }) => sum + tally.injections, 0).toLocaleString('en-US');
-  const place = `PostgreSQL ${server}, Node ${process.version}, ${cpus().length} cores`;
+  const machine = `PostgreSQL ${server}, Node ${process.version}, ${cpus().length} cores`;
   const facts = `${total} injections in ${minutes.toFixed(1)} min, ${rounds} round(s), seed ${seed}`;
-  const end = performance.now() > endsAt ? ' The time was up before all was done.' : '';
-  return `${new Date().toISOString().slice(0, 10)}; ${place}: ${facts}.${end}`;
+  const end = performance.now() > endsAt ? ' The time was over before all was done.' : '';
+  return `${new Date().toISOString().slice(0, 10)}; ${machine}: ${facts}.${end}`;
 }
 
 interface Round {
@@ -108,20 +108,21 @@ interface Round {
   readonly product: Product;
 }
 
-/** All shards once: first those that can run side by side, then those that need the machine for themselves. */
+/** Runs all shards once. Shards with `runsAlone` come last, one after the other. */
 async function runRound(entries: readonly Entry[], round: Round): Promise<void> {
   const shards = entries.flatMap((entry) =>
     Array.from({ length: entry.fault.shards ?? 1 }, (_, index) => ({ ...entry, index })),
   );
   const beside = shards
-    .filter(({ fault }) => !fault.alone)
+    .filter(({ fault }) => !fault.runsAlone)
     .toSorted((a, b) => (b.fault.seconds ?? 0) - (a.fault.seconds ?? 0));
-  const lane = async (): Promise<void> => {
+  const runShards = async (): Promise<void> => {
     for (let next = beside.shift(); next !== undefined; next = beside.shift())
       await runShard(next, next.index, round);
   };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  for (const shard of shards.filter(({ fault }) => fault.alone)) await runShard(shard, shard.index, round);
+  await Promise.all(Array.from({ length: SHARDS_AT_ONCE }, runShards));
+  for (const shard of shards.filter(({ fault }) => fault.runsAlone))
+    await runShard(shard, shard.index, round);
 }
 
 async function runShard(
@@ -141,7 +142,7 @@ async function runShard(
       isOver: () => performance.now() > endsAt,
     });
   } catch (error) {
-    own.problem(
+    own.addProblem(
       `the suite stopped: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
     );
   }

@@ -1,14 +1,14 @@
 import { openCluster, type OwnCluster } from '../support/cluster.js';
 import { createDatabase } from '../support/database.js';
 import type { Fault, Shard } from './fault.js';
-import { describe, type Under } from './product.js';
+import { formatEnded, type RunningProcess } from './product.js';
 import { untilDone } from './resume.js';
-import { moment, Workload } from './workload.js';
+import { sleep, Workload } from './workload.js';
 
 const CRASHES = 20;
 const CRASHES_AFTER_EXIT = 5;
 
-/** A server that crashes: shut down at once, without a checkpoint, with fsync on. */
+/** Faults of a server that crashes: an immediate shutdown, without a checkpoint, with fsync on. */
 export const SERVER: readonly Fault[] = [
   { id: 'F4', title: 'server crash during two runs', seconds: 50, run: crashDuringRuns },
   {
@@ -18,14 +18,14 @@ export const SERVER: readonly Fault[] = [
   },
 ];
 
-/** Starts a server of its own that is durable, as that of a user is. */
+/** Starts a server of the test's own that writes to the disk like a user's server. */
 export async function openDurable(): Promise<OwnCluster> {
   const server = await openCluster();
   await using db = await createDatabase({ server });
   for (const [name, value] of [
     ['fsync', 'on'],
     ['full_page_writes', 'on'],
-    // So that what was not flushed is lost: the default would write it after 200 ms.
+    // A crash then loses all WAL that was not flushed. With the default, the server writes the WAL after 200 ms.
     ['wal_writer_delay', `'10s'`],
     ['wal_writer_flush_after', `'1GB'`],
   ])
@@ -40,19 +40,19 @@ async function crashDuringRuns(shard: Shard): Promise<void> {
   await using left = await Workload.create(tally, { tasks: 16, server });
   await using right = await Workload.create(tally, { tasks: 16, server });
   while (tally.injections < CRASHES && !shard.isOver()) {
-    const started: { work: Workload; runId: string; first: Under }[] = [];
+    const started: { work: Workload; runId: string; first: RunningProcess }[] = [];
     for (const work of [left, right]) {
       const runId = await work.newRun();
       const first = shard.product.run(runId, false, { env: { ...work.env, WORK_RETRIES: '1' } });
       started.push({ work, runId, first });
     }
     await started[random.below(2)]?.first.working;
-    await moment(random.between(0, 120));
+    await sleep(random.between(0, 120));
     await server.restart('immediate');
     tally.injections++;
     for (const { runId, first } of started) {
       const ended = await first.ended;
-      if (![0, 1, 69].includes(ended.code ?? -1)) tally.problem(`${runId}: ${describe(ended)}`);
+      if (![0, 1, 69].includes(ended.code ?? -1)) tally.addProblem(`${runId}: ${formatEnded(ended)}`);
     }
     await Promise.all(
       started.map(async ({ work, runId }) => {

@@ -5,25 +5,28 @@ import { runOn } from '../support/run.js';
 import { FIRST_QUERY_PATHS } from '../runtime/session/first-query-paths.js';
 import { PATHS, PATH_TABLES } from '../runtime/session/session-paths.js';
 import type { Fault, Shard } from './fault.js';
-import { reasonOf } from './in-process.js';
-import { describe, startNode } from './product.js';
+import { formatReason } from './in-process.js';
+import { formatEnded, startNode } from './product.js';
 import { Workload } from './workload.js';
 import type { SessionContext } from '../../src/runtime/tasks/task-context.js';
 
 const NIGHTLY_REPEATS = 20;
 const STORMS = 4;
 const SOAK = fileURLToPath(new URL('./soak.ts', import.meta.url));
-/** V8's compiled code grows by a KB a run for thousands of runs, and is nobody's leak: without it only objects are measured. */
+/**
+ * Options of Node that switch off optimised code. V8's compiled code grows by a KB a run for thousands of runs, and is
+ * no leak.
+ */
 const WITHOUT_CODE = ['--no-opt', '--no-sparkplug'];
-/** Growth a run that is noise: 25 bytes for each of its tasks, which is less than the smallest closure that is kept. */
+/** The growth a run that counts as noise, in KB: 25 bytes a task, which is less than the smallest closure. */
 const MAX_HEAP_SLOPE_KB = 0.5;
 
-/** What tasks do to sessions, and to each other. */
+/** Faults that tasks cause in their sessions and in other tasks. */
 export const SESSIONS: readonly Fault[] = [
   { id: 'F15', title: 'ways to break a session', run: breakSessions },
   { id: 'F16a', title: '40 read-modify-write tasks at once', run: readModifyWrite },
   { id: 'F16b', title: 'opposite lock orders', run: oppositeOrders },
-  { id: 'F21', title: 'soak in one process, 30 % of the tasks fail', seconds: 150, run: soak },
+  { id: 'F21', title: 'soak in one process, 30 % of the tasks fail', seconds: 150, run: runSoak },
 ];
 
 async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promise<void> {
@@ -43,7 +46,7 @@ async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promis
       tally.executions++;
       const expected = code === undefined ? 'success' : `failed ${code}`;
       if (run.outcome('first') !== expected)
-        tally.problem(`${title}: ${run.outcome('first')} instead of ${expected}`);
+        tally.addProblem(`${title}: ${run.outcome('first')} instead of ${expected}`);
       const written = (await db.query('select from t')).length;
       const recorded = await db.query('select from etl.task where run_id = $1 and seal is null', [run.runId]);
       if (written < rows) tally.lost++;
@@ -52,11 +55,11 @@ async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promis
     }
   }
   const left = await db.leftSessions();
-  if (left.length > 0) tally.problem(`${left.length} sessions are left`);
+  if (left.length > 0) tally.addProblem(`${left.length} sessions are still open`);
 }
 
 async function readModifyWrite(shard: Shard): Promise<void> {
-  await storm(shard, 40, (_i, isolation) => [
+  await runStorm(shard, 40, (_i, isolation) => [
     isolation,
     async (session) => {
       const [row] = await session<{ id: number; n: number }>('sum').where({ id: 1 });
@@ -68,7 +71,7 @@ async function readModifyWrite(shard: Shard): Promise<void> {
 }
 
 async function oppositeOrders(shard: Shard): Promise<void> {
-  await storm(shard, 20, (i) => [
+  await runStorm(shard, 20, (i) => [
     'read committed',
     async (session) => {
       for (const id of i % 2 === 0 ? [1, 2] : [2, 1]) {
@@ -82,8 +85,8 @@ async function oppositeOrders(shard: Shard): Promise<void> {
 type Isolation = 'read committed' | 'repeatable read' | 'serializable';
 type StormBody = (session: SessionContext['session']) => Promise<void>;
 
-/** Tasks that all write the rows 1 and 2 of `sum`; each adds 1 to row 1. */
-async function storm(
+/** Runs many tasks at once that write the rows 1 and 2 of `sum`. Each task adds 1 to row 1. */
+async function runStorm(
   { tally, random, isOver }: Shard,
   tasks: number,
   taskOf: (i: number, isolation: Isolation) => readonly [Isolation, StormBody],
@@ -112,14 +115,14 @@ async function storm(
     tally.tasks += tasks;
     tally.executions += executions;
     tally.injections++;
-    if (run.state !== 'success') tally.problem(`not all were done: ${reasonOf(run)}`);
+    if (run.state !== 'success') tally.addProblem(`not all tasks were done: ${formatReason(run)}`);
     else if (difference > 0) tally.lost += difference;
     else tally.doubled -= difference;
   }
 }
 
-/** In a process of its own, because what else happens in this one would be measured as well. */
-async function soak({ tally, product, isFirst, nightly }: Shard): Promise<void> {
+/** Runs the soak in a process of its own, because the measurement would include the other work of this process. */
+async function runSoak({ tally, product, isFirst, nightly }: Shard): Promise<void> {
   if (nightly && !isFirst) return;
   const runs = nightly ? 1000 : 100;
   await using work = await Workload.create(tally, { tasks: 20, rows: 10, pauseMs: 0 });
@@ -128,7 +131,7 @@ async function soak({ tally, product, isFirst, nightly }: Shard): Promise<void> 
   const args = ['--import', import.meta.resolve('tsx'), '--expose-gc', ...WITHOUT_CODE, SOAK];
   const ended = await startNode(args, product.directory, { env, limitMs: 1_200_000 }).ended;
   if (ended.code !== 0) {
-    tally.problem(describe(ended));
+    tally.addProblem(formatEnded(ended));
     return;
   }
   const figures = JSON.parse(ended.stdout) as {
@@ -140,13 +143,13 @@ async function soak({ tally, product, isFirst, nightly }: Shard): Promise<void> 
   };
   tally.injections += figures.failed;
   const rss = figures.rssMb.map((mb) => mb.toFixed(0)).join(' to ');
-  // Caches still fill in the first hundred runs.
+  // The slope says nothing about the first hundred runs, because caches still fill.
   const heap = nightly ? `heap ${figures.slopeKb.toFixed(2)} KB a run, ` : '';
   tally.notes.push(`${heap}RSS ${rss} MB`);
   if (figures.refused > 0) tally.notes.push(`${figures.refused} refused at first`);
-  if (new Set(figures.listeners).size > 1) tally.problem(`listeners: ${figures.listeners.join(', ')}`);
+  if (new Set(figures.listeners).size > 1) tally.addProblem(`listeners: ${figures.listeners.join(', ')}`);
   if (nightly && figures.slopeKb > MAX_HEAP_SLOPE_KB)
-    tally.problem(`the heap grows by ${figures.slopeKb.toFixed(2)} KB a run`);
+    tally.addProblem(`the heap grows by ${figures.slopeKb.toFixed(2)} KB a run`);
   await work.expectNoSessions('the soak');
   for (let n = 1; n <= runs; n++) await work.check(`r${n}`, { isDone: false });
 }

@@ -1,15 +1,15 @@
-// Many runs in one process; prints what grew.
+// Runs the workload many times in one process. Prints as JSON how much listeners, heap and memory grew.
 import { getEventListeners } from 'node:events';
 import { EtlError } from '../../src/errors.js';
 import { dag } from '../../src/runtime/dag/dag.js';
 import { runOn } from '../support/run.js';
-import { graph } from './graph.js';
+import { defineGraph } from './graph.js';
 import { Random } from './random.js';
-import { moment } from './workload.js';
+import { sleep } from './workload.js';
 
 const { DATABASE_URL = '', RUNS = '100' } = process.env;
 const SAMPLES = 10;
-/** In all runs together. */
+/** The largest number of refused starts in all runs together. */
 const MAX_REFUSED = 20;
 
 const random = new Random('soak');
@@ -24,12 +24,12 @@ let failed = 0;
 let refused = 0;
 
 const runs = Number(RUNS);
-const work = graph(dag, {
+const work = defineGraph(dag, {
   tasks: 20,
   rows: 10,
   pauseMs: 0,
   retries: 0,
-  midway: () => {
+  onMidway: () => {
     if (random.next() >= 0.3) return;
     failed++;
     throw new Error('as planned');
@@ -37,19 +37,22 @@ const work = graph(dag, {
 });
 for (let run = 1; run <= runs; run++) {
   await runUntilStarted(`r${run}`);
-  if (run % Math.max(1, runs / SAMPLES) === 0) sample(run);
+  if (run % Math.max(1, runs / SAMPLES) === 0) takeSample(run);
 }
 process.stdout.write(
   `${JSON.stringify({
     listeners: samples.map(({ listeners }) => listeners),
-    slopeKb: slope() / 1024,
+    slopeKb: computeSlope() / 1024,
     rssMb: [samples[1], samples.at(-1)].map((each) => (each?.rss ?? 0) / 2 ** 20),
     failed,
     refused,
   })}\n`,
 );
 
-/** A server that is slow to see the end of a connection still has the lock of the run before. */
+/**
+ * Retries a run that was refused: a server that is slow to notice the end of a connection still has the lock of the
+ * previous run.
+ */
 async function runUntilStarted(runId: string): Promise<void> {
   for (;;) {
     try {
@@ -57,12 +60,12 @@ async function runUntilStarted(runId: string): Promise<void> {
       return;
     } catch (error) {
       if (!(error instanceof EtlError) || error.code !== 'ETL-7501' || ++refused > MAX_REFUSED) throw error;
-      await moment(20);
+      await sleep(20);
     }
   }
 }
 
-function sample(run: number): void {
+function takeSample(run: number): void {
   globalThis.gc?.();
   const listeners = process.eventNames().map((name) => process.listenerCount(name));
   samples.push({
@@ -73,8 +76,8 @@ function sample(run: number): void {
   });
 }
 
-/** Bytes a run, by least squares, without the first fifth. */
-function slope(): number {
+/** Computes the growth of the heap in bytes a run, by least squares, without the first two of ten samples. */
+function computeSlope(): number {
   const used = samples.slice(2);
   const mean = (of: (each: (typeof samples)[number]) => number): number =>
     used.reduce((sum, each) => sum + of(each), 0) / used.length;

@@ -1,40 +1,48 @@
 import type { Shard } from './fault.js';
-import type { Under } from './product.js';
+import type { RunningProcess } from './product.js';
 import type { Random } from './random.js';
 import { strike } from './resume.js';
-import { moment } from './workload.js';
+import { sleep } from './workload.js';
 
-/** What the time is multiplied by when a process was struck, and when it was not: one of eight comes to its end. */
+/**
+ * The factors of the expected work time after a process was hit, and after a process was not. One process of eight ends
+ * by itself.
+ */
 const LONGER = 1.05;
 const SHORTER = 0.7;
 
-/** Moments that are spread over the work of a process, however long that takes on this machine now. */
+/**
+ * Chooses moments that are spread over the work of a process. Adapts to the time that the work takes on this machine.
+ */
 export class Spread {
   readonly #random: Random;
   #workMs: number;
 
-  /** `workMs`: how long a process works if nobody ends it, as a first guess. */
+  /** `workMs` is a first guess of the time that a process works if nothing ends it, in milliseconds. */
   constructor(random: Random, workMs: number) {
     this.#random = random;
     this.#workMs = workMs;
   }
 
-  /** Waits until the first task has started, and for a moment of the work that follows; or until the process is over. */
-  async reach({ working, ended }: Under): Promise<void> {
+  /**
+   * Waits until the first task has started, and then for a random part of the work time, or until the process has
+   * ended.
+   */
+  async waitForMoment({ working, ended }: RunningProcess): Promise<void> {
     const part = this.#random.next();
     await working;
-    await Promise.race([moment(part * this.#workMs), ended]);
+    await Promise.race([sleep(part * this.#workMs), ended]);
   }
 
-  /** Ends the process, unless it has ended by itself; says whether it was sent. */
-  strike(under: Under, signal: NodeJS.Signals): boolean {
-    const isStruck = strike(under, signal);
+  /** Sends a signal to the process. Returns false if the process has ended already. */
+  strike(running: RunningProcess, signal: NodeJS.Signals): boolean {
+    const isStruck = strike(running, signal);
     this.#workMs *= isStruck ? LONGER : SHORTER;
     return isStruck;
   }
 }
 
-/** kill -9 at such moments, so many in all. */
+/** Sends kill -9 at spread moments, `kills` times in all. */
 export class SpreadKills {
   readonly #shard: Shard;
   readonly #kills: number;
@@ -46,14 +54,16 @@ export class SpreadKills {
     this.#spread = new Spread(shard.random, workMs);
   }
 
+  /** True if all kills were sent, or if the time is over. */
   get areDone(): boolean {
     return this.#shard.tally.injections >= this.#kills || this.#shard.isOver();
   }
 
-  async strike(under: Under): Promise<void> {
+  /** Waits for a moment and kills the process. Does nothing if all kills were sent. */
+  async strike(running: RunningProcess): Promise<void> {
     const { tally } = this.#shard;
     if (tally.injections >= this.#kills) return;
-    await this.#spread.reach(under);
-    if (this.#spread.strike(under, 'SIGKILL')) tally.injections++;
+    await this.#spread.waitForMoment(running);
+    if (this.#spread.strike(running, 'SIGKILL')) tally.injections++;
   }
 }

@@ -1,48 +1,48 @@
 import type { Fault } from './fault.js';
 
-/** How many examples of what went wrong are kept for each fault. */
+/** The number of examples of problems that are printed for each fault. */
 const MAX_PROBLEMS = 8;
 
-/** What became of the tasks of one fault. `lost`, `doubled` and `partial` count tasks. */
+/** The counts of one fault. `lost`, `doubled` and `partial` count tasks. */
 export class Tally {
   injections = 0;
   runs = 0;
   tasks = 0;
-  /** Bodies that began, by a sequence that no rollback takes back. */
+  /** Task bodies that began, counted by a sequence, which no rollback resets. */
   executions = 0;
-  /** Recorded or reported as done, and no effect. */
+  /** Tasks that are recorded or reported as done, but have no effect. */
   lost = 0;
-  /** More than one effect, or work of a run that another had replaced. */
+  /** Tasks with more than one effect, or committed by a run after the next run had taken over. */
   doubled = 0;
-  /** Some of the effect, or effect and record that disagree. */
+  /** Tasks with a part of the effect, or with an effect that differs from the record. */
   partial = 0;
-  /** Promises that are not about effects: exit codes, sessions, times. */
+  /** Broken promises that are not about effects: exit codes, sessions, times. */
   broken = 0;
   seconds = 0;
-  /** What the fault needs is not on this machine. */
+  /** True if this machine lacks a program that the fault needs. */
   isLeftOut = false;
-  /** What was measured besides, for the table. */
+  /** Other measurements, for the table. */
   readonly notes: string[] = [];
   readonly problems: string[] = [];
   readonly #times = new Map<string, number[]>();
 
-  /** A promise that was not kept. */
-  problem(text: string): void {
+  /** Counts a broken promise. */
+  addProblem(text: string): void {
     this.broken++;
-    this.example(text);
+    this.addExample(text);
   }
 
-  /** A problem that is counted in one of the figures. */
-  example(text: string): void {
+  /** Adds the text of a problem that another count contains. */
+  addExample(text: string): void {
     if (this.problems.length < MAX_PROBLEMS) this.problems.push(text);
   }
 
-  /** Milliseconds that something took. */
-  timed(what: string, ms: number): void {
-    this.#times.set(what, [...this.times(what), ms]);
+  /** Adds a measured time, in milliseconds, under the name `what`. */
+  addTime(what: string, ms: number): void {
+    this.#times.set(what, [...this.listTimes(what), ms]);
   }
 
-  times(what: string): readonly number[] {
+  listTimes(what: string): readonly number[] {
     return this.#times.get(what) ?? [];
   }
 
@@ -50,8 +50,8 @@ export class Tally {
     for (const figure of FIGURES) this[figure] += other[figure];
     this.isLeftOut ||= other.isLeftOut;
     this.notes.push(...other.notes);
-    for (const problem of other.problems) this.example(problem);
-    for (const [what, times] of other.#times) for (const ms of times) this.timed(what, ms);
+    for (const addProblem of other.problems) this.addExample(addProblem);
+    for (const [what, times] of other.#times) for (const ms of times) this.addTime(what, ms);
   }
 
   /** Tasks whose effect did not happen exactly once. */
@@ -60,8 +60,10 @@ export class Tally {
   }
 }
 
-/** The value that this part of the values does not exceed; 0 where there are none. */
-export function quantile(values: readonly number[], part: number): number {
+/**
+ * Returns the smallest value that at least this part of the values does not exceed. Returns 0 if there are no values.
+ */
+export function computeQuantile(values: readonly number[], part: number): number {
   return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * part) - 1)] ?? 0;
 }
 
@@ -77,8 +79,8 @@ const FIGURES = [
   'seconds',
 ] as const;
 
-/** What the suite thinks of a fault. A control must be found guilty. */
-export function verdictOf(fault: Fault, tally: Tally): { readonly text: string; readonly isGood: boolean } {
+/** Returns the verdict on a fault. For a control, guilty is good. */
+export function judgeFault(fault: Fault, tally: Tally): { readonly text: string; readonly isGood: boolean } {
   if (tally.isLeftOut) return { text: 'LEFT OUT: not on this machine', isGood: true };
   if (fault.control)
     return tally.wrong > 0
@@ -89,8 +91,8 @@ export function verdictOf(fault: Fault, tally: Tally): { readonly text: string; 
   return { text: 'once', isGood: true };
 }
 
-/** The table, in Markdown. */
-export function table(rows: readonly { readonly fault: Fault; readonly tally: Tally }[]): string {
+/** Formats the table in Markdown. */
+export function formatTable(rows: readonly { readonly fault: Fault; readonly tally: Tally }[]): string {
   const head = [
     [
       'fault',
@@ -111,7 +113,7 @@ export function table(rows: readonly { readonly fault: Fault; readonly tally: Ta
     ...[tally.injections, tally.runs, tally.tasks, tally.executions].map(String),
     ...[tally.lost, tally.doubled, tally.partial].map(String),
     tally.seconds.toFixed(0),
-    verdictOf(fault, tally).text,
+    judgeFault(fault, tally).text,
   ]);
   return [...head, ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }

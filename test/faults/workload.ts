@@ -4,33 +4,34 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 import { MIGRATIONS } from '../../src/runtime/ledger/schema.js';
 import type { Tally } from './tally.js';
 
-/** What each task of a fault calls first: no rollback takes it back. */
+/** Creates the sequence that counts executions. Each task takes a number first, and no rollback resets a sequence. */
 export const EXECUTIONS = 'create sequence executions';
 
-/** How often a task was begun. */
-export async function executionsIn(query: TestDatabase['query']): Promise<number> {
+/** Reads how many task bodies began. */
+export async function countExecutions(query: TestDatabase['query']): Promise<number> {
   const [row] = await query<{ n: number }>(
     'select case when is_called then last_value else 0 end::int as n from executions',
   );
   return row?.n ?? 0;
 }
 
-/** What the tasks of the workload write to. */
+/** Creates the tables that the tasks of the workload write to. */
 export const TABLES = `
   create table effect (run_id text not null, task_id text not null, n int not null);
   create index on effect (run_id);
   create table counter (run_id text, task_id text, n int not null default 0, primary key (run_id, task_id));
   ${EXECUTIONS}`;
 
+/** Options of `Workload.create`. */
 export interface WorkloadOptions {
   readonly tasks?: number;
   readonly rows?: number;
   readonly pauseMs?: number;
-  /** Default: the server of all the others. */
+  /** The server of the database. Default: the server that all faults share. */
   readonly server?: Cluster;
 }
 
-/** A database in which runs of the workload leave their effects, and the judge of them. */
+/** A database in which runs of the workload leave their effects. Checks these effects. */
 export class Workload implements AsyncDisposable {
   readonly db: TestDatabase;
   readonly tasks: number;
@@ -48,6 +49,7 @@ export class Workload implements AsyncDisposable {
     this.pauseMs = options.pauseMs ?? 4;
   }
 
+  /** Creates the database with its tables. */
   static async create(tally: Tally, options: WorkloadOptions = {}): Promise<Workload> {
     const { server } = options;
     const db = await createDatabase({ mayLeak: true, ...(server === undefined ? {} : { server }) });
@@ -55,7 +57,7 @@ export class Workload implements AsyncDisposable {
     return new Workload(db, tally, options);
   }
 
-  /** The ID of a new run, with a counter at 0 for each of its tasks. */
+  /** Returns the ID of a new run, and inserts a counter of 0 for each of its tasks. */
   async newRun(): Promise<string> {
     const runId = `r${++this.#runs}`;
     this.#tally.runs++;
@@ -66,7 +68,7 @@ export class Workload implements AsyncDisposable {
     return runId;
   }
 
-  /** Installs the ledger, for a fault that is not about that. */
+  /** Installs the ledger, for a fault that does not test the installation. */
   async install(): Promise<void> {
     for (const migration of MIGRATIONS) await this.db.query(migration);
     await this.db.query('insert into etl.migration (version) select generate_series(1, $1::int)', [
@@ -74,7 +76,7 @@ export class Workload implements AsyncDisposable {
     ]);
   }
 
-  /** What the binary and its config must be told. */
+  /** The environment variables for the program and its config. */
   get env(): Record<string, string> {
     return {
       ETL_CONN_DB: this.db.url,
@@ -84,7 +86,7 @@ export class Workload implements AsyncDisposable {
     };
   }
 
-  /** Whether the ledger knows the run: then it is resumed, else started. */
+  /** Returns true if the ledger has the run. Then the run must be resumed instead of started. */
   async isKnown(runId: string): Promise<boolean> {
     const [there] = await this.db.query<{ there: boolean }>(
       `select to_regclass('etl.run') is not null as there`,
@@ -93,13 +95,13 @@ export class Workload implements AsyncDisposable {
     return (await this.db.query('select from etl.run where run_id = $1', [runId])).length > 0;
   }
 
-  /** After so many runs that did not end, the rest of the shard would only take time. */
+  /** True after three runs that hung. The rest of the shard would only cost time. */
   get isStalled(): boolean {
     return this.#stalls >= 3;
   }
 
-  /** IDs of the tasks of a run that the ledger has as done. */
-  async recorded(runId: string): Promise<string[]> {
+  /** Reads the IDs of the tasks of a run that are done according to the ledger. */
+  async readRecorded(runId: string): Promise<string[]> {
     const rows = await this.db.query<{ task_id: string }>(
       `select task_id from etl.task where run_id = $1 and state = 'success' order by task_id`,
       [runId],
@@ -107,9 +109,12 @@ export class Workload implements AsyncDisposable {
     return rows.map(({ task_id: id }) => id);
   }
 
-  /** Counts the tasks of a run that is over: done exactly once, or, in a run that did not come to its end, not at all. */
+  /**
+   * Counts the tasks of a run that has ended. Each task must be done exactly once, or, with `isDone: false`, at most
+   * once.
+   */
   async check(runId: string, { isDone = true, ledger = 'etl.task' } = {}): Promise<void> {
-    judge(await this.db.query<TaskEffect>(effectsOf(ledger), [runId]), {
+    countEffects(await this.db.query<TaskEffect>(buildEffectQuery(ledger), [runId]), {
       tally: this.#tally,
       what: runId,
       rows: this.rows,
@@ -118,10 +123,10 @@ export class Workload implements AsyncDisposable {
   }
 
   /**
-   * Waits for a run that must end in this time. One that does not is a problem: it says what its sessions wait for, and
-   * ends them, so that the suite goes on.
+   * Waits for a run that must end within `ms` milliseconds. If the run does not, adds a problem with the state of its
+   * sessions, and ends the sessions, so that the suite continues.
    */
-  async within<T>(ms: number, what: string, run: Promise<T>): Promise<T> {
+  async waitWithin<T>(ms: number, what: string, run: Promise<T>): Promise<T> {
     const watch = new AbortController();
     const late = delay(ms, undefined, watch).then(
       () => this.#unblock(`${what} did not end in ${ms} ms`),
@@ -142,26 +147,26 @@ export class Workload implements AsyncDisposable {
        from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
     );
     const seen = sessions.map(({ line }) => line.replaceAll(/\s+/g, ' ')).join(' / ');
-    this.#tally.problem(`${what}: ${seen}`);
+    this.#tally.addProblem(`${what}: ${seen}`);
     this.#stalls++;
   }
 
-  /** Waits for no session of a run to be left, for a second at most. */
+  /** Waits at most a second for the end of all sessions. Adds a problem if sessions are still open. */
   async expectNoSessions(what: string): Promise<void> {
     const left = await this.db.leftSessions();
     if (left.length === 0) return;
     const seen = left.map(({ query }) => query).join(' / ');
-    this.#tally.problem(`${what} left ${left.length} sessions: ${seen}`);
+    this.#tally.addProblem(`${what} left ${left.length} sessions: ${seen}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#tally.executions += await executionsIn(this.db.query);
+    this.#tally.executions += await countExecutions(this.db.query);
     await this.expectNoSessions('the shard');
     await this.db.drop();
   }
 }
 
-/** What a task left behind. */
+/** The effect and the record of one task. */
 export interface TaskEffect {
   readonly taskId: string;
   readonly rows: number;
@@ -169,36 +174,36 @@ export interface TaskEffect {
   readonly recorded: number;
 }
 
-/** The query for what each task of a run, `$1`, left behind. */
-export function effectsOf(ledger = 'etl.task'): string {
+/** Builds the query that reads a `TaskEffect` for each task of the run `$1`. */
+export function buildEffectQuery(ledger = 'etl.task'): string {
   return `select c.task_id as "taskId", c.n as counter, (select count(*)::int from ${ledger} l
       where l.run_id = c.run_id and l.task_id = c.task_id and l.state = 'success') as recorded, (select count(*)::int
       from effect e where e.run_id = c.run_id and e.task_id = c.task_id) as rows
     from counter c where run_id = $1`;
 }
 
-interface Case {
+interface EffectCheck {
   readonly tally: Tally;
   readonly what: string;
-  /** That each task must have inserted. */
+  /** The number of rows that each task must have inserted. */
   readonly rows: number;
-  /** The run says that it is done; otherwise each task is done or not. */
+  /** True if the run says that it is done. Otherwise each task may be done or not. */
   readonly isDone: boolean;
 }
 
-/** Counts tasks, and those whose effect did not happen exactly once, or disagrees with the ledger. */
-export function judge(tasks: readonly TaskEffect[], { tally, what, rows, isDone }: Case): void {
+/** Counts all tasks, and the tasks whose effect did not happen exactly once or differs from the ledger. */
+export function countEffects(tasks: readonly TaskEffect[], { tally, what, rows, isDone }: EffectCheck): void {
   for (const task of tasks) {
     tally.tasks++;
-    const wrong = wrongWith(task, rows, isDone);
+    const wrong = findWrong(task, rows, isDone);
     if (wrong === undefined) continue;
     tally[wrong]++;
     const facts = `${task.rows} of ${rows} rows, counter ${task.counter}, recorded ${task.recorded}`;
-    tally.example(`${wrong}: ${what}/${task.taskId}: ${facts}`);
+    tally.addExample(`${wrong}: ${what}/${task.taskId}: ${facts}`);
   }
 }
 
-function wrongWith(
+function findWrong(
   { rows, counter, recorded }: TaskEffect,
   expected: number,
   isDone: boolean,
@@ -208,7 +213,7 @@ function wrongWith(
   return rows > expected || counter > 1 ? 'doubled' : 'partial';
 }
 
-/** The random moment of an injection: the only sleep of the suite. */
-export function moment(ms: number): Promise<void> {
+/** Sleeps for the random time before an injection. The suite sleeps nowhere else. */
+export function sleep(ms: number): Promise<void> {
   return delay(ms);
 }

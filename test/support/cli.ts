@@ -3,33 +3,34 @@ import { once } from 'node:events';
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 
-/** The checkout. */
+/** The folder of the checkout. */
 export const ROOT = resolve(import.meta.dirname, '../..');
-/** The binary that users get. */
+/** The program that users start. */
 export const BIN = join(ROOT, 'bin/run.js');
 
-/** What a call of `etl` left behind. */
+/** The exit code and the output of a call of `etl`. */
 export interface CliResult {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
+/** Options of `startCli` and `cli`. */
 export interface CliOptions {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A call of `etl` that is under way. */
+/** A call of `etl` that may not have ended. */
 export interface CliProcess {
   readonly child: ChildProcess;
   readonly ended: Promise<CliResult>;
 }
 
-/** No test may hang for longer. */
+/** A process of a test is killed after this time, so that no test hangs. */
 const LIMIT_MS = 60_000;
 
-/** Starts the real binary, with nothing in its environment that the test did not put there. */
+/** Starts the real program. Its environment has PATH, HOME, the test cache and `env`, and nothing else. */
 export function startCli(args: readonly string[], { cwd, env = {} }: CliOptions): CliProcess {
   const child = spawn(process.execPath, [BIN, ...args], {
     cwd,
@@ -46,12 +47,12 @@ export function startCli(args: readonly string[], { cwd, env = {} }: CliOptions)
   return { child, ended };
 }
 
-/** Runs the real binary to its end. */
+/** Runs the real program to its end. */
 export function cli(args: readonly string[], options: CliOptions): Promise<CliResult> {
   return startCli(args, options).ended;
 }
 
-/** A folder of a user, with these files in it. */
+/** The folder of a user's project. */
 export interface Project extends AsyncDisposable {
   readonly directory: string;
   write(files: Readonly<Record<string, string>>): Promise<void>;
@@ -59,7 +60,10 @@ export interface Project extends AsyncDisposable {
   start(args: readonly string[], env?: Readonly<Record<string, string>>): CliProcess;
 }
 
-/** Makes a folder for one test, inside the checkout's ignored folder, with a package file that ends the search. */
+/**
+ * Creates a project with these files for one test, in a folder that git ignores. Its `package.json` ends the search for
+ * a config.
+ */
 export async function createProject(files: Readonly<Record<string, string>>): Promise<Project> {
   const parent = join(ROOT, '.etl/test');
   await mkdir(parent, { recursive: true });

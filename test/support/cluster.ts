@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { binaries, serverUser, type ServerUser, WAY_OUT } from './binaries.js';
+import { findBinaries, findServerUser, type ServerUser, OTHER_SERVER_HINT } from './binaries.js';
 
 const run = promisify(execFile);
 const FIXTURES = fileURLToPath(new URL('../fixtures/tls/', import.meta.url));
@@ -19,34 +19,43 @@ const GUARD = fileURLToPath(new URL('./guard.js', import.meta.url));
 export interface Cluster {
   readonly host: string;
   readonly port: number;
-  /** A superuser, with a password that TCP and the socket both ask for (SCRAM). */
+  /** A superuser. TCP and the socket both ask for the password (SCRAM). */
   readonly user: string;
   readonly password: string;
-  /** Absent when the server is that of ETL_TEST_DATABASE_URL. */
+  /** Absent if ETL_TEST_DATABASE_URL names the server. */
   readonly socketDirectory?: string;
   url(database: string): string;
-  /** Ends every session; resolves when the server answers again. Not with ETL_TEST_DATABASE_URL. */
+  /**
+   * Restarts the server, which ends every session. Resolves when the server answers again. Rejects with
+   * ETL_TEST_DATABASE_URL.
+   */
   restart(mode: 'fast' | 'immediate'): Promise<void>;
-  /** TLS with the certificate in test/fixtures/tls, for new connections. Not with ETL_TEST_DATABASE_URL. */
+  /**
+   * Switches TLS on or off for new connections, with the certificate in test/fixtures/tls. Rejects with
+   * ETL_TEST_DATABASE_URL.
+   */
   setSsl(on: boolean): Promise<void>;
 }
 
-/** A server that ends with this process, or when it is disposed of: then its files are gone as well. */
+/** A server that ends with this process or when it is disposed of. The end removes the server's files. */
 export interface OwnCluster extends Cluster, AsyncDisposable {}
 
 let foreign: Cluster | undefined;
 let started: Promise<OwnCluster> | undefined;
 
-/** Starts the server at the first call. It ends with this process, or by `stopCluster`. */
+/**
+ * Returns the server of the tests. The first call starts the server. The server ends with this process or by
+ * `stopCluster`.
+ */
 export async function cluster(): Promise<Cluster> {
   const url = process.env['ETL_TEST_DATABASE_URL'];
-  if (url) return (foreign ??= foreignCluster(new URL(url)));
+  if (url) return (foreign ??= createForeignCluster(new URL(url)));
   return (started ??= openCluster());
 }
 
-/** Ends the server if one was started, and removes its files. */
+/** Ends the server and removes its files. Does nothing if no server was started. */
 export async function stopCluster(): Promise<void> {
-  // One that could not start has told those who asked for it, and is gone.
+  // If the server could not start, each call of `cluster` has thrown the error already.
   const own = await started?.catch(() => undefined);
   await own?.[Symbol.asyncDispose]();
 }
@@ -59,7 +68,7 @@ async function endGuard(guard: ChildProcess): Promise<void> {
   await exit;
 }
 
-function foreignCluster(url: URL): Cluster {
+function createForeignCluster(url: URL): Cluster {
   return {
     host: url.hostname,
     port: Number(url.port || 5432),
@@ -75,19 +84,20 @@ function refuse(): Promise<never> {
   return Promise.reject(new Error('This needs a server of its own: unset ETL_TEST_DATABASE_URL.'));
 }
 
-/** Starts a server that is nobody else's: for a test that crashes it, or changes its settings. */
+/** Starts a server for one test that crashes the server or changes its settings. */
 export async function openCluster(): Promise<OwnCluster> {
-  if (process.platform === 'win32') throw new Error(`The tests start no server on Windows. ${WAY_OUT}`);
-  const user = await serverUser();
-  const folder = await serverFolder(user);
+  if (process.platform === 'win32')
+    throw new Error(`The tests start no server on Windows. ${OTHER_SERVER_HINT}`);
+  const user = await findServerUser();
+  const folder = await createServerFolder(user);
   let guard: ChildProcess | undefined;
   try {
-    const bin = join(await binaries(user, join(folder, 'native')), 'bin');
+    const bin = join(await findBinaries(user, join(folder, 'native')), 'bin');
     guard = await startGuard(join(bin, 'pg_ctl'), folder, user);
     const password = randomBytes(12).toString('hex');
     const server: Server = { bin, folder, user, password, guard };
     await initialise(server);
-    return ownCluster(server, await startOnFreePort(server));
+    return createOwnCluster(server, await startOnFreePort(server));
   } catch (error) {
     if (guard) await endGuard(guard);
     await rm(folder, { recursive: true, force: true });
@@ -103,8 +113,11 @@ interface Server {
   readonly guard: ChildProcess;
 }
 
-/** A new folder that the server's user owns and can enter; short, for a socket's path has 107 bytes (103 on macOS). */
-async function serverFolder(user: ServerUser | undefined): Promise<string> {
+/**
+ * Creates a folder that the server's user owns and can enter. The path is short, because the path of a socket has at
+ * most 107 bytes (103 on macOS).
+ */
+async function createServerFolder(user: ServerUser | undefined): Promise<string> {
   for (const parent of [tmpdir(), '/tmp']) {
     if (Buffer.byteLength(parent) > 60) continue;
     const folder = await mkdtemp(join(parent, 'etl-test-'));
@@ -113,7 +126,7 @@ async function serverFolder(user: ServerUser | undefined): Promise<string> {
     if (await entered.catch(() => undefined)) return folder;
     await rm(folder, { recursive: true });
   }
-  throw new Error(`PostgreSQL's user can use neither ${tmpdir()} nor /tmp. ${WAY_OUT}`);
+  throw new Error(`PostgreSQL's user can use neither ${tmpdir()} nor /tmp. ${OTHER_SERVER_HINT}`);
 }
 
 async function startGuard(
@@ -123,7 +136,7 @@ async function startGuard(
 ): Promise<ChildProcess> {
   const child = spawn(process.execPath, [GUARD, pgCtl, folder, JSON.stringify(user ?? {})], {
     cwd: '/',
-    detached: true, // Ctrl-C must not reach it before the tests have ended.
+    detached: true, // Ctrl-C must not reach the guard before the tests have ended.
     env: {},
     stdio: ['pipe', 'ignore', 'ignore'],
   });
@@ -166,17 +179,17 @@ async function initialise(server: Server): Promise<void> {
 
 async function startOnFreePort(server: Server): Promise<number> {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
+    const port = await findFreePort();
     try {
-      await control(server, ['start', '-o', `-p ${port}`]);
+      await runPgCtl(server, ['start', '-o', `-p ${port}`]);
       return port;
     } catch (error) {
-      if (attempt === 3) throw error; // Somebody else may take the port before the server does.
+      if (attempt === 3) throw error; // Another process may take the port before the server does.
     }
   }
 }
 
-async function freePort(): Promise<number> {
+async function findFreePort(): Promise<number> {
   const listener = createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
   const address = listener.address();
@@ -186,13 +199,13 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-function control(server: Server, args: readonly string[]): Promise<void> {
+function runPgCtl(server: Server, args: readonly string[]): Promise<void> {
   const { folder } = server;
   const common = ['-D', join(folder, 'data'), '-l', join(folder, 'log'), '-w', '-t', '30', '-s'];
   return execute(server, 'pg_ctl', [...args, ...common]);
 }
 
-/** Runs one of PostgreSQL's programs; an error has its output and the end of the server's log. */
+/** Runs one of PostgreSQL's programs. An error contains the program's output and the end of the server's log. */
 async function execute(server: Server, program: string, args: readonly string[]): Promise<void> {
   const { bin, folder, user } = server;
   const path = process.env['PATH'] ?? '/usr/bin:/bin';
@@ -203,11 +216,11 @@ async function execute(server: Server, program: string, args: readonly string[])
     const log = await readFile(join(folder, 'log'), 'utf8').catch(() => '');
     const said = (cause as { stderr?: string }).stderr ?? '';
     const lines = `${said}\n${log}`.trim().split('\n').slice(-20).join('\n');
-    throw new Error(`${program} of the test server failed. ${WAY_OUT}\n${lines}`, { cause });
+    throw new Error(`${program} of the test server failed. ${OTHER_SERVER_HINT}\n${lines}`, { cause });
   }
 }
 
-function ownCluster(server: Server, port: number): OwnCluster {
+function createOwnCluster(server: Server, port: number): OwnCluster {
   const facts = { host: '127.0.0.1', port, user: 'etl_test', password: server.password };
   const url = (database: string): string =>
     `postgres://${facts.user}:${facts.password}@${facts.host}:${port}/${database}`;
@@ -215,7 +228,7 @@ function ownCluster(server: Server, port: number): OwnCluster {
     ...facts,
     socketDirectory: join(server.folder, 's'),
     url,
-    restart: (mode) => control(server, ['restart', '-m', mode]),
+    restart: (mode) => runPgCtl(server, ['restart', '-m', mode]),
     [Symbol.asyncDispose]: () => endGuard(server.guard),
     setSsl: async (on) => {
       await installCertificate(server);
@@ -224,12 +237,12 @@ function ownCluster(server: Server, port: number): OwnCluster {
       await client.query(`alter system set ssl = ${on ? 'on' : 'off'}`);
       await client.query('select pg_reload_conf()');
       await client.end();
-      await sslAnswer(port, on ? 'S' : 'N');
+      await waitForSslAnswer(port, on ? 'S' : 'N');
     },
   };
 }
 
-/** PostgreSQL takes a key only when nobody but its own user can read it. */
+/** Copies the certificate and its key. PostgreSQL takes a key only if no other user can read the file. */
 async function installCertificate({ folder, user }: Server): Promise<void> {
   await mkdir(join(folder, 'data'), { recursive: true });
   for (const name of ['server.crt', 'server.key']) {
@@ -240,8 +253,11 @@ async function installCertificate({ folder, user }: Server): Promise<void> {
   }
 }
 
-/** Resolves when a new connection gets this answer to an SSLRequest: a reload takes effect some time after its call. */
-async function sslAnswer(port: number, wanted: 'S' | 'N'): Promise<void> {
+/**
+ * Waits until a new connection gets this answer to an SSLRequest, because a reload takes effect some time after its
+ * call.
+ */
+async function waitForSslAnswer(port: number, wanted: 'S' | 'N'): Promise<void> {
   const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
   for (const end = Date.now() + 10_000; Date.now() < end; await delay(10)) {
     const socket = connect(port, '127.0.0.1');

@@ -14,8 +14,8 @@ describe('the test rig', () => {
 
   it('opens the same database over the Unix socket', async function () {
     await using db = await createDatabase();
-    if (!db.socketUrl) this.skip();
-    const client = new Client(db.socketUrl);
+    if (!db.buildSocketUrl) this.skip();
+    const client = new Client(db.buildSocketUrl);
     await client.connect();
     const { rows } = await client.query('select current_database() as name, inet_server_addr() as address');
     await client.end();
@@ -29,7 +29,7 @@ describe('the test rig', () => {
     expect(error).to.have.property('code', '28P01');
   });
 
-  it('keeps databases apart', async () => {
+  it('gives each test its own database', async () => {
     await using one = await createDatabase();
     await using two = await createDatabase();
     await one.query('create table t (a int)');
@@ -37,7 +37,7 @@ describe('the test rig', () => {
     expect(found).to.deep.equal([]);
   });
 
-  it('names the sessions that a test left, and drops the database all the same', async () => {
+  it('fails with the sessions that a test left open, and drops the database all the same', async () => {
     const db = await createDatabase();
     const client = new Client({ connectionString: db.url, application_name: 'forgotten' });
     client.on('error', () => {});
@@ -53,9 +53,9 @@ describe('the test rig', () => {
     expect(found).to.deep.equal([]);
   });
 
-  it('answers again after a restart, and with TLS when told so', async function () {
+  it('answers after a restart, and answers with TLS when TLS is on', async function () {
     await using db = await createDatabase();
-    if (!db.socketUrl) this.skip();
+    if (!db.buildSocketUrl) this.skip();
     const server = await cluster();
     await db.query('create table t (a int)');
     await server.restart('immediate');

@@ -13,27 +13,31 @@ export interface ServerSession {
   readonly query: string;
 }
 
-/** A database of one test file, or of one test. */
+/** A database for one test file or one test. */
 export interface TestDatabase extends AsyncDisposable {
   readonly name: string;
   /** `postgres://user:password@127.0.0.1:port/name` */
   readonly url: string;
-  /** The same over the Unix socket; absent when the server is that of ETL_TEST_DATABASE_URL. */
-  readonly socketUrl?: string;
-  /** The rows of a query in a session of the tests' own, opened at the first call; not counted by `sessions`. */
+  /** The same database over the Unix socket. Absent if ETL_TEST_DATABASE_URL names the server. */
+  readonly buildSocketUrl?: string;
+  /** Runs a query in the test's own session, which the first call opens. `sessions` does not count this session. */
   query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Row[]>;
-  /** The sessions that others hold in this database now. */
+  /** Reads the sessions that are open in this database, without the test's own session. */
   sessions(): Promise<ServerSession[]>;
-  /** As `sessions`, when it is empty or after a second: a backend ends some milliseconds after its client. */
+  /**
+   * Waits at most a second until no session is open, and returns the open sessions. A backend ends some milliseconds
+   * after its client.
+   */
   leftSessions(): Promise<ServerSession[]>;
-  /** Ends what is left and drops the database; rejects when sessions were left, unless `mayLeak`. */
+  /** Ends all sessions and drops the database. Rejects if sessions were open, unless `mayLeak` is true. */
   drop(): Promise<void>;
 }
 
+/** Options of `createDatabase`. */
 export interface DatabaseOptions {
-  /** For tests that abandon sessions on purpose. */
+  /** True for tests that leave sessions open on purpose. */
   readonly mayLeak?: boolean;
-  /** Default: the server that all tests share. */
+  /** The server of the database. Default: the server that all tests share. */
   readonly server?: Cluster;
 }
 
@@ -41,8 +45,8 @@ export interface DatabaseOptions {
 export async function createDatabase(options: DatabaseOptions = {}): Promise<TestDatabase> {
   const server = options.server ?? (await cluster());
   const name = `etl_test_${process.pid}_${randomBytes(4).toString('hex')}`;
-  // Nobody can be connected to template0, so that any number of test runs can copy it at once.
-  await once(server.url('postgres'), `create database ${name} template template0`);
+  // No session can be connected to template0, so several test runs can copy template0 at once.
+  await runOnce(server.url('postgres'), `create database ${name} template template0`);
   const url = server.url(name);
   let admin: Promise<Client> | undefined;
   const query = async <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> => {
@@ -52,20 +56,20 @@ export async function createDatabase(options: DatabaseOptions = {}): Promise<Tes
   };
   const sessions = (): Promise<ServerSession[]> => query<ServerSession>(SESSIONS, [name]);
   const drop = async (): Promise<void> => {
-    const left = await leftSessions(sessions);
+    const left = await waitForEndOfSessions(sessions);
     await (await admin)?.end();
-    await once(server.url('postgres'), `drop database ${name} with (force)`);
+    await runOnce(server.url('postgres'), `drop database ${name} with (force)`);
     if (left.length > 0 && !options.mayLeak) throw new Error(describe(left));
   };
-  const socket = server.socketDirectory && socketUrl(url, server.socketDirectory);
+  const socket = server.socketDirectory && buildSocketUrl(url, server.socketDirectory);
   return {
     name,
     url,
     query,
     sessions,
     drop,
-    ...(socket ? { socketUrl: socket } : {}),
-    leftSessions: () => leftSessions(sessions),
+    ...(socket ? { buildSocketUrl: socket } : {}),
+    leftSessions: () => waitForEndOfSessions(sessions),
     [Symbol.asyncDispose]: drop,
   };
 }
@@ -75,13 +79,13 @@ const SESSIONS = `select pid, state, application_name, query from pg_stat_activi
 
 async function open(url: string, onEnd = (): void => {}): Promise<Client> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  client.on('error', () => {}); // A restarted server ends it; the next query opens another.
+  client.on('error', () => {}); // A restart of the server ends the session. The next query opens a new one.
   client.once('end', onEnd);
   await client.connect();
   return client;
 }
 
-async function once(url: string, sql: string): Promise<void> {
+async function runOnce(url: string, sql: string): Promise<void> {
   const client = await open(url);
   try {
     await client.query(sql);
@@ -90,7 +94,7 @@ async function once(url: string, sql: string): Promise<void> {
   }
 }
 
-async function leftSessions(sessions: () => Promise<ServerSession[]>): Promise<ServerSession[]> {
+async function waitForEndOfSessions(sessions: () => Promise<ServerSession[]>): Promise<ServerSession[]> {
   for (const end = Date.now() + 1_000; ; await delay(10)) {
     const left = await sessions();
     if (left.length === 0 || Date.now() > end) return left;
@@ -102,6 +106,6 @@ function describe(left: readonly ServerSession[]): string {
   return `The tests left ${left.length} session(s) in their database:\n${lines.join('\n')}`;
 }
 
-function socketUrl(url: string, directory: string): string {
+function buildSocketUrl(url: string, directory: string): string {
   return url.replace('127.0.0.1', encodeURIComponent(directory));
 }

@@ -1,34 +1,40 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** A TCP proxy before a server on the loopback interface: a network that a test can take away. */
+/** A TCP proxy before a server on the loopback interface. A test can use the proxy to break the network. */
 export interface FrozenProxy extends AsyncDisposable {
-  /** The same database, through the proxy. */
+  /** Returns the URL of the same database through the proxy. */
   url(direct: string): string;
   /**
-   * From now on nothing passes either way, and neither side hears that the other is gone. Connections stay open, new
-   * ones get no answer; `onConnection` sees each of them.
+   * Stops all bytes in both directions. Neither side hears that the other side is gone: open connections stay open, and
+   * new connections get no answer. Calls `onConnection` for each new connection.
    */
   freeze(onConnection?: () => void): void;
-  /** From now on new connections are refused; `onConnection` sees each of them. Those that are open stay. */
+  /** Refuses new connections, and calls `onConnection` for each of them. Open connections stay open. */
   refuse(onConnection?: () => void): void;
-  /** From now on everything passes again. A connection that was frozen has lost what came meanwhile: cut it. */
+  /** Passes all bytes again. A connection that was frozen has lost the bytes in between, so the test must cut it. */
   restore(): void;
-  /** Ends all connections. */
+  /** Closes all connections. */
   cut(): void;
-  /** The server gets the next COMMIT; `meet` gets its answer, and the client nothing but what `meet` writes. */
+  /**
+   * Passes the next COMMIT to the server, and the server's answer to `meet` instead of to the client. The client gets
+   * only the bytes that `meet` writes.
+   */
   meetCommit(meet: (client: Socket, answer: Buffer) => void): void;
 }
 
 const COMMIT = Buffer.from('commit\0');
 
-/** What PgBouncer says, and closes the connection, when it has lost the server that it sent a query to. */
-export const SERVER_CRASHED = errorResponse('SFATAL\0VFATAL\0C08P01\0Mserver conn crashed?\0\0');
+/**
+ * The answer of PgBouncer to a query if PgBouncer lost its server connection. PgBouncer then closes the client's
+ * connection.
+ */
+export const SERVER_CRASHED = buildErrorResponse('SFATAL\0VFATAL\0C08P01\0Mserver conn crashed?\0\0');
 
 type Mode = 'open' | 'frozen' | 'refusing';
 type Meet = (client: Socket, answer: Buffer) => void;
 
-/** Starts a proxy to `port`. */
+/** Starts a proxy to `port` on the loopback interface. */
 export async function frozenProxy(port: number): Promise<FrozenProxy> {
   let mode: Mode = 'open';
   let seeConnection = (): void => undefined;
@@ -83,13 +89,13 @@ export async function frozenProxy(port: number): Promise<FrozenProxy> {
 function watch(sockets: Set<Socket>, ...pair: readonly Socket[]): void {
   for (const socket of pair) {
     sockets.add(socket);
-    socket.on('error', () => undefined); // Connections that break are what this is for.
+    socket.on('error', () => undefined); // This proxy breaks connections on purpose.
     socket.on('close', () => sockets.delete(socket));
   }
 }
 
-/** https://www.postgresql.org/docs/current/protocol-message-formats.html */
-function errorResponse(fields: string): Buffer {
+/** Builds an ErrorResponse message: https://www.postgresql.org/docs/current/protocol-message-formats.html */
+function buildErrorResponse(fields: string): Buffer {
   const head = Buffer.from('E\0\0\0\0');
   head.writeInt32BE(fields.length + 4, 1);
   return Buffer.concat([head, Buffer.from(fields)]);

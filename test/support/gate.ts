@@ -3,17 +3,17 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 
-/** A task that stands at the gate: the test says how it goes on. */
+/** A task that waits at the gate until the test calls `open`. */
 export interface Arrival {
-  /** What the task said. */
+  /** The name that the task gave in its call of `gate(name)`. */
   readonly name: string;
-  /** Lets it go on, with a word that `gate()` returns. */
+  /** Lets the task continue. `gate()` returns the word in the task. */
   open(word?: string): void;
 }
 
 /**
- * Lets a test decide when the tasks of another process go on: a task calls `await gate('here')`, the test
- * `await gate.next()`. So order, parallelism and crashes are exact, and nobody sleeps.
+ * Lets a test decide when the tasks of another process continue. A task calls `await gate('here')`, and the test calls
+ * `await gate.next()`. So the order of events is exact, and no test sleeps.
  */
 export class Gate implements AsyncDisposable {
   readonly #server: Server;
@@ -26,6 +26,7 @@ export class Gate implements AsyncDisposable {
     server.on('connection', (socket) => this.#accept(socket));
   }
 
+  /** Starts listening for tasks. */
   static async open(): Promise<Gate> {
     const server = createServer();
     server.listen(0, '127.0.0.1');
@@ -33,12 +34,15 @@ export class Gate implements AsyncDisposable {
     return new Gate(server);
   }
 
-  /** On the loopback interface, for a task that connects by itself: it sends a line, and waits for the word. */
+  /**
+   * The port on the loopback interface, for a task that connects by itself: the task sends a line, and waits for the
+   * word.
+   */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** The source of a module for a config: it exports `gate(name)`. */
+  /** The text of a module that exports `gate(name)`, for a config. */
   get source(): string {
     return `
       import { connect } from 'node:net';
@@ -52,7 +56,7 @@ export class Gate implements AsyncDisposable {
       }`;
   }
 
-  /** The next task that comes to the gate. */
+  /** Waits for the next task at the gate. */
   async next(): Promise<Arrival> {
     const first = this.#arrived.shift();
     if (first !== undefined) return first;
@@ -60,7 +64,7 @@ export class Gate implements AsyncDisposable {
     return this.next();
   }
 
-  /** How many stand there now. */
+  /** The number of tasks that wait at the gate and that `next` has not returned yet. */
   get waiting(): number {
     return this.#arrived.length;
   }
@@ -73,7 +77,7 @@ export class Gate implements AsyncDisposable {
 
   #accept(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.on('error', () => undefined); // The process at the other end may be killed: that is what tests do.
+    socket.on('error', () => undefined); // A test may kill the process at the other end.
     socket.on('close', () => this.#sockets.delete(socket));
     createInterface(socket).on('line', (name) => {
       this.#arrived.push({ name, open: (word = 'go') => void socket.write(word) });

@@ -1,5 +1,5 @@
-// Outlives the test process and ends the server with it, however it ends (kill -9 too): standard input is a pipe
-// from the test process, so its end of file is the signal.
+// Ends the server when the test process ends, also after kill -9. Standard input is a pipe from the test process, so
+// the end of standard input shows the end of the test process.
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 
@@ -8,8 +8,8 @@ const [pgCtl, folder, user] = process.argv.slice(2);
 process.stdin.resume();
 process.stdin.on('close', () => {
   const stop = ['stop', '-D', `${folder}/data`, '-m', 'immediate', '-w', '-t', '20', '-s'];
-  // It fails when the server is not running, which is as good.
+  // The stop fails if the server is not running, and that is fine.
   spawnSync(pgCtl, stop, { ...JSON.parse(user), cwd: '/', stdio: 'ignore', timeout: 25_000 });
-  // A server that is still starting ends by itself when its data are gone.
+  // A server that is still starting ends by itself when its files are removed.
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 });

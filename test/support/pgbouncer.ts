@@ -4,26 +4,26 @@ import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { serverUser } from './binaries.js';
+import { findServerUser } from './binaries.js';
 import { cluster } from './database.js';
 
-/** A PgBouncer in transaction mode before the tests' server. */
+/** A PgBouncer in transaction mode in front of the tests' server. */
 export interface Pooler extends AsyncDisposable {
-  /** The same database, through the pooler. */
+  /** Returns the URL of the same database through the pooler. */
   url(direct: string): string;
 }
 
-/** True where there is a `pgbouncer` on this machine. */
+/** Returns true if this machine has the program `pgbouncer`. */
 export function hasPgBouncer(): boolean {
   return spawnSync('pgbouncer', ['--version']).status === 0;
 }
 
-/** Starts PgBouncer with a few server connections for many clients. */
+/** Starts PgBouncer with 6 server connections for up to 200 clients. */
 export async function startPooler(): Promise<Pooler> {
   const { port: serverPort, user, password } = await cluster();
-  const account = await serverUser();
+  const account = await findServerUser();
   const folder = await mkdtemp(join(tmpdir(), 'etl-pgb-'));
-  const port = await freePort();
+  const port = await findFreePort();
   const users = join(folder, 'users.txt');
   const settings = join(folder, 'pgbouncer.ini');
   await writeFile(users, `"${user}" "${password}"\n`);
@@ -44,7 +44,7 @@ max_client_conn = 200
   );
   if (account) for (const path of [folder, users, settings]) await chown(path, account.uid, account.gid);
   const child = spawn('pgbouncer', [settings], { ...account, cwd: '/', stdio: 'ignore' });
-  await accepting(port);
+  await waitForListener(port);
   return {
     url: (direct) => direct.replace(`:${serverPort}/`, `:${port}/`),
     async [Symbol.asyncDispose]() {
@@ -56,7 +56,7 @@ max_client_conn = 200
   };
 }
 
-async function freePort(): Promise<number> {
+async function findFreePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -65,7 +65,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function accepting(port: number): Promise<void> {
+async function waitForListener(port: number): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     const socket = connect(port, '127.0.0.1');
     const isOpen = await Promise.race([

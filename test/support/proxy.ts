@@ -1,35 +1,36 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** What happens to a COMMIT that passes. */
+/** A fault that hits a COMMIT on its way to the server. */
 export type CommitFault =
-  /** The server gets it, and the client never hears of it. */
+  /** The server executes the COMMIT, and the client gets no answer. */
   | 'answer lost'
-  /** The server never gets it. */
+  /** The server never gets the COMMIT. */
   | 'never sent'
-  /** The client is cut off, and the server gets it a while later. */
+  /** The client loses its connection, and the server gets the COMMIT later. */
   | 'delivered late'
-  /** The client is cut off, and the server never hears of that: its session stays open in the transaction. */
+  /** The client loses its connection, and the server does not notice: its session stays open in the transaction. */
   | 'session left open';
 
-/** A TCP proxy before a server, which cuts the connection around a COMMIT. */
+/** A TCP proxy before a server that cuts connections at a COMMIT. */
 export interface CommitProxy extends AsyncDisposable {
   readonly port: number;
-  /** Connections that were cut. */
+  /** The number of connections that were cut. */
   readonly cuts: number;
 }
 
+/** Options of `commitProxy`. */
 export interface CommitProxyOptions {
-  /** Says of the n-th COMMIT, from 1, whether it is hit. Default: the first. */
+  /** Returns true if the fault hits the n-th COMMIT, counted from 1. Default: only the first. */
   readonly isHit?: (commit: number) => boolean;
-  /** How much later one that is `delivered late` comes, in milliseconds. */
+  /** The delay of a COMMIT with the fault `delivered late`, in milliseconds. */
   readonly lateByMs?: () => number;
   readonly onCut?: () => void;
 }
 
 const COMMIT = Buffer.from('commit\0');
 
-/** Starts a proxy to `port` on the loopback interface that meets COMMITs with `fault`. */
+/** Starts a proxy to `port` on the loopback interface that hits COMMITs with `fault`. */
 export async function commitProxy(
   port: number,
   fault: CommitFault,
@@ -43,7 +44,7 @@ export async function commitProxy(
     let isCut = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      socket.on('error', () => undefined); // Cut connections are what this is for.
+      socket.on('error', () => undefined); // This proxy cuts connections on purpose.
       socket.on('close', () => sockets.delete(socket));
     }
     client.on('data', (chunk: Buffer) => {
@@ -82,7 +83,7 @@ export async function commitProxy(
 interface Cut {
   readonly client: Socket;
   readonly upstream: Socket;
-  /** What holds the COMMIT. */
+  /** The bytes with the COMMIT. */
   readonly chunk: Buffer;
   readonly lateByMs: number;
 }
@@ -97,7 +98,7 @@ function cut(fault: CommitFault, { client, upstream, chunk, lateByMs }: Cut): vo
       destroyBoth();
       break;
     case 'answer lost':
-      // The answer has come, so the COMMIT took place: now the client loses it.
+      // The answer shows that the server has executed the COMMIT. The client does not get the answer.
       upstream.once('data', destroyBoth);
       upstream.write(chunk);
       break;

@@ -3,11 +3,14 @@ import { chown, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { binaries, serverUser, type ServerUser } from './binaries.js';
+import { findBinaries, findServerUser, type ServerUser } from './binaries.js';
 
 const run = promisify(execFile);
 
-/** A primary and its replica, in one folder, which listen on sockets there. Who starts them stops them. */
+/**
+ * A primary server and its replica. Both have their files and sockets in one folder. The caller must dispose of the
+ * pair.
+ */
 export class ReplicaPair implements AsyncDisposable {
   readonly #folder: string;
   readonly #bin: string;
@@ -18,11 +21,12 @@ export class ReplicaPair implements AsyncDisposable {
     [this.#folder, this.#bin, this.#user] = [folder, bin, user];
   }
 
+  /** Starts both servers. */
   static async start(): Promise<ReplicaPair> {
-    const user = await serverUser();
+    const user = await findServerUser();
     const folder = await mkdtemp('/tmp/etl-pair-');
     if (user) await chown(folder, user.uid, user.gid);
-    const pair = new ReplicaPair(folder, join(await binaries(user, join(folder, 'native')), 'bin'), user);
+    const pair = new ReplicaPair(folder, join(await findBinaries(user, join(folder, 'native')), 'bin'), user);
     await pair.#execute('initdb', [
       '-D',
       join(folder, 'primary'),
@@ -48,7 +52,7 @@ export class ReplicaPair implements AsyncDisposable {
     return pair;
   }
 
-  /** A session of one of them. */
+  /** Opens a session on one of the servers. The end of the pair closes the session. */
   async connect(name: 'primary' | 'replica'): Promise<Client> {
     const port = name === 'primary' ? 5432 : 5433;
     const client = new Client({ host: this.#folder, port, user: 'etl', database: 'postgres' });

@@ -1,6 +1,8 @@
 import { stopCluster } from './cluster.js';
 
-/** mocha calls it once, after the last test, in every case but its own sudden death (see guard.js). */
+/**
+ * Ends the test server. mocha calls this hook once, after the last test. If mocha is killed, guard.js ends the server.
+ */
 export async function mochaGlobalTeardown(): Promise<void> {
   await stopCluster();
 }

@@ -17,30 +17,31 @@ import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
 
 type Services = Pick<RunServices, 'signal' | 'random' | 'redact' | 'unhandledErrors' | 'onTasksEnded'>;
 
+/** Options of `runOn`. */
 export interface RunOptions extends Partial<
   Services & RunLimits & Pick<RunConnections, 'list' | 'getPoolSize'>
 > {
   readonly runId?: string;
-  /** Goes on with an older run instead of starting a new one. */
+  /** Resumes an older run instead of starting a new run. */
   readonly resume?: RunStart & { kind: 'resume' };
   readonly defaults?: TaskDefaults;
   readonly params?: unknown;
   /** The directory of the config that the Dag belongs to. Default: the working directory. */
   readonly root?: string;
-  /** The tasks that begin anew. */
+  /** The IDs of the tasks whose watermarks the run ignores. */
   readonly fullRefresh?: readonly string[];
-  /** Sees each event when it happens. */
+  /** Called for each event when the event happens. */
   readonly onEvent?: (event: RunEvent) => void;
 }
 
-/** A run that is over. */
+/** A run that has ended, with its events. */
 export interface FinishedRun extends RunResult {
   readonly events: readonly RunEvent[];
-  /** The state of a task, with its error's code where it has one: `failed ETL-3001`. */
+  /** Returns the state of a task, with the code of its error if there is one, such as `failed ETL-3001`. */
   outcome(taskId: string): string;
 }
 
-/** Runs a Dag in this process, on real connections: IDs to URLs. */
+/** Runs a Dag in this process on real databases. `connections` maps the ID of a connection to a URL. */
 export async function runOn(
   connections: Readonly<Record<string, string>>,
   dag: Dag,

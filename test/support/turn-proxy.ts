@@ -3,25 +3,25 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 /** A TCP proxy before a server on the loopback interface that counts round trips. */
 export interface TurnProxy extends AsyncDisposable {
-  /** The same database, through the proxy. */
+  /** Returns the URL of the same database through the proxy. */
   url(direct: string): string;
-  /** For each task's transaction that was committed: how often its client waited for the server. */
+  /** The number of round trips of each committed task transaction, from the claim to the COMMIT. */
   readonly turns: readonly number[];
 }
 
 const CLAIM = Buffer.from('insert into etl.task (');
 const COMMIT = Buffer.from('commit\0');
 
-/** Starts a proxy to `port`. */
+/** Starts a proxy to `port` on the loopback interface. */
 export async function turnProxy(port: number): Promise<TurnProxy> {
   const turns: number[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(port, '127.0.0.1');
-    const count = counter(turns);
+    const count = createCounter(turns);
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      socket.on('error', () => undefined); // The other side ends as well, and the test sees that.
+      socket.on('error', () => undefined); // The close ends the other side, and the test sees the lost connection.
       socket.on('close', () => {
         sockets.delete(socket);
         client.destroy();
@@ -50,8 +50,11 @@ export async function turnProxy(port: number): Promise<TurnProxy> {
   };
 }
 
-/** Counts what goes out after an answer, from the claim of a task to its COMMIT. */
-function counter(turns: number[]): { sent(chunk: Buffer): void; answered(): void } {
+/**
+ * Creates a counter of round trips: it counts each first message after an answer, from the claim of a task to its
+ * COMMIT.
+ */
+function createCounter(turns: number[]): { sent(chunk: Buffer): void; answered(): void } {
   let count: number | undefined;
   let isAnswered = true;
   return {

@@ -13,9 +13,9 @@ import {
   createTlsNotOfferedError,
 } from '../connect-error.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
+import { createSocket } from '../socket.js';
 import { type ResolvedServer, resolveTarget } from './libpq.js';
 import { readPassword } from './passfile.js';
-import { SpareSocket } from './spare-socket.js';
 import { askForTls, readTlsOptions, describeWeakness } from './tls.js';
 
 /** PostgreSQL servers, by knex on pg, with libpq's meaning of every option. */
@@ -32,8 +32,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   const base = await createBaseConfig(connection, target, settings);
   const tls = isTlsUsed(target) && (await readTlsOptions(target, settings));
   const closing = new AbortController();
-  const spare = new SpareSocket();
-  const negotiated = runOnce(async () => tls && negotiate(target, tls, { signal: closing.signal, spare }));
+  const negotiated = runOnce(async () => tls && negotiate(target, tls, closing.signal));
   // The server answers while the drivers are loaded. Whoever needs the answer hears of a failure.
   negotiated().catch(() => {});
   const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
@@ -46,7 +45,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
     const used = trial && (await isLetIn(trial)) ? false : offered;
     const weak = describeWeakness(target, used);
     if (weak !== undefined) settings.notice(weak);
-    return { ...base, ssl: used, ...(used === false && { stream: spare.take }) };
+    return { ...base, ssl: used, ...(used === false && { stream: createSocket }) };
   });
   const handle = knex({
     ...KNEX,
@@ -65,10 +64,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
       client.on('error', () => {}); // Its holder sees the loss in `end`; unheard, the event would end the process.
       return client.connect();
     },
-    close: () => {
-      spare.close();
-      return close(handle, clients, closing);
-    },
+    close: () => close(handle, clients, closing),
   };
 }
 
@@ -123,10 +119,10 @@ function isTlsUsed({ address, tls }: ResolvedServer): boolean {
 async function negotiate(
   target: ResolvedServer,
   options: ConnectionOptions,
-  { signal, spare }: { readonly signal: AbortSignal; readonly spare: SpareSocket },
+  signal: AbortSignal,
 ): Promise<ConnectionOptions | false> {
   const { connection, tls } = target;
-  const offered = await askForTls(target, signal, (socket) => spare.keep(socket)).catch((error: unknown) => {
+  const offered = await askForTls(target, signal).catch((error: unknown) => {
     throw describeConnectError(error, connection);
   });
   if (offered) return options;

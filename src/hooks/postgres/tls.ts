@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { isIP, type Socket } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
@@ -7,7 +7,6 @@ import { EtlError } from '../../errors.js';
 import type { Variables } from '../hook.js';
 import type { ResolvedServer } from './libpq.js';
 import { returnUndefinedIfMissing } from './passfile.js';
-import { createSocket } from '../socket.js';
 
 /**
  * What a TLS handshake needs for this wish, with its files read. Without `sslrootcert` and the rest, libpq's default
@@ -43,40 +42,30 @@ export async function readTlsOptions(
 }
 
 /**
- * Asks the server once whether it speaks TLS, as libpq does. When it does not, the socket is as good as new: the server
- * waits on it for the start of a session in plain text; `keep` takes it, paused. Rejects with the socket's error, or with
- * ETIMEDOUT.
+ * Asks the server once whether it speaks TLS, on a socket that is closed after the answer. Rejects with the socket's
+ * error, with ETIMEDOUT, or with ABORT_ERR when `signal` aborts.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
  */
 export function askForTls(
   { connection, address, connectTimeoutMillis }: ResolvedServer,
   signal: AbortSignal,
-  keep: (socket: Socket) => void,
 ): Promise<boolean> {
   const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
   return new Promise((fulfil, reject) => {
-    const socket = createSocket().connect(connection.port, address, () => socket.write(request));
+    const socket = connect(connection.port, address, () => socket.write(request));
     const stop = (code: string): unknown => socket.destroy(Object.assign(new Error('no answer'), { code }));
     const timer = setTimeout(() => stop('ETIMEDOUT'), connectTimeoutMillis);
     const onAbort = (): unknown => stop('ABORT_ERR');
     signal.addEventListener('abort', onAbort, { once: true });
-    const onClose = (): void => {
+    socket.once('error', reject);
+    socket.once('close', () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       reject(Object.assign(new Error('closed without an answer'), { code: 'ECONNRESET' }));
-    };
-    socket.once('error', reject);
-    socket.once('close', onClose);
+    });
     socket.once('data', (answer) => {
-      const offers = answer[0] === 'S'.charCodeAt(0);
-      fulfil(offers);
-      if (offers || answer.length > 1) {
-        socket.destroy();
-        return;
-      }
-      socket.pause().off('error', reject).off('close', onClose);
-      onClose();
-      keep(socket);
+      fulfil(answer[0] === 'S'.charCodeAt(0));
+      socket.destroy();
     });
   });
 }

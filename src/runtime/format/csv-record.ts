@@ -41,8 +41,11 @@ export interface CsvRecord {
 }
 
 /**
- * Reads the record that begins at index `at`, character by character. Records without quotes have a faster way in
- * `CsvParser`. Returns undefined if the record does not end in `text` and more text follows.
+ * Reads the record that begins at index `at`, with all of its fields, also quoted ones. Returns undefined if the record
+ * does not end in `text` and more text follows. `CsvParser` has a faster way for records without quotes.
+ *
+ * `RecordEnds` finds the ends of records in bytes and reads no fields. The two are separate, because a parser needs
+ * text and assembles the values of the fields on the way to the end of the record.
  */
 export function recordAt(text: string, at: number, search: RecordSearch): CsvRecord | undefined {
   return new Scan(text, at, search).record();

@@ -1,12 +1,12 @@
 import { send, type ProtocolClient } from '../postgres/protocol.js';
 
-/** An attempt that did not succeed, or a task that was not started. */
+/** A row of `etl.attempt`: an attempt that did not succeed, or a task that was not started. */
 export interface AttemptRow {
   readonly taskId: string;
-  /** 0 for a task that was not started. */
+  /** The number of the attempt, from 1. 0 for a task that was not started. */
   readonly attempt: number;
   readonly state: 'up_for_retry' | 'failed' | 'skipped' | 'upstream_failed';
-  /** Of the error: `ETL-3001`. */
+  /** The code of the error, such as `ETL-3001`. Undefined if there was no error. */
   readonly code: string | undefined;
   readonly sqlstate: string | undefined;
   readonly message: string;
@@ -14,7 +14,7 @@ export interface AttemptRow {
   readonly finishedAt: Date | undefined;
 }
 
-/** Records attempts that did not succeed, in the order given. */
+/** Records attempts that did not succeed, in the order of `attempts`. */
 export async function insertAttempts(
   client: ProtocolClient,
   runId: string,
@@ -39,7 +39,7 @@ export async function insertAttempts(
   );
 }
 
-/** The attempts of a run that did not succeed, in the order in which they ended. */
+/** Reads the attempts of a run that did not succeed, in the order in which they were recorded. */
 export async function readAttempts(client: ProtocolClient, runId: string): Promise<readonly AttemptRow[]> {
   const { rows } = await send(
     client,

@@ -5,40 +5,40 @@ import {
   type ProtocolClient,
   send,
 } from '../postgres/protocol.js';
-import { INSERT_RUN, type RunHeader, runValues } from './run-row.js';
+import { INSERT_RUN, type RunHeader, listRunValues } from './run-row.js';
 
-/** Who takes a Dag's epoch. */
+/** The process that takes the epoch of a Dag. */
 export interface LockHolder {
   readonly dagId: string;
   readonly runId: string;
-  /** New for every start of the program, so that a resumed run is told from the one that it follows. */
+  /** A UUID that is new for each start of the program. The UUID distinguishes a resumed run from the process before. */
   readonly holder: string;
   readonly pid: number;
   readonly host: string;
 }
 
-/** How a new run begins. */
+/** A run that `beginRun` has recorded. */
 export interface BegunRun {
-  /** What its tasks commit under. */
+  /** The epoch of the run. A task of the run commits only while this epoch is the newest. */
   readonly epoch: string;
-  /** The run that had the epoch before has not come to its end. */
+  /** True if the run that had the previous epoch has not ended. */
   readonly hasOpenPredecessor: boolean;
 }
 
 /**
- * Records a new run and makes its process the newest of the Dag, in one flight and one transaction. Undefined where there
- * is a run with this ID already: then nothing has changed.
+ * Records a new run and makes its process the newest of the Dag, in one pipeline and one transaction. Returns
+ * undefined, and changes nothing, if a run with this ID exists already.
  */
 export async function beginRun(
   client: ProtocolClient,
   header: RunHeader,
   holder: LockHolder,
 ): Promise<BegunRun | undefined> {
-  const values = runValues(header);
+  const values = listRunValues(header);
   const pipeline = new Pipeline([
     createPredecessorStatement(holder.dagId),
     {
-      text: `with header as (${INSERT_RUN} returning 1), ${takeEpochText(values.length, 'header')}`,
+      text: `with header as (${INSERT_RUN} returning 1), ${buildTakeEpochText(values.length, 'header')}`,
       values: [...values, ...listHolderValues(holder)],
     },
   ]);
@@ -47,33 +47,36 @@ export async function beginRun(
   return epoch === undefined || epoch === null ? undefined : { epoch, hasOpenPredecessor: isOpen(before) };
 }
 
-/** True when the run that took the Dag's epoch last has not come to its end. */
+/** Returns true if the run that last took the Dag's epoch has not ended. */
 export async function hasOpenPredecessor(client: ProtocolClient, dagId: string): Promise<boolean> {
   const [answer] = await new Pipeline([createPredecessorStatement(dagId)]).send(client);
   return isOpen(answer);
 }
 
 /**
- * Makes this process the newest holder of the Dag in one database, and returns the epoch that its tasks commit under.
- * Two connections to one database give the same epoch.
+ * Makes this process the newest holder of the Dag in one database, and returns the epoch of its tasks. A second call of
+ * the same process on the same database returns the same epoch, also through another connection.
  */
 export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Promise<string> {
-  const taken = await send(client, `with ${takeEpochText(0)}`, listHolderValues(holder));
+  const taken = await send(client, `with ${buildTakeEpochText(0)}`, listHolderValues(holder));
   if (taken.rows[0] !== undefined) return String(taken.rows[0].epoch);
-  // This process has it already, through another connection to the same database.
+  // This process has taken the epoch before, through another connection to the same database.
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     holder.dagId,
   ]);
   return String(rows[0]?.epoch);
 }
 
-/** What follows `with`, with its values behind `before` others; `where` is a CTE without whose row nothing is taken. */
-function takeEpochText(before: number, where?: string): string {
-  const [dagId, ...others] = [1, 2, 3, 4, 5].map((place) => `$${before + place}`);
-  // A task of the run before holds the row for the moment of its COMMIT; nobody holds it for long.
+/**
+ * Builds the text after `with` of a statement that takes an epoch. Its values are those of `listHolderValues`, after
+ * `before` other values. `condition` names a CTE: if the CTE returns no row, the statement takes no epoch.
+ */
+function buildTakeEpochText(before: number, condition?: string): string {
+  const [dagId, ...others] = [1, 2, 3, 4, 5].map((position) => `$${before + position}`);
+  // A task of the previous run locks the row only during its COMMIT, so no lock lasts long.
   return `limited as materialized (select set_config('lock_timeout', '30s', true))
      insert into etl.lock as l (dag_id, epoch, holder, run_id, pid, host, taken_at)
-     select ${dagId}, 1, ${others.join(', ')}, clock_timestamp() from limited${where === undefined ? '' : `, ${where}`}
+     select ${dagId}, 1, ${others.join(', ')}, clock_timestamp() from limited${condition === undefined ? '' : `, ${condition}`}
      on conflict (dag_id) do update
        set epoch = l.epoch + 1, holder = excluded.holder, run_id = excluded.run_id,
            pid = excluded.pid, host = excluded.host, taken_at = excluded.taken_at

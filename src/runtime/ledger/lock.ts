@@ -6,21 +6,23 @@ import { findDatabaseError } from '../postgres/sqlstate.js';
 import { isNotInstalled } from './schema.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
-/** What to do while another run of the Dag holds its lock. */
+/** What `takeLock` does if another run of the Dag holds the lock. `fail`: throws at once. */
 export type Overlap =
   | { readonly mode: 'fail' }
-  /** Wait at most this long, in milliseconds. */
+  /** Waits at most `waitMs` milliseconds, and then throws. */
   | { readonly mode: 'wait'; readonly waitMs: number }
-  /** Share it with other processes that do single tasks, but with no whole run. */
+  /** Shares the lock with other processes that run single tasks, but not with a whole run. */
   | { readonly mode: 'share' };
 
 /**
- * Takes the lock of a Dag for as long as the transaction that this opens on `client` stays open: one run of a Dag at a
- * time. An idle transaction holds back nothing (it has no snapshot and no id), and unlike a session's lock it works
- * behind PgBouncer (https://www.pgbouncer.org/features.html). Throws `EtlError` with who holds it.
+ * Takes the lock of a Dag, so that only one run of the Dag works at a time. Opens a transaction on `client`; the lock
+ * lasts until this transaction ends. The idle transaction has no snapshot and no ID, so it holds back no VACUUM. A lock
+ * of a transaction works behind PgBouncer, a lock of a session does not (https://www.pgbouncer.org/features.html).
+ *
+ * Throws ETL-7501 with the holder if another run holds the lock.
  */
 export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
-  if (await lockAs(client, dagId, overlap)) return;
+  if (await tryLock(client, dagId, overlap)) return;
   await send(client, 'rollback');
   throw await createLockHeldError(client, dagId);
 }
@@ -32,19 +34,19 @@ const BEGIN_LOCK = [
   `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
 ];
 
-/** An ID has no quote in it: its pattern excludes that. So all of it can be one message. */
-function createKey(dagId: string): string {
+/** Builds the SQL of the lock's key. The pattern of Dag IDs excludes quotes, so the ID needs no bound value. */
+function buildLockKey(dagId: string): string {
   return `hashtextextended('etl:${dagId}', 0)`;
 }
 
-async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
+async function tryLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
   const begin = [...BEGIN_LOCK, ...WATCH_CLIENT].join('; ');
   if (overlap.mode === 'wait') {
     await send(client, begin);
     return waitForLock(client, dagId, overlap.waitMs);
   }
   const shared = overlap.mode === 'share' ? '_shared' : '';
-  const lock = `select pg_try_advisory_xact_lock${shared}(${createKey(dagId)}) as taken`;
+  const lock = `select pg_try_advisory_xact_lock${shared}(${buildLockKey(dagId)}) as taken`;
   const results = (await send(client, `${begin}; ${lock}`)) as unknown as readonly QueryResult[];
   return results.at(-1)?.rows[0]?.taken === true;
 }
@@ -52,7 +54,7 @@ async function lockAs(client: ProtocolClient, dagId: string, overlap: Overlap): 
 async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number): Promise<boolean> {
   await send(client, `set local lock_timeout = ${Math.ceil(waitMs)}`);
   try {
-    await send(client, `select pg_advisory_xact_lock(${createKey(dagId)})`);
+    await send(client, `select pg_advisory_xact_lock(${buildLockKey(dagId)})`);
     return true;
   } catch (error) {
     if (findDatabaseError(error)?.code === '55P03') return false;
@@ -61,8 +63,8 @@ async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number
 }
 
 /**
- * Ends the transactions that an earlier process of the Dag has left open in this database, as behind a network that is
- * gone. Only for who has the Dag's lock: nobody else may be working for it.
+ * Ends the transactions that an earlier process of the Dag has left open in this database, for example because its
+ * network broke. Call it only with the lock of the Dag: then no other process works for the Dag.
  */
 export async function endLeftovers(control: ProtocolClient, dagId: string): Promise<void> {
   await send(
@@ -75,13 +77,13 @@ export async function endLeftovers(control: ProtocolClient, dagId: string): Prom
 }
 
 async function createLockHeldError(client: ProtocolClient, dagId: string): Promise<EtlError> {
-  const by = await getHolder(client, dagId);
+  const by = await findHolder(client, dagId);
   const who = by
     ? `run ${by.run_id}, pid ${by.pid} on host ${by.host}, since ${by.since} (${by.seconds} s)`
-    : 'a run that is just starting';
+    : 'a run that has just started';
   return new EtlError('ETL-7501', {
     what: `"${dagId}" is already running: ${who}`,
-    fix: 'wait until it ends, or pass --overlap wait; a lock is free as soon as its process is gone',
+    fix: 'wait until that run ends, or pass --overlap wait; the lock is free as soon as the process of that run has ended',
     data: 'nothing was started',
   });
 }
@@ -94,8 +96,11 @@ interface HolderColumns {
   readonly seconds: number;
 }
 
-/** Undefined where a first run has the lock, and is just making the ledger. */
-async function getHolder(client: ProtocolClient, dagId: string): Promise<HolderColumns | undefined> {
+/**
+ * Finds the run that last took the Dag's epoch. Returns undefined if the first run holds the lock and is still creating
+ * the ledger.
+ */
+async function findHolder(client: ProtocolClient, dagId: string): Promise<HolderColumns | undefined> {
   try {
     const { rows } = await send(
       client,

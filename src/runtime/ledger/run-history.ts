@@ -1,12 +1,12 @@
 import { send, type ProtocolClient } from '../postgres/protocol.js';
 
-/** How much of a run is done, according to one database. */
+/** The number of done tasks of a run, and the rows that they wrote, in one database. */
 export interface DoneCount {
   readonly tasks: number;
   readonly rows: number;
 }
 
-/** A task that is done, and the attempt that did it. */
+/** A task that is done, and the attempt that committed it. */
 export interface DoneRow {
   readonly taskId: string;
   readonly attempt: number;
@@ -16,7 +16,10 @@ export interface DoneRow {
   readonly committedAt: Date;
 }
 
-/** Tells a database from any other, whatever connection leads to it, until its server starts again. */
+/**
+ * Reads a text that identifies the database, whatever connection leads to the database. The text changes when the
+ * server restarts.
+ */
 export async function readDatabaseIdentity(client: ProtocolClient): Promise<string> {
   const { rows } = await send(
     client,
@@ -27,9 +30,10 @@ export async function readDatabaseIdentity(client: ProtocolClient): Promise<stri
 }
 
 /**
- * Those of these runs that say `running` while no process holds the lock of their Dag for them: their process died. The
- * lock is a fact of the server; the process ID in the row may be another machine's, or somebody else's by now. A run
- * whose tasks another scheduler starts has no process between them.
+ * Returns the runs of `runIds` whose process died: their row says `running`, and no process holds the lock of their Dag
+ * for them. The lock is reliable, because the server frees the lock when its connection ends. The process ID in the row
+ * is not: the ID may belong to another machine, or to another process by now. A run whose tasks another scheduler
+ * starts (`by_task`) never counts as crashed, because no process exists between its tasks.
  */
 export async function readCrashed(
   client: ProtocolClient,
@@ -41,7 +45,8 @@ export async function readCrashed(
      where r.run_id = any($1) and r.state = 'running' and not r.by_task and not (${IS_LOCKED} and ${IS_NEWEST})`,
     [runIds],
   );
-  // A run that ended while its lock was looked for has closed its row before it let go of the lock.
+  // A run may end while the first query runs. Such a run closes its row before it frees the lock, so read the state
+  // again.
   const { rows } = await send(
     client,
     `select run_id from etl.run where run_id = any($1) and state = 'running'`,
@@ -50,17 +55,19 @@ export async function readCrashed(
   return new Set(rows.map((row: { run_id: string }) => row.run_id));
 }
 
-/** How `takeLock` shows in https://www.postgresql.org/docs/current/view-pg-locks.html */
+/** The lock of `takeLock` as a row of pg_locks: https://www.postgresql.org/docs/current/view-pg-locks.html */
 const IS_LOCKED = `exists (
   select from pg_locks k
   where k.locktype = 'advisory' and k.objsubid = 1 and k.granted
     and k.database = (select oid from pg_database where datname = current_database())
     and (k.classid::bigint << 32 | k.objid::bigint) = hashtextextended('etl:' || r.dag_id, 0))`;
 
-/** A run that has just begun has its row before it has its epoch. */
+/** True for the run with the newest epoch, and for a run that has its row and is about to take its epoch. */
 const IS_NEWEST = `(l.run_id is null or l.run_id = r.run_id or l.taken_at < r.started_at)`;
 
-/** How many tasks of these runs of a Dag are done, and the rows they wrote, by run ID. */
+/**
+ * Counts the done tasks of these runs of a Dag, and the rows that the tasks wrote. The key of the result is the run ID.
+ */
 export async function countDone(
   client: ProtocolClient,
   dagId: string,
@@ -72,7 +79,7 @@ export async function countDone(
      where dag_id = $1 and run_id = any($2) and state = 'success' group by run_id`,
     [dagId, runIds],
   );
-  // Both are numbers of the server that come as text.
+  // Both columns are a bigint or numeric, which the driver returns as text.
   return new Map(
     rows.map((row: { run_id: string; tasks: string; rows: string }) => [
       row.run_id,
@@ -81,7 +88,7 @@ export async function countDone(
   );
 }
 
-/** The tasks of a run that are done, in the order in which they ended. */
+/** Reads the done tasks of a run, in the order in which they were committed. */
 export async function readDoneRows(
   client: ProtocolClient,
   dagId: string,
@@ -105,16 +112,16 @@ export async function readDoneRows(
 interface DoneColumns {
   readonly task_id: string;
   readonly attempt: number;
-  /** A bigint, which comes as text. */
+  /** A bigint, which the driver returns as text. */
   readonly rows: string | null;
   readonly started_at: Date;
   readonly committed_at: Date;
 }
 
-/** More would not help anybody to choose. */
+/** A longer list would not help a person to choose. */
 const MOST_IDS = 20;
 
-/** The IDs of runs that begin or end with `part`, the newest first, at most 20. */
+/** Finds the IDs of runs that begin or end with `part`, the newest first, at most 20. */
 export async function findRunIds(client: ProtocolClient, part: string): Promise<readonly string[]> {
   const { rows } = await send(
     client,

@@ -3,24 +3,24 @@ import type { DataInterval } from '../interval/interval.js';
 import { send, type ProtocolClient } from '../postgres/protocol.js';
 import { formatApplicationName, assertCommitted, BRIEF, COMMIT } from '../postgres/transaction.js';
 
-/** A run as its process describes it when it starts. */
+/** The description of a run that its process writes when the process starts. */
 export interface RunHeader {
   readonly runId: string;
   readonly dagId: string;
   readonly interval: DataInterval | undefined;
   readonly params: unknown;
-  /** The tasks that begin anew; `*` stands for all. */
+  /** The IDs of the tasks whose watermarks the run ignores. `*` stands for all tasks. */
   readonly fullRefresh: readonly string[];
   readonly taskCount: number;
   readonly pid: number;
   readonly host: string;
   /** The version of this program. */
   readonly version: string;
-  /** Its tasks are started one by one, by processes of another scheduler. */
+  /** True if another scheduler starts the tasks of the run one by one, each in its own process. */
   readonly isByTask: boolean;
 }
 
-/** A run as the ledger has it. `running` is what a run says whose process has died, too. */
+/** A row of `etl.run`. The state is `running` also if the process of the run has died. */
 export interface RunRow {
   readonly runId: string;
   readonly dagId: string;
@@ -32,25 +32,29 @@ export interface RunRow {
   readonly resumes: number;
   readonly pid: number;
   readonly host: string;
-  /** Of the program that worked at it last. */
+  /** The version of the program that last worked on the run. */
   readonly version: string;
   readonly startedAt: Date;
   readonly finishedAt: Date | undefined;
 }
 
-/** Records that a run has begun, unless there is one with its ID. */
+/** Records that a run has started. Changes nothing if a run with this ID exists already. */
 export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<void> {
-  await send(client, INSERT_RUN, runValues(header));
+  await send(client, INSERT_RUN, listRunValues(header));
 }
 
-/** Takes `runValues`; inserts nothing where there is a run with this ID. */
+/**
+ * The statement of `insertRun`, with the values of `listRunValues`. Inserts nothing if a run with this ID exists
+ * already.
+ */
 export const INSERT_RUN = `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count,
                        pid, host, version, by_task, full_refresh)
    values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10,
            array(select jsonb_array_elements_text($11::jsonb)))
    on conflict do nothing`;
 
-export function runValues(header: RunHeader): readonly (string | null)[] {
+/** Lists the values of `INSERT_RUN`, in the order of its parameters. */
+export function listRunValues(header: RunHeader): readonly (string | null)[] {
   const { runId, dagId, interval, params, taskCount, pid, host, version, isByTask, fullRefresh } = header;
   return [
     runId,
@@ -67,7 +71,7 @@ export function runValues(header: RunHeader): readonly (string | null)[] {
   ];
 }
 
-/** Records that another process goes on with a run. */
+/** Records that another process continues a run. */
 export async function reopenRun(client: ProtocolClient, header: RunHeader): Promise<void> {
   const { runId, taskCount, pid, host, version, isByTask } = header;
   await send(
@@ -80,8 +84,9 @@ export async function reopenRun(client: ProtocolClient, header: RunHeader): Prom
 }
 
 /**
- * Records how a run ended, unless a newer process has taken the Dag: then it says false. Its COMMIT waits for the disk
- * even where the tasks' own do not, so that nothing that has been reported is lost with the server.
+ * Records how a run ended. Returns false, and changes nothing, if a newer process has taken the epoch of the Dag. The
+ * COMMIT waits for the disk, also if the tasks' own COMMITs do not, so a crash of the server loses nothing that was
+ * reported.
  */
 export async function closeRun(
   client: ProtocolClient,
@@ -91,7 +96,7 @@ export async function closeRun(
   const statements = [
     'begin',
     'set local synchronous_commit = on',
-    // It lets the next process of the Dag end this transaction, should it be left open.
+    // By this name the next process of the Dag finds this transaction and ends it, if it was left open.
     `set local application_name = '${formatApplicationName(dagId, '')}'`,
     ...BRIEF,
   ].map((text) => ({ text }));
@@ -105,19 +110,20 @@ export async function closeRun(
   return answers.at(-2)?.tag === 'UPDATE 1';
 }
 
-/** As numbers: the text of a timestamp depends on settings of the role. */
-const ms = (column: string): string => `(extract(epoch from ${column}) * 1000)::float8 as ${column}`;
-const COLUMNS = `run_id, dag_id, state, ${ms('interval_start')}, ${ms('interval_end')}, params,
+/** Selects a timestamp as a number of milliseconds, because the text of a timestamp depends on settings of the role. */
+const selectMilliseconds = (column: string): string =>
+  `(extract(epoch from ${column}) * 1000)::float8 as ${column}`;
+const COLUMNS = `run_id, dag_id, state, ${selectMilliseconds('interval_start')}, ${selectMilliseconds('interval_end')}, params,
   to_json(full_refresh) as full_refresh, task_count, resumes,
-  pid, host, version, ${ms('started_at')}, ${ms('finished_at')}`;
+  pid, host, version, ${selectMilliseconds('started_at')}, ${selectMilliseconds('finished_at')}`;
 
-/** One run by its ID. */
+/** Finds a run by its ID. Returns undefined if the ledger has no such run. */
 export async function findRun(client: ProtocolClient, runId: string): Promise<RunRow | undefined> {
   const { rows } = await send(client, `select ${COLUMNS} from etl.run where run_id = $1`, [runId]);
-  return rows[0] === undefined ? undefined : runRow(rows[0] as Columns);
+  return rows[0] === undefined ? undefined : toRunRow(rows[0] as Columns);
 }
 
-/** The newest runs first; of one Dag, or of all. */
+/** Lists the newest runs of one Dag, or of all Dags if `dagId` is undefined. The newest run comes first. */
 export async function listRuns(
   client: ProtocolClient,
   { dagId, limit }: { readonly dagId?: string | undefined; readonly limit: number },
@@ -127,12 +133,12 @@ export async function listRuns(
     `select ${COLUMNS} from etl.run where $1::text is null or dag_id = $1 order by etl.run.started_at desc, run_id desc limit $2`,
     [dagId ?? null, limit],
   );
-  return rows.map((row) => runRow(row as Columns));
+  return rows.map((row) => toRunRow(row as Columns));
 }
 
 /**
- * The newest run of a Dag that was started for this interval, or for any where none is given: the one that a resume is
- * about.
+ * Finds the newest run of a Dag for this interval, or for any interval if `interval` is undefined. A resume continues
+ * this run. Returns undefined if there is no such run.
  */
 export async function findLastRun(
   client: ProtocolClient,
@@ -146,7 +152,7 @@ export async function findLastRun(
      order by etl.run.started_at desc, run_id desc limit 1`,
     [dagId, interval?.start ?? null, interval?.end ?? null],
   );
-  return rows[0] === undefined ? undefined : runRow(rows[0] as Columns);
+  return rows[0] === undefined ? undefined : toRunRow(rows[0] as Columns);
 }
 
 interface Columns {
@@ -166,13 +172,13 @@ interface Columns {
   readonly finished_at: number | null;
 }
 
-function runRow(row: Columns): RunRow {
+function toRunRow(row: Columns): RunRow {
   const { interval_start: start, interval_end: end } = row;
   return {
     runId: row.run_id,
     dagId: row.dag_id,
     state: row.state,
-    interval: start === null || end === null ? undefined : getInterval(new Date(start), new Date(end)),
+    interval: start === null || end === null ? undefined : createInterval(new Date(start), new Date(end)),
     params: row.params,
     fullRefresh: row.full_refresh,
     taskCount: row.task_count,
@@ -185,6 +191,6 @@ function runRow(row: Columns): RunRow {
   };
 }
 
-function getInterval(start: Date, end: Date): DataInterval {
+function createInterval(start: Date, end: Date): DataInterval {
   return { start, end, logicalDate: start };
 }

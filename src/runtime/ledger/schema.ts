@@ -5,8 +5,9 @@ import { BRIEF } from '../postgres/transaction.js';
 import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
 /**
- * The ledger's DDL, one entry a version, never edited once released. Plain tables with documented columns: people
- * query them. `if not exists` throughout, so that a DBA can run it by hand for a role that can't create schemas.
+ * The ledger's DDL, one entry a version. An entry never changes after its release. The tables are plain and have
+ * documented columns, because people query them. Each statement uses `if not exists`, so a DBA can run the DDL by hand
+ * for a role that can't create schemas.
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -19,7 +20,7 @@ create table if not exists etl.migration (
 comment on table etl.migration is 'Versions of the schema etl that have been applied.';
 
 create table if not exists etl.seal (id int primary key);
-comment on table etl.seal is 'Empty for ever. A row that refers to it can not be committed.';
+comment on table etl.seal is 'Always empty. A transaction with a row that refers to this table can not be committed.';
 
 create table if not exists etl.lock (
   dag_id text primary key,
@@ -31,7 +32,7 @@ create table if not exists etl.lock (
   taken_at timestamptz not null
 );
 comment on table etl.lock is 'The newest run of each Dag. A task commits only while its run has the newest epoch.';
-comment on column etl.lock.holder is 'The process that runs it: new for every start of the program.';
+comment on column etl.lock.holder is 'The process of the run: a new value for each start of the program.';
 
 create table if not exists etl.run (
   run_id text primary key,
@@ -51,13 +52,13 @@ create table if not exists etl.run (
   finished_at timestamptz,
   check (state in ('running', 'success', 'failed'))
 );
-comment on table etl.run is 'One execution of a Dag. It stays "running" when its process died.';
-comment on column etl.run.by_task is 'Its tasks are started one by one, by another scheduler: between them it is nobody''s, and not crashed.';
-comment on column etl.run.params is 'What the schema of the Dag made of the params that were given.';
+comment on table etl.run is 'One execution of a Dag. The state stays "running" if the process of the run died.';
+comment on column etl.run.by_task is 'True if another scheduler starts the tasks one by one. Between two tasks no process holds the run, and the run has not crashed.';
+comment on column etl.run.params is 'The params of the run, as the schema of the Dag returned them.';
 comment on column etl.run.task_count is 'How many tasks the Dag had when the run was last started.';
-comment on column etl.run.full_refresh is 'The tasks whose watermarks the run disregards; {*} for all of them.';
-comment on column etl.run.resumes is 'How often the run was resumed; pid, host and version are those of the last process.';
-comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end); null without a schedule.';
+comment on column etl.run.full_refresh is 'The tasks whose watermarks the run ignores; {*} for all tasks.';
+comment on column etl.run.resumes is 'How often the run was resumed. The columns pid, host and version describe the last process.';
+comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end). Null if the Dag has no schedule.';
 create index if not exists run_dag_id_started_at on etl.run (dag_id, started_at desc);
 
 create table if not exists etl.task (
@@ -78,12 +79,12 @@ create table if not exists etl.task (
   primary key (run_id, task_id, map_key),
   check (state in ('running', 'success'))
 );
-comment on table etl.task is 'One row for each task that is done, written in the transaction of the task itself.';
-comment on column etl.task.map_key is 'The item of a mapped task; empty for any other.';
-comment on column etl.task.fingerprint is 'What the task did: its code, its SQL, its options, and those of its upstream.';
-comment on column etl.task.rows is 'Rows written by the task''s statements, by the command tags of the server.';
-comment on column etl.task.xid is 'The transaction that did the task.';
-comment on column etl.task.seal is 'Not null only inside the open transaction: a COMMIT before the close fails.';
+comment on table etl.task is 'One row for each task that is done. The task writes the row in its own transaction.';
+comment on column etl.task.map_key is 'The item of a mapped task. Empty for other tasks.';
+comment on column etl.task.fingerprint is 'A hash of the code, the SQL and the options of the task and of its upstream.';
+comment on column etl.task.rows is 'Rows that the statements of the task wrote, according to the command tags of the server.';
+comment on column etl.task.xid is 'The ID of the transaction of the task.';
+comment on column etl.task.seal is 'Not null only inside the open transaction, so that a COMMIT before the close fails.';
 
 create table if not exists etl.attempt (
   id bigint generated always as identity primary key,
@@ -99,9 +100,9 @@ create table if not exists etl.attempt (
   finished_at timestamptz not null default clock_timestamp(),
   check (state in ('up_for_retry', 'failed', 'skipped', 'upstream_failed'))
 );
-comment on table etl.attempt is 'Attempts that did not succeed, written after they were rolled back: a best effort.';
-comment on column etl.attempt.attempt is 'From 1 in each process of the run; 0 for a task that was not started.';
-comment on column etl.attempt.message is 'Of the error, or the reason of the state; secrets are masked.';
+comment on table etl.attempt is 'Attempts that did not succeed. The rows are written after the rollback, and may be missing after a crash.';
+comment on column etl.attempt.attempt is 'The number of the attempt, from 1 in each process of the run. 0 for a task that was not started.';
+comment on column etl.attempt.message is 'The message of the error, or the reason of the state. Secrets are masked.';
 create index if not exists attempt_run_id on etl.attempt (run_id, task_id);
 
 create table if not exists etl.watermark (
@@ -115,11 +116,11 @@ create table if not exists etl.watermark (
   set_at timestamptz not null,
   primary key (dag_id, task_id, map_key, name)
 );
-comment on table etl.watermark is 'How far each incremental task has come, written in the transaction of the task itself.';
-comment on column etl.watermark.name is 'What the task calls it; the cursor column of a task with the option incremental.';
-comment on column etl.watermark.value is 'SQL text. Of an incremental task: all rows whose cursor is less are done.';
-comment on column etl.watermark.type is 'The SQL type of the cursor; null for a value of the task''s own, or of the command line.';
-comment on column etl.watermark.run_id is 'The run that set it; null when it was set on the command line.';
+comment on table etl.watermark is 'The last value that each incremental task has committed. The task writes the row in its own transaction.';
+comment on column etl.watermark.name is 'The name that the task uses. For a task with the option incremental: the cursor column.';
+comment on column etl.watermark.value is 'SQL text. For a task with the option incremental: all rows with a smaller cursor are done.';
+comment on column etl.watermark.type is 'The SQL type of the cursor. Null if the code of the task or the command line set the value.';
+comment on column etl.watermark.run_id is 'The run that set the value. Null if the command line set the value.';
 
 create table if not exists etl.watermark_history (
   id bigint generated always as identity primary key,
@@ -134,20 +135,20 @@ create table if not exists etl.watermark_history (
   set_at timestamptz not null default clock_timestamp(),
   check (set_by in ('task', 'cli'))
 );
-comment on table etl.watermark_history is 'Every change of a watermark. Nothing reads old rows: they may be deleted.';
-comment on column etl.watermark_history.value is 'Null: it was cleared.';
-comment on column etl.watermark_history.set_by is 'A task, or a person on the command line.';
+comment on table etl.watermark_history is 'Each change of a watermark. Nothing depends on old rows, so they may be deleted.';
+comment on column etl.watermark_history.value is 'The new value. Null if the watermark was cleared.';
+comment on column etl.watermark_history.set_by is 'Who made the change: "task", or "cli" for a person on the command line.';
 create index if not exists watermark_history_task_id on etl.watermark_history (dag_id, task_id, id);
 `,
 ];
 
-// Not to_regclass(): it may answer from a cache of before the lock that another installer has just given up.
+// to_regclass() would be wrong here: it may answer from a cache that is older than the commit of another installer.
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = 'etl' and c.relname = 'migration') as installed`;
 
 const READ_VERSION = 'select coalesce(max(version), 0) as version from etl.migration';
 
-/** The version of the schema `etl` in a database: 0 where it isn't there. */
+/** Reads the version of the schema `etl` in a database. Returns 0 if the schema does not exist. */
 export async function readVersion(client: ProtocolClient): Promise<number> {
   const { rows } = await send(client, IS_INSTALLED);
   if (rows[0]?.installed !== true) return 0;
@@ -156,21 +157,23 @@ export async function readVersion(client: ProtocolClient): Promise<number> {
 }
 
 /**
- * Brings the schema `etl` to this program's version, each migration in a transaction of its own. Many installers at
- * once are fine. Changes nothing where it is current, so that a role without the right to create schemas can run.
- * Throws `EtlError` when the schema is newer than the program.
+ * Brings the schema `etl` to this program's version. Each migration is one transaction. Several installers can work at
+ * once. Changes nothing if the schema is current, so a role without the right to create schemas can run. `databaseName`
+ * names the database in an error. Throws ETL-4001 if the schema is newer than the program.
  */
 export async function migrate(client: ProtocolClient, databaseName: string): Promise<void> {
-  let version = await readVersionAtOnce(client);
+  let version = await readVersionInOneQuery(client);
   while (version < MIGRATIONS.length) {
-    await install(client, version + 1);
+    await installVersion(client, version + 1);
     version = await readVersion(client);
   }
   if (version > MIGRATIONS.length) throw createNewerSchemaError(databaseName, version);
 }
 
-/** For a schema that is there, as it is for all runs but the first: one question instead of two. */
-async function readVersionAtOnce(client: ProtocolClient): Promise<number> {
+/**
+ * Reads the version with one query. `readVersion` needs two, but its first query does not fail if there is no schema.
+ */
+async function readVersionInOneQuery(client: ProtocolClient): Promise<number> {
   try {
     const { rows } = await send(client, READ_VERSION);
     return Number(rows[0]?.version);
@@ -180,13 +183,13 @@ async function readVersionAtOnce(client: ProtocolClient): Promise<number> {
   }
 }
 
-/** True when the server has said that there is no such table, or no such schema. */
+/** Returns true if the server's error says that a table or a schema does not exist. */
 export function isNotInstalled(error: unknown): boolean {
   const code = findDatabaseError(error)?.code;
   return code === '42P01' || code === '3F000';
 }
 
-async function install(client: ProtocolClient, version: number): Promise<void> {
+async function installVersion(client: ProtocolClient, version: number): Promise<void> {
   await send(
     client,
     [
@@ -197,14 +200,14 @@ async function install(client: ProtocolClient, version: number): Promise<void> {
     ].join('; '),
   );
   try {
-    // Another installer may have been first while this one waited for the lock.
+    // Another installer may have installed the version while this installer waited for the lock.
     if ((await readVersion(client)) < version) {
       await send(client, MIGRATIONS[version - 1] ?? '');
       await send(client, 'insert into etl.migration (version) values ($1)', [version]);
     }
     await send(client, 'commit');
   } catch (error) {
-    // The cause comes first: a rollback that fails as well only says that the connection is gone.
+    // Throw the first error: if the rollback fails too, its error says only that the connection is lost.
     await send(client, 'rollback').catch(() => undefined);
     throw error;
   }
@@ -212,9 +215,9 @@ async function install(client: ProtocolClient, version: number): Promise<void> {
 
 function createNewerSchemaError(databaseName: string, version: number): EtlError {
   return new EtlError('ETL-4001', {
-    what: `the schema "etl" in ${databaseName} has version ${version}; this program knows versions up to ${MIGRATIONS.length}`,
-    why: 'a newer release of etl has worked on this database',
-    fix: 'update @oneshot/etl here as well',
+    what: `the schema "etl" in ${databaseName} has version ${version}, and this program knows versions up to ${MIGRATIONS.length}`,
+    why: 'a newer release of etl has migrated this database',
+    fix: 'update @oneshot/etl',
     data: 'nothing was started',
   });
 }

@@ -2,8 +2,8 @@ import { MIGRATIONS } from './schema.js';
 import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
 /**
- * The ledger as a script for `psql -f`, for a DBA to run where the role of the runs may not create schemas. It can be
- * run again, and while programs that install the schema themselves are at work.
+ * Builds the ledger's DDL as a script for `psql -f`. A DBA runs the script if the role of the runs may not create
+ * schemas. The script can run again, and can run while programs install the schema themselves.
  */
 export function buildLedgerScript(): string {
   const migrations = MIGRATIONS.map(
@@ -13,9 +13,9 @@ ${ddl.trim()}
 insert into etl.migration (version) values (${index + 1}) on conflict do nothing;
 `,
   );
-  return `-- The ledger of etl, version ${MIGRATIONS.length}. Run it in each database that tasks write to, as the role that is to own it:
+  return `-- The ledger of etl, version ${MIGRATIONS.length}. Run this script in each database that tasks write to, as the role that will own the schema:
 --   etl ledger sql | psql -v ON_ERROR_STOP=1 -f - postgres://...
--- It can be run again: what is there is left as it is.
+-- The script can run again: it does not change what exists already.
 
 begin;
 set local client_min_messages = warning;
@@ -27,7 +27,7 @@ commit;
 ${GRANTS}`;
 }
 
-const GRANTS = `-- What a role needs to run Dags and to read their history; put its name in place of etl_runner.
+const GRANTS = `-- The rights that a role needs to run Dags and to read their history. Replace etl_runner by the name of the role.
 -- grant usage on schema etl to etl_runner;
 -- grant select, insert, update on etl.task, etl.run, etl.lock to etl_runner;
 -- grant select, insert on etl.attempt, etl.watermark_history to etl_runner;

@@ -1,7 +1,7 @@
 import { EtlError, type ErrorParts } from '../../errors.js';
 import { type PipelineStatement, type ProtocolClient, send } from '../postgres/protocol.js';
 
-/** Names one task of one run; `epoch` is that of the run's lock in this database. */
+/** Names one task of one run. `epoch` is the epoch of the run in this database. */
 export interface TaskKey {
   readonly runId: string;
   readonly dagId: string;
@@ -9,29 +9,33 @@ export interface TaskKey {
   readonly epoch: string;
 }
 
-/** A task that is done already, and what it gave. */
+/** The record of a task that is already done. */
 export interface DoneTask {
   readonly fingerprint: string;
   readonly result: unknown;
   readonly rows: number | undefined;
 }
 
-/** What a claim writes. */
+/** The values that a claim writes. */
 export interface TaskClaim {
   readonly key: TaskKey;
   readonly fingerprint: string;
-  /** From 1. */
+  /** The number of the attempt, from 1. */
   readonly attempt: number;
 }
 
-/** What the text of every claim begins with: `pg_stat_activity` shows by it who waits in one. */
+/** The first words of each claim's text. `pg_stat_activity` shows a session that waits in a claim by these words. */
 export const CLAIM_START = 'insert into etl.task (run_id';
 
 /**
- * Claims a task for the open transaction, as its first statement that writes. The unique key waits while an older
- * transaction of the same task is undecided. The row is sealed: it refers to a row of `etl.seal` that does not exist, so
- * the server refuses every COMMIT before the close. The tag says how many rows were claimed: none of a task that is done
- * with the same fingerprint; where nobody can have done it (`isFirst`), that is an error (23505) instead.
+ * Creates the statement that claims a task for the open transaction. The claim is the first statement of the
+ * transaction that writes.
+ *
+ * - The unique key makes the claim wait while an older transaction of the same task is undecided.
+ * - The row is sealed: the row refers to a row of `etl.seal` that does not exist, so the server refuses each COMMIT
+ *   before the close.
+ * - The command tag says how many rows were claimed: 0 if the task is done with the same fingerprint.
+ * - With `isFirst`, for a task that nobody can have done, a row that exists already is an error (23505) instead.
  */
 export function createClaimStatement(
   { key, fingerprint, attempt }: TaskClaim,
@@ -51,7 +55,10 @@ const UNLESS_DONE = `on conflict (run_id, task_id, map_key) do update
            xid = excluded.xid, started_at = excluded.started_at, seal = excluded.seal, result = null, rows = null
        where etl.task.fingerprint <> excluded.fingerprint`;
 
-/** Reads the row of a task that could not be claimed. */
+/**
+ * Reads the record of a task that could not be claimed because the task is done. Throws `Error` if there is no such
+ * record.
+ */
 export async function readClaimed(client: ProtocolClient, key: TaskKey): Promise<DoneTask> {
   const found = await send(
     client,
@@ -64,21 +71,25 @@ export async function readClaimed(client: ProtocolClient, key: TaskKey): Promise
   return toDoneTask(found.rows[0]);
 }
 
-/** What a close writes. */
+/** The values that a close writes. */
 export interface TaskClose {
   readonly key: TaskKey;
-  /** JSON text. */
+  /** The task's result as JSON text. */
   readonly result: string;
   readonly rows: number;
 }
 
 /**
- * Records that the task is done and lifts the seal, as the last statement before COMMIT. It is also the health check
- * of the transaction: in an aborted one it fails with 25P02. When the row is not this transaction's, or is gone, or when a
- * newer run of the Dag has taken the lock, it fails with `NOT_CLOSED`, so that no COMMIT can follow: not even where the
- * task has switched off the triggers that check the seal.
+ * Creates the close: the last statement before COMMIT, which records that the task is done and lifts the seal. The
+ * close is also the health check of the transaction:
  *
- * An INSERT that meets its row finds it by the unique key, whatever the table's size was when its plan was made.
+ * - In an aborted transaction the close fails with 25P02.
+ * - The close fails with `NOT_CLOSED` if the row belongs to another transaction, if the row is gone, or if a newer run
+ *   of the Dag has taken the epoch. After the error no COMMIT can succeed, even if the task has switched off the
+ *   triggers that check the seal.
+ *
+ * The statement is an INSERT with a conflict, not an UPDATE: the INSERT always finds the row by the unique key, however
+ * large the table was when the server made the plan.
  */
 export function createCloseStatement({ key, result, rows }: TaskClose): PipelineStatement {
   return {
@@ -93,10 +104,10 @@ export function createCloseStatement({ key, result, rows }: TaskClose): Pipeline
   };
 }
 
-/** SQLSTATE of a close that has found no row of its own: the division by zero in it. */
+/** The SQLSTATE of a close that found no row of its own transaction. The close then divides by zero. */
 export const NOT_CLOSED = '22012';
 
-/** Why a close has found no row. The transaction has been rolled back. */
+/** Creates the error that says why a close found no row. The transaction must have been rolled back before. */
 export async function createNotClosedError(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     key.dagId,
@@ -107,14 +118,17 @@ export async function createNotClosedError(client: ProtocolClient, key: TaskKey)
     return createTakenOverError(key.dagId, { why });
   }
   return new EtlError('ETL-3202', {
-    what: 'the transaction at the end of the task is not the one that it began in',
+    what: 'the task ended in another transaction than it began in',
     why: 'the task sent COMMIT or ROLLBACK itself',
-    fix: 'leave the transaction to the runner; for a part that may fail alone use session.transaction(…)',
-    data: 'rows that the task wrote after its own ROLLBACK were rolled back; look at what it did before that',
+    fix: 'do not send COMMIT or ROLLBACK; use session.transaction(…) for a part that may fail alone',
+    data: 'rows that the task wrote after its own COMMIT or ROLLBACK were rolled back; check the rows that the task wrote before',
   });
 }
 
-/** Records a task that worked outside a transaction, after the work. Throws when a newer run of the Dag has the lock. */
+/**
+ * Records a task that worked outside a transaction, after its work. Throws ETL-7503 if a newer run of the Dag has the
+ * lock.
+ */
 export async function recordTask(
   client: ProtocolClient,
   key: TaskKey,
@@ -147,7 +161,7 @@ export async function recordTask(
   if (rowCount !== 1) throw createTakenOverError(key.dagId);
 }
 
-/** The tasks of a run that are done according to this database. */
+/** Reads the tasks of a run that are done according to this database. The key of the result is the task ID. */
 export async function readDone(
   client: ProtocolClient,
   runId: string,
@@ -163,7 +177,7 @@ export async function readDone(
 interface TaskRow {
   readonly fingerprint?: string;
   readonly result?: unknown;
-  /** A bigint, which comes as text. */
+  /** A bigint, which the driver returns as text. */
   readonly rows?: string | null;
 }
 
@@ -176,7 +190,7 @@ function toDoneTask(row: TaskRow | undefined): DoneTask {
   };
 }
 
-/** Makes the error of a run that is not the newest of its Dag any more. */
+/** Creates ETL-7503, the error of a run that is no longer the newest of its Dag. */
 export function createTakenOverError(
   dagId: string,
   { why, data }: Pick<ErrorParts, 'why' | 'data'> = {},
@@ -184,7 +198,7 @@ export function createTakenOverError(
   return new EtlError('ETL-7503', {
     what: `a newer run of the Dag "${dagId}" has taken over`,
     why,
-    fix: 'nothing: the newer run does the work',
+    fix: 'do nothing: the newer run does the work',
     data,
   });
 }

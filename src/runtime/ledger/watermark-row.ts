@@ -6,40 +6,43 @@ export interface WatermarkOwner {
   readonly taskId: string;
 }
 
-/** Whose watermarks are meant; undefined: all. */
+/** Selects watermarks. An undefined field selects all Dags or all tasks. */
 export interface WatermarkFilter {
   readonly dagId?: string | undefined;
   readonly taskId?: string | undefined;
 }
 
-/** A watermark as a task has left it. */
+/** A row of `etl.watermark`. */
 export interface WatermarkRow extends WatermarkOwner {
   readonly name: string;
-  /** SQL text: nothing of it is lost, as it would be in a JS `Date`, which has no microseconds. */
+  /** SQL text with full precision. A JS `Date` would lose the microseconds. */
   readonly value: string;
-  /** The SQL type that an incremental task compares it as; undefined for one that was set by other means. */
+  /**
+   * The SQL type of the cursor of an incremental task. Undefined if the task's own code or the command line set the
+   * value.
+   */
   readonly type: string | undefined;
-  /** The run that set it; undefined for the command line. */
+  /** The run that set the value. Undefined if the command line set the value. */
   readonly runId: string | undefined;
   readonly setAt: Date;
 }
 
-/** One change of a watermark. */
+/** A row of `etl.watermark_history`: one change of a watermark. */
 export interface WatermarkChange extends Omit<WatermarkRow, 'value'> {
-  /** Undefined: it was cleared. */
+  /** The new value. Undefined if the watermark was cleared. */
   readonly value: string | undefined;
   readonly setBy: 'task' | 'cli';
 }
 
-/** A value to be recorded. */
+/** A value to record. */
 export type GivenWatermark = Pick<WatermarkRow, 'name' | 'value' | 'type'>;
 
-/** Who sets it: a task of a run, or a person. */
+/** Who sets a watermark: a task of a run, or a person on the command line. */
 export type WatermarkSetter = { readonly by: 'task'; readonly runId: string } | { readonly by: 'cli' };
 
 /**
- * Sets watermarks of a task, and their history, in the transaction that is open. Its tag is SELECT: they are not counted
- * as rows of the task.
+ * Sets watermarks of a task, and records the changes, in the open transaction. The command tag of the statement is
+ * SELECT, so the rows do not count as rows of the task.
  */
 export async function writeWatermarks(
   client: Pick<ProtocolClient, 'query'>,
@@ -65,7 +68,9 @@ export async function writeWatermarks(
   );
 }
 
-/** Removes one watermark of a task, or all of them, and records it; the names of those that were there. */
+/**
+ * Removes one watermark of a task, or all if `name` is undefined, and records the change. Returns the removed names.
+ */
 export async function clearWatermarks(
   client: ProtocolClient,
   { dagId, taskId }: WatermarkOwner,
@@ -84,7 +89,7 @@ export async function clearWatermarks(
   return rows.map((row: { name: string }) => row.name);
 }
 
-/** The watermarks of a Dag, of one task of it, or of all Dags, by their names. */
+/** Reads the watermarks that the filter selects, in the order of Dag, task and name. */
 export async function readWatermarks(
   client: Pick<ProtocolClient, 'query'>,
   { dagId, taskId }: WatermarkFilter,
@@ -96,10 +101,10 @@ export async function readWatermarks(
      order by dag_id, task_id, name`,
     [dagId ?? null, taskId ?? null],
   );
-  return rows.map((row: Columns & { value: string }) => Object.assign(getFields(row), { value: row.value }));
+  return rows.map((row: Columns & { value: string }) => Object.assign(toFields(row), { value: row.value }));
 }
 
-/** The changes of a task's watermarks, the newest first. */
+/** Reads the changes of a task's watermarks, the newest first. */
 export async function readWatermarkHistory(
   client: ProtocolClient,
   { dagId, taskId }: WatermarkOwner,
@@ -111,7 +116,7 @@ export async function readWatermarkHistory(
     [dagId, taskId],
   );
   return rows.map((row: Columns & { value: string | null; set_by: 'task' | 'cli' }) =>
-    Object.assign(getFields(row), { value: row.value ?? undefined, setBy: row.set_by }),
+    Object.assign(toFields(row), { value: row.value ?? undefined, setBy: row.set_by }),
   );
 }
 
@@ -121,11 +126,11 @@ interface Columns {
   readonly name: string;
   readonly type: string | null;
   readonly run_id: string | null;
-  /** As a number: the text of a timestamp depends on settings of the role. */
+  /** Milliseconds since 1970, because the text of a timestamp depends on settings of the role. */
   readonly set_at: number;
 }
 
-function getFields(row: Columns): Omit<WatermarkRow, 'value'> {
+function toFields(row: Columns): Omit<WatermarkRow, 'value'> {
   return {
     dagId: row.dag_id,
     taskId: row.task_id,

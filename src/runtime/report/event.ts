@@ -1,43 +1,44 @@
 import type { EtlError } from '../../errors.js';
 
-/** How a task ended. Airflow's words. */
+/** How a task ended, in Airflow's words. */
 export type TaskState = 'success' | 'failed' | 'upstream_failed' | 'skipped';
 
-/** How a run ended, for its exit code. */
+/** How a run ended. Decides the exit code. */
 export type RunState = 'success' | 'failed';
 
-/** A task at the end of a run, as the ledger has it. */
+/** How one task of a run ended. `run_finished` contains each task as the ledger has recorded it. */
 export interface TaskSummary {
   readonly taskId: string;
   readonly state: TaskState;
-  /** 0 where the task was never started. */
+  /** The number of attempts. 0 if the task was not started. */
   readonly attempts: number;
+  /** Rows that the task wrote. Absent for a task without a connection. */
   readonly rows?: number;
-  /** Rows that were put aside because they did not fit: the `rejected` of the task's result; absent where it is 0. */
+  /** Input rows that a load did not accept: the field `rejected` of the task's result. Absent if 0. */
   readonly rejected?: number;
   readonly durationMs: number;
-  /** The result of an earlier attempt was found in the ledger. */
+  /** True if the task did not run, because the ledger has its result already. */
   readonly reused: boolean;
   readonly error?: EtlError;
-  /** Why it was skipped, or the upstream task that failed. */
+  /** Why the task was skipped, or which upstream task failed. */
   readonly reason?: string;
 }
 
 /**
- * All that leaves the runtime: each event is plain data, and each kind has only its own fields. The NDJSON reporter
- * prints them as they are, so that their names are a contract.
+ * Something that happened in a run. Events are all the output of the runtime. Each event is plain data, and each kind
+ * has only its own fields. The NDJSON reporter prints the fields unchanged, so the names of the fields are a contract.
  */
 export type RunEvent = { readonly at: Date; readonly runId: string; readonly dagId: string } & (
   | {
       readonly type: 'run_started';
       readonly tasks: number;
       readonly interval: { readonly start: Date; readonly end: Date } | undefined;
-      /** The home connection: its ID, and its place without the password. */
+      /** The home connection: its ID and its URL without the password. Undefined if the Dag has no connection. */
       readonly home: string | undefined;
     }
   | {
       readonly type: 'run_resumed';
-      /** The state that the run was left in. */
+      /** The state of the run before the resume. */
       readonly was: 'running' | 'success' | 'failed';
       readonly startedAt: Date;
       readonly reused: readonly string[];
@@ -45,10 +46,10 @@ export type RunEvent = { readonly at: Date; readonly runId: string; readonly dag
     }
   | { readonly type: 'task_started'; readonly taskId: string; readonly attempt: number }
   | {
-      /** At most ten times a second and a task, and at its end. */
+      /** Sent at most ten times a second for each task, and at the end of the task's work. */
       readonly type: 'task_progress';
       readonly taskId: string;
-      /** What this attempt has done so far. */
+      /** Rows that this attempt has moved so far. */
       readonly rows: number;
       readonly bytes: number;
     }
@@ -66,29 +67,31 @@ export type RunEvent = { readonly at: Date; readonly runId: string; readonly dag
       readonly delayMs: number;
     }
   | ({ readonly type: 'task_finished' } & TaskSummary)
-  /** Something that a person should know and that is nobody's failure. */
+  /** Something that a person should know and that is not an error. */
   | { readonly type: 'notice'; readonly text: string }
   | {
       readonly type: 'run_finished';
       readonly state: RunState;
       readonly tasks: readonly TaskSummary[];
       readonly durationMs: number;
-      /** Errors of the run itself: it was stopped, timed out, or left work unawaited. */
+      /** Errors of the run itself: the run was stopped, timed out, or did not await some work. */
       readonly errors: readonly EtlError[];
     }
 );
 
-/** A kind of event without the fields that the run fills in. */
+/** An event without the fields that the run fills in. */
 export type EventBody = RunEvent extends infer E
   ? E extends RunEvent
     ? Omit<E, 'at' | 'runId' | 'dagId'>
     : never
   : never;
 
-/** Shows a run's events. Never throws for a stream that is gone: a run does not end for its report. */
+/**
+ * Shows the events of a run. `report` never throws if its stream is closed: a run does not stop because of its report.
+ */
 export interface Reporter {
   report(event: RunEvent): void;
 }
 
-/** Writes one line about a task to the run's report. Values of `fields` must be JSON. */
+/** Writes a line about a task to the report of the run. Values of `fields` must be JSON. */
 export type Log = (message: string, fields?: Readonly<Record<string, unknown>>) => void;

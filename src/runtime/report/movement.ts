@@ -3,29 +3,29 @@ import { formatRows } from './words.js';
 
 type Moved = RunEvent & { readonly type: 'task_progress' };
 
-/** What the tasks that are running have moved. */
+/** Collects how many rows and bytes each running task has moved. */
 export class Movements {
   readonly #startedAt = new Map<string, number>();
   readonly #texts = new Map<string, string>();
 
-  /** Takes note of an event, of whatever kind. */
+  /** Adds an event. Ignores kinds of events that say nothing about progress. */
   addEvent(event: RunEvent): void {
     if (event.type === 'task_started') this.#startedAt.set(event.taskId, event.at.getTime());
-    if (event.type === 'task_progress') this.#texts.set(event.taskId, this.#getText(event));
+    if (event.type === 'task_progress') this.#texts.set(event.taskId, this.#formatText(event));
     if (event.type === 'task_started' || event.type === 'task_finished') this.#texts.delete(event.taskId);
   }
 
-  /** `load  1,204,331 rows  81.2 MB  12.3 MB/s` for each, since its attempt began. */
+  /** Returns a text for each running task with progress, such as `load  1,204,331 rows  81.2 MB  12.3 MB/s`. */
   formatAll(): readonly string[] {
     return [...this.#texts.values()];
   }
 
-  /** As `texts`, of one. */
+  /** Returns the text of one task. Undefined if the task has no progress yet, or has ended. */
   formatTask(taskId: string): string | undefined {
     return this.#texts.get(taskId);
   }
 
-  #getText({ taskId, rows, bytes, at }: Moved): string {
+  #formatText({ taskId, rows, bytes, at }: Moved): string {
     const seconds = (at.getTime() - (this.#startedAt.get(taskId) ?? at.getTime())) / 1000;
     const amount = [rows === 0 ? '' : formatRows(rows), bytes === 0 ? '' : formatMegabytes(bytes)];
     return [taskId, ...amount, formatRate({ rows, bytes }, seconds)].filter((each) => each !== '').join('  ');
@@ -37,7 +37,7 @@ function formatRate({ rows, bytes }: Pick<Moved, 'rows' | 'bytes'>, seconds: num
   return bytes > 0 ? `${formatMegabytes(bytes / seconds)}/s` : `${formatRows(Math.round(rows / seconds))}/s`;
 }
 
-/** In millions, as disks and networks are sold. */
+/** Formats bytes in decimal megabytes: 1 MB is 1,000,000 bytes. */
 function formatMegabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

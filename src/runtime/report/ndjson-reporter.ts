@@ -3,23 +3,23 @@ import type { Reporter, RunEvent } from './event.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { buildErrorFields } from './words.js';
 
-/** The version of the format: it grows only when a field changes its meaning or goes. */
+/** The version of the format. The version grows only if a field changes its meaning or is removed. */
 const VERSION = 1;
 
 /**
- * One JSON object a line and an event, with the names of `RunEvent` in snake case; durations in milliseconds,
- * times in ISO 8601.
+ * Creates a reporter that writes each event as one line with a JSON object. The names are the names of `RunEvent` in
+ * snake case. Durations are in milliseconds, times in ISO 8601.
  */
 export function createNdjsonReporter(write: (text: string) => void): Reporter {
-  return { report: (event) => write(`${JSON.stringify(getFields(event))}\n`) };
+  return { report: (event) => write(`${JSON.stringify(toFields(event))}\n`) };
 }
 
-/** What `--json` prints of a run, in the form of the event `run_finished`. */
+/** Builds the object that `etl run --json` prints, in the form of the event `run_finished`. */
 export function buildResultJson(event: RunEvent & { type: 'run_finished' }): unknown {
-  return getFields(event);
+  return toFields(event);
 }
 
-function getFields(event: RunEvent): Record<string, unknown> {
+function toFields(event: RunEvent): Record<string, unknown> {
   const { at, type, runId, dagId, ...rest } = event;
   return {
     v: VERSION,
@@ -33,20 +33,20 @@ function getFields(event: RunEvent): Record<string, unknown> {
 
 function toSnakeCase(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
-  if (value instanceof Error) return getError(value as EtlError);
+  if (value instanceof Error) return toErrorFields(value as EtlError);
   if (Array.isArray(value)) return value.map(toSnakeCase);
   if (typeof value !== 'object' || value === null)
     return typeof value === 'number' ? Math.round(value * 1000) / 1000 : value;
   const entries = Object.entries(value).map(([name, each]): [string, unknown] => [
     name === 'taskId' ? 'task' : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-    // The fields of a log line are the task's own: their names stay.
+    // The task chose the names of these fields, so they stay as they are.
     name === 'fields' ? each : toSnakeCase(each),
   ]);
   return Object.fromEntries(entries);
 }
 
-function getError(error: EtlError): Record<string, unknown> {
-  // Errors of the file system and of sockets have a `code` as well.
+function toErrorFields(error: EtlError): Record<string, unknown> {
+  // Only an error of the database has a SQLSTATE. Errors of files and sockets have a `code`, too.
   const sqlstate = findDatabaseError(error.cause)?.code;
   return { ...buildErrorFields(error), ...(sqlstate === undefined ? {} : { sqlstate }) };
 }

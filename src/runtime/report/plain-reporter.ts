@@ -12,20 +12,24 @@ import {
   joinLines,
 } from './words.js';
 
+/** Options of `createPlainReporter`. */
 export interface PlainOptions {
-  /** Takes lines; they end with a line break. */
+  /** Gets one or more whole lines, each with its line break. */
   readonly write: (text: string) => void;
   readonly paint: Paint;
-  /** Say nothing of a run that succeeds; of one that fails say everything. */
+  /** True: prints nothing if the run succeeds, and the whole report if the run fails. */
   readonly quiet: boolean;
 }
 
-/** A log is no place for what changes ten times a second. */
+/** The time between two progress lines of a task. Events come ten times a second, which is too often for a log. */
 const PROGRESS_MS = 10_000;
 
-/** A line an event, and one for what moves every ten seconds: for a log, a mail of cron, or a person. */
+/**
+ * Creates the reporter for logs, mails of cron and persons: a line for each event, and every ten seconds a line for a
+ * task with progress.
+ */
 export function createPlainReporter({ write, paint, quiet }: PlainOptions): Reporter {
-  const kept: string[] = [];
+  const buffered: string[] = [];
   const progress = new ProgressLines(paint);
   let isRecorded = false;
   return {
@@ -34,21 +38,21 @@ export function createPlainReporter({ write, paint, quiet }: PlainOptions): Repo
       const text = joinLines([
         ...progress.formatEventLines(event),
         ...formatEventLines(event, paint),
-        ...describeHint(event, isRecorded),
+        ...formatResumeHint(event, isRecorded),
       ]);
       if (!quiet) return write(text);
-      kept.push(text);
-      if (event.type === 'run_finished' && event.state !== 'success') write(kept.join(''));
+      buffered.push(text);
+      if (event.type === 'run_finished' && event.state !== 'success') write(buffered.join(''));
     },
   };
 }
 
-/** A line for a task that moves much, now and then. */
+/** Formats a progress line for each task, at most every ten seconds. */
 class ProgressLines {
   readonly #paint: Paint;
   readonly #movements = new Movements();
-  /** When something was last said of each task. */
-  readonly #saidAt = new Map<string, number>();
+  /** The time of the last line of each task, in milliseconds. */
+  readonly #printedAt = new Map<string, number>();
 
   constructor(paint: Paint) {
     this.#paint = paint;
@@ -57,16 +61,19 @@ class ProgressLines {
   formatEventLines(event: RunEvent): readonly string[] {
     this.#movements.addEvent(event);
     const at = event.at.getTime();
-    if (event.type === 'task_started') this.#saidAt.set(event.taskId, at);
-    if (event.type !== 'task_progress' || at - (this.#saidAt.get(event.taskId) ?? at) < PROGRESS_MS)
+    if (event.type === 'task_started') this.#printedAt.set(event.taskId, at);
+    if (event.type !== 'task_progress' || at - (this.#printedAt.get(event.taskId) ?? at) < PROGRESS_MS)
       return [];
-    this.#saidAt.set(event.taskId, at);
+    this.#printedAt.set(event.taskId, at);
     return [` ${this.#paint.faint(`· ${this.#movements.formatTask(event.taskId)}`)}`];
   }
 }
 
-/** How to go on with a run that failed. */
-function describeHint(event: RunEvent, isRecorded: boolean): readonly string[] {
+/**
+ * Formats the command that resumes a failed run. Returns no line if the run succeeded or the ledger has no record of
+ * the run.
+ */
+function formatResumeHint(event: RunEvent, isRecorded: boolean): readonly string[] {
   if (event.type !== 'run_finished' || event.state === 'success' || !isRecorded) return [];
   return [`resume: ${formatResumeCommand(event.dagId, event.runId)}`];
 }
@@ -74,17 +81,17 @@ function describeHint(event: RunEvent, isRecorded: boolean): readonly string[] {
 function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
   switch (event.type) {
     case 'run_started':
-      return [startLine(event, paint)];
+      return [formatStartLine(event, paint)];
     case 'run_resumed':
-      return resumeLines(event, paint);
+      return formatResumeLines(event, paint);
     case 'task_started':
     case 'task_progress':
       return [];
     case 'task_log':
-      return [` ${paint.faint('·')} ${event.taskId}: ${neutralizeText(logText(event))}`];
+      return [` ${paint.faint('·')} ${event.taskId}: ${neutralizeText(formatLogText(event))}`];
     case 'task_retrying':
       return [
-        ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next in ${formatDuration(event.delayMs)}`,
+        ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next starts in ${formatDuration(event.delayMs)}`,
         ...formatErrorLines(event.error, paint).map((line) => `   ${line}`),
       ];
     case 'task_finished':
@@ -92,13 +99,13 @@ function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
     case 'notice':
       return [` ${paint.faint('note:')} ${neutralizeText(event.text)}`];
     case 'run_finished':
-      return finishLines(event, paint);
+      return formatFinishLines(event, paint);
     default:
       return event satisfies never;
   }
 }
 
-function startLine(event: RunEvent & { type: 'run_started' }, paint: Paint): string {
+function formatStartLine(event: RunEvent & { type: 'run_started' }, paint: Paint): string {
   const parts = [`run ${event.runId}`];
   if (event.interval)
     parts.push(`[${event.interval.start.toISOString()}, ${event.interval.end.toISOString()})`);
@@ -106,16 +113,16 @@ function startLine(event: RunEvent & { type: 'run_started' }, paint: Paint): str
   return `${paint.strong(event.dagId)}  ${paint.faint(parts.join('  '))}`;
 }
 
-function resumeLines(event: RunEvent & { type: 'run_resumed' }, paint: Paint): readonly string[] {
+function formatResumeLines(event: RunEvent & { type: 'run_resumed' }, paint: Paint): readonly string[] {
   const ago = formatDuration(event.at.getTime() - event.startedAt.getTime());
   const was = event.was === 'running' ? 'died' : event.was === 'failed' ? 'failed' : 'succeeded';
   return [
-    ` ${paint.faint(`resumed: it ${was}, and was begun ${ago} ago;`)} ${event.reused.length} reused, ${event.toRun.length} to run`,
+    ` ${paint.faint(`resumed: the run ${was}, started ${ago} ago;`)} ${event.reused.length} reused, ${event.toRun.length} to run`,
     ...event.toRun.map(({ taskId, why }) => `   ${taskId}  ${paint.faint(why)}`),
   ];
 }
 
-function logText({ message, fields }: RunEvent & { type: 'task_log' }): string {
+function formatLogText({ message, fields }: RunEvent & { type: 'task_log' }): string {
   const values = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return [message, ...values].join(' ');
 }
@@ -141,7 +148,7 @@ function formatTaskLines(task: TaskSummary, paint: Paint): readonly string[] {
     : [line, ...formatErrorLines(task.error, paint).map((each) => `   ${each}`)];
 }
 
-function finishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
+function formatFinishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
   const rows = event.tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
   const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');
   const rejected = event.tasks.reduce((sum, task) => sum + (task.rejected ?? 0), 0);

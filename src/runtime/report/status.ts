@@ -2,16 +2,21 @@ import type { Reporter } from './event.js';
 import { Movements } from './movement.js';
 import { neutralizeText } from './words.js';
 
-/** To the first column of the line, and the line empty. */
+/** The control sequence that moves the cursor to the first column and clears the line. */
 const ERASE = '\r\u001b[2K';
 
+/** Options of `createStatusReporter`. */
 export interface StatusOptions {
+  /** Gets text for the terminal, with control sequences. */
   readonly write: (text: string) => void;
-  /** The width of the terminal now, in characters. */
+  /** Returns the current width of the terminal, in characters. */
   readonly columns: () => number;
 }
 
-/** Another reporter's lines in a terminal, and below them one that shows what is moving; it goes with the next event. */
+/**
+ * Creates a reporter for a terminal: the lines of the reporter `lines`, and below them a line with the progress of all
+ * tasks. The next event removes the progress line.
+ */
 export function createStatusReporter(lines: Reporter, { write, columns }: StatusOptions): Reporter {
   const movements = new Movements();
   let isShown = false;
@@ -19,7 +24,7 @@ export function createStatusReporter(lines: Reporter, { write, columns }: Status
     report(event) {
       movements.addEvent(event);
       if (event.type === 'task_progress') {
-        // A full line would be two.
+        // The terminal would wrap a line of its full width.
         const text = neutralizeText(` ${movements.formatAll().join('   ')}`).slice(0, columns() - 1);
         isShown = true;
         return write(`${ERASE}${text}`);

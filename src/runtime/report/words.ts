@@ -1,7 +1,7 @@
 import type { EtlError } from '../../errors.js';
 import type { TaskSummary } from './event.js';
 
-/** Colours a text, or leaves it as it is. */
+/** Functions that colour a text, or return the text unchanged if colours are off. */
 export interface Paint {
   readonly good: (text: string) => string;
   readonly bad: (text: string) => string;
@@ -9,14 +9,15 @@ export interface Paint {
   readonly strong: (text: string) => string;
 }
 
-/** Lines as one text, each with its line break. */
+/** Joins lines to one text. Each line ends with a line break. */
 export function joinLines(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
 /**
- * Makes text of others (data in an error, a log line) harmless in a terminal and in a log: control characters and
- * those that change the direction of the text are shown, not obeyed. Line breaks stay.
+ * Makes text from elsewhere (data in an error, a log line) harmless in a terminal and in a log: replaces control
+ * characters and characters that change the direction of the text by their code, such as `\\x1b`. Line breaks and tabs
+ * stay.
  */
 export function neutralizeText(text: string): string {
   return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) => {
@@ -25,12 +26,12 @@ export function neutralizeText(text: string): string {
   });
 }
 
-/** An error for another program. */
+/** Builds the JSON fields of an error. */
 export function buildErrorFields({ code, message: what, where, why, fix, data }: EtlError) {
   return { code, what, where, why, fix, data };
 }
 
-/** An error in its parts, one a line, the lines of one part under each other. */
+/** Formats an error as lines: the code with the message, and then each part. A part of several lines is indented. */
 export function formatErrorLines(error: EtlError, paint: Paint): string[] {
   const parts: [string, string | undefined][] = [
     ['where', error.where],
@@ -47,23 +48,23 @@ export function formatErrorLines(error: EtlError, paint: Paint): string[] {
   return lines;
 }
 
-/** `1,204,331 rows`, or nothing. */
+/** Formats a number of rows, such as `1,204,331 rows`. Returns an empty text for undefined. */
 export function formatRows(rows: number | undefined): string {
   if (rows === undefined) return '';
   return `${groupDigits(rows)} ${rows === 1 ? 'row' : 'rows'}`;
 }
 
-/** `12,345,678`. Intl would do it as well, and take 10 ms to load. */
+/** Formats a whole number with commas, such as `12,345,678`. Does not use Intl, because Intl takes 10 ms to load. */
 export function groupDigits(count: number): string {
   return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
-/** `3 rejected`, or nothing where no row was put aside. */
+/** Formats a number of rejected rows, such as `3 rejected`. Returns an empty text for 0. */
 export function formatRejected(rejected = 0): string {
   return rejected === 0 ? '' : `${rejected.toLocaleString('en-US')} rejected`;
 }
 
-/** `2 ok, 1 failed, 1 skipped`: what is not there is left out. */
+/** Counts tasks by their end, such as `2 ok, 1 failed, 1 skipped`. A count of 0 is left out. */
 export function formatCounts(tasks: readonly TaskSummary[]): string {
   const count = (...states: readonly string[]): number =>
     tasks.filter(({ state }) => states.includes(state)).length;

@@ -1,12 +1,16 @@
 import type { PlainBody } from './task-body.js';
 import type { TaskContext } from './task-context.js';
 
-/** A function without a connection, for HTTP and the like: it runs at least once. */
+/**
+ * Creates the body of a `task`: a function without a connection, for example for HTTP requests. It runs at least once.
+ */
 export function createPlainBody(run: (context: TaskContext) => Promise<unknown>): PlainBody {
   return new FunctionBody(run);
 }
 
-/** A class, because a Dag can have a million of them. */
+/**
+ * A class, because its methods are shared: a Dag can have a million tasks, and object literals would take more memory.
+ */
 class FunctionBody implements PlainBody {
   readonly run: (context: TaskContext) => Promise<unknown>;
 

@@ -2,7 +2,10 @@ import type { Session } from '../session/session.js';
 import type { TransactionBody } from './task-body.js';
 import type { SessionContext } from './task-context.js';
 
-/** A function with a session: the kind for models, and for whatever needs more than SQL. */
+/**
+ * Creates the body of a `session` task: a function that works with a session, for models and for everything that needs
+ * more than SQL. `reads` are the IDs of the connections that the function gets in `sources`.
+ */
 export function createSessionBody(
   run: (context: SessionContext) => Promise<unknown>,
   reads: readonly string[],
@@ -10,9 +13,9 @@ export function createSessionBody(
   return {
     transactional: true,
     readCode: async () => run.toString(),
-    run: async ({ context, session, openReadSession: source, watermarks }) => {
+    run: async ({ context, session, openReadSession, watermarks }) => {
       const sources: Record<string, Session> = {};
-      for (const id of reads) sources[id] = (await source(id)).session;
+      for (const id of reads) sources[id] = (await openReadSession(id)).session;
       return run({ ...context, session: await session(), sources, watermark: watermarks.open });
     },
   };

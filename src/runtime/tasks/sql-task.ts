@@ -14,64 +14,70 @@ import {
 import type { TransactionBody, TaskWork } from './task-body.js';
 import type { TransactionContext } from './task-context.js';
 
-/** One text with any number of statements, one statement with values, or a list of both, run in order. */
+/**
+ * The SQL of a task: a text with any number of statements, one statement with values, or a list of both. A list runs in
+ * order.
+ */
 export type Sql = string | BoundSql | readonly (string | BoundSql)[];
 
-/** What a `sql` task gives to the tasks that need it. */
+/** The result of a `sql` task, for the tasks that need it. */
 export interface SqlResult {
-  /** Rows that its statements inserted, updated, deleted or merged. */
+  /** The number of rows that all statements inserted, updated, deleted or merged. */
   readonly rows: number;
-  /** The server's command and row count of each statement, in order. */
+  /** The command tag of the server and its row count, for each statement in order. */
   readonly statements: readonly { readonly command: string; readonly rows: number }[];
 }
 
-/** What the functions of a sql task get. */
+/** The context that the functions of a sql task get. `incremental` is undefined if the task is not incremental. */
 export type SqlContext = TransactionContext & { readonly incremental: IncrementalRange | undefined };
 
-/** Either the SQL itself, or a `.sql` file beside the config. */
+/** The options of a sql task that say what it runs: either `sql` or `file`. */
 export interface SqlSource {
+  /** The SQL, or a function that returns it. The function is called once an attempt. */
   readonly sql?: Sql | ((context: SqlContext) => Sql | Promise<Sql>);
   /**
-   * A path from the directory of the config. The file may hold many statements; `:name` is bound to the macro, the
-   * param or the value of that name; `:low`, `:high` and `:full_refresh` to those of an incremental task.
+   * The path of a `.sql` file, relative to the directory of the config file. The file can hold many statements. A
+   * `:name` in it is bound to the macro, the param or the entry of `values` with this name. In an incremental task
+   * `:low` and `:high` are the bounds of the range, and `:full_refresh` is true in a full refresh.
    */
   readonly file?: string;
-  /** More values for the `:name`s of `file`. */
+  /** Returns more values for the names in `file`. They win over macros and params of the same name. */
   readonly values?: (context: SqlContext) => Readonly<Record<string, unknown>>;
-  /** Its statements read a range of rows only: from where the last run has ended to where all rows are there. */
+  /** Lets the statements read only a range of rows: from the end of the last run up to the high watermark. */
   readonly incremental?: SqlIncremental;
 }
 
-/** Statements in one transaction. */
-export function createSqlBody(source: SqlSource): TransactionBody {
-  const { incremental, file } = source;
+/** Creates the body of a `sql` task: statements that run in one transaction. */
+export function createSqlBody(options: SqlSource): TransactionBody {
+  const { incremental, file } = options;
   const body: TransactionBody = {
     transactional: true,
     readCode: async (root) => {
-      const text = file === undefined ? getText(source) : await readSqlFile(file, root);
+      const text = file === undefined ? describeSql(options) : await readSqlFile(file, root);
       return incremental === undefined ? text : JSON.stringify([text, incremental]);
     },
-    run: async (work) => runStatements(work, await getStatements(source, work)),
+    run: async (work) => runStatements(work, await createStatements(options, work)),
   };
   if (incremental === undefined) return body;
-  const settle: TransactionBody['findHighWatermark'] = ({ client, signal }) =>
+  const findHighWatermark: TransactionBody['findHighWatermark'] = ({ client, signal }) =>
     prepareHighWatermark(client, incremental, { source: incremental, signal });
-  return { ...body, findHighWatermark: settle };
+  return { ...body, findHighWatermark };
 }
 
-function getText({ sql }: SqlSource): string {
+function describeSql({ sql }: SqlSource): string {
   return typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
 }
 
-async function getStatements(source: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
-  const context = await getContext(source, work);
-  if (source.file !== undefined) return readFileStatements(source.file, source, { context, root: work.root });
-  const sql = typeof source.sql === 'function' ? await source.sql(context) : source.sql;
+async function createStatements(options: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
+  const context = await createContext(options, work);
+  if (options.file !== undefined)
+    return createFileStatements(options.file, options, { context, root: work.root });
+  const sql = typeof options.sql === 'function' ? await options.sql(context) : options.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
 }
 
-async function getContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
+async function createContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
   const { context, watermarks, taskConnection, highWatermark } = work;
   const range =
     incremental &&
@@ -84,17 +90,17 @@ async function getContext({ incremental }: SqlSource, work: TaskWork): Promise<S
   return { ...context, watermark: watermarks.open, incremental: range };
 }
 
-async function readFileStatements(
+async function createFileStatements(
   file: string,
-  source: SqlSource,
+  options: SqlSource,
   { context, root }: { readonly context: SqlContext; readonly root: string },
 ): Promise<readonly BoundSql[]> {
-  const values = collectNamedValues(source, context);
+  const values = collectNamedValues(options, context);
   const statements = splitStatements(await readSqlFile(file, root));
   return statements.map((statement) => bindNamed(statement.text, values));
 }
 
-function collectNamedValues(source: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
+function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
   const { run, interval, incremental } = context;
   const macros = createMacros({
     interval,
@@ -108,7 +114,7 @@ function collectNamedValues(source: SqlSource, context: SqlContext): Readonly<Re
     high: incremental.high,
     full_refresh: run.fullRefresh,
   };
-  return { ...macros, ...(context.params as object), ...range, ...source.values?.(context) };
+  return { ...macros, ...(context.params as object), ...range, ...options.values?.(context) };
 }
 
 async function readSqlFile(file: string, root: string): Promise<string> {
@@ -118,7 +124,7 @@ async function readSqlFile(file: string, root: string): Promise<string> {
     throw new EtlError('ETL-3005', {
       what: `the SQL file "${file}" can't be read`,
       why: (error as NodeJS.ErrnoException).code,
-      fix: 'the path starts at the directory of the config file',
+      fix: 'check the path: it is relative to the directory of the config file',
       cause: error,
     });
   }
@@ -128,11 +134,11 @@ async function runStatements(
   { taskConnection, context }: TaskWork,
   statements: readonly BoundSql[],
 ): Promise<SqlResult> {
-  const done: { command: string; rows: number }[] = [];
+  const results: { command: string; rows: number }[] = [];
   for (const { text, values } of statements) {
     context.signal.throwIfAborted();
     const answer = await (taskConnection.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
-    for (const { command, rowCount } of [answer].flat()) done.push({ command, rows: rowCount ?? 0 });
+    for (const { command, rowCount } of [answer].flat()) results.push({ command, rows: rowCount ?? 0 });
   }
-  return { rows: taskConnection.rows.written, statements: done };
+  return { rows: taskConnection.rows.written, statements: results };
 }

@@ -6,72 +6,77 @@ import type { Watermarks } from '../watermark/watermark.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import type { TaskContext } from './task-context.js';
 
-/** What a task inside a transaction works with. */
+/** The things that a task inside a transaction works with. */
 export interface TaskWork {
   readonly context: TaskContext;
-  /** The transaction's connection: for statements and COPY streams. */
+  /** The connection of the transaction, for statements and COPY streams. */
   readonly taskConnection: TaskConnection;
-  /** The same transaction as a Knex instance; made on the first call. */
+  /** Returns the same transaction as a Knex instance. The first call creates the instance. */
   readonly session: () => Promise<Session>;
-  /** A read-only transaction on another connection; closed when the task has ended. */
+  /** Opens a read session on another connection. It is closed when the task ends. */
   readonly openReadSession: OpenReadSession;
-  /** How far the task has come; what is set here is committed with its data. */
+  /** The watermarks of the task. New values are committed together with the data of the task. */
   readonly watermarks: Watermarks;
-  /** What `settle` has found, where the body has one. */
+  /** The result of `findHighWatermark`. Undefined if the body does not have this method. */
   readonly highWatermark: FoundHighWatermark | undefined;
-  /** The directory that relative paths start from: that of the config file. */
+  /** The directory of the config file. Relative paths start there. */
   readonly root: string;
-  /** Reports that so much more is done: bytes as they come from or go to the server, and rows. */
+  /** Reports progress: the bytes that came from or went to the server, and the rows, since the last call. */
   readonly moved: (delta: Moved) => void;
 }
 
-/** What there is before a task's transaction. */
+/** The things that a body can use before its transaction begins. */
 export interface BeforeTransaction {
-  /** The idle connection that the transaction will be on. */
+  /** The connection of the coming transaction. It is idle. */
   readonly client: ProtocolClient;
-  /** As in `Work`: what is opened here is open there. */
+  /** Opens a read session. The same session is open in `TaskWork` later. */
   readonly openReadSession: OpenReadSession;
   readonly context: TaskContext;
   readonly signal: AbortSignal;
 }
 
-/** What a task has done since it last said so. */
+/** The progress of a task since its last report. */
 export interface Moved {
   readonly bytes?: number;
   readonly rows?: number;
 }
 
-/** What a task does, in the two ways in which it can be recorded. */
+/** The code of a task. The two kinds differ in how the ledger records the task. */
 export type TaskBody = TransactionBody | PlainBody;
 
-/** Runs inside a transaction that also holds the task's ledger row. */
+/** A body that runs inside a transaction. The ledger row of the task is written in the same transaction. */
 export interface TransactionBody {
   readonly transactional: true;
-  /** It writes files, too, which no COMMIT covers: they are written at least once. */
+  /** Set if the body also writes files. No COMMIT covers files, so they are written at least once. */
   readonly leavesFiles?: true;
-  /** Finds up to where new rows are complete, before the transaction begins. */
+  /** Finds the high watermark of an incremental task before the transaction begins. */
   findHighWatermark?(before: BeforeTransaction): Promise<FoundHighWatermark>;
-  /** Returns the task's result. */
+  /** Runs the task and returns its result. */
   run(work: TaskWork): Promise<unknown>;
-  /** The text that says whether the task still does the same. `root` as in `Work`. */
+  /**
+   * Returns a text that changes when the task does something else, for the fingerprint of the task. `root` is the
+   * directory of the config file.
+   */
   readCode(root: string): Promise<string>;
 }
 
-/** Runs without a connection and is recorded afterwards: at least once. */
+/** A body that runs without a connection. Its ledger row is written afterwards, so it runs at least once. */
 export interface PlainBody {
   readonly transactional: false;
+  /** Runs the task and returns its result. */
   run(context: TaskContext): Promise<unknown>;
+  /** As in `TransactionBody`. */
   readCode(root: string): Promise<string>;
 }
 
-/** The text of options that says whether a task still does the same: a function counts by its code. */
+/** Returns the options of a task as a text for `readCode`. A function in the options is written as its code. */
 export function describeOptions(options: object): string {
   return JSON.stringify(options, (_name, value: unknown) =>
     typeof value === 'function' ? String(value) : value,
   );
 }
 
-/** How often a task has its effect, when processes die and answers are lost. */
+/** Returns how often a task has its effect if processes die and answers of the server are lost. */
 export function getEffect(body: TaskBody): 'exactly once' | 'at least once' {
   return body.transactional && body.leavesFiles !== true ? 'exactly once' : 'at least once';
 }

@@ -5,51 +5,60 @@ import type { Log } from '../report/event.js';
 
 /** The run that a task is part of. */
 export interface TaskRun {
+  /** The `runId`. */
   readonly id: string;
   readonly dagId: string;
   readonly taskId: string;
-  /** From 1. */
+  /** The number of this attempt. Attempts count from 1. */
   readonly attempt: number;
-  /** The same for every attempt of this task in this run: hand it to services that can refuse a repeat. */
+  /**
+   * A key that is the same for every attempt of this task in this run. Pass it to services that can refuse a repeat.
+   */
   readonly idempotencyKey: string;
-  /** The run was asked to begin anew: the task has no watermark, and what it has loaded before should go. */
+  /** True with `--full-refresh`: the task has no watermark in this run, and should replace what it loaded before. */
   readonly fullRefresh: boolean;
 }
 
-/** What every task function gets. */
+/** The context that every task function gets. */
 export interface TaskContext<
   Params = unknown,
   Interval = DataInterval | undefined,
   Up = unknown,
   With = unknown,
 > {
+  /** The params of the run, as the schema of the Dag returned them. */
   readonly params: Params;
-  /** The time span `[start, end)` that the run covers; undefined where the Dag has no schedule. */
+  /** The data interval of the run, `[start, end)`. Undefined if the Dag has no schedule. */
   readonly interval: Interval;
+  /** The results of the tasks in `needs`, by name. */
   readonly upstream: Up;
+  /** The fixed values of the `with` option. */
   readonly with: With;
   readonly run: TaskRun;
   /** Aborts when the attempt times out or the run is stopped. */
   readonly signal: AbortSignal;
   readonly log: Log;
-  /** Reports that this many more rows are done. */
+  /** Reports the number of rows that the task has processed since the last call. */
   readonly progress: (rows: number) => void;
-  /** The IDs of all connections that begin with `prefix`, whatever its case, sorted, from every source. */
+  /**
+   * Returns the IDs of all connections that begin with `prefix`, sorted. Upper and lower case do not matter. The IDs
+   * come from flags, environment and config.
+   */
   readonly connections: (prefix?: string) => readonly string[];
 }
 
-/** What a task gets besides that works in a transaction. */
+/** The context of a task that runs in a transaction. */
 export interface TransactionContext<
   Params = unknown,
   Interval = DataInterval | undefined,
   Up = unknown,
   With = unknown,
 > extends TaskContext<Params, Interval, Up, With> {
-  /** The last value that the task has committed under this name, and the next one. */
+  /** Opens the watermark with this name: reads the last value that the task committed, and sets the next value. */
   readonly watermark: (name: string) => Promise<Watermark>;
 }
 
-/** What a session task gets besides: one open transaction. */
+/** The context of a session task. */
 export interface SessionContext<
   Params = unknown,
   Interval = DataInterval | undefined,
@@ -57,7 +66,11 @@ export interface SessionContext<
   With = unknown,
   Reads extends string = string,
 > extends TransactionContext<Params, Interval, Up, With> {
+  /** The transaction of this attempt, as a Knex instance. */
   readonly session: Session;
-  /** The connections that the task `reads`: one read-only transaction each, of one snapshot. */
+  /**
+   * The read sessions of the connections in `reads`, by connection ID. Each is one read-only transaction with one
+   * snapshot.
+   */
   readonly sources: Readonly<Record<Reads, Session>>;
 }

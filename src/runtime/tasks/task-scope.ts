@@ -4,9 +4,12 @@ import type { EtlError } from '../../errors.js';
 /** The task whose code is running. */
 export interface TaskScope {
   readonly taskId: string;
-  /** Fails the attempt that is under way; does nothing once it is over. Says whether it was still under way. */
+  /** Fails the running attempt and returns true. If the attempt has ended, does nothing and returns false. */
   readonly fail: (error: EtlError) => boolean;
 }
 
-/** Tells which task an error belongs to that nobody awaits: a rejected promise, an exception in a timer. */
+/**
+ * The task whose code is running, also after an `await` and in a timer. It names the task of an unhandled error, such
+ * as a rejected promise or an exception in a timer.
+ */
 export const taskScope = new AsyncLocalStorage<TaskScope | undefined>();

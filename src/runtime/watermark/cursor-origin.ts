@@ -1,36 +1,54 @@
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 
-/** How rows can come into a table otherwise than by a transaction of its own database that makes them. */
-export type Detour = 'foreign' | 'materialized' | 'subscribed';
+/**
+ * How a table gets rows that no transaction of its own database wrote at the time in the cursor.
+ *
+ * - `foreign`: another server has the rows
+ * - `materialized`: a REFRESH writes the rows
+ * - `subscribed`: a subscription writes the rows of another database
+ */
+export type IndirectKind = 'foreign' | 'materialized' | 'subscribed';
 
-/** A table whose rows were made elsewhere, or earlier, than they come into sight. */
-export interface TableOrigin {
+/** A table whose rows were written elsewhere, or earlier than they become visible here. */
+export interface IndirectTable {
   readonly name: string;
-  readonly detour: Detour;
+  readonly kind: IndirectKind;
 }
 
-/** The statement whose answer `detourOf` takes: it names every table behind a view or a query. */
+/**
+ * Returns the EXPLAIN statement whose rows `findIndirectTable` reads. The plan names each table behind a view or a
+ * query.
+ */
 export function explainQuery(from: string): string {
   return `explain (verbose, format json, costs off) select from ${from}`;
 }
 
-/** The first table of a plan that another server, a REFRESH or a subscription fills; undefined where there is none. */
-export async function findDetour(client: ProtocolClient, plan: unknown): Promise<TableOrigin | undefined> {
+/**
+ * Finds a table of a plan that another server, a REFRESH or a subscription fills. Returns undefined if the plan has no
+ * such table.
+ */
+export async function findIndirectTable(
+  client: ProtocolClient,
+  plan: unknown,
+): Promise<IndirectTable | undefined> {
   const tables = listTables(plan);
   const { rows } = await send(
     client,
     `select format('%I.%I', n.nspname, c.relname) as name,
-            case c.relkind when 'f' then 'foreign' when 'm' then 'materialized' else 'subscribed' end as detour
+            case c.relkind when 'f' then 'foreign' when 'm' then 'materialized' else 'subscribed' end as kind
      from json_to_recordset($1) as t (schema text, name text)
      join pg_namespace n on n.nspname = t.schema join pg_class c on c.relnamespace = n.oid and c.relname = t.name
      where c.relkind in ('f', 'm') or exists (select from pg_subscription_rel where srrelid = c.oid)
      order by c.relkind limit 1`,
     [JSON.stringify(tables)],
   );
-  return rows[0] as TableOrigin | undefined;
+  return rows[0] as IndirectTable | undefined;
 }
 
-/** The schema and name of each scan, at any depth: https://www.postgresql.org/docs/current/sql-explain.html */
+/**
+ * Lists the schema and name of each scanned table, at any depth of the plan:
+ * https://www.postgresql.org/docs/current/sql-explain.html
+ */
 function listTables(plan: unknown): readonly { readonly schema: string; readonly name: string }[] {
   if (typeof plan !== 'object' || plan === null) return [];
   const { Schema: schema, 'Relation Name': name } = plan as Record<string, unknown>;
@@ -38,16 +56,19 @@ function listTables(plan: unknown): readonly { readonly schema: string; readonly
   return [...own, ...Object.values(plan).flatMap(listTables)];
 }
 
-/** What an incremental task reads, and by which of its columns. */
+/** The input of an incremental task and the column that orders its rows. */
 export interface CursorInput {
-  /** An item of a FROM clause: a quoted table, or a query in brackets with an alias. */
+  /** An item of a FROM clause: a quoted table, or a query in parentheses with an alias. */
   readonly from: string;
-  /** The quoted table, where it is one: its sequence tells more than the rows do. */
+  /** The quoted table, for the lookup of the sequence behind the cursor. Undefined if the input is a query. */
   readonly table: string | undefined;
   readonly cursor: string;
-  /** The zone of values that have none of their own. */
+  /** The time zone of the cursor's values. Only for a type without a zone of its own. */
   readonly timeZone: string | undefined;
-  /** How long before the beginning of its transaction a row may be stamped, in milliseconds; undefined: not at all. */
+  /**
+   * How much earlier than the begin of its transaction a row may be stamped, in milliseconds. Undefined means that no
+   * row is.
+   */
   readonly lagMs: number | undefined;
   /** Aborts the wait for other transactions. */
   readonly signal: AbortSignal;

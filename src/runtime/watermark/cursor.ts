@@ -1,36 +1,45 @@
 import { send, type ProtocolClient } from '../postgres/protocol.js';
 
-/** How rows of a type come into sight: what decides up to where they are complete. */
+/**
+ * Decides how the high watermark of a cursor is found.
+ *
+ * - `time`: the transaction that writes the row stamps it with its own time
+ * - `sequence`: the number comes from a sequence
+ * - `transaction`: the ID of the transaction that writes the row
+ */
 export type CursorKind = 'time' | 'sequence' | 'transaction';
 
 /** A SQL type that a cursor can have. */
 export interface CursorType {
-  /** As `format_type` writes it, without precision; whole numbers of any size are `bigint`. */
+  /** The name that `format_type` prints, without precision. Whole numbers of any size have the name `bigint`. */
   readonly name: string;
   readonly kind: CursorKind;
-  /** True where a value is an instant only together with a time zone. */
+  /** True if a value becomes an instant only together with a time zone, as for `timestamp` and `date`. */
   readonly isLocal: boolean;
-  /** Not more than any value. */
+  /** Less than or equal to every value of the type. */
   readonly lowest: string;
   /**
-   * SQL that writes an expression of the type as text: in full, in UTC, of one form whatever the session's settings, so
-   * that two texts compare as their values do.
+   * Returns SQL that converts an expression of the type to canonical text: full precision, UTC, and the same form under
+   * all settings of the session. Two such texts compare in the same order as their values.
    */
-  readonly text: (expression: string) => string;
+  readonly toText: (expression: string) => string;
 }
 
-const isoText =
+const createIsoWriter =
   (format: string, shift: string) =>
   (expression: string): string =>
     `case when isfinite(${expression}) then to_char(${expression}${shift}, '${format}') else (${expression})::text end`;
-const plainText = (expression: string): string => `(${expression})::text`;
-/** Of any size, so that a column can grow; but the lowest must fit into the column that it is compared with. */
-const whole = (lowest: string): CursorType => ({
+const writePlainText = (expression: string): string => `(${expression})::text`;
+/**
+ * All sizes of whole numbers have one name, so a column may change from `int` to `bigint`. `lowest` differs, because
+ * the value must fit into the column that it is compared with.
+ */
+const createWholeNumberType = (lowest: string): CursorType => ({
   name: 'bigint',
   kind: 'sequence',
   isLocal: false,
   lowest,
-  text: plainText,
+  toText: writePlainText,
 });
 
 const WITH_ZONE: CursorType = {
@@ -38,57 +47,63 @@ const WITH_ZONE: CursorType = {
   kind: 'time',
   isLocal: false,
   lowest: '-infinity',
-  text: isoText('YYYY-MM-DD HH24:MI:SS.US"+00"', ` at time zone 'UTC'`),
+  toText: createIsoWriter('YYYY-MM-DD HH24:MI:SS.US"+00"', ` at time zone 'UTC'`),
 };
 const WITHOUT_ZONE: CursorType = {
   name: 'timestamp without time zone',
   kind: 'time',
   isLocal: true,
   lowest: '-infinity',
-  text: isoText('YYYY-MM-DD HH24:MI:SS.US', ''),
+  toText: createIsoWriter('YYYY-MM-DD HH24:MI:SS.US', ''),
 };
 const DATE: CursorType = {
   name: 'date',
   kind: 'time',
   isLocal: true,
   lowest: '-infinity',
-  text: isoText('YYYY-MM-DD', ''),
+  toText: createIsoWriter('YYYY-MM-DD', ''),
 };
 const TRANSACTION: CursorType = {
   name: 'xid8',
   kind: 'transaction',
   isLocal: false,
   lowest: '0',
-  text: plainText,
+  toText: writePlainText,
 };
 
-/** By the OIDs that PostgreSQL has given them for ever (https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat). */
+/**
+ * The key is the OID of the type. PostgreSQL never changes these OIDs
+ * (https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat).
+ */
 const TYPES: ReadonlyMap<number, CursorType> = new Map([
   [1184, WITH_ZONE],
   [1114, WITHOUT_ZONE],
   [1082, DATE],
-  [20, whole('-9223372036854775808')],
-  [23, whole('-2147483648')],
-  [21, whole('-32768')],
+  [20, createWholeNumberType('-9223372036854775808')],
+  [23, createWholeNumberType('-2147483648')],
+  [21, createWholeNumberType('-32768')],
   [5069, TRANSACTION],
 ]);
 
-/** The names of the types that a cursor can have. */
+/** The names of the types that a cursor can have, for error messages. */
 export const CURSOR_TYPES = [...new Set([...TYPES.values()].map(({ name }) => name))];
 
-/** The cursor type with this OID; undefined for a type whose values do not tell which rows are new. */
+/**
+ * Finds the cursor type with this OID. Returns undefined if a cursor can't have the type, because its values do not
+ * show which rows are new.
+ */
 export function findCursorType(oid: number): CursorType | undefined {
   return TYPES.get(oid);
 }
 
-/** The cursor type that a watermark was recorded with. */
+/** Finds the cursor type by the name that the ledger has recorded. Returns undefined if no cursor type has the name. */
 export function findCursorTypeByName(name: string): CursorType | undefined {
   return [...TYPES.values()].find((type) => type.name === name);
 }
 
 /**
- * A value that a person wrote, as `text` writes it. A time without a zone is taken as UTC. The server
- * refuses one that is not of the type.
+ * Converts a value that a person wrote to canonical text (see `CursorType.toText`). A time without a zone means UTC.
+ * Throws the server's error if the value is not of the type.
  */
 export async function readCanonicalText(
   client: Pick<ProtocolClient, 'query'>,
@@ -97,13 +112,13 @@ export async function readCanonicalText(
 ): Promise<string> {
   const given =
     type.kind === 'time' && !type.isLocal && BARE_TIME.test(value) ? `${value.trim()} UTC` : value;
-  const { rows } = await send(client, `select ${type.text(`$1::text::${type.name}`)} as text`, [given]);
+  const { rows } = await send(client, `select ${type.toText(`$1::text::${type.name}`)} as text`, [given]);
   return String(rows[0]?.text);
 }
 
 const BARE_TIME = /^\s*\d+-\d+-\d+(?:[ T]\d+:\d+(?::\d+(?:\.\d+)?)?)?\s*$/;
 
-/** The later of two canonical texts of a type. */
+/** Returns the later of two canonical texts of one type. */
 export function chooseLater(type: CursorType, a: string, b: string): string {
   if (type.kind !== 'time') return BigInt(a) > BigInt(b) ? a : b;
   if (a === type.lowest || b === type.lowest) return a === type.lowest ? b : a;

@@ -6,76 +6,84 @@ import { type CursorType, findCursorType } from './cursor.js';
 import {
   type OpenTransaction,
   formatHolder,
-  openTransactions,
+  buildOpenTransactionQueries,
   listStillOpen,
-  toOpenTransactions,
+  parseOpenTransactions,
 } from './open-transactions.js';
-import { type CursorInput, type TableOrigin, findDetour, explainQuery } from './cursor-origin.js';
+import { type CursorInput, type IndirectTable, findIndirectTable, explainQuery } from './cursor-origin.js';
 import {
   createChangingTimeZoneError,
-  hasNulls,
-  createLagOfNumbersError,
-  createRowsMadeElsewhereError,
+  createNullCursorError,
+  createLagOnNumbersError,
+  createIndirectTableError,
   createUnusableCursorError,
-  onReplica,
+  createReplicaError,
   createUnorderedSequenceError,
   createUnknownHighWatermarkError,
   createMissingTimeZoneError,
 } from './watermark-errors.js';
 
-/** Up to where the rows of a place are complete. */
+/** The highest cursor value below which no row can appear any more. */
 export interface HighWatermark {
   readonly type: CursorType;
   /**
-   * Every row whose cursor is less is visible from now on, and none can come any more. As `CursorType.text` writes it;
-   * undefined where there are no rows at all.
+   * Canonical text (see `CursorType.toText`). Every row with a smaller cursor is visible from now on, and no new row
+   * gets a smaller cursor. Undefined if the input has no rows.
    */
   readonly high: string | undefined;
-  /** For a person, where a transaction that is open holds back new rows. */
+  /**
+   * A text for a person that names the oldest open transaction, which keeps newer rows from being read. Undefined if no
+   * transaction is open.
+   */
   readonly heldBack: string | undefined;
 }
 
-/** How long an open transaction is waited for of which nothing else can be known. */
+/** How long to wait for the end of a transaction whose begin is unknown. */
 const WAIT_MS = 30_000;
 const LONGEST_POLL_MS = 250;
-/** Between the moment that a transaction takes its time from, and the one at which others can see it. */
+/**
+ * A transaction takes its time first, and other sessions see the transaction a little later: within this many seconds.
+ */
 const PUBLISH_S = 0.01;
 
 /**
- * Finds the settled bound of a place, on a connection that is in no transaction: the snapshot that the rows are then read
- * in must be taken afterwards, or a transaction that commits in between would be lost. Throws `EtlError` when the bound
- * can't be known: it is never guessed.
+ * Finds the high watermark of the input. The connection must be outside a transaction: the snapshot that reads the rows
+ * must be newer than the high watermark, or the rows of a transaction that commits in between would be lost.
+ *
+ * Throws `EtlError` (ETL-3704 to ETL-3710 and ETL-3712) if the high watermark can't be known. The result is never a
+ * guess.
  */
-export async function settle(client: ProtocolClient, input: CursorInput): Promise<HighWatermark> {
-  if (client.getTransactionStatus() !== 'I') throw new Error('a bound was asked for inside a transaction');
-  const column = await describe(client, input);
+export async function findHighWatermark(client: ProtocolClient, input: CursorInput): Promise<HighWatermark> {
+  if (client.getTransactionStatus() !== 'I')
+    throw new Error('the high watermark must be read outside a transaction');
+  const column = await describeCursor(client, input);
   switch (column.type.kind) {
     case 'time':
-      return column.isReplica ? settleReplica(client, input, column) : settleTime(client, input, column);
+      return column.isReplica ? findOnReplica(client, input, column) : findByTime(client, input, column);
     case 'sequence':
-      return settleSequence(client, input, column);
+      return findBySequence(client, input, column);
     case 'transaction':
-      return settleTransaction(client, column);
+      return findByTransaction(client, column);
     default:
       return column.type.kind satisfies never;
   }
 }
 
-/** What the server says of the cursor. */
+/** What the server says about the cursor column. */
 interface CursorColumn {
   readonly type: CursorType;
-  /** With its precision: values of the column are rounded to it. */
+  /** The type with its precision, such as `timestamp(3)`: PostgreSQL rounds values of the column to the precision. */
   readonly fullType: string;
   readonly isReplica: boolean;
-  /** The sequence that its numbers come from, where the table owns one. */
+  /** The sequence that the column's numbers come from. Undefined if the table owns no sequence for the column. */
   readonly sequence: { readonly oid: string; readonly isOrdered: boolean } | undefined;
 }
 
-async function describe(client: ProtocolClient, input: CursorInput): Promise<CursorColumn> {
+async function describeCursor(client: ProtocolClient, input: CursorInput): Promise<CursorColumn> {
   const { from, cursor } = input;
   const name = quoteIdentifier(cursor);
-  // Nothing is read yet: a foreign table would be read on another server.
-  const [empty, plan] = await readAll(client, [
+  // Reads no rows yet: with a foreign table, another server would have to read them.
+  const [empty, plan] = await sendAll(client, [
     `select ${name} from ${from} where false`,
     explainQuery(from),
   ]);
@@ -84,14 +92,14 @@ async function describe(client: ProtocolClient, input: CursorInput): Promise<Cur
   const { dataTypeID: oid, dataTypeModifier: modifier } = field;
   const type = findCursorType(oid);
   if (type === undefined) throw createUnusableCursorError(cursor, await readTypeName(client, oid, modifier));
-  const origin = await findDetour(client, plan?.rows);
-  if (origin !== undefined && !isCovered(origin, input)) throw createRowsMadeElsewhereError(input, origin);
+  const origin = await findIndirectTable(client, plan?.rows);
+  if (origin !== undefined && !isCoveredByLag(origin, input)) throw createIndirectTableError(input, origin);
   const facts = await readCursorFacts(client, input);
-  refuse(input, type, facts);
+  assertUsable(input, type, facts);
   const { is_replica: isReplica, sequence, is_ordered: isOrdered } = facts;
   return {
     type,
-    // With a precision, the bound is rounded as the values are.
+    // PostgreSQL rounds values to the column's precision, so the high watermark must be rounded in the same way.
     fullType:
       type.kind === 'time' && modifier >= 0
         ? type.name.replace('timestamp', `timestamp(${modifier})`)
@@ -126,37 +134,38 @@ interface CursorFacts {
   readonly has_nulls: boolean;
 }
 
-/** What a subscription brings late, a `lag` can wait for; nobody knows when the others bring what. */
-function isCovered({ detour }: TableOrigin, { lagMs }: CursorInput): boolean {
-  return detour === 'subscribed' && lagMs !== undefined;
+/** A `lag` can cover the delay of a subscription. No `lag` can cover a foreign table or a materialized view. */
+function isCoveredByLag({ kind }: IndirectTable, { lagMs }: CursorInput): boolean {
+  return kind === 'subscribed' && lagMs !== undefined;
 }
 
-/** Throws `EtlError` for a cursor that rows could be lost by. */
-function refuse(input: CursorInput, type: CursorType, facts: CursorFacts): void {
-  if (facts.has_nulls) throw hasNulls(input);
+/** Throws `EtlError` if an incremental task could lose rows with this cursor. */
+function assertUsable(input: CursorInput, type: CursorType, facts: CursorFacts): void {
+  if (facts.has_nulls) throw createNullCursorError(input);
   if (type.isLocal && input.timeZone === undefined) throw createMissingTimeZoneError(input, type);
-  if (type.kind !== 'time' && input.lagMs !== undefined) throw createLagOfNumbersError(input, type);
-  if (facts.is_replica && input.lagMs === undefined) throw onReplica(input);
+  if (type.kind !== 'time' && input.lagMs !== undefined) throw createLagOnNumbersError(input, type);
+  if (facts.is_replica && input.lagMs === undefined) throw createReplicaError(input);
 }
 
 /**
- * A row that a transaction stamps is stamped at its beginning or later: below the beginning of the oldest transaction that
- * is open, nothing new can come.
+ * Finds the begin of the oldest open transaction, or now if no transaction is open. A transaction stamps its rows with
+ * its begin or a later time, so no new row can get an earlier time.
  */
-async function settleTime(
+async function findByTime(
   client: ProtocolClient,
   input: CursorInput,
   column: CursorColumn,
 ): Promise<HighWatermark> {
-  // now() is the moment at which this message came: the others are looked at later, when all that came before are seen.
-  const results = await readAll(client, [
+  // now() is the time at which the server got this message. The open transactions are read after a short sleep, when
+  // each transaction that began before now() is visible.
+  const results = await sendAll(client, [
     `select pg_sleep(${PUBLISH_S})`,
     `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
-    ...openTransactions(),
+    ...buildOpenTransactionQueries(),
   ]);
   const now = String(results[1]?.rows[0]?.now);
-  const open = toOpenTransactions(results.slice(2));
-  await waitFor(
+  const open = parseOpenTransactions(results.slice(2));
+  await waitForTransactions(
     client,
     open.filter(({ startedAt }) => startedAt === undefined),
     input,
@@ -172,10 +181,11 @@ async function settleTime(
 }
 
 /**
- * On a replica nobody can see what is open on its primary; but commits come in their order, so that what was begun `lag`
- * before the last of them is there, if no transaction lasts longer.
+ * Finds the time of the last replayed transaction, less the lag. A replica does not show which transactions are open on
+ * its primary, but replays commits in their order. So all rows of a transaction that began earlier than the result are
+ * here, if no transaction lasts longer than the lag.
  */
-async function settleReplica(
+async function findOnReplica(
   client: ProtocolClient,
   input: CursorInput,
   column: CursorColumn,
@@ -185,32 +195,38 @@ async function settleReplica(
 }
 
 /**
- * Numbers are taken before their rows are committed: up to the greatest one that can be seen, the smaller ones belong to
- * transactions that are open now. When those have ended, all are there.
+ * Finds the highest visible number, and waits for the transactions that are open now. A transaction takes a number
+ * before it commits the row, so a smaller number that is not visible belongs to one of these transactions. When they
+ * have ended, all rows up to the number are visible. Throws ETL-3709 if the sequence is not ordered, ETL-3710 after 30
+ * seconds.
  */
-async function settleSequence(
+async function findBySequence(
   client: ProtocolClient,
   input: CursorInput,
   column: CursorColumn,
 ): Promise<HighWatermark> {
   const { sequence, type } = column;
   if (sequence?.isOrdered === false) throw createUnorderedSequenceError(input);
-  const results = await readAll(client, [
+  const results = await sendAll(client, [
     `select (max(${quoteIdentifier(input.cursor)})::numeric + 1)::text as high from ${input.from}`,
-    ...openTransactions(sequence?.oid),
+    ...buildOpenTransactionQueries(sequence?.oid),
   ]);
   const high = results[0]?.rows[0]?.high as string | null | undefined;
-  if (typeof high === 'string') await waitFor(client, toOpenTransactions(results.slice(1)), input);
+  if (typeof high === 'string')
+    await waitForTransactions(client, parseOpenTransactions(results.slice(1)), input);
   return { type, high: high ?? undefined, heldBack: undefined };
 }
 
-/** Below the oldest transaction that runs, every transaction has ended. */
-async function settleTransaction(client: ProtocolClient, { type }: CursorColumn): Promise<HighWatermark> {
+/** Finds the ID of the oldest running transaction: every transaction with a smaller ID has ended. */
+async function findByTransaction(client: ProtocolClient, { type }: CursorColumn): Promise<HighWatermark> {
   const { rows } = await send(client, 'select pg_snapshot_xmin(pg_current_snapshot())::text as high');
   return { type, high: String(rows[0]?.high), heldBack: undefined };
 }
 
-/** The value that a row gets which is stamped at this instant, less the lag. */
+/**
+ * Reads the cursor value of a row that is stamped at `instant` (SQL), less the lag. Undefined if the instant is null.
+ * Throws ETL-3706 if the zone of a local time has more than one UTC offset.
+ */
 async function readValueAt(
   client: ProtocolClient,
   instant: string,
@@ -224,13 +240,17 @@ async function readValueAt(
   const value = type.isLocal ? `(${shifted} at time zone ${zone})` : shifted;
   const { rows } = await send(
     client,
-    `select ${type.text(`${value}::${fullType}`)} as high, ${type.isLocal ? isFixed : 'true'} as is_fixed`,
+    `select ${type.toText(`${value}::${fullType}`)} as high, ${type.isLocal ? isFixed : 'true'} as is_fixed`,
   );
   if (rows[0]?.is_fixed !== true) throw createChangingTimeZoneError(cursor, timeZone ?? '');
   return (rows[0]?.high as string | null) ?? undefined;
 }
 
-async function waitFor(
+/**
+ * Polls until all of `others` have ended. Throws ETL-3710 after 30 seconds, and the signal's reason if the signal
+ * aborts.
+ */
+async function waitForTransactions(
   client: ProtocolClient,
   others: readonly OpenTransaction[],
   { cursor, signal }: CursorInput,
@@ -244,8 +264,8 @@ async function waitFor(
   }
 }
 
-/** Sends statements in one message, which is one transaction. */
-async function readAll(
+/** Sends the statements in one message, which the server runs as one transaction. Returns one result a statement. */
+async function sendAll(
   client: ProtocolClient,
   statements: readonly string[],
 ): Promise<readonly QueryResult[]> {

@@ -3,49 +3,59 @@ import type { ProtocolClient } from '../postgres/protocol.js';
 import { quoteIdentifier, quoteLiteral, quoteTable } from '../sql/quote.js';
 import { type Duration, parseDuration } from '../duration.js';
 import { type CursorType, readCanonicalText, chooseLater } from './cursor.js';
-import { type HighWatermark, settle } from './high-watermark.js';
+import { type HighWatermark, findHighWatermark } from './high-watermark.js';
 import type { Watermarks } from './watermark.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import type { Log } from '../report/event.js';
 
-/** Reads only the rows that have come, or were changed, since the last run. */
+/** Reads only the rows that were added or changed since the last run. */
 export interface Incremental {
   /**
-   * The column that says when a row has come: of the type `timestamptz` (`timestamp`, `date`), stamped with `now()` by the
-   * transaction that writes the row; a whole number from a sequence; or `xid8`, of `pg_current_xact_id()`. Not null.
+   * The column that shows which rows are new. The column must not be null, and is one of:
+   *
+   * - a `timestamptz`, `timestamp` or `date` that the writing transaction sets to `now()`
+   * - a whole number from a sequence
+   * - an `xid8` that the writing transaction sets to `pg_current_xact_id()`
    */
   readonly cursor: string;
-  /** Where the first run begins; without it, with the first row. */
+  /** The cursor value at which the first run starts. Default: the first row. */
   readonly initial?: string;
-  /** How much earlier than its transaction a row may be stamped, where an application gives the time: `'5m'`. */
+  /**
+   * How much earlier than the begin of its transaction a row may be stamped, such as `'5m'`. For an application that
+   * sets the time itself.
+   */
   readonly lag?: Duration;
-  /** The time zone of a cursor whose type has none. */
+  /** The time zone of a cursor of type `timestamp` or `date`, such as `'UTC'`. */
   readonly timeZone?: string;
 }
 
-/** What an incremental task reads from: a table, or a query without its semicolon. */
+/** What an incremental task reads: a table or a query. */
 export type IncrementalSource =
   { readonly table: string; readonly query?: never } | { readonly query: string; readonly table?: never };
 
-/** The rows of one run: those with `low <= cursor < high`. */
+/** The rows that one run reads: the rows with `low <= cursor < high`. */
 export interface IncrementalRange {
-  /** SQL text, also in the first run. */
+  /** SQL text. In a first run without `initial`, the lowest value of the cursor's type. */
   readonly low: string;
-  /** SQL text; the same as `low` where there is nothing new. */
+  /** SQL text. The same as `low` if there is nothing new. */
   readonly high: string;
-  /** The condition on the rows, with both values in it, for a COPY, which takes no bound values. */
+  /** The range as an SQL condition that contains both values, for COPY, which takes no bound values. */
   readonly where: string;
 }
 
-/** The option of a sql task: what it reads, in the database that it writes to. */
+/** The option `incremental` of a sql task. The task reads from the database that it writes to. */
 export type SqlIncremental = Incremental & IncrementalSource;
 
-/** The bound of one attempt, found before its transaction begins; calling it throws what kept it from being found. */
+/**
+ * Returns the high watermark that was found before the transaction of the attempt began. Throws the error if the search
+ * failed.
+ */
 export type FoundHighWatermark = () => HighWatermark & { readonly source: IncrementalSource };
 
 /**
- * Finds up to where the rows of a source are complete, on an idle connection to it, before the transaction that reads
- * them. An error waits until somebody asks: a task that is done already needs no bound.
+ * Finds the high watermark of the rows to read, on an idle connection to their database, before the transaction that
+ * reads them. Does not throw if the search fails: the returned function throws the error. So a task that is already
+ * done, and needs no high watermark, does not fail. Throws if `lag` is no duration.
  */
 export async function prepareHighWatermark(
   client: ProtocolClient,
@@ -54,10 +64,10 @@ export async function prepareHighWatermark(
 ): Promise<FoundHighWatermark> {
   const { cursor, lag, timeZone } = incremental;
   const table = source.table === undefined ? undefined : quoteTable(source.table);
-  const from = table ?? `(${removeEnd(source.query ?? '')}\n) as source`;
+  const from = table ?? `(${removeSemicolon(source.query ?? '')}\n) as source`;
   const lagMs = lag === undefined ? undefined : parseDuration(lag, 'incremental.lag');
   try {
-    const upper = await settle(client, { from, table, cursor, timeZone, lagMs, signal });
+    const upper = await findHighWatermark(client, { from, table, cursor, timeZone, lagMs, signal });
     return () => ({ ...upper, source });
   } catch (error) {
     return () => {
@@ -67,8 +77,9 @@ export async function prepareHighWatermark(
 }
 
 /**
- * The rows that a task reads in this attempt. Its watermark goes up to the end of the range, in the same COMMIT as what
- * the task makes of them. `wire` is that of the task's own transaction.
+ * Finds the range of rows that a task reads in this attempt, and moves the task's watermark to the end of the range.
+ * The watermark is committed together with the task's data. `taskConnection` has the task's own transaction. Throws
+ * what `highWatermark` throws, and ETL-3711 if the watermark belongs to another cursor or another type.
  */
 export async function findIncrementalRange(
   incremental: Incremental,
@@ -84,12 +95,13 @@ export async function findIncrementalRange(
   const low = await findLow(incremental, type, { taskConnection, watermarks });
   const high = upper === undefined ? low : chooseLater(type, low, upper);
   if (heldBack !== undefined && high === low) log(heldBack);
-  // Times can be held back. Numbers only grow, where they are not begun anew, or their newest rows deleted.
+  // An open transaction can hold back a time. A number can be lower only if the numbering was restarted or rows were
+  // deleted.
   if (type.kind !== 'time' && upper !== undefined && high !== upper)
     log(
-      `no row has a "${cursor}" from ${low} on, where the last run has ended: rows that are numbered anew are not read`,
+      `all values of "${cursor}" are below ${low}, where this run starts to read: new rows with lower values are not read (was the numbering restarted?)`,
     );
-  // Before the first row there is no number that could be told from the lowest.
+  // An empty table has no number to record: the lowest value would say nothing.
   if (high !== type.lowest) watermarks.put({ name: cursor, value: high, type: type.name });
   const literal = (value: string): string => `${quoteLiteral(value)}::${type.name}`;
   const name = quoteIdentifier(cursor);
@@ -107,7 +119,7 @@ async function findLow(
 ): Promise<string> {
   const row = await watermarks.find(cursor);
   const other = (await watermarks.readAll()).find((each) => each.name !== cursor && each.type !== undefined);
-  // What a cursor of long ago has left says nothing of the rows that have come by another one since.
+  // A watermark that an earlier cursor left says nothing about rows that were read by another cursor since.
   if (other !== undefined && !(row !== undefined && row.setAt > other.setAt))
     throw createOtherCursorError(cursor, other);
   if (row === undefined) {
@@ -118,28 +130,28 @@ async function findLow(
   return readCanonicalText(taskConnection, type, row.value);
 }
 
-function removeEnd(query: string): string {
+function removeSemicolon(query: string): string {
   return query.trim().replace(/;$/, '');
 }
 
-const CHOICE = (cursor: string): string =>
-  `begin anew with --full-refresh, or say where it goes on: etl state set <dag> <task> ${cursor} <value>`;
+const describeChoice = (cursor: string): string =>
+  `start over with --full-refresh, or set where the task continues: etl state set <dag> <task> ${cursor} <value>`;
 
 function createOtherCursorError(
   cursor: string,
   other: { readonly name: string; readonly value: string },
 ): EtlError {
   return new EtlError('ETL-3711', {
-    what: `the task has come up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
-    why: 'where it is by the new cursor is not known',
-    fix: CHOICE(cursor),
+    what: `the task has read up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
+    why: 'the old watermark says nothing about the new cursor column',
+    fix: describeChoice(cursor),
   });
 }
 
 function createOtherCursorTypeError(cursor: string, before: string, now: string): EtlError {
   return new EtlError('ETL-3711', {
-    what: `the cursor "${cursor}" was of type ${before}, and now it is of type ${now}`,
-    why: 'where it is in the new type is not known',
-    fix: CHOICE(cursor),
+    what: `the type of the cursor "${cursor}" was ${before}, and now is ${now}`,
+    why: 'the old watermark can not be compared with values of the new type',
+    fix: describeChoice(cursor),
   });
 }

@@ -5,21 +5,35 @@ import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
 /** An open transaction of another session that may still commit rows. */
 export interface OpenTransaction {
-  /** Virtual transaction ID, or that of a prepared transaction: its name while it lasts. */
+  /**
+   * The virtual transaction ID, or the ID of a prepared transaction. The ID does not change while the transaction is
+   * open.
+   */
   readonly id: string;
-  /** For a person: who holds it. */
+  /** Names the session or the prepared transaction for a person, for example `pid 42 (app my_program)`. */
   readonly holder: string;
-  /** Seconds since it began; undefined where this role may not see that, or where nobody knows. */
+  /**
+   * Seconds since the transaction began. Undefined if the role may not see the time, or if the transaction is a
+   * prepared one.
+   */
   readonly ageSeconds: number | undefined;
-  /** When it began, as `at` is written. */
+  /**
+   * When the transaction began, as canonical text of a `timestamptz` cursor. Undefined in the same cases as
+   * `ageSeconds`.
+   */
   readonly startedAt: string | undefined;
 }
 
 /**
- * The transactions that are open in this database. `pg_locks` names each of them to every role, by the lock that it has
- * on its own virtual ID; `pg_stat_activity` says when it began, to those who may know. A session that has its time and
- * is not in `pg_locks` yet is about to begin one. Autovacuum, which has no user, writes no rows. Sessions come before prepared transactions,
- * in a statement of their own: one that is prepared meanwhile is seen in either.
+ * Reads the sessions with an open transaction in this database.
+ *
+ * - `pg_locks` shows each transaction to every role: a transaction holds a lock on its own virtual ID.
+ * - `pg_stat_activity` shows when the transaction began, but only to a role that may see the session.
+ * - A session with a start time that is not in `pg_locks` yet is about to begin a transaction, and counts as open.
+ * - Autovacuum has no user and writes no rows, so the query leaves it out.
+ *
+ * `PREPARED` is a separate statement that runs after this one. So a transaction that is prepared between the two
+ * statements is in at least one of the results.
  */
 const SESSIONS = `
   with locked as (
@@ -43,27 +57,28 @@ const PREPARED = `
   select transaction::text as id, concat('the prepared transaction "', gid, '"') as holder, null::timestamptz as started_at
   from pg_prepared_xacts where database = current_database()`;
 
-const columns = (from: string, condition = 'true'): string =>
+const selectColumns = (from: string, condition = 'true'): string =>
   `select id, holder, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as started_at,
           extract(epoch from clock_timestamp() - started_at)::float8 as age
    from (${from}) as open where ${condition}`;
 
 /**
- * Statements that answer with open transactions, to be sent in one message with others: the last two results are theirs.
- * `sequence`: only those that have taken a number of this sequence, which they keep locked to their end.
+ * Returns two statements that read the open transactions. Send them in one message, in this order;
+ * `parseOpenTransactions` reads their results. `sequence` is the OID of a sequence: then only sessions that took a
+ * number of the sequence count. Such a session locks the sequence until the end of its transaction.
  */
-export function openTransactions(sequence?: string): readonly string[] {
+export function buildOpenTransactionQueries(sequence?: string): readonly string[] {
   const taken =
     sequence &&
     `exists (
     select from pg_locks s
     where s.pid = open.pid and s.locktype = 'relation' and s.mode = 'RowExclusiveLock' and s.relation = ${sequence}
       and s.database = (select oid from pg_database where datname = current_database()))`;
-  return [columns(SESSIONS, taken), columns(PREPARED)];
+  return [selectColumns(SESSIONS, taken), selectColumns(PREPARED)];
 }
 
-/** What `openTransactions` has answered. */
-export function toOpenTransactions(results: readonly QueryResult[]): readonly OpenTransaction[] {
+/** Converts the results of the two statements of `buildOpenTransactionQueries`. */
+export function parseOpenTransactions(results: readonly QueryResult[]): readonly OpenTransaction[] {
   return results.flatMap(({ rows }) =>
     rows.map((row: Columns) => ({
       id: row.id,
@@ -81,17 +96,19 @@ interface Columns {
   readonly started_at: string | null;
 }
 
-/** Those transactions that are still open. */
+/** Returns the transactions of `before` that are still open. */
 export async function listStillOpen(
   client: Pick<ProtocolClient, 'query'>,
   before: readonly OpenTransaction[],
 ): Promise<readonly OpenTransaction[]> {
-  const results = await send(client, openTransactions().join(';'));
-  const open = new Set(toOpenTransactions(results as unknown as readonly QueryResult[]).map(({ id }) => id));
+  const results = await send(client, buildOpenTransactionQueries().join(';'));
+  const open = new Set(
+    parseOpenTransactions(results as unknown as readonly QueryResult[]).map(({ id }) => id),
+  );
   return before.filter(({ id }) => open.has(id));
 }
 
-/** Who holds it, and for how long. */
+/** Says who has the transaction open, and for how long, for example `pid 42 (app), open for 3.0s`. */
 export function formatHolder({ holder, ageSeconds }: OpenTransaction): string {
   if (ageSeconds === undefined) return holder;
   return `${holder}, open for ${formatDuration(Math.max(0, ageSeconds) * 1000)}`;

@@ -2,108 +2,105 @@ import { EtlError } from '../../errors.js';
 import { formatDuration } from '../duration.js';
 import { CURSOR_TYPES, type CursorType } from './cursor.js';
 import { type OpenTransaction, formatHolder } from './open-transactions.js';
-import type { CursorInput, Detour, TableOrigin } from './cursor-origin.js';
+import type { CursorInput, IndirectKind, IndirectTable } from './cursor-origin.js';
 
-const UNTOUCHED = 'nothing was read, and the watermark is where it was';
+const UNTOUCHED = 'nothing was read, and the watermark is unchanged';
 
-/** Its type has no order in which rows come into sight. */
+/** ETL-3704: the type of the cursor does not show which rows are new. */
 export function createUnusableCursorError(cursor: string, type: string): EtlError {
   return new EtlError('ETL-3704', {
     what: `the cursor "${cursor}" is of type ${type}`,
-    why: 'nothing tells up to which of its values all rows are there',
-    fix: `a cursor is of type ${CURSOR_TYPES.join(', ')}`,
+    why: `values of type ${type} do not show which rows are new`,
+    fix: `choose a column of one of these types: ${CURSOR_TYPES.join(', ')}`,
     data: UNTOUCHED,
   });
 }
 
-/** Rows that no range has in it. */
-export function hasNulls({ cursor, from }: CursorInput): EtlError {
+/** ETL-3705: rows without a cursor value are in no range. */
+export function createNullCursorError({ cursor, from }: CursorInput): EtlError {
   return new EtlError('ETL-3705', {
-    what: `there are rows without a "${cursor}" in ${from}`,
-    why: 'no range of values has them in it: they would never be read',
+    what: `the cursor "${cursor}" is null in rows of ${from}`,
+    why: 'rows without a cursor value are in no range and would never be read',
     fix: `make the column \`not null\`, or read a query with coalesce(${cursor}, …)`,
     data: UNTOUCHED,
   });
 }
 
-/** A local time that could be anywhere. */
+/** ETL-3706: the cursor is a local time, and the task names no time zone. */
 export function createMissingTimeZoneError({ cursor }: CursorInput, { name }: CursorType): EtlError {
   return new EtlError('ETL-3706', {
-    what: `the cursor "${cursor}" is of type ${name}, and nothing says in which time zone its values are`,
-    fix: `say so: incremental: { cursor: '${cursor}', timeZone: 'UTC' }`,
+    what: `the cursor "${cursor}" is of type ${name}, and its time zone is not given`,
+    fix: `add the time zone: incremental: { cursor: '${cursor}', timeZone: 'UTC' }`,
     data: UNTOUCHED,
   });
 }
 
-/** A local time that comes twice. */
+/** ETL-3706: the cursor is a local time in a zone that changes its clocks. */
 export function createChangingTimeZoneError(cursor: string, timeZone: string): EtlError {
   return new EtlError('ETL-3706', {
-    what: `the values of the cursor "${cursor}" are in the time zone ${timeZone}, whose clocks are put back once a year`,
-    why: 'an hour comes twice: its rows can not be put in order',
+    what: `the cursor "${cursor}" has local times of the zone ${timeZone}, which puts its clocks back once a year`,
+    why: 'one hour of the year comes twice, and the rows of that hour have no order',
     fix: 'use a column of the type timestamp with time zone',
     data: UNTOUCHED,
   });
 }
 
-/** A span of time for a cursor of numbers. */
-export function createLagOfNumbersError({ cursor }: CursorInput, { name }: CursorType): EtlError {
+/** ETL-3707: `lag` is a duration, and the cursor is a number. */
+export function createLagOnNumbersError({ cursor }: CursorInput, { name }: CursorType): EtlError {
   return new EtlError('ETL-3707', {
-    what: `\`lag\` is a span of time, and the cursor "${cursor}" is of type ${name}`,
+    what: `\`lag\` is a duration, and the cursor "${cursor}" is of type ${name}`,
     fix: 'remove `lag`',
     data: UNTOUCHED,
   });
 }
 
-/** Whatever is open on the primary can't be seen. */
-export function onReplica({ cursor }: CursorInput): EtlError {
+/** ETL-3708: a replica does not show which transactions are open on its primary. */
+export function createReplicaError({ cursor }: CursorInput): EtlError {
   return new EtlError('ETL-3708', {
-    what: `up to which "${cursor}" all rows are there can't be known on a replica`,
-    why: 'it does not show which transactions are open on its primary',
-    fix: 'read from the primary; or, with a cursor of times, give a `lag` that no transaction outlasts',
+    what: `the high watermark of "${cursor}" can't be found on a replica`,
+    why: 'a replica does not show which transactions are open on its primary',
+    fix: 'read from the primary, or use a cursor of times and a `lag` that is longer than every transaction',
     data: UNTOUCHED,
   });
 }
 
-const DETOURS: Readonly<Record<Detour, readonly [why: string, fix: string]>> = {
+const INDIRECT_TABLES: Readonly<Record<IndirectKind, readonly [why: string, fix: string]>> = {
   foreign: [
-    'it is a foreign table: which transactions are open on its server can not be seen from here',
-    'read it through a connection to that server',
+    'the table is a foreign table, and the transactions that are open on its server are not visible here',
+    'read the table through a connection to its server',
   ],
   materialized: [
-    'it is a materialized view: its rows come when it is refreshed',
-    'read the tables that it is made of',
+    'the table is a materialized view, and its rows appear only when the view is refreshed',
+    'read the tables behind the view',
   ],
   subscribed: [
-    'a subscription brings its rows: later than their transactions have made them',
-    'read from the publisher; or, with a cursor of times, give a `lag` that no delay outlasts',
+    'the rows come through a subscription, later than their transactions wrote them',
+    'read from the publisher, or use a cursor of times and a `lag` that is longer than every delay',
   ],
 };
 
-/** Rows that come into sight by another way than their own transaction. */
-export function createRowsMadeElsewhereError(
-  { cursor }: CursorInput,
-  { name, detour }: TableOrigin,
-): EtlError {
-  const [why, fix] = DETOURS[detour];
+/** ETL-3712: the rows do not become visible with the transaction that wrote them. */
+export function createIndirectTableError({ cursor }: CursorInput, { name, kind }: IndirectTable): EtlError {
+  const [why, fix] = INDIRECT_TABLES[kind];
   return new EtlError('ETL-3712', {
-    what: `up to which "${cursor}" all rows of ${name} are there can't be known`,
+    what: `the high watermark of "${cursor}" in ${name} can't be found`,
     why,
     fix,
     data: UNTOUCHED,
   });
 }
 
-/** A greater number may come before a smaller one. */
+/** ETL-3709: the sequence can give a greater number before a smaller one. */
 export function createUnorderedSequenceError({ cursor }: CursorInput): EtlError {
   return new EtlError('ETL-3709', {
-    what: `the sequence of the cursor "${cursor}" does not give its numbers in their order`,
-    why: 'it counts down, or its sessions take numbers in advance (CACHE)',
-    fix: 'use a column with the time of the change, or of the type xid8',
+    what: `the sequence of the cursor "${cursor}" does not give its numbers in ascending order`,
+    why: 'the sequence counts down, or sessions take its numbers in advance (CACHE)',
+    fix: 'use a column with the time of the change, or a column of type xid8',
     data: UNTOUCHED,
   });
 }
 
-/** The wait for the transactions that are open is over. */
+/** ETL-3710: transactions were still open after `waitMs` milliseconds. */
 export function createUnknownHighWatermarkError(
   cursor: string,
   open: readonly OpenTransaction[],
@@ -111,11 +108,11 @@ export function createUnknownHighWatermarkError(
 ): EtlError {
   const isHidden = open.some(({ ageSeconds }) => ageSeconds === undefined);
   return new EtlError('ETL-3710', {
-    what: `up to which "${cursor}" all rows are there is not known: a transaction did not end within ${formatDuration(waitMs)}`,
+    what: `the high watermark of "${cursor}" was not found: a transaction did not end within ${formatDuration(waitMs)}`,
     why: open.map(formatHolder).join('\n'),
     fix: isHidden
-      ? 'grant pg_read_all_stats to the role of this connection, so that it sees when a transaction began; or end what is open'
-      : 'end what is open, or try again later',
+      ? 'end the transaction, or grant pg_read_all_stats to the role of this connection, so that the role sees when a transaction began'
+      : 'end the transaction, or try again later',
     data: UNTOUCHED,
   });
 }

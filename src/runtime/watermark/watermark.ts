@@ -8,28 +8,31 @@ import {
 } from '../ledger/watermark-row.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 
-/** The last value that a task has committed under one name, and the next one. */
+/** A watermark of a task: the last committed value under one name, and a way to set the next value. */
 export interface Watermark {
-  /** What the last committed attempt has set; undefined when none has, and in a full refresh. */
+  /** The last committed value. Undefined if the task has committed no value, and in a full refresh. */
   readonly value: string | undefined;
   /**
-   * Sets the value that is committed together with the task's data; the last call counts, and a task that fails sets
-   * nothing. SQL text, such as `max(updated_at)::text`: a `Date` has no microseconds, and rows would be read twice or
-   * never.
+   * Sets the value that is committed together with the task's data. The last call counts. A task that fails sets
+   * nothing. The value is SQL text, such as `max(updated_at)::text`: a `Date` has no microseconds, so rows would be
+   * read twice or never. Throws ETL-3702 if the value is not text, and ETL-3703 if the task has ended.
    */
   set(value: string): void;
 }
 
-/** The run that a task's watermarks are read and written in: the part of `TaskRun` that they need. */
+/** The run that reads and writes a task's watermarks. The part of `TaskRun` that `Watermarks` needs. */
 export interface WatermarkRun {
   readonly id: string;
   readonly dagId: string;
   readonly taskId: string;
-  /** The task has no watermark in this run. */
+  /** True if the run ignores the task's watermarks. */
   readonly fullRefresh: boolean;
 }
 
-/** The watermarks of one attempt: read in its transaction, and written in it after the task's own work. */
+/**
+ * Reads the watermarks of one attempt in the attempt's transaction, and writes them in the same transaction after the
+ * task's work.
+ */
 export class Watermarks {
   readonly #taskConnection: TaskConnection;
   readonly #run: WatermarkRun;
@@ -42,10 +45,10 @@ export class Watermarks {
     this.#run = run;
   }
 
-  /** One of them, for the task's own code. */
+  /** Opens a watermark by its name, for the task's own code. Throws ETL-3701 if the name is not a text or is empty. */
   readonly open = async (name: string): Promise<Watermark> => {
     if (typeof name !== 'string' || name === '')
-      throw new EtlError('ETL-3701', { what: `Expected the name of a watermark, got ${showValue(name)}` });
+      throw new EtlError('ETL-3701', { what: `expected the name of a watermark, got ${showValue(name)}` });
     const row = await this.find(name);
     return {
       value: row?.value,
@@ -53,28 +56,31 @@ export class Watermarks {
     };
   };
 
-  /** The row of one, as the last committed attempt has left it; undefined in a full refresh. */
+  /**
+   * Finds the row of a watermark as the last committed attempt left the row. Returns undefined if there is no row, and
+   * in a full refresh.
+   */
   async find(name: string): Promise<WatermarkRow | undefined> {
     return (await this.readAll()).find((row) => row.name === name);
   }
 
-  /** All that the task has. */
+  /** Reads all watermarks of the task, once an attempt. Returns no rows in a full refresh. */
   async readAll(): Promise<readonly WatermarkRow[]> {
     if (this.#run.fullRefresh) return [];
     this.#rows ??= readWatermarks(this.#taskConnection, this.#run);
     return this.#rows;
   }
 
-  /** Takes the value that `save` writes. */
+  /** Sets the value that `save` writes. Throws ETL-3703 after `save`. */
   put(given: GivenWatermark): void {
-    if (this.#isSaved) throw setTooLate(given.name);
+    if (this.#isSaved) throw createSetTooLateError(given.name);
     this.#given.set(given.name, given);
   }
 
-  /** Writes what was set, after the task's own work and before its ledger row is closed. */
+  /** Writes the values that were set. Called after the task's own work and before the close of its ledger row. */
   async save(): Promise<void> {
     this.#isSaved = true;
-    // In a transaction that an error has ended the attempt has its own word for that error.
+    // After an SQL error the transaction is aborted, and the attempt reports that error itself.
     if (this.#given.size === 0 || this.#taskConnection.failure !== undefined) return;
     const setter = { by: 'task', runId: this.#run.id } as const;
     await writeWatermarks(this.#taskConnection, this.#run, [...this.#given.values()], setter);
@@ -85,19 +91,19 @@ function checkValue(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
   const isDate = value instanceof Date;
   throw new EtlError('ETL-3702', {
-    what: `Expected the watermark "${name}" to be SQL text, got ${isDate ? 'a Date' : showValue(value)}`,
+    what: `expected the watermark "${name}" to be SQL text, got ${isDate ? 'a Date' : showValue(value)}`,
     why: isDate
-      ? 'a Date has milliseconds and a timestamp has microseconds: rows would be read twice or never'
+      ? 'a Date has milliseconds and a timestamp has microseconds, so rows would be read twice or never'
       : undefined,
-    fix: 'let the database write it: select max(updated_at)::text …',
+    fix: 'let the database write the text: select max(updated_at)::text …',
   });
 }
 
-function setTooLate(name: string): EtlError {
+function createSetTooLateError(name: string): EtlError {
   return new EtlError('ETL-3703', {
     what: `the watermark "${name}" was set after the task had ended`,
-    why: 'a promise that it started was not awaited',
+    why: 'the task did not await a promise that it started',
     fix: 'await every promise that the task starts',
-    data: 'the watermark is what the task had set before it ended',
+    data: 'the watermark has the value that the task set before it ended',
   });
 }

@@ -12,14 +12,14 @@ import { Workload } from '../workload.js';
 
 const MINI_RUNNER = fileURLToPath(new URL('./mini-runner.js', import.meta.url));
 
-/** A control that is not found guilty in so many injections is not found at all. */
+/** A control that is not found guilty after this number of injections counts as not found. */
 const MAX_INJECTIONS = 200;
-/** Enough to be sure. */
+/** The number of wrong tasks that proves a control guilty. */
 const ENOUGH = 3;
 const MINI_LEDGER =
   'create table mini (run_id text, task_id text, state text, primary key (run_id, task_id))';
 
-/** What others do, on the same harness: it must see what is wrong with each. */
+/** Common wrong ways to run tasks, under the same faults. The suite must find the mistake of each. */
 export const CONTROLS: readonly Fault[] = [
   {
     id: 'C1',
@@ -33,7 +33,7 @@ export const CONTROLS: readonly Fault[] = [
     control: true,
     run: (shard) => killMini(shard, 'before'),
   },
-  { id: 'C3', title: 'control: retry on a connection error', control: true, run: retryNaively },
+  { id: 'C3', title: 'control: retry on a connection error', control: true, run: retryOnAnyError },
   { id: 'C4', title: 'control: lock lost, and no epoch', control: true, run: (shard) => takeOver(shard, 10) },
   { id: 'C5', title: "control: a session's lock behind PgBouncer", control: true, run: lockBehindPooler },
   {
@@ -53,16 +53,18 @@ async function killMini(shard: Shard, mode: 'after' | 'before'): Promise<void> {
     const runId = await work.newRun();
     for (let code: number | null = null; code !== 0;) {
       const env = { ...work.env, DATABASE_URL: work.db.url, RUN_ID: runId, MODE: mode };
-      const under = startNode([MINI_RUNNER], shard.product.directory, { env });
-      await kills.strike(under);
-      ({ code } = await under.ended);
+      const running = startNode([MINI_RUNNER], shard.product.directory, { env });
+      await kills.strike(running);
+      ({ code } = await running.ended);
     }
     await work.check(runId, { ledger: 'mini' });
   }
 }
 
-/** Each task and its record are one transaction, but a lost connection is taken for a transaction that was rolled back. */
-async function retryNaively(shard: Shard): Promise<void> {
+/**
+ * Runs tasks with their record in one transaction, but treats a lost connection as a rollback and runs the task again.
+ */
+async function retryOnAnyError(shard: Shard): Promise<void> {
   const { tally, random } = shard;
   const { port } = await cluster();
   await using work = await Workload.create(tally);
@@ -75,14 +77,14 @@ async function retryNaively(shard: Shard): Promise<void> {
   while (tally.wrong < ENOUGH && tally.injections < MAX_INJECTIONS && !shard.isOver()) {
     const runId = await work.newRun();
     for (let i = 0; i < work.tasks; i++) {
-      while (!(await naiveTask(url, [runId, `t${i}`], work.rows)));
+      while (!(await runTask(url, [runId, `t${i}`], work.rows)));
     }
     await work.check(runId, { ledger: 'mini' });
   }
 }
 
-/** Says whether it went well. */
-async function naiveTask(url: string, key: readonly string[], rows: number): Promise<boolean> {
+/** Runs one task. Returns false after any error. */
+async function runTask(url: string, key: readonly string[], rows: number): Promise<boolean> {
   const client = new Client(url);
   client.on('error', () => undefined);
   try {
@@ -101,7 +103,10 @@ async function naiveTask(url: string, key: readonly string[], rows: number): Pro
   }
 }
 
-/** Behind a pooler that hands a server session on after each transaction, the lock is not the client's. */
+/**
+ * Takes a session's lock behind a pooler. The pooler gives the server session to another client after each transaction,
+ * so several clients get the lock.
+ */
 async function lockBehindPooler({ tally }: Shard): Promise<void> {
   if (!hasPgBouncer()) {
     tally.isLeftOut = true;
@@ -121,7 +126,7 @@ async function lockBehindPooler({ tally }: Shard): Promise<void> {
   tally.doubled += Math.max(0, holders - 1);
 }
 
-/** It exits with 0, and the server crashes before it has written what it said. */
+/** Crashes the server after the mini runner exited with 0 and before the server wrote its commits to the disk. */
 async function crashAsynchronous({ tally, product }: Shard): Promise<void> {
   await using server = await openDurable();
   await using work = await Workload.create(tally, { server });

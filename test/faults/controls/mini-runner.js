@@ -1,6 +1,7 @@
-// A runner as one writes it in an afternoon, wrong on purpose. MODE: "after" records a task after its COMMIT, "before"
-// records it before, both as statements of their own; "asynchronous" records it in its transaction, and does not wait
-// for the disk before it says that all is done.
+// A simple runner that is wrong on purpose. MODE says how:
+// - "after" records a task in a statement of its own after the task's COMMIT
+// - "before" records a task in a statement of its own before the task's transaction
+// - "asynchronous" records a task in the task's transaction, but its COMMIT does not wait for the disk
 import { Client } from 'pg';
 
 const { DATABASE_URL, RUN_ID, MODE, WORK_TASKS, WORK_ROWS } = process.env;

@@ -1,5 +1,5 @@
-// Loaded before the program: kills its process shortly after the bytes of its n-th COMMIT went out. KILL_BLIND: it
-// does not even read an answer that comes in that time.
+// Loaded before the program. Kills the process KILL_AFTER_MS milliseconds after it sent its COMMIT number KILL_AT. With
+// KILL_BLIND the process reads no answer in this time.
 import { Socket } from 'node:net';
 
 const { KILL_AT, KILL_AFTER_MS, KILL_BLIND } = process.env;

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -79,27 +79,21 @@ describe('a postgres connection', () => {
     expect(opened.database.knex.client.pool.numUsed()).to.equal(0);
   });
 
-  it('begins its first session on the socket on which it asked for TLS', async () => {
-    const { port } = await cluster();
-    let connections = 0;
-    const server = createServer((socket) => {
-      connections++;
-      const upstream = connect(port, '127.0.0.1');
-      socket.pipe(upstream).pipe(socket);
-      for (const each of [socket, upstream]) each.on('error', () => undefined); // The other side ends as well.
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    {
-      const to = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
-      await using opened = await open(to);
+  const questions: readonly [sslmode: string, sockets: number][] = [
+    ['prefer', 3],
+    ['disable', 2],
+  ];
+  for (const [sslmode, sockets] of questions) {
+    it(`opens ${sockets} sockets for two sessions with sslmode=${sslmode}`, async () => {
+      await using counted = await countSockets();
+      await using opened = await open({ host: '127.0.0.1', port: counted.port, extra: { sslmode } });
       expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
-      expect(connections).to.equal(1);
       const control = await opened.database.openControl?.();
-      expect(connections).to.equal(2);
+      expect(counted.opened).to.equal(sockets);
+      await until(async () => counted.open === 2);
       await control?.end();
-    }
-    await new Promise((resolve) => server.close(resolve));
-  });
+    });
+  }
 
   it('works over a Unix socket, whatever sslmode says', async function () {
     const { socketDirectory } = await cluster();
@@ -271,6 +265,31 @@ describe('closing a postgres connection', () => {
     expect(await db.leftSessions()).to.deep.equal([]);
   });
 });
+
+/** A proxy to the test server that counts its clients: those so far, and those that are connected. */
+async function countSockets() {
+  const { port } = await cluster();
+  const clients = new Set<Socket>();
+  const counted = { port: 0, opened: 0, open: 0, [Symbol.asyncDispose]: () => endProxy(proxy, clients) };
+  const proxy = createServer((client) => {
+    clients.add(client);
+    counted.opened++;
+    counted.open++;
+    client.on('close', () => counted.open--);
+    const upstream = connect(port, '127.0.0.1');
+    client.pipe(upstream).pipe(client);
+    for (const each of [client, upstream]) each.on('error', () => undefined); // The other side ends as well.
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  counted.port = (proxy.address() as AddressInfo).port;
+  return counted;
+}
+
+async function endProxy(proxy: Server, clients: ReadonlySet<Socket>): Promise<void> {
+  const closed = new Promise((resolve) => proxy.close(resolve));
+  for (const client of clients) client.destroy();
+  await closed;
+}
 
 /** Resolves when the server runs the statement, whose own end nobody waits for. */
 async function started(running: PromiseLike<unknown>, sql: string): Promise<void> {

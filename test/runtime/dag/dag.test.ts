@@ -79,7 +79,7 @@ describe('dag()', () => {
     {
       title: 'retries below zero',
       define: () => dag('d', {}, (d) => void d.task('a', { retries: -1 }, async () => null)),
-      what: /`retries` to be a whole number from 0, got -1/,
+      what: /expected `retries` to be a whole number from 0, got -1/,
       code: 'ETL-2303',
     },
     {

@@ -7,6 +7,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { EtlError } from '../../../src/errors.js';
 import { CsvParser } from '../../../src/runtime/format/csv.js';
 import type { CsvSyntax } from '../../../src/runtime/format/csv-record.js';
+import { RecordEnds } from '../../../src/runtime/format/record-ends.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 const PLAIN: CsvSyntax = { delimiter: ',', quote: '"', escape: '"', null: '' };
@@ -118,6 +119,21 @@ describe('the CSV parser and COPY', () => {
     }
   }
 
+  /** Counts the records that `RecordEnds` finds. */
+  function countRecords(pieces: readonly string[], { quote, escape }: CsvSyntax): number {
+    const finder = new RecordEnds({ quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) });
+    let records = 0;
+    let rest = 0;
+    for (const piece of pieces) {
+      const bytes = Buffer.from(piece);
+      const ends = finder.find(bytes);
+      const last = ends.at(-1);
+      records += ends.length;
+      rest = last === undefined ? rest + bytes.length : bytes.length - last;
+    }
+    return records + (rest > 0 ? 1 : 0);
+  }
+
   const syntaxes: readonly CsvSyntax[] = [
     PLAIN,
     { delimiter: '|', quote: "'", escape: "'", null: 'n' },
@@ -126,7 +142,7 @@ describe('the CSV parser and COPY', () => {
     { delimiter: ';', quote: '"', escape: '"', null: '\\N' },
   ];
   for (const syntax of syntaxes) {
-    it(`read the same with ${JSON.stringify(syntax)}`, async () => {
+    it(`read the same, and cut as many records, with ${JSON.stringify(syntax)}`, async () => {
       const { delimiter, quote, escape } = syntax;
       const sign = fc.constantFrom(
         ...new Set([delimiter, quote, quote, escape, 'n', 'e', '\\', '.', 'é', ' ']),
@@ -158,6 +174,8 @@ describe('the CSV parser and COPY', () => {
           const expected = await parseWithCopy(text, syntax, columns);
           expect(parseWithParser([text], syntax, columns)).to.deep.equal(expected);
           expect(parseWithParser(cut(text, indexes), syntax, columns)).to.deep.equal(expected);
+          if (expected !== undefined)
+            expect(countRecords(cut(text, indexes), syntax)).to.equal(expected.length);
         }),
         { numRuns: 150 },
       );

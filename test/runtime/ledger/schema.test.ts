@@ -14,7 +14,7 @@ describe('the schema of the ledger', () => {
   });
   afterEach(() => db.drop());
 
-  async function connected<T>(work: (client: ProtocolClient) => Promise<T>, url = db.url): Promise<T> {
+  async function withClient<T>(work: (client: ProtocolClient) => Promise<T>, url = db.url): Promise<T> {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     try {
@@ -24,8 +24,8 @@ describe('the schema of the ledger', () => {
     }
   }
 
-  it('is made on first use, and left alone afterwards', async () => {
-    await connected(async (client) => {
+  it('is created on first use, and does not change afterwards', async () => {
+    await withClient(async (client) => {
       expect(await readVersion(client)).to.equal(0);
       await migrate(client, 'here');
       await migrate(client, 'here');
@@ -36,25 +36,25 @@ describe('the schema of the ledger', () => {
     );
   });
 
-  it('can be made by many at once', async () => {
-    await Promise.all(Array.from({ length: 8 }, () => connected((client) => migrate(client, 'here'))));
+  it('can be created by several installers at once', async () => {
+    await Promise.all(Array.from({ length: 8 }, () => withClient((client) => migrate(client, 'here'))));
     expect(await db.query('select count(*)::int as n from etl.migration')).to.deep.equal([
       { n: MIGRATIONS.length },
     ]);
   });
 
-  it('is refused when it is newer than the program', async () => {
-    await connected((client) => migrate(client, 'here'));
+  it('is refused if its version is newer than the program', async () => {
+    await withClient((client) => migrate(client, 'here'));
     await db.query('insert into etl.migration (version) values (99)');
-    const error = await connected((client) => migrate(client, 'connection "db"')).catch(
+    const error = await withClient((client) => migrate(client, 'connection "db"')).catch(
       (reason: unknown) => reason,
     );
     expect(error).to.be.instanceOf(EtlError).and.include({ code: 'ETL-4001', exitCode: 2 });
     expect((error as EtlError).message).to.include('connection "db" has version 99');
   });
 
-  it('serves a role that may neither create schemas nor own the tables', async () => {
-    await connected((client) => migrate(client, 'here'));
+  it('works for a role that may not create schemas and does not own the tables', async () => {
+    await withClient((client) => migrate(client, 'here'));
     await db.query(`
       create role ${db.name}_runner login password 'only-for-this-test';
       grant usage on schema etl to ${db.name}_runner;
@@ -72,12 +72,12 @@ describe('the schema of the ledger', () => {
     await db.query(`drop owned by ${db.name}_runner; drop role ${db.name}_runner`);
   });
 
-  it('leaves the cause of a failed installation, and no transaction, behind', async () => {
+  it('reports the cause of a failed installation', async () => {
     await db.query(`create role ${db.name}_poor login password 'only-for-this-test'`);
     const url = new URL(db.url);
     url.username = `${db.name}_poor`;
     url.password = 'only-for-this-test';
-    const error = await connected((client) => migrate(client, 'here'), url.href).catch(
+    const error = await withClient((client) => migrate(client, 'here'), url.href).catch(
       (reason: unknown) => reason,
     );
     expect(error).to.have.property('code', '42501');
@@ -85,7 +85,7 @@ describe('the schema of the ledger', () => {
   });
 
   it('has a comment on every table', async () => {
-    await connected((client) => migrate(client, 'here'));
+    await withClient((client) => migrate(client, 'here'));
     const bare = await db.query(
       `select relname from pg_class where relnamespace = 'etl'::regnamespace and relkind = 'r' and obj_description(oid) is null`,
     );

@@ -12,21 +12,21 @@ describe('a command line for people to copy', () => {
       'etl run monthly-report --resume --run-id 20261122T020000Z-9f3a6c1e',
     ],
     [
-      'leaves alone what no shell changes',
+      'does not quote words that no shell changes',
       formatResumeCommand('a.b_c', 'x:1+2'),
       'etl run a.b_c --resume --run-id x:1+2',
     ],
     [
-      'quotes what a shell changes',
+      'quotes words that a shell changes',
       formatCommand('ledger', 'migrate', 'my(db)#1'),
       "etl ledger migrate 'my(db)#1'",
     ],
-    ['quotes a quote', formatCommand('run', "o'clock"), String.raw`etl run 'o'\''clock'`],
-    ['quotes nothing as nothing', formatCommand('run', ''), "etl run ''"],
+    ['quotes a single quote', formatCommand('run', "o'clock"), String.raw`etl run 'o'\''clock'`],
+    ['quotes an empty word', formatCommand('run', ''), "etl run ''"],
   ];
   for (const [title, line, expected] of rows) it(title, () => expect(line).to.equal(expected));
 
-  it('gives a shell the words that it was made of', function () {
+  it('is split by a shell into the original words', function () {
     if (process.platform === 'win32') this.skip();
     const words = fc.sample(
       fc.string({ minLength: 1 }).filter((word) => !word.includes('\0')),

@@ -13,12 +13,12 @@ describe('the events of a run as JSON', () => {
 
   for (const { title, from, error } of [
     {
-      title: 'name the SQLSTATE of what the server said of a file',
+      title: 'have the SQLSTATE of an error of the server',
       from: 'in.csv',
       error: { code: 'ETL-3001', sqlstate: '22P02' },
     },
     {
-      title: 'do not take the code of another error for a SQLSTATE',
+      title: 'have no SQLSTATE for an error of the file system',
       from: 'gone.csv',
       error: { code: 'ETL-3501', sqlstate: undefined },
     },

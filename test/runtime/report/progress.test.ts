@@ -6,8 +6,8 @@ import { createStatusReporter } from '../../../src/runtime/report/status.js';
 const asIs = (text: string): string => text;
 const PAINT = { good: asIs, bad: asIs, faint: asIs, strong: asIs };
 
-/** Reports an event, so many seconds after the run began. */
-function say(reporter: Reporter, seconds: number, body: EventBody): void {
+/** Reports an event that happened `seconds` after the begin of the run. */
+function report(reporter: Reporter, seconds: number, body: EventBody): void {
   reporter.report({ ...body, at: new Date(seconds * 1000), runId: 'r', dagId: 'd' });
 }
 const start = (taskId: string): EventBody => ({ type: 'task_started', taskId, attempt: 1 });
@@ -19,7 +19,7 @@ const moved = (taskId: string, rows: number, bytes: number): EventBody => ({
 });
 const notice: EventBody = { type: 'notice', text: 'said' };
 
-describe('the report of what moves', () => {
+describe('the report of progress', () => {
   let written: string[];
   let plain: Reporter;
   beforeEach(() => {
@@ -27,12 +27,12 @@ describe('the report of what moves', () => {
     plain = createPlainReporter({ write: (text) => written.push(text), paint: PAINT, quiet: false });
   });
 
-  it('is a line every ten seconds and task in a log, and none of a short task', () => {
-    say(plain, 0, start('a'));
-    say(plain, 5, start('b'));
+  it('is a line every ten seconds for each task in a log, and no line for a short task', () => {
+    report(plain, 0, start('a'));
+    report(plain, 5, start('b'));
     for (let second = 1; second < 30; second++) {
-      say(plain, second, moved('a', 0, second * 12_300_000));
-      say(plain, second, moved('b', second * 1000, 0));
+      report(plain, second, moved('a', 0, second * 12_300_000));
+      report(plain, second, moved('b', second * 1000, 0));
     }
     expect(written.join('').trim().split('\n')).to.deep.equal(
       [
@@ -44,14 +44,14 @@ describe('the report of what moves', () => {
     );
   });
 
-  it('is one line in a terminal, no wider than it, that makes room for the others', () => {
+  it('is one line in a terminal, not wider than the terminal, that disappears before other lines', () => {
     const reporter = createStatusReporter(plain, { write: (text) => written.push(text), columns: () => 40 });
-    say(reporter, 0, start('a'));
-    say(reporter, 2, moved('a', 4, 1_000_000));
-    say(reporter, 3, start('b'));
-    say(reporter, 4, moved('b', 0, 99_000_000));
-    say(reporter, 4, notice);
-    say(reporter, 5, notice);
+    report(reporter, 0, start('a'));
+    report(reporter, 2, moved('a', 4, 1_000_000));
+    report(reporter, 3, start('b'));
+    report(reporter, 4, moved('b', 0, 99_000_000));
+    report(reporter, 4, notice);
+    report(reporter, 5, notice);
     const texts = written.filter((text) => text !== '');
     expect(texts).to.deep.equal([
       '\r\u001b[2K a  4 rows  1.0 MB  0.5 MB/s',

@@ -30,14 +30,14 @@ describe('a sql task', () => {
     );
   const rows = () => db.query('select a, b from t order by a, b');
 
-  it('runs one text with many statements', async () => {
+  it('runs a text with many statements', async () => {
     const { tasks } = await run({
       sql: `insert into t values ('x', 1); insert into t values ('y', 2), ('z', 3)`,
     });
     expect(tasks[0]).to.include({ state: 'success', rows: 3 });
   });
 
-  it('runs a list in order, values bound', async () => {
+  it('runs a list of statements in order, with bound values', async () => {
     await run({
       sql: [
         { text: 'insert into t values ($1, $2)', values: [`it's; drop table t`, 1] },
@@ -47,12 +47,12 @@ describe('a sql task', () => {
     expect(await rows()).to.deep.equal([{ a: `it's; drop table t`, b: 2 }]);
   });
 
-  it('runs what a function returns', async () => {
+  it('runs the SQL that a function returns', async () => {
     await run({ sql: ({ run: { taskId } }) => ({ text: 'insert into t values ($1, 1)', values: [taskId] }) });
     expect(await rows()).to.deep.equal([{ a: 's', b: 1 }]);
   });
 
-  it('runs a file: names are bound to macros, params and values, quotes and casts are left alone', async () => {
+  it('binds the names in a file to macros, params and values, but not in quotes, comments and casts', async () => {
     await writeFile(
       join(root, 'fill.sql'),
       `-- it's a comment; with :nothing
@@ -68,18 +68,18 @@ describe('a sql task', () => {
     ]);
   });
 
-  it('names a bind that nothing gives', async () => {
+  it('fails for a name in a file that has no value, and suggests the nearest name', async () => {
     await writeFile(join(root, 'wrong.sql'), 'select :minimun');
     const { tasks } = await run({ file: 'wrong.sql' }, { minimum: 1 });
     expect(tasks[0]?.error?.message).to.match(/minimun.*minimum/);
   });
 
-  it('fails for a file that is not there', async () => {
+  it('fails if the SQL file does not exist', async () => {
     const { tasks } = await run({ file: 'none.sql' });
     expect(tasks[0]?.error?.message).to.equal(`the SQL file "none.sql" can't be read`);
   });
 
-  it('keeps nothing when the last statement fails, and shows which', async () => {
+  it('stores nothing if the last statement fails, and shows the failed statement', async () => {
     const { tasks } = await run({
       sql: [`insert into t values ('x', 1)`, `insert into t values ('y', 'nonsense')`],
     });

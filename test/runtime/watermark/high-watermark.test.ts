@@ -5,7 +5,7 @@ import type { SqlIncremental } from '../../../src/runtime/watermark/incremental.
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn, type RunOptions } from '../../support/run.js';
 
-/** Copies what is new from `orders` to `copy`. */
+/** Begins a statement that copies rows from `orders` to `copy`. */
 const COPY = 'insert into copy select id, v from orders where';
 
 describe('an incremental task', () => {
@@ -23,7 +23,7 @@ describe('an incremental task', () => {
     await db.drop();
   });
 
-  /** Another session of the database. */
+  /** Opens another session of the database. */
   async function session(url = db.url): Promise<Client> {
     const client = new Client({ connectionString: url });
     await client.connect();
@@ -57,7 +57,7 @@ describe('an incremental task', () => {
 
   const cursors = ['at', 'id', 'tx'];
   for (const cursor of cursors) {
-    it(`reads what is new by "${cursor}", and nothing twice`, async () => {
+    it(`reads each new row once with the cursor "${cursor}"`, async () => {
       await insert('a', 'b');
       expect((await copyBy({ cursor })).outcome('s')).to.equal('success');
       expect(await copied()).to.deep.equal(['a', 'b']);
@@ -70,7 +70,7 @@ describe('an incremental task', () => {
   }
 
   for (const cursor of ['at', 'tx']) {
-    it(`reads by "${cursor}" what is committed late: a row that is stamped before those that were read`, async () => {
+    it(`reads a row that is stamped early and committed late, with the cursor "${cursor}"`, async () => {
       const late = await session();
       await late.query(`begin; insert into orders (v) values ('late')`);
       await insert('early');
@@ -82,7 +82,7 @@ describe('an incremental task', () => {
     });
   }
 
-  it('would lose that row by max(updated_at) and `>`, as is often done', async () => {
+  it('is needed, because a query with max(updated_at) and `>` loses a row that is committed late', async () => {
     const late = await session();
     await late.query(`begin; insert into orders (v) values ('late')`);
     await insert('early');
@@ -95,7 +95,7 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['early', 'last']);
   });
 
-  it('does not pass over a transaction that has begun and has not written yet', async () => {
+  it('reads the rows that an open transaction writes after the run', async () => {
     const late = await session();
     await late.query('begin');
     await late.query('select now()');
@@ -107,7 +107,7 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['early', 'late']);
   });
 
-  it('waits, by a sequence, for the numbers that others have taken', async () => {
+  it('waits for open transactions that have taken numbers of the sequence', async () => {
     const late = await session();
     await late.query(`begin; insert into orders (v) values ('late')`);
     await insert('early');
@@ -119,7 +119,7 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['late', 'early']);
   });
 
-  it('does not wait, by a sequence, for a transaction that has taken none of its numbers', async () => {
+  it('does not wait for an open transaction that has taken no number of the sequence', async () => {
     const other = await session();
     await other.query('begin; create table elsewhere (id serial); insert into elsewhere default values');
     await insert('a');
@@ -128,7 +128,7 @@ describe('an incremental task', () => {
     await other.query('rollback');
   });
 
-  it('waits for a prepared transaction, of which nobody knows when it began', async () => {
+  it('waits for a prepared transaction, because its begin is unknown', async () => {
     const late = await session();
     await late.query(`begin; insert into orders (v) values ('late'); prepare transaction 'open'`);
     await insert('early');
@@ -140,7 +140,7 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['late', 'early']);
   });
 
-  it('is not held back by runs that hold their locks, nor by what they only read', async () => {
+  it('does not wait for the lock and the read session of another run', async () => {
     await insert('a');
     const other = dag(
       'other',
@@ -158,7 +158,7 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['a', 'b']);
   });
 
-  /** Resolves when a task has looked at the others at least once more. */
+  /** Resolves when a task has read the open transactions at least once more. */
   async function untilPolled(sessions: number): Promise<void> {
     for (;;) {
       const now = await db.sessions();
@@ -166,7 +166,7 @@ describe('an incremental task', () => {
     }
   }
 
-  it('keeps microseconds, in UTC, whatever the settings of the role', async () => {
+  it('records microseconds in UTC under all settings of the role', async () => {
     await db.query(`alter database ${db.name} set timezone = 'Asia/Kolkata'`);
     await db.query(`alter database ${db.name} set datestyle = 'German'`);
     const [row] = await db.query<{ text: string }>(
@@ -178,7 +178,7 @@ describe('an incremental task', () => {
     expect(await mark()).to.match(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00$/);
   });
 
-  it('begins where `initial` says', async () => {
+  it('starts the first run at `initial`', async () => {
     await db.query(
       `insert into orders (v, at) values ('old', '2025-12-31 23:59:59.999999Z'), ('new', '2026-01-01Z')`,
     );
@@ -186,11 +186,11 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['new']);
   });
 
-  it('waits for rows that an application stamps with a time before that of its transaction, by `lag`', async () => {
+  it('reads rows that an application stamps earlier than their transaction, if `lag` is long enough', async () => {
     await insert('now');
     await copyBy({ lag: '5m' });
     await db.query(`insert into orders (v, at) values ('4 minutes ago', now() - interval '4 minutes')`);
-    // As if 6 minutes had passed.
+    // Shifts all times, as if 6 minutes had passed.
     await db.query(`update orders set at = at - interval '6 minutes'`);
     await db.query(
       `update etl.watermark set value = to_char(value::timestamptz at time zone 'UTC' - interval '6 minutes', 'YYYY-MM-DD HH24:MI:SS.US"+00"')`,
@@ -199,14 +199,14 @@ describe('an incremental task', () => {
     expect(await copied()).to.have.members(['now', '4 minutes ago']);
   });
 
-  it('goes back to the beginning in a full refresh, and tells the task so', async () => {
+  it('reads all rows again in a full refresh', async () => {
     await insert('a');
     await copyBy({});
     await copyBy({}, { fullRefresh: ['s'] });
     expect(await copied()).to.deep.equal(['a', 'a']);
   });
 
-  it('reads a query', async () => {
+  it('reads the rows of a query', async () => {
     await db.query('alter table orders add changed timestamptz');
     await insert('a');
     const query = 'select *, coalesce(changed, at) as cursor from orders -- all of them';
@@ -226,7 +226,7 @@ describe('an incremental task', () => {
     expect(await copied()).to.deep.equal(['a', 'changed']);
   });
 
-  it('reads nothing from an empty table of numbers, and then from its first row', async () => {
+  it('records no watermark for an empty table, and then reads from the first row', async () => {
     await copyBy({ cursor: 'id' });
     expect(await db.query('select from etl.watermark')).to.deep.equal([]);
     await insert('a');
@@ -234,7 +234,7 @@ describe('an incremental task', () => {
     expect([await copied(), await mark()]).to.deep.equal([['a'], '2']);
   });
 
-  it('never goes back: when the clock or the table does, it stays where it is', async () => {
+  it('does not lower its watermark if the newest rows are deleted', async () => {
     await insert('a', 'b');
     await copyBy({ cursor: 'id' });
     await db.query('delete from orders where id = 2');
@@ -250,7 +250,7 @@ describe('an incremental task', () => {
     ['a domain', 'stamp not null default now()', {}],
   ];
   for (const [title, ddl, incremental] of columns) {
-    it(`reads by a column of type ${title}`, async () => {
+    it(`reads late rows with a cursor of type ${title}`, async () => {
       await db.query(`create domain stamp as timestamptz; alter table orders add c ${ddl}`);
       await insert('a');
       const late = await session();
@@ -259,20 +259,25 @@ describe('an incremental task', () => {
       await insert('b');
       await copyBy({ cursor: 'c', ...incremental });
       if (title !== 'int') await late.query('commit');
-      // A timestamp(0) may be rounded up, and is read when its second is over.
+      // PostgreSQL may round a timestamp(0) up. The row is read when that second is over.
       while ((await copied()).length < 3) await copyBy({ cursor: 'c', ...incremental });
       expect(await copied()).to.deep.equal(['a', 'late', 'b']);
     });
   }
 
   const refused: readonly [why: string, ddl: string, incremental: Partial<SqlIncremental>, code: string][] = [
-    ['a type without an order in time', '', { cursor: 'v' }, 'ETL-3704'],
-    ['rows without a cursor', `insert into orders (v, c) values ('x', null)`, { cursor: 'c' }, 'ETL-3705'],
-    ['a local time without its zone', '', { cursor: 'local' }, 'ETL-3706'],
+    ['a cursor whose type does not show which rows are new', '', { cursor: 'v' }, 'ETL-3704'],
+    [
+      'rows without a cursor value',
+      `insert into orders (v, c) values ('x', null)`,
+      { cursor: 'c' },
+      'ETL-3705',
+    ],
+    ['a local time without a time zone', '', { cursor: 'local' }, 'ETL-3706'],
     ['a zone whose clocks are put back', '', { cursor: 'local', timeZone: 'Europe/Berlin' }, 'ETL-3706'],
-    ['a lag of numbers', '', { cursor: 'id', lag: '5m' }, 'ETL-3707'],
+    ['a lag for a cursor of numbers', '', { cursor: 'id', lag: '5m' }, 'ETL-3707'],
     ['a sequence with a cache', 'alter sequence orders_id_seq cache 10', { cursor: 'id' }, 'ETL-3709'],
-    ['a table that is not there', '', { table: 'none' }, 'ETL-3001'],
+    ['a table that does not exist', '', { table: 'none' }, 'ETL-3001'],
     ['an initial value of another type', '', { initial: 'not a time' }, 'ETL-3001'],
   ];
   for (const [why, ddl, incremental, code] of refused) {
@@ -288,7 +293,7 @@ describe('an incremental task', () => {
     });
   }
 
-  it('refuses another cursor, and another type of it, until somebody says where it goes on', async () => {
+  it('refuses another cursor and another type of the cursor until a full refresh', async () => {
     await insert('a');
     await copyBy({ cursor: 'at' });
     const other = await copyBy({ cursor: 'id' });
@@ -300,22 +305,22 @@ describe('an incremental task', () => {
     expect((await copyBy({ cursor: 'id' })).outcome('s')).to.equal('failed ETL-3711');
   });
 
-  const detours: readonly [what: string, ddl: string, message: RegExp][] = [
-    ['a materialized view', 'create materialized view m as select * from orders', /all rows of public.m /],
+  const indirect: readonly [what: string, ddl: string, message: RegExp][] = [
+    ['a materialized view', 'create materialized view m as select * from orders', / in public.m /],
     [
-      'a view of one',
+      'a view of a materialized view',
       'create materialized view mm as select * from orders; create view m as select * from mm',
-      /all rows of public.mm /,
+      / in public.mm /,
     ],
     [
       'a foreign table',
       `create extension postgres_fdw; create server away foreign data wrapper postgres_fdw;
        create foreign table m (id bigint, v text, at timestamptz not null) server away`,
-      /all rows of public.m /,
+      / in public.m /,
     ],
   ];
-  for (const [what, ddl, message] of detours) {
-    it(`refuses ${what}, whose rows come otherwise than by their transactions`, async () => {
+  for (const [what, ddl, message] of indirect) {
+    it(`refuses ${what}, because its rows become visible later than their transactions`, async () => {
       await db.query(ddl);
       const { tasks } = await copyBy({ table: 'm' });
       expect(tasks[0]?.error?.message).to.match(message);
@@ -325,12 +330,16 @@ describe('an incremental task', () => {
   const misdefined: readonly [what: string, incremental: unknown, message: RegExp][] = [
     ['no cursor', { table: 'orders' }, /the name of a `cursor`/],
     ['nothing to read', { cursor: 'at' }, /one of `table` and `query`/],
-    ['two things to read', { cursor: 'at', table: 'a', query: 'select' }, /one of `table` and `query`/],
-    ['another option', { cursor: 'at', table: 'a', key: 'id' }, /no option `incremental.key`/],
-    ['a lag that is none', { cursor: 'at', table: 'a', lag: 'long' }, /`incremental.lag` to be a duration/],
+    ['a table and a query', { cursor: 'at', table: 'a', query: 'select' }, /one of `table` and `query`/],
+    ['an unknown option', { cursor: 'at', table: 'a', key: 'id' }, /no option `incremental.key`/],
+    [
+      'a lag that is no duration',
+      { cursor: 'at', table: 'a', lag: 'long' },
+      /`incremental.lag` to be a duration/,
+    ],
   ];
   for (const [what, incremental, message] of misdefined) {
-    it(`is refused when it is defined with ${what}`, () => {
+    it(`is refused at its definition if it has ${what}`, () => {
       const define = () =>
         dag(
           'd',
@@ -346,7 +355,7 @@ describe('an incremental task', () => {
     });
   }
 
-  it('is refused when its SQL is a text, which takes no bounds', () => {
+  it('is refused at its definition if its SQL is a fixed text, which can not contain the range', () => {
     const define = () =>
       dag(
         'd',
@@ -356,18 +365,18 @@ describe('an incremental task', () => {
     expect(define).to.throw(/must be a function, or be in a `file`/);
   });
 
-  it('gives its range to a task that is incremental, and to no other, by its type', () => {
+  it('has a range in the type of its context, and other tasks have none', () => {
     dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.sql('with', {
         incremental: { table: 'orders', cursor: 'at' },
         sql: ({ incremental }) => ({ text: 'select $1', values: [incremental.low satisfies string] }),
       });
-      // @ts-expect-error there is no range without the option
+      // @ts-expect-error the context has no range without the option
       d.sql('without', { sql: ({ incremental }) => ({ text: 'select $1', values: [incremental.low] }) });
     });
   });
 
-  it('says which transaction holds back new rows, when nothing can be read any more', async () => {
+  it('logs which open transaction keeps new rows from being read', async () => {
     const old = await session();
     await old.query(`set application_name = 'forgotten'; begin; select 1`);
     await insert('a');
@@ -382,7 +391,7 @@ describe('an incremental task', () => {
     );
   });
 
-  describe('as a role that may not see the sessions of others', () => {
+  describe('of a role that may not see other sessions', () => {
     let url: string;
     beforeEach(async () => {
       const name = `${db.name}_reader`;
@@ -397,7 +406,7 @@ describe('an incremental task', () => {
       await db.query(`drop owned by ${name}; drop role ${name}`);
     });
 
-    it('waits for transactions that are open, whose beginning it can not see', async () => {
+    it('waits for open transactions, because their begin is hidden', async () => {
       const late = await session();
       await late.query(`begin; insert into orders (v) values ('late')`);
       await insert('early');
@@ -409,14 +418,14 @@ describe('an incremental task', () => {
       expect(await copied()).to.deep.equal(['late', 'early']);
     });
 
-    it('does not wait for sessions that are idle', async () => {
+    it('does not wait for idle sessions', async () => {
       await (await session()).query('select 1');
       await insert('a');
       await copyBy({}, { url });
       expect(await copied()).to.deep.equal(['a']);
     });
 
-    it('need not wait with pg_read_all_stats', async () => {
+    it('does not wait if the role has pg_read_all_stats', async () => {
       await db.query(`grant pg_read_all_stats to ${db.name}_reader`);
       await insert('early');
       const late = await session();

@@ -7,12 +7,12 @@ import { runOn, type FinishedRun } from '../../support/run.js';
 
 const WRITERS = 3;
 
-/** What may happen to the tables that are read, and to the runs that read them. */
+/** One step of a history: a change of the tables that are read, or of the runs that read them. */
 type Step =
   | { readonly kind: 'write'; readonly writer: number; readonly row: number; readonly events: number }
   | { readonly kind: 'commit' | 'roll back'; readonly writer: number }
   | { readonly kind: 'run' | 'resume'; readonly fails: boolean }
-  /** Waits for the run that is under way. */
+  /** Waits for the end of the active run. */
   | { readonly kind: 'join' };
 
 const writer = fc.nat(WRITERS - 1);
@@ -34,12 +34,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 const histories = fc.array(step, { minLength: 8, maxLength: 30 });
 
-/** The tables, their writers, and the run that is under way. */
+/** The tables, their writers, and the active run. */
 class World {
   readonly #db: TestDatabase;
   readonly #cursor: string;
   readonly #clients: Client[] = [];
-  /** The rows of `state` that an open transaction has locked, by its writer. */
+  /** The IDs of the rows of `state` that the open transaction of each writer has locked. */
   readonly #locked: (Set<number> | undefined)[] = [];
   #running: Promise<FinishedRun> | undefined;
   #failed: string | undefined;
@@ -86,7 +86,7 @@ class World {
     }
   }
 
-  /** Ends everything, and runs until nothing is left to read. */
+  /** Commits all writers, and runs once more so that nothing is left to read. */
   async close(): Promise<void> {
     await this.#join();
     for (let i = 0; i < WRITERS; i++) await this.#end(i, 'commit');
@@ -103,7 +103,7 @@ class World {
       name,
       events,
     ]);
-    // Nobody waits for another writer here: the test goes on one step after the other.
+    // A writer must not wait for another writer, because the test does one step after the other.
     if (this.#locked.some((rows, i) => i !== own && rows?.has(row))) return;
     this.#locked[own].add(row);
     await client?.query(
@@ -126,7 +126,7 @@ class World {
   }
 
   async #join(): Promise<void> {
-    // A run waits for those who have taken numbers of a sequence.
+    // A run with the cursor `id` waits for writers that have taken numbers of the sequence.
     if (this.#cursor === 'id' && (await this.#isWaiting()))
       for (let i = 0; i < WRITERS; i++) await this.#end(i, 'commit');
     const done = await this.#running;
@@ -135,7 +135,7 @@ class World {
     for (const { error } of done?.tasks ?? []) if (error) expect(error.message).to.equal('division by zero');
   }
 
-  /** Says whether the run waits for a writer; false when it has come to its end without. */
+  /** Returns true if the run waits for a writer, and false if the run has ended. */
   async #isWaiting(): Promise<boolean> {
     const over = this.#running?.then(() => 'over');
     for (;;) {
@@ -156,7 +156,7 @@ class World {
           ...fail(),
         ],
       });
-      // Numbers tell of new rows only, not of those that were changed.
+      // A number from a sequence shows new rows only, not changed rows.
       if (cursor === 'id') return;
       d.sql('states', {
         incremental: { table: 'state', cursor },
@@ -170,14 +170,14 @@ class World {
   }
 }
 
-describe('any history of writers, runs, failures and resumes', function () {
+describe('incremental tasks under any history of writers, runs, failures and resumes', function () {
   this.timeout(300_000);
   let db: TestDatabase;
   before(async () => (db = await createDatabase()));
   after(() => db.drop());
 
   for (const cursor of ['at', 'id', 'tx']) {
-    it(`ends with each event there once, and each row in its last version, by the cursor "${cursor}"`, async () => {
+    it(`copy each event once and each row in its last version, with the cursor "${cursor}"`, async () => {
       await fc.assert(
         fc.asyncProperty(histories, async (steps) => {
           const world = new World(db, cursor);

@@ -4,11 +4,11 @@ import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 import { STOPPED, until } from '../attempt/attempt-project.js';
 
-/** Finds the session that looks for the bound, in the sleep of the query that it looks at. */
+/** Finds the session that searches for the high watermark and sleeps in the task's query. */
 const SLEEPS = `select from pg_stat_activity
   where datname = current_database() and pid <> pg_backend_pid() and state = 'active' and wait_event = 'PgSleep'`;
 
-describe('the search for a bound', () => {
+describe('the search for the high watermark', () => {
   let db: TestDatabase;
   beforeEach(async () => {
     db = await createDatabase();
@@ -25,10 +25,10 @@ describe('the search for a bound', () => {
   afterEach(() => db.drop());
 
   for (const { title, attempt, failsFirst } of [
-    { title: 'of a first attempt', attempt: 1, failsFirst: false },
-    { title: 'of a retry', attempt: 2, failsFirst: true },
+    { title: 'in a first attempt', attempt: 1, failsFirst: false },
+    { title: 'in a retry', attempt: 2, failsFirst: true },
   ]) {
-    it(`${title} ends with the run that is stopped, on the server as well`, async () => {
+    it(`${title} ends on the server, too, if the run is stopped`, async () => {
       const stop = new AbortController();
       const graph = dag('d', { defaults: { conn: 'db', retries: 1, backoff: { initial: 1 } } }, (d) => {
         d.sql('s', {

@@ -20,7 +20,7 @@ describe('a watermark', () => {
     db.query('select task_id, name, value, run_id from etl.watermark order by task_id, name');
   const history = () => db.query('select name, value, set_by, run_id from etl.watermark_history order by id');
 
-  it('is nothing in the first run, and then what the last committed attempt has set', async () => {
+  it('is undefined in the first run, and then has the last committed value', async () => {
     const seen: (string | undefined)[] = [];
     const define: Define = (d) =>
       void d.session('s', {}, async ({ watermark, session }) => {
@@ -56,7 +56,7 @@ describe('a watermark', () => {
     expect(await history()).to.have.lengthOf(1);
   });
 
-  it('is not set by a check that fails after it', async () => {
+  it('is not committed if a check fails after the task', async () => {
     const { outcome } = await run(
       (d) =>
         void d.session('s', { checks: [{ name: 'none', sql: 'select 1' }] }, async ({ watermark }) =>
@@ -67,7 +67,7 @@ describe('a watermark', () => {
     expect(await current()).to.deep.equal([]);
   });
 
-  it('has names of its own in each task, and is left alone by a task that sets none', async () => {
+  it('belongs to one task, and does not change if the task does not set it', async () => {
     const define: Define = (d) => {
       d.session('two', {}, async ({ watermark, run: { id } }) => {
         const [a, b] = [await watermark('a'), await watermark('b')];
@@ -91,7 +91,7 @@ describe('a watermark', () => {
     ]);
   });
 
-  it('is not counted among the rows of a task', async () => {
+  it('does not count as a row of the task', async () => {
     const { tasks } = await run(
       (d) =>
         void d.session('s', {}, async ({ watermark, session }) => {
@@ -102,7 +102,7 @@ describe('a watermark', () => {
     expect(tasks[0]?.rows).to.equal(2);
   });
 
-  it('is nothing in a full refresh, which one that is resumed stays', async () => {
+  it('is undefined in a full refresh, also after a resume', async () => {
     const seen: string[] = [];
     let breaks = false;
     const define: Define = (d) => {
@@ -139,7 +139,7 @@ describe('a watermark', () => {
     ]);
   });
 
-  it('is left alone where a resume reuses the task', async () => {
+  it('does not change if a resume reuses the task', async () => {
     let breaks = true;
     const define: Define = (d) => {
       const a = d.session('a', {}, async ({ watermark }) => {
@@ -157,7 +157,7 @@ describe('a watermark', () => {
     expect(await history()).to.have.lengthOf(1);
   });
 
-  it('is not moved by an attempt that another session has overtaken', async () => {
+  it('is not overwritten by an attempt that read an older value', async () => {
     const define: Define = (d) =>
       void d.session('s', {}, async ({ watermark, run: { attempt } }) => {
         const mark = await watermark('w');
@@ -178,12 +178,12 @@ describe('a watermark', () => {
   const wrong: readonly [what: string, value: unknown, message: RegExp][] = [
     ['a Date', new Date(), /to be SQL text, got a Date/],
     ['a number', 5, /got 5/],
-    ['nothing', undefined, /got undefined/],
+    ['undefined', undefined, /got undefined/],
     ['an empty text', '', /got ""/],
-    ['a NUL', 'a\0b', /got/],
+    ['a text with a NUL', 'a\0b', /got/],
   ];
   for (const [what, value, message] of wrong) {
-    it(`refuses ${what}`, async () => {
+    it(`refuses ${what} as its value`, async () => {
       const { tasks } = await run(
         (d) => void d.session('s', {}, async ({ watermark }) => (await watermark('w')).set(value as string)),
       );
@@ -192,23 +192,23 @@ describe('a watermark', () => {
     });
   }
 
-  it('takes text only, by its type', () => {
+  it('has a type that takes only text', () => {
     dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.session('s', {}, async ({ watermark }) => {
         const mark = await watermark('w');
         // @ts-expect-error a Date has no microseconds
         mark.set(new Date());
-        // @ts-expect-error a number has no 64 bits
+        // @ts-expect-error a JS number can't hold all 64-bit integers
         mark.set(5);
         const value: string | undefined = mark.value;
         return { value: value ?? null };
       });
-      // @ts-expect-error a task without a transaction has nothing to commit it with
+      // @ts-expect-error a task without a transaction can't commit a watermark
       d.task('t', {}, async ({ watermark }) => void watermark);
     });
   });
 
-  it('keeps an SQL error that the task has swallowed the first cause', async () => {
+  it('does not hide an SQL error that the task swallowed', async () => {
     const { outcome } = await run(
       (d) =>
         void d.session('s', {}, async ({ watermark, session }) => {

@@ -9,16 +9,19 @@ import { canFit, widenType } from './type-family.js';
 import type { Row } from '../../copy/encode.js';
 import type { Transform } from '../../format/transform.js';
 
-/** What happens where the data and the table have other columns or types. */
+/** What a load does if the columns or types of the data differ from those of the table. */
 export type SchemaContract =
-  /** It is an error. */
+  /** The load fails. */
   | 'freeze'
-  /** The table gets the columns that it lacks, and wider types where values would not fit. */
+  /** The load adds the missing columns to the table, and widens types that are too narrow for the data. */
   | 'evolve'
-  /** Columns that the table lacks are left out. */
+  /** The load leaves out the columns that the table does not have. */
   | 'discard';
 
-/** Makes the table that the data needs, and says so. */
+/**
+ * Creates a table with the columns of the data, and with `key`, if it is defined, as its primary key. A column of
+ * unknown type is `text`. Logs the statement. Returns the new table.
+ */
 export async function createTable(
   work: TaskWork,
   into: string,
@@ -27,13 +30,15 @@ export async function createTable(
 ): Promise<Table> {
   const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${type ?? 'text'}`);
   if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
-  await define(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
-  return describeIncoming(work, into);
+  await executeDefinition(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
+  return describeExisting(work, into);
 }
 
 /**
- * Brings table and data together, and returns the table as it is then. Throws `EtlError` ETL-3518 for types that can't
- * fit. What `discard` leaves out does not come here.
+ * Makes the table and the data agree. With `evolve`, changes the table and logs the statement. Returns the table as it
+ * is afterwards. With `discard`, `columns` must not have the columns that are left out.
+ *
+ * Throws `EtlError` ETL-3518 if no value of a column can fit the type of the table, except with `evolve`.
  */
 export async function applyContract(
   work: TaskWork,
@@ -42,70 +47,72 @@ export async function applyContract(
   columns: readonly DataColumn[],
 ): Promise<Table> {
   if (contract !== 'evolve') {
-    refuseTypes(table, columns);
+    assertTypes(table, columns);
     return table;
   }
   const changes = listChanges(table, columns);
   if (changes.length === 0) return table;
-  await define(work, `alter table ${table.sql} ${changes.join(', ')}`);
-  return describeIncoming(work, table.sql);
+  await executeDefinition(work, `alter table ${table.sql} ${changes.join(', ')}`);
+  return describeExisting(work, table.sql);
 }
 
-function refuseTypes(table: Table, columns: readonly DataColumn[]): void {
+function assertTypes(table: Table, columns: readonly DataColumn[]): void {
   for (const { name, type } of columns) {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined || type === undefined || canFit(type, column.type)) continue;
     throw new EtlError('ETL-3518', {
-      what: `column ${listNames([name])} of the data is ${type}, and that of table ${table.sql} is ${column.type}`,
-      fix: 'change the table, transform the rows, or set `schema: "evolve"`',
+      what: `column ${listNames([name])} is ${type} in the data, but ${column.type} in table ${table.sql}`,
+      fix: 'change the table, change the rows in `transform`, or set `schema: "evolve"`',
     });
   }
 }
 
 function listChanges(table: Table, columns: readonly DataColumn[]): readonly string[] {
-  return columns.flatMap(({ name, type, least = type }) => {
+  return columns.flatMap(({ name, type, narrowest = type }) => {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined) return [`add column ${quoteIdentifier(name)} ${type ?? 'text'}`];
-    const wider = least === undefined ? undefined : widenType(column.type, least);
+    const wider = narrowest === undefined ? undefined : widenType(column.type, narrowest);
     return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${wider}`];
   });
 }
 
-async function define(work: TaskWork, sql: string): Promise<void> {
+/** Executes a statement that defines a table, and logs it. */
+async function executeDefinition(work: TaskWork, sql: string): Promise<void> {
   work.context.log(sql);
   await send(work.taskConnection, sql);
 }
 
-async function describeIncoming({ taskConnection }: TaskWork, name: string): Promise<Table> {
+async function describeExisting({ taskConnection }: TaskWork, name: string): Promise<Table> {
   const table = await describeTable(taskConnection, name);
-  if (table === undefined) throw new Error(`table ${name} is not there after it was made`);
+  if (table === undefined) throw new Error(`table ${name} does not exist after it was created or changed`);
   return table;
 }
 
 /**
- * `transform`, of whose rows only these columns are kept. `left` collects the names of the others.
+ * Returns a transform that runs `transform`, if there is one, and then removes all properties that are not in
+ * `columns`. Adds the names of the removed properties to `omitted`.
  */
-export function keepColumns(
+export function createColumnFilter(
   columns: ReadonlySet<string>,
   transform: Transform | undefined,
-  left: Set<string>,
+  omitted: Set<string>,
 ): Transform {
-  const keep = (row: Row): Row => {
-    const kept: Record<string, unknown> = {};
+  const pick = (row: Row): Row => {
+    const picked: Record<string, unknown> = {};
     for (const name in row) {
-      if (columns.has(name)) kept[name] = row[name];
-      else left.add(name);
+      if (columns.has(name)) picked[name] = row[name];
+      else omitted.add(name);
     }
-    return kept;
+    return picked;
   };
-  if (transform === undefined) return keep;
+  if (transform === undefined) return pick;
   return (row) => {
     const made = transform(row);
     if (made === undefined || made === null) return made;
-    return isList(made) ? made.map(keep) : keep(made);
+    return isRowList(made) ? made.map(pick) : pick(made);
   };
 }
 
-function isList(made: Row | readonly Row[]): made is readonly Row[] {
+function isRowList(made: Row | readonly Row[]): made is readonly Row[] {
   return Array.isArray(made);
 }

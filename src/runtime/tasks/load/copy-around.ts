@@ -2,40 +2,45 @@ import { copyInto } from '../../copy/copy-in.js';
 import { send } from '../../postgres/protocol.js';
 import { findDatabaseError, type DatabaseError } from '../../postgres/sqlstate.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
-import { countRows, type Batch } from './record-batches.js';
+import { sliceRows, type Batch } from './record-batches.js';
 
-/** A COPY that goes on after rows that do not fit. */
-export interface CopyAround {
+/** A COPY that skips the rows that the server refuses. */
+export interface CopyWithRejects {
   readonly taskConnection: TaskConnection;
-  /** `copy … from stdin …`, for rows without a header. */
+  /** The statement: `copy … from stdin …`. Its options must say that the data has no header. */
   readonly text: string;
   readonly signal: AbortSignal;
-  /** Takes a row that does not fit. */
+  /** Called for each row that the server refuses. `index` is the row in the batch, from 0. */
   readonly reject: (index: number, error: DatabaseError) => void;
 }
 
 /**
- * Copies a batch, without the rows that the server refuses, each of which was tried alone. Returns the rows that it
- * took. Where none is refused that costs a savepoint a batch; a refused row costs that the rows before it are sent again,
- * and where the server does not say which row it was, such as for a foreign key, a search by halves.
+ * Copies a batch and skips the rows that the server refuses. A row is skipped only after the server refused it alone.
+ * Returns the number of rows that the server accepted.
+ *
+ * A batch without a refused row costs one savepoint. For a refused row, the rows before it are sent again. If the
+ * server does not name the row, as for a foreign key, a binary search finds it.
  */
-export async function copyAround(copy: CopyAround, batch: Batch): Promise<number> {
+export async function copyWithRejects(copy: CopyWithRejects, batch: Batch): Promise<number> {
   let rows = 0;
-  /** Ranges that are still to be copied, the first of them last. */
-  const left: (readonly [from: number, to: number])[] = [[0, batch.ends.length]];
-  for (let range = left.pop(); range !== undefined; range = left.pop()) {
+  /** The ranges of rows that are not copied yet. The last element is the next range. */
+  const ranges: (readonly [from: number, to: number])[] = [[0, batch.ends.length]];
+  for (let range = ranges.pop(); range !== undefined; range = ranges.pop()) {
     const [from, to] = range;
-    const outcome = await tryRows(copy, countRows(batch, from, to));
+    const outcome = await tryRows(copy, sliceRows(batch, from, to));
     if (typeof outcome === 'number') rows += outcome;
     else if (to - from === 1) copy.reject(from, outcome);
-    else left.push(...splitParts(from, to, getLine(outcome)).toReversed());
+    else ranges.push(...splitRange(from, to, parseLineNumber(outcome)).toReversed());
   }
   return rows;
 }
 
-/** Copies rows and counts them, or leaves everything as it was. Throws what is not the fault of a row. */
+/**
+ * Copies rows and returns their number. If the server refuses a row, rolls back to before the COPY and returns the
+ * error. Throws an error that no row causes, such as a lost connection.
+ */
 async function tryRows(
-  { taskConnection, text, signal }: CopyAround,
+  { taskConnection, text, signal }: CopyWithRejects,
   rows: Buffer,
 ): Promise<number | DatabaseError> {
   await send(taskConnection, 'savepoint etl_rows');
@@ -45,28 +50,32 @@ async function tryRows(
     return taken;
   } catch (error) {
     const refused = findDatabaseError(error);
-    if (refused === undefined || !isOfRow(refused.code)) throw error;
+    if (refused === undefined || !isRowError(refused.code)) throw error;
     await send(taskConnection, 'rollback to savepoint etl_rows; release savepoint etl_rows');
     return refused;
   }
 }
 
-/** Data errors, broken constraints, and what a trigger raises. */
-function isOfRow(code: string): boolean {
+/** Returns true for errors that a row causes: data errors, broken constraints, and exceptions of a trigger. */
+function isRowError(code: string): boolean {
   return code.startsWith('22') || code.startsWith('23') || code === 'P0001';
 }
 
-/** What COPY calls a line, from 1, in whatever language; undefined for an error that came after the last line. */
-function getLine({ where }: DatabaseError): number | undefined {
+/**
+ * Reads the line number, from 1, from the context of a COPY error. The words of the context depend on the language of
+ * the server: `COPY t, line 3, column "b"`. Returns undefined if the error came after the last line.
+ */
+function parseLineNumber({ where }: DatabaseError): number | undefined {
   const line = /^COPY .*?, [^\d,:]*(\d+)/m.exec(where ?? '')?.[1];
   return line === undefined ? undefined : Number(line);
 }
 
 /**
- * The rows before the one that is to blame, that one, and those after it; without a hint the two halves. A wrong hint,
- * as a row with line breaks gives, costs time and nothing else.
+ * Splits a range in three: the rows before the refused row, the refused row, and the rows after it. Without a line
+ * number, splits the range in two halves. The line number is wrong if rows hold line breaks; then the search only takes
+ * longer.
  */
-function splitParts(from: number, to: number, line: number | undefined): (readonly [number, number])[] {
+function splitRange(from: number, to: number, line: number | undefined): (readonly [number, number])[] {
   const guess = line === undefined ? undefined : Math.min(from + line - 1, to - 1);
   const cuts = guess === undefined ? [from + Math.floor((to - from) / 2)] : [guess, guess + 1];
   const bounds = [from, ...cuts, to];

@@ -1,22 +1,28 @@
 import { TextDecoder } from 'node:util';
 import { EtlError } from '../../../errors.js';
+import type { Quoting } from '../../format/record-ends.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
-/** How a CSV file is written. The defaults are those of PostgreSQL's COPY. */
+/** The format of a CSV file. The defaults are those of PostgreSQL's COPY. */
 export interface CsvInputOptions {
   /** One ASCII character. Default `,`. */
   readonly delimiter?: string;
   /** One ASCII character. Default `"`. */
   readonly quote?: string;
-  /** Stands before a quote inside quotes. Default: the quote itself, doubled. */
+  /** The character before a quote inside quotes. Default: the quote character, so that `""` stands for one quote. */
   readonly escape?: string;
-  /** The unquoted text that means NULL. Default: nothing between two delimiters. */
+  /** The unquoted text that means NULL. Default: the empty text, so that nothing between two delimiters is NULL. */
   readonly null?: string;
-  /** Whether the first line holds names. Default true. */
+  /** True if the first line holds the column names. Default true. */
   readonly header?: boolean;
-  /** The columns of the table that the fields belong to, in the order of the file; instead of the header's names. */
+  /**
+   * The columns of the table that the fields belong to, in the order of the file. They replace the names of the header.
+   */
   readonly columns?: readonly string[];
-  /** `latin1`, `windows-1252`, `shift_jis`, …: names that both the web and PostgreSQL know. Default UTF-8. */
+  /**
+   * An encoding whose name both the Encoding Standard and PostgreSQL know: `latin1`, `windows-1252`, `shift_jis`.
+   * Default UTF-8.
+   */
   readonly encoding?: string;
 }
 
@@ -24,7 +30,10 @@ export interface CsvInputOptions {
 export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding'>> &
   Pick<CsvInputOptions, 'columns' | 'encoding'>;
 
-/** Throws `EtlError` ETL-2303 for options that COPY would refuse, or that leave the columns without names. */
+/**
+ * Fills in the defaults. Throws `EtlError` ETL-2303 if COPY would refuse an option, or if the file has no header and
+ * `columns` does not name the columns either.
+ */
 export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
   const { delimiter = ',', quote = '"', header = true, columns } = options;
   const format = { null: '', escape: quote, ...options, delimiter, quote, header };
@@ -41,7 +50,10 @@ export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
   return format;
 }
 
-/** The options of a COPY of such a file, for `with (…)`. `header` says whether the bytes begin with one. */
+/**
+ * Returns the options of a COPY that reads the format, for `with (…)`. `header` is true if the bytes begin with a
+ * header.
+ */
 export function copyOptions(format: CsvFormat, header: boolean): string {
   const options = ['format csv', `header ${header}`];
   for (const name of ['delimiter', 'quote', 'escape', 'null'] as const)
@@ -50,7 +62,12 @@ export function copyOptions(format: CsvFormat, header: boolean): string {
   return options.join(', ');
 }
 
-/** Turns bytes of such a file into text. Throws a `TypeError` for bytes that the encoding does not have. */
+/** Returns the bytes of the file's quotes and escapes, which are ASCII. */
+export function readQuoting({ quote, escape }: CsvFormat): Quoting {
+  return { quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) };
+}
+
+/** Decodes bytes of a file with this format. Throws a `TypeError` if the bytes are not valid in its encoding. */
 export function decodeText(format: CsvFormat, bytes: Buffer): string {
   return createDecoder(format.encoding ?? 'utf-8').decode(bytes);
 }
@@ -61,7 +78,7 @@ function createDecoder(encoding: string): TextDecoder {
   } catch (error) {
     throw new EtlError('ETL-2303', {
       what: `\`csv.encoding\` ${JSON.stringify(encoding)} is not known`,
-      fix: 'use a name of https://encoding.spec.whatwg.org/#names-and-labels that PostgreSQL has too, such as "latin1" or "windows-1252"',
+      fix: 'use a name of https://encoding.spec.whatwg.org/#names-and-labels that PostgreSQL knows too, such as "latin1" or "windows-1252"',
       cause: error,
     });
   }

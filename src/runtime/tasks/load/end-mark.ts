@@ -1,6 +1,9 @@
 import { EtlError } from '../../../errors.js';
 
-/** From here on a line `\.` is a value in CSV, as in https://www.postgresql.org/docs/18/sql-copy.html. */
+/**
+ * The first server version (PostgreSQL 18) that reads a line `\.` in a CSV file as a value. Older versions take it for
+ * the end of the data. https://www.postgresql.org/docs/18/sql-copy.html
+ */
 export const END_MARK_IS_DATA_VERSION = 180_000;
 
 const MARK = Buffer.from('\\.');
@@ -8,19 +11,20 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 /**
- * Passes bytes of a CSV file on, for servers to which a line `\.` is the end of the data: they would leave out what
- * follows and not say so. Throws `EtlError` ETL-3504 instead.
+ * Yields the chunks of a CSV file unchanged, for servers that take a line `\.` for the end of the data. Such a server
+ * ignores all following rows without an error. Throws `EtlError` ETL-3504 if the file has such a line. `name` is the
+ * file for the message.
  */
-export async function* removeEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
-  // Of a chunk's end, as much as may be the beginning of the mark; at first the line break before the first line.
+export async function* refuseEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
+  // The last bytes of the previous chunk, because the mark can begin there. At first a line break, as if before line 1.
   let tail: Buffer = Buffer.from([LF]);
   for await (const chunk of chunks) {
     const probe = Buffer.concat([tail, chunk]);
-    if (hasEndMark(probe)) throw endMark(name);
+    if (hasEndMark(probe)) throw createEndMarkError(name);
     tail = Buffer.from(probe.subarray(-3));
     yield chunk;
   }
-  if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw endMark(name);
+  if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw createEndMarkError(name);
 }
 
 function hasEndMark(bytes: Buffer): boolean {
@@ -34,10 +38,10 @@ function isBreak(byte: number | undefined): boolean {
   return byte === LF || byte === CR;
 }
 
-function endMark(name: string): EtlError {
+function createEndMarkError(name: string): EtlError {
   return new EtlError('ETL-3504', {
-    what: `"${name}" has a line that is only \\.`,
-    why: 'before PostgreSQL 18 that ends the data, and the rows after it would be lost',
+    what: `"${name}" has a line that holds only \\.`,
+    why: 'before PostgreSQL 18 such a line ends the data: the rows after it would be lost',
     fix: 'write the value in quotes: "\\."',
   });
 }

@@ -1,45 +1,49 @@
+import type { Quoting } from '../../format/record-ends.js';
 import type { InputColumn } from '../../format/row-reader.js';
 import { findDatabaseError, isConnectionEnd } from '../../postgres/sqlstate.js';
 
 /** A column of the data. */
 export interface DataColumn extends InputColumn {
   /**
-   * The narrowest type that takes the values that were seen, where `type` is a wider guess: the type of a new column
-   * must be wide, that of an old one is only changed where it has to be.
+   * The narrowest type that holds the values that were seen, if `type` is a wider guess. A new column gets `type`, so
+   * that later values fit. An existing column is widened only if `narrowest` does not fit.
    */
-  readonly least?: string;
+  readonly narrowest?: string;
 }
 
-/** One input, ready to be sent: bytes that COPY with these options takes for rows of these columns. */
+/** One input of a load, as bytes that are ready for COPY. */
 export interface Feed {
-  /** The input's, for messages. */
+  /** The name of the input, for messages. */
   readonly name: string;
-  /** In the order of the bytes. */
+  /** The columns, in the order of the fields. */
   readonly columns: readonly DataColumn[];
-  /** For `with (…)` of COPY. */
+  /** The options of COPY for `chunks`, for `with (…)`. */
   readonly options: string;
-  /** To be read once. */
+  /** The bytes, with a header if the input has one. They can be read only once. */
   readonly chunks: AsyncIterable<Buffer>;
-  /** For rows that are sent in pieces. */
+  /** How to split `chunks` into rows, for a load with `rejects`, which sends rows in batches. */
   readonly records: RecordFormat;
-  /** How many rows were sent so far; undefined where nobody counts, because the server parses them. */
+  /**
+   * Returns the number of rows that were sent so far. Returns undefined if only the server counts, because it parses
+   * them.
+   */
   sent(): number | undefined;
 }
 
-/** Where one row ends and the next begins. */
+/** How the bytes of an input are split into rows. */
 export interface RecordFormat {
-  /** For `with (…)` of a COPY that gets rows alone. */
+  /** The options of a COPY that gets rows without the header, for `with (…)`. */
   readonly options: string;
-  /** Bytes before the first row, and the lines that they are. */
+  /** The length of the header before the first row, in bytes and in lines. */
   readonly header: { readonly bytes: number; readonly lines: number };
-  /** A line break inside of quotes does not end a row; undefined where nothing is quoted. */
-  readonly quoting: { readonly quote: number; readonly escape: number } | undefined;
+  /** The bytes for quoting: a line break inside quotes does not end a row. Undefined if the format has no quotes. */
+  readonly quoting: Quoting | undefined;
 }
 
-/** What the server said of the rows of a file, which is its cause. */
+/** An error of the server about the rows of a file. The server's error is its `cause`. */
 export class FileError extends Error {
   override readonly name = 'FileError';
-  /** As the user wrote it. */
+  /** The name of the file, as the user wrote it. */
   readonly file: string;
 
   constructor(file: string, cause: Error) {
@@ -48,7 +52,7 @@ export class FileError extends Error {
   }
 }
 
-/** Adds the file to an error of the server that is about the rows; any other stays as it is. */
+/** Wraps an error of the server in a `FileError`. Returns every other error, also a lost connection, unchanged. */
 export function addFile(file: string, error: unknown): unknown {
   const refused = findDatabaseError(error);
   return refused === undefined || isConnectionEnd(refused) ? error : new FileError(file, refused);

@@ -9,52 +9,55 @@ import { END_MARK_IS_DATA_VERSION } from './end-mark.js';
 import type { Feed } from './feed.js';
 import type { LoadSource } from './load-input.js';
 import { createRowsFeeds } from './rows-feed.js';
-import { keepColumns } from './contract.js';
+import { createColumnFilter } from './contract.js';
 
-/** What the inputs of a load are opened for. */
+/** A request to open the inputs of a load. */
 export interface FeedsRequest {
-  readonly source: LoadSource;
+  /** The options of the load. */
+  readonly load: LoadSource;
   readonly csv: CsvFormat;
-  /** Undefined where it is not there yet. */
+  /** The table to load into. Undefined if it does not exist yet. */
   readonly table: Table | undefined;
   readonly work: TaskWork;
-  /** Called for each input, also for an empty one. */
-  readonly opened: () => void;
-  /** Takes the names of columns that are left out. */
-  readonly left: Set<string>;
+  /** Called for each input when it is opened, also for an empty input. */
+  readonly onOpen: () => void;
+  /** Collects the names of the columns that are left out. */
+  readonly omitted: Set<string>;
 }
 
 /**
- * The inputs of a load, one after the other. A CSV file that is to arrive as it is goes to the server as it is; of any
- * other input the rows are read here. Each is closed before the next is opened.
+ * Opens the inputs of a load and yields them as feeds, one after the other. Closes each input before it opens the next.
+ * A CSV file that needs no change goes to the server as it is. The rows of every other input are parsed in this
+ * process.
  */
 export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, undefined> {
-  const { source, work, opened } = request;
-  const { from, compression } = source;
+  const { load, work, onOpen } = request;
+  const { from, compression } = load;
   const { context, root } = work;
   const options = { root, signal: context.signal, context, ...(compression && { compression }) };
   for await (const input of openInput(from, options)) {
-    opened();
-    yield* isPlainCsv(input, source) ? createPlainFeeds(input, request) : createParsedFeeds(input, request);
+    onOpen();
+    yield* isPlainCsv(input, load) ? createPlainFeeds(input, request) : createParsedFeeds(input, request);
   }
   return undefined;
 }
 
+/** Returns true if the input is a CSV file without a `transform`. */
 function isPlainCsv(input: InputFile | InputRows, { format, transform }: LoadSource): input is InputFile {
   return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'csv';
 }
 
 function createPlainFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
-  const { source, csv, table } = request;
-  const known = listKeptColumns(request);
+  const { load, csv, table } = request;
+  const allowed = listAllowedColumns(request);
   return createCsvFeeds(file, {
     format: csv,
-    isTyped: source.schema === 'evolve' || (source.create === true && table === undefined),
+    isTyped: load.schema === 'evolve' || (load.create === true && table === undefined),
     hasEndMark: table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION,
-    instead: (columns, begun) =>
-      known === undefined || columns.every((name) => known.has(name))
+    parseInstead: (columns, started) =>
+      allowed === undefined || columns.every((name) => allowed.has(name))
         ? undefined
-        : createParsedFeeds(begun, request),
+        : createParsedFeeds(started, request),
   });
 }
 
@@ -62,22 +65,22 @@ async function* createParsedFeeds(
   input: InputFile | InputRows,
   request: FeedsRequest,
 ): AsyncGenerator<Feed, undefined> {
-  const { source, csv, table } = request;
+  const { load, csv, table } = request;
   const transform = chooseTransform(request);
-  const options = { csv, ...(source.format && { format: source.format }), ...(transform && { transform }) };
+  const options = { csv, ...(load.format && { format: load.format }), ...(transform && { transform }) };
   yield* createRowsFeeds(input, options, table);
   return undefined;
 }
 
-/** The transform of the task, after which columns are dropped where some are to be left out. */
+/** Returns the transform of the load. With `discard`, it also removes the columns that the table does not have. */
 function chooseTransform(request: FeedsRequest): LoadSource['transform'] {
-  const { transform } = request.source;
-  const known = listKeptColumns(request);
-  return known === undefined ? transform : keepColumns(known, transform, request.left);
+  const { transform } = request.load;
+  const allowed = listAllowedColumns(request);
+  return allowed === undefined ? transform : createColumnFilter(allowed, transform, request.omitted);
 }
 
-/** The columns that may go to the table, where others are to be left out. */
-function listKeptColumns({ source, table }: FeedsRequest): ReadonlySet<string> | undefined {
-  if (source.schema !== 'discard' || table === undefined) return undefined;
+/** Returns the columns that can be sent, if `discard` leaves out all others. Returns undefined otherwise. */
+function listAllowedColumns({ load, table }: FeedsRequest): ReadonlySet<string> | undefined {
+  if (load.schema !== 'discard' || table === undefined) return undefined;
   return new Set(table.columns.filter(({ isGenerated }) => !isGenerated).map(({ name }) => name));
 }

@@ -1,35 +1,38 @@
 import { readColumnNames } from '../../format/csv-rows.js';
 import { recordAt } from '../../format/csv-record.js';
+import { RecordEnds } from '../../format/record-ends.js';
 import { EtlError } from '../../../errors.js';
-import { decodeText, type CsvFormat } from './csv-format.js';
+import { decodeText, readQuoting, type CsvFormat } from './csv-format.js';
 
-/** The header must end within this much of the file. */
+/** The header must end within this many bytes. */
 const HEADER_LIMIT_BYTES = 1024 * 1024;
 
 /** The beginning of a CSV file that is not empty. */
 export interface FileStart {
-  /** The columns, by the options or by the header. */
+  /** The column names: those of `csv.columns` if it is set, otherwise those of the header. */
   readonly names: readonly string[];
-  /** What was read of the file so far. */
+  /** The bytes that were read so far, the header included. */
   readonly bytes: Buffer;
-  /** There is no more of the file. */
+  /** True if `bytes` is the whole file. */
   readonly isAll: boolean;
-  /** What comes before the first row. */
+  /** The length of the header before the first row, in bytes and in lines. */
   readonly header: { readonly bytes: number; readonly lines: number };
 }
 
-/** How the beginning is read. */
+/** How the beginning of a file is read. */
 export interface StartOptions {
-  /** For messages. */
+  /** The name of the file, for messages. */
   readonly file: string;
   readonly format: CsvFormat;
-  /** As many bytes are wanted, if there are. */
-  readonly least: number;
+  /** The number of bytes to read at least, if the file has as many. */
+  readonly minBytes: number;
 }
 
 /**
- * Reads as many chunks as hold the header, and `least` bytes, and no more. Undefined stands for an empty file. Throws
- * `EtlError` ETL-3502 for a header that does not end, and ETL-3503 for one that can't be that of a table.
+ * Reads chunks until they hold the header and at least `minBytes` bytes. Returns undefined if the file is empty.
+ *
+ * Throws `EtlError` ETL-3502 if the header does not end, and ETL-3503 if the header has an empty name or a name twice,
+ * or is not in the encoding of the file.
  */
 export async function readStart(
   chunks: AsyncIterator<Buffer>,
@@ -42,38 +45,25 @@ export async function readStart(
     else read.push(next.value);
     size += next.done === true ? 0 : next.value.length;
     if (isAll && size === 0) return undefined;
-    if (!isAll && size < Math.max(1, options.least)) continue;
-    const start = startOf(Buffer.concat(read), isAll, options);
+    if (!isAll && size < Math.max(1, options.minBytes)) continue;
+    const start = parseStart(Buffer.concat(read), isAll, options);
     if (start !== undefined) return start;
     if (isAll || size > HEADER_LIMIT_BYTES) throw createEndlessLineError(options.file, isAll);
   }
 }
 
-function startOf(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
+/** Parses the header. Returns undefined if the header does not end within `bytes`. */
+function parseStart(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
   const { columns } = format;
   if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
-  const line = findFirstLine(bytes, format);
-  if (line === undefined && !isAll) return undefined;
-  const header = bytes.subarray(0, line ?? bytes.length);
+  const [end] = new RecordEnds(readQuoting(format)).find(bytes);
+  if (end === undefined && !isAll) return undefined;
+  const header = bytes.subarray(0, end);
   const text = decodeHeader(header, format, file);
   const record = recordAt(text, 0, { ...format, eol: undefined, isLast: true });
   if (record === undefined || record.problem !== undefined) return undefined;
   const names = columns ?? readColumnNames(record.fields, file);
   return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1 } };
-}
-
-/** Where the first line ends, its line break included; a header may hold line breaks inside quotes. */
-function findFirstLine(bytes: Buffer, { quote, escape }: CsvFormat): number | undefined {
-  const [quoteByte, escapeByte] = [quote.charCodeAt(0), escape.charCodeAt(0)];
-  let isQuoted = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (isQuoted && byte === escapeByte && byte !== quoteByte) i++;
-    else if (byte === quoteByte) isQuoted = !isQuoted;
-    else if (!isQuoted && byte === 0x0a) return i + 1;
-    else if (!isQuoted && byte === 0x0d) return i + (bytes[i + 1] === 0x0a ? 2 : 1);
-  }
-  return undefined;
 }
 
 function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
@@ -82,7 +72,7 @@ function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
   } catch (error) {
     throw new EtlError('ETL-3503', {
       what: `the header of "${file}" is not in the encoding ${format.encoding ?? 'UTF-8'}`,
-      fix: 'say in `csv.encoding` how the file is written',
+      fix: 'set `csv.encoding` to the encoding of the file',
       cause: error,
     });
   }
@@ -92,6 +82,6 @@ function createEndlessLineError(name: string, isAll: boolean): EtlError {
   return new EtlError('ETL-3502', {
     what: `the first line of "${name}" does not end`,
     why: isAll ? 'a quote is opened and not closed' : 'it is longer than 1 MiB',
-    fix: 'the first line must hold the names of the columns; or set `csv.header` to false and give `csv.columns`',
+    fix: 'write the column names on the first line, or set `csv.header` to false and list the names in `csv.columns`',
   });
 }

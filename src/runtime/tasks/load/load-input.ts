@@ -7,35 +7,38 @@ import type { WriteTarget, Written } from '../../table/write-target.js';
 import type { FileFormat } from '../../format/row-reader.js';
 import type { TaskContext } from '../task-context.js';
 
-/** What a load task reads, and the table that it goes to. */
+/** The options of a load task that say what it reads, and the table that it writes. */
 export interface LoadSource<Context = TaskContext> extends WriteTarget {
   /**
-   * A path from the directory of the config, a glob, a URL, or a list of these; a stream; rows in an array or an
-   * iterable. Or a function that gives one of them, which is called once an attempt: a stream can be read only once.
+   * The input: a path relative to the directory of the config file, a glob, a URL, or a list of these; a stream; or
+   * rows in an array or an iterable. It can also be a function that returns the input. The function is called once an
+   * attempt, so a retry gets a new stream.
    */
   readonly from: Input | ((context: Context) => Input | Promise<Input>);
-  /** Default: by the end of the name, and CSV where that says nothing. */
+  /** The format of the input. Default: the format of the file's extension, or CSV if the extension is not known. */
   readonly format?: FileFormat;
-  /** Default: by the end of the name. */
+  /** The compression of the input. Default: the compression of the file's extension, such as `.gz`. */
   readonly compression?: Compression;
-  /** Called for each row; returns the row for the table, several, or undefined to leave it out. */
+  /** Called for each row. Returns the row for the table, an array of rows, or undefined to leave the row out. */
   readonly transform?: Transform;
-  /** How a CSV file is written. */
+  /** The format of CSV files. */
   readonly csv?: CsvInputOptions;
-  /** Makes the table where there is none, of the types that the data has, with `key` as its primary key. */
+  /** Creates the table if it does not exist, with the types of the data and with `key` as its primary key. */
   readonly create?: boolean;
-  /** What happens where data and table have other columns or types. Default `freeze`: it is an error. */
+  /**
+   * What happens if the columns or types of the data differ from those of the table. Default `freeze`: the load fails.
+   */
   readonly schema?: SchemaContract;
-  /** Puts rows that do not fit aside, instead of failing at the first. */
+  /** Puts aside the rows that the server refuses. Default: the first refused row fails the load. */
   readonly rejects?: RejectOptions;
 }
 
-/** What a load task gives to the tasks that need it. */
+/** The result of a load task, for the tasks that need it. */
 export interface LoadResult extends Written {
-  /** Rows that did not fit and were put aside. */
+  /** The number of refused rows that were put aside. */
   readonly rejected: number;
-  /** Bytes that were sent to the server. */
+  /** The number of bytes that were sent to the server. */
   readonly bytes: number;
-  /** Inputs that were read; those without a row, too. */
+  /** The number of inputs that were read, including inputs without a row. */
   readonly files: number;
 }

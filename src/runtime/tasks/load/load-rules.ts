@@ -2,6 +2,7 @@ import { EtlError } from '../../../errors.js';
 import { aFunction, anything, count, fields, flag, listOf, oneOf, text, type Rule } from '../option-rule.js';
 import { parseCsvFormat, type CsvInputOptions } from './csv-format.js';
 
+/** Accepts every string, also an empty string. */
 const anyText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 
 const CSV: Readonly<Record<string, Rule>> = {
@@ -14,14 +15,14 @@ const CSV: Readonly<Record<string, Rule>> = {
   encoding: text,
 };
 
-/** Throws its own error for what COPY would refuse. */
+/** Accepts CSV options. Throws the error of `parseCsvFormat` for options that COPY would refuse. */
 const csv: Rule = (value, name) => {
   const wrong = fields(CSV)(value, name);
   if (wrong === undefined) parseCsvFormat(value as CsvInputOptions);
   return wrong;
 };
 
-/** What the options of a load may be, besides those of every task. */
+/** The rules for the options of a load, without the options of every task. */
 export const LOAD: Readonly<Record<string, Rule>> = {
   from: anything,
   into: text,
@@ -37,23 +38,26 @@ export const LOAD: Readonly<Record<string, Rule>> = {
   rejects: fields({ max: count, to: text }),
 };
 
-/** Throws `EtlError` ETL-2303 for a merge without a key, a key without a merge, and for what would delete rejected rows. */
+/**
+ * Checks the options that depend on `mode`. Throws `EtlError` ETL-2303 for a merge without `key`, for `key` or
+ * `deleteMissing` without a merge, and for `rejects` together with `deleteMissing`.
+ */
 export function assertMode(options: Readonly<Record<string, unknown>>): void {
   const { mode, key, deleteMissing, rejects } = options;
   if (deleteMissing === true && rejects !== undefined) {
     throw new EtlError('ETL-2303', {
-      what: '`rejects` and `deleteMissing` do not go together',
-      why: 'the key of a row that does not fit counts as missing: the row that it was to update would be deleted',
-      fix: 'leave one of them out',
+      what: "`rejects` and `deleteMissing` can't be used together",
+      why: 'the key of a rejected row counts as missing, so the row with this key would be deleted from the table',
+      fix: 'remove one of the two options',
     });
   }
   if (mode === 'merge') {
     if (Array.isArray(key) && key.length > 0) return;
     throw new EtlError('ETL-2303', {
       what: 'a merge needs a `key`',
-      fix: 'name the columns that tell two rows apart: key: ["id"]',
+      fix: 'set `key` to the columns that identify a row: key: ["id"]',
     });
   }
   if ((key ?? deleteMissing) === undefined) return;
-  throw new EtlError('ETL-2303', { what: '`key` and `deleteMissing` belong to `mode: "merge"`' });
+  throw new EtlError('ETL-2303', { what: '`key` and `deleteMissing` need `mode: "merge"`' });
 }

@@ -1,20 +1,24 @@
 import type { LoadSource } from './load-input.js';
-import { LoadRun } from './loading.js';
+import { LoadAttempt } from './loading.js';
 import type { TransactionBody } from '../task-body.js';
 
 /**
- * Files into a table by COPY. The server parses CSV; the header says which column each field belongs to, in whatever
- * order. Views, grants and foreign keys of the table stay as they are.
+ * Creates the body of a load task, which copies its input into a table. The server parses CSV files. The header names
+ * the column of each field, so the order of the fields does not matter. Views, grants and foreign keys of the table
+ * stay as they are.
  */
-export function loadBody(source: LoadSource): TransactionBody {
+export function loadBody(options: LoadSource): TransactionBody {
   return {
     transactional: true,
-    readCode: async () => JSON.stringify(source, toComparable),
-    run: (work) => new LoadRun(source, work).run(),
+    readCode: async () => JSON.stringify(options, toComparable),
+    run: (work) => new LoadAttempt(options, work).run(),
   };
 }
 
-/** Functions count by their code, what rows come from by its kind: to read it here would use it up. */
+/**
+ * Replaces values that JSON can't hold, for the fingerprint: a function by its code, and an array of rows by a fixed
+ * word. A stream or an iterator is replaced by the name of its class, because it can be read only once.
+ */
 function toComparable(name: string, value: unknown): unknown {
   if (name === 'from' && Array.isArray(value) && typeof value[0] === 'object') return 'rows';
   if (typeof value === 'function') return value.toString();

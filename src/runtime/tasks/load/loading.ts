@@ -7,36 +7,37 @@ import { assertSameColumns, assertTable, listNames } from '../../table/refuse.js
 import { type DescribedTarget, writeDescribed } from '../../table/write.js';
 import type { TaskWork } from '../task-body.js';
 import { applyContract, createTable } from './contract.js';
-import { copyAround } from './copy-around.js';
+import { copyWithRejects } from './copy-around.js';
 import { parseCsvFormat } from './csv-format.js';
 import { type Feed, addFile } from './feed.js';
 import { openFeeds } from './feeds.js';
 import type { LoadResult, LoadSource } from './load-input.js';
-import { cutBatches, countRows } from './record-batches.js';
+import { cutBatches, sliceRows } from './record-batches.js';
 import { Rejects } from './rejects.js';
 
-/** One run of a load task. */
-export class LoadRun {
-  readonly #source: LoadSource;
+/** One attempt of a load task. */
+export class LoadAttempt {
+  readonly #options: LoadSource;
   readonly #work: TaskWork;
   readonly #rejects: Rejects | undefined;
-  readonly #left = new Set<string>();
+  readonly #omitted = new Set<string>();
   #files = 0;
   #bytes = 0;
 
-  constructor(source: LoadSource, work: TaskWork) {
-    this.#source = source;
+  constructor(options: LoadSource, work: TaskWork) {
+    this.#options = options;
     this.#work = work;
-    this.#rejects = source.rejects && new Rejects(work, source.rejects);
+    this.#rejects = options.rejects && new Rejects(work, options.rejects);
   }
 
+  /** Loads all inputs and returns the result of the task. */
   async run(): Promise<LoadResult> {
     const { taskConnection, context } = this.#work;
-    const table = await describeTable(taskConnection, this.#source.into);
+    const table = await describeTable(taskConnection, this.#options.into);
     const feeds = this.#openFeeds(table);
     try {
       const first = await feeds.next();
-      const target = await this.#prepareTarget(table, first.value);
+      const target = await this.#prepareTable(table, first.value);
       const written = await writeDescribed(taskConnection, target, async (name) => {
         let rows = 0;
         for (let next = first; !next.done; next = await feeds.next()) {
@@ -45,8 +46,8 @@ export class LoadRun {
         }
         return rows;
       });
-      await this.#rejects?.keep();
-      if (this.#left.size > 0) context.log(`left out ${listNames([...this.#left])}`);
+      await this.#rejects?.write();
+      if (this.#omitted.size > 0) context.log(formatOmitted([...this.#omitted]));
       return { ...written, rejected: this.#rejects?.count ?? 0, bytes: this.#bytes, files: this.#files };
     } finally {
       await feeds.return(undefined);
@@ -55,85 +56,92 @@ export class LoadRun {
 
   #openFeeds(table: Table | undefined): AsyncGenerator<Feed, undefined> {
     return openFeeds({
-      source: this.#source,
-      csv: parseCsvFormat(this.#source.csv),
+      load: this.#options,
+      csv: parseCsvFormat(this.#options.csv),
       table,
       work: this.#work,
-      opened: () => void this.#files++,
-      left: this.#left,
+      onOpen: () => void this.#files++,
+      omitted: this.#omitted,
     });
   }
 
-  /** The table as the data needs it. */
-  async #prepareTarget(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
-    const { into, create = false, schema = 'freeze', key } = this.#source;
+  /** Creates or changes the table, so that it fits the first input. */
+  async #prepareTable(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
+    const { into, create = false, schema = 'freeze', key } = this.#options;
     const canCreate = found === undefined && create && first !== undefined;
     const table = canCreate ? await createTable(this.#work, into, first.columns, key) : found;
     assertTable(table, into);
     const agreed = first && (await applyContract(this.#work, schema, table, first.columns));
     return {
-      ...this.#source,
+      ...this.#options,
       table: agreed ?? table,
       columns: first ? getNames(first) : listOwnColumns(table),
       isChecked: this.#rejects !== undefined,
     };
   }
 
+  /** Copies a feed into the table `name` and returns the number of rows that the server counted. */
   async #send(feed: Feed, name: string): Promise<number> {
     const list = feed.columns.map((column) => quoteIdentifier(column.name)).join(', ');
     const copyWith = (options: string): string => `copy ${name} (${list}) from stdin with (${options})`;
     try {
       if (this.#rejects !== undefined)
-        return await this.#sendAround(feed, copyWith(feed.records.options), this.#rejects);
+        return await this.#sendWithRejects(feed, copyWith(feed.records.options), this.#rejects);
       const { taskConnection, context } = this.#work;
-      const options = { signal: context.signal, moved: this.#moved, isOwner: true };
+      const options = { signal: context.signal, moved: this.#countBytes, isOwner: true };
       const rows = await copyInto(taskConnection, copyWith(feed.options), feed.chunks, options);
-      assertAllTaken(feed, rows);
+      assertAllRowsTaken(feed, rows);
       return rows;
     } catch (error) {
       throw addFile(feed.name, error);
     }
   }
 
-  async #sendAround(feed: Feed, text: string, rejects: Rejects): Promise<number> {
+  /** Copies a feed in batches of rows, and puts aside the rows that the server refuses. */
+  async #sendWithRejects(feed: Feed, text: string, rejects: Rejects): Promise<number> {
     const { taskConnection, context } = this.#work;
     const before = rejects.count;
     let rows = 0;
     for await (const batch of cutBatches(feed.chunks, feed.records)) {
-      this.#moved(batch.bytes.length);
+      this.#countBytes(batch.bytes.length);
       const reject = (index: number, error: DatabaseError): void => {
-        const raw = countRows(batch, index, index + 1);
+        const raw = sliceRows(batch, index, index + 1);
         rejects.add({ file: feed.name, line: batch.lineOf(index), raw, error });
       };
-      rows += await copyAround({ taskConnection, text, signal: context.signal, reject }, batch);
+      rows += await copyWithRejects({ taskConnection, text, signal: context.signal, reject }, batch);
     }
-    assertAllTaken(feed, rows + rejects.count - before);
+    assertAllRowsTaken(feed, rows + rejects.count - before);
     return rows;
   }
 
-  readonly #moved = (bytes: number): void => {
+  readonly #countBytes = (bytes: number): void => {
     this.#bytes += bytes;
     this.#work.moved({ bytes });
   };
+}
+
+function formatOmitted(names: readonly string[]): string {
+  return `left out ${names.length === 1 ? 'column' : 'columns'} ${listNames(names)}`;
 }
 
 function getNames({ columns }: Feed): readonly string[] {
   return columns.map(({ name }) => name);
 }
 
-/** For input without a row, which then can't name any. */
+/** Returns the columns of the table that COPY can set, for an input without a row, which can't name its columns. */
 function listOwnColumns({ columns }: Table): readonly string[] {
   return columns
     .filter(({ isGenerated, isAlwaysIdentity }) => !isGenerated && !isAlwaysIdentity)
     .map(({ name }) => name);
 }
 
-function assertAllTaken(feed: Feed, taken: number): void {
+/** Throws `EtlError` ETL-3505 if the server counted fewer or more rows than the feed sent. */
+function assertAllRowsTaken(feed: Feed, taken: number): void {
   const sent = feed.sent();
   if (sent === undefined || sent === taken) return;
   throw new EtlError('ETL-3505', {
-    what: `"${feed.name}" had ${sent} rows, and the server took ${taken}`,
-    why: 'a trigger of the table left rows out',
-    fix: 'leave rows out in `transform`, so that they are counted',
+    what: `"${feed.name}" has ${sent} rows, but the server counted ${taken}`,
+    why: 'a trigger of the table left out rows',
+    fix: 'leave out these rows in `transform`, so that the counts agree',
   });
 }

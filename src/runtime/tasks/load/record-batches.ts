@@ -1,27 +1,28 @@
 import { EtlError } from '../../../errors.js';
+import { RecordEnds } from '../../format/record-ends.js';
 import type { RecordFormat } from './feed.js';
 
-/** A row can't be longer: it is held in memory. */
+/** The longest row that is accepted, because a row is held in memory. */
 const LONGEST_RECORD_BYTES = 64 * 1024 * 1024;
 
-const LF = 0x0a;
-const CR = 0x0d;
-
-/** Whole rows, one after the other. */
+/** Some complete rows of an input. */
 export interface Batch {
   readonly bytes: Buffer;
-  /** Where each row ends in `bytes`, its line break included. */
+  /** For each row, the offset in `bytes` after the row and its line break. */
   readonly ends: readonly number[];
-  /** The line of the file on which the row stands: from 1. */
+  /** Returns the line of the file, from 1, on which the row with this index begins. */
   lineOf(index: number): number;
 }
 
-/** The bytes of some of a batch's rows, from one up to another. */
-export function countRows(batch: Batch, from: number, to: number): Buffer {
+/** Returns the bytes of the rows from index `from` up to but not including `to`. */
+export function sliceRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
-/** Cuts chunks between rows, by the rules by which COPY does. */
+/**
+ * Splits the chunks of an input into batches of complete rows, by the rules of COPY. Skips the header. Throws
+ * `EtlError` ETL-3502 if a row is longer than 64 MiB.
+ */
 export async function* cutBatches(
   chunks: AsyncIterable<Buffer>,
   format: RecordFormat,
@@ -35,30 +36,30 @@ export async function* cutBatches(
   if (last !== undefined) yield last;
 }
 
+/** Splits chunks into batches. The bytes of an incomplete row wait for the next chunk. */
 class Cutter {
-  readonly #format: RecordFormat;
+  readonly #ends: RecordEnds;
+  /** The bytes of the header that are still to be skipped. */
   #skip: number;
+  /** The line of the file, from 1, on which the next batch begins. */
   #line: number;
-  /** The line break of the file, as its first one is. */
-  #eol: number | undefined;
   #rest: Buffer[] = [];
   #restBytes = 0;
-  #isQuoted = false;
-  #isEscaped = false;
 
-  constructor(format: RecordFormat) {
-    this.#format = format;
-    this.#skip = format.header.bytes;
-    this.#line = format.header.lines + 1;
+  constructor({ quoting, header }: RecordFormat) {
+    this.#ends = new RecordEnds(quoting);
+    this.#skip = header.bytes;
+    this.#line = header.lines + 1;
   }
 
+  /** Returns the rows that the chunk completes. Returns undefined if it completes no row. */
   cut(chunk: Buffer): Batch | undefined {
     const bytes = chunk.subarray(Math.min(this.#skip, chunk.length));
     this.#skip -= chunk.length - bytes.length;
-    const ends = this.#findEnds(bytes);
+    const ends = this.#ends.find(bytes);
     const end = ends.at(-1);
     if (end === undefined) {
-      this.#keep(bytes);
+      this.#addRest(bytes);
       return undefined;
     }
     const offset = this.#restBytes;
@@ -68,17 +69,18 @@ class Cutter {
     );
     this.#rest = [];
     this.#restBytes = 0;
-    this.#keep(bytes.subarray(end));
+    this.#addRest(bytes.subarray(end));
     return batch;
   }
 
+  /** Returns the last row, if no line break ends it. */
   takeRest(): Batch | undefined {
     return this.#restBytes === 0
       ? undefined
       : this.#createBatch(Buffer.concat(this.#rest), [this.#restBytes]);
   }
 
-  #keep(bytes: Buffer): void {
+  #addRest(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#rest.push(bytes);
     this.#restBytes += bytes.length;
@@ -86,48 +88,15 @@ class Cutter {
   }
 
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
-    const [first, eol] = [this.#line, this.#eol ?? LF];
-    this.#line += countOf(eol, bytes);
-    return { bytes, ends, lineOf: (index) => first + countOf(eol, bytes.subarray(0, ends[index - 1] ?? 0)) };
-  }
-
-  #findEnds(bytes: Buffer): number[] {
-    const quote = this.#format.quoting?.quote;
-    const isPlain = !this.#isQuoted && (quote === undefined || !bytes.includes(quote));
-    if (!isPlain || this.#eol === undefined) return this.#scan(bytes);
-    const ends: number[] = [];
-    for (let at = bytes.indexOf(this.#eol); at !== -1; at = bytes.indexOf(this.#eol, at + 1))
-      ends.push(at + 1);
-    return ends;
-  }
-
-  #scan(bytes: Buffer): number[] {
-    const { quote, escape } = this.#format.quoting ?? {};
-    const ends: number[] = [];
-    for (let i = 0; i < bytes.length; i++) {
-      const byte = bytes[i];
-      if (this.#isQuoted && byte === escape && escape !== quote) {
-        this.#isEscaped = !this.#isEscaped;
-        continue;
-      }
-      if (byte === quote && !this.#isEscaped) this.#isQuoted = !this.#isQuoted;
-      else if (!this.#isQuoted && (byte === LF || byte === CR)) {
-        this.#eol ??= findLineBreak(bytes, i);
-        if (byte === this.#eol) ends.push(i + 1);
-      }
-      this.#isEscaped = false;
-    }
-    return ends;
+    const [first, { lineBreak }] = [this.#line, this.#ends];
+    this.#line += countByte(lineBreak, bytes);
+    const lineOf = (index: number): number =>
+      first + countByte(lineBreak, bytes.subarray(0, ends[index - 1] ?? 0));
+    return { bytes, ends, lineOf };
   }
 }
 
-/** A file keeps to the line break that its first line ends with: LF, CR LF or CR. */
-function findLineBreak(bytes: Buffer, index: number): number {
-  const next = bytes[index + 1];
-  return bytes[index] === CR && next !== undefined && next !== LF ? CR : LF;
-}
-
-function countOf(byte: number, bytes: Buffer): number {
+function countByte(byte: number, bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) count++;
   return count;
@@ -136,6 +105,7 @@ function countOf(byte: number, bytes: Buffer): number {
 function createTooLongError(line: number): EtlError {
   return new EtlError('ETL-3502', {
     what: `the row on line ${line} is longer than 64 MiB`,
-    why: 'with `rejects` each row is held in memory; a quote that is opened and not closed makes a row of what follows',
+    why: 'a load with `rejects` holds each row in memory',
+    fix: 'look for a quote that is opened and not closed: it turns all following lines into one row',
   });
 }

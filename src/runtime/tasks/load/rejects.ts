@@ -8,24 +8,29 @@ import { describeTable } from '../../table/describe.js';
 import { assertColumns, assertTable } from '../../table/refuse.js';
 import type { TaskWork } from '../task-body.js';
 
-/** What becomes of rows that do not fit. */
+/** How a load handles the rows that the server refuses. */
 export interface RejectOptions {
-  /** With more of them the task fails, and keeps nothing. */
+  /** The largest accepted number of rejected rows. With more rejected rows the task fails and stores nothing. */
   readonly max: number;
-  /** `table` or `schema.table`, which is made where there is none; or a file that ends in `.ndjson`. */
+  /**
+   * Where rejected rows go: a table (`table` or `schema.table`), created if it does not exist, or a file `….ndjson`.
+   */
   readonly to: string;
 }
 
-/** A row that did not fit. */
+/** A rejected row, as it is stored. */
 export interface Reject {
+  /** The name of the input. */
   readonly file: string;
+  /** The line in the input, from 1. */
   readonly line: number;
+  /** The message of the server and the SQLSTATE. */
   readonly reason: string;
-  /** As it came, at most its first 10,000 characters. */
+  /** The text of the row in the input, at most the first 10,000 characters. */
   readonly raw: string;
 }
 
-/** A row that the server refused. */
+/** A row that the server refused. `raw` are its bytes, and `line` counts from 1. */
 export interface RefusedRow {
   readonly file: string;
   readonly line: number;
@@ -33,9 +38,10 @@ export interface RefusedRow {
   readonly error: DatabaseError;
 }
 
+/** In characters. */
 const RAW_LIMIT = 10_000;
 
-/** Takes rows that do not fit. */
+/** Collects the rejected rows of one attempt and writes them at its end. */
 export class Rejects {
   readonly #work: TaskWork;
   readonly #options: RejectOptions;
@@ -50,10 +56,10 @@ export class Rejects {
     return this.#rows.length;
   }
 
-  /** Throws `EtlError` ETL-3521 when there are too many. */
+  /** Adds a row. Throws `EtlError` ETL-3521 if there are more rejected rows than `max`. */
   add({ file, line, raw, error }: RefusedRow): void {
     const reason = `${error.message} (${describeState(error.code)})`;
-    // PostgreSQL's text has no NUL.
+    // The type text of PostgreSQL can't hold a NUL character.
     const text = raw
       .subarray(0, RAW_LIMIT * 4)
       .toString('utf8')
@@ -63,12 +69,15 @@ export class Rejects {
     if (this.#rows.length > this.#options.max) throw createTooManyRejectsError(this.#options, this.#rows);
   }
 
-  /** Writes them: a table in the task's transaction, a file before its COMMIT. */
-  async keep(): Promise<void> {
+  /**
+   * Writes the rejected rows: to a table in the task's transaction, or to a file before COMMIT. Throws `EtlError`
+   * ETL-3522 if the file can't be written.
+   */
+  async write(): Promise<void> {
     const { to } = this.#options;
-    if (isFile(to)) {
+    if (isFilePath(to)) {
       const { root, context } = this.#work;
-      return writeFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
+      return writeRejectFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
     }
     if (this.#rows.length > 0) await this.#insert(to);
   }
@@ -90,7 +99,7 @@ export class Rejects {
        from json_to_recordset($3) as r (file text, line bigint, reason text, raw text)`,
       [context.run.id, context.run.taskId, JSON.stringify(this.#rows)],
     );
-    // They are not rows of the table that the task is about.
+    // Rejected rows do not count as rows that the task wrote.
     taskConnection.rows.written = before;
   }
 }
@@ -106,27 +115,30 @@ const COLUMNS = [
 ];
 const NAMES = ['run_id', 'task_id', 'file', 'line', 'reason', 'raw'];
 
-function isFile(to: string): boolean {
+function isFilePath(to: string): boolean {
   return to.endsWith('.ndjson');
 }
 
-/** Under its name there is either the whole file or the one before. */
-async function writeFile(path: string, ending: string, rejects: readonly Reject[]): Promise<void> {
-  const unfinished = `${path}${ending}`;
+/**
+ * Writes to a temporary file, which is `path` with `suffix`, and renames it. So the path has either the complete new
+ * file or the old file.
+ */
+async function writeRejectFile(path: string, suffix: string, rejects: readonly Reject[]): Promise<void> {
+  const temporary = `${path}${suffix}`;
   let file: FileHandle | undefined;
   try {
-    file = await open(unfinished, 'w');
+    file = await open(temporary, 'w');
     await file.writeFile(rejects.map((each) => `${JSON.stringify(each)}\n`).join(''));
     await file.sync();
     await file.close();
-    await rename(unfinished, path);
+    await rename(temporary, path);
   } catch (error) {
     await file?.close();
-    await rm(unfinished, { force: true });
+    await rm(temporary, { force: true });
     throw new EtlError('ETL-3522', {
       what: `the rejected rows can't be written to "${path}"`,
       why: (error as NodeJS.ErrnoException).code,
-      fix: 'the path starts at the directory of the config file',
+      fix: 'check the path: it is relative to the directory of the config file',
       cause: error,
     });
   }
@@ -135,9 +147,9 @@ async function writeFile(path: string, ending: string, rejects: readonly Reject[
 function createTooManyRejectsError({ max }: RejectOptions, rejects: readonly Reject[]): EtlError {
   const last = rejects.at(-1);
   return new EtlError('ETL-3521', {
-    what: `more than ${max} ${max === 1 ? 'row does' : 'rows do'} not fit`,
+    what: `more than ${max} ${max === 1 ? 'row was' : 'rows were'} rejected`,
     where: `${last?.file}, line ${last?.line}`,
     why: last?.reason,
-    fix: 'look at the rows, or let `rejects.max` be larger',
+    fix: 'correct the rows, or set `rejects.max` to a larger number',
   });
 }

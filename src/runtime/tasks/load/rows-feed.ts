@@ -7,7 +7,10 @@ import type { InputColumn } from '../../format/row-reader.js';
 
 const LF = 0x0a;
 
-/** An input whose rows JavaScript reads. Yields nothing for one that names no columns, for want of a row. */
+/**
+ * Yields a feed of an input whose rows are parsed in this process. Yields nothing if the input has no row, so no
+ * columns.
+ */
 export async function* createRowsFeeds(
   input: InputFile | InputRows,
   options: RowOptions,
@@ -19,7 +22,7 @@ export async function* createRowsFeeds(
   let sent = 0;
   yield {
     name: rows.name,
-    columns: isExact(input, options) ? rows.columns : rows.columns.map(guessColumn),
+    columns: hasExactTypes(input, options) ? rows.columns : rows.columns.map(guessColumn),
     options: 'format text',
     chunks: countRows(chunks, (count) => (sent += count)),
     records: { options: 'format text', header: { bytes: 0, lines: 0 }, quoting: undefined },
@@ -27,17 +30,17 @@ export async function* createRowsFeeds(
   };
 }
 
-/** A Parquet file says itself of which types its columns are. */
-function isExact(input: InputFile | InputRows, { format, transform }: RowOptions): boolean {
+/** Returns true if the types of the columns are not guessed: a Parquet file without a transform names its types. */
+function hasExactTypes(input: InputFile | InputRows, { format, transform }: RowOptions): boolean {
   return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'parquet';
 }
 
-/** How large the numbers are of which the guess was made, nobody says. */
+/** Marks a `bigint` as a guess. How large the seen numbers are is not known, so the narrowest type is `smallint`. */
 function guessColumn(column: InputColumn): DataColumn {
-  return column.type === 'bigint' ? { ...column, least: 'smallint' } : column;
+  return column.type === 'bigint' ? { ...column, narrowest: 'smallint' } : column;
 }
 
-/** A column that the table gets only now has the type of its values. */
+/** Lists the JSON columns. A column that the table does not have yet gets the type of the data. */
 function listJsonColumns(columns: readonly InputColumn[], table: Table | undefined): readonly string[] {
   const types = new Map(table?.columns.map(({ name, type }) => [name, type]));
   return columns
@@ -45,7 +48,7 @@ function listJsonColumns(columns: readonly InputColumn[], table: Table | undefin
     .map(({ name }) => name);
 }
 
-/** In COPY's text format a line break ends a row, and nothing else. */
+/** Counts the rows that pass. In COPY's text format every line break ends a row. */
 async function* countRows(
   chunks: AsyncIterable<Buffer>,
   count: (rows: number) => void,

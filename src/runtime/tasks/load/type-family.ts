@@ -1,4 +1,4 @@
-/** Types among which values of one kind go from the narrowest to the widest without a loss. */
+/** Lists of types, from the narrowest to the widest. A wider type holds every value of a narrower type without loss. */
 const LADDERS: readonly (readonly string[])[] = [
   ['smallint', 'integer', 'bigint', 'numeric'],
   ['real', 'double precision'],
@@ -9,7 +9,7 @@ const LADDERS: readonly (readonly string[])[] = [
 
 const NUMBERS = ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'];
 
-/** Types whose values may fit each other: whether they do, COPY says of each value. */
+/** Groups of types whose values can fit each other. COPY decides for each value. */
 const FAMILIES: readonly (readonly string[])[] = [
   NUMBERS,
   ['date', 'timestamp without time zone', 'timestamp with time zone'],
@@ -20,7 +20,10 @@ const FAMILIES: readonly (readonly string[])[] = [
   ['bytea'],
 ];
 
-/** Types whose values look like those of another one: 0 and 1, 20260131, and all that is JSON. */
+/**
+ * The types that data can seem to have although it fits the column: 0 and 1 for boolean, 20260131 for date, a number
+ * for JSON.
+ */
 const LOOK_ALIKE: ReadonlyMap<string, readonly string[]> = new Map([
   ['boolean', ['smallint']],
   ['date', ['integer']],
@@ -28,40 +31,40 @@ const LOOK_ALIKE: ReadonlyMap<string, readonly string[]> = new Map([
   ['jsonb', [...NUMBERS, 'boolean']],
 ]);
 
-/** The type without length and precision: `numeric(10,2)` is a `numeric`. */
-function findBase(type: string): string {
+/** Removes length and precision from a type: `numeric(10,2)` becomes `numeric`. */
+function removeModifier(type: string): string {
   return type.replace(/\([^)]*\)/, '');
 }
 
 function findFamily(type: string): readonly string[] | undefined {
-  return FAMILIES.find((family) => family.includes(findBase(type)));
+  return FAMILIES.find((family) => family.includes(removeModifier(type)));
 }
 
 /**
- * True where values of type `source` may go into a column of type `target`; false only where surely none does. A text
- * may hold anything, and so may a type that is not PostgreSQL's own; digits may be a date, JSON, or true and false.
+ * Returns false only if surely no value of type `dataType` fits a column of type `columnType`. A text can hold
+ * anything, and so can a type that is not built into PostgreSQL. Digits can be a date, JSON, or true and false.
  */
-export function canFit(source: string, target: string): boolean {
-  const [from, to] = [findFamily(source), findFamily(target)];
+export function canFit(dataType: string, columnType: string): boolean {
+  const [from, to] = [findFamily(dataType), findFamily(columnType)];
   return (
     from === undefined || to === undefined || from === to || from.includes('integer') || to.includes('bytea')
   );
 }
 
 /**
- * The narrowest type that takes all values of a column and of the data, where that is another than the column's. Length
- * and precision of a column stay: whoever set them meant them.
+ * Returns the narrowest type that holds all values of both types. Returns undefined if the column can stay as it is.
+ * The length and precision of a column never change, because the user chose them.
  */
-export function widenType(column: string, source: string): string | undefined {
-  const [from, to] = [findBase(source), findBase(column)];
-  const family = findFamily(column);
+export function widenType(columnType: string, dataType: string): string | undefined {
+  const [from, to] = [removeModifier(dataType), removeModifier(columnType)];
+  const family = findFamily(columnType);
   if (from === to || family === undefined) return undefined;
   if (LOOK_ALIKE.get(to)?.includes(from)) return undefined;
   if (!family.includes(from)) return 'text';
   const ladder = LADDERS.find((each) => each.includes(from) && each.includes(to));
-  if (ladder !== undefined) return ladder.indexOf(from) > ladder.indexOf(to) ? source : undefined;
-  // From here on it is a whole or exact number and a floating one.
-  return isFloating(from) && family.includes('numeric') && to !== 'numeric' ? source : undefined;
+  if (ladder !== undefined) return ladder.indexOf(from) > ladder.indexOf(to) ? dataType : undefined;
+  // Here one of the types is an integer or numeric, and the other is a floating-point type.
+  return isFloating(from) && family.includes('numeric') && to !== 'numeric' ? dataType : undefined;
 }
 
 function isFloating(type: string): boolean {

@@ -8,24 +8,27 @@ import { assertTableExists } from '../../table/refuse.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import type { BoundSql } from '../../sql/bind.js';
 
-/** A column that is read: its type as SQL writes it, and that type's OID in the database that it is read from. */
+/** A column that is read. `type` is the type as SQL writes it, and `oid` its OID in the database that is read. */
 export interface SelectedColumn {
   readonly name: string;
   readonly type: string;
   readonly oid: number;
 }
 
-/** What is read from the other database. */
+/** The rows and columns that are read from the other database. */
 export interface Selection {
   readonly columns: readonly SelectedColumn[];
-  /** What COPY takes: a table with its columns, or a query in parentheses. */
+  /** The rows, as COPY needs them: a table with a column list, or a query in parentheses. */
   readonly sql: string;
 }
 
-/** Asked when the columns are known: the condition on the rows that are read; undefined for all of them. */
+/**
+ * Returns the SQL condition of the rows that are read, or undefined for all rows. It is called when the columns are
+ * known.
+ */
 export type Condition = () => Promise<string | undefined>;
 
-/** The rows of a query. Throws `EtlError` ETL-3531 for two columns of one name. */
+/** Selects the rows of a query. Throws `EtlError` ETL-3531 if two columns have the same name. */
 export async function selectQuery(
   taskConnection: TaskConnection,
   query: string | BoundSql,
@@ -53,8 +56,8 @@ export async function selectQuery(
 }
 
 /**
- * The rows of a table or a view, with those of tables that inherit from it. Columns that the target computes itself are
- * left out where they are computed here, too.
+ * Selects the rows of a table or a view, including the rows of tables that inherit from the table. `target` is the
+ * table that is written. A generated column is left out if it is also generated in `target`.
  */
 export async function selectTable(
   taskConnection: TaskConnection,
@@ -71,7 +74,7 @@ export async function selectTable(
   const where = await condition();
   if (where !== undefined) return { columns, sql: `(select ${list} from ${table.sql} where ${where})` };
   const isStored = table.kind === 'table' && !columns.some(({ isGenerated }) => isGenerated);
-  // COPY reads a table a little faster than a query, but no view and no computed column, and not the heirs of the table.
+  // COPY reads a table a little faster than a query. But it can't read views, generated columns and inheriting tables.
   const isPlain = isStored && !(await hasChildren(taskConnection, table.sql));
   return { columns, sql: isPlain ? `${table.sql} (${list})` : `(select ${list} from ${table.sql})` };
 }
@@ -91,7 +94,7 @@ async function readTypeNames(
 ): Promise<readonly string[]> {
   const { rows } = await send(
     taskConnection,
-    'select format_type(oid, modifier) as type from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, place) order by place',
+    'select format_type(oid, modifier) as type from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, number) order by number',
     [fields.map(({ dataTypeID }) => dataTypeID), fields.map(({ dataTypeModifier }) => dataTypeModifier)],
   );
   return (rows as readonly { readonly type: string }[]).map(({ type }) => type);

@@ -3,31 +3,36 @@ import type { TaskConnection } from '../../postgres/task-connection.js';
 import { send } from '../../postgres/protocol.js';
 import type { SelectedColumn } from './selection.js';
 
-/** The OIDs below are given by hand and are the same in every database; those above by initdb, or later. */
+/**
+ * OIDs below this value are fixed in PostgreSQL and the same in every database. Higher OIDs are assigned by initdb or
+ * later.
+ */
 const FIRST_GENERATED_OID = 10_000;
-/** `text`, `varchar` and `bpchar` differ in what they allow, and not in how they are sent. */
+/** The OIDs of `text`, `bpchar` and `varchar`, which have the same binary format. */
 const TEXTS: ReadonlySet<number> = new Set([25, 1042, 1043]);
 
 /**
- * `binary` where each column has the same type on both sides, and the same bytes mean the same there: not those that
- * name things of a database by OID (`regclass`). Anything else goes as text, which every type reads as it writes it.
- * Lengths and precisions need not agree: the target applies its own in either format.
+ * Chooses the COPY format of a transfer. Returns `binary` if each column has the same built-in type on both sides, and
+ * if its bytes mean the same in both databases. The bytes of `regclass` and the like do not, because they are OIDs of
+ * objects. Otherwise returns `text`, which works for every type.
+ *
+ * Lengths and precisions may differ: the table that is written applies its own in both formats.
  */
-export function formatFor(from: readonly SelectedColumn[], to: readonly TableColumn[]): 'binary' | 'text' {
+export function chooseFormat(from: readonly SelectedColumn[], to: readonly TableColumn[]): 'binary' | 'text' {
   const oids = new Map(to.map(({ name, oid }) => [name, oid]));
   const isSame = ({ name, type, oid }: SelectedColumn): boolean => {
-    const target = oids.get(name);
-    if (target === undefined || oid >= FIRST_GENERATED_OID || type.startsWith('reg')) return false;
-    return target === oid || (TEXTS.has(oid) && TEXTS.has(target));
+    const targetOid = oids.get(name);
+    if (targetOid === undefined || oid >= FIRST_GENERATED_OID || type.startsWith('reg')) return false;
+    return targetOid === oid || (TEXTS.has(oid) && TEXTS.has(targetOid));
   };
   return from.every(isSame) ? 'binary' : 'text';
 }
 
 /**
- * Settings by which a text means the same on both sides, whatever the two databases or logins have set: all digits, and
- * dates, intervals, bytes, amounts and documents that can be read in one way only.
+ * Settings with which a text means the same in both databases, whatever the databases or roles have set. Numbers keep
+ * all digits. Dates, intervals, bytes, amounts of money and XML can be read in only one way.
  */
-const PLAIN = {
+const PORTABLE_SETTINGS = {
   DateStyle: 'ISO, YMD',
   IntervalStyle: 'postgres',
   extra_float_digits: '3',
@@ -36,17 +41,20 @@ const PLAIN = {
   xmloption: 'content',
 };
 
-/** Runs `work` with the settings above on a connection, and puts back those that were there. */
-export async function withPlainText<T>(taskConnection: TaskConnection, work: () => Promise<T>): Promise<T> {
-  const names = Object.keys(PLAIN);
+/** Runs `work` with the settings above on a connection, and restores the previous settings afterwards. */
+export async function withPortableText<T>(
+  taskConnection: TaskConnection,
+  work: () => Promise<T>,
+): Promise<T> {
+  const names = Object.keys(PORTABLE_SETTINGS);
   const { rows } = await send(
     taskConnection,
-    `select current_setting(name) as value from unnest($1::text[]) with ordinality as s (name, place) order by place`,
+    `select current_setting(name) as value from unnest($1::text[]) with ordinality as s (name, number) order by number`,
     [names],
   );
-  await set(taskConnection, names, Object.values(PLAIN));
+  await setSettings(taskConnection, names, Object.values(PORTABLE_SETTINGS));
   const result = await work();
-  await set(
+  await setSettings(
     taskConnection,
     names,
     rows.map((row) => (row as { value: string }).value),
@@ -54,7 +62,7 @@ export async function withPlainText<T>(taskConnection: TaskConnection, work: () 
   return result;
 }
 
-async function set(
+async function setSettings(
   taskConnection: TaskConnection,
   names: readonly string[],
   values: readonly string[],

@@ -4,7 +4,7 @@ import type { ReadSession } from '../../session/read-session.js';
 import { describeTable } from '../../table/describe.js';
 import { assertTable } from '../../table/refuse.js';
 import { writeDescribed } from '../../table/write.js';
-import { formatFor, withPlainText } from './transfer-format.js';
+import { chooseFormat, withPortableText } from './transfer-format.js';
 import { type Selection, selectQuery, selectTable } from './selection.js';
 import {
   type FoundHighWatermark,
@@ -23,67 +23,71 @@ import type { BoundSql } from '../../sql/bind.js';
 import type { BringRows, WriteTarget } from '../../table/write-target.js';
 import type { TaskContext } from '../task-context.js';
 
-/** What is read from another database, and the table that it goes to. */
+/** The options of a transfer task that say what it reads from another database, and the table that it writes. */
 export interface TransferSource<Context = TaskContext> extends WriteTarget {
-  /** The ID of the connection that is read. It is never written to. */
+  /** The ID of the connection that is read. The task never writes there. */
   readonly from: string;
-  /** `table` or `schema.table`, or a view, there. */
+  /** The table or view that is read: `table` or `schema.table`. */
   readonly table?: string;
-  /** One query, instead of a table; values are for its `$1`, `$2`, …. */
+  /** Instead of `table`: one query, with values for its `$1`, `$2`, …, or a function that returns it. */
   readonly query?: string | BoundSql | ((context: Context) => string | BoundSql);
   /**
-   * Only the rows that have come, or were changed, since the last run; the `cursor` is a column of the table or the
-   * query. Not with `mode: 'replace'`.
+   * Reads only the rows that were added or changed since the last run. The `cursor` is a column of the table or the
+   * query. Can't be used with `mode: 'replace'`.
    */
   readonly incremental?: Incremental;
 }
 
-/** What a `transfer` task gives to the tasks that need it. */
+/** The result of a `transfer` task, for the tasks that need it. */
 export interface TransferResult {
-  /** Rows that came from the other database. */
+  /** The number of rows that were read from the other database. */
   readonly rows: number;
+  /** The number of rows that were inserted. */
   readonly inserted: number;
-  /** By a merge; rows that were the same already are not counted. */
+  /** The number of rows that a merge updated. Rows that were equal already are not counted. */
   readonly updated: number;
-  /** By `deleteMissing`. */
+  /** The number of rows that `deleteMissing` deleted. */
   readonly deleted: number;
-  /** Of data that went through this process. */
+  /** The number of bytes of data that went through this process. */
   readonly bytes: number;
 }
 
 /**
- * Rows from one database to another by COPY on both sides, in constant memory. The other database is read in one
- * snapshot (`repeatable read`, read only); columns go by their names.
+ * Creates the body of a transfer task, which copies rows from one database to another with COPY on both sides, in
+ * constant memory. The other database is read in one snapshot (`repeatable read`, read only). Columns are matched by
+ * name.
  */
 export function createTransferBody(options: TransferSource): TransactionBody {
   const { from, table, query, into, mode, key, deleteMissing, incremental } = options;
-  const source = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
+  const ownOptions = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
   const body: TransactionBody = {
     transactional: true,
-    readCode: async () => describeOptions(source),
-    run: (work) => runTransfer(source, work),
+    readCode: async () => describeOptions(ownOptions),
+    run: (work) => runTransfer(ownOptions, work),
   };
   if (incremental === undefined) return body;
-  return { ...body, findHighWatermark: (before) => settleSource(source, incremental, before) };
+  return { ...body, findHighWatermark: (before) => findSourceHighWatermark(ownOptions, incremental, before) };
 }
 
 /**
- * The bound, on the connection that the rows are then read from: another one could lead to another replica. Before the
- * task's own transaction begins, which would hold back the rows of a source in the same database. An error waits until
- * somebody asks for the bound, also one of the connection.
+ * Finds the high watermark on the connection that later reads the rows, because another connection could lead to
+ * another replica. This happens before the task's own transaction begins: if both connections lead to the same
+ * database, an open transaction of the task would hold the high watermark back.
+ *
+ * Never rejects: calling the result throws the error, also an error of the connection.
  */
-async function settleSource(
+async function findSourceHighWatermark(
   options: TransferSource,
   incremental: Incremental,
-  { openReadSession: open, context, signal }: BeforeTransaction,
+  { openReadSession, context, signal }: BeforeTransaction,
 ): Promise<FoundHighWatermark> {
   const { table } = options;
   let highWatermark: FoundHighWatermark | undefined;
   try {
-    await open(options.from, async (client) => {
+    await openReadSession(options.from, async (client) => {
       const source =
         table === undefined
-          ? { query: await inlineBoundValues(client, queryOf(options, context)) }
+          ? { query: await inlineBoundValues(client, buildQuery(options, context)) }
           : { table };
       highWatermark = await prepareHighWatermark(client, incremental, { source, signal });
     });
@@ -92,29 +96,30 @@ async function settleSource(
       throw error;
     };
   }
-  if (highWatermark === undefined) throw new Error('a source was opened before its bound was taken');
+  if (highWatermark === undefined)
+    throw new Error('the read session was opened before its high watermark was found');
   return highWatermark;
 }
 
-async function runTransfer(source: TransferSource, work: TaskWork): Promise<TransferResult> {
+async function runTransfer(options: TransferSource, work: TaskWork): Promise<TransferResult> {
   const { taskConnection } = work;
-  const table = await describeTable(taskConnection, source.into);
-  assertTable(table, source.into);
-  const from = await work.openReadSession(source.from);
-  const condition = (): Promise<string | undefined> => buildNewRowsCondition(source, work);
+  const table = await describeTable(taskConnection, options.into);
+  assertTable(table, options.into);
+  const readSession = await work.openReadSession(options.from);
+  const condition = (): Promise<string | undefined> => buildNewRowsCondition(options, work);
   const selection =
-    source.table === undefined
-      ? await selectQuery(from.taskConnection, queryFor(source, work), condition)
-      : await selectTable(from.taskConnection, source.table, { target: table, condition });
-  const format = formatFor(selection.columns, table.columns);
+    options.table === undefined
+      ? await selectQuery(readSession.taskConnection, reuseOrBuildQuery(options, work), condition)
+      : await selectTable(readSession.taskConnection, options.table, { target: table, condition });
+  const format = chooseFormat(selection.columns, table.columns);
   let bytes = 0;
-  const bring = createBringRows({ from, selection, format }, work, (count) => {
+  const bring = createBringRows({ readSession, selection, format }, work, (count) => {
     bytes += count;
     work.moved({ bytes: count });
   });
   const target = {
-    ...source,
-    mode: chooseMode(source, work.context),
+    ...options,
+    mode: chooseMode(options, work.context),
     table,
     columns: selection.columns.map(({ name }) => name),
   };
@@ -122,7 +127,7 @@ async function runTransfer(source: TransferSource, work: TaskWork): Promise<Tran
   return { ...written, bytes };
 }
 
-/** The condition on rows that are new; undefined for a transfer of all rows. */
+/** Builds the SQL condition for the new rows. Returns undefined if the transfer is not incremental. */
 async function buildNewRowsCondition(
   { incremental }: TransferSource,
   work: TaskWork,
@@ -134,33 +139,35 @@ async function buildNewRowsCondition(
   ).where;
 }
 
-/** In a full refresh every row comes again: what was appended before gives way to it. */
+/** Returns the write mode. In a full refresh every row comes again, so an incremental `append` becomes `replace`. */
 function chooseMode({ mode, incremental }: TransferSource, { run }: TaskContext): WriteTarget['mode'] {
   return incremental !== undefined && run.fullRefresh && mode === 'append' ? 'replace' : mode;
 }
 
-/** That of the bound, where there is one: the function of an attempt is called once. */
-function queryFor(source: TransferSource, { highWatermark, context }: TaskWork): string | BoundSql {
-  return highWatermark?.().source.query ?? queryOf(source, context);
+/**
+ * Returns the query that was built for the high watermark, if any. So the user's function is called once an attempt.
+ */
+function reuseOrBuildQuery(options: TransferSource, { highWatermark, context }: TaskWork): string | BoundSql {
+  return highWatermark?.().source.query ?? buildQuery(options, context);
 }
 
-function queryOf({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
+function buildQuery({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
   return typeof query === 'function' ? query(context) : query;
 }
 
-/** What goes from one COPY to the other. */
-interface Movement {
-  readonly from: ReadSession;
+/** The rows that are read, and the format of both COPY statements. */
+interface TransferPlan {
+  readonly readSession: ReadSession;
   readonly selection: Selection;
   readonly format: 'binary' | 'text';
 }
 
 /**
- * The bytes of one COPY are those of the other: nothing is made of a row on the way. In several parts at a time the
- * source could be read faster, but it is the one COPY into the target that takes the time.
+ * Returns a function that pipes the bytes of one COPY unchanged into the other. Reading with several COPY statements in
+ * parallel would be no faster, because the single COPY into the table takes most of the time.
  */
 function createBringRows(
-  { from, selection, format }: Movement,
+  { readSession, selection, format }: TransferPlan,
   { taskConnection, context: { signal } }: TaskWork,
   moved: (bytes: number) => void,
 ): BringRows {
@@ -170,7 +177,7 @@ function createBringRows(
       copyInto(
         taskConnection,
         `copy ${table} (${list}) from stdin ${options}`,
-        copyOut(from.taskConnection, `copy ${selection.sql} to stdout ${options}`, {
+        copyOut(readSession.taskConnection, `copy ${selection.sql} to stdout ${options}`, {
           signal,
           isLending: true,
         }),
@@ -178,6 +185,6 @@ function createBringRows(
       );
     return format === 'binary'
       ? copy()
-      : withPlainText(from.taskConnection, () => withPlainText(taskConnection, copy));
+      : withPortableText(readSession.taskConnection, () => withPortableText(taskConnection, copy));
   };
 }

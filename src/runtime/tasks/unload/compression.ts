@@ -3,16 +3,18 @@ import * as zlib from 'node:zlib';
 import { EtlError } from '../../../errors.js';
 import type { UnloadCompression } from './output-target.js';
 
-/** What compresses a stream, and what compresses bytes that are there as a whole. */
+/** Compresses in one format: `stream` creates a compressing stream, `bytes` compresses a whole buffer at once. */
 export interface Compressor {
   readonly stream: () => Transform;
   readonly bytes: (input: Uint8Array) => Uint8Array;
 }
 
-/** The highest level takes minutes for a little. */
+/** Quality 5 of 11: the default, 11, takes minutes and makes the file only a little smaller. */
 const BROTLI = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 5 } };
 
-/** Throws `EtlError` ETL-3603 for what this version of Node.js does not have. */
+/**
+ * Creates the compressor of a format. Throws `EtlError` ETL-3603 for zstd if this version of Node.js does not have it.
+ */
 export function createCompressor(compression: Exclude<UnloadCompression, 'none'>): Compressor {
   switch (compression) {
     case 'gzip':
@@ -29,7 +31,7 @@ export function createCompressor(compression: Exclude<UnloadCompression, 'none'>
   }
 }
 
-/** Node has it from 22.15 on, and its published types for older versions say nothing of it. */
+/** Node.js has zstd from 22.15 on. The types of older versions do not have it, hence the cast. */
 function createZstd(): Compressor {
   const { createZstdCompress, zstdCompressSync } = zlib as {
     readonly createZstdCompress?: () => Transform;
@@ -38,8 +40,8 @@ function createZstd(): Compressor {
   if (createZstdCompress !== undefined && zstdCompressSync !== undefined)
     return { stream: createZstdCompress, bytes: zstdCompressSync };
   throw new EtlError('ETL-3603', {
-    what: 'this version of Node.js can not compress by zstd',
-    fix: 'use Node.js 22.15 or later, or gzip or brotli',
+    what: "this version of Node.js can't compress with zstd",
+    fix: 'use Node.js 22.15 or later, or compress with gzip or brotli',
     data: 'no file was written',
   });
 }

@@ -1,39 +1,41 @@
 import type { TaskConnection } from '../../postgres/task-connection.js';
-import { isPlainJson } from './plain-json.js';
-import { type OutputColumn, ROWS, getColumn, describeQuery, formatSelection } from './unload-query.js';
+import { isSingleLineJson } from './plain-json.js';
+import { type OutputColumn, ROWS, formatColumn, describeQuery, formatOutputQuery } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
-/** How a CSV file looks; what is not said is as PostgreSQL's COPY has it. */
+/** The format of a CSV file. The defaults are those of PostgreSQL's COPY, with a header. */
 export interface CsvOptions {
   /** One ASCII character. Default `,`. */
   readonly delimiter?: string;
   /** One ASCII character. Default `"`. */
   readonly quote?: string;
-  /** What stands for NULL. Default nothing, which is not the same as an empty text: that is `""`. */
+  /** The text that stands for NULL. Default: the empty text. An empty value is written as `""`. */
   readonly null?: string;
-  /** The names of the columns in the first line. Default true. */
+  /** True to write the column names on the first line. Default true. */
   readonly header?: boolean;
-  /** A name of PostgreSQL's: `LATIN1`, `WIN1252`. Default `UTF8`. */
+  /** The name of an encoding in PostgreSQL: `LATIN1`, `WIN1252`. Default `UTF8`. */
   readonly encoding?: string;
-  /** Quotes every value that is not NULL. */
+  /** True to quote every value that is not NULL. Default false. */
   readonly forceQuote?: boolean;
 }
 
-/** A COPY whose records are those of the files. */
-export interface Extract {
+/** The text of a `COPY … TO STDOUT`, and how to split its output into records. */
+export interface CopyStatement {
   readonly text: string;
   readonly framing: Framing;
 }
 
 const TAB = 9;
 
-/** The rows of a query as CSV, written by the server. */
-export async function createCsvExtract(
+/**
+ * Creates a COPY that writes the rows of a query as CSV. With `by`, the rows are sorted for a partition by this column.
+ */
+export async function createCsvStatement(
   taskConnection: TaskConnection,
   query: string,
   { csv, by }: { readonly csv: CsvOptions; readonly by: string | undefined },
-): Promise<Extract> {
+): Promise<CopyStatement> {
   const { delimiter = ',', quote = '"', header: hasHeader = true } = csv;
   const framing = { delimiter: delimiter.charCodeAt(0), quote: quote.charCodeAt(0), hasHeader };
   const rows = by === undefined ? query : await sortRows(taskConnection, query, by);
@@ -47,59 +49,64 @@ export async function createCsvExtract(
     `encoding ${quoteLiteral(csv.encoding ?? 'UTF8')}`,
     ...(csv.forceQuote === true ? ['force_quote *'] : []),
   ];
-  return { text: copyText(rows, `(${options.join(', ')})`), framing };
+  return { text: formatCopy(rows, `(${options.join(', ')})`), framing };
 }
 
 async function sortRows(taskConnection: TaskConnection, query: string, by: string): Promise<string> {
   const columns = await describeQuery(taskConnection, query);
-  const list = columns.map(({ name }) => getColumn(name)).join(', ');
-  return formatSelection({ query, columns, list, by });
+  const list = columns.map(({ name }) => formatColumn(name)).join(', ');
+  return formatOutputQuery({ query, columns, list, by });
 }
 
-/** Neither is in JSON text, which shows control characters by escapes: COPY then quotes and changes nothing. */
+/**
+ * Control characters, which JSON text never holds because it escapes them. So COPY never quotes or changes the JSON.
+ */
 const JSON_QUOTE = 1;
 const JSON_DELIMITER = 2;
 
-/** The rows of a query as JSON objects, one a line, written by the server: no number loses a digit on its way. */
-export async function createNdjsonExtract(
+/**
+ * Creates a COPY that writes the rows of a query as JSON objects, one per line. The server writes the JSON, so a number
+ * keeps all its digits. With `by`, the rows are sorted for a partition by this column.
+ */
+export async function createNdjsonStatement(
   taskConnection: TaskConnection,
   query: string,
   by: string | undefined,
-): Promise<Extract> {
+): Promise<CopyStatement> {
   const columns = await describeQuery(taskConnection, query);
-  const row = by === undefined ? ROWS : getRow(columns);
-  // A value of the type json keeps the line breaks that it was written with, between its parts; inside texts it has none.
-  const isOneLine = columns.every(({ oid }) => isPlainJson(oid));
+  const row = by === undefined ? ROWS : formatRow(columns);
+  // A json value keeps the line breaks between its tokens. Its strings hold none, so replacing them by spaces is safe.
+  const isOneLine = columns.every(({ oid }) => isSingleLineJson(oid));
   const list = isOneLine ? `row_to_json(${row})` : `translate(row_to_json(${row})::text, E'\\n\\r', '  ')`;
   return {
-    text: copyText(
-      formatSelection({ query, columns, list, by }),
+    text: formatCopy(
+      formatOutputQuery({ query, columns, list, by }),
       `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`,
     ),
     framing: { delimiter: JSON_DELIMITER, quote: JSON_QUOTE, hasHeader: false },
   };
 }
 
-/** The columns of the query alone, where there are others beside them. */
-function getRow(columns: readonly OutputColumn[]): string {
-  const list = columns.map(({ name }) => getColumn(name)).join(', ');
+/** Formats a row with the columns of the query only, without the added columns for the partition. */
+function formatRow(columns: readonly OutputColumn[]): string {
+  const list = columns.map(({ name }) => formatColumn(name)).join(', ');
   return `(select one from (select ${list}) as one)`;
 }
 
-/** The rows of a query in the text format, for a reader of ours. `expressions` are those of the columns, in order. */
-export function createTextExtract(
+/** Creates a COPY in the text format. `expressions` are the SQL expressions of `columns`, in the same order. */
+export function createTextStatement(
   query: string,
   columns: readonly OutputColumn[],
   { expressions, by }: { readonly expressions: readonly string[]; readonly by: string | undefined },
-): Extract {
-  const selection = formatSelection({ query, columns, list: expressions.join(', '), by });
+): CopyStatement {
+  const selection = formatOutputQuery({ query, columns, list: expressions.join(', '), by });
   return {
-    text: copyText(selection, `(encoding 'UTF8')`),
+    text: formatCopy(selection, `(encoding 'UTF8')`),
     framing: { delimiter: TAB, quote: undefined, hasHeader: false },
   };
 }
 
-/** The line break ends a comment at the end of the query. */
-function copyText(query: string, options: string): string {
+/** Formats a COPY. The line break after the query ends a comment in its last line. */
+function formatCopy(query: string, options: string): string {
   return `copy (${query}\n) to stdout with ${options}`;
 }

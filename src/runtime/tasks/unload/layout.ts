@@ -1,28 +1,31 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-/** How rows are dealt out to files. */
+/** How rows are split into files. */
 export type Partition =
-  /** As many rows a file, and the rest in the last one. */
+  /** The number of rows per file. The last file has the rest. */
   | { readonly rows: number }
-  /** As many bytes a file before compression, as far as whole rows allow. */
+  /**
+   * The largest size of a file in bytes, before compression and without the header. A single longer row gets a larger
+   * file.
+   */
   | { readonly bytes: number }
-  /** A directory for each value of a column, in the way of Hive: `country=DE/orders.csv`. */
+  /** A column: each of its values gets a directory, as in Hive: `country=DE/orders.csv`. */
   | { readonly by: string };
 
-/** Which of the files of a partition. */
+/** One file of an unload. */
 export interface Part {
-  /** From 1. */
+  /** The number of the file, from 1. */
   readonly number: number;
-  /** The value of the column, as PostgreSQL writes it as text; null for NULL. */
+  /** The value of the partition column, as text of PostgreSQL; null for NULL. Always null without such a column. */
   readonly value: string | null;
 }
 
-/** What readers of this layout take for NULL. */
+/** The directory name that readers of the Hive layout take for NULL. */
 const NULL_VALUE = '__HIVE_DEFAULT_PARTITION__';
 
-/** The path of the file of one part; that of the whole, without a partition. */
-export function getPath(path: string, part: Part, partition: Partition | undefined): string {
+/** Returns the path of a file. Without a partition it is `path` itself. */
+export function buildPath(path: string, part: Part, partition: Partition | undefined): string {
   if (partition === undefined) return path;
   if (!('by' in partition)) {
     const [stem, ending] = splitName(path);
@@ -31,7 +34,7 @@ export function getPath(path: string, part: Part, partition: Partition | undefin
   return join(dirname(path), `${encodeName(partition.by)}=${encodeValue(part.value)}`, basename(path));
 }
 
-/** The directories that files of an earlier run can be in, as far as they are there. */
+/** Lists the existing directories that can hold files of an earlier run. */
 export async function listDirectories(
   path: string,
   partition: Partition | undefined,
@@ -44,15 +47,15 @@ export async function listDirectories(
   return parts.map(({ name }) => join(directory, name));
 }
 
-/** Whether a file of this name, in one of those directories, is one of the parts. */
-export function isPart(name: string, path: string, partition: Partition | undefined): boolean {
+/** Returns true if a file with this name, in one of the directories of `listDirectories`, belongs to the unload. */
+export function isPartName(name: string, path: string, partition: Partition | undefined): boolean {
   if (partition === undefined || 'by' in partition) return name === basename(path);
   const [stem, ending] = splitName(path);
   if (!name.startsWith(`${stem}.part-`) || !name.endsWith(ending)) return false;
   return /^\d{5,}$/.test(name.slice(stem.length + '.part-'.length, name.length - ending.length));
 }
 
-/** What is in a directory; nothing where there is none. */
+/** Lists the entries of a directory. Returns an empty array if the directory does not exist. */
 export async function listEntries(directory: string) {
   try {
     return await readdir(directory, { withFileTypes: true });
@@ -62,7 +65,7 @@ export async function listEntries(directory: string) {
   }
 }
 
-/** `orders` and `.csv.gz`. */
+/** Splits the name of a file at its first dot: `orders.csv.gz` into `orders` and `.csv.gz`. */
 function splitName(path: string): readonly [stem: string, ending: string] {
   const name = basename(path);
   const dot = name.indexOf('.', 1);
@@ -74,7 +77,10 @@ function encodeValue(value: string | null): string {
   return value === NULL_VALUE ? value.replace('_', '%5F') : encodeName(value);
 }
 
-/** Letters, digits, `-`, `_` and `.` as they are, any other byte as `%2F`: the name of one directory, whatever it is. */
+/**
+ * Encodes a text as the name of one directory. Keeps letters, digits, `-`, `_` and `.`, and writes every other byte in
+ * the form `%2F`.
+ */
 function encodeName(text: string): string {
   return encodeURIComponent(text).replace(
     /[!~*'()]/g,

@@ -1,33 +1,39 @@
 import { lstat, type FileHandle } from 'node:fs/promises';
 import { EtlError } from '../../../errors.js';
 
-/** Chunks of a socket are small: a write each would take longer than the rest of the way. */
+/**
+ * The size of one write, in bytes. Chunks of a socket are small, and one write for each would take most of the time.
+ */
 const BATCH_BYTES = 128 * 1024;
-/** So much goes to the disk while the next is written; otherwise the end would wait for all of it. */
+/** The file is synced each time this many bytes were written. Otherwise the sync in `close` would take long. */
 const SYNC_BYTES = 32 * 1024 * 1024;
 
-/** A file that is being written under another name. While one batch is written the next is collected. */
+/** A file that is written under a temporary name. While one batch is written, the next batch is collected. */
 export class OutputFile {
-  /** Where it will be. */
+  /** The final path. */
   readonly path: string;
-  readonly temporary: string;
+  /** The path until `publish` of `OutputFiles`. */
+  readonly temporaryPath: string;
   readonly #handle: FileHandle;
   #inode: bigint | undefined;
-  #waiting: Piece[] = [];
+  #waiting: PendingWrite[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> = Promise.resolve();
   #syncing: Promise<void> | undefined;
-  #unsynced = 0;
-  /** So far. */
+  #unsyncedBytes = 0;
+  /** The number of bytes that were given to `write` so far. */
   bytes = 0;
 
   constructor(path: string, temporary: string, handle: FileHandle) {
     this.path = path;
-    this.temporary = temporary;
+    this.temporaryPath = temporary;
     this.#handle = handle;
   }
 
-  /** Keeps the bytes: they must not change before `onWritten`. May throw the error of an earlier call. */
+  /**
+   * Adds bytes to the next batch. The bytes must not change before `onWritten` is called. Can throw the error of an
+   * earlier write.
+   */
   async write<Bytes extends Uint8Array>(bytes: Bytes, onWritten?: (bytes: Bytes) => void): Promise<void> {
     this.bytes += bytes.length;
     this.#waiting.push({ bytes, onWritten: onWritten && (() => onWritten(bytes)) });
@@ -35,7 +41,10 @@ export class OutputFile {
     if (this.#waitingBytes >= BATCH_BYTES) await this.#startBatch();
   }
 
-  /** Returns when all of it is on the disk. */
+  /**
+   * Writes the rest and closes the file. Resolves when all bytes are on the disk. Throws `EtlError` ETL-3605 if the
+   * file does not have the size that was written.
+   */
   async close(): Promise<void> {
     await this.#startBatch();
     await this.#writing;
@@ -44,69 +53,74 @@ export class OutputFile {
     const { size, ino } = await this.#handle.stat({ bigint: true });
     await this.#handle.close();
     if (size !== BigInt(this.bytes))
-      throw this.#createChangedError(`it has ${size} bytes, and ${this.bytes} were written`);
+      throw this.#createChangedError(`it has ${size} bytes, but the task wrote ${this.bytes}`);
     this.#inode = ino;
   }
 
-  /** Closes it as it is; it may have been closed. */
+  /** Closes the file without writing the rest. The file may be closed already. */
   async abandon(): Promise<void> {
-    // The error that it is abandoned for.
+    // Their errors are dropped: the caller already handles the first one.
     await Promise.allSettled([this.#writing, this.#syncing]);
     await this.#handle.close();
   }
 
-  /** A file system that takes two names for one would have replaced it by a later file of the same task. */
+  /**
+   * Throws `EtlError` ETL-3605 if another file is at the final path. This happens if a file system takes two names for
+   * the same name: a later file of the task then replaces this file.
+   */
   async assertPublished(): Promise<void> {
     const { ino } = await lstat(this.path, { bigint: true });
-    if (ino !== this.#inode) throw this.#createChangedError('another file was put in its place');
+    if (ino !== this.#inode) throw this.#createChangedError('another file replaced it');
   }
 
   async #startBatch(): Promise<void> {
     await this.#writing;
     const batch = this.#waiting;
     this.#waiting = [];
-    this.#unsynced += this.#waitingBytes;
+    this.#unsyncedBytes += this.#waitingBytes;
     this.#waitingBytes = 0;
     this.#writing = writeAll(this.#handle, batch);
-    this.#writing.catch(() => undefined); // Whoever waits for it gets it.
-    if (this.#unsynced < SYNC_BYTES || this.#syncing !== undefined) return;
+    this.#writing.catch(() => undefined); // The next `write` or `close` throws the error.
+    if (this.#unsyncedBytes < SYNC_BYTES || this.#syncing !== undefined) return;
     this.#syncing = this.#sync();
-    this.#syncing.catch(() => undefined); // A file system tells an error once, here or in `close`, which throws both.
+    // A file system reports an error only once: here or in the sync of `close`. `close` throws both.
+    this.#syncing.catch(() => undefined);
   }
 
   async #sync(): Promise<void> {
-    this.#unsynced = 0;
+    this.#unsyncedBytes = 0;
     await this.#handle.datasync();
     this.#syncing = undefined;
   }
 
   #createChangedError(why: string): EtlError {
     return new EtlError('ETL-3605', {
-      what: `the file "${this.path}" is not what was written`,
+      what: `the file "${this.path}" is not the file that the task wrote`,
       why,
-      fix: 'see that nothing else writes there, and that no two names differ in upper and lower case only',
+      fix: 'make sure that nothing else writes there, and that no two names differ only in upper and lower case',
       data: 'do not use the files of this task before it has succeeded',
     });
   }
 }
 
-interface Piece {
+/** Bytes that wait for the next batch, and the callback for when they are written. */
+interface PendingWrite {
   readonly bytes: Uint8Array;
   readonly onWritten: (() => void) | undefined;
 }
 
-/** A system call may write less than it was given. */
-async function writeAll(handle: FileHandle, batch: readonly Piece[]): Promise<void> {
+/** Writes a batch. Repeats the system call if it wrote fewer bytes than it was given. */
+async function writeAll(handle: FileHandle, batch: readonly PendingWrite[]): Promise<void> {
   let rest: readonly Uint8Array[] = batch.map(({ bytes }) => bytes);
   while (rest.length > 0) {
     const { bytesWritten } = await handle.writev(rest);
-    rest = after(rest, bytesWritten);
+    rest = dropBytes(rest, bytesWritten);
   }
   for (const { onWritten } of batch) onWritten?.();
 }
 
-/** What comes after so many bytes. */
-function after(parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+/** Returns the parts without their first `bytes` bytes. */
+function dropBytes(parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let skipped = bytes;
   const first = parts.findIndex((part) => {
     if (skipped < part.length) return true;

@@ -2,26 +2,30 @@ import { createHash, randomUUID } from 'node:crypto';
 import { lstat, mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { EtlError } from '../../../errors.js';
-import { listDirectories, listEntries, isPart, getPath, type Part, type Partition } from './layout.js';
+import { listDirectories, listEntries, isPartName, buildPath, type Part, type Partition } from './layout.js';
 import { OutputFile } from './output-file.js';
 
+/** Where the files of an unload go. */
 export interface OutputPlan {
-  /** Absolute. */
+  /** The absolute path of the file, or the path from which the paths of several files are built. */
   readonly path: string;
+  /** Undefined for a single file. */
   readonly partition: Partition | undefined;
-  /** Who writes it: what an earlier attempt of the same owner has left half done is removed. */
+  /** The task, as `<dag>/<task>`. Temporary files of an earlier attempt with the same owner are removed. */
   readonly owner: string;
 }
 
 /**
- * The files of one unload. Each is written under a name that no reader takes for a result; then all get their own
- * names, in the place of what was there. A process that dies in between leaves what the next attempt removes.
+ * The files of one unload. Each file is written under a temporary name, which no reader takes for a result. Then all
+ * files are renamed and replace the old files. If the process dies in between, the next attempt removes the temporary
+ * files.
  */
 export class OutputFiles {
   readonly #plan: OutputPlan;
-  readonly #mark: string;
+  /** The beginning of all temporary names of this owner and path. */
+  readonly #prefix: string;
   readonly #files: OutputFile[] = [];
-  /** Those whose entries have changed. */
+  /** The directories whose entries have changed. */
   readonly #directories = new Set<string>();
 
   constructor(plan: OutputPlan) {
@@ -29,38 +33,40 @@ export class OutputFiles {
     const owner = createHash('sha256')
       .update(`${plan.owner}\0${basename(plan.path)}`)
       .digest('hex');
-    this.#mark = `.etl-${owner.slice(0, 16)}-`;
+    this.#prefix = `.etl-${owner.slice(0, 16)}-`;
   }
 
-  /** Removes what a killed attempt has left, and refuses a path that is no place for a file. */
+  /**
+   * Removes the temporary files of a killed attempt. Throws `EtlError` ETL-3604 if a file must not replace the path.
+   */
   async prepare(): Promise<void> {
     if (this.#plan.partition === undefined) await assertReplaceable(this.#plan.path);
-    for (const directory of await this.#listCandidates()) {
+    for (const directory of await this.#listDirectories()) {
       for (const { name } of await listEntries(directory))
-        if (name.startsWith(this.#mark)) await rm(join(directory, name), { force: true });
+        if (name.startsWith(this.#prefix)) await rm(join(directory, name), { force: true });
     }
   }
 
-  /** Begins a file; the one before it must have been closed. */
+  /** Creates a file under a temporary name. The file before it must be closed. */
   async create(part: Part): Promise<OutputFile> {
-    const path = getPath(this.#plan.path, part, this.#plan.partition);
+    const path = buildPath(this.#plan.path, part, this.#plan.partition);
     const directory = dirname(path);
     await this.#makeDirectory(directory);
-    const temporary = join(directory, `${this.#mark}${randomUUID().slice(0, 8)}.tmp`);
-    // 'wx' follows no link and opens no file of somebody else.
+    const temporary = join(directory, `${this.#prefix}${randomUUID().slice(0, 8)}.tmp`);
+    // 'wx' fails if the name exists, so it follows no link and opens no file of another program.
     const file = new OutputFile(path, temporary, await open(temporary, 'wx'));
     this.#files.push(file);
     return file;
   }
 
   /**
-   * Gives all files their names, and removes the parts of an earlier run that this one has not written. When it
-   * returns, all of it is on the disk.
+   * Renames all files to their final names, and removes the files of an earlier run that this run has not written.
+   * Resolves when all changes are on the disk.
    */
   async publish(signal: AbortSignal): Promise<readonly OutputFile[]> {
     for (const file of this.#files) {
       signal.throwIfAborted();
-      await rename(file.temporary, file.path);
+      await rename(file.temporaryPath, file.path);
     }
     for (const file of this.#files) await file.assertPublished();
     if (this.#plan.partition !== undefined) await this.#removeStale();
@@ -68,15 +74,15 @@ export class OutputFiles {
     return this.#files;
   }
 
-  /** Removes whatever has not got its name. */
+  /** Closes all files and removes those that still have a temporary name. */
   async discard(): Promise<void> {
     for (const file of this.#files) {
       await file.abandon();
-      await rm(file.temporary, { force: true });
+      await rm(file.temporaryPath, { force: true });
     }
   }
 
-  async #listCandidates(): Promise<ReadonlySet<string>> {
+  async #listDirectories(): Promise<ReadonlySet<string>> {
     const { path, partition } = this.#plan;
     return new Set(await listDirectories(path, partition));
   }
@@ -92,9 +98,9 @@ export class OutputFiles {
   async #removeStale(): Promise<void> {
     const { path, partition } = this.#plan;
     const written = new Set(this.#files.map((file) => file.path));
-    for (const directory of await this.#listCandidates()) {
+    for (const directory of await this.#listDirectories()) {
       const stale = (await listEntries(directory))
-        .filter((entry) => entry.isFile() && isPart(entry.name, path, partition))
+        .filter((entry) => entry.isFile() && isPartName(entry.name, path, partition))
         .map(({ name }) => join(directory, name))
         .filter((each) => !written.has(each));
       for (const each of stale) await rm(each);
@@ -111,7 +117,10 @@ export class OutputFiles {
   }
 }
 
-/** A device, a pipe or a directory can't be replaced by a file without harm; a link is, its target is not. */
+/**
+ * Throws `EtlError` ETL-3604 if the path is a device, a pipe, a socket or a directory, which a file must not replace.
+ * If the path is a link, the file replaces the link and not the file behind it.
+ */
 async function assertReplaceable(path: string): Promise<void> {
   const found = await lstat(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -126,10 +135,10 @@ async function assertReplaceable(path: string): Promise<void> {
   });
 }
 
-/** What a file system answers that has no such thing, or an operating system. */
+/** The errors of file systems and operating systems that can't sync a directory. */
 const CANNOT_SYNC: ReadonlySet<string | undefined> = new Set(['EISDIR', 'EPERM', 'EINVAL', 'ENOTSUP']);
 
-/** So that the new name outlives a power failure, too. */
+/** Syncs a directory, so that new names survive a power failure. */
 async function syncDirectory(directory: string): Promise<void> {
   try {
     await using handle = await open(directory, 'r');

@@ -1,14 +1,18 @@
 import { basename } from 'node:path';
 import { EtlError } from '../../../errors.js';
 
+/** The format of an unloaded file. */
 export type UnloadFormat = 'csv' | 'ndjson' | 'parquet';
 
+/** The compression of an unloaded file. */
 export type UnloadCompression = 'gzip' | 'brotli' | 'zstd' | 'none';
 
-/** What a file holds, and how. */
+/** The format and the compression of a file. */
 export interface FileKind {
   readonly format: UnloadFormat;
-  /** Undefined: nobody has said; a Parquet file is then compressed by Snappy, any other not at all. */
+  /**
+   * Undefined if neither the options nor the name give it: then a Parquet file uses Snappy, and other files use none.
+   */
   readonly compression: UnloadCompression | undefined;
 }
 
@@ -22,15 +26,18 @@ const FORMATS: Readonly<Record<string, UnloadFormat>> = {
 const COMPRESSIONS: Readonly<Record<string, UnloadCompression>> = { gz: 'gzip', br: 'brotli', zst: 'zstd' };
 
 /**
- * The kind of the file `to`: what is given wins over what its name ends in, such as `.csv.gz`. Throws `EtlError`
- * ETL-2303 for a name that doesn't tell the format, and for an address, which would become the name of a directory.
+ * Chooses format and compression of the file `to`. The values of `given` win over the extensions of the name, such as
+ * `.csv.gz`.
+ *
+ * Throws `EtlError` ETL-2303 if the format is not given and the name has no known extension, or if `to` is a URL: its
+ * scheme would become the name of a directory.
  */
 export function chooseFileKind(to: string, given: Partial<FileKind>): FileKind {
   const [scheme] = /^[a-z][a-z0-9+.-]+:\/\//i.exec(to) ?? [];
   if (scheme !== undefined) {
     throw new EtlError('ETL-2303', {
       what: `rows can't be unloaded to an address (${scheme}…)`,
-      fix: 'unload to a path, and send the file in a task of its own',
+      fix: 'unload to a path, and send the file in another task',
       data: 'no file was written',
     });
   }
@@ -40,7 +47,7 @@ export function chooseFileKind(to: string, given: Partial<FileKind>): FileKind {
   if (format !== undefined) return { format, compression: given.compression ?? compression };
   throw new EtlError('ETL-2303', {
     what: `the format of the file "${to}" is not known`,
-    why: 'its name does not end in .csv, .ndjson, .jsonl or .parquet, with or without .gz, .br or .zst',
-    fix: 'give it such a name, or say `format`',
+    why: 'the name does not end in .csv, .ndjson, .jsonl or .parquet, with or without .gz, .br or .zst',
+    fix: 'give the file such a name, or set `format`',
   });
 }

@@ -3,64 +3,74 @@ import type { QueryResult } from 'pg';
 import type { OutputColumn } from './unload-query.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 
-/** A column of a query, as it is asked for and as a Parquet file has it. */
+/** A column of a query: how the server writes its values, and how a Parquet file stores them. */
 export interface ParquetColumn {
   readonly name: string;
-  /** The value as text that `parse` reads; `column` is its quoted name. */
+  /** Returns the SQL expression whose text `parse` reads. `column` is the quoted name of the column. */
   readonly expression: (column: string) => string;
+  /** Turns the text into the value for the Parquet library. */
   readonly parse: (text: string) => unknown;
+  /** The column in the schema of the file. */
   readonly element: SchemaElement;
 }
 
-type Form = Omit<ParquetColumn, 'name' | 'element'> & { readonly element: Omit<SchemaElement, 'name'> };
+/** How values of one PostgreSQL type are stored: a `ParquetColumn` without a name. */
+type ParquetType = Omit<ParquetColumn, 'name' | 'element'> & {
+  readonly element: Omit<SchemaElement, 'name'>;
+};
 
-const itself = (column: string): string => column;
-const text = (value: string): string => value;
+const selectAsIs = (column: string): string => column;
+const keepText = (value: string): string => value;
 
-const STRING: Form = {
-  expression: itself,
-  parse: text,
+const STRING: ParquetType = {
+  expression: selectAsIs,
+  parse: keepText,
   element: { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } },
 };
-const JSON_TEXT: Form = {
-  expression: itself,
+const JSON_TEXT: ParquetType = {
+  expression: selectAsIs,
   parse: (value) => Buffer.from(value),
   element: { type: 'BYTE_ARRAY', logical_type: { type: 'JSON' } },
 };
 
-/** Microseconds since 1970, whatever the session's DateStyle and time zone are. */
-const microseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
-const timestamp = (isAdjustedToUTC: boolean): Form => ({
-  expression: microseconds,
+/**
+ * Selects a timestamp as microseconds since 1970. The result does not depend on DateStyle and TimeZone of the session.
+ */
+const selectMicroseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
+const createTimestampType = (isAdjustedToUTC: boolean): ParquetType => ({
+  expression: selectMicroseconds,
   parse: BigInt,
   element: { type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC, unit: 'MICROS' } },
 });
 
-/** By OID (src/include/catalog/pg_type.dat of PostgreSQL). What isn't here is written as its text. */
-const FORMS: Readonly<Record<number, Form>> = {
-  16: { expression: itself, parse: (value) => value === 't', element: { type: 'BOOLEAN' } },
+/**
+ * By the OID of the PostgreSQL type (src/include/catalog/pg_type.dat). A type that is not in the list is written as
+ * text.
+ */
+const PARQUET_TYPES: Readonly<Record<number, ParquetType>> = {
+  16: { expression: selectAsIs, parse: (value) => value === 't', element: { type: 'BOOLEAN' } },
   17: {
     expression: (column) => `encode(${column}, 'hex')`,
     parse: (value) => Buffer.from(value, 'hex'),
     element: { type: 'BYTE_ARRAY' },
   },
-  20: { expression: itself, parse: BigInt, element: { type: 'INT64' } },
-  21: { expression: itself, parse: Number, element: { type: 'INT32' } },
-  23: { expression: itself, parse: Number, element: { type: 'INT32' } },
-  26: { expression: itself, parse: BigInt, element: { type: 'INT64' } },
+  20: { expression: selectAsIs, parse: BigInt, element: { type: 'INT64' } },
+  21: { expression: selectAsIs, parse: Number, element: { type: 'INT32' } },
+  23: { expression: selectAsIs, parse: Number, element: { type: 'INT32' } },
+  26: { expression: selectAsIs, parse: BigInt, element: { type: 'INT64' } },
   114: JSON_TEXT,
-  700: { expression: itself, parse: Number, element: { type: 'FLOAT' } },
-  701: { expression: itself, parse: Number, element: { type: 'DOUBLE' } },
+  700: { expression: selectAsIs, parse: Number, element: { type: 'FLOAT' } },
+  701: { expression: selectAsIs, parse: Number, element: { type: 'DOUBLE' } },
   1082: {
     expression: (column) => `(${column} - date '1970-01-01')`,
     parse: Number,
     element: { type: 'INT32', converted_type: 'DATE' },
   },
-  1114: timestamp(false),
-  1184: timestamp(true),
+  1114: createTimestampType(false),
+  1184: createTimestampType(true),
   2950: {
-    expression: itself,
-    parse: text,
+    expression: selectAsIs,
+    parse: keepText,
     element: { type: 'FIXED_LEN_BYTE_ARRAY', type_length: 16, logical_type: { type: 'UUID' } },
   },
   3802: JSON_TEXT,
@@ -69,8 +79,8 @@ const FORMS: Readonly<Record<number, Form>> = {
 const NUMERIC = 1700;
 
 /**
- * How the columns of a query are written: so that no value loses anything. A `numeric` without a precision, or with
- * more digits than Parquet's 38, is its text; arrays and rows are JSON.
+ * Chooses how to store the columns of a query without loss. A `numeric` without a precision, or with more than the 38
+ * digits of Parquet, is stored as text. Arrays and rows are stored as JSON.
  */
 export async function describeParquetColumns(
   taskConnection: TaskConnection,
@@ -79,17 +89,21 @@ export async function describeParquetColumns(
   const nested = await readNestedTypes(taskConnection, columns);
   return columns.map((column) => {
     const { name } = column;
-    const { element, ...form } = nested.has(column.oid) ? NESTED : getForm(column);
+    const { element, ...form } = nested.has(column.oid) ? NESTED : chooseType(column);
     return { name, ...form, element: { name, repetition_type: 'OPTIONAL', ...element } };
   });
 }
 
-/** The types of arrays and rows, which Parquet has no flat form for. */
+/**
+ * Returns the OIDs of the types in `columns` that are arrays or rows, because a flat Parquet column can't store them.
+ */
 async function readNestedTypes(
   taskConnection: TaskConnection,
   columns: readonly OutputColumn[],
 ): Promise<ReadonlySet<number>> {
-  const oids = columns.map(({ oid }) => oid).filter((oid) => oid !== NUMERIC && FORMS[oid] === undefined);
+  const oids = columns
+    .map(({ oid }) => oid)
+    .filter((oid) => oid !== NUMERIC && PARQUET_TYPES[oid] === undefined);
   if (oids.length === 0) return new Set();
   const { rows } = (await taskConnection.query({
     text: `select oid::int8::text as oid from pg_type where oid = any($1::oid[]) and (typcategory in ('A', 'C') or oid in ('record'::regtype, 'record[]'::regtype))`,
@@ -98,14 +112,17 @@ async function readNestedTypes(
   return new Set(rows.map(({ oid }) => Number(oid)));
 }
 
-const NESTED: Form = { ...JSON_TEXT, expression: (column) => `to_json(${column})` };
+const NESTED: ParquetType = { ...JSON_TEXT, expression: (column) => `to_json(${column})` };
 
-function getForm({ oid, modifier }: OutputColumn): Form {
-  return oid === NUMERIC ? createDecimalForm(modifier) : (FORMS[oid] ?? STRING);
+function chooseType({ oid, modifier }: OutputColumn): ParquetType {
+  return oid === NUMERIC ? createDecimalType(modifier) : (PARQUET_TYPES[oid] ?? STRING);
 }
 
-/** Both are packed into the type's modifier, the scale in 11 bits with a sign (numeric.c of PostgreSQL). */
-function createDecimalForm(modifier: number): Form {
+/**
+ * Creates the type of a `numeric` column. Precision and scale are packed into the modifier of the type. The scale takes
+ * 11 bits and has a sign (numeric.c of PostgreSQL).
+ */
+function createDecimalType(modifier: number): ParquetType {
   const precision = ((modifier - 4) >> 16) & 0xffff;
   const scale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
   if (modifier < 4 || precision > 38 || scale < 0 || scale > precision) return STRING;
@@ -114,8 +131,8 @@ function createDecimalForm(modifier: number): Form {
       ? ({ type: 'INT64' } as const)
       : ({ type: 'FIXED_LEN_BYTE_ARRAY', type_length: 16 } as const);
   return {
-    expression: itself,
-    // The server writes as many digits after the point as the scale says.
+    expression: selectAsIs,
+    // The server always writes `scale` digits after the point, so the digits without the point are the unscaled value.
     parse: (value) => BigInt(value.replace('.', '')),
     element: {
       ...width,

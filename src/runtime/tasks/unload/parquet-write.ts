@@ -7,20 +7,23 @@ import type { UnloadCompression } from './output-target.js';
 import type { RowWriter } from './writer.js';
 import type { ParquetColumn } from './parquet-column.js';
 
-/** A row group is written when it has as many rows, or as much text: so the memory does not grow with the file. */
+/** A row group is written when it has this many rows or this much text. So memory does not grow with the file. */
 const GROUP_ROWS = 50_000;
 const GROUP_BYTES = 8 * 1024 * 1024;
 
+/** The columns of a Parquet file, and the compression of its pages. Undefined means Snappy. */
 export interface ParquetPlan {
   readonly columns: readonly ParquetColumn[];
   readonly compression: UnloadCompression | undefined;
 }
 
-/** Writes the records of a COPY in the text format as row groups. */
+/**
+ * Creates a writer that takes the records of a COPY in the text format and writes them as row groups of a Parquet file.
+ */
 export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): Promise<RowWriter> {
   const library = await loadLibrary();
   const bytes = new library.ByteWriter();
-  // Its own `flush` does nothing: what was encoded would stay in memory.
+  // The `flush` of the library does nothing, so all encoded bytes would stay in memory.
   const writer = Object.assign(bytes, {
     flush: async (): Promise<void> => {
       await file.write(bytes.getBytes().slice());
@@ -33,10 +36,10 @@ export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): 
     ...plan.columns.map(({ element }) => ({ ...element })),
   ];
   const parquet = new library.ParquetWriter({ writer, schema, codec, compressors });
-  return new Groups(plan.columns, {
+  return new RowGroupWriter(plan.columns, {
     write: async (columnData) => parquet.write({ columnData, rowGroupSize: GROUP_ROWS }),
     finish: async () => {
-      buildNameJson(schema);
+      markJsonColumns(schema);
       await parquet.finish();
       await writer.flush();
     },
@@ -44,27 +47,28 @@ export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): 
 }
 
 /**
- * Older readers know JSON by this alone. Said before the last row group is written, it would make the writer turn the
- * text into JSON once more.
+ * Sets the older `converted_type` of JSON columns, because older readers know only this field. Must be called after the
+ * last row group: otherwise the library would encode the JSON text as JSON again.
  */
-function buildNameJson(schema: readonly SchemaElement[]): void {
+function markJsonColumns(schema: readonly SchemaElement[]): void {
   for (const element of schema) if (element.logical_type?.type === 'JSON') element.converted_type = 'JSON';
 }
 
-/** A Parquet file, a row group at a time. */
-interface GroupFile {
+/** A Parquet file that is written one row group at a time. */
+interface ParquetFile {
   write(columns: ColumnSource[]): Promise<void>;
   finish(): Promise<void>;
 }
 
-class Groups implements RowWriter {
+/** Collects the values of each column until a row group is full. */
+class RowGroupWriter implements RowWriter {
   readonly #columns: readonly ParquetColumn[];
-  readonly #file: GroupFile;
+  readonly #file: ParquetFile;
   #values: unknown[][];
   #rows = 0;
   #size = 0;
 
-  constructor(columns: readonly ParquetColumn[], file: GroupFile) {
+  constructor(columns: readonly ParquetColumn[], file: ParquetFile) {
     this.#columns = columns;
     this.#file = file;
     this.#values = columns.map(() => []);
@@ -72,7 +76,7 @@ class Groups implements RowWriter {
 
   async write(records: Buffer): Promise<void> {
     const lines = records.toString('utf8').split('\n');
-    lines.pop(); // After the last line break.
+    lines.pop(); // The text after the last line break is empty.
     for (const line of lines) {
       this.#add(line.split('\t'));
       this.#size += line.length;
@@ -92,7 +96,7 @@ class Groups implements RowWriter {
   #add(fields: readonly string[]): void {
     for (const [index, column] of this.#columns.entries()) {
       const field = fields[index] ?? '';
-      this.#values[index]?.push(field === '\\N' ? null : parse(column, field));
+      this.#values[index]?.push(field === '\\N' ? null : parseField(column, field));
     }
   }
 
@@ -101,7 +105,7 @@ class Groups implements RowWriter {
       this.#columns.map(({ name, element }, index) => ({
         name,
         data: this.#values[index] ?? [],
-        // Those of JSON are of no use, and large.
+        // The statistics of JSON columns are large and of no use.
         statistics: element.logical_type?.type !== 'JSON',
       })),
     );
@@ -110,14 +114,18 @@ class Groups implements RowWriter {
   }
 }
 
-function parse({ name, parse: read }: ParquetColumn, field: string): unknown {
-  const text = field.includes('\\') ? unescape(field) : field;
+/**
+ * Parses one field of a record. Throws `EtlError` ETL-3606 if the type in the file has no such value, as NaN in a
+ * decimal.
+ */
+function parseField({ name, parse: read }: ParquetColumn, field: string): unknown {
+  const text = field.includes('\\') ? unescapeField(field) : field;
   try {
     return read(text);
   } catch (cause) {
     throw new EtlError('ETL-3606', {
-      what: `the value ${text.slice(0, 60)} of the column "${name}" has no form in Parquet`,
-      why: 'its type in the file is exact, and has no such value',
+      what: `the value ${text.slice(0, 60)} of the column "${name}" can't be stored in Parquet`,
+      why: 'the type of the column in the file has no such value',
       fix: 'cast the column to text or to double precision in the query',
       data: 'no file was written',
       cause,
@@ -127,12 +135,15 @@ function parse({ name, parse: read }: ParquetColumn, field: string): unknown {
 
 const ESCAPES: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };
 
-/** https://www.postgresql.org/docs/current/sql-copy.html: the server writes no others. */
-function unescape(field: string): string {
+/**
+ * Replaces the escapes of COPY's text format. https://www.postgresql.org/docs/current/sql-copy.html lists what the
+ * server writes.
+ */
+function unescapeField(field: string): string {
   return field.replace(/\\([^])/g, (_, character: string) => ESCAPES[character] ?? character);
 }
 
-/** It is the user's to install, and takes a while to load. */
+/** Imports hyparquet-writer on first use: it loads slowly, and it is an optional package that the user installs. */
 async function loadLibrary() {
   try {
     return await import('hyparquet-writer');
@@ -140,7 +151,7 @@ async function loadLibrary() {
     throw new EtlError('ETL-3603', {
       what: 'a Parquet file needs the package hyparquet-writer',
       why: (cause as NodeJS.ErrnoException).code,
-      fix: 'npm install hyparquet hyparquet-writer',
+      fix: 'run `npm install hyparquet hyparquet-writer`',
       data: 'no file was written',
       cause,
     });
@@ -149,7 +160,7 @@ async function loadLibrary() {
 
 const CODECS = { gzip: 'GZIP', brotli: 'BROTLI', zstd: 'ZSTD' } as const;
 
-/** The pages of a Parquet file are compressed, not the file. */
+/** Chooses the codec of the pages. In a Parquet file the pages are compressed, not the whole file. */
 function chooseCodec(compression: UnloadCompression | undefined): {
   readonly codec: CompressionCodec;
   readonly compressors: Partial<Record<CompressionCodec, Compressor['bytes']>>;

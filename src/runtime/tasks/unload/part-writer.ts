@@ -5,18 +5,21 @@ import type { Part } from './layout.js';
 import type { RecordSplitter } from './record-splitter.js';
 import type { RowWriter } from './writer.js';
 
+/** What a `PartWriter` works with. */
 export interface PartWriterOptions {
   readonly files: OutputFiles;
-  readonly writerFor: (file: OutputFile) => Promise<RowWriter>;
-  /** Undefined: chunks go to the one file as they come. */
+  /** Creates the writer of one file. */
+  readonly createWriter: (file: OutputFile) => Promise<RowWriter>;
+  /** Splits the chunks into records. Undefined if the chunks go unchanged to a single file. */
   readonly splitter: RecordSplitter | undefined;
-  /** Whether there is a file where there are no rows. */
+  /** True if an unload without a row writes an empty file. */
   readonly mayBeEmpty: boolean;
 }
 
+/** The part of an unload without rows, or with a single file. */
 const WHOLE: Part = { number: 1, value: null };
 
-/** Writes what a COPY sends to one file after the other; one is open at a time. */
+/** Writes the output of a COPY to one file after the other. Only one file is open at a time. */
 export class PartWriter {
   readonly #options: PartWriterOptions;
   #file: OutputFile | undefined;
@@ -26,7 +29,9 @@ export class PartWriter {
     this.#options = options;
   }
 
-  /** Gives the chunk back where there is no splitter. */
+  /**
+   * Writes a chunk of the COPY. Without a splitter, calls `giveBack` with the chunk when it is written.
+   */
   async write(chunk: Buffer): Promise<void> {
     const { splitter } = this.#options;
     if (splitter === undefined) return (await this.#openCurrent()).write(chunk, giveBack);
@@ -36,24 +41,25 @@ export class PartWriter {
     }
   }
 
-  /** When it returns, every file is complete and on the disk. */
+  /** Closes the last file. Resolves when every file is complete and on the disk. */
   async end(): Promise<void> {
     if (this.#options.mayBeEmpty) await this.#openCurrent();
     await this.#close();
   }
 
-  /** Lets go of the file that is open. */
+  /** Releases the writer of the open file. */
   abandon(): void {
     this.#writer?.abandon();
   }
 
+  /** Returns the writer of the open file. Opens the first file if none is open. */
   async #openCurrent(): Promise<RowWriter> {
     return this.#writer ?? (await this.#open(WHOLE));
   }
 
   async #open(part: Part): Promise<RowWriter> {
     await this.#close();
-    const { files, writerFor, splitter } = this.#options;
+    const { files, createWriter: writerFor, splitter } = this.#options;
     this.#file = await files.create(part);
     const writer = await writerFor(this.#file);
     this.#writer = writer;

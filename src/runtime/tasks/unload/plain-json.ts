@@ -1,5 +1,5 @@
-/** The types whose values are one line in JSON, by their OIDs (src/include/catalog/pg_type.dat of PostgreSQL). */
-const PLAIN: ReadonlySet<number> = new Set([
+/** The OIDs of the types whose values are a single line in JSON (src/include/catalog/pg_type.dat of PostgreSQL). */
+const SINGLE_LINE_TYPES: ReadonlySet<number> = new Set([
   16, // bool
   17, // bytea
   18, // "char"
@@ -26,7 +26,7 @@ const PLAIN: ReadonlySet<number> = new Set([
   3802, // jsonb
 ]);
 
-/** True where `row_to_json` shows values of this type without a line break, for certain. */
-export function isPlainJson(oid: number): boolean {
-  return PLAIN.has(oid);
+/** Returns true if `row_to_json` never writes a line break for values of this type. */
+export function isSingleLineJson(oid: number): boolean {
+  return SINGLE_LINE_TYPES.has(oid);
 }

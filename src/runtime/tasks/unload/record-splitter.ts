@@ -1,48 +1,59 @@
+import { RecordEnds } from '../../format/record-ends.js';
 import { parseKey } from './unload-query.js';
 import type { Part, Partition } from './layout.js';
 
-const NEWLINE = 10;
+/** COPY ends the records that it writes with LF. */
+const LF = 10;
 
-/** How records look on the wire. */
+/** How to find records and fields in the output of a COPY. */
 export interface Framing {
-  /** The byte between fields. */
+  /** The byte between two fields. */
   readonly delimiter: number;
-  /** The byte around fields that may hold line breaks; undefined where none can. */
+  /** The byte around fields that can hold line breaks. Undefined if no field can hold one. */
   readonly quote: number | undefined;
+  /** True if the first record is a header. */
   readonly hasHeader: boolean;
 }
 
-/** Whole records, for the file that is open or for a new one. */
-export interface Piece {
-  /** The file that these records begin. */
+/** Complete records for one file. */
+export interface PartRecords {
+  /** The new file that begins with these records. Undefined if they belong to the file that is open. */
   readonly part: Part | undefined;
   readonly bytes: Buffer;
 }
 
-/** Deals out the records of a COPY to files, and counts them. Only ends of records and the first field are looked at. */
+/**
+ * Splits the output of a COPY into records for files, and counts the rows. It parses only record ends and the first
+ * field.
+ */
 export class RecordSplitter {
   readonly #framing: Framing;
   readonly #partition: Partition | undefined;
+  readonly #ends: RecordEnds;
+  /** The bytes of the last, incomplete record. */
   #pending: Buffer[] = [];
-  #isQuoted = false;
   #hasBegun = false;
   #part = 0;
   #rowsOfPart = 0;
   #bytesOfPart = 0;
+  /** The value of the first field, as the COPY wrote it, in a partition by a column. */
   #key: string | undefined;
 
-  /** The first line of every file. */
+  /** The header, for the first line of every file. Empty until it was read. */
   header: Buffer = Buffer.alloc(0);
+  /** The number of rows so far, without the header. */
   rows = 0;
 
   constructor(framing: Framing, partition: Partition | undefined) {
     this.#framing = framing;
     this.#partition = partition;
+    const { quote } = framing;
+    this.#ends = new RecordEnds(quote === undefined ? undefined : { quote, escape: quote }, LF);
   }
 
-  /** What a chunk of the COPY completes. */
-  *take(chunk: Buffer): Generator<Piece> {
-    const ends = this.#findEnds(chunk);
+  /** Yields the records that the next chunk of the COPY completes. */
+  *take(chunk: Buffer): Generator<PartRecords> {
+    const ends = this.#ends.find(chunk);
     const last = ends.at(-1) ?? 0;
     if (last === 0) {
       this.#pending.push(chunk);
@@ -51,30 +62,13 @@ export class RecordSplitter {
     const before = this.#pending.reduce((sum, { length }) => sum + length, 0);
     const whole = Buffer.concat([...this.#pending, chunk.subarray(0, last)]);
     this.#pending = last === chunk.length ? [] : [chunk.subarray(last)];
-    yield* this.#splitPieces(
+    yield* this.#split(
       whole,
       ends.map((end) => end + before),
     );
   }
 
-  /** Where records end. A doubled quote inside quotes ends them and begins them again, which comes to the same. */
-  #findEnds(chunk: Buffer): number[] {
-    const { quote } = this.#framing;
-    const ends: number[] = [];
-    let nextQuote = quote === undefined ? -1 : chunk.indexOf(quote);
-    for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, at + 1)) {
-      while (nextQuote !== -1 && nextQuote < at) {
-        this.#isQuoted = !this.#isQuoted;
-        nextQuote = chunk.indexOf(quote ?? 0, nextQuote + 1);
-      }
-      if (!this.#isQuoted) ends.push(at + 1);
-    }
-    for (; nextQuote !== -1; nextQuote = chunk.indexOf(quote ?? 0, nextQuote + 1))
-      this.#isQuoted = !this.#isQuoted;
-    return ends;
-  }
-
-  *#splitPieces(whole: Buffer, ends: readonly number[]): Generator<Piece> {
+  *#split(whole: Buffer, ends: readonly number[]): Generator<PartRecords> {
     let start = 0;
     let rest = ends;
     if (this.#framing.hasHeader && !this.#hasBegun) {
@@ -91,7 +85,7 @@ export class RecordSplitter {
     else yield* this.#splitBySize(whole, start, rest);
   }
 
-  *#splitBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
+  *#splitBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<PartRecords> {
     let start = from;
     let previous = from;
     let part = this.#part === 0 ? this.#nextPart(null) : undefined;
@@ -115,8 +109,8 @@ export class RecordSplitter {
     return 'bytes' in limit && this.#bytesOfPart + next > limit.bytes;
   }
 
-  /** Takes the keys out, so that the records are put together anew. */
-  *#splitByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<Piece> {
+  /** Splits by the value of the first field, which is the key of the partition. Removes the key from the records. */
+  *#splitByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<PartRecords> {
     const out = Buffer.allocUnsafe(whole.length);
     let [start, written] = [0, 0];
     let part: Part | undefined;
@@ -136,12 +130,12 @@ export class RecordSplitter {
     yield { part, bytes: out.subarray(start, written) };
   }
 
-  /** After the delimiter. */
+  /** Returns the offset after the delimiter that ends the first field. */
   #findKeyEnd(whole: Buffer, start: number): number {
     return whole.indexOf(this.#framing.delimiter, start) + 1;
   }
 
-  /** A key has only letters and digits, and is quoted where every field is. */
+  /** Removes the quotes of a key. A key is quoted only if COPY quotes every field; it holds only letters and digits. */
   #unquote(key: string): string {
     return key.charCodeAt(0) === this.#framing.quote ? key.slice(1, -1) : key;
   }

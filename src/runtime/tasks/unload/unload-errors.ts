@@ -1,6 +1,6 @@
 import { EtlError } from '../../../errors.js';
 
-const WORDS: Readonly<Record<string, string>> = {
+const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: "the user's quota of the disk is used up",
   EFBIG: 'the file would be larger than the process or the file system allows',
@@ -8,22 +8,25 @@ const WORDS: Readonly<Record<string, string>> = {
   EPERM: 'this user may not write there',
   EROFS: 'the file system is read-only',
   ENOTDIR: 'a part of the path is a file',
-  EISDIR: 'there is a directory of that name',
+  EISDIR: 'a directory has this name',
   ENAMETOOLONG: 'a name in the path is too long',
   EMFILE: 'the process has too many open files',
-  ENOENT: 'what was written was removed by another process before it was complete',
+  ENOENT: 'another process removed the file or its directory before the file was complete',
 };
 
-/** An error of the file system as one that a user can act on; any other as it is. */
+/**
+ * Turns an error of the file system into `EtlError` ETL-3601. Returns every other error unchanged. `name` is the path
+ * for the message.
+ */
 export function describeWriteError(name: string, error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (typeof code !== 'string' || syscall === undefined || !(error instanceof Error)) return error;
-  const words = WORDS[code];
+  const words = REASONS[code];
   return new EtlError('ETL-3601', {
     what: `the file "${name}" can't be written`,
     why: words === undefined ? code : `${words} (${code})`,
-    fix: 'paths start at the directory of the config file',
-    data: 'no file is half there; the task was rolled back, and what it had begun was removed',
+    fix: 'check the disk and the path, which is relative to the directory of the config file',
+    data: 'no file is incomplete: the task was rolled back, and its temporary files were removed',
     cause: error,
   });
 }

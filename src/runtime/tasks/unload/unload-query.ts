@@ -3,15 +3,19 @@ import { didYouMean, EtlError } from '../../../errors.js';
 import { quoteIdentifier } from '../../sql/quote.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 
-/** A column of a query. */
+/** A column in the result of a query. */
 export interface OutputColumn {
   readonly name: string;
-  /** The type's OID, and its modifier: the precision of a numeric, for one; -1 where it has none. */
+  /** The OID of the type. */
   readonly oid: number;
+  /** The modifier of the type, such as the packed precision and scale of a numeric. -1 if the type has none. */
   readonly modifier: number;
 }
 
-/** The columns of a query. Throws `EtlError` ETL-3606 for two of one name: in an object or a table one would be lost. */
+/**
+ * Returns the columns of a query without running it. Throws `EtlError` ETL-3606 if two columns have the same name,
+ * because one of them would be lost in a JSON object or a subquery.
+ */
 export async function describeQuery(
   taskConnection: TaskConnection,
   query: string,
@@ -35,39 +39,39 @@ export async function describeQuery(
   });
 }
 
-/** How the rows of a query come to be those of the files. */
-export interface Selection {
+/** A query, and what to write of each of its rows. */
+export interface OutputQuery {
   readonly query: string;
   readonly columns: readonly OutputColumn[];
-  /** What is written of each row, over `ROWS`. */
+  /** The select list: the SQL expressions that are written of each row. They refer to the row as `ROWS`. */
   readonly list: string;
-  /** The column by whose values they are dealt out to files. */
+  /** The partition column. Undefined if the files are not split by a column. */
   readonly by: string | undefined;
 }
 
-/** The rows in a selection; a bare name could be that of a column, too. */
+/** The alias of the query. It has a space so that no column of a user has the same name by accident. */
 export const ROWS = '"etl rows"';
 const KEY = '"etl key"';
-const PLACE = '"etl place"';
+const ROW_NUMBER = '"etl place"';
 
-/** A column of the query, in the list of a selection. */
-export function getColumn(name: string): string {
+/** Formats a column of the query for a select list. */
+export function formatColumn(name: string): string {
   return `${ROWS}.${quoteIdentifier(name)}`;
 }
 
 /**
- * The query whose rows are written. Where they are dealt out by a column, its value comes first, as letters and digits
- * that no format quotes, and all rows of one value come together, in the order in which the query has them.
+ * Formats the query of a COPY. In a partition by a column, the value of this column comes first as a key of letters and
+ * digits, which no format has to quote. Rows of the same value come together, in the order of the user's query.
  */
-export function formatSelection({ query, columns, list, by }: Selection): string {
+export function formatOutputQuery({ query, columns, list, by }: OutputQuery): string {
   if (by === undefined) return `select ${list} from (${query}\n) ${ROWS}`;
   assertColumn(by, columns);
-  const key = `coalesce('v' || encode(convert_to(${getColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
-  const numbered = `select *, ${key}, row_number() over () as ${PLACE} from (${query}\n) ${ROWS}`;
-  return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate "C", ${PLACE}`;
+  const key = `coalesce('v' || encode(convert_to(${formatColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
+  const numbered = `select *, ${key}, row_number() over () as ${ROW_NUMBER} from (${query}\n) ${ROWS}`;
+  return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate "C", ${ROW_NUMBER}`;
 }
 
-/** The value that a key stands for; null for NULL. */
+/** Decodes a key to the value of the partition column. Returns null for NULL. */
 export function parseKey(key: string): string | null {
   return key === 'n' ? null : Buffer.from(key.slice(1), 'hex').toString('utf8');
 }
@@ -76,8 +80,8 @@ function assertColumn(name: string, columns: readonly OutputColumn[]): void {
   const names = columns.map((column) => column.name);
   if (names.includes(name)) return;
   throw new EtlError('ETL-3606', {
-    what: `the query has no column "${name}" to make partitions by${didYouMean(name, names)}`,
-    fix: `its columns are ${names.join(', ')}`,
+    what: `the query has no column "${name}" for \`partition.by\`${didYouMean(name, names)}`,
+    fix: `use one of the columns of the query: ${names.join(', ')}`,
     data: 'no file was written',
   });
 }

@@ -5,17 +5,17 @@ import { describeParquetColumns } from './parquet-column.js';
 import { createParquetWriter } from './parquet-write.js';
 import {
   type CsvOptions,
-  type Extract,
-  createCsvExtract,
-  createNdjsonExtract,
-  createTextExtract,
+  type CopyStatement,
+  createCsvStatement,
+  createNdjsonStatement,
+  createTextStatement,
 } from './extract.js';
 import { OutputFiles } from './output-files.js';
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import type { Partition } from './layout.js';
 import type { OutputFile } from './output-file.js';
 import { PartWriter } from './part-writer.js';
-import { getColumn, describeQuery } from './unload-query.js';
+import { formatColumn, describeQuery } from './unload-query.js';
 import { RecordSplitter } from './record-splitter.js';
 import { type FileKind, type UnloadCompression, type UnloadFormat, chooseFileKind } from './output-target.js';
 import { describeWriteError } from './unload-errors.js';
@@ -26,90 +26,96 @@ import { type TransactionBody, type TaskWork, describeOptions } from '../task-bo
 import type { BoundSql } from '../../sql/bind.js';
 import type { TaskContext } from '../task-context.js';
 
-/** Rows of the database, and the file that they go to. */
+/** The options of an unload task that say which rows it reads, and the file that it writes. */
 export interface UnloadSource<Context = TaskContext> {
-  /** One query; values are for its `$1`, `$2`, …. It can read and not write. */
+  /** One query, with values for its `$1`, `$2`, …, or a function that returns it. The query can't write. */
   readonly query?: string | BoundSql | ((context: Context) => string | BoundSql);
-  /** All rows of `table` or `schema.table`, instead of a query. */
+  /** Instead of `query`: the table (`table` or `schema.table`) whose rows are all unloaded. */
   readonly table?: string;
-  /** A path from the directory of the config. Directories that are not there are made. */
+  /** A path relative to the directory of the config file. Missing directories are created. */
   readonly to: string | ((context: Context) => string);
-  /** Default: what the name ends in, such as `.csv`, `.ndjson`, `.parquet`. */
+  /** Default: the format of the extension, such as `.csv`, `.ndjson` or `.parquet`. */
   readonly format?: UnloadFormat;
-  /** Default: what the name ends in, such as `.gz`. In a Parquet file it is that of the pages: Snappy, when none is said. */
+  /**
+   * Default: the compression of the extension, such as `.gz`. In a Parquet file the pages are compressed, by default
+   * with Snappy.
+   */
   readonly compression?: UnloadCompression;
+  /** The format of a CSV file. */
   readonly csv?: CsvOptions;
-  /** Several files instead of one. */
+  /** Splits the rows into several files. Default: one file. */
   readonly partition?: Partition;
 }
 
-/** What an `unload` task gives to the tasks that need it. */
+/** The result of an `unload` task, for the tasks that need it. */
 export interface UnloadResult {
-  /** As many as the server has sent. */
+  /** The number of rows that the server has sent. */
   readonly rows: number;
-  /** Of all files on the disk. */
+  /** The size of all files on the disk, in bytes. */
   readonly bytes: number;
-  /** Their paths from the directory of the config, in the order of their rows. */
+  /** The paths of the files, relative to the directory of the config file, in the order of the rows. */
   readonly files: readonly string[];
 }
 
 /**
- * Rows to a file by COPY. The file is complete under its own name before the task is committed, and never half there. A
- * file is in no transaction: when the COMMIT after it is lost, the task runs again and replaces it. Throws `EtlError`
- * ETL-2303 for a path that does not go with the format.
+ * Creates the body of an unload task, which copies rows to a file. The file gets its final name when it is complete,
+ * and before the task is committed. No transaction covers a file: if the COMMIT fails, the next attempt replaces the
+ * file.
+ *
+ * Throws `EtlError` ETL-2303 if `to` is a string and does not fit the other options.
  */
-export function createUnloadBody(source: UnloadSource): TransactionBody {
-  if (typeof source.to === 'string') chooseUnloadKind(source.to, source);
+export function createUnloadBody(options: UnloadSource): TransactionBody {
+  if (typeof options.to === 'string') chooseUnloadKind(options.to, options);
   return {
     transactional: true,
     leavesFiles: true,
-    readCode: async () => describeOptions(source),
-    run: (work) => runUnload(source, work),
+    readCode: async () => describeOptions(options),
+    run: (work) => runUnload(options, work),
   };
 }
 
-async function runUnload(source: UnloadSource, work: TaskWork): Promise<UnloadResult> {
+async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadResult> {
   const { context, root, taskConnection } = work;
-  const to = typeof source.to === 'function' ? source.to(context) : source.to;
-  const kind = chooseUnloadKind(to, source);
+  const to = typeof options.to === 'function' ? options.to(context) : options.to;
+  const kind = chooseUnloadKind(to, options);
   const { dagId, taskId } = context.run;
   const files = new OutputFiles({
     path: resolve(root, to),
-    partition: source.partition,
+    partition: options.partition,
     owner: `${dagId}/${taskId}`,
   });
   try {
     await files.prepare();
-    const rows = await readOnly(taskConnection, async () => write(source, { work, kind, files }));
+    const rows = await readOnly(taskConnection, async () => writeFiles(options, { work, kind, files }));
     const published = await files.publish(context.signal);
     taskConnection.rows.written += rows;
     return {
       rows,
       bytes: published.reduce((sum, { bytes }) => sum + bytes, 0),
-      files: published.map(({ path }) => getName(path, root)),
+      files: published.map(({ path }) => formatPath(path, root)),
     };
   } catch (error) {
-    // The error of the task is the one to show; what is left now, the next attempt removes.
+    // The error of the task is shown, not an error of the clean-up. The next attempt removes what is left.
     await files.discard().catch(() => undefined);
     throw describeWriteError(to, error);
   }
 }
 
-function chooseUnloadKind(to: string, source: UnloadSource): FileKind {
-  const kind = chooseFileKind(to, source);
-  if (kind.format === 'csv' || source.csv === undefined) return kind;
+function chooseUnloadKind(to: string, options: UnloadSource): FileKind {
+  const kind = chooseFileKind(to, options);
+  if (kind.format === 'csv' || options.csv === undefined) return kind;
   throw new EtlError('ETL-2303', {
-    what: `\`csv\` is for CSV files, and "${to}" is ${kind.format}`,
-    fix: 'remove it, or say `format`',
+    what: `\`csv\` is for CSV files, but the format of "${to}" is ${kind.format}`,
+    fix: 'remove `csv`, or set `format` to "csv"',
   });
 }
 
-/** With `/` on every system. */
-function getName(path: string, root: string): string {
+/** Formats a path relative to `root`, with `/` on every operating system. */
+function formatPath(path: string, root: string): string {
   return relative(root, path).replaceAll(sep, '/');
 }
 
-/** The ledger's row is written in the same transaction: only what is done inside the savepoint can't write. */
+/** Runs `read` in a savepoint that can't write. The transaction itself must stay writable for the row of the ledger. */
 async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T>): Promise<T> {
   await taskConnection.query({ text: 'savepoint etl_read; set transaction read only' });
   const result = await read();
@@ -117,20 +123,26 @@ async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T
   return result;
 }
 
-interface Destination {
+/** What `writeFiles` works with. */
+interface OutputRequest {
   readonly work: TaskWork;
   readonly kind: FileKind;
   readonly files: OutputFiles;
 }
 
-async function write(source: UnloadSource, { work, kind, files }: Destination): Promise<number> {
+/** Copies the rows to files under temporary names. Returns the number of rows. */
+async function writeFiles(options: UnloadSource, { work, kind, files }: OutputRequest): Promise<number> {
   const { taskConnection, context, moved } = work;
-  const query = await queryOf(source, work);
-  const { text, framing, writerFor } = await planOf(query, { source, kind, taskConnection });
-  const isDealt = source.partition !== undefined || kind.format === 'parquet';
-  const splitter = isDealt ? new RecordSplitter(framing, source.partition) : undefined;
-  const mayBeEmpty = source.partition === undefined || !('by' in source.partition);
-  const writer = new PartWriter({ files, writerFor, splitter, mayBeEmpty });
+  const query = await buildQuery(options, work);
+  const {
+    text,
+    framing,
+    createWriter: writerFor,
+  } = await createCopyPlan(query, { options, kind, taskConnection });
+  const isSplit = options.partition !== undefined || kind.format === 'parquet';
+  const splitter = isSplit ? new RecordSplitter(framing, options.partition) : undefined;
+  const mayBeEmpty = options.partition === undefined || !('by' in options.partition);
+  const writer = new PartWriter({ files, createWriter: writerFor, splitter, mayBeEmpty });
   try {
     const copy = copyOut(taskConnection, text, {
       signal: context.signal,
@@ -148,7 +160,7 @@ async function write(source: UnloadSource, { work, kind, files }: Destination): 
   }
 }
 
-async function queryOf(
+async function buildQuery(
   { query, table }: UnloadSource,
   { taskConnection, context }: TaskWork,
 ): Promise<string> {
@@ -156,37 +168,41 @@ async function queryOf(
   return inlineBoundValues(taskConnection, typeof query === 'function' ? query(context) : (query ?? ''));
 }
 
-interface Plan extends Extract {
-  readonly writerFor: (file: OutputFile) => Promise<RowWriter>;
+/** A COPY, and the writers for its output. */
+interface CopyPlan extends CopyStatement {
+  readonly createWriter: (file: OutputFile) => Promise<RowWriter>;
 }
 
-async function planOf(
+async function createCopyPlan(
   query: string,
   {
-    source,
+    options,
     kind,
     taskConnection,
-  }: { readonly source: UnloadSource; readonly kind: FileKind; readonly taskConnection: TaskConnection },
-): Promise<Plan> {
+  }: { readonly options: UnloadSource; readonly kind: FileKind; readonly taskConnection: TaskConnection },
+): Promise<CopyPlan> {
   const { compression } = kind;
-  const by = source.partition !== undefined && 'by' in source.partition ? source.partition.by : undefined;
-  const textFor = async (file: OutputFile): Promise<RowWriter> =>
+  const by = options.partition !== undefined && 'by' in options.partition ? options.partition.by : undefined;
+  const createTextFileWriter = async (file: OutputFile): Promise<RowWriter> =>
     createTextWriter(file, compression ?? 'none');
   switch (kind.format) {
     case 'csv':
       return {
-        ...(await createCsvExtract(taskConnection, query, { csv: source.csv ?? {}, by })),
-        writerFor: textFor,
+        ...(await createCsvStatement(taskConnection, query, { csv: options.csv ?? {}, by })),
+        createWriter: createTextFileWriter,
       };
     case 'ndjson':
-      return { ...(await createNdjsonExtract(taskConnection, query, by)), writerFor: textFor };
+      return {
+        ...(await createNdjsonStatement(taskConnection, query, by)),
+        createWriter: createTextFileWriter,
+      };
     case 'parquet': {
       const described = await describeQuery(taskConnection, query);
       const columns = await describeParquetColumns(taskConnection, described);
-      const expressions = columns.map(({ name, expression }) => expression(getColumn(name)));
+      const expressions = columns.map(({ name, expression }) => expression(formatColumn(name)));
       return {
-        ...createTextExtract(query, described, { expressions, by }),
-        writerFor: (file) => createParquetWriter(file, { columns, compression }),
+        ...createTextStatement(query, described, { expressions, by }),
+        createWriter: (file) => createParquetWriter(file, { columns, compression }),
       };
     }
     default:
@@ -194,12 +210,12 @@ async function planOf(
   }
 }
 
-/** The server has counted them, too. */
+/** Throws `EtlError` ETL-3605 if the splitter found fewer or more rows than the server counted. */
 function assertCounted(found: number, sent: number): void {
   if (found === sent) return;
   throw new EtlError('ETL-3605', {
-    what: `${sent} rows were sent, and ${found} were found in what came`,
-    fix: 'report it, with the query and the options of the task',
+    what: `the server sent ${sent} rows, but the task found ${found} rows in the output`,
+    fix: 'report this as a bug, with the query and the options of the task',
     data: 'no file was written',
   });
 }

@@ -5,17 +5,17 @@ import { createCompressor } from './compression.js';
 import type { OutputFile } from './output-file.js';
 import type { UnloadCompression } from './output-target.js';
 
-/** Takes whole records, in the form of its COPY, and puts them into one file. */
+/** Writes complete records of a COPY to one file. */
 export interface RowWriter {
-  /** `onWritten` is called once nothing reads the bytes any more. */
+  /** Writes records. `onWritten` is called when the bytes are no longer in use. */
   write(records: Buffer, onWritten?: (records: Buffer) => void): Promise<void>;
-  /** After this the file is complete, and open. */
+  /** Writes the rest of the data. The file is complete then, but still open. */
   end(): Promise<void>;
-  /** Lets go of what it holds; after `end` that is nothing. */
+  /** Releases memory and streams without writing the rest. Does nothing after `end`. */
   abandon(): void;
 }
 
-/** Writes records as they come, through the compression. */
+/** Creates a writer that writes records unchanged, through the compression. */
 export function createTextWriter(file: OutputFile, compression: UnloadCompression): RowWriter {
   if (compression === 'none') {
     return {
@@ -36,7 +36,7 @@ class CompressedWriter implements RowWriter {
     this.#written = pipeline(stream, async (chunks: AsyncIterable<Buffer>) => {
       for await (const chunk of chunks) await file.write(chunk);
     });
-    // The next `write` or `end` throws it; an abandoned file needs no error.
+    // The next `write` or `end` throws the error. For an abandoned file the error does not matter.
     this.#written.catch(() => undefined);
   }
 

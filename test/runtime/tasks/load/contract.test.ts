@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { canFit, widenType } from '../../../../src/runtime/tasks/load/type-family.js';
-import { removeEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
+import { refuseEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
 import { openWorkbench, type Workbench } from './workbench.js';
 
-describe('the contract between the data and its table', () => {
+describe('the schema contract of a load', () => {
   let bench: Workbench;
   before(async () => (bench = await openWorkbench()));
   after(() => bench[Symbol.asyncDispose]());
@@ -15,14 +15,14 @@ describe('the contract between the data and its table', () => {
   const logs = (events: Awaited<ReturnType<Workbench['load']>>['events']) =>
     events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
 
-  it('refuses a column that the table lacks before a row is sent', async () => {
+  it('refuses a column that the table does not have before a row is sent', async () => {
     await bench.write({ 'in.csv': 'id,b\nnonsense,1\n' });
     const { task } = await bench.load();
     expect(task?.error).to.include({ code: 'ETL-3513' });
     expect(task?.error?.message).to.include('does not have the column "b"');
   });
 
-  it('adds the column with `evolve`, and says so', async () => {
+  it('adds a missing column with `evolve`, and logs the statement', async () => {
     await bench.write({ 'in.csv': 'id,b b\n1,x\n' });
     const { task, events } = await bench.load({ schema: 'evolve' });
     expect(task?.error).to.equal(undefined);
@@ -30,7 +30,7 @@ describe('the contract between the data and its table', () => {
     expect(await bench.db.query('select * from t')).to.deep.equal([{ id: 1, a: null, 'b b': 'x' }]);
   });
 
-  it('makes the table with `create`, with its key, and takes it as it is the next time', async () => {
+  it('creates the table and its primary key with `create`, and does not change the table in the next run', async () => {
     await bench.write({ 'in.csv': 'Id,a\n1,x\n' });
     const source = { into: 'made', create: true, mode: 'merge', key: ['Id'] } as const;
     const { task, events } = await bench.load(source);
@@ -43,7 +43,7 @@ describe('the contract between the data and its table', () => {
     expect(again.result).to.include({ rows: 1, inserted: 0, updated: 0 });
   });
 
-  it('makes no table of an empty file', async () => {
+  it('creates no table from an empty file', async () => {
     await bench.write({ 'in.csv': '' });
     const { task } = await bench.load({ into: 'made', create: true });
     expect(task?.error?.code).to.equal('ETL-3511');
@@ -72,12 +72,12 @@ describe('the contract between the data and its table', () => {
     ['json', 'jsonb', 'jsonb'],
   ];
   for (const [column, source, expected] of widths) {
-    it(`${expected ? `widens ${column} to ${expected}` : `leaves ${column}`} for ${source}`, () => {
+    it(`${expected ? `widens a column ${column} to ${expected}` : `leaves a column ${column}`} for data of type ${source}`, () => {
       expect(widenType(column, source)).to.equal(expected);
     });
   }
 
-  it('takes types of one kind for such as may fit', () => {
+  it('accepts a type whose values can fit the column, and refuses a type whose values never fit', () => {
     expect(canFit('bigint', 'smallint')).to.equal(true);
     expect(canFit('boolean', 'integer')).to.equal(false);
     expect(canFit('text', 'integer')).to.equal(true);
@@ -85,13 +85,13 @@ describe('the contract between the data and its table', () => {
   });
 });
 
-describe('a line that an older server takes for the end of the data', () => {
+describe('a line `\\.` in a CSV file for a server before PostgreSQL 18', () => {
   const pass = async (...texts: string[]): Promise<string> => {
     let passed = '';
     const chunks = (async function* () {
       for (const text of texts) yield Buffer.from(text);
     })();
-    for await (const chunk of removeEndMark(chunks, 'in.csv')) passed += chunk.toString();
+    for await (const chunk of refuseEndMark(chunks, 'in.csv')) passed += chunk.toString();
     return passed;
   };
 
@@ -105,7 +105,7 @@ describe('a line that an older server takes for the end of the data', () => {
     ['a\n\\.', '\nb'],
   ];
   for (const texts of marked) {
-    it(`is refused: ${JSON.stringify(texts)}`, async () => {
+    it(`is refused in the chunks ${JSON.stringify(texts)}`, async () => {
       const error: unknown = await pass(...texts).then(
         () => undefined,
         (thrown: unknown) => thrown,
@@ -115,7 +115,7 @@ describe('a line that an older server takes for the end of the data', () => {
   }
 
   for (const texts of [['a\n"\\."\nb'], ['a\\.\nb'], ['\\.x\n'], ['a\n\\', 'n.\n'], ['', 'x']]) {
-    it(`is not seen where there is none: ${JSON.stringify(texts)}`, async () => {
+    it(`is not found in the chunks ${JSON.stringify(texts)}`, async () => {
       expect(await pass(...texts)).to.equal(texts.join(''));
     });
   }

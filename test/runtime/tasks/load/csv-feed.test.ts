@@ -3,7 +3,7 @@ import type { CsvInputOptions } from '../../../../src/runtime/tasks/load/csv-for
 import { dag } from '../../../../src/runtime/dag/dag.js';
 import { openWorkbench, type Workbench } from './workbench.js';
 
-describe('the files of a load', () => {
+describe('a load of CSV files', () => {
   let bench: Workbench;
   before(async () => {
     bench = await openWorkbench();
@@ -13,7 +13,7 @@ describe('the files of a load', () => {
   beforeEach(() => bench.db.query('truncate t'));
   const rows = () => bench.db.query('select id, a from t order by id, a');
 
-  it('are loaded one after the other, each by its own header', async () => {
+  it('reads the files one after the other, each by its own header', async () => {
     await bench.write({ 'a.csv': 'id,a\n1,x\n', 'none.csv': '', 'b.csv': 'a,id\ny,2\n' });
     const { task, result } = await bench.load({ from: ['a.csv', 'none.csv', 'b.csv'] });
     expect(task?.error).to.equal(undefined);
@@ -32,7 +32,7 @@ describe('the files of a load', () => {
     });
   });
 
-  it('are named where a row does not fit, and nothing is kept', async () => {
+  it('names the file of a refused row, and stores nothing', async () => {
     await bench.write({ 'a.csv': 'id\n1\n', 'b.csv': 'id\n2\nx\n' });
     const { task } = await bench.load({ from: ['a.csv', 'b.csv'], mode: 'replace' });
     expect(task?.error?.where).to.match(/file "b.csv"\nCOPY t, line 3, column "id"$/);
@@ -40,14 +40,14 @@ describe('the files of a load', () => {
     expect(await rows()).to.deep.equal([]);
   });
 
-  it('must have the same columns', async () => {
+  it('refuses files with different columns', async () => {
     await bench.write({ 'a.csv': 'id\n1\n', 'b.csv': 'id,a\n2,x\n' });
     const { task } = await bench.load({ from: ['a.csv', 'b.csv'] });
     expect(task?.error).to.include({ code: 'ETL-3513', why: 'it has "a" besides' });
     expect(await rows()).to.deep.equal([]);
   });
 
-  it('can be told by a function of the context, with its types', async () => {
+  it('gets its file from a function of the typed context', async () => {
     await bench.write({ 'p.csv': 'id\n1\n' });
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.load('l', {
@@ -64,16 +64,16 @@ describe('the files of a load', () => {
 
   const forms: readonly [title: string, text: string | Buffer, csv: CsvInputOptions][] = [
     ['another delimiter', 'id;a\n1;x,y\n', { delimiter: ';' }],
-    ['a tab', 'id\ta\n1\tx,y\n', { delimiter: '\t' }],
+    ['a tab as delimiter', 'id\ta\n1\tx,y\n', { delimiter: '\t' }],
     ['other quotes and escapes', `id,a\n1,'x,y'\n`, { quote: "'", escape: '\\' }],
-    ['an escaped quote', `id,a\n1,"x,y"\n`, { escape: '\\' }],
+    ['another escape', `id,a\n1,"x,y"\n`, { escape: '\\' }],
     ['a word for NULL', 'id,a\n1,"x,y"\nNA,NA\n', { null: 'NA' }],
-    ['no header', '"x,y",1\n', { header: false, columns: ['a', 'id'] }],
+    ['no header line', '"x,y",1\n', { header: false, columns: ['a', 'id'] }],
     ['other names in the header', 'no,ä\n1,"x,y"\n', { columns: ['id', 'a'] }],
-    ['latin1', Buffer.from('id,"a"\n1,"x,y"\n', 'latin1'), { encoding: 'latin1' }],
+    ['the encoding latin1', Buffer.from('id,"a"\n1,"x,y"\n', 'latin1'), { encoding: 'latin1' }],
   ];
   for (const [title, text, csv] of forms) {
-    it(`may have ${title}`, async () => {
+    it(`reads a file with ${title}`, async () => {
       await bench.write({ 'in.csv': text });
       const { task } = await bench.load({ csv });
       expect(task?.error).to.equal(undefined);
@@ -81,7 +81,7 @@ describe('the files of a load', () => {
     });
   }
 
-  it('are read in their encoding, the header too', async () => {
+  it('decodes rows and header with `csv.encoding`', async () => {
     await bench.db.query('alter table t add "größe" text');
     await bench.write({ 'in.csv': Buffer.from('id,größe\n1,weiß\n', 'latin1') });
     const { task } = await bench.load({ csv: { encoding: 'latin1' } });
@@ -91,7 +91,7 @@ describe('the files of a load', () => {
     expect(found).to.deep.equal([{ größe: 'weiß' }]);
   });
 
-  it('say so when their header is of another encoding', async () => {
+  it('refuses a header that is not in the encoding of the file', async () => {
     await bench.write({ 'in.csv': Buffer.from('id,größe\n1,weiß\n', 'latin1') });
     const { task } = await bench.load();
     expect(task?.error).to.include({ code: 'ETL-3503' });
@@ -107,27 +107,27 @@ describe('the files of a load', () => {
     [/`csv.encoding` "klingon" is not known/, { csv: { encoding: 'klingon' } }],
     [/there is no option `csv.delimeter`; did you mean "delimiter"/, { csv: { delimeter: ';' } }],
     [/a merge needs a `key`/, { mode: 'merge' }],
-    [/`key` and `deleteMissing` belong to `mode: "merge"`/, { key: ['id'] }],
+    [/`key` and `deleteMissing` need `mode: "merge"`/, { key: ['id'] }],
     [
-      /`rejects` and `deleteMissing` do not go together/,
+      /`rejects` and `deleteMissing` can't be used together/,
       { mode: 'merge', key: ['id'], deleteMissing: true, rejects: { max: 1, to: 'bad' } },
     ],
-    [/Expected `rejects.max` to be a whole number/, { rejects: { max: -1, to: 'bad' } }],
+    [/expected `rejects.max` to be a whole number/, { rejects: { max: -1, to: 'bad' } }],
     [
-      /Expected `transform` to be a function, got an Object/,
+      /expected `transform` to be a function, got an Object/,
       { transform: { module: new URL('file:///clean.js'), name: 'clean' } },
     ],
-    [/Expected `schema` to be "freeze" or "evolve" or "discard"/, { schema: 'thaw' }],
+    [/expected `schema` to be "freeze" or "evolve" or "discard"/, { schema: 'thaw' }],
   ];
   for (const [what, source] of wrong) {
-    it(`are not read where options do not fit: ${JSON.stringify(source)}`, () => {
+    it(`refuses the options ${JSON.stringify(source)} when the Dag is defined`, () => {
       expect(() =>
         dag('d', {}, (d) => d.load('l', { from: 'x', into: 't', mode: 'append', ...source })),
       ).to.throw(what);
     });
   }
 
-  it('are typed', () => {
+  it('has a typed result in tasks that need it', () => {
     dag('d', {}, (d) => {
       const l = d.load('l', { from: 'x', into: 't', mode: 'append' });
       d.load('m', {

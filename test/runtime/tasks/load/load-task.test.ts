@@ -44,14 +44,14 @@ describe('a load task', () => {
         { a: 'y', b: 2 },
       ],
     ],
-    ['a part of the columns', 'a\nx\n', [{ a: 'x', b: null }]],
+    ['only some of the columns', 'a\nx\n', [{ a: 'x', b: null }]],
     ['no line break at the end', 'a,b\nx,1', [{ a: 'x', b: 1 }]],
-    ['CRLF', 'a,b\r\nx,1\r\n', [{ a: 'x', b: 1 }]],
+    ['CRLF line breaks', 'a,b\r\nx,1\r\n', [{ a: 'x', b: 1 }]],
     ['a byte order mark', '\ufeffa,b\nx,1\n', [{ a: 'x', b: 1 }]],
     ['a byte order mark before a quote', '\ufeff"a","b"\nx,1\n', [{ a: 'x', b: 1 }]],
     ['quotes, commas and line breaks in values', 'a,b\n"x, ""y""\nz",1\n', [{ a: 'x, "y"\nz', b: 1 }]],
     [
-      'an empty value as NULL and an empty quoted one as empty',
+      'an empty value for NULL and a quoted empty value for an empty text',
       'a,b\n,1\n"",2\n',
       [
         { a: null, b: 1 },
@@ -59,11 +59,11 @@ describe('a load task', () => {
       ],
     ],
     ['a line with the old end mark of COPY in quotes', 'a,b\n"\\.",1\n', [{ a: '\\.', b: 1 }]],
-    ['the header alone', 'a,b\n', []],
-    ['an empty file', '', []],
+    ['a header and no rows', 'a,b\n', []],
+    ['nothing in it', '', []],
   ];
   for (const [title, text, expected] of good) {
-    it(`takes ${title}`, async () => {
+    it(`loads a file with ${title}`, async () => {
       const task = await load(text);
       expect(task?.error).to.equal(undefined);
       expect(task?.rows).to.equal(expected.length);
@@ -71,7 +71,7 @@ describe('a load task', () => {
     });
   }
 
-  it('takes a column with any name', async () => {
+  it('loads a column whose name has quotes, commas and spaces', async () => {
     await load('"Weird, ""name"\nx\n');
     expect(await db.query('select "Weird, ""name" as w from t')).to.deep.equal([{ w: 'x' }]);
   });
@@ -95,13 +95,13 @@ describe('a load task', () => {
     ['a header with an empty name', 'a,,b\nx,y,1\n', /a column without a name/],
     ['a header that does not end', '"a,b\nx,1\n', /the first line of "in.csv" does not end/],
     [
-      'bytes that are no UTF-8',
+      'bytes that are not valid UTF-8',
       Buffer.from([0x61, 0x0a, 0xff, 0x0a]),
       /invalid byte sequence for encoding "UTF8"/,
     ],
   ];
   for (const [title, text, what, where] of wrong) {
-    it(`refuses ${title}, and keeps nothing`, async () => {
+    it(`refuses ${title}, and stores nothing`, async () => {
       await db.query(`insert into t values ('old', 0)`);
       const task = await load(text, 'replace');
       expect(task?.error?.message).to.match(what);
@@ -110,7 +110,7 @@ describe('a load task', () => {
     });
   }
 
-  it('puts the rows in place of those that were there with `replace`, and adds them with `append`', async () => {
+  it('removes the old rows with `replace`, and leaves them with `append`', async () => {
     await load('a,b\nx,1\n');
     await load('a,b\ny,2\n', 'append');
     expect(await rows()).to.have.lengthOf(2);
@@ -119,7 +119,7 @@ describe('a load task', () => {
     expect(await db.query('select a from seen')).to.deep.equal([{ a: 'z' }]);
   });
 
-  it('replaces the rows of a table that foreign keys refer to, if they allow it', async () => {
+  it('replaces the rows of a referenced table, unless a foreign key forbids it', async () => {
     await db.query('create table p (id int primary key); create table c (id int references p)');
     expect((await load('id\n1\n', 'replace', 'p'))?.error).to.equal(undefined);
     expect((await load('id\n2\n', 'replace', 'public.p'))?.error).to.equal(undefined);
@@ -129,7 +129,7 @@ describe('a load task', () => {
     await db.query('drop table c, p');
   });
 
-  it('fails for a file that is not there, and makes none', async () => {
+  it('fails if the file does not exist', async () => {
     const graph = dag(
       'd',
       { defaults: { conn: 'db' } },
@@ -139,7 +139,7 @@ describe('a load task', () => {
     expect(tasks[0]?.error).to.include({ code: 'ETL-3501', why: 'there is no such file' });
   });
 
-  it('stops in the middle of a file when its time is over, and leaves no session', async () => {
+  it('stops in the middle of a file when the timeout ends, and leaves no database session open', async () => {
     await writeFile(join(root, 'big.csv'), `a,b\n${'x,1\n'.repeat(2_000_000)}`);
     await db.query(
       'create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$',

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { openWorkbench, type Workbench } from './workbench.js';
 
-describe('a load that puts aside the rows that do not fit', () => {
+describe('a load with `rejects`', () => {
   let bench: Workbench;
   before(async () => (bench = await openWorkbench()));
   after(() => bench[Symbol.asyncDispose]());
@@ -25,14 +26,14 @@ describe('a load that puts aside the rows that do not fit', () => {
     ['a number out of range', '3000000000,a,1,1', /out of range/],
     ['a missing value', '7,,1,1', /null value in column "a"/],
     ['a broken check', '7,a,-1,1', /violates check constraint/],
-    ['a key that is there already', '1,again,1,1', /duplicate key/],
-    ['a foreign key to nothing', '7,a,1,99', /violates foreign key/],
+    ['a key that exists already', '1,again,1,1', /duplicate key/],
+    ['a foreign key to a missing row', '7,a,1,99', /violates foreign key/],
     ['too many values', '7,a,1,1,1', /extra data/],
     ['too few values', '7,a', /missing data/],
-    ['bytes of another encoding', '7,\xff,1,1', /invalid byte sequence/],
+    ['bytes that are not in the encoding', '7,\xff,1,1', /invalid byte sequence/],
   ];
   for (const [title, row, reason] of reasons) {
-    it(`keeps ${title} with its line, its reason and its text`, async () => {
+    it(`stores a row with ${title} with its line, reason and text`, async () => {
       const text = `id,a,n,p\n1,one,1,1\n2,"t\nwo",2,2\n${row}\n3,three,3,\n`;
       await bench.write({ 'in.csv': Buffer.from(text, 'latin1') });
       const { task, result } = await bench.load({ rejects: { max: 1, to: 'bad' } });
@@ -46,7 +47,7 @@ describe('a load that puts aside the rows that do not fit', () => {
     });
   }
 
-  it('finds a bad row wherever it is in a large file', async () => {
+  it('finds a single wrong row near the end of a large file', async () => {
     const rows = Array.from({ length: 20_000 }, (_, i) => `${i},"${'long '.repeat(i % 9)}\n${i}",1,1`);
     rows[19_990] = 'x,a,1,1';
     await bench.write({ 'in.csv': `id,a,n,p\n${rows.join('\n')}\n` });
@@ -62,7 +63,7 @@ describe('a load that puts aside the rows that do not fit', () => {
     expect(wrong).to.equal(0);
   });
 
-  it('finds each of many bad rows among many good ones', async () => {
+  it('finds each of many wrong rows among many right rows', async () => {
     const rows = Array.from({ length: 20_000 }, (_, i) =>
       i % 97 === 5
         ? `${i},a,0,1`
@@ -82,30 +83,30 @@ describe('a load that puts aside the rows that do not fit', () => {
     expect(raws).to.deep.equal(rows.filter((_, i) => i % 97 === 5 || i % 1013 === 7));
   });
 
-  it('fails when there are more than `max`, says so, and keeps nothing', async () => {
+  it('fails if more than `max` rows are rejected, and stores nothing', async () => {
     await bench.write({ 'in.csv': 'id,a\n1,a\nx,a\ny,a\n2,a\n' });
     const { task } = await bench.load({ rejects: { max: 1, to: 'bad' } });
-    expect(task?.error).to.include({ code: 'ETL-3521', message: 'more than 1 row does not fit' });
+    expect(task?.error).to.include({ code: 'ETL-3521', message: 'more than 1 row was rejected' });
     expect(task?.error?.where).to.equal('in.csv, line 4');
     expect(task?.error?.why).to.include('invalid input syntax');
     expect(await ids()).to.deep.equal([]);
     expect(await bench.db.query(`select to_regclass('bad') as bad`)).to.deep.equal([{ bad: null }]);
   });
 
-  it('adds to a table of rejected rows that is there', async () => {
+  it('appends to an existing table of rejected rows', async () => {
     await bench.write({ 'in.csv': 'id,a\nx,a\n' });
     await bench.load({ rejects: { max: 1, to: 'bad' } });
     await bench.load({ rejects: { max: 1, to: 'public.bad' } });
     expect(await bad()).to.have.lengthOf(2);
   });
 
-  it('refuses a table for rejected rows that is another', async () => {
+  it('refuses a table for rejected rows that has other columns', async () => {
     await bench.write({ 'in.csv': 'id,a\nx,a\n' });
     const { task } = await bench.load({ rejects: { max: 1, to: 'p' } });
     expect(task?.error?.code).to.equal('ETL-3513');
   });
 
-  it('writes them to a file, which says of each load what it says last', async () => {
+  it('writes rejected rows to a file, and replaces the file in the next load', async () => {
     const rejects = { max: 5, to: 'bad.ndjson' };
     await bench.write({ 'in.csv': 'id,a\n1,a\nx,"a\nb"\n', 'good.csv': 'id,a\n2,a\n' });
     await bench.load({ rejects });
@@ -116,13 +117,13 @@ describe('a load that puts aside the rows that do not fit', () => {
     expect(await readFile(join(bench.root, 'bad.ndjson'), 'utf8')).to.equal('');
   });
 
-  it('fails for a file of rejected rows that can not be written', async () => {
+  it('fails if the file for rejected rows can not be written', async () => {
     await bench.write({ 'in.csv': 'id,a\nx,a\n' });
     const { task } = await bench.load({ rejects: { max: 5, to: 'nowhere/bad.ndjson' } });
     expect(task?.error).to.include({ code: 'ETL-3522', why: 'ENOENT' });
   });
 
-  it('puts aside what a merge could not take: wrong values, nulls and doubles of the key', async () => {
+  it('puts aside rows that a merge can not use: wrong values, null keys and duplicate keys', async () => {
     await bench.db.query(`insert into t values (1, 'old', 1, null), (2, 'old', 1, null)`);
     await bench.write({ 'in.csv': 'a,id,n\nnew,1,1\nnew,1,1\nx,,1\nx,3,0\n,4,1\nnew,5,1\nx,y,1\n' });
     const { task, result } = await bench.load({ mode: 'merge', key: ['id'], rejects: { max: 9, to: 'bad' } });
@@ -137,8 +138,8 @@ describe('a load that puts aside the rows that do not fit', () => {
   });
 
   const shapes: readonly [title: string, text: string, csv?: object][] = [
-    ['CRLF', 'id,a\r\n1,a\r\nx,a\r\n2,"b\r\n"\r\n'],
-    ['CR', 'id,a\r1,a\rx,a\r2,b\r'],
+    ['CRLF line breaks', 'id,a\r\n1,a\r\nx,a\r\n2,"b\r\n"\r\n'],
+    ['CR line breaks', 'id,a\r1,a\rx,a\r2,b\r'],
     ['no line break at the end', 'id,a\n1,a\nx,a\n2,a'],
     [
       'other quotes and escapes',
@@ -149,9 +150,17 @@ describe('a load that puts aside the rows that do not fit', () => {
     ['a byte order mark', '\ufeffid,a\n1,a\nx,a\n2,b\n'],
   ];
   for (const [title, text, csv] of shapes) {
-    it(`finds them in a file with ${title}`, async () => {
+    it(`finds a wrong row in a file with ${title}`, async () => {
       await bench.write({ 'in.csv': text });
       const { task } = await bench.load({ rejects: { max: 1, to: 'bad' }, ...(csv && { csv }) });
+      expect(task?.error).to.equal(undefined);
+      expect(await ids()).to.deep.equal([1, 2]);
+      expect((await bad()).map(({ raw }) => (raw as string).replace(';', ','))).to.deep.equal(['x,a']);
+    });
+
+    it(`finds them in a stream with ${title} that comes byte by byte`, async () => {
+      const from = () => Readable.from(Array.from(Buffer.from(text), (byte) => Buffer.of(byte)));
+      const { task } = await bench.load({ from, rejects: { max: 1, to: 'bad' }, ...(csv && { csv }) });
       expect(task?.error).to.equal(undefined);
       expect(await ids()).to.deep.equal([1, 2]);
       expect((await bad()).map(({ raw }) => (raw as string).replace(';', ','))).to.deep.equal(['x,a']);

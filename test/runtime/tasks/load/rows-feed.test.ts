@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import type { LoadSource } from '../../../../src/runtime/tasks/load/load-input.js';
 import { openWorkbench, type Workbench } from './workbench.js';
 
-describe('a load of rows that are read here', () => {
+describe('a load whose rows are parsed in the process', () => {
   let bench: Workbench;
   before(async () => (bench = await openWorkbench()));
   after(() => bench[Symbol.asyncDispose]());
@@ -26,23 +26,23 @@ describe('a load of rows that are read here', () => {
     source: Partial<LoadSource>,
   ][] = [
     ['NDJSON', 'in.ndjson', '{"id":1,"a":"x"}\n{"a":null,"id":2}\n', {}],
-    ['NDJSON under another name', 'in.log', '{"id":1,"a":"x"}\n{"id":2}\n', { format: 'ndjson' }],
+    ['NDJSON with an unknown extension', 'in.log', '{"id":1,"a":"x"}\n{"id":2}\n', { format: 'ndjson' }],
     ['compressed CSV', 'in.csv.gz', gzipSync('id,a\n1,x\n2,\n'), {}],
     ['compressed NDJSON', 'in.ndjson.gz', gzipSync('{"id":1,"a":"x"}\n{"id":2}\n'), {}],
-    ['an array', 'in.csv', '', { from: two }],
+    ['an array of rows', 'in.csv', '', { from: two }],
     ['a stream of objects', 'in.csv', '', { from: () => Readable.from(two) }],
     ['a stream of bytes', 'in.csv', '', { from: () => Readable.from(['id,a\n1', ',x\n2,\n']) }],
-    ['a generator', 'in.csv', '', { from: () => generated(two) }],
+    ['an async generator of rows', 'in.csv', '', { from: () => generated(two) }],
     [
       'transformed CSV',
       'in.csv',
       'no,a\n1,x\n7,y\n2,\n',
       { transform: ({ no, a }) => (no === '7' ? undefined : { id: no, a }) },
     ],
-    ['a glob', 'in/a.csv', 'id,a\n1,x\n2,\n', { from: 'in/*.csv' }],
+    ['the files of a glob', 'in/a.csv', 'id,a\n1,x\n2,\n', { from: 'in/*.csv' }],
   ];
   for (const [title, name, text, source] of sources) {
-    it(`takes ${title}`, async () => {
+    it(`loads ${title}`, async () => {
       await bench.write({ [name]: text });
       const { task, result } = await bench.load({ from: name, ...source });
       expect(task?.error).to.equal(undefined);
@@ -51,7 +51,7 @@ describe('a load of rows that are read here', () => {
     });
   }
 
-  it('leaves out what a transform adds, with `discard`', async () => {
+  it('leaves out a column that only a transform adds, with `discard`', async () => {
     await bench.write({ 'in.csv': 'no,a\n1,x\n7,y\n2,\n' });
     const { task } = await bench.load({
       schema: 'discard',
@@ -61,7 +61,7 @@ describe('a load of rows that are read here', () => {
     expect(await rows()).to.deep.equal(two);
   });
 
-  it('writes objects as JSON and lists as arrays, as the table wants them', async () => {
+  it('writes an array as JSON or as a PostgreSQL array, depending on the type of the column', async () => {
     const { task } = await bench.load({ from: [{ id: 1, a: 'x', j: [1, { b: null }], tags: [1, 2] }] });
     expect(task?.error).to.equal(undefined);
     expect(await bench.db.query('select j, tags from t')).to.deep.equal([
@@ -69,7 +69,7 @@ describe('a load of rows that are read here', () => {
     ]);
   });
 
-  it('makes the table of the types of the data', async () => {
+  it('creates the table with the types of the data, with `create`', async () => {
     const csv =
       'id,price,on,at,zip,ok,none\n1,1.50,2026-01-02,2026-01-02T03:04:05Z,01234,true,\n2,2,2026-01-03,2026-01-02T03:04:05Z,1,false,\n';
     await bench.write({ 'in.csv': csv });
@@ -90,7 +90,7 @@ describe('a load of rows that are read here', () => {
     });
   });
 
-  it('widens a type with `evolve` where a value needs it, and only there', async () => {
+  it('widens a column with `evolve` only if a value does not fit', async () => {
     await bench.write({ 'in.csv': 'id,a\n3000000000,1\n', 'small.csv': 'id,a\n4,1\n' });
     const small = await bench.load({ from: 'small.csv', schema: 'evolve' });
     expect(small.events.filter(({ type }) => type === 'task_log')).to.deep.equal([]);
@@ -106,18 +106,18 @@ describe('a load of rows that are read here', () => {
     ['NDJSON', 'in.ndjson', '{"id":1,"b":9,"a":"x"}\n{"id":2,"c":1}\n'],
   ];
   for (const [title, name, text] of discarded) {
-    it(`leaves out columns of ${title} that the table lacks with \`discard\`, and says so`, async () => {
+    it(`leaves out columns of ${title} that the table does not have with \`discard\`, and logs their names`, async () => {
       await bench.write({ [name]: text });
       const { task, events } = await bench.load({ from: name, schema: 'discard' });
       expect(task?.error).to.equal(undefined);
       expect(await rows()).to.deep.equal(two);
       expect(events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []))).to.deep.equal([
-        'left out "b", "c"',
+        'left out columns "b", "c"',
       ]);
     });
   }
 
-  it('takes Parquet by its own types, and names a column whose type can not fit', async () => {
+  it('creates a table with the types of a Parquet file, and names a column whose type can not fit', async () => {
     const file = parquetWriteBuffer({
       columnData: [
         { name: 'id', data: [1, 2], type: 'INT32' },
@@ -135,19 +135,17 @@ describe('a load of rows that are read here', () => {
     await bench.db.query('drop table made; create table made (id int, a int)');
     const again = await bench.load(source);
     expect(again.task?.error?.message).to.equal(
-      'column "a" of the data is boolean, and that of table "made" is integer',
+      'column "a" is boolean in the data, but integer in table "made"',
     );
   });
 
-  it('refuses a type that can not fit before a row is sent, and names it', async () => {
+  it('refuses a column whose type can not fit before a row is sent', async () => {
     const { task } = await bench.load({ from: [{ id: true, a: 'x' }] });
     expect(task?.error).to.include({ code: 'ETL-3518' });
-    expect(task?.error?.message).to.equal(
-      'column "id" of the data is boolean, and that of table "t" is integer',
-    );
+    expect(task?.error?.message).to.equal('column "id" is boolean in the data, but integer in table "t"');
   });
 
-  it('puts aside rows of NDJSON that do not fit, by their number', async () => {
+  it('puts aside refused rows of NDJSON with their line numbers', async () => {
     await bench.write({ 'in.ndjson': '{"id":1,"a":"x"}\n{"id":1,"a":"a\\nb"}\n{"id":2}\n' });
     const { task, result } = await bench.load({ from: 'in.ndjson', rejects: { max: 1, to: 'bad' } });
     expect(task?.error).to.equal(undefined);
@@ -158,7 +156,7 @@ describe('a load of rows that are read here', () => {
     ]);
   });
 
-  it('notices rows that a trigger leaves out', async () => {
+  it('fails if a trigger of the table leaves out rows', async () => {
     await bench.db.query(
       `create or replace function skip() returns trigger language plpgsql as $$ begin return null; end $$`,
     );
@@ -167,11 +165,11 @@ describe('a load of rows that are read here', () => {
     );
     const { task } = await bench.load({ from: two });
     expect(task?.error).to.include({ code: 'ETL-3505' });
-    expect(task?.error?.message).to.match(/had 2 rows, and the server took 1$/);
+    expect(task?.error?.message).to.match(/has 2 rows, but the server counted 1$/);
     expect(await rows()).to.deep.equal([]);
   });
 
-  it('tells where a transform failed', async () => {
+  it('names the file and line of the row for which a transform throws', async () => {
     await bench.write({ 'in.csv': 'id,a\n1,x\n2,y\n' });
     const { task } = await bench.load({
       transform: (row) => {

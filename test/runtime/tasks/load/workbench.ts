@@ -6,25 +6,28 @@ import { ROOT } from '../../../support/cli.js';
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 import { runOn } from '../../../support/run.js';
 
-/** A database and a folder, to load files in. */
+/** A test database, and a directory for the files to load. */
 export interface Workbench extends AsyncDisposable {
   readonly db: TestDatabase;
   readonly root: string;
+  /** Writes files, by their path in the directory. Creates missing directories. */
   write(files: Readonly<Record<string, string | Buffer>>): Promise<void>;
-  /** Runs a Dag of one load task; `in.csv` into table `t` where nothing else is said. */
+  /** Runs a Dag with one load task. By default it appends `in.csv` to table `t`. */
   load(source?: Partial<LoadSource>): ReturnType<Workbench['run']>;
+  /** Runs a Dag that has a load task. */
   run(graph: Dag): Promise<Loaded>;
 }
 
 type FinishedRun = Awaited<ReturnType<typeof runOn>>;
 
-/** What is left of a run with one load. */
+/** The outcome of a run with one load task. `result` is the result of the task in the ledger. */
 export interface Loaded {
   readonly task: FinishedRun['tasks'][number] | undefined;
   readonly result: Readonly<Record<string, unknown>> | undefined;
   readonly events: FinishedRun['events'];
 }
 
+/** Opens a workbench. Its disposal drops the database and removes the directory. */
 export async function openWorkbench(): Promise<Workbench> {
   const db = await createDatabase();
   await mkdir(join(ROOT, '.etl/test'), { recursive: true });

@@ -7,10 +7,10 @@ import type { TransferSource } from '../../../../src/runtime/tasks/transfer/tran
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 import { runOn, type RunOptions } from '../../../support/run.js';
 
-/** `check` fails the task after its rows have come. */
+/** The options of the transfer. If the query `check` returns a row, the task fails after its rows have come. */
 type Options = Partial<TransferSource> & { readonly check?: string };
 
-const graphOf = ({ check, ...options }: Options) =>
+const createGraph = ({ check, ...options }: Options) =>
   dag('d', { defaults: { conn: 'to', retries: 0 } }, (d) => {
     d.transfer('t', {
       from: 'from',
@@ -36,8 +36,8 @@ describe('an incremental transfer', () => {
   afterEach(() => Promise.all([from.drop(), to.drop()]));
 
   const run = (options: Options = {}, services: RunOptions = {}) =>
-    runOn({ from: from.url, to: to.url }, graphOf(options), services);
-  /** The number of rows that a run has brought. */
+    runOn({ from: from.url, to: to.url }, createGraph(options), services);
+  /** Runs the transfer and returns the number of rows that it copied. */
   async function transfer(options: Options = {}, services: RunOptions = {}) {
     const { tasks } = await run(options, services);
     expect(tasks[0]?.error).to.equal(undefined);
@@ -47,16 +47,17 @@ describe('an incremental transfer', () => {
     db.query(`insert into orders (id, v) select i, 'new' from unnest($1::int[]) i`, [ids]);
   const copied = async () =>
     (await to.query<{ id: number }>('select id from copy order by id')).map(({ id }) => id);
-  const mark = async () => (await to.query<{ value: string }>('select value from etl.watermark'))[0]?.value;
-  /** Another session of the source with an open transaction. */
-  async function begun() {
+  const readWatermark = async () =>
+    (await to.query<{ value: string }>('select value from etl.watermark'))[0]?.value;
+  /** Opens another connection to the database `from`, with an open transaction. */
+  async function beginTransaction() {
     const client = new Client({ connectionString: from.url });
     await client.connect();
     await client.query('begin');
     return client;
   }
 
-  it('does not go on where a cursor was that another one has taken the place of', async () => {
+  it('refuses to go on from the old watermark of a cursor that was replaced in between', async () => {
     await insert(from, 1);
     await transfer({ incremental: { cursor: 'at' } });
     await insert(from, 2);
@@ -69,7 +70,7 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([1, 2, 3]);
   });
 
-  it('says so where the numbers have begun anew', async () => {
+  it('logs that rows are not read if the sequence of the cursor was restarted', async () => {
     const byNumber = { incremental: { cursor: 'n' } };
     await insert(from, 1, 2, 3);
     expect(await transfer(byNumber)).to.equal(3);
@@ -78,21 +79,21 @@ describe('an incremental transfer', () => {
     const { events } = await run(byNumber);
     const said = events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
     expect(said).to.deep.equal([
-      'no row has a "n" from 4 on, where the last run has ended: rows that are numbered anew are not read',
+      'all values of "n" are below 4, where this run starts to read: new rows with lower values are not read (was the numbering restarted?)',
     ]);
     expect(await transfer(byNumber, { fullRefresh: ['t'] })).to.equal(1);
   });
 
   const sources: readonly [title: string, options: Options][] = [
-    ['a table, by a time', {}],
-    ['a table, by a number', { incremental: { cursor: 'n' } }],
-    ['a table, by a transaction', { incremental: { cursor: 'tx' } }],
-    ['a query, by a time', { query: 'select * from orders where id > 0 -- all of them' }],
-    ['a query, by a number', { query: 'select * from orders', incremental: { cursor: 'n' } }],
+    ['a table, with a timestamp cursor', {}],
+    ['a table, with a number cursor', { incremental: { cursor: 'n' } }],
+    ['a table, with a transaction ID cursor', { incremental: { cursor: 'tx' } }],
+    ['a query, with a timestamp cursor', { query: 'select * from orders where id > 0 -- all of them' }],
+    ['a query, with a number cursor', { query: 'select * from orders', incremental: { cursor: 'n' } }],
     ['a query with values', { query: { text: 'select * from orders where v = $1;', values: ['new'] } }],
   ];
   for (const [title, options] of sources) {
-    it(`brings all rows, and then only what is new: ${title}`, async () => {
+    it(`copies all rows first and then only new rows: ${title}`, async () => {
       await insert(from, 1, 2);
       expect(await transfer(options)).to.equal(2);
       expect(await transfer(options)).to.equal(0);
@@ -102,7 +103,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('asks for the query of a function once an attempt', async () => {
+  it('calls the function of the query once an attempt', async () => {
     let calls = 0;
     await insert(from, 1);
     await transfer({ query: () => `select * from orders where ${++calls} = 1` });
@@ -110,9 +111,9 @@ describe('an incremental transfer', () => {
   });
 
   for (const cursor of ['at', 'tx']) {
-    it(`brings by "${cursor}" what is committed late`, async () => {
+    it(`copies rows that are committed late, with the cursor "${cursor}"`, async () => {
       const options = { incremental: { cursor } };
-      const late = await begun();
+      const late = await beginTransaction();
       await insert(late, 1);
       await insert(from, 2);
       await transfer(options);
@@ -124,8 +125,8 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('waits, by a number, for who has taken a smaller one', async () => {
-    const late = await begun();
+  it('waits for an open transaction that has taken a smaller number, with a number cursor', async () => {
+    const late = await beginTransaction();
     await insert(late, 1);
     await insert(from, 2);
     const running = transfer({ incremental: { cursor: 'n' } });
@@ -137,7 +138,7 @@ describe('an incremental transfer', () => {
     expect(await running).to.equal(2);
   });
 
-  it('merges the rows that were changed', async () => {
+  it('merges the changed rows', async () => {
     const merge = { mode: 'merge', key: ['id'] } as const;
     await insert(from, 1, 2);
     await transfer(merge);
@@ -152,19 +153,19 @@ describe('an incremental transfer', () => {
     ]);
   });
 
-  it('leaves the watermark where it was when the task fails after its rows have come', async () => {
+  it('leaves the watermark unchanged if the task fails after its rows have come', async () => {
     await insert(from, 1);
     await transfer();
-    const before = await mark();
+    const before = await readWatermark();
     await insert(from, 2);
     const failed = await run({ check: 'select 1 from copy where id = 2' });
     expect(failed.outcome('t')).to.match(/^failed/);
-    expect([await mark(), await copied()]).to.deep.equal([before, [1]]);
+    expect([await readWatermark(), await copied()]).to.deep.equal([before, [1]]);
     await transfer();
     expect(await copied()).to.deep.equal([1, 2]);
   });
 
-  it('puts all rows in place of those that were appended, in a full refresh', async () => {
+  it('replaces the appended rows in a full refresh', async () => {
     await insert(from, 1, 2);
     await transfer();
     await from.query('delete from orders where id = 1');
@@ -174,10 +175,10 @@ describe('an incremental transfer', () => {
   });
 
   for (const [title, fullRefresh] of [
-    ['one of them', ['a']],
-    ['all', ['*']],
+    ['one transfer', ['a']],
+    ['all transfers', ['*']],
   ] as const) {
-    it(`keeps the rows of two that append to one table from a full refresh of ${title}`, async () => {
+    it(`refuses a full refresh of ${title} if two transfers append to the same table`, async () => {
       const graph = dag('d', { defaults: { conn: 'to', retries: 0 } }, (d) => {
         const options = { from: 'from', mode: 'append', incremental: { cursor: 'at' } } as const;
         const a = d.transfer('a', { ...options, query: 'select * from orders where id < 10', into: 'copy' });
@@ -200,7 +201,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('merges all rows and deletes none, in a full refresh of a merge', async () => {
+  it('merges all rows and deletes none in a full refresh of a merge', async () => {
     const merge = { mode: 'merge', key: ['id'] } as const;
     await insert(from, 1, 2);
     await transfer(merge);
@@ -214,9 +215,9 @@ describe('an incremental transfer', () => {
   });
 
   for (const cursor of ['at', 'n', 'tx']) {
-    it(`does not wait for its own transaction where the source is the same database: by "${cursor}"`, async () => {
+    it(`does not wait for its own transaction if it reads the database that it writes, with the cursor "${cursor}"`, async () => {
       await insert(from, 1);
-      const graph = graphOf({ query: 'select * from orders', incremental: { cursor } });
+      const graph = createGraph({ query: 'select * from orders', incremental: { cursor } });
       for (const rows of [1, 0]) {
         const { tasks } = await runOn({ from: from.url, to: from.url }, graph);
         expect(tasks[0]?.error).to.equal(undefined);
@@ -225,7 +226,7 @@ describe('an incremental transfer', () => {
     });
   }
 
-  it('fails with what keeps its bound from being known, and reads nothing', async () => {
+  it('fails if its high watermark can not be found, and reads nothing', async () => {
     await from.query(
       'alter table orders alter at drop not null; insert into orders (id, at) values (1, null)',
     );
@@ -234,10 +235,10 @@ describe('an incremental transfer', () => {
     expect(await copied()).to.deep.equal([]);
   });
 
-  it('is another task when its cursor is another', async () => {
+  it('has another fingerprint if its cursor changes', async () => {
     const prints = await Promise.all(
       ['at', 'n'].map(async (cursor) => {
-        const [task] = planTasks(graphOf({ incremental: { cursor } }), {});
+        const [task] = planTasks(createGraph({ incremental: { cursor } }), {});
         return task && computeFingerprint(task, []);
       }),
     );
@@ -254,8 +255,8 @@ describe('an incremental transfer', () => {
     [{ incremental: { cursor: 'at', table: 'orders' } }, 'table'],
   ];
   for (const [options, what] of wrong) {
-    it(`can't be defined with ${JSON.stringify(options)}`, () => {
-      expect(() => graphOf(options)).to.throw(what);
+    it(`can't be defined with the options ${JSON.stringify(options)}`, () => {
+      expect(() => createGraph(options)).to.throw(what);
     });
   }
 });

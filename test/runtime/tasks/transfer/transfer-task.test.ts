@@ -33,7 +33,7 @@ describe('a transfer task', () => {
     (await to.query<{ result: object }>('select result from etl.task order by committed_at desc limit 1'))[0]
       ?.result;
 
-  it('brings a table by the names of its columns', async () => {
+  it('copies a table and matches its columns by name', async () => {
     const task = await transfer({ table: 'item' });
     expect(task?.error).to.equal(undefined);
     expect(task?.rows).to.equal(5000);
@@ -48,12 +48,12 @@ describe('a transfer task', () => {
       { text: 'select name, id from item where id <= $1 and name <> $2', values: [10, "it's $1"] },
     ],
     [
-      'a query of the context',
+      'a query from a function of the context',
       ({ params }) => `select name, id from item where id <= ${String((params as { n?: number }).n ?? 10)}`,
     ],
   ];
   for (const [title, query] of queries) {
-    it(`brings the rows of ${title}`, async () => {
+    it(`copies the rows of ${title}`, async () => {
       const task = await transfer({ query });
       expect(task?.error).to.equal(undefined);
       expect(
@@ -62,13 +62,13 @@ describe('a transfer task', () => {
     });
   }
 
-  it('replaces what is there', async () => {
+  it('replaces the rows of the table', async () => {
     await to.query(`insert into item (id) values (1), (9999)`);
     expect((await transfer({ table: 'item', mode: 'replace' }))?.error).to.equal(undefined);
     expect(await items(to)).to.deep.equal(await items(from));
   });
 
-  it('merges by a key, and deletes what is missing where that is asked for', async () => {
+  it('merges by a key, and deletes missing rows with `deleteMissing`', async () => {
     await to.query(`insert into item (id, name) values (1, 'other'), (9999, 'old')`);
     const merge = { table: 'item', mode: 'merge', key: ['id'], deleteMissing: true } as const;
     expect((await transfer(merge))?.error).to.equal(undefined);
@@ -76,7 +76,7 @@ describe('a transfer task', () => {
     expect(await result()).to.deep.include({ rows: 5000, inserted: 4999, updated: 1, deleted: 1 });
   });
 
-  it('reads a view, a partitioned table, and a table with its heirs', async () => {
+  it('reads a view, a partitioned table, and a table with its inheriting tables', async () => {
     await from.query(`create view seen as select * from item;
       create table parted (like item) partition by range (id);
       create table part partition of parted for values from (0) to (100000); insert into parted select * from item;
@@ -87,7 +87,7 @@ describe('a transfer task', () => {
     }
   });
 
-  it('leaves out columns that both sides compute, and takes one that only the source computes', async () => {
+  it('leaves out a column that is generated on both sides, and copies a column that is generated only in `from`', async () => {
     const computed = 'create table made (id int, twice int generated always as (id * 2) stored)';
     await from.query(`${computed}; insert into made values (1)`);
     await to.query(`${computed}; create table kept (id int, twice int)`);
@@ -99,27 +99,27 @@ describe('a transfer task', () => {
 
   const wrong: readonly [title: string, options: Options, code: string, what: RegExp][] = [
     [
-      'a column that the target does not have',
+      'a column that the table does not have',
       { query: 'select id, 1 as nme from item' },
       'ETL-3513',
       /"nme"; did you mean "name"/,
     ],
     [
-      'a target without a column that it needs',
+      'a query without a column that the table needs',
       { query: 'select name from item' },
       'ETL-3514',
       /no column "id"/,
     ],
     [
-      'two columns of one name',
+      'two columns with the same name',
       { query: 'select id, id from item' },
       'ETL-3531',
       /two columns of the query are named "id"/,
     ],
     ['a value too many', { query: { text: 'select 1 as id', values: [1] } }, 'ETL-3602', /no parameters/],
     ['two queries', { query: 'select 1 as id; select 2 as id' }, 'ETL-3602', /^Expected one query, got 2$/],
-    ['a target that is not there', { table: 'item', into: 'none' }, 'ETL-3511', /no table none/],
-    ['a source that is not there', { table: 'none' }, 'ETL-3511', /no table none/],
+    ['a table to write that does not exist', { table: 'item', into: 'none' }, 'ETL-3511', /no table none/],
+    ['a table to read that does not exist', { table: 'none' }, 'ETL-3511', /no table none/],
   ];
   for (const [title, options, code, what] of wrong) {
     it(`refuses ${title} before a row is sent`, async () => {
@@ -131,12 +131,12 @@ describe('a transfer task', () => {
     });
   }
 
-  it('can not write to the source', async () => {
+  it('can not write to the database `from`', async () => {
     await from.query('create sequence s');
     expect((await transfer({ query: `select nextval('s')::int as id` }))?.error?.why).to.include('25006');
   });
 
-  it('keeps nothing when a row does not fit, and says which', async () => {
+  it('stores nothing if the server refuses a row', async () => {
     const task = await transfer({
       query: `select id, null::timestamptz as at from item union all select 1, null`,
     });
@@ -144,7 +144,7 @@ describe('a transfer task', () => {
     expect(await items(to)).to.deep.equal([]);
   });
 
-  it('keeps nothing when the source fails after some rows, and shows the error of the source', async () => {
+  it('stores nothing if the query fails after some rows, and shows the error of the query', async () => {
     const task = await transfer({
       query: `select id / (4000 - id) * 0 + id as id from item order by item.id`,
     });
@@ -152,7 +152,7 @@ describe('a transfer task', () => {
     expect(await items(to)).to.deep.equal([]);
   });
 
-  it('keeps nothing when the connection to the source is lost', async () => {
+  it('stores nothing if the connection to `from` is lost', async () => {
     const task = await transfer({
       query: `select id from item where id < 4000 or pg_terminate_backend(pg_backend_pid())`,
     });
@@ -160,7 +160,7 @@ describe('a transfer task', () => {
     expect(await items(to)).to.deep.equal([]);
   });
 
-  it('reads one snapshot', async () => {
+  it('reads all rows in one snapshot', async () => {
     const graph = dag('d', { defaults: { conn: 'to' } }, (d) => {
       d.transfer('t', {
         from: 'from',
@@ -173,7 +173,7 @@ describe('a transfer task', () => {
     expect(await to.query('select count(*)::int as n from item')).to.deep.equal([{ n: 5000 }]);
   });
 
-  /** The settings of the two databases, which would change a text on its way. */
+  /** Settings of the database `from` that would change values in the text format. */
   const SETTINGS = [
     `DateStyle to 'SQL, DMY'`,
     `IntervalStyle to 'sql_standard'`,
@@ -181,7 +181,7 @@ describe('a transfer task', () => {
     `bytea_output to 'escape'`,
   ];
   for (const zone of ['UTC', 'America/New_York', 'Asia/Kolkata', 'Pacific/Apia']) {
-    it(`brings every value as it is, in both formats, whatever the settings: ${zone}`, async () => {
+    it(`copies every value unchanged, in both formats, whatever the settings of the databases: ${zone}`, async () => {
       const { name } = from;
       for (const setting of [...SETTINGS, `TimeZone to '${zone}'`])
         await from.query(`alter database ${name} set ${setting}`);
@@ -195,7 +195,7 @@ describe('a transfer task', () => {
         const columns = VALUES.map(([type], i) => `c${i} ${type}`).join(', ');
         await to.query(`create table v (${columns}, mood mood); create table w (${columns})`);
         const list = VALUES.map((_, i) => `c${i}`).join(', ');
-        // The enum makes it text; regclass does so too.
+        // The enum and regclass make the transfer use the text format.
         expect((await transfer({ table: 'v', into: 'v' }))?.error).to.equal(undefined);
         const binary = VALUES.flatMap(([type], i) => (type === 'regclass' ? [] : [`c${i}`])).join(', ');
         expect((await transfer({ query: `select ${binary} from v`, into: 'w' }))?.error).to.equal(undefined);
@@ -215,7 +215,7 @@ describe('a transfer task', () => {
     });
   }
 
-  it('leaves the settings of the target as they were', async () => {
+  it('restores the settings of the connection that it writes to', async () => {
     await from.query(
       `drop type if exists mood cascade; create type mood as enum ('ok'); drop table if exists e; create table e (m mood)`,
     );
@@ -231,7 +231,7 @@ describe('a transfer task', () => {
     expect((await runOn({ from: from.url, to: to.url }, graph)).outcome('t')).to.equal('success');
   });
 
-  it('goes from and to the embedded database', async () => {
+  it('copies to and from the embedded database', async () => {
     const pglite = 'pglite::memory:';
     const graph = dag('d', { defaults: { conn: 'lite' } }, (d) => {
       const made = d.sql('make', {
@@ -268,10 +268,10 @@ describe('a transfer task', () => {
     [{ table: 'a', query: 'select 1' }, 'a transfer task needs either `query` or `table`'],
     [{ table: 'a', mode: 'merge' }, 'a merge needs a `key`'],
     [{ table: 'a', mode: 'merge', key: [] }, 'a merge needs a `key`'],
-    [{ table: 'a', key: ['id'] }, '`key` and `deleteMissing` belong to `mode: "merge"`'],
+    [{ table: 'a', key: ['id'] }, '`key` and `deleteMissing` need `mode: "merge"`'],
   ];
   for (const [options, what] of undefinable) {
-    it(`can't be defined with ${JSON.stringify(options)}`, () => {
+    it(`can't be defined with the options ${JSON.stringify(options)}`, () => {
       const define = () =>
         dag('d', {}, (d) => void d.transfer('t', { from: 'a', into: 'b', mode: 'append', ...options }));
       expect(define).to.throw(what);

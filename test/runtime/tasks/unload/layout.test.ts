@@ -14,7 +14,7 @@ describe('a partitioned unload', () => {
   const lines = (from: number, to: number) =>
     Array.from({ length: to - from + 1 }, (_, i) => `${from + i},"${from + i}\n"""\n`).join('');
 
-  it('has so many rows a file, and a header in each', async () => {
+  it('writes `rows` rows per file, and a header in each file', async () => {
     const result = await project.unload({ query: numbers(5), to: 'o.csv', partition: { rows: 2 } });
     expect(await project.files()).to.deep.equal(['o.part-00001.csv', 'o.part-00002.csv', 'o.part-00003.csv']);
     expect(await project.text('o.part-00001.csv')).to.equal(`n,text\n${lines(1, 2)}`);
@@ -22,7 +22,7 @@ describe('a partitioned unload', () => {
     expect(result).to.deep.include({ rows: 5, files: await project.files() });
   });
 
-  it('has so many bytes a file before compression', async () => {
+  it('writes at most `bytes` bytes per file before compression', async () => {
     const options = { query: numbers(100_000), to: 'o.csv.gz', partition: { bytes: 500_000 } };
     const { files } = (await project.unload(options)) as { files: string[] };
     const texts: string[] = [];
@@ -43,7 +43,7 @@ describe('a partitioned unload', () => {
     ['o.ndjson', {}, '{"country":"DE","n":1}\n{"country":"DE","n":3}\n'],
   ];
   for (const [to, options, expected] of formats) {
-    it(`has a directory for each value of a column, for ${to} ${JSON.stringify(options)}`, async () => {
+    it(`writes a directory for each value of a column, for ${to} ${JSON.stringify(options)}`, async () => {
       const query = `select * from (values ('DE', 1), ('FR', 2), ('DE', 3), (null, 4)) v (country, n)`;
       await project.unload({ query, to, partition: { by: 'country' }, ...options });
       expect(await project.files()).to.deep.equal([
@@ -77,14 +77,14 @@ describe('a partitioned unload', () => {
     ['__HIVE_DEFAULT_PARTITION__', 'v=%5F_HIVE_DEFAULT_PARTITION__'],
   ];
   for (const [value, directory] of values) {
-    it(`stays in its directory for the value ${JSON.stringify(value)}`, async () => {
+    it(`escapes the value ${JSON.stringify(value)} so that the file stays in its directory`, async () => {
       const query = { text: 'select $1::text as v, 1 as n', values: [value] };
       await project.unload({ query, to: 'x/y/o.csv', partition: { by: 'v' } });
       expect(await project.files()).to.deep.equal([`x/y/${directory}/o.csv`]);
     });
   }
 
-  it('removes the parts of an earlier run that it has not written, and nothing else', async () => {
+  it('removes the files of an earlier run that it has not written, and nothing else', async () => {
     const others = ['o.csv', 'o.part-1.csv', 'o.part-00001.csv.bak', 'o.part-x0001.csv', 'p.part-00009.csv'];
     for (const name of others) await writeFile(join(project.root, name), '');
     await project.unload({ query: numbers(5), to: 'o.csv', partition: { rows: 1 } });
@@ -94,21 +94,21 @@ describe('a partitioned unload', () => {
     );
   });
 
-  it('removes the values of an earlier run that there are no more, with their directories', async () => {
-    const of = (...all: string[]) => ({
+  it('removes the files of values that no longer exist, with their empty directories', async () => {
+    const createOptions = (...all: string[]) => ({
       query: { text: 'select unnest($1::text[]) as v', values: [all] },
       to: 'o.csv',
       partition: { by: 'v' },
     });
-    await project.unload(of('a', 'b', 'c'));
+    await project.unload(createOptions('a', 'b', 'c'));
     await writeFile(join(project.root, 'v=b/mine.txt'), '');
     await mkdir(join(project.root, 'w=a'));
     await writeFile(join(project.root, 'w=a/o.csv'), '');
-    await project.unload(of('a'));
+    await project.unload(createOptions('a'));
     expect(await project.files()).to.deep.equal(['v=a/o.csv', 'v=b/mine.txt', 'w=a/o.csv']);
   });
 
-  it('leaves all files as they were when it fails on the way', async () => {
+  it('leaves all files as they were if the query fails after some rows', async () => {
     const query = 'select n, 1 / (150000 - n) as x from generate_series(1, 200000) n';
     await project.unload({ query: 'select 1 as n, 2 as x', to: 'o.csv', partition: { rows: 1000 } });
     const { tasks } = await project.run({ query, to: 'o.csv', partition: { rows: 1000 } });
@@ -123,7 +123,7 @@ describe('a partitioned unload', () => {
     [{ to: 'o.csv', partition: { by: 'n' } }, []],
   ];
   for (const [options, files] of empty) {
-    it(`without rows is ${files.join() || 'no file'}`, async () => {
+    it(`writes ${files.join() || 'no file'} for a query without rows and ${JSON.stringify(options.partition)}`, async () => {
       await project.unload({ query: 'select 1 as n where false', to: '', ...options });
       expect(await project.files()).to.deep.equal(files);
       if (options.to === 'o.csv' && files[0] !== undefined)

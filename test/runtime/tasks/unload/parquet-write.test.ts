@@ -9,12 +9,12 @@ describe('an unload to Parquet', () => {
   after(() => project[Symbol.asyncDispose]());
   beforeEach(() => project.clear());
 
-  const file = async (name: string): Promise<ArrayBuffer> => {
+  const readFile = async (name: string): Promise<ArrayBuffer> => {
     const bytes = await project.bytes(name);
     return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
   };
-  const rowsOf = async (name: string) =>
-    parquetReadObjects({ file: await file(name), compressors, utf8: false });
+  const readRows = async (name: string) =>
+    parquetReadObjects({ file: await readFile(name), compressors, utf8: false });
 
   const exact: readonly [sql: string, logical: string, value: unknown][] = [
     ['true', 'BOOLEAN', true],
@@ -44,20 +44,20 @@ describe('an unload to Parquet', () => {
     ['5::small', 'INT32', 5],
   ];
 
-  it('keeps types and values, with NULL beside each', async () => {
+  it('keeps the type and the value of each column, and NULL', async () => {
     await project.db.query(`create type mood as enum ('a'); create domain small as int`);
     const columns = exact.map(([sql], i) => `${sql} as c${i}`);
     // A CASE would lose the precision of a numeric.
     const query = `select one.* from generate_series(1, 2) n left join (select ${columns.join(', ')}) one on n = 1`;
     await project.unload({ query, to: 'o.parquet' });
-    const types = parquetSchema(parquetMetadata(await file('o.parquet'))).children.map(({ element }) => {
+    const types = parquetSchema(parquetMetadata(await readFile('o.parquet'))).children.map(({ element }) => {
       const { type, logical_type: logical } = element;
       if (logical?.type === 'DECIMAL') return `DECIMAL(${element.precision},${element.scale})`;
       if (logical?.type === 'TIMESTAMP') return logical.isAdjustedToUTC ? 'TIMESTAMP UTC' : 'TIMESTAMP';
       return element.converted_type === 'DATE' ? 'DATE' : (logical?.type ?? type);
     });
     expect(types).to.deep.equal(exact.map(([, logical]) => logical));
-    const [first, second] = await rowsOf('o.parquet');
+    const [first, second] = await readRows('o.parquet');
     expect(Object.values(first ?? {})).to.deep.equal(exact.map(([, , value]) => value));
     expect(Object.values(second ?? {})).to.deep.equal(exact.map(() => null));
   });
@@ -67,61 +67,61 @@ describe('an unload to Parquet', () => {
     await project.db.query(`alter database ${project.db.name} set timezone = 'Asia/Kathmandu'`);
     await project.unload({ query: `select timestamptz '2026-01-02 03:04:05.678901Z' as t`, to: 'o.parquet' });
     const rows = await parquetReadObjects({
-      file: await file('o.parquet'),
+      file: await readFile('o.parquet'),
       parsers: { timestampFromMicroseconds: (micros: bigint) => micros },
     });
     expect(rows).to.deep.equal([{ t: BigInt(Date.UTC(2026, 0, 2, 3, 4, 5)) * 1000n + 678_901n }]);
   });
 
-  it('writes many rows in groups', async () => {
+  it('writes many rows in several row groups', async () => {
     const result = await project.unload({
       query: 'select n, n::text as t from generate_series(1, 120000) n',
       to: 'o.parquet',
     });
-    const { row_groups: groups } = parquetMetadata(await file('o.parquet'));
+    const { row_groups: groups } = parquetMetadata(await readFile('o.parquet'));
     expect(groups.map(({ num_rows }) => Number(num_rows))).to.deep.equal([50_000, 50_000, 20_000]);
     expect(result).to.include({ rows: 120_000 });
-    const rows = await rowsOf('o.parquet');
+    const rows = await readRows('o.parquet');
     expect(rows).to.have.lengthOf(120_000);
     expect(rows.every(({ n, t }, i) => n === i + 1 && t === String(i + 1))).to.equal(true);
   });
 
   for (const compression of ['none', 'gzip', 'brotli'] as const) {
-    it(`compresses pages: ${compression}`, async () => {
+    it(`compresses its pages with the compression ${compression}`, async () => {
       await project.unload({
         query: `select 'x' || n as a from generate_series(1, 1000) n`,
         to: 'o.parquet',
         compression,
       });
-      const [group] = parquetMetadata(await file('o.parquet')).row_groups;
+      const [group] = parquetMetadata(await readFile('o.parquet')).row_groups;
       expect(group?.columns[0]?.meta_data?.codec).to.equal(
         { none: 'UNCOMPRESSED', gzip: 'GZIP', brotli: 'BROTLI' }[compression],
       );
-      expect((await rowsOf('o.parquet')).at(-1)).to.deep.equal({ a: 'x1000' });
+      expect((await readRows('o.parquet')).at(-1)).to.deep.equal({ a: 'x1000' });
     });
   }
 
-  it('is partitioned as other formats are, and empty without rows', async () => {
+  it('writes partitions, and writes an empty file for a query without rows', async () => {
     await project.unload({
       query: 'select n % 2 as odd, n from generate_series(1, 4) n',
       to: 'o.parquet',
       partition: { by: 'odd' },
     });
-    expect(await rowsOf('odd=0/o.parquet')).to.deep.equal([
+    expect(await readRows('odd=0/o.parquet')).to.deep.equal([
       { odd: 0, n: 2 },
       { odd: 0, n: 4 },
     ]);
     await project.unload({ query: 'select 1 as n where false', to: 'e.parquet' });
-    expect(await rowsOf('e.parquet')).to.deep.equal([]);
+    expect(await readRows('e.parquet')).to.deep.equal([]);
   });
 
   const wrong: readonly [title: string, query: string, code: string][] = [
     ['NaN in a decimal', `select 'NaN'::numeric(5,2) as n`, 'ETL-3606'],
-    ['an endless date', `select 'infinity'::date as d`, 'ETL-3001'],
-    ['an endless time', `select 'infinity'::timestamp as d`, 'ETL-3001'],
+    ['an infinite date', `select 'infinity'::date as d`, 'ETL-3001'],
+    ['an infinite timestamp', `select 'infinity'::timestamp as d`, 'ETL-3001'],
   ];
   for (const [title, query, code] of wrong) {
-    it(`refuses ${title}, which the type in the file does not have`, async () => {
+    it(`refuses ${title}, because the type in the file has no such value`, async () => {
       const { tasks } = await project.run({ query, to: 'o.parquet' });
       expect(tasks[0]?.error?.code).to.equal(code);
       expect(await project.files()).to.deep.equal([]);

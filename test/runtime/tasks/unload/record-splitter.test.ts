@@ -5,8 +5,8 @@ import { RecordSplitter, type Framing } from '../../../../src/runtime/tasks/unlo
 
 const CSV: Framing = { delimiter: 44, quote: 34, hasHeader: true };
 
-/** What each part would hold, when the text comes in chunks of these sizes. */
-function deal(text: string, sizes: readonly number[], partition: Partition, framing = CSV) {
+/** Splits a text that comes in chunks of these sizes. Returns the content of each file. */
+function splitText(text: string, sizes: readonly number[], partition: Partition, framing = CSV) {
   const splitter = new RecordSplitter(framing, partition);
   const parts: { value: string | null; text: string }[] = [];
   const bytes = Buffer.from(text);
@@ -29,11 +29,11 @@ const quoted = field.map((text) => `"${text.replaceAll('"', '""')}"`);
 const record = fc.tuple(quoted, fc.constantFrom('1', '', 'x')).map((fields) => `${fields.join(',')}\n`);
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 });
 
-describe('the records of a COPY', () => {
-  it('are dealt out by number, whatever they hold and however they arrive', () => {
+describe('the record splitter', () => {
+  it('splits records by number, whatever characters they hold and however they are chunked', () => {
     fc.assert(
       fc.property(fc.array(record), fc.integer({ min: 1, max: 5 }), sizes, (records, rows, chunks) => {
-        const found = deal(`h,k\n${records.join('')}`, chunks, { rows });
+        const found = splitText(`h,k\n${records.join('')}`, chunks, { rows });
         const expected: string[] = [];
         for (let i = 0; i < records.length; i += rows) expected.push(records.slice(i, i + rows).join(''));
         expect(found.parts.map(({ text }) => text)).to.deep.equal(expected);
@@ -42,10 +42,10 @@ describe('the records of a COPY', () => {
     );
   });
 
-  it('are dealt out by size, a larger one alone', () => {
+  it('splits records by size, and puts a larger record alone into a file', () => {
     fc.assert(
       fc.property(fc.array(record), fc.integer({ min: 1, max: 60 }), sizes, (records, bytes, chunks) => {
-        const { parts } = deal(`h,k\n${records.join('')}`, chunks, { bytes });
+        const { parts } = splitText(`h,k\n${records.join('')}`, chunks, { bytes });
         expect(parts.map(({ text }) => text).join('')).to.equal(records.join(''));
         for (const { text } of parts)
           expect(Buffer.byteLength(text) <= bytes || records.includes(text), text).to.equal(true);
@@ -53,7 +53,7 @@ describe('the records of a COPY', () => {
     );
   });
 
-  it('are dealt out by the key before them, which goes', () => {
+  it('splits records by the key in their first field, and removes the key', () => {
     const groups = fc.uniqueArray(
       fc.tuple(fc.option(fc.string({ unit: 'binary' })), fc.array(record, { minLength: 1 })),
       {
@@ -62,12 +62,12 @@ describe('the records of a COPY', () => {
     );
     fc.assert(
       fc.property(groups, sizes, fc.boolean(), (all, chunks, isQuoted) => {
-        const keyOf = (value: string | null) =>
+        const encodeKey = (value: string | null) =>
           value === null ? 'n' : `v${Buffer.from(value).toString('hex')}`;
         const lines = all.flatMap(([value, records]) =>
-          records.map((each) => `${isQuoted ? `"${keyOf(value)}"` : keyOf(value)},${each}`),
+          records.map((each) => `${isQuoted ? `"${encodeKey(value)}"` : encodeKey(value)},${each}`),
         );
-        const found = deal(`key,h,k\n${lines.join('')}`, chunks, { by: 'k' });
+        const found = splitText(`key,h,k\n${lines.join('')}`, chunks, { by: 'k' });
         expect(found.parts).to.deep.equal(all.map(([value, records]) => ({ value, text: records.join('') })));
         expect(found.header).to.equal(lines.length > 0 ? 'h,k\n' : found.header);
       }),

@@ -5,9 +5,10 @@ import { ROOT } from '../../../support/cli.js';
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 import { runOn, type FinishedRun, type RunOptions } from '../../../support/run.js';
 
+/** The options of `d.unload`. */
 export type UnloadOptions = Parameters<DagBuilder<unknown, undefined>['unload']>[1];
 
-/** A database, and a directory that tasks unload to. */
+/** A test database, and a directory for the unloaded files. */
 export class UnloadProject implements AsyncDisposable {
   readonly db: TestDatabase;
   readonly root: string;
@@ -22,13 +23,13 @@ export class UnloadProject implements AsyncDisposable {
     return new UnloadProject(await createDatabase(), await mkdtemp(join(ROOT, '.etl/test/unload-')));
   }
 
-  /** Runs one task `u` of a Dag `d`. */
+  /** Runs a Dag `d` with one unload task `u`. */
   run(options: UnloadOptions, more: RunOptions = {}): Promise<FinishedRun> {
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.unload('u', options));
     return runOn({ db: this.db.url }, graph, { root: this.root, ...more });
   }
 
-  /** Runs it and gives what it returned; throws its error. */
+  /** Runs the task and returns its result. Throws the error of the task. */
   async unload(options: UnloadOptions, more: RunOptions = {}): Promise<unknown> {
     const { tasks, runId } = await this.run(options, more);
     if (tasks[0]?.error !== undefined) throw tasks[0].error;
@@ -46,7 +47,7 @@ export class UnloadProject implements AsyncDisposable {
     return readFile(join(this.root, name));
   }
 
-  /** All files below the directory, those with a dot as well. */
+  /** Lists all files below the directory, also those whose names begin with a dot. */
   async files(): Promise<readonly string[]> {
     const entries = await readdir(this.root, { recursive: true, withFileTypes: true });
     return entries
@@ -55,7 +56,7 @@ export class UnloadProject implements AsyncDisposable {
       .toSorted();
   }
 
-  /** Removes what tests have written. */
+  /** Removes all files of the directory. */
   async clear(): Promise<void> {
     await rm(this.root, { recursive: true });
     await mkdir(this.root);

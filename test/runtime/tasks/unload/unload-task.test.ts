@@ -18,7 +18,7 @@ describe('an unload task', () => {
   const query = 'select id, name from t order by id';
   const good: readonly [title: string, options: Partial<UnloadOptions>, file: string, expected: string][] = [
     [
-      'CSV with a header, NULL told from an empty text',
+      'CSV with a header, with different texts for NULL and an empty text',
       {},
       'o.csv',
       'id,name\n1,"a,b"\n2,\n3,""\n4,"x ""y""\nz"\n',
@@ -27,13 +27,13 @@ describe('an unload task', () => {
     ['a query with a semicolon', { query: 'values (1), (2);' }, 'o.csv', 'column1\n1\n2\n'],
     ['CSV without a header', { query: 'select 1', csv: { header: false } }, 'o.csv', '1\n'],
     [
-      'CSV with other marks',
+      'CSV with another delimiter, quote and NULL text',
       { csv: { delimiter: ';', quote: "'", null: '\\N' } },
       'o.csv',
       `id;name\n1;a,b\n2;\\N\n3;\n4;'x "y"\nz'\n`,
     ],
     [
-      'CSV with tabs',
+      'CSV with tabs as delimiter',
       { query: `select 1 as a, 'x' as b`, csv: { delimiter: '\t' } },
       'o.csv',
       'a\tb\n1\tx\n',
@@ -44,7 +44,7 @@ describe('an unload task', () => {
       'o.csv',
       'a,b\n"1",\n',
     ],
-    ['an empty result as the header alone', { query: 'select 1 as a where false' }, 'o.csv', 'a\n'],
+    ['only the header for a query without rows', { query: 'select 1 as a where false' }, 'o.csv', 'a\n'],
     [
       'NDJSON',
       {},
@@ -52,7 +52,7 @@ describe('an unload task', () => {
       '{"id":1,"name":"a,b"}\n{"id":2,"name":null}\n{"id":3,"name":""}\n{"id":4,"name":"x \\"y\\"\\nz"}\n',
     ],
     [
-      'NDJSON with every digit',
+      'NDJSON with all digits of large and precise numbers',
       { query: 'select 9223372036854775807 as n, 0.1::numeric(30,20) as d' },
       'o.jsonl',
       '{"n":9223372036854775807,"d":0.10000000000000000000}\n',
@@ -70,18 +70,18 @@ describe('an unload task', () => {
       '{"c":"\\u0001\\u0002"}\n',
     ],
     [
-      'a column that is named as the rows are',
+      'a column with the name `rows`',
       { query: 'select 1 as "rows", 2 as query' },
       'o.ndjson',
       '{"rows":1,"query":2}\n',
     ],
     [
-      'what `format` says, whatever the name',
+      'the format of `format`, whatever the extension',
       { query: 'select 1 as a', format: 'ndjson' },
       'o.txt',
       '{"a":1}\n',
     ],
-    ['a file in directories that are not there', { query: 'select 1 as a' }, 'x/y/o.csv', 'a\n1\n'],
+    ['a file in missing directories', { query: 'select 1 as a' }, 'x/y/o.csv', 'a\n1\n'],
   ];
   for (const [title, options, to, expected] of good) {
     it(`writes ${title}`, async () => {
@@ -91,7 +91,7 @@ describe('an unload task', () => {
     });
   }
 
-  it('writes a table, with its result and its rows on the record', async () => {
+  it('writes a table, and stores its result in the ledger', async () => {
     expect(await project.unload({ table: 't', to: 'o.csv' })).to.deep.equal({
       rows: 4,
       bytes: (await project.bytes('o.csv')).length,
@@ -99,7 +99,7 @@ describe('an unload task', () => {
     });
   });
 
-  it('takes the query and the path from the context', async () => {
+  it('gets the query and the path from functions of the context', async () => {
     const result = await project.unload({
       query: ({ run }) => ({ text: 'select id from t where id > $1 order by 1', values: [run.attempt + 1] }),
       to: ({ run }) => `${run.dagId}.csv`,
@@ -108,12 +108,12 @@ describe('an unload task', () => {
     expect(await project.text('d.csv')).to.equal('id\n3\n4\n');
   });
 
-  it('writes another encoding', async () => {
+  it('writes a file in another encoding', async () => {
     await project.unload({ query: `select 'é' as a`, to: 'o.csv', csv: { encoding: 'LATIN1' } });
     expect(await project.bytes('o.csv')).to.deep.equal(Buffer.from('a\né\n', 'latin1'));
   });
 
-  it('reports what it moves, and all of it at the end', async () => {
+  it('reports all rows and bytes in its last progress event', async () => {
     const { events } = await project.run({ query: 'select n from generate_series(1, 1000) n', to: 'o.csv' });
     const moved = events.filter(({ type }) => type === 'task_progress');
     expect(moved.at(-1)).to.include({ rows: 1000, bytes: (await project.bytes('o.csv')).length });
@@ -124,7 +124,7 @@ describe('an unload task', () => {
     ['o.ndjson.br', brotliDecompressSync],
   ];
   for (const [to, read] of compressed) {
-    it(`compresses ${to}`, async () => {
+    it(`compresses ${to} by its extension`, async () => {
       await project.unload({ query: 'select n from generate_series(1, 100000) n', to });
       const lines = read(await project.bytes(to))
         .toString()
@@ -135,7 +135,7 @@ describe('an unload task', () => {
     });
   }
 
-  it('replaces the file of an earlier run, and a link but not its target', async () => {
+  it('replaces the file of an earlier run, and replaces a link but not the file behind it', async () => {
     await writeFile(join(project.root, 'other'), 'mine');
     await symlink('other', join(project.root, 'o.csv'));
     await project.unload({ query: 'select 1 as a', to: 'o.csv' });
@@ -146,7 +146,7 @@ describe('an unload task', () => {
 
   const wrong: readonly [title: string, options: Partial<UnloadOptions>, code: string, what: RegExp][] = [
     [
-      'a query that fails after rows',
+      'a query that fails after some rows',
       { query: 'select 1 / (5000 - n) from generate_series(1, 10000) n' },
       'ETL-3001',
       /division by zero/,
@@ -154,9 +154,9 @@ describe('an unload task', () => {
     ['a query that writes', { query: 'insert into t values (9) returning id' }, 'ETL-3001', /read-only/],
     ['a function that writes', { query: `select nextval('s')` }, 'ETL-3001', /read-only/],
     ['two queries', { query: 'select 1; select 2' }, 'ETL-3602', /one query/],
-    ['a text that is no query', { query: '-- nothing' }, 'ETL-3602', /none/],
+    ['a text without a query', { query: '-- nothing' }, 'ETL-3602', /none/],
     [
-      'a value too few',
+      'a missing value',
       { query: { text: 'select $1, $2', values: [1] } },
       'ETL-3602',
       /\$1, \$2, and 1 value/,
@@ -164,24 +164,19 @@ describe('an unload task', () => {
     ['a value too many', { query: { text: 'select 1', values: [1] } }, 'ETL-3602', /no parameters/],
     ['a file of no known format', { to: () => 'o.txt' }, 'ETL-2303', /"o.txt" is not known/],
     [
-      'two columns of one name in an object',
+      'two columns with the same name in NDJSON',
       { query: 'select 1 as a, 2 as a', to: 'o.ndjson' },
       'ETL-3606',
       /"a"/,
     ],
-    [
-      'a partition by a column that is not there',
-      { partition: { by: 'nmae' } },
-      'ETL-3606',
-      /did you mean "name"/,
-    ],
-    ['a directory of that name', { to: 'directory.csv' }, 'ETL-3604', /can't be replaced/],
-    ['a device', { to: '/dev/null', format: 'csv' }, 'ETL-3604', /can't be replaced/],
+    ['a partition by a missing column', { partition: { by: 'nmae' } }, 'ETL-3606', /did you mean "name"/],
+    ['a path that is a directory', { to: 'directory.csv' }, 'ETL-3604', /can't be replaced/],
+    ['a path that is a device', { to: '/dev/null', format: 'csv' }, 'ETL-3604', /can't be replaced/],
     ['a path through a file', { to: 'file/o.csv' }, 'ETL-3601', /"file\/o.csv" can't be written/],
     ['a name that is too long', { to: `${'x'.repeat(300)}.csv` }, 'ETL-3601', /can't be written/],
   ];
   for (const [title, options, code, what] of wrong) {
-    it(`fails by name for ${title}, and leaves the file as it was`, async () => {
+    it(`fails for ${title}, names the cause, and leaves the file as it was`, async () => {
       await project.db.query('create sequence if not exists s');
       await mkdir(join(project.root, 'directory.csv'));
       await writeFile(join(project.root, 'file'), '');

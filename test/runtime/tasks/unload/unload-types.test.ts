@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { dag, EtlError, type UnloadResult } from '../../../../src/index.js';
 
 describe('the options of an unload task', () => {
-  it('are typed by the Dag: context, params, upstream and result', () => {
+  it('have typed context, params, upstream and result', () => {
     const options = {
       schedule: '@daily',
       startDate: '2026-01-01',

@@ -5,7 +5,7 @@ import { inlineBoundValues } from '../../../../src/runtime/copy/inline-values.js
 import { TaskConnection } from '../../../../src/runtime/postgres/task-connection.js';
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
 
-describe('the values of a query to unload', () => {
+describe('values that are inlined into the query of an unload', () => {
   let db: TestDatabase;
   let client: Client;
   let taskConnection: TaskConnection;
@@ -23,14 +23,14 @@ describe('the values of a query to unload', () => {
     await db.drop();
   });
 
-  /** What the query gives with its values in it, and what it gives with parameters. */
-  async function both(text: string, values: readonly unknown[]): Promise<readonly [unknown, unknown]> {
+  /** Runs the query with inlined values and with bound values. Returns both results. */
+  async function runBoth(text: string, values: readonly unknown[]): Promise<readonly [unknown, unknown]> {
     const inlined = await client.query(await inlineBoundValues(taskConnection, { text, values }));
     const bound = await client.query(text, [...values]);
     return [inlined.rows, bound.rows];
   }
 
-  // What could end a text, a comment or a query, alone and beside everything else.
+  // Character sequences that could end a text, a comment or a query, mixed with random characters.
   const hostile = fc
     .array(
       fc.oneof(
@@ -60,12 +60,12 @@ describe('the values of a query to unload', () => {
     .map((parts) => parts.join('').replaceAll('\0', ''));
 
   for (const conforming of ['on', 'off']) {
-    it(`come out as they went in, whatever they hold, with standard_conforming_strings ${conforming}`, async () => {
+    it(`come out unchanged, whatever characters they hold, with standard_conforming_strings ${conforming}`, async () => {
       await client.query(`set standard_conforming_strings = ${conforming}; set escape_string_warning = off`);
       await fc.assert(
         fc.asyncProperty(hostile, hostile, async (a, b) => {
           const text = 'select $1::text as a, $2 as b, $1||$2 as c /* $1 */ -- $2';
-          const [inlined, bound] = await both(text, [a, b]);
+          const [inlined, bound] = await runBoth(text, [a, b]);
           expect(inlined).to.deep.equal(bound);
           expect(inlined).to.deep.equal([{ a, b, c: a + b }]);
         }),
@@ -86,18 +86,18 @@ describe('the values of a query to unload', () => {
     ['an array', 'select n from generate_series(1, 5) n where n = any($1)', [[2, 4]]],
     ['an array of texts', 'select unnest($1::text[]) as a', [["a'b", 'c"d', 'e\\f', null]]],
     ['an object', `select $1::jsonb as a`, [{ "it's": ['\\', 1] }]],
-    ['a parameter in quotes, which is none', `select '$1' as a, $1 as b, $q$$1$q$ as c`, ['x']],
-    ['two of one number', 'select $1::int as a, $1::int as b', [1]],
+    ['a `$1` in quotes, which is no parameter', `select '$1' as a, $1 as b, $q$$1$q$ as c`, ['x']],
+    ['one parameter used twice', 'select $1::int as a, $1::int as b', [1]],
     ['a parameter between constants', `select 'a' as x\n, $1 as y\n, 'b' as z`, ["it's"]],
   ];
   for (const [title, text, values] of typed) {
-    it(`are what a parameter would be: ${title}`, async () => {
-      const [inlined, bound] = await both(text, values);
+    it(`give the same result as bound values: ${title}`, async () => {
+      const [inlined, bound] = await runBoth(text, values);
       expect(inlined).to.deep.equal(bound);
     });
   }
 
-  it('refuse a NUL character, as a parameter does', async () => {
+  it('can not hold a NUL character, like bound values', async () => {
     const error = await inlineBoundValues(taskConnection, { text: 'select $1', values: ['a\0b'] }).then(
       String,
       (e: unknown) => e,
