@@ -132,7 +132,7 @@ function createNotFoundError(directory: string): EtlError {
   return new EtlError('ETL-2101', {
     what: 'no config was found',
     where: directory,
-    why: `etl looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
+    why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
     fix: 'create etl.config.ts, go to the directory of your project, or name the file with --config',
   });
 }
