@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url';
 import type { Stage } from './benchmark.js';
 import { measureTime, type Variant } from './measure.js';
 
-const BIN = fileURLToPath(new URL('../bin/run.js', import.meta.url));
+/** The start script of this build. */
+export const BIN = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const CONFIG = fileURLToPath(new URL('./project/etl.config.ts', import.meta.url));
 
 /** Creates a variant that runs `etl run <dag>` in the project of the benchmarks, with the built program. */

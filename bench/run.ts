@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { arch, cpus, platform, tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { stopCluster } from '../test/support/cluster.js';
+import { createAgainst } from './against.js';
 import type { Benchmark, Row } from './benchmark.js';
 import { warmUp } from './etl.js';
 import { MERGE } from './merge.js';
@@ -16,12 +17,17 @@ import { STARTUP } from './startup.js';
 const BENCHMARKS: readonly Benchmark[] = [STARTUP, PER_TASK, SCHEDULER, LOAD, UNLOAD, TRANSFER, ROWS, MERGE];
 
 const { values } = parseArgs({
-  options: { short: { type: 'boolean', default: false }, only: { type: 'string' } },
+  options: {
+    short: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    against: { type: 'string' },
+  },
 });
-await main(values.short, values.only?.split(','));
+await main(values.short, values.against === undefined ? values.only?.split(',') : ['against']);
 
 async function main(isShort: boolean, only: readonly string[] | undefined): Promise<void> {
-  const chosen = BENCHMARKS.filter(({ name }) => only === undefined || only.includes(name));
+  const known = values.against === undefined ? BENCHMARKS : [createAgainst(resolve(values.against))];
+  const chosen = known.filter(({ name }) => only === undefined || only.includes(name));
   const folder = await mkdtemp(join(tmpdir(), 'etl-bench-'));
   const psqlVersion = await findVersion('psql');
   if (psqlVersion === undefined)

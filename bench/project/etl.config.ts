@@ -15,6 +15,11 @@ export default defineConfig({
     dag('one', { defaults }, (d) => {
       d.session('select', {}, async ({ session }) => Item.query(session).resultSize());
     }),
+    dag('chain', { defaults }, (d) => {
+      let before: ReturnType<typeof d.sql>[] = [];
+      for (let i = 0; i < 400; i++)
+        before = [d.sql(`t${i}`, { needs: before, sql: "insert into chained values ('x')" })];
+    }),
     dag('load', { defaults }, (d) => {
       d.load('events', { from: BENCH_FROM, into: 'ev', mode: 'append' });
     }),
