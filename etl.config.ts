@@ -4,11 +4,14 @@ import { Airport, Hub, type Route } from './examples/airports/models.js';
 
 const DATA = 'node_modules/vega-datasets/data';
 
-/** Flights between the airports of the USA in one month: which airport is the hub of each state? */
+/**
+ * Loads the flights between the airports of the USA in one month, and finds the busiest airport (the hub) of each
+ * state.
+ */
 const airports = dag(
   'airports',
   {
-    description: 'Airports and routes of the USA: the hub of each state, and how the states are connected.',
+    description: 'Airports and routes of the USA: the hub of each state, and the flights between states.',
     params: z.object({ minFlights: z.coerce.number().int().default(1000) }),
     defaults: { conn: 'warehouse', retries: 2, timeout: '5m' },
   },
@@ -31,7 +34,7 @@ const airports = dag(
       ],
     });
 
-    // CSV files go in by COPY; nothing is parsed in JavaScript.
+    // The server reads the CSV files by COPY. JavaScript parses nothing.
     const load = d.load('load-airports', {
       needs: [tables],
       from: `${DATA}/airports.csv`,
@@ -46,7 +49,7 @@ const airports = dag(
       checks: [{ name: 'no-route-to-itself', sql: 'select from route where origin = destination' }],
     });
 
-    // Models, where the work is not so massive but complex. Everything in it is one transaction.
+    // Models suit work that is complex and has few rows. The whole task is one transaction.
     const hubs = d.session('find-hubs', { needs: { routes } }, async ({ session, params, log }) => {
       const candidates = await Airport.query(session).whereNot('state', 'NA').withGraphFetched('departures');
       const busiest = new Map<string, { airport: Airport; flights: number }>();
@@ -70,7 +73,7 @@ const airports = dag(
       return { hubs: busiest.size, busiest: top?.iata ?? null };
     });
 
-    // Aggregates stay in the database.
+    // The database computes the aggregates.
     d.sql('connect-states', {
       needs: { hubs },
       sql: ({ upstream }) => ({
@@ -102,6 +105,6 @@ function total(routes: readonly Route[]): number {
 
 export default defineConfig({
   dags: [airports],
-  // PostgreSQL in this process, in a folder; set ETL_CONN_WAREHOUSE to run the same on a server.
+  // A PostgreSQL inside this process, with its data in a folder. Set ETL_CONN_WAREHOUSE to run the Dag on a server.
   connections: { warehouse: 'pglite:.etl/pgdata' },
 });

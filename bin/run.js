@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Starts the program in dist/etl.cjs. Compiling it takes longer than most of what it does, so the code that V8 made of
-// it in an earlier process is kept in a private directory of the user. ETL_NO_CACHE=1 does without.
+// Starts the program in dist/etl.cjs. Compiling the program takes longer than most of its work, so this file caches
+// V8's compiled code in a private directory of the user. ETL_NO_CACHE=1 turns the cache off.
 'use strict';
 const fs = require('node:fs');
 const Module = require('node:module');
@@ -14,27 +14,31 @@ const USAGE = 2;
 start();
 
 function start() {
-  // pg looks at it to tell Cloudflare's workers; where it is missing, as in Node 20, pg loads fetch, for 35 ms.
+  // pg reads `navigator` to detect Cloudflare's workers. If it is missing, as in Node 20, pg loads fetch, which takes
+  // 35 ms.
   if (!('navigator' in globalThis)) {
     const value = { userAgent: `Node.js/${process.versions.node.split('.')[0]}` };
     Object.defineProperty(globalThis, 'navigator', { value, configurable: true });
   }
   const code = fs.readFileSync(BUNDLE, 'latin1');
-  const kept = process.env.ETL_NO_CACHE ? undefined : keptFile(code);
-  const cachedData = kept && read(kept);
+  const cacheFile = process.env.ETL_NO_CACHE ? undefined : getCacheFile(code);
+  const cachedData = cacheFile && readIfExists(cacheFile);
   const script = new vm.Script(code, { filename: BUNDLE, cachedData });
-  const program = moduleOf(script);
-  if (kept && (cachedData === undefined || script.cachedDataRejected)) {
+  const program = loadProgram(script);
+  if (cacheFile && (cachedData === undefined || script.cachedDataRejected)) {
     process.on('exit', (exitCode) => {
-      // A call that was wrong may name any command, and has not got far.
-      if (exitCode !== USAGE) program.keep(kept, script.createCachedData());
+      // A usage error compiles little code, and may come from a command that does not exist.
+      if (exitCode !== USAGE) program.keep(cacheFile, script.createCachedData());
     });
   }
   program.main(process.argv.slice(2));
 }
 
-/** Runs the file as Node's own loader would, and makes it known: oclif asks for it by its path. */
-function moduleOf(script) {
+/**
+ * Runs the bundle as Node's own loader would, and registers it in `require.cache`: oclif requires the bundle by its
+ * path.
+ */
+function loadProgram(script) {
   const bundle = new Module(BUNDLE);
   bundle.filename = BUNDLE;
   require.cache[BUNDLE] = bundle;
@@ -46,44 +50,50 @@ function moduleOf(script) {
 }
 
 /**
- * Where the compiled code is kept, or undefined where there is no safe place. One file a command, because each uses other
- * parts. The first line of the bundle has its hash; size and time tell a file that somebody has changed by hand.
+ * Returns the path of the cache file, or undefined if the user has no private directory. Each command has its own file,
+ * because each command uses other parts of the program. The name of the file has the hash in the bundle's first line,
+ * and the size and time of the bundle, which change if somebody edits the bundle by hand.
  */
-function keptFile(code) {
-  const directory = privateDirectory();
+function getCacheFile(code) {
+  const directory = findPrivateDirectory();
   const [command = ''] = process.argv.slice(2);
   const { size, mtimeMs } = fs.statSync(BUNDLE);
-  const about = [code.slice(3, code.indexOf('\n')), size, mtimeMs, process.version, process.arch];
-  const name = `${about.join('-')}-${/^[a-z]+$/.test(command) ? command : 'etl'}.bin`;
+  const versions = [code.slice(3, code.indexOf('\n')), size, mtimeMs, process.version, process.arch];
+  const name = `${versions.join('-')}-${/^[a-z]+$/.test(command) ? command : 'etl'}.bin`;
   return directory && path.join(directory, name);
 }
 
-/** V8 executes what it finds here: it has to belong to this user, and nobody else may write to it. */
-function privateDirectory() {
-  const directory = path.join(cacheHome(), 'etl');
+/**
+ * Makes the directory of the cache. Returns undefined if the directory does not belong to this user or if another user
+ * can open it, because V8 executes the code that is stored there.
+ */
+function findPrivateDirectory() {
+  const directory = path.join(getCacheHome(), 'etl');
   try {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const { uid, mode } = fs.lstatSync(directory);
     const isPrivate = !process.getuid || (uid === process.getuid() && (mode & 0o077) === 0);
     return isPrivate ? directory : undefined;
   } catch {
-    // A home that is read-only or not there costs time at each start, and no more.
+    // If the home directory is missing or read-only, each start compiles the program anew.
     return undefined;
   }
 }
 
-/** The user's cache directory by the rules of the system (https://specifications.freedesktop.org/basedir-spec). */
-function cacheHome() {
+/**
+ * Returns the user's cache directory by the rules of the system (https://specifications.freedesktop.org/basedir-spec).
+ */
+function getCacheHome() {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   if (XDG_CACHE_HOME && path.isAbsolute(XDG_CACHE_HOME)) return XDG_CACHE_HOME;
   if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA;
   return path.join(homedir(), process.platform === 'darwin' ? 'Library/Caches' : '.cache');
 }
 
-function read(file) {
+function readIfExists(file) {
   try {
     return fs.readFileSync(file);
   } catch {
-    return undefined; // Nobody has run this command yet.
+    return undefined; // This user has not run the command yet.
   }
 }

@@ -1,4 +1,5 @@
-// Builds dist, from nothing: the program as one file, the public module, its types, and what is in the bundle.
+// Removes dist and builds it anew: the program as one file, the public API, the types of the API, and the lists of the
+// bundled packages.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleApi, bundleProgram } from './bundle.js';
@@ -10,9 +11,13 @@ const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
 
 rmSync(dist, { recursive: true, force: true });
-const [ofProgram, ofApi] = await Promise.all([bundleProgram(dist), bundleApi(dist), bundleTypes(dist)]);
+const [programMetafiles, apiMetafiles] = await Promise.all([
+  bundleProgram(dist),
+  bundleApi(dist),
+  bundleTypes(dist),
+]);
 
 const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const packages = readPackages([...ofProgram, ...ofApi], root);
+const packages = readPackages([...programMetafiles, ...apiMetafiles], root);
 writeFileSync(join(dist, 'etl.licenses.txt'), joinLicenses(packages));
 writeFileSync(join(dist, 'sbom.cdx.json'), writeSbom(own, packages));

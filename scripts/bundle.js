@@ -1,4 +1,4 @@
-// Bundles the program, so that a start reads one file instead of 1,500.
+// Bundles the program: a start reads one file instead of 1,500 files.
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,7 +9,8 @@ import { PATCHES, replaceImports } from './patches.js';
 const root = join(import.meta.dirname, '..');
 const require = createRequire(import.meta.url);
 
-const SHARED = {
+/** The options of esbuild that all bundles have in common. */
+const COMMON = {
   absWorkingDir: root,
   bundle: true,
   platform: 'node',
@@ -20,7 +21,10 @@ const SHARED = {
   metafile: true,
 };
 
-/** Drivers and tools that the packages in the bundle ask for when they are told to, which they never are. */
+/**
+ * Drivers and tools that are not installed. The packages in the bundle import them only for settings that etl never
+ * uses.
+ */
 const ABSENT = [
   'better-sqlite3',
   'mariadb/callback',
@@ -36,26 +40,30 @@ const ABSENT = [
   'typescript',
 ];
 
-/** What bin/run.js calls: in the file itself, so that it need not be copied to be wrapped. */
+/**
+ * The beginning of the function that bin/run.js calls. The bundle contains the function, so bin/run.js need not copy
+ * the code to wrap it.
+ */
 const WRAPPER = '(function (exports, require, module, __filename, __dirname, importModule) { ';
 
-/** What stays a package of its own: it is optional for the user, or too large for what it does most of the time. */
+/** The packages that are not bundled, because they are optional for the user, or too large for their rare use. */
 const EXTERNAL = ['@electric-sql/pglite', 'hyparquet', 'hyparquet-compressors', 'hyparquet-writer', 'jiti'];
 
-/** A CommonJS file has no `import.meta`. */
+/** Replaces `import.meta.url`, which a CommonJS file does not have. */
 const OWN_URL = {
   define: { 'import.meta.url': 'bundleUrl' },
   banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
 };
 
 /**
- * Writes `etl.cjs` and the file of its watchdog thread to `directory`. The program is a CommonJS file because V8 can
- * keep compiled code of those only; see bin/run.js, which provides `importModule`. Returns esbuild's metafiles.
+ * Writes `etl.cjs`, the file of its watchdog thread and the files of the shared packages to `directory`. The program is
+ * a CommonJS file, because V8 can cache the compiled code of CommonJS files only. bin/run.js uses this cache and
+ * provides `importModule`. Returns esbuild's metafiles.
  */
 export async function bundleProgram(directory, { minify = true } = {}) {
   const [program, watchdog] = await Promise.all([
     build({
-      ...SHARED,
+      ...COMMON,
       entryPoints: ['src/cli.ts'],
       format: 'cjs',
       minify,
@@ -63,37 +71,41 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       plugins: PATCHES,
       ...OWN_URL,
     }),
-    build({ ...SHARED, entryPoints: ['src/commands/run/watchdog-thread.ts'], format: 'cjs', minify }),
+    build({ ...COMMON, entryPoints: ['src/commands/run/watchdog-thread.ts'], format: 'cjs', minify }),
   ]);
-  const code = `${WRAPPER}${replaceImports(textOf(program))}\n})`;
+  const code = `${WRAPPER}${replaceImports(getText(program))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
-  writeFileSync(join(directory, 'watchdog-thread.cjs'), textOf(watchdog));
+  writeFileSync(join(directory, 'watchdog-thread.cjs'), getText(watchdog));
   writeSharedPackages(join(directory, 'shared'));
   return [program, watchdog].map(({ metafile }) => metafile);
 }
 
-/** Writes `index.js`, which is `src/index.ts` for those who import the package, and `api.cjs` behind it. Returns esbuild's metafiles. */
+/**
+ * Writes `index.js`, which a user's code imports from the package, and `api.cjs`, which has the code of `src/index.ts`.
+ * Returns esbuild's metafiles.
+ */
 export async function bundleApi(directory) {
   const api = await build({
-    ...SHARED,
+    ...COMMON,
     entryPoints: ['src/index.ts'],
     format: 'cjs',
     external: [...ABSENT, ...EXTERNAL],
     ...OWN_URL,
     outdir: directory,
   });
-  const [{ exports: names }] = Object.values(await exportsOf('src/index.ts'));
+  const [{ exports: names }] = Object.values(await readExports('src/index.ts'));
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'api.cjs'), textOf(api));
-  writeFileSync(join(directory, 'index.js'), facadeOf(names));
+  writeFileSync(join(directory, 'api.cjs'), getText(api));
+  writeFileSync(join(directory, 'index.js'), createFacade(names));
   return [api.metafile];
 }
 
-async function exportsOf(entry) {
+/** Returns esbuild's outputs for an entry; each output lists the names of its exports. */
+async function readExports(entry) {
   const { metafile } = await build({
-    ...SHARED,
+    ...COMMON,
     entryPoints: [entry],
     format: 'esm',
     packages: 'external',
@@ -103,8 +115,8 @@ async function exportsOf(entry) {
 }
 
 /**
- * Writes a file for each package of `LENT` (src/commands/program/bundled-packages.ts). Node reads the names of a CommonJS
- * file's exports in its text; their values come from the program.
+ * Writes a file for each package of `SHARED_PACKAGES` (src/commands/program/bundled-packages.ts). Node finds the names
+ * of a CommonJS file's exports in the text of the file. The program sets the values of the exports.
  */
 function writeSharedPackages(directory) {
   mkdirSync(directory, { recursive: true });
@@ -114,8 +126,11 @@ function writeSharedPackages(directory) {
   }
 }
 
-/** In the program it is the program's own instance: a Dag that another one has made would be none there. */
-function facadeOf(names) {
+/**
+ * Returns the text of `index.js`. Inside the program, `index.js` exports the program's own copy of the API, because the
+ * program does not recognize a Dag that another copy has created.
+ */
+function createFacade(names) {
   return `import { createRequire } from 'node:module';
 
 const api = globalThis[Symbol.for('@oneshot/etl')] ?? createRequire(import.meta.url)('./api.cjs');
@@ -123,6 +138,7 @@ export const { ${names.join(', ')} } = api;
 `;
 }
 
-function textOf({ outputFiles: [file] }) {
+/** Returns the text of a build's only output file. */
+function getText({ outputFiles: [file] }) {
   return file.text;
 }

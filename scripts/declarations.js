@@ -1,4 +1,4 @@
-// Makes dist/index.d.ts: one file with the types of the public module, instead of a file for each module behind it.
+// Writes dist/index.d.ts: one file with the types of the public API, instead of one file for each module of `src`.
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -10,14 +10,14 @@ const root = join(import.meta.dirname, '..');
 const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
 
 /**
- * Writes `index.d.ts` to `directory`. The compiler writes the declarations, without what is marked `@internal`; the
- * bundler only puts them together, and needs no TypeScript for that.
+ * Writes `index.d.ts` to `directory`. The compiler writes the declarations, except those with the tag `@internal`. The
+ * bundler joins the declarations, and needs no TypeScript.
  */
 export async function bundleTypes(directory) {
   const declarations = await mkdtemp(join(tmpdir(), 'etl-types-'));
   try {
     const emitted = emitDeclarations(declarations);
-    // The bundler is loaded while the compiler works.
+    // Loads the bundler while the compiler works.
     const [{ rolldown }, { dts }] = await Promise.all([
       import('rolldown'),
       import('rolldown-plugin-dts'),

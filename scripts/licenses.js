@@ -1,10 +1,11 @@
-// The packages in the bundle, and the texts of their licences: each licence asks for its text to go along with the code.
+// Finds the packages in the bundle and the texts of their licences. Each licence requires that its text is distributed
+// with the code.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * The packages whose code is in one of the bundles, by name and version, each once. `metafiles` are those of esbuild;
- * their paths are relative to `root`.
+ * Returns the packages whose code is in a bundle, sorted by name and version, each package once. `metafiles` are the
+ * metafiles of esbuild, whose paths are relative to `root`. Throws if a package names no licence.
  */
 export function readPackages(metafiles, root) {
   const outputs = metafiles.flatMap((metafile) => Object.values(metafile.outputs));
@@ -22,7 +23,7 @@ export function readPackages(metafiles, root) {
   return byKey.map(([, found]) => found);
 }
 
-/** One text for all packages, in their order. */
+/** Joins the licences of the packages to one text, in the order of the packages. */
 export function joinLicenses(packages) {
   const texts = packages.map(
     ({ name, version, license, text }) => `${name} ${version}, ${license}\n\n${text}\n`,

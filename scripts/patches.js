@@ -1,21 +1,35 @@
-// The changes that the bundle makes to libraries. A patch that finds nothing to change fails the build by its name: after
-// an upgrade of the library, the bundle would be wrong or slow without a message.
+// The changes that the build makes to libraries in the bundle. A patch that finds nothing to change fails the build,
+// and the error names the patch. Otherwise the bundle would be wrong or slow without a message after an upgrade of the
+// library.
 import { readFile } from 'node:fs/promises';
 
-/** oclif sorts the names of commands, which are ASCII, by the rules of a language: loading those rules takes 6 ms. */
-const PLAIN_ORDER = textPatch('plain-order', /@oclif[\\/]core[\\/]lib[\\/]config[\\/]plugin\.js$/, [
+/**
+ * Compares names of commands by code unit, because the names are ASCII. oclif compares by the rules of a language,
+ * which take 6 ms to load.
+ */
+const PLAIN_ORDER = createTextPatch('plain-order', /@oclif[\\/]core[\\/]lib[\\/]config[\\/]plugin\.js$/, [
   [/([\w.]+)\.localeCompare\(([\w.]+)\)/g, '($1 < $2 ? -1 : $1 > $2 ? 1 : 0)'],
 ]);
 
-/** Objection loads a validator of JSON schemas, its largest part, also for models without a schema. */
-const LATE_VALIDATOR = textPatch('late-validator', /objection[\\/]lib[\\/]model[\\/]AjvValidator\.js$/, [
-  [/^const Ajv = require\('ajv'\);$/gm, ''],
-  [/^const addFormats = require\('ajv-formats'\);$/gm, ''],
-  [/\bnew Ajv\(/g, "new (require('ajv'))("],
-  [/\baddFormats\(/g, "require('ajv-formats')("],
-]);
+/**
+ * Loads Objection's validator of JSON schemas only for a model with a schema. Objection loads the validator, which is
+ * its largest part, for each model.
+ */
+const LATE_VALIDATOR = createTextPatch(
+  'late-validator',
+  /objection[\\/]lib[\\/]model[\\/]AjvValidator\.js$/,
+  [
+    [/^const Ajv = require\('ajv'\);$/gm, ''],
+    [/^const addFormats = require\('ajv-formats'\);$/gm, ''],
+    [/\bnew Ajv\(/g, "new (require('ajv'))("],
+    [/\baddFormats\(/g, "require('ajv-formats')("],
+  ],
+);
 
-/** oclif would search for the files of commands with tinyglobby. The bundle lists its commands, so it does without. */
+/**
+ * Removes tinyglobby, with which oclif searches for the files of commands. The bundle lists its commands, so oclif
+ * searches nothing.
+ */
 const NO_GLOB = {
   name: 'no-glob',
   setup({ onStart, onResolve, onLoad, onEnd }) {
@@ -30,19 +44,19 @@ const NO_GLOB = {
     });
     onLoad({ filter: /.*/, namespace: 'no-glob' }, () => ({ contents: 'module.exports = {};' }));
     onEnd(() =>
-      isFound ? undefined : { errors: [notFound('no-glob', 'an import of tinyglobby by oclif')] },
+      isFound ? undefined : { errors: [createNotFoundError('no-glob', 'an import of tinyglobby by oclif')] },
     );
   },
 };
 
-/** The esbuild plugins of all patches to libraries of the program. */
+/** The esbuild plugins of all patches. */
 export const PATCHES = [PLAIN_ORDER, LATE_VALIDATOR, NO_GLOB];
 
 /**
- * An esbuild plugin that changes the text of the one file whose path `file` matches. `replacements` are pairs of a
- * pattern with flag `g` and its replacement; each pattern must match.
+ * Creates an esbuild plugin that changes the text of the one file whose path matches `file`. `replacements` are pairs
+ * of a pattern with flag `g` and its replacement. The build fails if no file matches or if a pattern does not match.
  */
-export function textPatch(name, file, replacements) {
+export function createTextPatch(name, file, replacements) {
   return {
     name,
     setup({ onStart, onLoad, onEnd }) {
@@ -55,25 +69,28 @@ export function textPatch(name, file, replacements) {
         const code = await readFile(path, 'utf8');
         const errors = replacements
           .filter(([pattern]) => code.search(pattern) === -1)
-          .map(([pattern]) => notFound(name, `${pattern} in ${path}`));
+          .map(([pattern]) => createNotFoundError(name, `${pattern} in ${path}`));
         if (errors.length > 0) return { errors };
         return { contents: replacements.reduce((text, [from, to]) => text.replace(from, to), code) };
       });
-      onEnd(() => (isFound ? undefined : { errors: [notFound(name, `a file that matches ${file}`)] }));
+      onEnd(() =>
+        isFound ? undefined : { errors: [createNotFoundError(name, `a file that matches ${file}`)] },
+      );
     },
   };
 }
 
 /**
- * Replaces each `import()` by a call of `importModule`: V8 can't import from compiled code that it has kept
- * (ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING).
+ * Replaces each `import()` by a call of `importModule`, because V8 can't run `import()` in cached code
+ * (ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING). Throws if the code has no `import()`.
  */
 export function replaceImports(code) {
   const pattern = /(?<![\w$."'\x60])import\((?!\))/g;
-  if (code.search(pattern) === -1) throw new Error(notFound('late-import', 'import() in the bundle').text);
+  if (code.search(pattern) === -1)
+    throw new Error(createNotFoundError('late-import', 'import() in the bundle').text);
   return code.replace(pattern, 'importModule(');
 }
 
-function notFound(name, what) {
+function createNotFoundError(name, what) {
   return { text: `patch ${name}: found nothing to change: no ${what}` };
 }

@@ -1,9 +1,9 @@
-// The list of the libraries inside the bundle, for tools that look for known vulnerabilities: nothing in node_modules
-// tells them. The format is CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/
+// Lists the libraries inside the bundle for tools that search for known vulnerabilities. Such tools can't find bundled
+// libraries in node_modules. The format is CycloneDX 1.6: https://cyclonedx.org/docs/1.6/json/
 
 /**
- * The list as JSON. `own` is our package file, `packages` come from `readPackages`. The text depends on nothing else, so
- * that the same sources give the same file.
+ * Returns the list as JSON. `own` is the content of our package.json, and `readPackages` returns `packages`. The text
+ * depends on nothing else, so each build of a commit gives the same text.
  */
 export function writeSbom(own, packages) {
   const root = toComponent('application', own);
@@ -34,7 +34,7 @@ function toComponent(type, { name, version, license }) {
   };
 }
 
-/** Whether it is one licence of the SPDX list, such as `MIT`, and no expression, such as `(MIT OR Apache-2.0)`. */
+/** Returns true for the ID of an SPDX licence, such as `MIT`, and false for an expression: `(MIT OR Apache-2.0)`. */
 function isLicenseId(license) {
   return /^[\w.-]+$/.test(license);
 }

@@ -4,35 +4,38 @@ import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './commands/program/program.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from './runtime/report/words.js';
-import { isColoured, Mask, paintOf, createWriter, type Write } from './commands/program/terminal.js';
+import { isColoured, Mask, createPaint, createWriter, type Write } from './commands/program/terminal.js';
 
-/** What every command of `etl` shares: flags, streams, colour, and how an error ends it. */
+/** The base class of all commands of `etl`: the global flags, the output streams, the colours and the error report. */
 export abstract class EtlCommand extends Command {
   static override baseFlags = {
     config: Flags.string({
-      description: 'The config file, instead of searching for it.',
+      description: 'The config file to use, instead of searching for one.',
       helpGroup: 'GLOBAL',
     }),
     color: Flags.boolean({
-      description: 'Colour the output, or not; otherwise NO_COLOR, FORCE_COLOR and the terminal decide.',
+      description: 'Colour the output or not. Default: NO_COLOR, FORCE_COLOR and the terminal decide.',
       allowNo: true,
       helpGroup: 'GLOBAL',
     }),
     json: Flags.boolean({ description: 'Print the result as JSON on stdout.', helpGroup: 'GLOBAL' }),
   };
 
+  /** Masks the passwords of connections in both streams. */
   protected readonly mask = new Mask();
-  /** Data: what another program reads. */
-  protected readonly out: Write = createWriter(1, this.mask, (error) => this.#onLost('stdout', error));
-  /** Progress and errors: what a person reads. */
+  /** Writes data to stdout, for another program. */
+  protected readonly out: Write = createWriter(1, this.mask, (error) => this.#onWriteFailed('stdout', error));
+  /** Writes progress and errors to stderr, for a person. */
   protected readonly err: Write = createWriter(2, this.mask, () => undefined);
 
-  /** The colours of a stream. */
+  /** Returns the colours for a stream; `flag` is the value of `--color`. */
   protected paint(flag: boolean | undefined, stream: 'stdout' | 'stderr'): Paint {
-    return paintOf(isColoured(flag, process.env, process[stream].isTTY));
+    return createPaint(isColoured(flag, process.env, process[stream].isTTY));
   }
 
-  /** Loads the config and the connections. Throws `EtlError` with exit code 2. */
+  /**
+   * Loads the config and the connections. Throws an `EtlError` with exit code 2 if the config or a definition is wrong.
+   */
   protected loadProgram(flags: {
     config?: string | undefined;
     conn?: readonly string[] | undefined;
@@ -45,12 +48,12 @@ export abstract class EtlCommand extends Command {
     });
   }
 
-  /** Prints data for another program. */
+  /** Prints data as JSON on stdout. */
   protected printJson(data: unknown): void {
     this.out(`${JSON.stringify(data, null, 2)}\n`);
   }
 
-  /** Shows an error and sets the exit code. oclif's own way would end the process before the report is written. */
+  /** Shows an error and sets the exit code. oclif's own method would end the process before the report is written. */
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
     const shown = error instanceof EtlError ? error : toUsageError(error, this.id?.replaceAll(':', ' '));
@@ -60,41 +63,45 @@ export abstract class EtlCommand extends Command {
     if (isJson && shown) this.printJson(buildErrorJson(shown));
   }
 
-  #onLost(stream: string, error: Error): void {
-    // A reader that has seen enough, as in `etl list | head -1`, is no failure.
+  #onWriteFailed(stream: string, error: Error): void {
+    // A reader that closes the pipe early, as in `etl list | head -1`, is not a failure.
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') {
       this.err(`etl: ${stream} can't be written (${error.message}); the rest of the output is lost\n`);
     }
   }
 }
 
-/** The flag that defines a connection for one call. */
+/** The flag `--conn`, which defines a connection for one call. */
 export const connFlag = Flags.string({
   description:
-    'Define a connection for this call: id=url. It shows in the process list: better an ETL_CONN_ variable.',
+    'Define a connection for this call. The process list shows the value, so prefer an ETL_CONN_ variable.',
   helpValue: 'id=url',
   multiple: true,
   multipleNonGreedy: true,
 });
 
-/** An error that ends a command, for another program. */
+/** Returns the JSON that a command prints for an error: `{ error: { code, what, … } }`. */
 export function buildErrorJson(error: EtlError): unknown {
   return { error: buildErrorFields(error) };
 }
 
-/** What is wrong with arguments that name no command: a flag before it, one too many after it, or a misspelt name. */
+/**
+ * Returns the error for arguments that name no command. The error says that a flag stands before the command
+ * (ETL-2001), that an argument after the command is one too many (ETL-2001), or that no command has this name
+ * (ETL-2003).
+ */
 export function createUnknownCommandError(argv: readonly string[], config: Interfaces.Config): EtlError {
   const firstFlag = argv.findIndex((word) => word.startsWith('-'));
   if (firstFlag === 0) {
     const [flag] = (argv[0] ?? '').split('=');
     const fix = `write the command first: etl <command> ${flag}`;
-    return new EtlError('ETL-2001', { what: `${flag} stands before the command`, fix });
+    return new EtlError('ETL-2001', { what: `the flag ${flag} stands before the command`, fix });
   }
   const given = removePassword(argv.slice(0, firstFlag < 0 ? undefined : firstFlag).join(' '));
   const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '));
   const command = ids.find((id) => given.startsWith(`${id} `));
   if (command !== undefined) {
-    const what = `Unexpected argument: ${given.slice(command.length + 1)}`;
+    const what = `unexpected argument: ${given.slice(command.length + 1)}`;
     return new EtlError('ETL-2001', { what, fix: `see etl ${command} --help` });
   }
   const names = [...ids, ...config.topics.map(({ name }) => name)];
@@ -108,7 +115,7 @@ function parseConnFlags(values: readonly string[]): Readonly<Record<string, stri
   const entries = values.map((value, index): [string, string] => {
     const equals = value.indexOf('=');
     if (equals > 0) return [value.slice(0, equals), value.slice(equals + 1)];
-    // The value may hold a password: it is not repeated.
+    // The message does not repeat the value, because the value may hold a password.
     throw new EtlError('ETL-2001', {
       what: `--conn number ${index + 1} is not of the form id=url`,
       fix: 'write for example --conn shop=postgres://me@db.example.com/shop',
@@ -117,7 +124,10 @@ function parseConnFlags(values: readonly string[]): Readonly<Record<string, stri
   return Object.fromEntries(entries);
 }
 
-/** oclif's errors about flags and arguments are the user's; they carry an exit code. */
+/**
+ * Converts oclif's error about a flag or an argument. Returns undefined for any other error: only oclif's errors have
+ * the property `oclif`.
+ */
 function toUsageError(error: Error, command: string | undefined): EtlError | undefined {
   const { oclif } = error as { oclif?: { exit?: number | false } };
   if (oclif === undefined) return undefined;
@@ -126,16 +136,24 @@ function toUsageError(error: Error, command: string | undefined): EtlError | und
     .map((line) => line.trim());
   const [what = '', ...rest] = lines.filter((line) => line !== '' && !OCLIF_ADVICE.test(line));
   return new EtlError('ETL-2001', {
-    what: what.replace(/:$/, ''),
-    why: rest.length === 0 ? undefined : rest.join('\n'),
+    what: lowerFirst(what.replace(/:$/, '')),
+    why: rest.length === 0 ? undefined : lowerFirst(rest.join('\n')),
     fix: command === undefined ? 'see etl --help' : `see etl ${command} --help`,
   });
 }
 
-/** Our own way out is shown instead. The note on repeated flags is wrong: each of ours takes one value. */
+/** Writes the beginning of oclif's messages as in ours. */
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+/**
+ * The lines of oclif's messages that the report leaves out. Our `fix` replaces the advice. The note on repeated flags
+ * is wrong, because each of our flags takes one value.
+ */
 const OCLIF_ADVICE = /^(?:See more help with --help|Note: .* allow|Alternatively, you can use "--")/;
 
-/** A connection string in the wrong place is not repeated with its password. */
+/** Masks the password of each URL in a text, such as a connection string that the user passed in the wrong position. */
 function removePassword(text: string): string {
   return text.replace(/(:\/\/[^\s:@/]*:)\S*@/g, '$1***@');
 }

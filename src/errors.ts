@@ -1,4 +1,4 @@
-/** Every exit code of `etl`: a contract with cron and CI, never configurable. */
+/** Every exit code of `etl`. The codes are a contract with cron and CI, and no setting changes them. */
 export const EXIT = {
   success: 0,
   taskFailed: 1,
@@ -11,12 +11,14 @@ export const EXIT = {
 } as const;
 
 /**
- * The published error codes. A code never changes its meaning; its first two digits decide the exit code.
+ * A published error code. A code never changes its meaning. The first two digits of the code decide the exit code:
  * 10: database unreachable. 20: usage. 21: config. 22: connection. 23: Dag. 24: params. 30: task. 31: check.
- * 32: transaction. 33: timeout or stop. 34: result. 35: load. 36: unload. 37: watermark. 40: ledger. 75: lock. 90: a bug of ours.
+ * 32: transaction. 33: timeout or stop. 34: result. 35: load. 36: unload. 37: watermark. 40: ledger. 75: lock.
+ * 90: a bug of etl.
  */
 export type ErrorCode = `ETL-${number}`;
 
+/** The exit code by the first two digits of an error code. All other errors exit with `EXIT.taskFailed`. */
 const EXIT_OF_CLASS: Readonly<Record<string, number>> = {
   '10': EXIT.unreachable,
   '20': EXIT.usage,
@@ -30,25 +32,29 @@ const EXIT_OF_CLASS: Readonly<Record<string, number>> = {
   '90': EXIT.bug,
 };
 
-/** Codes with an exit code of their own. */
+/** The error codes whose exit code differs from the exit code of their class. */
 const EXIT_OF_CODE: Readonly<Record<string, number>> = { 'ETL-3303': EXIT.timeout };
 
-/** The parts of an error that a user reads, in the order in which they are shown. */
+/** The parts of an error that a user reads, in the order of the report. */
 export interface ErrorParts {
-  /** What failed and on what: one sentence, never a credential. */
+  /** What failed, and on which thing of the user: one clause without a password. */
   readonly what: string;
-  /** File, line and column, task, SQL position, or COPY line. */
+  /** The file with line and column, the task, the SQL position, or the COPY line. */
   readonly where?: string | undefined;
-  /** The cause in words, with the SQLSTATE where there is one. */
+  /** The cause in words, with the SQLSTATE if the server reported one. */
   readonly why?: string | undefined;
-  /** What the user does next. */
+  /** What the user should do next. */
   readonly fix?: string | undefined;
-  /** The state that the user's data is in now. */
+  /** The state of the user's data after the error. */
   readonly data?: string | undefined;
+  /** The error or value that caused this error, for `Error.cause`. */
   readonly cause?: unknown;
 }
 
-/** An error that a user can act on. Anything else that is thrown is a bug of ours and keeps its stack. */
+/**
+ * An error that a user can act on. Any other error that reaches the command line is a bug of etl and is shown with its
+ * stack.
+ */
 export class EtlError extends Error {
   override readonly name = 'EtlError';
   readonly code: ErrorCode;
@@ -72,7 +78,7 @@ export class EtlError extends Error {
   }
 }
 
-/** `; did you mean "x"?` for the nearest of `names`, or an empty string when none is near. */
+/** Returns `; did you mean "x"?` for the nearest of `names`, or an empty string if no name is near. */
 export function didYouMean(name: string, names: Iterable<string>): string {
   let nearest: string | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
@@ -83,7 +89,7 @@ export function didYouMean(name: string, names: Iterable<string>): string {
   return nearest === undefined ? '' : `; did you mean "${nearest}"?`;
 }
 
-/** Levenshtein distance, where a swap of two neighbours counts as one edit. */
+/** Returns the Levenshtein distance of two strings. A swap of two neighbouring characters counts as one edit. */
 function computeEditDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   const at = (i: number, j: number): number => rows[i]?.[j] ?? Infinity;
@@ -99,7 +105,7 @@ function computeEditDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** The error as an `Error`, whatever was thrown. */
+/** Returns a thrown `Error` as it is, and wraps any other thrown value in an `EtlError` ETL-3004. */
 export function toError(thrown: unknown): Error {
   if (thrown instanceof Error) return thrown;
   return new EtlError('ETL-3004', {
@@ -109,7 +115,7 @@ export function toError(thrown: unknown): Error {
   });
 }
 
-/** What was thrown, for a message: an error's message, or the value itself as text. */
+/** Returns the message of a thrown error, or a thrown value as text. */
 export function describeThrown(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

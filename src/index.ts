@@ -1,4 +1,4 @@
-/** The public API of `@oneshot/etl`. Everything else may change in any release. */
+/** The public API of `@oneshot/etl`. All other exports of `src` may change in any release. */
 export type { Duration } from './runtime/duration.js';
 export { defineConfig, type Config } from './runtime/config/define.js';
 export { dag, type Dag, type DagBuilder, type DagOptions } from './runtime/dag/dag.js';

@@ -10,7 +10,7 @@ import { createDatabase } from './support/database.js';
 
 for (const name of ['guarantees', 'transfer', 'unloading']) {
   describe(`docs/${name}.md`, () => {
-    it('names a test that is there for each of its claims', async () => {
+    it('names only tests that exist', async () => {
       const text = await readFile(join(ROOT, `docs/${name}.md`), 'utf8');
       const named = [...text.matchAll(/\(\s*(test\/[\w./-]+): "([^"]+)"\s*\)/g)];
       expect(named.length).to.be.greaterThan(3);
@@ -30,14 +30,14 @@ describe('docs/incremental.md', function () {
   let text: string;
   before(async () => (text = await readFile(join(ROOT, 'docs/incremental.md'), 'utf8')));
 
-  /** The block of this language and name. */
+  /** Returns the code block with this language and name. */
   function block(info: string): string {
     const found = [...text.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].filter(([, name]) => name === info);
     expect(found, `blocks of \`${info}\``).to.have.lengthOf(1);
     return found[0]?.[2] ?? '';
   }
 
-  it('does what its example says: reads both orders, then what has come since, and shows where it is', async () => {
+  it('has an example that reads both orders, then the orders that came since, and shows the watermark', async () => {
     await using db = await createDatabase();
     await using project = await createProject({ 'etl.config.ts': block('ts run') });
     await db.query(block('sql setup'));
@@ -65,7 +65,7 @@ describe('docs/incremental.md', function () {
     expect(await db.query(history)).to.have.lengthOf(3);
   });
 
-  it('brings from another database what its example says: all orders, then what has come or was changed', async () => {
+  it('has an example that copies all orders from another database, then only new and changed orders', async () => {
     await using db = await createDatabase();
     await using shop = await createDatabase();
     await using project = await createProject({ 'etl.config.ts': block('ts transfer') });
@@ -84,7 +84,7 @@ describe('docs/incremental.md', function () {
     expect(await db.query(orders)).to.deep.equal(await shop.query(orders));
   });
 
-  it('keeps a watermark of a task of its own', async () => {
+  it('has an example of a task with its own watermark', async () => {
     await using db = await createDatabase();
     await using project = await createProject({ 'etl.config.ts': block('ts session') });
     await db.query('create table contact (name text)');
@@ -95,7 +95,7 @@ describe('docs/incremental.md', function () {
     ]);
   });
 
-  it('speaks of no command, no flag and no error code that is not there', async () => {
+  it('names only commands, flags and error codes that exist', async () => {
     const commands = Object.keys(COMMANDS).map((id) => id.replace(':', ' '));
     for (const [, words = ''] of text.matchAll(/etl ((?:state )?[a-z]+)/g))
       expect(commands).to.include(words);
@@ -111,7 +111,7 @@ describe('docs/loading.md', () => {
   let text: string;
   before(async () => (text = await readFile(join(ROOT, 'docs/loading.md'), 'utf8')));
 
-  it('has an example that does what it says', async () => {
+  it('has an example that loads, changes and rejects the rows that it says', async () => {
     const [, config = ''] = /^```ts run\n([\s\S]*?)^```$/m.exec(text) ?? [];
     await using db = await createDatabase();
     await using project = await createProject({
@@ -137,7 +137,7 @@ describe('docs/loading.md', () => {
   });
 });
 
-/** The options that the error for one that does not exist names, without those of every task. */
+/** Returns the options that the error about an unknown option names, without the options of all tasks. */
 function optionsOf(kind: 'load', options: object): readonly string[] {
   const common = namedBy(() => dag('d', {}, (d) => void d.sql('s', { nonsense: 1, sql: '' } as object)));
   const own = namedBy(() => dag('d', {}, (d) => void d[kind]('t', { ...options, nonsense: 1 } as never)));

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ROOT } from './support/cli.js';
 
-/** What the linter can't see, because it would have to look at itself. */
+/** The rules that the linter can't check, because they are about the linter's own settings. */
 describe('the house rules', () => {
   const files: string[] = [];
 
@@ -14,7 +14,7 @@ describe('the house rules', () => {
     }
   });
 
-  it('let nobody silence the linter without saying why', async () => {
+  it('forbid a comment that turns off a lint rule without a reason', async () => {
     const silent: string[] = [];
     for (const file of files) {
       const lines = (await readFile(join(ROOT, file), 'utf8')).split('\n');
@@ -27,7 +27,7 @@ describe('the house rules', () => {
     expect(silent).to.deep.equal([]);
   });
 
-  it('let nobody lift the caps on the length of a file and of a function for src', async () => {
+  it('forbid an exception for src from the caps on the length of a file and of a function', async () => {
     const { rules, overrides } = JSON.parse(await readFile(join(ROOT, '.oxlintrc.json'), 'utf8'));
     expect(rules).to.deep.include({
       'max-lines': ['error', { max: 300, skipBlankLines: true, skipComments: true }],
@@ -43,7 +43,7 @@ describe('the house rules', () => {
     expect(lifted).to.deep.equal([]);
   });
 
-  it('give every file a name of the domain', () => {
+  it('forbid vague file names', () => {
     const vague = /^(?:utils?|helpers?|managers?|services?|handlers?|types|constants|common|misc)\b/;
     expect(files.filter((file) => vague.test(basename(file)))).to.deep.equal([]);
   });
@@ -54,7 +54,7 @@ interface Override {
   readonly rules: Readonly<Record<string, unknown>>;
 }
 
-/** `@ts-expect-error` is left to the rule ban-ts-comment. */
+/** Returns true for a comment that turns off a lint rule. The rule ban-ts-comment checks `@ts-expect-error`. */
 function isSuppression(line: string): boolean {
   return /\/[/*]\s*(?:ox|es)lint-disable/.test(line);
 }

@@ -33,7 +33,7 @@ const SAME_LAYER: readonly (readonly [string, string])[] = [
   ['runtime/duration.ts', 'runtime/json.ts'],
 ];
 
-/** The most files that lie directly in a folder of folders. */
+/** The maximum number of files directly in a folder of folders. */
 const LOOSE_FILES = { src: 5, 'src/runtime': 3 };
 
 interface Import {
@@ -54,13 +54,13 @@ describe('the layers of src', () => {
     imports = (await Promise.all(files.map(readImports))).flat();
   });
 
-  it('hold every file', () => {
-    const unplaced = files.filter((file) => !LAYERS.flat().includes(placeOf(file)));
-    expect(unplaced).to.deep.equal([]);
+  it('list the folder of every file', () => {
+    const unlisted = files.filter((file) => !LAYERS.flat().includes(findEntry(file)));
+    expect(unlisted).to.deep.equal([]);
   });
 
-  it('are only imported downward, type imports included', () => {
-    const wrong = imports.filter(({ from, to }) => !isAllowed(placeOf(from), placeOf(to)));
+  it('import only downward, type imports included', () => {
+    const wrong = imports.filter(({ from, to }) => !isAllowed(findEntry(from), findEntry(to)));
     expect(wrong.map(({ from, to, line }) => `src/${from}:${line} imports src/${to}`)).to.deep.equal([]);
   });
 
@@ -69,13 +69,13 @@ describe('the layers of src', () => {
   });
 
   for (const [folder, most] of Object.entries(LOOSE_FILES)) {
-    it(`leave at most ${most} loose files in ${folder}`, async () => {
+    it(`have at most ${most} loose files in ${folder}`, async () => {
       const entries = await readdir(join(ROOT, folder), { withFileTypes: true });
       expect(entries.filter((entry) => entry.isFile()).length).to.be.at.most(most);
     });
   }
 
-  it('give each file a base name of its own, except where the path of a command is its name', () => {
+  it('have no two files with the same base name, except in commands and hooks', () => {
     const isNamedByPath = (file: string): boolean => /^(?:commands|hooks)\/|^index\.ts$/.test(file);
     const seen = new Map<string, string>();
     const twice: string[] = [];
@@ -89,7 +89,7 @@ describe('the layers of src', () => {
   });
 });
 
-/** All imports of a file that name another file of `src`: static, dynamic, re-exports, and types. */
+/** Reads the imports of a file that name another file of `src`: static and dynamic imports, re-exports, and types. */
 async function readImports(file: string): Promise<readonly Import[]> {
   const text = await readFile(join(ROOT, 'src', file), 'utf8');
   const { program, errors, module } = parseSync(file, text);
@@ -128,25 +128,27 @@ function visit(value: unknown, onNode: (node: SyntaxNode) => void): void {
   for (const each of Object.values(value)) visit(each, onNode);
 }
 
-function isIn(file: string, place: string): boolean {
-  return file === place || file.startsWith(`${place}/`);
+function isIn(file: string, entry: string): boolean {
+  return file === entry || file.startsWith(`${entry}/`);
 }
 
-/** The entry of the table that holds a file: the longest, because `commands/program` is inside `commands`. */
-function placeOf(file: string): string {
-  const places = LAYERS.flat().filter((place) => isIn(file, place));
-  return places.toSorted((a, b) => b.length - a.length)[0] ?? file;
+/**
+ * Finds the entry of `LAYERS` for a file. The longest entry counts, because `commands/program` is inside `commands`.
+ */
+function findEntry(file: string): string {
+  const entries = LAYERS.flat().filter((entry) => isIn(file, entry));
+  return entries.toSorted((a, b) => b.length - a.length)[0] ?? file;
 }
 
 function isAllowed(from: string, to: string): boolean {
   if (from === to) return true;
-  const layerOf = (place: string): number => LAYERS.findIndex((layer) => layer.includes(place));
-  if (layerOf(from) < layerOf(to)) return true;
+  const findLayer = (entry: string): number => LAYERS.findIndex((layer) => layer.includes(entry));
+  if (findLayer(from) < findLayer(to)) return true;
   return SAME_LAYER.some(([upper, lower]) => upper === from && lower === to);
 }
 
 /**
- * The sets of files that import each other, by Tarjan's algorithm
+ * Finds the sets of files that import each other, by Tarjan's algorithm
  * (https://en.wikipedia.org/wiki/Tarjan%27s_strongly_connected_components_algorithm).
  */
 function findCircles(files: readonly string[], imports: readonly Import[]): readonly (readonly string[])[] {

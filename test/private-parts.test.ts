@@ -15,8 +15,8 @@ const require = createRequire(import.meta.url);
 type Any = any; // oxlint-disable-line typescript/no-explicit-any -- the parts have no published type
 
 /**
- * A part of a library that its documentation does not promise. `uses` is how the code of `file` names the part: an entry
- * whose part is no longer used fails as well.
+ * A part of a library that the library's documentation does not promise. `uses` is the text in `file` that uses the
+ * part. The test fails if `file` does not use the part any more.
  */
 interface Part {
   readonly name: string;
@@ -25,13 +25,13 @@ interface Part {
   readonly check: () => Promise<void>;
 }
 
-/** Its types do not name it. */
+/** A module that the types of cosmiconfig do not declare. */
 const EXPLORER: string = 'cosmiconfig/dist/Explorer.js';
 
-/** knex prints to stdout otherwise. */
+/** A log for Knex, which otherwise prints warnings to stdout. */
 const SILENT = { warn: () => undefined };
 
-/** After an upgrade that breaks a part, the failing test has the name of the part. */
+/** If an upgrade breaks a part, the title of the failing test names the part. */
 describe('the private parts of libraries', () => {
   let db: TestDatabase;
   let client: Any;
@@ -65,7 +65,9 @@ describe('the private parts of libraries', () => {
     }
   });
 
-  /** Ends when the server is ready for the next statement; `on` hears the messages of a statement that we write. */
+  /**
+   * Submits messages, and resolves when the server is ready for the next statement. `on` has handlers of the replies.
+   */
   function exchange(submit: (connection: Any) => void, on: Record<string, (...args: Any[]) => void> = {}) {
     return new Promise<void>((resolve, reject) => {
       const ignored = [
@@ -87,8 +89,8 @@ describe('the private parts of libraries', () => {
     });
   }
 
-  /** Ends when the server is ready again: the error of a statement comes before that. */
-  async function settled(text: string): Promise<void> {
+  /** Sends a statement, and resolves when the server is ready again, which is later than the error of the statement. */
+  async function runToReady(text: string): Promise<void> {
     const ready = once(client.connection, 'readyForQuery');
     await client.query(text).catch(() => undefined);
     await ready;
@@ -102,7 +104,7 @@ describe('the private parts of libraries', () => {
       check: async () => expect(client.connection.stream).to.be.instanceOf(Socket) && undefined,
     },
     {
-      name: 'client._getActiveQuery() is the query that is under way',
+      name: 'client._getActiveQuery() is the running query',
       file: 'hooks/client.ts',
       uses: '_getActiveQuery',
       check: async () => {
@@ -116,7 +118,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'client.processID and client.secretKey are what a cancel request names',
+      name: 'client.processID and client.secretKey identify the session in a cancel request',
       file: 'hooks/client.ts',
       uses: 'secretKey',
       check: async () => {
@@ -127,7 +129,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'client.connectionParameters.options is sent to the server, also when it is set after the constructor',
+      name: 'client.connectionParameters.options is sent to the server, even if it is set after the constructor',
       file: 'hooks/client.ts',
       uses: 'Object.assign(this.connectionParameters',
       check: async () => {
@@ -141,13 +143,26 @@ describe('the private parts of libraries', () => {
       },
     },
     {
+      name: 'the option `stream` returns the socket; pg connects the socket and waits for its event',
+      file: 'hooks/postgres/postgres-hook.ts',
+      uses: 'stream: createSocket',
+      check: async () => {
+        const socket = new Socket();
+        const config: Any = { connectionString: db.url, stream: () => socket };
+        const other: Any = new pg.Client(config);
+        await other.connect();
+        expect(other.connection.stream).to.equal(socket);
+        await other.end();
+      },
+    },
+    {
       name: 'client.getTransactionStatus() is I, T or E',
       file: 'runtime/postgres/transaction.ts',
       uses: 'getTransactionStatus()',
       check: async () => {
         const seen = [client.getTransactionStatus()];
         for (const text of ['begin', 'select 1/0', 'rollback']) {
-          await settled(text);
+          await runToReady(text);
           seen.push(client.getTransactionStatus());
         }
         expect(seen).to.deep.equal(['I', 'T', 'E', 'I']);
@@ -166,7 +181,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'client.constructor.Query is a query that another message can carry',
+      name: 'client.constructor.Query is a query whose messages another query can send',
       file: 'runtime/postgres/protocol.ts',
       uses: '{ Query } = client.constructor',
       check: async () => {
@@ -198,7 +213,7 @@ describe('the private parts of libraries', () => {
         client.connection.on('copyInResponse', () => seen.push('copy'));
         client.connection.on('readyForQuery', ({ status }: Any) => seen.push(status));
         await client.query('begin; create temp table t (id int)');
-        await settled('select 1/0');
+        await runToReady('select 1/0');
         expect(seen).to.deep.equal(['BEGIN', 'CREATE TABLE', 'T', '22012', 'E']);
         await client.query('rollback; create temp table t (id int)');
         seen.splice(0);
@@ -257,7 +272,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: "the listeners of the socket's `data` can be taken away and called later",
+      name: "the listeners of the socket's event `data` can be removed and called later",
       file: 'runtime/copy/frames.ts',
       uses: "listeners('data')",
       check: async () => {
@@ -279,7 +294,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'pg.utils.prepareValue writes a value as the driver binds it',
+      name: 'pg.utils.prepareValue converts a value to the text that the driver binds',
       file: 'runtime/session/session-copy.ts',
       uses: 'utils.prepareValue',
       check: async () => {
@@ -295,7 +310,7 @@ describe('the private parts of libraries', () => {
 
   const KNEX: readonly Part[] = [
     {
-      name: 'knex.client.driver has the class of the clients',
+      name: 'knex.client.driver has the class Client, which Knex instantiates',
       file: 'hooks/postgres/postgres-hook.ts',
       uses: 'client.driver =',
       check: async () => {
@@ -307,7 +322,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'knex.client.acquireConnection and releaseConnection lend a client, and pool.numPendingAcquires() counts who waits',
+      name: 'knex.client.acquireConnection and releaseConnection take and return a client, and pool.numPendingAcquires() counts waiting callers',
       file: 'runtime/database/run-database.ts',
       uses: 'numPendingAcquires()',
       check: async () => {
@@ -322,7 +337,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: '__knex__disposed on a client makes the pool throw it away',
+      name: '__knex__disposed on a client makes the pool discard the client',
       file: 'runtime/database/run-database.ts',
       uses: '__knex__disposed ??=',
       check: async () => {
@@ -335,7 +350,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'knex.transaction on a connection of ours asks it for nothing but BEGIN, by a callback',
+      name: 'knex.transaction on a given connection sends only BEGIN, with a callback',
       file: 'runtime/session/session.ts',
       uses: 'knex.transaction(',
       check: async () => {
@@ -372,7 +387,7 @@ describe('the private parts of libraries', () => {
       },
     },
     {
-      name: 'cosmiconfig: dist/Explorer.js searches with loaders of ours, and runs no file',
+      name: 'cosmiconfig: dist/Explorer.js searches with given loaders, and runs no file',
       file: 'runtime/config/find.ts',
       uses: "import('cosmiconfig/dist/Explorer.js')",
       check: async () => {

@@ -29,14 +29,14 @@ describe('the README', function () {
     manifest = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
   });
 
-  /** The block of this language and name. */
+  /** Returns the code block with this language and name. */
   function block(info: string): string {
     const found = [...text.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].filter(([, name]) => name === info);
     expect(found, `blocks of \`${info}\``).to.have.lengthOf(1);
     return found[0]?.[2] ?? '';
   }
 
-  /** The rows of the table with this first column, without backquotes. */
+  /** Returns the rows of the table with this first column, without backquotes. */
   function table(firstColumn: string): string[][] {
     const [, body = ''] = text.split(new RegExp(`^\\| ${firstColumn} +\\|.*\\n\\|[ -|]+\\|\\n`, 'm'));
     const rows = body.slice(0, body.search(/\n(?!\|)/)).split('\n');
@@ -49,7 +49,7 @@ describe('the README', function () {
   }
 
   describe('its first example', () => {
-    it('does what it says: loads, counts with a model, reports, and checks', async () => {
+    it('loads the orders, counts them with a model, writes the report, and checks the report', async () => {
       await using db = await createDatabase();
       await using project = await createProject({
         'etl.config.ts': block('ts run'),
@@ -66,7 +66,7 @@ describe('the README', function () {
       ]);
     });
 
-    it('shows nobody a report without orders', async () => {
+    it('commits no report without orders', async () => {
       await using db = await createDatabase();
       await using project = await createProject({
         'etl.config.ts': block('ts run'),
@@ -79,7 +79,7 @@ describe('the README', function () {
       expect(await db.query('select from report')).to.deep.equal([]);
     });
 
-    it('passes the type checker as strictly as our own code', async () => {
+    it('passes the type checker with the strict options of our own code', async () => {
       await using project = await createProject({
         'etl.config.ts': block('ts run'),
         'tsconfig.json': JSON.stringify({
@@ -101,14 +101,14 @@ describe('the README', function () {
       ['on a server', (place) => ({ args: [], env: { ETL_CONN_WAREHOUSE: place } })],
     ];
     for (const [title, options] of places) {
-      it(`prints what is printed here, ${title}`, async () => {
+      it(`prints the output that the README shows, ${title}`, async () => {
         await using place = title === 'on a server' ? await serverPlace() : await folderPlace();
         const printed = await start(manifest.scripts['start'] ?? '', options(place.url));
         expect(shape(printed)).to.deep.equal(shape(block('text')));
       });
     }
 
-    it('is started by one command, which builds first', () => {
+    it('needs one command, which builds the program first', () => {
       expect(block('sh main').trim()).to.equal('npm ci && npm start');
       expect(manifest.scripts['prestart']).to.equal('npm run --silent build');
     });
@@ -130,7 +130,7 @@ describe('the README', function () {
     expect(codes).to.deep.equal([...Object.values(EXIT), ...signals]);
   });
 
-  it('lists every kind of task, and how often it runs', () => {
+  it('lists every kind of task, with exactly once or at least once', () => {
     const rows = table('kind').map(([kind = '', , runs]) => [/^d\.(\w+)\(/.exec(kind)?.[1], runs]);
     const methods = Object.getOwnPropertyNames(DagBuilder.prototype).filter((name) => name !== 'constructor');
     const { tasks } = dag('all', { defaults: { conn: 'db' } }, (d) => {
@@ -153,7 +153,7 @@ describe('the README', function () {
     expect(rows.map(([name]) => name)).to.have.members(options.session);
   });
 
-  it('speaks of no flag and no command that is not there', () => {
+  it('names only flags and commands that exist', () => {
     const own = Object.values(COMMANDS).flatMap((command) => Object.keys(command.flags ?? {}));
     const flags = [...Object.keys(EtlCommand.baseFlags), ...own];
     for (const [, flag] of text.matchAll(/--([a-z][a-z-]+)/g)) expect(flags).to.include(flag);
@@ -163,7 +163,7 @@ describe('the README', function () {
     }
   });
 
-  it('has no link that leads nowhere', () => {
+  it('has no broken link', () => {
     const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, link = '']) => link);
     const broken = links.filter((link) => !/^https?:/.test(link) && !existsSync(join(ROOT, link)));
     expect(links).to.not.deep.equal([]);
@@ -176,7 +176,7 @@ interface Start {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs what `npm start` runs after the build; what it prints on stderr. */
+/** Runs the command of `npm start` without the build. Returns its output on stderr. */
 async function start(script: string, { args, env }: Start): Promise<string> {
   const [program, ...words] = script.split(' ');
   expect(program).to.equal('node');
@@ -192,7 +192,10 @@ async function start(script: string, { args, env }: Start): Promise<string> {
   return printed;
 }
 
-/** What a run printed, without what differs from run to run; tasks that run at the same time end in any order. */
+/**
+ * Replaces the parts of a run's output that differ from run to run, and sorts the lines, because tasks that run at the
+ * same time end in any order.
+ */
 function shape(printed: string): string[] {
   return printed
     .trimEnd()

@@ -9,8 +9,8 @@ import { createProject, ROOT, type Project } from './support/cli.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 
 /**
- * What others build on: commands, exit codes, the names in JSON, error codes, columns. It is compared with a committed
- * snapshot, so that nothing of it changes unnoticed. This writes it anew:
+ * The committed snapshot of the names that users build on: commands, exit codes, fields in JSON, error codes, columns.
+ * The tests compare the snapshot with the code, so nobody changes such a name by accident. To write the snapshot:
  * `UPDATE_SURFACE=1 npx mocha --no-package --import=tsx test/surface.test.ts`
  */
 const SNAPSHOT = join(ROOT, 'test/fixtures/surface.json');
@@ -51,7 +51,7 @@ describe('the surface', function () {
     if (!isUpdate) expected = JSON.parse(await readFile(SNAPSHOT, 'utf8'));
     db = await createDatabase();
     project = await createProject({ 'etl.config.ts': CONFIG, '.env': `ETL_CONN_DB=${db.url}` });
-    await chmod(join(project.directory, '.env'), 0o644); // Which is worth a notice.
+    await chmod(join(project.directory, '.env'), 0o644); // The run reports a notice about these permissions.
   });
   after(async function () {
     await project[Symbol.asyncDispose]();
@@ -199,7 +199,7 @@ function flagFacts([name, flag]: [string, object]): [string, string] {
   return [name, facts.filter(Boolean).join(', ')];
 }
 
-/** The options that the error of an unknown one names. */
+/** Returns the options that the error about an unknown option names. */
 function optionsNamedBy(define: () => unknown): readonly string[] {
   try {
     define();
@@ -216,7 +216,7 @@ function byCodeUnit(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-/** Every path in the values with its types: `{ "tasks[].rows": "number" }`. What a task logs is its own. */
+/** Returns the types of each path in the values: `{ "tasks[].rows": "number" }`. Leaves out the fields of a task's log. */
 function shapeOf(values: readonly unknown[]): Record<string, string> {
   const types = new Map<string, Set<string>>();
   const visit = (value: unknown, path: string): void => {

@@ -1,6 +1,9 @@
 import { Model, type RelationMappings } from 'objection';
 
-/** Fields are declared, not defined: a defined one would overwrite what Objection reads with undefined. */
+/**
+ * An airport of the file `airports.csv`. Each field has `declare`: without `declare`, the class would define the field
+ * and overwrite the value that Objection reads with undefined.
+ */
 export class Airport extends Model {
   static override tableName = 'airport';
   static override idColumn = 'iata';
@@ -21,6 +24,7 @@ export class Airport extends Model {
   declare departures?: Route[];
 }
 
+/** The number of flights from one airport to another in one month. */
 export class Route extends Model {
   static override tableName = 'route';
   static override idColumn = ['origin', 'destination'];
@@ -30,6 +34,7 @@ export class Route extends Model {
   declare count: number;
 }
 
+/** The busiest airport of a state. */
 export class Hub extends Model {
   static override tableName = 'hub';
   static override idColumn = 'state';

@@ -10,10 +10,11 @@ import {
   tryConnections,
 } from './connections/trial.js';
 
+/** `etl check`: validates the config, plans each Dag, and opens each connection that a Dag uses. */
 export class CheckCommand extends EtlCommand {
   static override summary = 'Check the config, every Dag, and every connection that a Dag uses.';
   static override description =
-    "Exit codes: 0 all is well, 2 the config, a Dag or the definition of a connection is wrong, 69 a database can't be reached.";
+    "Exit codes: 0 no error was found, 2 the config, a Dag or the definition of a connection is wrong, 69 a database can't be reached.";
   static override examples = ['<%= config.bin %> check', '<%= config.bin %> check --json'];
   static override flags = { conn: connFlag };
 
@@ -36,7 +37,10 @@ export class CheckCommand extends EtlCommand {
   }
 }
 
-/** Finds every connection of every Dag. Throws `EtlError` for one that nothing defines or that no hook opens. */
+/**
+ * Finds the connections of all Dags. Throws an `EtlError` if a connection is not defined or no hook opens the
+ * connection's scheme.
+ */
 function findUsedConnections({ loaded, lookup }: Program): readonly string[] {
   const { dags, defaults } = loaded.config;
   const ids = [...new Set(dags.flatMap((dag) => findConnections(planDag(dag, defaults)).used))];

@@ -2,10 +2,11 @@ import * as Args from '@oclif/core/args';
 import { loadHelpClass } from '@oclif/core/help';
 import { EtlCommand, createUnknownCommandError } from '../command.js';
 
+/** `etl help`: shows oclif's help for the program, a topic or a command. */
 export class HelpCommand extends EtlCommand {
-  static override summary = 'Show help for a command.';
+  static override summary = 'Show the help for a command.';
   static override examples = ['<%= config.bin %> help run', '<%= config.bin %> help connections list'];
-  static override args = { command: Args.string({ description: 'The command.' }) };
+  static override args = { command: Args.string({ description: 'The command, in one or two words.' }) };
   static override strict = false;
 
   override async run(): Promise<void> {

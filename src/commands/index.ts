@@ -14,7 +14,7 @@ import { StateGetCommand } from './state/get.js';
 import { StateListCommand } from './state/list.js';
 import { StateSetCommand } from './state/set.js';
 
-/** Every command by its ID, for oclif. */
+/** The commands by ID, for oclif. A colon in an ID is a space on the command line. */
 export const COMMANDS = {
   check: CheckCommand,
   'connections:list': ConnectionsListCommand,

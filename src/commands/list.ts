@@ -6,6 +6,7 @@ import type { TaskDefaults } from '../runtime/tasks/task.js';
 import { getEffect } from '../runtime/tasks/task-body.js';
 import { formatTable } from './program/terminal.js';
 
+/** `etl list`: lists the Dags of the config and their tasks. Opens no connection. */
 export class ListCommand extends EtlCommand {
   static override summary = 'List the Dags of the config and their tasks.';
   static override examples = ['<%= config.bin %> list', '<%= config.bin %> list --json'];
@@ -13,14 +14,15 @@ export class ListCommand extends EtlCommand {
   override async run(): Promise<void> {
     const { flags } = await this.parse(ListCommand);
     const { loaded } = await this.loadProgram(flags);
-    const dags = loaded.config.dags.map((dag) => describe(dag, loaded.config.defaults));
+    const dags = loaded.config.dags.map((dag) => describeDag(dag, loaded.config.defaults));
     if (flags.json) this.printJson(dags);
-    else if (dags.length === 0) this.err(`${loaded.name} defines no Dags.\n`);
-    else this.out(dags.map(getText).join('\n'));
+    else if (dags.length === 0) this.err(`${loaded.name} defines no Dags\n`);
+    else this.out(dags.map(formatDag).join('\n'));
   }
 }
 
-interface Listed {
+/** A Dag as `--json` prints it. */
+interface ListedDag {
   readonly dag: string;
   readonly description: string | undefined;
   readonly schedule: string | undefined;
@@ -29,15 +31,17 @@ interface Listed {
   readonly tasks: readonly ListedTask[];
 }
 
+/** A task as `--json` prints it. */
 interface ListedTask {
   readonly task: string;
   readonly kind: string;
   readonly conn: string | undefined;
+  /** The IDs of the upstream tasks. */
   readonly needs: readonly string[];
   readonly runs: 'exactly once' | 'at least once';
 }
 
-function describe(dag: Dag, defaults: TaskDefaults): Listed {
+function describeDag(dag: Dag, defaults: TaskDefaults): ListedDag {
   const { description, schedule, timezone } = dag.options;
   return {
     dag: dag.id,
@@ -59,8 +63,11 @@ function describeTask({ task, conn }: PlannedTask): ListedTask {
   };
 }
 
-/** Before its first interval is complete, a Dag has none to run; that is no error of a listing. */
-function getLastInterval(dag: Dag): Listed['last_interval'] {
+/**
+ * Returns the interval of the next run. Undefined if the Dag has no schedule or its first interval is not complete
+ * (ETL-2005).
+ */
+function getLastInterval(dag: Dag): ListedDag['last_interval'] {
   if (dag.schedule === undefined) return undefined;
   try {
     const interval = findLastCompleteInterval(dag.schedule, new Date());
@@ -71,7 +78,7 @@ function getLastInterval(dag: Dag): Listed['last_interval'] {
   }
 }
 
-function getText({ dag, description, schedule, timezone, last_interval: last, tasks }: Listed): string {
+function formatDag({ dag, description, schedule, timezone, last_interval: last, tasks }: ListedDag): string {
   const head = [dag, description, schedule && `schedule ${schedule} ${timezone ?? ''}`]
     .filter(Boolean)
     .join('  ');

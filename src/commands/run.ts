@@ -22,13 +22,14 @@ const DEFAULT_CONCURRENCY = 4;
 
 type RunFlags = Awaited<ReturnType<RunCommand['parseFlags']>>['flags'];
 
+/** `etl run`: runs a Dag once, or resumes a run. */
 export class RunCommand extends EtlCommand {
   static override summary = 'Run a Dag once.';
-  static override description = `Each task is one transaction that also records that the task ran.
+  static override description = `Each task is one transaction, which also records that the task was run.
 
-Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3 a data check failed and nothing else,
-69 the database can't be reached, 75 another run of the Dag holds the lock, 124 the run timed out,
-130 and 143 stopped by SIGINT and SIGTERM.`;
+Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3 only data checks failed, 69 the database \
+can't be reached, 75 another run of the Dag holds the lock, 124 the run timed out, 130 and 143 the run was stopped by \
+SIGINT and SIGTERM.`;
   static override examples = [
     '<%= config.bin %> run monthly-report',
     '<%= config.bin %> run monthly-report --date 2026-03-05 --param region=eu',
@@ -39,49 +40,52 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   static override flags = {
     param: Flags.string({
       char: 'p',
-      description: 'A param of the Dag.',
+      description: 'Set a param of the Dag.',
       helpValue: 'name=value',
       multiple: true,
       multipleNonGreedy: true,
     }),
     conn: connFlag,
     date: Flags.string({
-      description: 'Run the data interval that contains this date, instead of the last complete one.',
+      description: 'Run the data interval that contains this date. Default: the last complete interval.',
     }),
     resume: Flags.boolean({
       description:
-        'Go on with the last run of the Dag (of --date, or the one that --run-id names): what is done is reused.',
+        'Resume the last run of the Dag, or the run of --date or --run-id. Tasks that have succeeded are not run again.',
     }),
-    strict: Flags.boolean({ description: 'With --resume: refuse a Dag that was changed since.' }),
-    'run-id': Flags.string({ description: 'The ID of the new run, or of the one to resume.' }),
+    strict: Flags.boolean({
+      description: 'With --resume: refuse to resume if the Dag has changed since the run.',
+    }),
+    'run-id': Flags.string({ description: 'The ID of the new run, or of the run to resume.' }),
     task: Flags.string({
       description:
-        'Run this task of the run --run-id and nothing else, for another scheduler: what it needs must be done.',
+        'Run only this task of the run --run-id, for another scheduler. All upstream tasks must have succeeded.',
     }),
     'full-refresh': Flags.boolean({
-      description: 'Disregard every watermark: incremental tasks read all rows.',
+      description: 'Ignore all watermarks: incremental tasks read all rows.',
     }),
     'full-refresh-task': Flags.string({
-      description: 'Disregard the watermarks of this task only.',
+      description: 'Ignore the watermarks of this task.',
       helpValue: 'task',
       multiple: true,
       multipleNonGreedy: true,
     }),
     overlap: Flags.string({
-      description: 'What to do while another run of the Dag is under way: fail, skip (exit 0), wait[:60s].',
+      description:
+        'What to do if another run of the Dag is running: fail, skip (exit 0), wait (for 60s) or wait:90s.',
       default: 'fail',
     }),
     concurrency: Flags.integer({
       char: 'c',
-      description: `How many tasks run at once. [default: ${DEFAULT_CONCURRENCY}]`,
+      description: `The maximum number of tasks that run at once. [default: ${DEFAULT_CONCURRENCY}]`,
       min: 1,
     }),
-    timeout: Flags.string({ description: 'For the whole run: 30s, 10m, 2h.' }),
+    timeout: Flags.string({ description: 'The time limit of the whole run, such as 30s, 10m or 2h.' }),
     'max-block': Flags.string({
-      description: 'End the process when a task blocks its event loop for so long.',
+      description: 'End the process if a task blocks the event loop for longer than this.',
       default: '1m',
     }),
-    'fail-fast': Flags.boolean({ description: 'Start no new task once one has failed.' }),
+    'fail-fast': Flags.boolean({ description: 'Start no new task after a task has failed.' }),
     reporter: Flags.string({
       description: 'How to show the run.',
       options: ['plain', 'ndjson'],
@@ -89,7 +93,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     }),
     quiet: Flags.boolean({
       char: 'q',
-      description: 'Say nothing of a run that succeeds; of one that fails say everything.',
+      description: 'Print nothing if the run succeeds. If it fails, print everything.',
     }),
   };
 
@@ -113,12 +117,13 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
     }
   }
 
-  /** An error before the first task; a signal has an exit code of its own. */
+  /** Reports an error that ended the run before its first task. After a signal, the exit code is the signal's. */
   protected override async catch(thrown: Error): Promise<void> {
     await super.catch(thrown);
     if (this.#stoppedBy !== undefined) process.exitCode = getSignalExitCode(this.#stoppedBy);
   }
 
+  /** Parses the command line. Its type gives `RunFlags`. */
   parseFlags() {
     return this.parse(RunCommand);
   }
@@ -177,7 +182,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
     const paint = this.paint(color, 'stderr');
-    // Those that came before are part of the result.
+    // The result has the earlier unhandled errors already.
     const last = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
     for (const unhandled of last) this.err(joinLines(formatErrorLines(unhandled, paint)));
     if (signal !== undefined) process.exitCode = getSignalExitCode(signal);
@@ -185,7 +190,7 @@ Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3
   }
 }
 
-/** The exit code of a run that no signal has stopped. */
+/** Returns the exit code of a run that no signal has stopped. */
 export function getExitCode({ state, tasks, errors }: RunResult): number {
   if (errors.some(({ code }) => code === 'ETL-3303')) return EXIT.timeout;
   if (state === 'success') return EXIT.success;
@@ -194,16 +199,17 @@ export function getExitCode({ state, tasks, errors }: RunResult): number {
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
 }
 
+/** Wraps a reporter: the watchdog observes each event, too. */
 function watchReporter(reporter: Reporter, watchdog: Watchdog): Reporter {
   return {
     report(event) {
-      watchdog.see(event);
+      watchdog.observe(event);
       reporter.report(event);
     },
   };
 }
 
-/** Reports what is known before the run begins. */
+/** Reports a notice that is known before the run begins. */
 function reportNotice(text: string, { dag, start }: RunRequest, reporter: Reporter): void {
   reporter.report({ at: new Date(), runId: start.runId ?? '', dagId: dag.id, type: 'notice', text });
 }

@@ -15,20 +15,25 @@ import { groupDigits, neutralizeText, type Paint, joinLines } from '../runtime/r
 
 const DEFAULT_LIMIT = 20;
 
+/** `etl runs`: lists past runs. */
 export class RunsCommand extends EtlCommand {
   static override summary = 'List past runs, the newest first.';
-  static override description = `They are read from the ledgers of the Dags of the config.
+  static override description = `The command reads the ledgers of the config's Dags.
 
-The state "crashed" is that of a run that has not come to its end and that no process works at.`;
+A run is "crashed" if it has not ended and no process works on it.`;
   static override examples = [
     '<%= config.bin %> runs',
     '<%= config.bin %> runs monthly-report --limit 5',
     '<%= config.bin %> runs --json',
   ];
-  static override args = { dag: Args.string({ description: 'Only runs of this Dag.' }) };
+  static override args = { dag: Args.string({ description: 'List only runs of this Dag.' }) };
   static override flags = {
     conn: connFlag,
-    limit: Flags.integer({ description: 'How many runs to list.', default: DEFAULT_LIMIT, min: 1 }),
+    limit: Flags.integer({
+      description: 'The maximum number of runs to list.',
+      default: DEFAULT_LIMIT,
+      min: 1,
+    }),
   };
 
   override async run(): Promise<void> {
@@ -37,14 +42,14 @@ The state "crashed" is that of a run that has not come to its end and that no pr
     await using ledgers = new Ledgers(program);
     const runs = await readRuns(program, ledgers, { dagId: args.dag, limit: flags.limit });
     const now = new Date();
-    if (flags.json) return this.printJson(runs.map((run) => runJson(run, now)));
+    if (flags.json) return this.printJson(runs.map((run) => buildRunJson(run, now)));
     if (runs.length === 0)
-      return this.err(`No run${args.dag === undefined ? '' : ` of "${args.dag}"`} is recorded.\n`);
+      return this.err(`no run${args.dag === undefined ? '' : ` of "${args.dag}"`} is recorded\n`);
     this.out(formatRuns(runs, now, this.paint(flags.color, 'stdout')));
   }
 }
 
-function runJson(run: CountedRun, now: Date): unknown {
+function buildRunJson(run: CountedRun, now: Date): unknown {
   return {
     run_id: run.runId,
     dag: run.dagId,
@@ -61,7 +66,7 @@ function runJson(run: CountedRun, now: Date): unknown {
   };
 }
 
-/** A line for each run, and below one that can go on, how. */
+/** Formats a line for each run. If the run can be resumed, the next line has the command for that. */
 function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): string {
   const tasks = alignRight(['TASKS', ...runs.map((run) => `${run.tasksDone}/${run.taskCount}`)]);
   const rows = alignRight(['ROWS', ...runs.map((run) => groupDigits(run.rows))]);

@@ -3,23 +3,24 @@ import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../command.js';
 import { Ledgers } from './program/ledgers.js';
 import { readRun } from './history/past-run.js';
-import { runJson, runText } from './history/past-run-text.js';
+import { buildRunJson, formatRun } from './history/past-run-text.js';
 
+/** `etl show`: shows one past run. */
 export class ShowCommand extends EtlCommand {
-  static override summary = 'Show a past run: its tasks, and why attempts failed.';
+  static override summary = 'Show a past run, its tasks, and the errors of failed attempts.';
   static override examples = [
     '<%= config.bin %> show 20261122T020000Z-9f3a6c1e',
     '<%= config.bin %> show 9f3a6c1e --json',
   ];
   static override args = {
     run: Args.string({
-      description: 'The ID of the run, or at least four characters that it begins or ends with.',
+      description: 'The ID of the run, or at least four characters at its beginning or end.',
       required: true,
     }),
   };
   static override flags = {
     conn: connFlag,
-    dag: Flags.string({ description: 'The Dag, where runs of two Dags have the same ID.' }),
+    dag: Flags.string({ description: 'The Dag of the run, if runs of two Dags have the same ID.' }),
   };
 
   override async run(): Promise<void> {
@@ -28,7 +29,7 @@ export class ShowCommand extends EtlCommand {
     await using ledgers = new Ledgers(program);
     const run = await readRun(program, ledgers, { part: args.run, dagId: flags.dag });
     const now = new Date();
-    if (flags.json) return this.printJson(runJson(run, now));
-    this.out(runText(run, now, this.paint(flags.color, 'stdout')));
+    if (flags.json) return this.printJson(buildRunJson(run, now));
+    this.out(formatRun(run, now, this.paint(flags.color, 'stdout')));
   }
 }

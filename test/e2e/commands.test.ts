@@ -38,7 +38,7 @@ describe('the commands that run nothing', function () {
   });
   afterEach(async () => expect(await db.leftSessions()).to.deep.equal([]));
 
-  /** Calls etl with a connection "shop" that is the test's database. */
+  /** Calls `etl`. The connection "shop" is the database of this test. */
   async function etl(args: string, env: Readonly<Record<string, string>> = {}): Promise<CliResult> {
     return project.cli(args.split(' ').filter(Boolean), { SHOP_URL: db.url, ...env });
   }
@@ -46,8 +46,8 @@ describe('the commands that run nothing', function () {
   const REFUSED = 'postgres://me:secret-word@127.0.0.1:1/shop';
   const masked = () => db.url.replace(/:[^:@/]+@/, ':***@');
 
-  describe('list', () => {
-    it('shows each Dag with what its next run covers, and its tasks in columns', async () => {
+  describe('etl list', () => {
+    it('shows each Dag, the interval of its next run, and its tasks in columns', async () => {
       const { code, stdout, stderr } = await etl('list');
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
       expect(stdout.replaceAll(/\d{4}-\d\d-01T02:00:00\.000Z/g, '<tick>')).to.equal(
@@ -65,7 +65,7 @@ describe('the commands that run nothing', function () {
       );
     });
 
-    it('prints the same as JSON', async () => {
+    it('prints the Dags and tasks as JSON with --json', async () => {
       const { code, stdout } = await etl('list --json');
       const [monthly, single] = JSON.parse(stdout);
       expect(code).to.equal(0);
@@ -84,21 +84,21 @@ describe('the commands that run nothing', function () {
       });
     });
 
-    it('needs no connection', async () => {
+    it('works if the value of a connection is missing', async () => {
       expect((await etl('list', { SHOP_URL: '' })).code).to.equal(0);
     });
 
-    it('says so when there are no Dags', async () => {
+    it('says that the config defines no Dags', async () => {
       await using empty = await createProject({ 'etl.config.json': '{}' });
       const { code, stdout, stderr } = await empty.cli(['list']);
       expect({ code, stdout }).to.deep.equal({ code: 0, stdout: '' });
-      expect(stderr).to.equal('etl.config.json defines no Dags.\n');
+      expect(stderr).to.equal('etl.config.json defines no Dags\n');
       expect((await empty.cli(['list', '--json'])).stdout).to.equal('[]\n');
     });
   });
 
-  describe('check', () => {
-    it('shows that the config, the Dags and the connections that they use are well', async () => {
+  describe('etl check', () => {
+    it('shows a mark for the config, each Dag and each connection that a Dag uses', async () => {
       const { code, stdout, stderr } = await etl('check');
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
       const [config, monthly, single, shop] = stdout.split('\n');
@@ -110,14 +110,14 @@ describe('the commands that run nothing', function () {
       expect(shop).to.match(/^✔ {2}shop {2}postgres:\/\/\S+ {2}PostgreSQL [\d.]+.* {2}no TLS {2}[\d.]+ ms$/);
     });
 
-    it('exits 69 for a server that does not answer: the table on stdout, the reason on stderr', async () => {
+    it('exits 69 if a server does not answer, with the table on stdout and the reason on stderr', async () => {
       const { code, stdout, stderr } = await etl('check', { SHOP_URL: REFUSED });
       expect(code).to.equal(69);
       expect(stdout).to.include('✖  shop  postgres://me:***@127.0.0.1:1/shop  ETL-1001\n');
       expect(stderr).to.match(/^ETL-1001 connection "shop" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
     });
 
-    it('prints the same as JSON', async () => {
+    it('prints the Dags and connections as JSON with --json', async () => {
       const good = JSON.parse((await etl('check --json')).stdout);
       expect(good.dags).to.deep.equal([
         { dag: 'monthly', tasks: 3 },
@@ -135,7 +135,7 @@ describe('the commands that run nothing', function () {
       });
     });
 
-    it('tries the connection that records the runs of a Dag, although no task of the Dag uses it', async () => {
+    it('opens the home connection of a Dag that has no task with a connection', async () => {
       await using recorded = await createProject({
         'etl.config.ts': `
           import { dag, defineConfig } from '@oneshot/etl';
@@ -150,9 +150,9 @@ describe('the commands that run nothing', function () {
 
     const wrong: readonly [title: string, args: string, env: Record<string, string>, code: string][] = [
       ['a connection whose value is empty', 'check', { SHOP_URL: '' }, 'ETL-2201'],
-      ['a connection that is malformed', 'check --conn shop=secret-word', {}, 'ETL-2201'],
+      ['a malformed connection', 'check --conn shop=secret-word', {}, 'ETL-2201'],
       ['a connection of an unknown type', 'check --conn shop=mysql://u:secret-word@h', {}, 'ETL-2205'],
-      ['a config that is not there', 'check --config nope.ts', {}, 'ETL-2101'],
+      ['a config file that does not exist', 'check --config nope.ts', {}, 'ETL-2101'],
     ];
     for (const [title, args, env, code] of wrong) {
       it(`exits 2 for ${title}, in text and in JSON`, async () => {
@@ -165,15 +165,15 @@ describe('the commands that run nothing', function () {
     }
   });
 
-  it('check exits 2 for a connection whose variable is not set, and says that it is declared', async () => {
+  it('etl check exits 2 for a connection whose variable is not set, and names the declaration in the config', async () => {
     const { code, stderr } = await project.cli(['check']);
     expect(code).to.equal(2);
     expect(stderr).to.match(/^ETL-2202 connection "shop" is not defined$/m);
     expect(stderr).to.include('connections.shop in etl.config.ts declares the connection without a value');
   });
 
-  describe('connections list', () => {
-    it('shows every source of a connection, and no password', async () => {
+  describe('etl connections list', () => {
+    it('shows where each connection is defined, and no password', async () => {
       const files = { 'etl.config.ts': CONFIG, '.env': 'ETL_CONN_FILED=postgres://u:secret-word@h/filed' };
       await using other = await createProject(files);
       const env = {
@@ -207,28 +207,28 @@ describe('the commands that run nothing', function () {
       });
     });
 
-    it('shows those that begin with a prefix, whatever the case', async () => {
+    it('shows only IDs that begin with the prefix, in upper or lower case', async () => {
       const env = { ETL_CONN_MY_A: 'postgres://h/a', ETL_CONN_MYXB: 'postgres://h/b' };
       const { stdout } = await etl('connections list MY_ --json', env);
       expect(JSON.parse(stdout).map(({ id }: { id: string }) => id)).to.deep.equal(['my_a']);
     });
 
-    it('says so when none does', async () => {
+    it('says that no ID begins with the prefix', async () => {
       const { code, stdout, stderr } = await etl('connections list nope');
       expect({ code, stdout, stderr }).to.deep.equal({
         code: 0,
         stdout: '',
-        stderr: 'No connection begins with "nope".\n',
+        stderr: 'no connection begins with "nope"\n',
       });
       expect((await etl('connections list nope --json')).stdout).to.equal('[]\n');
     });
 
-    it('lists a malformed one too, says what is wrong with it, and exits 2', async () => {
+    it('lists a malformed connection with the reason, and exits 2', async () => {
       const { code, stdout, stderr } = await etl('connections list --conn bad=secret-word');
       expect(code).to.equal(2);
       expect(stdout).to.match(/^bad {3}- {9}- .* --conn$/m);
       expect(stderr).to.equal(
-        `"bad" can't be used. --conn, column 1: the value does not start with scheme://\n`,
+        `connection "bad" can't be used: --conn, column 1: the value does not start with scheme://\n`,
       );
       const json = JSON.parse((await etl('connections list bad --json --conn bad=secret-word')).stdout);
       expect(json).to.deep.equal([
@@ -237,15 +237,15 @@ describe('the commands that run nothing', function () {
     });
   });
 
-  describe('connections test', () => {
-    it('tries one, under any spelling of its ID', async () => {
+  describe('etl connections test', () => {
+    it('opens one connection by its ID in upper or lower case', async () => {
       const { code, stdout, stderr } = await etl('connections test SHOP');
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
       expect(stdout).to.match(/^✔ {2}shop {2}\S+ {2}PostgreSQL [\d.]+.* ms\n$/);
       expect(stdout).to.include(masked());
     });
 
-    it('tries all, and exits 69 when one does not answer', async () => {
+    it('opens all connections, and exits 69 if a server does not answer', async () => {
       const { code, stdout, stderr } = await etl('connections test', { ETL_CONN_DEAD: REFUSED });
       expect(code).to.equal(69);
       expect(stdout).to.match(/^✖ {2}dead .* ETL-1001\n✔ {2}shop /);
@@ -259,13 +259,13 @@ describe('the commands that run nothing', function () {
       expect(stdout + stderr + json.stdout + json.stderr).to.not.include('secret-word');
     });
 
-    it('exits 2 rather than 69 when one is badly defined and another does not answer', async () => {
+    it('exits 2 and not 69 if one connection is malformed and the server of another does not answer', async () => {
       const { code, stdout } = await etl('connections test --conn bad=bad', { ETL_CONN_DEAD: REFUSED });
       expect(code).to.equal(2);
       expect(stdout).to.match(/^✖ {2}bad {3}- .* ETL-2201\n✖ {2}dead .* ETL-1001\n✔ {2}shop /);
     });
 
-    it('exits 2 for one that nothing defines, with the nearest name', async () => {
+    it('exits 2 for a connection that is not defined, and suggests the nearest ID', async () => {
       const { code, stdout, stderr } = await etl('connections test shopp --json');
       expect(code).to.equal(2);
       expect(stderr).to.match(/^ETL-2202 connection "shopp" is not defined; did you mean "shop"\?/);
@@ -273,7 +273,7 @@ describe('the commands that run nothing', function () {
     });
   });
 
-  describe('help', () => {
+  describe('the help', () => {
     const calls = [
       '',
       'help',
@@ -293,7 +293,7 @@ describe('the commands that run nothing', function () {
       });
     }
 
-    it('names every command, and the usage of each shows its arguments', async () => {
+    it('names every command and the arguments of a command', async () => {
       const pages = await Promise.all(
         ['help', 'help connections', 'help ledger', 'help state'].map((call) => etl(call)),
       );
@@ -305,22 +305,22 @@ describe('the commands that run nothing', function () {
     });
   });
 
-  describe('a call that makes no sense', () => {
+  describe('a wrong call', () => {
     const calls: readonly [args: string, first: RegExp, fix: RegExp][] = [
       ['lst', /^ETL-2003 there is no command "lst"; did you mean "list"\?/, /the commands are check, /],
       ['connection list', /^ETL-2003 .*; did you mean "connections list"\?/, /the commands are check, /],
       ['connections lst', /^ETL-2003 .*; did you mean "connections list"\?/, /the commands are check, /],
       ['help lst', /^ETL-2003 there is no command "lst"; did you mean "list"\?/, /the commands are check, /],
-      ['list extra', /^ETL-2001 Unexpected argument: extra/, /see etl list --help/],
-      ['connections list a b', /^ETL-2001 Unexpected argument: b/, /see etl connections list --help/],
-      ['list --nope', /^ETL-2001 Nonexistent flag: --nope/, /see etl list --help/],
-      ['run', /^ETL-2001 Missing 1 required arg\n {2}why {3}dag /, /see etl run --help/],
+      ['list extra', /^ETL-2001 unexpected argument: extra/, /see etl list --help/],
+      ['connections list a b', /^ETL-2001 unexpected argument: b/, /see etl connections list --help/],
+      ['list --nope', /^ETL-2001 nonexistent flag: --nope/, /see etl list --help/],
+      ['run', /^ETL-2001 missing 1 required arg\n {2}why {3}dag /, /see etl run --help/],
       [
         'run x -c x',
-        /^ETL-2001 Parsing --concurrency\n {2}why {3}Expected an integer but received: x/,
+        /^ETL-2001 parsing --concurrency\n {2}why {3}expected an integer but received: x/,
         /see etl run/,
       ],
-      ['--config=x list', /^ETL-2001 --config stands before the command/, /etl <command> --config/],
+      ['--config=x list', /^ETL-2001 the flag --config stands before the command/, /etl <command> --config/],
       [
         'check --conn x',
         /^ETL-2001 --conn number 1 is not of the form id=url/,
@@ -328,7 +328,7 @@ describe('the commands that run nothing', function () {
       ],
     ];
     for (const [args, first, fix] of calls) {
-      it(`exits 2 and says how it is called: etl ${args}`, async () => {
+      it(`exits 2 and says how to call the command: etl ${args}`, async () => {
         const { code, stdout, stderr } = await etl(args);
         expect({ code, stdout }, stderr).to.deep.equal({ code: 2, stdout: '' });
         expect(stderr).to.match(first);
@@ -350,7 +350,7 @@ describe('the commands that run nothing', function () {
       'connections test ',
       'connections list a ',
     ]) {
-      it(`repeats no password that stands in the wrong place: etl ${args}postgres://…`, async () => {
+      it(`shows no password of a URL in the wrong position: etl ${args}postgres://…`, async () => {
         const { code, stdout, stderr } = await etl(`${args}${SECRET} --json`);
         expect(code).to.equal(2);
         expect(stdout + stderr).to.match(/ETL-2\d{3}/);
@@ -358,7 +358,7 @@ describe('the commands that run nothing', function () {
       });
     }
 
-    it('is nothing that one of our own messages tells people to type', async () => {
+    it('is not suggested by a message: each command that a message names exists', async () => {
       const files = (await readdir(join(ROOT, 'src'), { recursive: true })).filter((name) =>
         name.endsWith('.ts'),
       );
@@ -370,8 +370,8 @@ describe('the commands that run nothing', function () {
     });
   });
 
-  describe('its output', () => {
-    /** More than a pipe holds. */
+  describe('the output', () => {
+    /** The output for so many tasks is larger than the buffer of a pipe. */
     const MANY = 4_000;
     let large: Project;
 
@@ -399,7 +399,7 @@ describe('the commands that run nothing', function () {
       return { code, stdout, stderr };
     }
 
-    it('goes through a pipe whole, however large', async () => {
+    it('goes through a pipe completely if it is larger than the pipe', async () => {
       const { code, stdout } = await shell('etl list --json | cat');
       expect(code).to.equal(0);
       expect(stdout.length).to.be.above(300_000);
@@ -414,14 +414,14 @@ describe('the commands that run nothing', function () {
       ['etl connections list --conn a=postgres://h', 'true'],
     ];
     for (const [call, reader] of cut) {
-      it(`may be cut off by its reader, which is no failure: ${call} | ${reader}`, async () => {
+      it(`is no failure if the reader closes the pipe early: ${call} | ${reader}`, async () => {
         const { code, stdout, stderr } = await shell(`{ ${call}; echo "exit code $?" >&2; } | ${reader}`);
         expect({ code, stderr }).to.deep.equal({ code: 0, stderr: 'exit code 0\n' });
         expect(stdout).to.match(reader === 'true' ? /^$/ : /^.+\n$/);
       });
     }
 
-    it('is not lost without a word on a full disk', async function () {
+    it('reports on stderr that a full disk lost the rest', async function () {
       if (!existsSync('/dev/full')) this.skip();
       for (const call of ['etl list', 'etl list --json', 'etl connections list --conn a=postgres://h']) {
         const { stderr } = await shell(`${call} > /dev/full`);
@@ -433,6 +433,7 @@ describe('the commands that run nothing', function () {
   });
 });
 
+/** A connection in the JSON of `etl connections test`. */
 interface Tried {
   readonly id: string;
   readonly ok: boolean;

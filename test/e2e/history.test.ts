@@ -6,7 +6,7 @@ import { createProject, type CliResult, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { Gate } from '../support/gate.js';
 
-/** A config with these Dags: IDs, with their options and tasks. */
+/** Returns a config with these Dags: the code of the options and of the tasks, by the ID of the Dag. */
 function config(dags: Readonly<Record<string, readonly [options: string, tasks: string]>>): string {
   const list = Object.entries(dags).map(
     ([id, [options, tasks]]) => `dag('${id}', { ${options} }, (d) => { ${tasks} })`,
@@ -17,10 +17,11 @@ function config(dags: Readonly<Record<string, readonly [options: string, tasks: 
     export default defineConfig({ dags: [${list.join(', ')}] });`;
 }
 
+/** The options of a Dag whose tasks use the connection "db". */
 const onDb = `defaults: { conn: 'db' }`;
 const one = `d.sql('a', { sql: 'select 1' });`;
 
-describe('the history', () => {
+describe('the history of runs', () => {
   let db: TestDatabase;
   let other: TestDatabase;
   let gate: Gate;
@@ -51,8 +52,11 @@ describe('the history', () => {
   }
   const hasLedger = async (database: TestDatabase): Promise<boolean> =>
     (await database.query(`select from pg_namespace where nspname = 'etl'`)).length > 0;
-  /** The URL of a new role of this test's database, and what ends it. */
-  async function role(name: string, grants = ''): Promise<{ url: string; drop: () => Promise<unknown> }> {
+  /** Creates a role in the database of this test. Returns the role's URL and a function that drops the role. */
+  async function createRole(
+    name: string,
+    grants = '',
+  ): Promise<{ url: string; drop: () => Promise<unknown> }> {
     const id = `${db.name}_${name}`;
     await db.query(
       `create role ${id} login password 'only-for-this-test'; ${grants.replaceAll('etl_runner', id)}`,
@@ -63,15 +67,15 @@ describe('the history', () => {
   }
 
   describe('etl runs', () => {
-    it('lists nothing, and makes nothing, where there is no ledger', async () => {
+    it('lists nothing if there is no ledger, and installs no ledger', async () => {
       await write({ d: [onDb, one] });
       const result = await etl('runs');
-      expect(result).to.deep.equal({ code: 0, stdout: '', stderr: 'No run is recorded.\n' });
+      expect(result).to.deep.equal({ code: 0, stdout: '', stderr: 'no run is recorded\n' });
       expect(await json('runs')).to.deep.equal([]);
       expect(await hasLedger(db)).to.equal(false);
     });
 
-    it('lists the newest first, with what is done in every database of the Dag', async () => {
+    it('lists the newest run first, and counts the tasks in all databases of a Dag', async () => {
       await write({
         d: [
           onDb,
@@ -118,7 +122,7 @@ describe('the history', () => {
       expect((await json('runs', '--limit', '1'))[0].run_id).to.equal('second');
     });
 
-    it('tells a crashed run from one that is under way, and the crashed one can go on', async () => {
+    it('tells a crashed run from a running run, and shows the command that resumes the crashed run', async () => {
       await write({
         d: [
           onDb,
@@ -157,7 +161,7 @@ describe('the history', () => {
       expect(await json('show', running.run_id)).to.include({ state: 'success', resumes: 1 });
     });
 
-    it('does not take an old crashed run for the one that holds the lock now', async () => {
+    it('shows an old crashed run as crashed while a newer run holds the lock', async () => {
       await write({ d: [onDb, `d.session('a', {}, async () => void (await gate('in')));`] });
       const first = project.start(['run', 'd', '--run-id', 'first'], env());
       await gate.next();
@@ -178,7 +182,7 @@ describe('the history', () => {
       await second.ended;
     });
 
-    it('counts once what two connections to one database show', async () => {
+    it('counts tasks once if two connections lead to one database', async () => {
       await write({
         d: [onDb, `${one} d.sql('b', { conn: 'twin', sql: 'insert into t values (1)' });`],
         e: [`defaults: { conn: 'twin' }`, one],
@@ -193,7 +197,7 @@ describe('the history', () => {
       ]);
     });
 
-    it('reads times right, and knows a database again, whatever the settings of its role', async () => {
+    it('reads times and recognizes a database with any date style and time zone of the role', async () => {
       await write({ d: [onDb, `${one} d.session('b', {}, async () => { throw new Error('no'); });`] });
       await etl('run', 'd', '--run-id', 'one');
       const german = `${db.url}?options=${encodeURIComponent('-c datestyle=German -c timezone=Asia/Kolkata')}`;
@@ -206,7 +210,7 @@ describe('the history', () => {
       expect(await read(german)).to.deep.equal(await read(db.url));
     });
 
-    it('still lists a Dag that the config does not have any more', async () => {
+    it('lists the runs of a Dag that the config does not have any more', async () => {
       await write({ d: [onDb, one] });
       await etl('run', 'd', '--run-id', 'one');
       await write({ e: [onDb, one] });
@@ -215,24 +219,24 @@ describe('the history', () => {
       expect((await etl('show', 'one')).stdout).to.match(/^ ✔ a {2}success [^c]*$/m);
     });
 
-    it('exits 2 for a Dag that nobody knows, and names the nearest', async () => {
+    it('exits 2 for a Dag that does not exist, and suggests the nearest ID', async () => {
       await write({ monthly: [onDb, one] });
       const { code, stderr } = await etl('runs', 'monthyl');
       expect(code).to.equal(2);
       expect(stderr).to.include('ETL-2002 there is no Dag "monthyl"').and.include('did you mean "monthly"?');
     });
 
-    it('exits 69 when a database can not be reached', async () => {
+    it('exits 69 if a database can not be reached', async () => {
       await write({ d: [onDb, one] });
       const { code, stderr } = await project.cli(['runs'], { ETL_CONN_DB: 'postgres://u:p@127.0.0.1:1/x' });
       expect(code).to.equal(69);
       expect(stderr).to.include('ETL-1001 connection "db" was refused');
     });
 
-    it('exits 2 when its role may not read the ledger, and says what to grant', async () => {
+    it('exits 2 if the role has no permission to read the ledger, and says what to grant', async () => {
       await write({ d: [onDb, one] });
       await etl('run', 'd');
-      const poor = await role('poor');
+      const poor = await createRole('poor');
       const { code, stderr } = await project.cli(['runs'], { ETL_CONN_DB: poor.url });
       await poor.drop();
       expect(code, stderr).to.equal(2);
@@ -240,7 +244,7 @@ describe('the history', () => {
       expect(stderr).to.include('SQLSTATE 42501, insufficient privilege').and.include('etl ledger sql');
     });
 
-    it('reads an embedded database, and does not make one to look into it', async () => {
+    it('reads the ledger of an embedded database, and creates no embedded database', async () => {
       await write({ d: [`defaults: { conn: 'small' }`, one] });
       const small = { ETL_CONN_SMALL: 'pglite:data/pg' };
       const before = await project.cli(['runs', '--json'], small);
@@ -263,7 +267,7 @@ describe('the history', () => {
       d.session('s', {}, async () => { throw new SkipTask('nothing new'); });
       d.sql('typo', { sql: 'select * form t' });`;
 
-    it('shows each task, and each failed attempt in order', async () => {
+    it('shows each task, and the failed attempts in their order', async () => {
       await write({ d: [onDb, broken] });
       await etl('run', 'd', '--run-id', 'broken');
       const { code, stdout, stderr } = await project.cli(['show', 'broken'], {
@@ -302,7 +306,7 @@ describe('the history', () => {
       expect(run.tasks[4].attempts[0]).to.include({ code: 'ETL-3001', sqlstate: '42601' });
     });
 
-    it('shows tasks that the config has gained or lost since', async () => {
+    it('shows tasks that were added to the config or removed from it since the run', async () => {
       await write({ d: [onDb, `${one} d.sql('old', { sql: 'select 2' });`] });
       await etl('run', 'd', '--run-id', 'once');
       await write({ d: [onDb, `${one} d.sql('new', { sql: 'select 3' });`] });
@@ -311,7 +315,7 @@ describe('the history', () => {
       expect(stdout).to.match(/^ ✔ old {2}success .* not in the config any more$/m);
     });
 
-    it('finds a run by a part of its ID that only it begins or ends with', async () => {
+    it('finds a run by the beginning or end of its ID, if the part is unique', async () => {
       await write({ d: [onDb, one] });
       for (const id of ['2026-a1b2', '2026-c3d4', '2025-e5f6']) await etl('run', 'd', '--run-id', id);
       expect((await json('show', 'c3d4')).run_id).to.equal('2026-c3d4');
@@ -330,7 +334,7 @@ describe('the history', () => {
       }
     });
 
-    it('asks for the Dag where two databases have a run of the same ID', async () => {
+    it('asks for the Dag if two databases have a run with the same ID', async () => {
       await write({ d: [onDb, one], e: [`defaults: { conn: 'other' }`, one] });
       await etl('run', 'd', '--run-id', 'ci-17');
       await etl('run', 'e', '--run-id', 'ci-17');
@@ -344,7 +348,7 @@ describe('the history', () => {
   describe('etl ledger', () => {
     const current = MIGRATIONS.length;
 
-    it('says with exit code 1 that a ledger is missing, installs it, and then 0', async () => {
+    it('exits 1 for a missing ledger, installs the ledger, and then exits 0', async () => {
       await write({ d: [onDb, `${one} d.sql('b', { conn: 'other', sql: 'select 1' });`] });
       const missing = await etl('ledger', 'status');
       expect(missing.code).to.equal(1);
@@ -369,7 +373,7 @@ describe('the history', () => {
       });
     });
 
-    it('exits 2 for a ledger that is newer than the program, and touches the others', async () => {
+    it('exits 2 for a ledger that is newer than the program, and migrates the other ledgers', async () => {
       await write({ d: [onDb, `${one} d.sql('b', { conn: 'other', sql: 'select 1' });`] });
       await etl('ledger', 'migrate', 'db');
       await db.query('insert into etl.migration (version) values (99)');
@@ -385,7 +389,7 @@ describe('the history', () => {
         .and.include('update @oneshot/etl');
     });
 
-    it('exits 69 for a database that can not be reached, and still says what it knows', async () => {
+    it('exits 69 if a database can not be reached, and shows the other databases', async () => {
       await write({ d: [onDb, `${one} d.sql('b', { conn: 'other', sql: 'select 1' });`] });
       const away = { ...env(), ETL_CONN_DB: 'postgres://u:p@127.0.0.1:1/x' };
       const { code, stdout, stderr } = await project.cli(['ledger', 'status'], away);
@@ -396,16 +400,16 @@ describe('the history', () => {
       expect(stderr).to.include('was refused');
     });
 
-    it('exits 2 when a role may not install it, and names the way out', async () => {
+    it('exits 2 if the role has no permission to install the ledger, and names `etl ledger sql`', async () => {
       await write({ d: [onDb, one] });
-      const poor = await role('poor');
+      const poor = await createRole('poor');
       const { code, stderr } = await project.cli(['ledger', 'migrate'], { ETL_CONN_DB: poor.url });
       await poor.drop();
       expect(code, stderr).to.equal(2);
       expect(stderr).to.include('ETL-4005').and.include('SQLSTATE 42501').and.include('etl ledger sql');
     });
 
-    it('prints a script, without a config, that can be run again, and grants with which a role runs Dags', async () => {
+    it('prints, without a config, a script that can be run twice, and the grants that a role needs to run Dags', async () => {
       const bare = await project.cli(['ledger', 'sql']);
       expect({ code: bare.code, stderr: bare.stderr }).to.deep.equal({ code: 0, stderr: '' });
       await db.query(bare.stdout);
@@ -417,7 +421,7 @@ describe('the history', () => {
       });
 
       const grants = bare.stdout.match(/(?<=^-- )grant .*;$/gm) ?? [];
-      const runner = await role('runner', grants.join('\n'));
+      const runner = await createRole('runner', grants.join('\n'));
       const asRunner = (...args: string[]) => project.cli(args, { ETL_CONN_DB: runner.url });
       await write({ d: [onDb, `${one} d.session('b', {}, async () => { throw new Error('no'); });`] });
       const ran = await asRunner('run', 'd', '--run-id', 'poorly');

@@ -10,7 +10,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 
 const run = promisify(execFile);
 
-/** The bar for the tree that `npm install @oneshot/etl` makes in an empty folder, peers included. */
+/** The limits of the tree that `npm install @oneshot/etl` makes in an empty folder, peer dependencies included. */
 const MOST_PACKAGES = 60;
 const MOST_MEGABYTES = 22;
 
@@ -46,7 +46,7 @@ describe('the package', function () {
   let db: TestDatabase;
   let folder: string;
   let packed: readonly string[];
-  /** A project that has our package and the peers that npm installs with it: Knex and pg. */
+  /** A project with our package and the peer dependencies that npm installs: Knex and pg. */
   let project: string;
 
   before(async () => {
@@ -74,7 +74,7 @@ describe('the package', function () {
     return stdout + stderr;
   }
 
-  it('holds the program, its types and its documents, and nothing else', async () => {
+  it('contains only the program, its types and its documents', async () => {
     const shared = ['knex', 'objection', 'pg'].map((name) => `dist/shared/${name}.cjs`);
     const programs = ['etl.cjs', 'watchdog-thread.cjs', 'api.cjs', 'index.js'];
     const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json'].map(
@@ -87,7 +87,7 @@ describe('the package', function () {
     expect(packed).to.have.members([...documents, 'bin/package.json', 'bin/run.js', ...built, ...shared]);
   });
 
-  it('runs where it is installed, for a config that imports it, Knex and Objection', async () => {
+  it('runs a config that imports the package, Knex and Objection beside the config', async () => {
     const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
     const bin = join(project, 'node_modules/.bin/etl');
     expect(await etl(bin, ['--version'], project)).to.match(new RegExp(`^@oneshot/etl/${version} `));
@@ -95,7 +95,7 @@ describe('the package', function () {
     expect(await db.query('select name from item')).to.deep.equal([{ name: 'item 1' }]);
   });
 
-  it('runs a config that has no packages beside it: it lends them', async () => {
+  it('runs a config that has no packages beside it, with the shared packages of the program', async () => {
     const elsewhere = join(folder, 'elsewhere');
     await mkdir(elsewhere);
     await writeFile(join(elsewhere, 'etl.config.ts'), CONFIG);
@@ -104,7 +104,7 @@ describe('the package', function () {
     expect(await db.query('select name from item')).to.deep.equal([{ name: 'item 1' }]);
   });
 
-  it('validates what a model with a JSON schema is given', async () => {
+  it('validates the input of a model with a JSON schema', async () => {
     const validating = join(folder, 'validating');
     await mkdir(validating);
     await writeFile(
@@ -129,9 +129,9 @@ describe('the package', function () {
     expect(await db.query('select name from item')).to.deep.equal([{ name: 'a@example.com' }]);
   });
 
-  for (const place of ['beside the packages', 'elsewhere']) {
-    it(`is one instance, as are knex, objection and pg, for all files of a config ${place}`, async () => {
-      const directory = place === 'elsewhere' ? join(folder, 'apart') : join(project, 'nested');
+  for (const location of ['beside the packages', 'elsewhere']) {
+    it(`is one instance for all files of a config ${location}, and so are knex, objection and pg`, async () => {
+      const directory = location === 'elsewhere' ? join(folder, 'apart') : join(project, 'nested');
       await mkdir(directory);
       await writeFile(join(directory, 'package.json'), '{}');
       const imports = `import { dag } from '@oneshot/etl'; import knex from 'knex';
@@ -152,18 +152,18 @@ describe('the package', function () {
     });
   }
 
-  it('says what to install for the embedded database, which it does not bring', async () => {
+  it('says what to install for the embedded database, which the package does not contain', async () => {
     const bin = join(project, 'node_modules/.bin/etl');
     const ended = etl(bin, ['run', 'd', '--conn', 'db=pglite::memory:'], project);
-    const said = await ended.catch((error: unknown) => {
+    const output = await ended.catch((error: unknown) => {
       const { code, stderr } = error as { code: number; stderr: string };
       return `${code} ${stderr}`;
     });
-    expect(said).to.match(/^2 ETL-\d+ the embedded database needs the package @electric-sql\/pglite/);
-    expect(said).to.include('npm i @electric-sql/pglite');
+    expect(output).to.match(/^2 ETL-\d+ the embedded database needs the package @electric-sql\/pglite/);
+    expect(output).to.include('npm i @electric-sql/pglite');
   });
 
-  it('has types that a strict TypeScript project can use as they are', async () => {
+  it('has types that pass the type check of a strict TypeScript project', async () => {
     const typed = join(folder, 'typed');
     await cp(project, typed, { recursive: true });
     for (const name of ['@types/node', 'undici-types', 'objection', 'ajv', 'fast-uri', 'db-errors'])
@@ -171,7 +171,7 @@ describe('the package', function () {
     await typeCheck(typed);
   });
 
-  it('has types that need neither Objection nor the types of pg, and are checked with skipLibCheck off', async () => {
+  it('has types that pass the type check without Objection and the types of pg, with skipLibCheck off', async () => {
     const typed = join(folder, 'typed-without-objection');
     await cp(project, typed, { recursive: true });
     for (const name of ['@types/node', 'undici-types']) await copyPackage(name, typed);
@@ -201,12 +201,12 @@ describe('the package', function () {
     expect(names).to.not.include('node_modules/objection');
     expect(names.filter((name) => name.includes('@types/'))).to.deep.equal([]);
     expect(names.length).to.be.at.most(MOST_PACKAGES);
-    expect((await sizeOf(join(project, 'node_modules'))) / 1e6).to.be.below(MOST_MEGABYTES);
+    expect((await readSize(join(project, 'node_modules'))) / 1e6).to.be.below(MOST_MEGABYTES);
     expect(names.filter((name) => packages[name]?.hasInstallScript)).to.deep.equal([]);
   });
 });
 
-/** Type-checks the config of a project; fails with the compiler's messages. */
+/** Type-checks the config of a project. Fails with the messages of the compiler. */
 async function typeCheck(project: string, options: object = {}): Promise<void> {
   const compilerOptions = {
     strict: true,
@@ -222,15 +222,15 @@ async function typeCheck(project: string, options: object = {}): Promise<void> {
   await checked.catch((error: unknown) => expect.fail((error as { stdout: string }).stdout));
 }
 
-/** Gives a project a package of this checkout. */
+/** Copies a package of this checkout to a project. */
 async function copyPackage(name: string, project: string, from = name): Promise<void> {
-  const target = join(project, 'node_modules', name);
-  await mkdir(dirname(target), { recursive: true });
-  await cp(join(ROOT, 'node_modules', from), target, { recursive: true });
+  const copy = join(project, 'node_modules', name);
+  await mkdir(dirname(copy), { recursive: true });
+  await cp(join(ROOT, 'node_modules', from), copy, { recursive: true });
 }
 
-/** Bytes of all files below a folder. */
-async function sizeOf(folder: string): Promise<number> {
+/** Returns the size of all files below a folder, in bytes. */
+async function readSize(folder: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
   const sizes = await Promise.all(
@@ -243,7 +243,9 @@ function npm(cwd: string, args: readonly string[]): Promise<{ stdout: string }> 
   return run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, timeout: 50_000 });
 }
 
-/** From npm's cache, where `npm ci` has put what is needed; over the network only where the cache is another one. */
+/**
+ * Installs a tarball from npm's cache, which `npm ci` has filled. Uses the network only if the cache lacks a package.
+ */
 async function install(cwd: string, tarball: string): Promise<void> {
   const args = ['install', '--ignore-scripts', tarball];
   try {

@@ -81,7 +81,7 @@ describe('the oldest Knex, Objection and pg of the peer ranges', function () {
     await db.query('create table item (name text primary key); create table seen (result jsonb)');
     project = await createProject({ 'etl.config.js': CONFIG, 'native.mjs': MODULE });
     for (const name of PEERS) await copyPackage(`${name}-oldest`, name);
-    oldest = await Promise.all(PEERS.map(async (name) => String((await manifest(name))['version'])));
+    oldest = await Promise.all(PEERS.map(async (name) => String((await readManifest(name))['version'])));
   });
   after(async () => {
     await project[Symbol.asyncDispose]();
@@ -89,22 +89,22 @@ describe('the oldest Knex, Objection and pg of the peer ranges', function () {
   });
 
   async function copyPackage(from: string, name: string): Promise<void> {
-    const target = join(project.directory, 'node_modules', name);
-    await cp(join(ROOT, 'node_modules', from), target, { recursive: true });
+    const copy = join(project.directory, 'node_modules', name);
+    await cp(join(ROOT, 'node_modules', from), copy, { recursive: true });
   }
 
-  async function manifest(name: string): Promise<Record<string, unknown>> {
+  async function readManifest(name: string): Promise<Record<string, unknown>> {
     const file = join(project.directory, 'node_modules', name, 'package.json');
     return JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
   }
 
-  it('are the versions that the package names as the lowest', async () => {
+  it('are the lowest versions of the peer dependencies in package.json', async () => {
     const { peerDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
     const lowest = PEERS.map((name) => /^>=(\S+) </.exec(peerDependencies[name])?.[1] ?? '');
     expect(oldest).to.deep.equal(lowest.map((version) => `${version}.0`));
   });
 
-  it('work with a session, and all files of the config get them', async () => {
+  it('work with a session, and all files of a config import them', async () => {
     const { code, stderr } = await project.cli(['run', 'd'], { ETL_CONN_DB: db.url });
     expect(code, stderr).to.equal(0);
     const added = ['by a bound model', 'by a patched model', 'in a savepoint'];
@@ -117,7 +117,7 @@ describe('the oldest Knex, Objection and pg of the peer ranges', function () {
     });
   });
 
-  it('give their types to a session: those of Knex', async () => {
+  it('have types that fit the types of a session', async () => {
     const own = join(project.directory, 'node_modules/@oneshot/etl');
     await mkdir(join(own, 'dist'), { recursive: true });
     for (const file of ['package.json', 'dist/index.d.ts']) await cp(join(ROOT, file), join(own, file));

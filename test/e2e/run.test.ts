@@ -3,7 +3,7 @@ import { createProject, type CliResult, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { Gate } from '../support/gate.js';
 
-/** A config whose Dag "d" has these tasks. */
+/** Returns a config whose Dag "d" has these tasks; `more` are further options of the Dag. */
 const config = (tasks: string, more = ''): string => `
   import { dag, defineConfig, FailTask, SkipTask } from '@oneshot/etl';
   import { gate } from './gate.ts';
@@ -40,14 +40,14 @@ describe('etl run', () => {
   const good = `d.sql('a', { sql: "insert into t values ('a')" });`;
   const bad = `d.session('b', {}, async () => { throw new Error('bad row 17'); });`;
 
-  it('exits 0 with a summary on stderr and nothing on stdout', async () => {
+  it('exits 0 if all tasks succeed, with a summary on stderr and nothing on stdout', async () => {
     const { code, stdout, stderr } = await run(good);
     expect({ code, stdout }).to.deep.equal({ code: 0, stdout: '' });
     expect(stderr).to.match(/✔ a {2}1 row {2}[\d.]+s\nOK {2}1 ok, 1 row, [\d.]+s\n$/);
     expect(await values()).to.deep.equal(['a']);
   });
 
-  it('exits 1 when a task fails: what needs it is not run, the rest is', async () => {
+  it('exits 1 if a task fails, runs no task that needs the failed task, and runs all others', async () => {
     const { code, stderr } = await run(
       `const b = d.session('b', {}, async () => { throw new Error('bad row 17'); });
        d.session('c', { needs: [b] }, async () => null); ${good}`,
@@ -65,7 +65,7 @@ describe('etl run', () => {
     expect(await values()).to.deep.equal(['a']);
   });
 
-  it('exits 3 when a check fails and nothing else, and nobody has seen the data', async () => {
+  it('exits 3 if only a check fails, and commits no data', async () => {
     const { code, stderr } = await run(
       `d.sql('a', { sql: "insert into t values ('a')", checks: [{ name: 'no-a', sql: "select 1 from t where v = 'a' -- none" }] });`,
     );
@@ -74,26 +74,22 @@ describe('etl run', () => {
     expect(await values()).to.deep.equal([]);
   });
 
-  it('exits 1 when a check and something else fails', async () => {
+  it('exits 1 if a check and another task fail', async () => {
     const check = `d.sql('a', { sql: 'select 1', checks: [{ name: 'never', sql: 'select 1' }] });`;
     expect((await run(check + bad)).code).to.equal(1);
   });
 
   const usage: readonly [title: string, args: readonly string[], stderr: RegExp][] = [
-    ['a Dag that is not there', ['dd'], /ETL-2002 there is no Dag "dd"; did you mean "d"\?/],
-    ['no Dag', [], /ETL-2001 Missing 1 required arg/],
-    ['a flag that is not there', ['d', '--concurency', '2'], /ETL-2001 Nonexistent flag: --concurency/],
+    ['a Dag that does not exist', ['dd'], /ETL-2002 there is no Dag "dd"; did you mean "d"\?/],
+    ['a call without a Dag', [], /ETL-2001 missing 1 required arg/],
+    ['a flag that does not exist', ['d', '--concurency', '2'], /ETL-2001 nonexistent flag: --concurency/],
     ['a concurrency of 0', ['d', '-c', '0'], /ETL-2001/],
-    ['a param that is not there', ['d', '--param', 'x=1'], /ETL-2401/],
+    ['a param that does not exist', ['d', '--param', 'x=1'], /ETL-2401/],
     ['a param without a value', ['d', '--param', 'x'], /ETL-24/],
     ['a param that is given twice', ['d', '-p', 'x=1', '-p', 'x=2'], /ETL-2001 --param x=… is given twice/],
     ['a date for a Dag without a schedule', ['d', '--date', '2026-01-01'], /ETL-20/],
-    ['a timeout that is none', ['d', '--timeout', 'soon'], /ETL-2303 expected `--timeout`/],
-    [
-      'a connection that is none',
-      ['d', '--conn', 'nonsense'],
-      /ETL-2001 --conn number 1 is not of the form id=url/,
-    ],
+    ['a timeout that is no duration', ['d', '--timeout', 'soon'], /ETL-2303 expected `--timeout`/],
+    ['a --conn without =', ['d', '--conn', 'nonsense'], /ETL-2001 --conn number 1 is not of the form id=url/],
     ['a malformed connection', ['d', '--conn', 'db=postgres//u:secret-word@h'], /ETL-2201/],
     ['a connection of an unknown type', ['d', '--conn', 'db=oracle://h/d'], /ETL-2205/],
   ];
@@ -109,14 +105,14 @@ describe('etl run', () => {
     });
   }
 
-  it('exits 2 for a connection that nothing defines, and names the places', async () => {
+  it('exits 2 for a connection that is not defined, and names where to define it', async () => {
     await project.write({ 'etl.config.ts': config(good) });
     const { code, stderr } = await project.cli(['run', 'd']);
     expect(code).to.equal(2);
-    for (const place of ['ETL_CONN_DB', 'AIRFLOW_CONN_DB', '--conn db=']) expect(stderr).to.include(place);
+    for (const name of ['ETL_CONN_DB', 'AIRFLOW_CONN_DB', '--conn db=']) expect(stderr).to.include(name);
   });
 
-  it('exits 69 when the database can not be reached', async () => {
+  it('exits 69 if the database can not be reached', async () => {
     await project.write({ 'etl.config.ts': config(good) });
     const { code, stderr } = await project.cli(['run', 'd'], {
       ETL_CONN_DB: 'postgres://u:secret-word@127.0.0.1:1/x',
@@ -126,7 +122,7 @@ describe('etl run', () => {
     expect(stderr).to.not.include('secret-word');
   });
 
-  it('exits 75 while another run of the Dag is under way, and says which', async () => {
+  it('exits 75 while another run of the Dag is running, and names the other run', async () => {
     await project.write({
       'etl.config.ts': config(`d.session('a', {}, async () => void (await gate('in')));`),
     });
@@ -143,7 +139,7 @@ describe('etl run', () => {
     expect((await third.ended).code).to.equal(0);
   });
 
-  it('exits 124 when the run takes too long', async () => {
+  it('exits 124 if the run exceeds its timeout', async () => {
     const { code, stderr } = await run(
       `d.session('a', {}, async ({ session }) => void (await session.raw('select pg_sleep(30)')));`,
       ['--timeout', '300ms'],
@@ -157,7 +153,7 @@ describe('etl run', () => {
     ['SIGTERM', 143],
     ['SIGHUP', 129],
   ] as const) {
-    it(`exits ${code} on ${signal}, with everything rolled back`, async () => {
+    it(`exits ${code} on ${signal}, and rolls back the running task`, async () => {
       await project.write({
         'etl.config.ts': config(`d.session('a', {}, async ({ session }) => {
           await session('t').insert({ v: 'a' });
@@ -190,16 +186,16 @@ describe('etl run', () => {
   });
 
   const harm: readonly [title: string, body: string, stderr: RegExp][] = [
-    ['calls process.exit(0)', 'process.exit(0);', /ETL-3007 process\.exit\(0\) is not for a task to call/],
+    ['calls process.exit(0)', 'process.exit(0);', /ETL-3007 a task must not call process\.exit\(0\)/],
     [
       'leaves a rejected promise',
       `void Promise.reject(new Error('nobody waits')); await new Promise(() => undefined);`,
-      /ETL-3006 an error that nobody awaited: nobody waits/,
+      /ETL-3006 unhandled error: nobody waits/,
     ],
     [
       'throws in a timer',
       `setTimeout(() => { throw new Error('in a timer'); }, 1); await new Promise(() => undefined);`,
-      /ETL-3006 an error that nobody awaited: in a timer/,
+      /ETL-3006 unhandled error: in a timer/,
     ],
     ['throws FailTask', `throw new FailTask('no more');`, /ETL-3001 no more/],
   ];
@@ -213,7 +209,7 @@ describe('etl run', () => {
     });
   }
 
-  it('ends the process when a task blocks the event loop, says which, and leaves nothing behind', async () => {
+  it('ends the process if a task blocks the event loop, names the task, and leaves no session and no row', async () => {
     const { code, stderr } = await run(
       `d.session('busy', {}, async ({ session }) => { await session('t').insert({ v: 'x' }); for (;;); });`,
       ['--max-block', '500ms'],
@@ -226,7 +222,7 @@ describe('etl run', () => {
     expect(await values()).to.deep.equal([]);
   });
 
-  it('survives a heap that is full without a false success', async () => {
+  it('never exits with 0 if the heap is full', async () => {
     await project.write({
       'etl.config.ts': config(
         `d.session('full', {}, async ({ session }) => { await session('t').insert({ v: 'x' }); const all = []; for (;;) all.push(new Array(1e6).fill(1)); });`,
@@ -238,12 +234,12 @@ describe('etl run', () => {
     expect(await values()).to.deep.equal([]);
   });
 
-  it('ends although a task has left a timer running', async () => {
+  it('ends the process although a task has left a timer running', async () => {
     const { code } = await run(`d.session('a', {}, async () => { setInterval(() => undefined, 1000); });`);
     expect(code).to.equal(0);
   });
 
-  it('shows a skipped task and what needs it as skipped, and exits 0', async () => {
+  it('shows a skipped task and the tasks that need it as skipped, and exits 0', async () => {
     const { code, stderr } = await run(
       `const a = d.session('a', {}, async () => { throw new SkipTask('nothing to do'); }); d.session('b', { needs: [a] }, async () => null);`,
     );
@@ -252,7 +248,7 @@ describe('etl run', () => {
     expect(stderr).to.include('↷ b  skipped: "a" was skipped');
   });
 
-  it('repeats a failed attempt from the start, as often as it may', async () => {
+  it('repeats a failed task from its beginning, at most `retries` times', async () => {
     const { code, stderr } = await run(`
       d.session('a', { retries: 2, backoff: { initial: 1 } }, async ({ session, run: { attempt } }) => {
         await session('t').insert({ v: 'attempt ' + attempt });
@@ -264,7 +260,7 @@ describe('etl run', () => {
     expect(await values()).to.deep.equal(['attempt 3']);
   });
 
-  it('runs ready tasks at the same time, up to --concurrency', async () => {
+  it('runs at most --concurrency ready tasks at the same time', async () => {
     const tasks = ['a', 'b', 'c'].map(
       (id) => `d.session('${id}', {}, async () => void (await gate('${id}')));`,
     );
@@ -281,14 +277,14 @@ describe('etl run', () => {
     expect((await ended).code).to.equal(0);
   });
 
-  it('starts nothing new after a failure with --fail-fast', async () => {
+  it('starts no task after a failure with --fail-fast', async () => {
     const { code, stderr } = await run(bad + good, ['--fail-fast', '-c', '1']);
     expect(code).to.equal(1);
     expect(stderr).to.include('↷ a  skipped: the run stopped before it');
     expect(await values()).to.deep.equal([]);
   });
 
-  it('says nothing of a run that succeeds with --quiet, and everything of one that fails', async () => {
+  it('prints nothing for a successful run with --quiet, and everything for a failed run', async () => {
     expect(await run(good, ['--quiet'])).to.deep.equal({ code: 0, stdout: '', stderr: '' });
     const { code, stderr } = await run(good + bad, ['--quiet', '-c', '1']);
     expect(code).to.equal(1);
@@ -305,7 +301,7 @@ describe('etl run', () => {
     expect(result.tasks[1].error).to.include({ code: 'ETL-3001', what: 'bad row 17' });
   });
 
-  it('prints one JSON object an event on stdout with --reporter ndjson', async () => {
+  it('prints a JSON object for each event on stdout with --reporter ndjson', async () => {
     const { stdout } = await run(
       `d.session('a', {}, async ({ log, progress }) => { log('here', { nTimes: 2 }); progress(5); });`,
       ['--reporter', 'ndjson'],
@@ -327,7 +323,7 @@ describe('etl run', () => {
     expect(events[2].fields).to.deep.equal({ nTimes: 2 });
   });
 
-  it('reports what a connection has to say as an event of the run, and beside any other command as a note', async () => {
+  it('reports a notice about a connection as an event of the run, and other commands print the notice as a note', async () => {
     await project.write({ 'etl.config.ts': config(good) });
     const ignored = { ETL_CONN_DB: `${db.url}?cursor=dict` };
     const text = 'connection "db": etl ignores cursor, which only Airflow uses';
@@ -351,7 +347,7 @@ describe('etl run', () => {
     }
   });
 
-  it('shows the statement with a caret, the SQLSTATE in words, and never a value of a row', async () => {
+  it('shows a failed statement with a caret and the SQLSTATE in words, and shows no value of a row', async () => {
     const { stderr } = await run(`
       d.sql('typo', { sql: 'select * form t' });
       d.sql('twice', { sql: 'create table secret (k text primary key); insert into secret values (\\'row-data-17\\'), (\\'row-data-17\\')' });`);
@@ -361,7 +357,7 @@ describe('etl run', () => {
     expect(stderr).to.not.include('row-data-17');
   });
 
-  it('masks the passwords of connections wherever they turn up', async () => {
+  it('masks the passwords of connections in logs and errors, in text and in JSON', async () => {
     const { password } = new URL(db.url);
     const body = `async ({ session, log }) => { log('found', { password: '${password}' }); throw new Error('it is ${password}'); }`;
     for (const args of [[], ['--json'], ['--reporter', 'ndjson']]) {
@@ -371,7 +367,7 @@ describe('etl run', () => {
     }
   });
 
-  it('shows control characters of others instead of obeying them', async () => {
+  it('shows control characters of an error message as text', async () => {
     const { stderr } = await run(
       `d.session('a', {}, async () => { throw new Error('red \\u001b[31m bell \\u0007'); });`,
     );
@@ -392,14 +388,14 @@ describe('etl run', () => {
     ['--no-color before FORCE_COLOR', ['--no-color'], { FORCE_COLOR: '1' }, false],
   ];
   for (const [title, args, variables, isColoured] of colours) {
-    it(`decides the colour: ${title}`, async () => {
+    it(`decides about colours: ${title}`, async () => {
       await project.write({ 'etl.config.ts': config(good) });
       const { stderr } = await project.cli(['run', 'd', ...args], { ...env(), ...variables });
       expect(stderr.includes('\u001b[')).to.equal(isColoured);
     });
   }
 
-  it('gives params their types, and the ledger keeps them', async () => {
+  it('passes params with the types of their schema to tasks, and records them in the ledger', async () => {
     await project.write({
       'etl.config.ts': config(`d.session('a', {}, async ({ params }) => params);`, `params: schema`).replace(
         'export default',
@@ -418,7 +414,7 @@ describe('etl run', () => {
     expect(wrong.stderr).to.include('n: not a number');
   });
 
-  it('covers the last complete interval, or the one that --date names', async () => {
+  it('runs the interval of --date', async () => {
     const tasks = `d.session('a', {}, async ({ interval }) => [interval.start.toISOString(), interval.end.toISOString()]);`;
     const { code } = await run(
       tasks,

@@ -14,7 +14,7 @@ const CONFIG = `
     dags: [dag('d', { defaults: { conn: 'db' } }, (d) => { d.sql('one', { sql: 'select 1' }); })],
   });`;
 
-/** Packages that are loaded: the fewer, the faster. Whoever adds one here says why in the commit. */
+/** The packages that every command loads. Each package makes the start slower, so a commit that adds one says why. */
 const ANY_COMMAND =
   `@oclif/core ansi-escapes ansi-regex ansi-styles ansis balanced-match brace-expansion clean-stack
   cli-spinners debug ejs emoji-regex escape-string-regexp get-package-type has-flag indent-string is-docker
@@ -25,7 +25,7 @@ const DATABASE =
   `colorette knex lodash pg pg-connection-string pg-int8 pg-pool pg-protocol pg-types postgres-array
   postgres-bytea postgres-date postgres-interval tarn xtend`.split(/\s+/);
 
-describe('the code that V8 has compiled', () => {
+describe('the cache of code that V8 has compiled', () => {
   let project: Project;
   let home: string;
   const kept = (): string => join(home, 'etl');
@@ -38,7 +38,7 @@ describe('the code that V8 has compiled', () => {
   });
   afterEach(() => project[Symbol.asyncDispose]());
 
-  it('is kept in a directory of this user alone, one file a command', async () => {
+  it('is a directory that only this user can enter, with one file for each command', async () => {
     const first = await help();
     const [name = ''] = await readdir(kept());
     expect((await stat(kept())).mode & 0o777).to.equal(0o700);
@@ -50,7 +50,7 @@ describe('the code that V8 has compiled', () => {
     expect(await readdir(kept())).to.have.lengthOf(2);
   });
 
-  it('is replaced where V8 can not use it', async () => {
+  it('is written again if V8 can not use a file of it', async () => {
     const first = await help();
     const [name = ''] = await readdir(kept());
     await writeFile(join(kept(), name), 'no code');
@@ -67,7 +67,7 @@ describe('the code that V8 has compiled', () => {
     { title: 'others can write to', mode: 0o777 },
     { title: 'a group can read', mode: 0o750 },
   ]) {
-    it(`is not kept in a directory that ${title}`, async () => {
+    it(`is not written to a directory that ${title}`, async () => {
       await mkdir(kept(), { recursive: true });
       await chmod(kept(), mode);
       expect(await help()).to.include({ code: 0, stderr: '' });
@@ -75,18 +75,18 @@ describe('the code that V8 has compiled', () => {
     });
   }
 
-  it('is not missed where it can not be kept', async () => {
+  it('is left out if its directory can not be created', async () => {
     await writeFile(home, 'a file');
     expect(await help()).to.include({ code: 0, stderr: '' });
   });
 
-  it('is not kept of a call that was wrong', async () => {
+  it('is not written after a usage error', async () => {
     await project.cli(['rnu'], { XDG_CACHE_HOME: home });
     expect(await readdir(kept())).to.deep.equal([]);
   });
 });
 
-describe('a start', function () {
+describe('the start of a command', function () {
   this.timeout(60_000);
   let db: TestDatabase;
   let project: Project;
@@ -95,9 +95,9 @@ describe('a start', function () {
   before(async () => {
     db = await createDatabase();
     project = await createProject({ 'etl.config.ts': CONFIG });
-    traced = await traceableProgram();
-    // The first compiles the config, and creates the ledger.
-    await packagesOf(['run', 'd']);
+    traced = await buildTraceableProgram();
+    // The first run compiles the config and creates the ledger.
+    await listLoadedPackages(['run', 'd']);
   });
   after(async () => {
     await rm(traced, { recursive: true, force: true });
@@ -105,7 +105,7 @@ describe('a start', function () {
     await db.drop();
   });
 
-  async function packagesOf(args: readonly string[]): Promise<readonly string[]> {
+  async function listLoadedPackages(args: readonly string[]): Promise<readonly string[]> {
     const out = join(traced, 'modules.txt');
     const env = {
       PATH: process.env['PATH'],
@@ -122,22 +122,24 @@ describe('a start', function () {
     return [...new Set(packages.filter((name) => name !== undefined))];
   }
 
-  it('loads oclif for --help, and nothing else', async () => {
-    expect(await packagesOf(['--help'])).to.have.members(ANY_COMMAND);
+  it('loads only oclif for --help', async () => {
+    expect(await listLoadedPackages(['--help'])).to.have.members(ANY_COMMAND);
   });
 
-  it('loads what looks for a config for list, and no database driver', async () => {
-    expect(await packagesOf(['list'])).to.have.members([...ANY_COMMAND, ...CONFIG_SEARCH]);
+  it('loads the config search for list, but no database driver', async () => {
+    expect(await listLoadedPackages(['list'])).to.have.members([...ANY_COMMAND, ...CONFIG_SEARCH]);
   });
 
-  it('loads Knex and the driver for run, and neither a compiler nor Objection', async () => {
+  it('loads Knex and the driver for run, but neither a compiler nor Objection', async () => {
     const packages = [...ANY_COMMAND, ...CONFIG_SEARCH, ...DATABASE];
-    expect(await packagesOf(['run', 'd'])).to.have.members(packages);
+    expect(await listLoadedPackages(['run', 'd'])).to.have.members(packages);
   });
 });
 
-/** The program as it is built, but with the names of its modules, which it writes to the file MODULES when it ends. */
-async function traceableProgram(): Promise<string> {
+/**
+ * Builds the program so that it writes the names of all modules that it has loaded to the file MODULES when it ends.
+ */
+async function buildTraceableProgram(): Promise<string> {
   const folder = await mkdtemp(join(ROOT, '.etl/test/traced-'));
   const dist = join(folder, 'dist');
   const script = `import { bundleProgram } from './scripts/bundle.js'; await bundleProgram(process.argv[1], { minify: false });`;
@@ -162,13 +164,16 @@ async function traceableProgram(): Promise<string> {
   return folder;
 }
 
-/** The code with a statement after each place. A bundler that writes them otherwise fails here, and not as a short list. */
+/**
+ * Inserts a statement after each pattern. If a new bundler writes the code in another form, a pattern does not match
+ * and the test fails here.
+ */
 function instrument(
   code: string,
-  statements: readonly (readonly [place: RegExp, statement: string])[],
+  statements: readonly (readonly [pattern: RegExp, statement: string])[],
 ): string {
-  return statements.reduce((result, [place, statement]) => {
-    expect(result).to.match(place);
-    return result.replace(place, (found) => `${found} ${statement}`);
+  return statements.reduce((result, [pattern, statement]) => {
+    expect(result).to.match(pattern);
+    return result.replace(pattern, (found) => `${found} ${statement}`);
   }, code);
 }

@@ -66,16 +66,16 @@ describe('etl state', function () {
     expect(result.code, result.stderr).to.equal(0);
   };
 
-  it('lists nothing where nothing was run', async () => {
+  it('lists nothing before the first run', async () => {
     expect(await etl('state', 'list')).to.deep.equal({
       code: 0,
       stdout: '',
-      stderr: 'No task has a watermark.\n',
+      stderr: 'no task has a watermark\n',
     });
     expect((await etl('state', 'list', 'shp')).stderr).to.include('did you mean "shop"');
   });
 
-  it('lists the watermarks of every database, gets one, and its history', async () => {
+  it('lists the watermarks of all databases, and prints the value and the history of a watermark', async () => {
     await run('--run-id', 'one');
     await run('--run-id', 'two');
     const listed = await json('state', 'list', 'shop');
@@ -106,12 +106,12 @@ describe('etl state', function () {
     ]);
   });
 
-  it('sets one, in the form of its type, and the next run goes on from there', async () => {
+  it('sets a watermark in the text form of its type, and the next run continues from the value', async () => {
     await run();
     const { code, stderr } = await etl('state', 'set', 'shop', 'orders', 'updated_at', '2026-01-15T00:00+02');
     expect({ code, stderr }).to.deep.equal({
       code: 0,
-      stderr: 'updated_at of "orders" is 2026-01-14 22:00:00.000000+00 now.\n',
+      stderr: 'updated_at of "orders" is 2026-01-14 22:00:00.000000+00 now\n',
     });
     await run();
     expect(await copied()).to.deep.equal([1, 2, 2]);
@@ -120,16 +120,16 @@ describe('etl state', function () {
     expect(change).to.not.have.property('run_id');
   });
 
-  it('sets the first one: the first run begins there, at midnight in UTC', async () => {
+  it('sets a watermark before the first run, which then begins at midnight in UTC', async () => {
     await etl('state', 'set', 'shop', 'orders', 'updated_at', '2026-01-15');
     await run();
     expect(await copied()).to.deep.equal([2]);
   });
 
-  it('clears one, or all, and the next run begins with the first row', async () => {
+  it('clears one watermark or all watermarks of a task, and the next run begins with the first row', async () => {
     await run();
     expect((await etl('state', 'clear', 'shop', 'orders')).stderr).to.equal(
-      'Removed updated_at of "orders".\n',
+      'removed updated_at of "orders"\n',
     );
     expect(await json('state', 'clear', 'shop', 'pages', 'page')).to.deep.equal({
       dag: 'shop',
@@ -143,7 +143,7 @@ describe('etl state', function () {
     expect((await etl('state', 'get', 'shop', 'pages', 'page')).stdout).to.equal('1\n');
   });
 
-  it('is disregarded by a full refresh, of all tasks or of one', async () => {
+  it('is ignored by a full refresh of all tasks or of one task', async () => {
     await run();
     await run('--full-refresh-task', 'pages');
     await run('--full-refresh');
@@ -151,7 +151,7 @@ describe('etl state', function () {
     expect((await etl('state', 'get', 'shop', 'pages', 'page')).stdout).to.equal('1\n');
   });
 
-  it('changes nothing while a run of the Dag is under way, and can be looked at', async () => {
+  it('refuses changes while a run of the Dag is running, and lists watermarks', async () => {
     await run();
     const { ended } = project.start(['run', 'slow'], env());
     const arrival = await gate.next();
@@ -166,34 +166,38 @@ describe('etl state', function () {
   });
 
   const wrong: readonly [what: string, args: readonly string[], message: RegExp][] = [
-    ['a Dag that is not there', ['set', 'shp', 'orders', 'a', 'b'], /did you mean "shop"/],
-    ['a task that is not there', ['set', 'shop', 'order', 'a', 'b'], /did you mean "orders"/],
+    ['a Dag that does not exist', ['set', 'shp', 'orders', 'a', 'b'], /did you mean "shop"/],
+    ['a task that does not exist', ['set', 'shop', 'order', 'a', 'b'], /did you mean "orders"/],
     ['a task without a connection', ['set', 'shop', 'mail', 'a', 'b'], /works without a connection/],
     ['a Dag without a connection', ['clear', 'bare', 't'], /has no connection/],
     [
-      'a watermark that is not there',
+      'a watermark that does not exist',
       ['get', 'shop', 'orders', 'update_at'],
       /no watermark "update_at"; did you mean "updated_at"/,
     ],
-    ['one that is not there to be cleared', ['clear', 'shop', 'orders', 'x'], /no watermark "x"/],
-    ['the history of one that never was', ['get', 'shop', 'orders', 'x', '--history'], /no watermark "x"/],
+    ['clearing a watermark that does not exist', ['clear', 'shop', 'orders', 'x'], /no watermark "x"/],
+    [
+      'the history of a watermark that does not exist',
+      ['get', 'shop', 'orders', 'x', '--history'],
+      /no watermark "x"/,
+    ],
     [
       'a value of another type',
       ['set', 'shop', 'orders', 'updated_at', 'soon'],
       /is of type timestamp with time zone/,
     ],
     [
-      'a full refresh of a task that is not there',
+      'a full refresh of a task that does not exist',
       ['run', 'shop', '--full-refresh-task', 'order'],
       /did you mean "orders"/,
     ],
     [
-      'a full refresh of a run that goes on',
+      'a full refresh of a resumed run',
       ['run', 'shop', '--resume', '--full-refresh'],
       /does not go with --resume/,
     ],
   ];
-  it('says what is wrong', async () => {
+  it('exits 2 for a wrong Dag, task, watermark or value, and changes nothing', async () => {
     await run();
     for (const [what, args, message] of wrong) {
       const { code, stderr } = await etl(...(args[0] === 'run' ? [] : ['state']), ...args);

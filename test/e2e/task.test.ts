@@ -72,7 +72,7 @@ describe('etl run --task', () => {
     expect((await task('bb')).stderr).to.include('ETL-2004 "d" has no task "bb"; did you mean "b"?');
     const { code, stderr } = await project.cli(['run', 'd', '--task', 'a'], { ETL_CONN_DB: db.url });
     expect(code).to.equal(2);
-    expect(stderr).to.include('--task goes with --run-id');
+    expect(stderr).to.include('--task needs --run-id');
   });
 
   it('can be followed by --resume of the whole run after a task failed', async () => {

@@ -10,12 +10,12 @@ describe('the types in dist/index.d.ts', () => {
     types = await readFile(join(ROOT, 'dist/index.d.ts'), 'utf8');
   });
 
-  it('have the doc comment of each public declaration and of its members', async () => {
-    const declared = await publicDeclarations();
+  it('have the doc comments of each public declaration and of its members', async () => {
+    const declared = await readPublicDeclarations();
     expect(declared.length).to.be.above(40);
-    const inTypes = new Set(docComments(types));
+    const inTypes = new Set(findDocComments(types));
     const lost = declared.flatMap(({ name, text }) =>
-      docComments(text)
+      findDocComments(text)
         .filter((comment) => !comment.includes('@internal') && !inTypes.has(comment))
         .map((comment) => `${name}: ${comment}`),
     );
@@ -27,7 +27,7 @@ describe('the types in dist/index.d.ts', () => {
     expect(misplaced).to.deep.equal([]);
   });
 
-  it('name neither pg nor Objection, nor what only the runner calls', () => {
+  it('name neither pg nor Objection nor any internal declaration', () => {
     const imported = [...types.matchAll(/^import .* from "(.*)";$/gm)].map(([, name]) => name);
     expect(imported).to.have.members(['knex', 'node:stream']);
     expect(types).to.not.match(/@internal|\bWire\b|\bProtocolClient\b/);
@@ -36,12 +36,12 @@ describe('the types in dist/index.d.ts', () => {
 
 interface Declaration {
   readonly name: string;
-  /** With its doc comment. */
+  /** The declaration with its doc comment. */
   readonly text: string;
 }
 
-/** The declarations that `src/index.ts` exports, as they are written in their own files. */
-async function publicDeclarations(): Promise<Declaration[]> {
+/** Reads the declarations that `src/index.ts` exports from the files that declare them. */
+async function readPublicDeclarations(): Promise<Declaration[]> {
   const index = join(ROOT, 'src/index.ts');
   const exported = [
     ...(await readFile(index, 'utf8')).matchAll(/export (?:type )?\{([^}]*)\} from '(.*)';/g),
@@ -49,12 +49,12 @@ async function publicDeclarations(): Promise<Declaration[]> {
   const found = exported.map(async ([, names = '', file = '']) => {
     const source = await readFile(join(dirname(index), file.replace(/\.js$/, '.ts')), 'utf8');
     const list = names.split(',').map((name) => name.replace('type ', '').trim());
-    return list.filter((name) => name !== '').map((name) => ({ name, text: declarationText(source, name) }));
+    return list.filter((name) => name !== '').map((name) => ({ name, text: findDeclaration(source, name) }));
   });
   return (await Promise.all(found)).flat();
 }
 
-function declarationText(source: string, name: string): string {
+function findDeclaration(source: string, name: string): string {
   const comment = String.raw`(?:/\*\*(?:(?!\*/)[^])*\*/\n)?`;
   const declaration = new RegExp(
     `${comment}export (?:type|interface|class|function) ${name}\\b(?:[^\\n]*;\\n|[^]*?\\n(?:\\}|  .*;)\\n)`,
@@ -63,8 +63,8 @@ function declarationText(source: string, name: string): string {
   return text;
 }
 
-/** Each on one line. Comments inside a function belong to no declaration. */
-function docComments(text: string): string[] {
+/** Finds the doc comments in a text, each joined to one line. */
+function findDocComments(text: string): string[] {
   const comments = text.match(/\/\*\*(?:(?!\*\/)[^])*\*\//g) ?? [];
   return comments.map((comment) => comment.replaceAll(/\n\s*\*?/g, ' ').replaceAll(/\s+/g, ' '));
 }

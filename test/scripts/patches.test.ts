@@ -7,7 +7,7 @@ import { ROOT } from '../support/cli.js';
 
 interface Patches {
   readonly PATCHES: readonly Plugin[];
-  textPatch(name: string, file: RegExp, replacements: readonly (readonly [RegExp, string])[]): Plugin;
+  createTextPatch(name: string, file: RegExp, replacements: readonly (readonly [RegExp, string])[]): Plugin;
   replaceImports(code: string): string;
 }
 
@@ -35,46 +35,46 @@ describe('a patch of a library in the bundle', () => {
     return outputFiles.map(({ text }) => text).join('');
   }
 
-  /** The message that a bundle with this patch fails with. */
-  async function failure(patch: Plugin): Promise<string> {
+  /** Bundles with a patch that fails the build. Returns the message of the failure. */
+  async function getFailure(patch: Plugin): Promise<string> {
     return await bundle(patch).then(
       () => expect.fail('the bundle was built'),
       (error: unknown) => (error as Error).message,
     );
   }
 
-  it('changes every place that it names', async () => {
-    const patch = patches.textPatch('faster', /library\.js$/, [[/slow/g, 'fast']]);
+  it('changes each match of its pattern', async () => {
+    const patch = patches.createTextPatch('faster', /library\.js$/, [[/slow/g, 'fast']]);
     expect(await bundle(patch)).to.include('fast and fast');
   });
 
-  it('fails the build by its name when the file has no such place', async () => {
+  it('fails the build and names itself if a pattern does not match', async () => {
     const replacements = [[/slow/g, 'fast'] as const, [/upgraded/g, ''] as const];
-    const patch = patches.textPatch('faster', /library\.js$/, replacements);
-    expect(await failure(patch)).to.match(
+    const patch = patches.createTextPatch('faster', /library\.js$/, replacements);
+    expect(await getFailure(patch)).to.match(
       /patch faster: found nothing to change: no \/upgraded\/g in .*library\.js/,
     );
   });
 
-  it('fails the build by its name when there is no such file', async () => {
-    const patch = patches.textPatch('faster', /moved\.js$/, [[/slow/g, 'fast']]);
-    expect(await failure(patch)).to.include('patch faster: found nothing to change');
+  it('fails the build and names itself if there is no such file', async () => {
+    const patch = patches.createTextPatch('faster', /moved\.js$/, [[/slow/g, 'fast']]);
+    expect(await getFailure(patch)).to.include('patch faster: found nothing to change');
   });
 
-  it('fails the build by its name for every patch of the program that finds nothing', async () => {
+  it('fails the build and names itself, for each patch of the program that finds nothing', async () => {
     expect(patches.PATCHES.map(({ name }) => name)).to.deep.equal([
       'plain-order',
       'late-validator',
       'no-glob',
     ]);
     for (const patch of patches.PATCHES)
-      expect(await failure(patch)).to.include(`patch ${patch.name}: found nothing to change`);
+      expect(await getFailure(patch)).to.include(`patch ${patch.name}: found nothing to change`);
     expect(() => patches.replaceImports('require("a")')).to.throw(
       'patch late-import: found nothing to change',
     );
   });
 
-  it('replaces import(), but neither a method of that name nor a text', () => {
+  it('replaces import(), but neither a method `import` nor the word in a string', () => {
     const code = `import(a); b.import(c); "import(d)"; import("e")`;
     expect(patches.replaceImports(code)).to.equal(
       `importModule(a); b.import(c); "import(d)"; importModule("e")`,

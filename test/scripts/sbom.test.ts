@@ -31,12 +31,12 @@ describe('the list of bundled libraries in dist/sbom.cdx.json', () => {
     bom = JSON.parse(await readFile(join(ROOT, 'dist/sbom.cdx.json'), 'utf8')) as Bom;
   });
 
-  it('is valid by the published schema of CycloneDX 1.6', async () => {
+  it('is valid against the published schema of CycloneDX 1.6', async () => {
     const ajv = new Ajv({ strict: false, validateFormats: false });
-    // The copies of the schema refer to each other by the names of their files.
+    // The schemas refer to each other by the names of their files.
     for (const name of ['spdx', 'jsf-0.82'])
-      ajv.addSchema(await schema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
-    const validate = ajv.compile(await schema('bom-1.6'));
+      ajv.addSchema(await readSchema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
+    const validate = ajv.compile(await readSchema('bom-1.6'));
     expect(validate(bom), ajv.errorsText(validate.errors)).to.equal(true);
     const [first] = bom.components;
     expect(validate({ ...bom, components: [{ ...first, name: undefined }] }), 'a control').to.equal(false);
@@ -48,21 +48,21 @@ describe('the list of bundled libraries in dist/sbom.cdx.json', () => {
 
   it('names each package whose code is in a bundle, with its version, and no other package', async function () {
     this.timeout(60_000);
-    const bundled = await bundledPackages();
+    const bundled = await findBundledPackages();
     expect(bundled).to.include.members([
-      `@oclif/core ${installedVersion('node_modules/@oclif/core')}`,
-      `debug ${installedVersion('node_modules/debug')}`,
-      `debug ${installedVersion('node_modules/knex/node_modules/debug')}`,
-      `knex ${installedVersion('node_modules/knex')}`,
-      `objection ${installedVersion('node_modules/objection')}`,
+      `@oclif/core ${readInstalledVersion('node_modules/@oclif/core')}`,
+      `debug ${readInstalledVersion('node_modules/debug')}`,
+      `debug ${readInstalledVersion('node_modules/knex/node_modules/debug')}`,
+      `knex ${readInstalledVersion('node_modules/knex')}`,
+      `objection ${readInstalledVersion('node_modules/objection')}`,
     ]);
-    expect(bom.components.map((each) => `${fullName(each)} ${each.version}`)).to.have.members(bundled);
+    expect(bom.components.map((each) => `${formatFullName(each)} ${each.version}`)).to.have.members(bundled);
   });
 
-  it('gives each package a package URL of its own, and a licence', () => {
+  it('gives each package its own package URL and a licence', () => {
     const { components, metadata, dependencies } = bom;
     for (const component of [metadata.component, ...components]) {
-      const name = fullName(component).replace('@', '%40');
+      const name = formatFullName(component).replace('@', '%40');
       expect(component.purl).to.equal(`pkg:npm/${name}@${component.version}`);
       expect(component.licenses).to.have.lengthOf(1);
     }
@@ -72,12 +72,15 @@ describe('the list of bundled libraries in dist/sbom.cdx.json', () => {
   });
 });
 
-function fullName({ group, name }: Component): string {
+function formatFullName({ group, name }: Component): string {
   return group === undefined ? name : `${group}/${name}`;
 }
 
-/** Name and version of each package whose path is in the text of a bundle: esbuild writes the paths when it does not minify. */
-async function bundledPackages(): Promise<string[]> {
+/**
+ * Returns the name and version of each package whose path is in the text of a bundle. esbuild writes the paths if it
+ * does not minify.
+ */
+async function findBundledPackages(): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'etl-bundle-'));
   try {
     const { bundleProgram, bundleApi } = (await import(join(ROOT, 'scripts/bundle.js'))) as Bundler;
@@ -85,8 +88,8 @@ async function bundledPackages(): Promise<string[]> {
     const files = ['etl.cjs', 'api.cjs', 'watchdog-thread.cjs'];
     const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
     const paths = texts.flatMap((text) => text.match(/^ *\/\/ node_modules\/.*$/gm) ?? []);
-    const folders = paths.map((path) => /node_modules\/.*/.exec(path)?.[0] ?? '').map(packageFolder);
-    return [...new Set(folders)].map((each) => `${packageName(each)} ${installedVersion(each)}`);
+    const folders = paths.map((path) => /node_modules\/.*/.exec(path)?.[0] ?? '').map(getPackageFolder);
+    return [...new Set(folders)].map((each) => `${getPackageName(each)} ${readInstalledVersion(each)}`);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -97,21 +100,21 @@ interface Bundler {
   bundleApi(directory: string): Promise<unknown>;
 }
 
-function packageFolder(path: string): string {
+function getPackageFolder(path: string): string {
   const parts = path.split('/');
   const at = parts.lastIndexOf('node_modules') + 1;
   return parts.slice(0, at + (parts[at]?.startsWith('@') ? 2 : 1)).join('/');
 }
 
-function packageName(folder: string): string {
+function getPackageName(folder: string): string {
   return folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
 }
 
-function installedVersion(folder: string): string {
+function readInstalledVersion(folder: string): string {
   return (require(join(ROOT, folder, 'package.json')) as { version: string }).version;
 }
 
-async function schema(name: string): Promise<AnySchema> {
+async function readSchema(name: string): Promise<AnySchema> {
   const library = dirname(require.resolve('@cyclonedx/cyclonedx-library/package.json'));
   const text = await readFile(join(library, `res/schema/${name}.SNAPSHOT.schema.json`), 'utf8');
   return JSON.parse(text) as AnySchema;

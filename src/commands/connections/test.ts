@@ -8,15 +8,16 @@ import {
   tryConnections,
 } from './trial.js';
 
+/** `etl connections test`: opens one connection, or all connections that are defined. */
 export class ConnectionsTestCommand extends EtlCommand {
-  static override summary = 'Connect, and say which server answered.';
+  static override summary = 'Open connections, and show which server answered.';
   static override description =
-    "Without an ID every connection is tried. Exit codes: 0 all answered, 2 one is badly defined, 69 one can't be reached.";
+    "Without an ID, all connections are opened. Exit codes: 0 all servers answered, 2 a connection is wrongly defined, 69 a server can't be reached.";
   static override examples = [
     '<%= config.bin %> connections test',
     '<%= config.bin %> connections test my_db',
   ];
-  static override args = { id: Args.string({ description: 'The ID of one connection.' }) };
+  static override args = { id: Args.string({ description: 'The ID of the connection.' }) };
   static override flags = { conn: connFlag };
 
   override async run(): Promise<void> {
@@ -27,7 +28,7 @@ export class ConnectionsTestCommand extends EtlCommand {
     const trials = await tryConnections(program, ids);
     process.exitCode = chooseTrialsExitCode(trials);
     if (flags.json) return this.printJson(buildTrialsJson(trials));
-    if (trials.length === 0) return this.err('No connection is defined.\n');
+    if (trials.length === 0) return this.err('no connection is defined\n');
     this.out(formatTrials(trials, this.paint(flags.color, 'stdout')));
     this.err(formatTrialErrors(trials, this.paint(flags.color, 'stderr')));
   }

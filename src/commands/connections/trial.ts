@@ -4,26 +4,27 @@ import type { Program } from '../program/program.js';
 import { type Paint, buildErrorFields, formatErrorLines, joinLines } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
 
-/** What came of trying one connection. */
+/** The result of opening one connection. Either `error` or the properties of the server are set. */
 export interface Trial {
   readonly id: string;
-  readonly place?: string;
-  /** `PostgreSQL 16.4`. */
+  /** The location of the connection, with a masked password. Undefined if the definition can't be read. */
+  readonly dsn?: string;
+  /** The name and version of the server, such as `PostgreSQL 16.4`. */
   readonly server?: string;
   readonly tls?: boolean;
-  /** Of one query on an open connection, in milliseconds. */
+  /** The duration of one query on the open connection, in milliseconds. */
   readonly latencyMs?: number;
   readonly error?: EtlError;
 }
 
-/** Opens each connection, asks the server who it is, and closes it; one after the other. Never throws. */
+/** Opens the connections one after the other, reads the version of each server, and closes them. Never throws. */
 export async function tryConnections(program: Program, ids: readonly string[]): Promise<readonly Trial[]> {
   const trials: Trial[] = [];
   for (const id of ids) trials.push(await tryConnection(program, id));
   return trials;
 }
 
-/** 0, 69 when one can't be reached, 2 when one is badly defined. */
+/** Returns exit code 2 if a connection is wrongly defined, else 69 if a server can't be reached, else 0. */
 export function chooseTrialsExitCode(trials: readonly Trial[]): number {
   const codes = trials.map(({ error }) => error?.exitCode ?? EXIT.success);
   return (
@@ -31,27 +32,29 @@ export function chooseTrialsExitCode(trials: readonly Trial[]): number {
   );
 }
 
-/** The trials as lines for a person, one each. */
+/** Formats the trials for a person: one line a connection. */
 export function formatTrials(trials: readonly Trial[], paint: Paint): string {
   return formatTable(
-    trials.map(({ id, place = '-', server = '', tls, latencyMs = 0, error }) =>
+    trials.map(({ id, dsn = '-', server = '', tls, latencyMs = 0, error }) =>
       error
-        ? [paint.bad('✖'), id, place, error.code]
-        : [paint.good('✔'), id, place, server, tls ? 'TLS' : 'no TLS', `${latencyMs.toFixed(1)} ms`],
+        ? [paint.bad('✖'), id, dsn, error.code]
+        : [paint.good('✔'), id, dsn, server, tls ? 'TLS' : 'no TLS', `${latencyMs.toFixed(1)} ms`],
     ),
   );
 }
 
-/** What was wrong with those that failed, for a person. */
+/** Formats the errors of the failed trials for a person. */
 export function formatTrialErrors(trials: readonly Trial[], paint: Paint): string {
   const errors = trials.flatMap(({ error }) => (error ? formatErrorLines(error, paint) : []));
   return joinLines(errors);
 }
 
-/** The trials for another program. */
+/** Returns the JSON of the trials for another program. */
 export function buildTrialsJson(trials: readonly Trial[]): unknown {
-  return trials.map(({ latencyMs, error, ...trial }) => ({
-    ...trial,
+  return trials.map(({ id, dsn, latencyMs, error, ...server }) => ({
+    id,
+    place: dsn,
+    ...server,
     ok: error === undefined,
     latency_ms: latencyMs,
     error: error && buildErrorFields(error),
@@ -59,14 +62,14 @@ export function buildTrialsJson(trials: readonly Trial[]): unknown {
 }
 
 async function tryConnection(program: Program, id: string): Promise<Trial> {
-  let place: string | undefined;
+  let dsn: string | undefined;
   try {
     const connection = program.lookup.find(id);
-    place = formatDsn(connection);
-    return { id, place, ...(await askServer(program, connection)) };
+    dsn = formatDsn(connection);
+    return { id, dsn, ...(await askServer(program, connection)) };
   } catch (thrown) {
     const error = thrown instanceof EtlError ? thrown : createUnreachableError(id, toError(thrown));
-    return { id, ...(place !== undefined && { place }), error };
+    return { id, ...(dsn !== undefined && { dsn }), error };
   }
 }
 

@@ -2,14 +2,17 @@ import type { DataInterval } from '../../runtime/interval/interval.js';
 import type { Paint } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
 
-/** `2026-11-23 05:46:45`, in the time zone of this process. */
+/** Formats a time in the time zone of this process, such as `2026-11-23 05:46:45`. */
 export function formatLocalTime(date: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
   return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`;
 }
 
-/** `[2026-03-01 02:00, 2026-04-01 02:00)` in the time zone of this process; undefined without a schedule. */
+/**
+ * Formats an interval in the time zone of this process, such as `[2026-03-01 02:00, 2026-04-01 02:00)`. Undefined if
+ * the run has no interval, because its Dag has no schedule.
+ */
 export function formatInterval(interval: DataInterval | undefined): string | undefined {
   if (interval === undefined) return undefined;
   const [start, end] = [interval.start, interval.end].map((date) =>
@@ -18,19 +21,20 @@ export function formatInterval(interval: DataInterval | undefined): string | und
   return `[${start}, ${end})`;
 }
 
-/** An interval for another program. */
+/** Returns the JSON of an interval for another program. */
 export function buildIntervalJson(
   interval: DataInterval | undefined,
 ): { start: Date; end: Date } | undefined {
   return interval && { start: interval.start, end: interval.end };
 }
 
-/** The cells of a column of numbers, each as wide as the widest. */
+/** Pads the cells of a column on the left, so that all cells are as wide as the widest cell. */
 export function alignRight(cells: readonly string[]): readonly string[] {
   const width = Math.max(0, ...cells.map(({ length }) => length));
   return cells.map((cell) => cell.padStart(width));
 }
 
+/** The mark and the colour of each state of a run or a task. */
 const MARKS: Readonly<Record<string, readonly [mark: string, colour: keyof Paint]>> = {
   success: ['✔', 'good'],
   failed: ['✖', 'bad'],
@@ -41,16 +45,17 @@ const MARKS: Readonly<Record<string, readonly [mark: string, colour: keyof Paint
 };
 
 /**
- * Lines in columns, each behind the sign of its state; a column in which nothing is said is left out. Colours come
- * last, because columns are counted in characters. A line without a state is a heading.
+ * Formats rows in columns, with the mark of the row's state before each line. A row without a state is a heading. A
+ * column whose cells are all empty, except for the heading, is left out. Colours are added last, because escape codes
+ * would count as characters of a cell.
  */
 export function formatMarkedTable(
   rows: readonly { readonly state: string | undefined; readonly cells: readonly string[] }[],
   paint: Paint,
 ): readonly string[] {
-  const isSaid = (_cell: string, column: number): boolean =>
+  const hasText = (_cell: string, column: number): boolean =>
     rows.some(({ state, cells }) => state !== undefined && cells[column]?.trim());
-  const lines = formatTable(rows.map(({ cells }) => cells.filter(isSaid))).split('\n');
+  const lines = formatTable(rows.map(({ cells }) => cells.filter(hasText))).split('\n');
   return rows.map(({ state }, index) => {
     const line = lines[index] ?? '';
     if (state === undefined) return `   ${paint.faint(line)}`;

@@ -11,14 +11,14 @@ import { formatDuration } from '../../runtime/duration.js';
 import type { AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { neutralizeText, formatRows, type Paint, joinLines } from '../../runtime/report/words.js';
 
-/** A run for a person: what it was, a line for each task, and why attempts failed. */
-export function runText(run: RunHistory, now: Date, paint: Paint): string {
+/** Formats a run for a person: the facts of the run, a line for each task, and the error of each failed attempt. */
+export function formatRun(run: RunHistory, now: Date, paint: Paint): string {
   const lines = [...formatHeadLines(run, now, paint), '', ...formatTaskLines(run, paint)];
   return joinLines(lines);
 }
 
-/** A run for another program. */
-export function runJson(run: RunHistory, now: Date): unknown {
+/** Returns the JSON of a run for another program. */
+export function buildRunJson(run: RunHistory, now: Date): unknown {
   return {
     run_id: run.runId,
     dag: run.dagId,
@@ -62,7 +62,10 @@ function buildTaskJson(task: PastTask, run: RunHistory): unknown {
   };
 }
 
-/** What is known of a task; the row of one under way can't be seen before its COMMIT. */
+/**
+ * The state of a task in the history. `not_done`: the run is running, and the task is running or waits; the row of a
+ * running task can't be read before its COMMIT. `not_run`: the run has ended, and the task was never tried.
+ */
 type PastTaskState = 'success' | AttemptRow['state'] | 'not_done' | 'not_run';
 
 function describeState({ done, attempts }: PastTask, run: RunHistory): PastTaskState {
@@ -75,13 +78,13 @@ function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly str
   const ms = getDuration(run, now);
   const params = JSON.stringify(run.params);
   const resumes = run.resumes === 0 ? '' : `, resumed ${run.resumes === 1 ? 'once' : `${run.resumes} times`}`;
-  const took = ms === undefined ? undefined : formatDuration(ms);
+  const duration = ms === undefined ? undefined : formatDuration(ms);
   const lines: [name: string, text: string | undefined][] = [
     ['interval', formatInterval(run.interval)],
     ['params', params === '{}' ? undefined : params],
     ['started', formatLocalTime(run.startedAt)],
     ['finished', run.finishedAt && formatLocalTime(run.finishedAt)],
-    ['duration', took],
+    ['duration', duration],
     ['process', `pid ${run.pid} on host ${run.host}, etl ${run.version}${resumes}`],
     ['ledger', run.connectionId],
     ['resume', run.resume],
@@ -97,7 +100,7 @@ function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly str
   ];
 }
 
-/** A line for each task, and below it one for each attempt that failed. */
+/** Formats a line for each task, and below the line the errors of the task's failed attempts. */
 function formatTaskLines(run: RunHistory, paint: Paint): readonly string[] {
   const spans = run.tasks.map(getSpan);
   const durations = alignRight(spans.map((span) => (span ? formatDuration(getMillis(span)) : '')));
@@ -108,7 +111,7 @@ function formatTaskLines(run: RunHistory, paint: Paint): readonly string[] {
     const started = span ? formatLocalTime(span.startedAt) : '';
     const numbers = [durations[index] ?? '', rows[index] ?? ''];
     const cells = [neutralizeText(task.taskId), state.replace('not_', 'not '), started, ...numbers];
-    return { state, cells: [...cells, noteOf(task, state, run)] };
+    return { state, cells: [...cells, formatNote(task, state, run)] };
   });
   const table = formatMarkedTable(lines, paint);
   return run.tasks.flatMap((task, index) => [table[index] ?? '', ...formatFailureLines(task, paint)]);
@@ -119,7 +122,7 @@ interface Span {
   readonly finishedAt: Date;
 }
 
-/** When the last attempt of a task took place; undefined where there was none. */
+/** Returns the start and end of a task's last attempt. Undefined if no attempt of the task was run to an end. */
 function getSpan({ done, attempts }: PastTask): Span | undefined {
   if (done !== undefined) return { startedAt: done.startedAt, finishedAt: done.committedAt };
   const last = attempts.at(-1);
@@ -131,14 +134,14 @@ function getMillis({ startedAt, finishedAt }: Span): number {
   return Math.max(0, finishedAt.getTime() - startedAt.getTime());
 }
 
-function noteOf({ done, attempts, isInConfig }: PastTask, state: PastTaskState, run: RunHistory): string {
+function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskState, run: RunHistory): string {
   const attempt = done?.attempt ?? attempts.at(-1)?.attempt ?? 0;
-  const isPassedOver = state === 'skipped' || state === 'upstream_failed';
-  // Of a Dag that the config does not have there is nothing to compare with.
+  const isSkipped = state === 'skipped' || state === 'upstream_failed';
+  // If no task is in the config, the config does not have the Dag any more, and the note would be on each line.
   const isGone = !isInConfig && run.tasks.some((task) => task.isInConfig);
   const notes = [
     attempt > 1 ? `attempt ${attempt}` : '',
-    isPassedOver ? collapseLines(attempts.at(-1)?.message ?? '') : '',
+    isSkipped ? getFirstLine(attempts.at(-1)?.message ?? '') : '',
     isGone ? 'not in the config any more' : '',
   ];
   return notes.filter((note) => note !== '').join('  ');
@@ -147,13 +150,14 @@ function noteOf({ done, attempts, isInConfig }: PastTask, state: PastTaskState, 
 function formatFailureLines({ attempts }: PastTask, paint: Paint): readonly string[] {
   const failures = attempts.filter(({ state }) => state === 'failed' || state === 'up_for_retry');
   return failures.flatMap(({ attempt, finishedAt, code, sqlstate, message }) => {
-    const isSaid = !sqlstate || message.includes(sqlstate);
-    const error = [code, isSaid ? undefined : `SQLSTATE ${sqlstate}`, message].filter(Boolean).join(' ');
+    const isInMessage = !sqlstate || message.includes(sqlstate);
+    const error = [code, isInMessage ? undefined : `SQLSTATE ${sqlstate}`, message].filter(Boolean).join(' ');
     const when = `attempt ${attempt}  ${finishedAt ? formatLocalTime(finishedAt) : ''}`;
     return `     ${paint.faint(when)}  ${neutralizeText(error)}`.replaceAll('\n', '\n       ').split('\n');
   });
 }
 
-function collapseLines(text: string): string {
+/** Returns the first line of a text, without control characters. */
+function getFirstLine(text: string): string {
   return neutralizeText(text).split('\n')[0] ?? '';
 }

@@ -1,11 +1,11 @@
 import {
   listHomes,
-  listDagConnections,
+  mapDagConnections,
   listRecordingConnections,
   type DagConnectionMap,
 } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
-import { createPastRun, withCrashed, type PastRun } from './past-runs.js';
+import { createPastRun, markCrashed, type PastRun } from './past-runs.js';
 import type { LedgerAnswer, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
@@ -14,67 +14,77 @@ import { findRunIds, readDoneRows, type DoneRow } from '../../runtime/ledger/run
 import { findRun, listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 
-/** A task of a run: of the config, of the ledger, or of both. */
+/** A task of a run. The config has the task, or the ledger, or both. */
 export interface PastTask {
   readonly taskId: string;
   readonly isInConfig: boolean;
-  /** The connection that it is recorded in, and the attempt that did it. */
+  /**
+   * The ledger row of the successful attempt, and the connection whose ledger has the row. Undefined if no attempt
+   * succeeded.
+   */
   readonly done: (DoneRow & { readonly connectionId: string }) | undefined;
-  /** Attempts that did not succeed, in the order in which they ended. */
+  /** The attempts that did not succeed, in the order of their ends. */
   readonly attempts: readonly AttemptRow[];
 }
 
-/** Everything that is known of one run. */
+/** A run with its tasks. */
 export interface RunHistory extends PastRun {
   readonly tasks: readonly PastTask[];
 }
 
-/** What names a run. */
+/** The words of the user that name a run. */
 export interface RunName {
-  /** Its ID, or at least four characters that it begins or ends with. */
+  /** The ID of the run, or at least four characters at the beginning or end of the ID. */
   readonly part: string;
-  /** Runs of two Dags with homes of their own may have the same ID. */
+  /**
+   * The Dag of the run. Needed if runs of two Dags have the same ID, which is possible if the Dags have two home
+   * connections.
+   */
   readonly dagId: string | undefined;
 }
 
+/** The minimum number of characters of a part of a run ID. */
 const SHORTEST_PART = 4;
-/** So many runs are looked through for an ID that is nearly the one given. */
-const NEAREST_OF = 100;
+/** The number of newest runs that are searched for an ID to suggest. */
+const SUGGESTED_FROM = 100;
 
-/** One run and its tasks. Throws `EtlError` with exit code 2 when nothing has the name, or more than one run. */
+/** Reads one run and its tasks. Throws ETL-2012 if several runs have the name, and ETL-2013 if no run has the name. */
 export async function readRun(program: Program, ledgers: Ledgers, name: RunName): Promise<RunHistory> {
-  const places = listDagConnections(program);
-  const { connectionId, value: row } = await findOne(ledgers, places, name);
+  const dagConnections = mapDagConnections(program);
+  const { connectionId, value: row } = await findOneRun(ledgers, dagConnections, name);
   const { dagId, runId } = row;
-  const judged = await ledgers.readEach([connectionId], (client) => withCrashed(client, [row]));
+  const checked = await ledgers.readEach([connectionId], (client) => markCrashed(client, [row]));
   const attempts = await ledgers.readEach([connectionId], (client) => readAttempts(client, runId));
-  const done = await ledgers.readEach(listRecordingConnections(places, dagId, connectionId), (client) =>
-    readDoneRows(client, dagId, runId),
+  const done = await ledgers.readEach(
+    listRecordingConnections(dagConnections, dagId, connectionId),
+    (client) => readDoneRows(client, dagId, runId),
   );
-  const [run = row] = judged.flatMap(({ value }) => value);
+  const [run = row] = checked.flatMap(({ value }) => value);
   return {
-    ...createPastRun(run, connectionId, places),
+    ...createPastRun(run, connectionId, dagConnections),
     tasks: listTasks(
-      places.get(dagId)?.taskIds ?? [],
+      dagConnections.get(dagId)?.taskIds ?? [],
       done,
       attempts.flatMap(({ value }) => value),
     ),
   };
 }
 
-async function findOne(
+/** Finds the run that a name stands for: the run with this ID or, if there is none, the run whose ID has this part. */
+async function findOneRun(
   ledgers: Ledgers,
-  places: DagConnectionMap,
+  dagConnections: DagConnectionMap,
   name: RunName,
 ): Promise<LedgerAnswer<RunRow>> {
   const { part, dagId } = name;
-  if (dagId !== undefined && !places.has(dagId)) throw createUnknownDagError(dagId, [...places.keys()]);
-  const homes = listHomes(places, dagId);
-  const exact = await findAll(ledgers, homes, name, async () => [part]);
+  if (dagId !== undefined && !dagConnections.has(dagId))
+    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  const homes = listHomes(dagConnections, dagId);
+  const exact = await findRunsById(ledgers, homes, name, async () => [part]);
   const found =
     exact.length > 0 || part.length < SHORTEST_PART
       ? exact
-      : await findAll(ledgers, homes, name, (client) => findRunIds(client, part));
+      : await findRunsById(ledgers, homes, name, (client) => findRunIds(client, part));
   const [first, ...others] = found;
   if (first !== undefined && others.length === 0) return first;
   if (first !== undefined)
@@ -82,23 +92,23 @@ async function findOne(
       part,
       found.map(({ value }) => value),
     );
-  const known = await ledgers.readEach(homes, (client) => listRuns(client, { dagId, limit: NEAREST_OF }));
+  const known = await ledgers.readEach(homes, (client) => listRuns(client, { dagId, limit: SUGGESTED_FROM }));
   throw createUnknownRunError(
     name,
     known.flatMap(({ value }) => value),
   );
 }
 
-/** The runs with these IDs, of the Dag where one is given. */
-async function findAll(
+/** Finds the runs with the IDs that `readIds` returns. If a Dag is given, finds only runs of the Dag. */
+async function findRunsById(
   ledgers: Ledgers,
   homes: readonly string[],
   { dagId }: RunName,
-  idsOf: (client: ProtocolClient) => Promise<readonly string[]>,
+  readIds: (client: ProtocolClient) => Promise<readonly string[]>,
 ): Promise<readonly LedgerAnswer<RunRow>[]> {
   const answers = await ledgers.readEach(homes, async (client) => {
     const rows: RunRow[] = [];
-    for (const id of await idsOf(client)) {
+    for (const id of await readIds(client)) {
       const row = await findRun(client, id);
       if (row !== undefined && (dagId === undefined || row.dagId === dagId)) rows.push(row);
     }
@@ -107,7 +117,10 @@ async function findAll(
   return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ connectionId, value: row })));
 }
 
-/** The tasks of the config in its order, then those that only the ledger knows, the done ones first. */
+/**
+ * Returns the tasks of the config in their order, then the tasks that only the ledger has; of these the successful
+ * tasks come first.
+ */
 function listTasks(
   configured: readonly string[],
   answers: readonly LedgerAnswer<readonly DoneRow[]>[],
@@ -141,7 +154,7 @@ function createAmbiguousRunError(part: string, rows: readonly RunRow[]): EtlErro
       ? `there are ${rows.length} runs "${part}"`
       : `more than one run ID begins or ends with "${part}"`,
     why: rows.map(({ runId, dagId }) => `${runId} of ${dagId}`).join('\n'),
-    fix: isSameId ? 'name its Dag with --dag' : 'write more of the ID',
+    fix: isSameId ? 'name the Dag of the run with --dag' : 'give more characters of the run ID',
   });
 }
 
@@ -150,7 +163,10 @@ function createUnknownRunError({ part, dagId }: RunName, known: readonly RunRow[
   const of = dagId === undefined ? '' : ` of "${dagId}"`;
   return new EtlError('ETL-2013', {
     what: `there is no run "${part}"${of}${didYouMean(part, ids)}`,
-    why: part.length < SHORTEST_PART ? `a part of an ID has at least ${SHORTEST_PART} characters` : undefined,
-    fix: ids.length === 0 ? 'nothing was run yet' : 'etl runs lists the runs',
+    why:
+      part.length < SHORTEST_PART
+        ? `a part of a run ID needs at least ${SHORTEST_PART} characters`
+        : undefined,
+    fix: ids.length === 0 ? 'run a Dag first: no run is recorded' : '`etl runs` lists the runs',
   });
 }

@@ -1,6 +1,6 @@
 import {
   listHomes,
-  listDagConnections,
+  mapDagConnections,
   listRecordingConnections,
   type DagConnectionMap,
 } from '../program/dag-connections.js';
@@ -12,82 +12,92 @@ import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 
-/** A run as the ledger has it; `crashed` is one that says `running` and that no process works at. */
+/** A run of the ledger. Its state is `crashed` if the ledger says `running` but no process works on the run. */
 export interface PastRun extends Omit<RunRow, 'state'> {
   readonly state: RunRow['state'] | 'crashed';
-  /** Where it was found. */
+  /** The connection whose ledger has the run. */
   readonly connectionId: string;
-  /** The command that goes on with it, where there is something to go on with. */
+  /** The command that resumes the run. Undefined if the run did not fail or if the config does not have the Dag. */
   readonly resume: string | undefined;
 }
 
-/** A run in a list, with what is done of it. */
+/** A run in a list, with the number of its finished tasks and their rows. */
 export interface CountedRun extends PastRun {
   readonly tasksDone: number;
   readonly rows: number;
 }
 
 /**
- * The newest runs first: of one Dag, or of all that have a home in common with the config's. Throws `EtlError` for a
- * Dag that nobody knows.
+ * Reads runs, the newest first, at most `limit`: the runs of one Dag, or all runs in the home connections of the
+ * config's Dags. Throws ETL-2002 if neither the config nor a ledger has the Dag.
  */
 export async function readRuns(
   program: Program,
   ledgers: Ledgers,
   { dagId, limit }: { readonly dagId: string | undefined; readonly limit: number },
 ): Promise<readonly CountedRun[]> {
-  const places = listDagConnections(program);
-  const answers = await ledgers.readEach(listHomes(places, dagId), async (client) =>
-    withCrashed(client, await listRuns(client, { dagId, limit })),
+  const dagConnections = mapDagConnections(program);
+  const answers = await ledgers.readEach(listHomes(dagConnections, dagId), async (client) =>
+    markCrashed(client, await listRuns(client, { dagId, limit })),
   );
   const runs = answers
-    .flatMap(({ connectionId, value }) => value.map((run) => createPastRun(run, connectionId, places)))
+    .flatMap(({ connectionId, value }) =>
+      value.map((run) => createPastRun(run, connectionId, dagConnections)),
+    )
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
-  if (dagId !== undefined && runs.length === 0 && !places.has(dagId))
-    throw createUnknownDagError(dagId, [...places.keys()]);
-  return countTasks(runs.slice(0, limit), ledgers, places);
+  if (dagId !== undefined && runs.length === 0 && !dagConnections.has(dagId))
+    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  return countTasks(runs.slice(0, limit), ledgers, dagConnections);
 }
 
-/** A row with the state that a look at the lock gives it. */
-type JudgedRow = Omit<RunRow, 'state'> & Pick<PastRun, 'state'>;
+/** A run row whose state says `crashed` if nobody holds the run's lock. */
+type CheckedRow = Omit<RunRow, 'state'> & Pick<PastRun, 'state'>;
 
-/** Finds out which of these runs have crashed. */
-export async function withCrashed(
+/** Sets the state of crashed runs: runs that the ledger calls `running` and whose lock nobody holds. */
+export async function markCrashed(
   client: ProtocolClient,
   rows: readonly RunRow[],
-): Promise<readonly JudgedRow[]> {
+): Promise<readonly CheckedRow[]> {
   const running = rows.filter(({ state }) => state === 'running').map(({ runId }) => runId);
   const crashed = running.length === 0 ? new Set() : await readCrashed(client, running);
   return rows.map((row) => (crashed.has(row.runId) ? { ...row, state: 'crashed' } : row));
 }
 
-/** A run with how to go on with it. */
-export function createPastRun(row: JudgedRow, connectionId: string, places: DagConnectionMap): PastRun {
-  const canResume = (row.state === 'failed' || row.state === 'crashed') && places.has(row.dagId);
+/** Adds the connection and the command that resumes the run to a row. */
+export function createPastRun(
+  row: CheckedRow,
+  connectionId: string,
+  dagConnections: DagConnectionMap,
+): PastRun {
+  const canResume = (row.state === 'failed' || row.state === 'crashed') && dagConnections.has(row.dagId);
   const resume = canResume ? formatResumeCommand(row.dagId, row.runId) : undefined;
   return { ...row, connectionId, resume };
 }
 
-/** How long a run took, or takes, in milliseconds; nobody knows when a crashed one ended. */
+/**
+ * Returns the duration of a run up to now or to its end, in milliseconds. Undefined for a crashed run, whose end is
+ * unknown.
+ */
 export function getDuration({ state, startedAt, finishedAt }: PastRun, now: Date): number | undefined {
   const end = finishedAt ?? (state === 'running' ? now : undefined);
-  // The server's clock may be ahead of ours.
+  // The clock of the server may be ahead of the clock of this process.
   return end && Math.max(0, end.getTime() - startedAt.getTime());
 }
 
 async function countTasks(
   runs: readonly PastRun[],
   ledgers: Ledgers,
-  places: DagConnectionMap,
+  dagConnections: DagConnectionMap,
 ): Promise<readonly CountedRun[]> {
   const done = new Map<PastRun, DoneCount>();
   for (const group of groupRuns(runs)) {
     const { dagId, connectionId } = group.first;
     const ids = group.runs.map(({ runId }) => runId);
-    const answers = await ledgers.readEach(listRecordingConnections(places, dagId, connectionId), (client) =>
-      countDone(client, dagId, ids),
+    const answers = await ledgers.readEach(
+      listRecordingConnections(dagConnections, dagId, connectionId),
+      (client) => countDone(client, dagId, ids),
     );
-    for (const run of group.runs) done.set(run, sumOf(answers, run.runId));
+    for (const run of group.runs) done.set(run, sumCounts(answers, run.runId));
   }
   return runs.map((run) => ({
     ...run,
@@ -96,12 +106,13 @@ async function countTasks(
   }));
 }
 
+/** Runs of one Dag in one home connection. */
 interface Group {
   readonly first: PastRun;
   readonly runs: PastRun[];
 }
 
-/** The runs of one Dag and one home are counted together. */
+/** Groups the runs by Dag and home connection. One query counts the tasks of a group. */
 function groupRuns(runs: readonly PastRun[]): Iterable<Group> {
   const groups = new Map<string, Group>();
   for (const run of runs) {
@@ -113,7 +124,10 @@ function groupRuns(runs: readonly PastRun[]): Iterable<Group> {
   return groups.values();
 }
 
-function sumOf(answers: readonly LedgerAnswer<ReadonlyMap<string, DoneCount>>[], runId: string): DoneCount {
+function sumCounts(
+  answers: readonly LedgerAnswer<ReadonlyMap<string, DoneCount>>[],
+  runId: string,
+): DoneCount {
   const counts = answers.map(({ value }) => value.get(runId));
   return {
     tasks: counts.reduce((sum, count) => sum + (count?.tasks ?? 0), 0),

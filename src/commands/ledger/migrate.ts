@@ -9,14 +9,18 @@ import {
   formatVersions,
 } from './versions.js';
 
+/** `etl ledger migrate`: installs or migrates the ledger in one database or in each database that a Dag writes to. */
 export class LedgerMigrateCommand extends EtlCommand {
-  static override summary = 'Install the ledger, or bring it up to date.';
-  static override description = `A run does it by itself, if its role may.
+  static override summary = 'Install the ledger, or migrate it to the version of this program.';
+  static override description = `A run migrates the ledger by itself, if its database role has the permission.
 
-Exit codes: 0 all are up to date, 2 one is newer than this program or may not be changed, 69 one can't be reached.`;
+Exit codes: 0 all ledgers are up to date, 2 a ledger is newer than this program or can't be changed, 69 a database can't be \
+reached.`;
   static override examples = ['<%= config.bin %> ledger migrate', '<%= config.bin %> ledger migrate my_db'];
   static override args = {
-    connection: Args.string({ description: 'One connection, instead of all that Dags write to.' }),
+    connection: Args.string({
+      description: 'The ID of a connection. Default: all connections that Dags write to.',
+    }),
   };
   static override flags = { conn: connFlag };
 
@@ -27,7 +31,7 @@ Exit codes: 0 all are up to date, 2 one is newer than this program or may not be
     const versions = await migrateAll(program, connections);
     process.exitCode = chooseVersionsExitCode(versions);
     if (flags.json) return this.printJson(buildVersionsJson(versions));
-    if (versions.length === 0) return this.err('No Dag has a connection.\n');
+    if (versions.length === 0) return this.err('no Dag has a connection\n');
     this.out(formatVersions(versions, this.paint(flags.color, 'stdout')));
     this.err(formatVersionErrors(versions, this.paint(flags.color, 'stderr')));
   }

@@ -1,8 +1,8 @@
-import { listLedgerConnections, listDagConnections } from '../program/dag-connections.js';
+import { listLedgerConnections, mapDagConnections } from '../program/dag-connections.js';
 import { EtlError, EXIT } from '../../errors.js';
 import { formatDsn, type Connection } from '../../hooks/connection.js';
 import { formatMarkedTable } from '../history/history-text.js';
-import { isUnborn, openDatabase } from '../program/ledgers.js';
+import { isUncreated, openDatabase } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { migrate, MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
@@ -10,36 +10,41 @@ import type { RunDatabase } from '../../runtime/database/run-database.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from '../../runtime/report/words.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
-/** The ledger's version in one database. */
+/** The version of the ledger in one database, before and after the command. */
 export interface LedgerVersion {
+  /** The ID of the connection. */
   readonly id: string;
-  readonly place: string;
-  /** When it was looked at; 0 where there is no ledger. */
+  /** The location of the connection, with a masked password. */
+  readonly dsn: string;
+  /** The version that the command found; 0 if the database has no ledger. Undefined if the version can't be read. */
   readonly found: number | undefined;
-  /** Now: another one only where it was migrated. */
+  /** The version after the command. Differs from `found` only if the command has migrated the ledger. */
   readonly version: number | undefined;
   readonly error: EtlError | undefined;
 }
 
-/** The connection that is named, or all that a Dag writes to. Throws `EtlError` for one that nothing defines. */
+/**
+ * Returns the connection with the given ID, or all connections that a Dag writes to. Throws an `EtlError` if a
+ * connection is not defined.
+ */
 export function listNamedOrUsed(program: Program, named: string | undefined): readonly Connection[] {
-  const ids = named === undefined ? listLedgerConnections(listDagConnections(program)) : [named];
+  const ids = named === undefined ? listLedgerConnections(mapDagConnections(program)) : [named];
   return ids.map((id) => program.lookup.find(id));
 }
 
-/** Looks at each ledger, one after the other, and makes nothing. */
+/** Reads the version of each ledger, one after the other. Creates neither a ledger nor an embedded database. */
 export async function readVersions(
   program: Program,
   connections: readonly Connection[],
 ): Promise<readonly LedgerVersion[]> {
   return readEachVersion(connections, async (connection) => {
-    if (isUnborn(connection, program)) return { found: 0, version: 0 };
+    if (isUncreated(connection, program)) return { found: 0, version: 0 };
     const version = await withClient(await openDatabase(program, connection), readVersion);
     return { found: version, version };
   });
 }
 
-/** Brings each ledger to the program's version, one after the other. */
+/** Migrates each ledger to the version of this program, one after the other. */
 export async function migrateAll(
   program: Program,
   connections: readonly Connection[],
@@ -53,32 +58,35 @@ export async function migrateAll(
   );
 }
 
-/** 2 for a ledger newer than the program or one that can't be read, 69, 1 where one must be migrated, 0. */
+/**
+ * Returns exit code 2 if a ledger is newer than the program or can't be read or changed, else 69 if a database can't be
+ * reached, else 1 if a ledger must be installed or migrated, else 0.
+ */
 export function chooseVersionsExitCode(versions: readonly LedgerVersion[]): number {
   const codes = new Set(versions.map(getExitCode));
   return [EXIT.usage, EXIT.unreachable, EXIT.taskFailed].find((code) => codes.has(code)) ?? EXIT.success;
 }
 
-/** A line for each connection. */
+/** Formats the versions for a person: one line a connection. */
 export function formatVersions(versions: readonly LedgerVersion[], paint: Paint): string {
   const lines = versions.map((each) => ({
     state: getExitCode(each) === EXIT.success ? 'success' : 'failed',
-    cells: [each.id, each.place, describeInWords(each)],
+    cells: [each.id, each.dsn, describeVersion(each)],
   }));
   return joinLines(formatMarkedTable(lines, paint));
 }
 
-/** What was wrong with those that could not be read or migrated. */
+/** Formats the errors of the ledgers that could not be read or migrated. */
 export function formatVersionErrors(versions: readonly LedgerVersion[], paint: Paint): string {
   const lines = versions.flatMap(({ error }) => (error ? formatErrorLines(error, paint) : []));
   return joinLines(lines);
 }
 
-/** The versions for another program. */
+/** Returns the JSON of the versions for another program. */
 export function buildVersionsJson(versions: readonly LedgerVersion[]): unknown {
-  return versions.map(({ id, place, found, version, error }) => ({
+  return versions.map(({ id, dsn, found, version, error }) => ({
     connection: id,
-    place,
+    place: dsn,
     found_version: found,
     version,
     program_version: MIGRATIONS.length,
@@ -102,7 +110,7 @@ function getExitCode({ version, error }: LedgerVersion): number {
   return state === 'newer' ? EXIT.usage : EXIT.taskFailed;
 }
 
-function describeInWords({ found, version, error }: LedgerVersion): string {
+function describeVersion({ found, version, error }: LedgerVersion): string {
   if (error !== undefined || version === undefined) return error?.code ?? '';
   if (found === 0 && version > 0) return `installed version ${version}`;
   if (found !== version) return `migrated from version ${found ?? 0} to ${version}`;
@@ -115,16 +123,20 @@ function describeInWords({ found, version, error }: LedgerVersion): string {
   return words[classifyVersion(version)];
 }
 
+/**
+ * Calls `read` for each connection, one after the other. An error for one connection does not keep the others from
+ * being read.
+ */
 async function readEachVersion(
   connections: readonly Connection[],
-  work: (connection: Connection) => Promise<{ found: number; version: number }>,
+  read: (connection: Connection) => Promise<{ found: number; version: number }>,
 ): Promise<readonly LedgerVersion[]> {
   const versions: LedgerVersion[] = [];
   for (const connection of connections) {
     const { id } = connection;
-    const base = { id, place: formatDsn(connection) };
+    const base = { id, dsn: formatDsn(connection) };
     try {
-      versions.push({ ...base, ...(await work(connection)), error: undefined });
+      versions.push({ ...base, ...(await read(connection)), error: undefined });
     } catch (error) {
       versions.push({ ...base, found: undefined, version: undefined, error: toEtlError(error, id) });
     }
@@ -132,6 +144,7 @@ async function readEachVersion(
   return versions;
 }
 
+/** Calls `work` with a client of the database, and closes the database afterwards. */
 async function withClient<T>(
   database: RunDatabase,
   work: (client: ProtocolClient) => Promise<T>,
@@ -143,15 +156,15 @@ async function withClient<T>(
   }
 }
 
-/** Rethrows what is a bug of ours. */
+/** Converts an error of the database to an `EtlError`. Rethrows any other error, because it is a bug of etl. */
 function toEtlError(error: unknown, id: string): EtlError {
   if (error instanceof EtlError) return error;
   const cause = findDatabaseError(error);
   if (cause === undefined) throw error;
   return new EtlError('ETL-4005', {
-    what: `the ledger in connection "${id}" can't be read or made: ${cause.message}`,
+    what: `the ledger in connection "${id}" can't be read or installed: ${cause.message}`,
     why: describeState(cause.code),
-    fix: 'let a role that may do so run what `etl ledger sql` prints; its end lists what this role needs',
+    fix: 'let a DBA run the script that `etl ledger sql` prints, and grant this role what the end of the script lists',
     cause: error,
   });
 }

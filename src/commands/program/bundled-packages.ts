@@ -1,8 +1,9 @@
 import type { SharedPackage } from '../../runtime/modules/shared-packages.js';
 
 /**
- * Packages of the bundle that a config may use. `require`, because loading has to wait for the first use and still be
- * synchronous: this file works in the bundle only.
+ * The packages of the bundle that a config may import: program and config share one copy of each. `load` calls
+ * `require`, because a package is loaded at its first use, and loading has to be synchronous. So this file works only
+ * in the bundle, which is a CommonJS file.
  */
 export const SHARED_PACKAGES: readonly SharedPackage[] = [
   {

@@ -1,19 +1,20 @@
 import type { Program } from './program.js';
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
 
-/** Where the runs of a Dag are recorded. */
+/** The tasks of a Dag, and the connections whose ledgers record the Dag's runs. */
 export interface DagConnections {
   readonly taskIds: readonly string[];
-  /** Undefined for a Dag without a connection: nothing of it is recorded. */
+  /** The home connection. Undefined if the Dag has no connection: then no run of the Dag is recorded. */
   readonly home: string | undefined;
-  /** The connections that its tasks write to, and its home. */
+  /** The home connection, and the connections that the Dag's tasks write to. */
   readonly connectionIds: readonly string[];
 }
 
-/** The places of every Dag of the config, by its ID. */
+/** The connections of each Dag of the config, by the ID of the Dag. */
 export type DagConnectionMap = ReadonlyMap<string, DagConnections>;
 
-export function listDagConnections({ loaded }: Program): DagConnectionMap {
+/** Returns the connections of each Dag of the config, by the ID of the Dag. */
+export function mapDagConnections({ loaded }: Program): DagConnectionMap {
   const { dags, defaults } = loaded.config;
   return new Map(
     dags.map((dag) => {
@@ -24,24 +25,30 @@ export function listDagConnections({ loaded }: Program): DagConnectionMap {
   );
 }
 
-/** The home of one Dag; of all where none is given, or where the config does not have it any more. */
-export function listHomes(places: DagConnectionMap, dagId: string | undefined): readonly string[] {
-  const one = dagId === undefined ? undefined : places.get(dagId);
-  return removeDuplicates(one ? [one.home] : [...places.values()].map(({ home }) => home));
+/**
+ * Returns the home connection of one Dag. Returns the home connections of all Dags if no Dag is given or if the config
+ * does not have the Dag.
+ */
+export function listHomes(dagConnections: DagConnectionMap, dagId: string | undefined): readonly string[] {
+  const one = dagId === undefined ? undefined : dagConnections.get(dagId);
+  return removeDuplicates(one ? [one.home] : [...dagConnections.values()].map(({ home }) => home));
 }
 
-/** The connections that the tasks of a run may be recorded in, which was found in one of them. */
+/**
+ * Returns the connections whose ledgers may have tasks of a run: `foundIn`, whose ledger has the run, and the
+ * connections of the run's Dag.
+ */
 export function listRecordingConnections(
-  places: DagConnectionMap,
+  dagConnections: DagConnectionMap,
   dagId: string,
   foundIn: string,
 ): readonly string[] {
-  return removeDuplicates([foundIn, ...(places.get(dagId)?.connectionIds ?? [])]);
+  return removeDuplicates([foundIn, ...(dagConnections.get(dagId)?.connectionIds ?? [])]);
 }
 
-/** Every connection that has a ledger, or will have one. */
-export function listLedgerConnections(places: DagConnectionMap): readonly string[] {
-  return removeDuplicates([...places.values()].flatMap(({ connectionIds }) => connectionIds));
+/** Returns the connections of all Dags: each has a ledger, or gets a ledger at the first run. */
+export function listLedgerConnections(dagConnections: DagConnectionMap): readonly string[] {
+  return removeDuplicates([...dagConnections.values()].flatMap(({ connectionIds }) => connectionIds));
 }
 
 function removeDuplicates(ids: readonly (string | undefined)[]): readonly string[] {

@@ -10,20 +10,24 @@ import { send, type ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
-/** What one database has said. */
+/** The value that was read from the ledger of one connection. */
 export interface LedgerAnswer<T> {
   readonly connectionId: string;
   readonly value: T;
 }
 
+/** An open database, with the version of its ledger. */
 interface OpenLedger {
   readonly database: RunDatabase;
   readonly identity: string;
-  /** 0 where there is no ledger. */
+  /** 0 if the database has no ledger. */
   readonly version: number;
 }
 
-/** The ledgers behind connections, to be read: each is opened on first use, once, and nothing is made in it. */
+/**
+ * Reads the ledgers of connections. Each database is opened once, at its first use, and closed when this object is
+ * disposed. Creates neither a ledger nor an embedded database.
+ */
 export class Ledgers implements AsyncDisposable {
   readonly #program: Program;
   readonly #opened = new Map<string, Promise<OpenLedger | undefined>>();
@@ -33,8 +37,9 @@ export class Ledgers implements AsyncDisposable {
   }
 
   /**
-   * Reads from the ledgers of these connections, from each database once. One without a ledger gives no answer. Throws
-   * `EtlError` when one can't be reached or read, or has a version of another release.
+   * Calls `read` for the ledger of each connection, one after the other. Skips a database that has no ledger, and a
+   * database that was read for an earlier connection. Throws an `EtlError` if a database can't be reached, and ETL-4004
+   * if a ledger can't be read. Throws ETL-4001 if a ledger has the version of another release.
    */
   async readEach<T>(
     connectionIds: Iterable<string>,
@@ -59,20 +64,20 @@ export class Ledgers implements AsyncDisposable {
     );
   }
 
-  /** Two IDs of one place share a database: an embedded one can't be opened twice. */
+  /** Opens each DSN once: two IDs with one DSN share a database, because an embedded database can't be opened twice. */
   #get(connectionId: string): Promise<OpenLedger | undefined> {
     const connection = this.#program.lookup.find(connectionId);
-    const place = formatDsn(connection);
-    let opened = this.#opened.get(place);
+    const dsn = formatDsn(connection);
+    let opened = this.#opened.get(dsn);
     if (opened === undefined) {
       opened = this.#open(connection);
-      this.#opened.set(place, opened);
+      this.#opened.set(dsn, opened);
     }
     return opened;
   }
 
   async #open(connection: Connection): Promise<OpenLedger | undefined> {
-    if (isUnborn(connection, this.#program)) return undefined;
+    if (isUncreated(connection, this.#program)) return undefined;
     const database = await openDatabase(this.#program, connection);
     try {
       return await readSafely(database, connection.id, async (client) => ({
@@ -87,19 +92,19 @@ export class Ledgers implements AsyncDisposable {
   }
 }
 
-/** Opens one database with a single connection. The caller closes it. */
+/** Opens a database for one transaction at a time. The caller closes the database. */
 export async function openDatabase(program: Program, connection: Connection): Promise<RunDatabase> {
   return new RunDatabase(await program.open(connection, { concurrency: 1 }));
 }
 
-/** An embedded database that no run has made yet: to open it would make it. */
-export function isUnborn({ scheme, database }: Connection, { loaded }: Program): boolean {
+/** Returns true for an embedded database that does not exist yet or is in memory. Opening it creates the database. */
+export function isUncreated({ scheme, database }: Connection, { loaded }: Program): boolean {
   if (scheme !== 'pglite' || database === undefined) return false;
   return database === ':memory:' || !existsSync(resolve(loaded.directory, database));
 }
 
 /**
- * A reader waits no longer for a table that somebody has locked, or for a query; and times come as text that does not
+ * Limits how long a read waits for a lock and for a query. Sets how the server writes times, so that the text does not
  * depend on the settings of the role.
  */
 const SETTINGS = [
@@ -109,6 +114,7 @@ const SETTINGS = [
   `set local timezone = 'UTC'`,
 ];
 
+/** Calls `read` in a read-only transaction. Throws ETL-4004 if the database reports an error. */
 async function readSafely<T>(
   database: RunDatabase,
   connectionId: string,
@@ -133,9 +139,11 @@ function assertReadable(version: number, connectionId: string): void {
   if (version === MIGRATIONS.length) return;
   const isOld = version < MIGRATIONS.length;
   throw new EtlError('ETL-4001', {
-    what: `the schema "etl" in connection "${connectionId}" has version ${version}; this program needs version ${MIGRATIONS.length}`,
+    what: `the schema "etl" in connection "${connectionId}" has version ${version}${isOld ? ' and must be migrated to' : '; this program knows versions up to'} ${MIGRATIONS.length}`,
     why: `${isOld ? 'an older' : 'a newer'} release of etl has worked on this database`,
-    fix: isOld ? formatCommand('ledger', 'migrate', connectionId) : 'update @oneshot/etl here as well',
+    fix: isOld
+      ? `run \`${formatCommand('ledger', 'migrate', connectionId)}\``
+      : 'update @oneshot/etl here as well',
   });
 }
 
@@ -145,8 +153,8 @@ function createUnreadableError(connectionId: string, cause: { code: string; mess
     why: describeState(cause.code),
     fix:
       cause.code === '42501'
-        ? 'grant its role what the end of `etl ledger sql` lists'
-        : 'look at the server, and try again',
+        ? 'grant the role of the connection what the end of `etl ledger sql` lists'
+        : 'check the server, and try again',
     cause,
   });
 }

@@ -2,13 +2,15 @@ import type * as Interfaces from '@oclif/core/interfaces';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** The directory of the package, from the bundle in its folder `dist`. */
+/** The directory of the package. This file is part of the bundle in the directory `dist`. */
 export const PACKAGE = fileURLToPath(new URL('../', import.meta.url));
 
-let read: Interfaces.PJSON | undefined;
+let manifest: Interfaces.PJSON | undefined;
 
-/** The package file. */
+/** Reads our package.json once, and returns its content. */
 export function readManifest(): Interfaces.PJSON {
-  read ??= JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Interfaces.PJSON;
-  return read;
+  manifest ??= JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  ) as Interfaces.PJSON;
+  return manifest;
 }

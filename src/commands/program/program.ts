@@ -11,36 +11,41 @@ import { findConfig } from '../../runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
 import type { Mask } from './terminal.js';
 
-/** What a command finds out before it does anything: the config, the environment, the connections. */
+/** The config, the environment and the connections, which a command loads before it begins to work. */
 export interface Program {
   readonly loaded: LoadedConfig;
   readonly lookup: Lookup;
+  /** The environment variables, with the variables of the `.env` files. */
   readonly environment: Environment;
-  /** How many transactions may be open at once on a connection, out of `concurrency`. */
+  /** Returns how many transactions may be open at once on a connection: at most `concurrency`. */
   getPoolSize(connection: Connection, concurrency: number): number;
-  /** Opens a database with at most `concurrency` transactions at once. The caller closes it. */
+  /** Opens a database for at most `concurrency` transactions at once. The caller closes the database. */
   open(connection: Connection, settings: OpenSettings): Promise<Database>;
 }
 
 interface OpenSettings {
+  /** The maximum number of open transactions. */
   readonly concurrency: number;
-  /** Default: that of the program. */
+  /** Called with one line that a person should read about the database. Default: the `notice` of `loadProgram`. */
   readonly notice?: (text: string) => void;
 }
 
+/** The options of `loadProgram`. */
 export interface ProgramOptions {
-  /** From `--config`. */
+  /** The value of `--config`. */
   readonly config: string | undefined;
-  /** From `--conn id=url`. */
+  /** The values of `--conn id=url`, by ID. */
   readonly connections: Readonly<Record<string, string>>;
+  /** Gets the secrets of each connection that is looked up. */
   readonly mask: Mask;
   /** Called with one line that a person should read about a database. */
   readonly notice: (text: string) => void;
 }
 
 /**
- * Finds and loads the config, once. The `.env` files beside it are read first and fill the environment of this
- * process, so that the config sees them. Throws `EtlError` with exit code 2.
+ * Finds and loads the config. Before that, sets the variables of the `.env` files beside the config in the environment
+ * of this process, so that the config can read the variables. Variables that are set already keep their values. Throws
+ * an `EtlError` with exit code 2 if the config or an `.env` file can't be read or is wrong.
  */
 export async function loadProgram({ config, connections, mask, notice }: ProgramOptions): Promise<Program> {
   const directory = process.cwd();
@@ -70,11 +75,12 @@ export async function loadProgram({ config, connections, mask, notice }: Program
     environment,
     lookup: maskLookup(lookup, mask),
     getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
-    open: (connection, settings) => open({ connection, environment, loaded }, { notice, ...settings }),
+    open: (connection, settings) =>
+      openDatabase({ connection, environment, loaded }, { notice, ...settings }),
   };
 }
 
-/** Every connection that is looked at gives its secrets to the mask first. */
+/** Wraps a lookup: adds the secrets of each connection that is found to the mask. */
 function maskLookup(lookup: Lookup, mask: Mask): Lookup {
   return {
     ...lookup,
@@ -92,7 +98,7 @@ function getPoolSize({ config }: LoadedConfig, connection: Connection, concurren
   return Math.min(concurrency, limit ?? Infinity, findHook(connection).maxPoolSize ?? Infinity);
 }
 
-async function open(
+async function openDatabase(
   {
     connection,
     environment,

@@ -5,8 +5,9 @@ import { type Paint, joinLines } from '../../runtime/report/words.js';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Whether to colour a stream: the flag, then NO_COLOR (https://no-color.org), FORCE_COLOR, TERM=dumb, and whether it
- * is a terminal. Chalk alone would ignore NO_COLOR (https://github.com/chalk/chalk/issues/547).
+ * Returns whether to colour a stream. The first of these decides: the flag, NO_COLOR (https://no-color.org),
+ * FORCE_COLOR, TERM=dumb, and whether the stream is a terminal. Chalk alone ignores NO_COLOR
+ * (https://github.com/chalk/chalk/issues/547).
  */
 export function isColoured(
   flag: boolean | undefined,
@@ -20,28 +21,30 @@ export function isColoured(
   return environment['TERM'] !== 'dumb' && isTerminal;
 }
 
-/** Colours for reports, or none. */
-export function paintOf(coloured: boolean): Paint {
-  const chalk = new Chalk({ level: coloured ? 1 : 0 });
+/** Creates the colours of a report. Without colour, each function returns its text unchanged. */
+export function createPaint(hasColour: boolean): Paint {
+  const chalk = new Chalk({ level: hasColour ? 1 : 0 });
   return { good: chalk.green, bad: chalk.red, faint: chalk.dim, strong: chalk.bold };
 }
 
-/** A writer for a stream of this process that outlives the stream: a full disk or a closed pipe never ends a run. */
+/** Writes text to a stream of this process. Never throws, so a full disk or a closed pipe does not end a run. */
 export type Write = (text: string) => void;
 
-/** Secrets shorter than this would be masked out of ordinary words. */
-const MASKED_FROM = 6;
+/** The minimum length of a secret that is masked. A shorter secret may be a part of an ordinary word. */
+const MIN_SECRET_LENGTH = 6;
 
-/** Masks secrets in everything that is written: as they are, URL-encoded, and inside JSON. */
+/** Masks secrets in the output: the secret itself, the URL-encoded secret, and the secret inside a JSON string. */
 export class Mask {
   readonly #forms = new Set<string>();
 
+  /** Adds secrets to mask. Ignores secrets shorter than `MIN_SECRET_LENGTH`. */
   add(secrets: readonly string[]): void {
-    for (const secret of secrets.filter(({ length }) => length >= MASKED_FROM)) {
+    for (const secret of secrets.filter(({ length }) => length >= MIN_SECRET_LENGTH)) {
       this.#forms.add(secret).add(encodeURIComponent(secret)).add(JSON.stringify(secret).slice(1, -1));
     }
   }
 
+  /** Returns the text with `***` for each secret. */
   apply(text: string): string {
     let masked = text;
     for (const form of this.#forms) masked = masked.replaceAll(form, '***');
@@ -50,23 +53,24 @@ export class Mask {
 }
 
 /**
- * Writes to a file descriptor at once, so that nothing is lost when the process ends. After the first failure (EPIPE,
- * ENOSPC) the rest is dropped: `onLost` is told, once.
+ * Creates a writer for a file descriptor. The writer masks secrets and writes synchronously, so the process loses no
+ * output when it ends. After the first failure (EPIPE, ENOSPC), the writer calls `onFailed` once and drops all later
+ * output.
  */
-export function createWriter(descriptor: 1 | 2, mask: Mask, onLost: (error: Error) => void): Write {
-  let isLost = false;
+export function createWriter(descriptor: 1 | 2, mask: Mask, onFailed: (error: Error) => void): Write {
+  let hasFailed = false;
   return (text) => {
-    if (isLost) return;
+    if (hasFailed) return;
     try {
       writeAll(descriptor, Buffer.from(mask.apply(text)));
     } catch (error) {
-      isLost = true;
-      onLost(error as Error);
+      hasFailed = true;
+      onFailed(error as Error);
     }
   };
 }
 
-/** A pipe whose reader is slow refuses with EAGAIN for a while. */
+/** Writes all bytes. Repeats a write after 1 ms if it fails with EAGAIN, because the reader of a pipe is slow. */
 function writeAll(descriptor: number, bytes: Buffer): void {
   let written = 0;
   while (written < bytes.length) {
@@ -79,9 +83,10 @@ function writeAll(descriptor: number, bytes: Buffer): void {
   }
 }
 
+/** The memory that `Atomics.wait` waits on. Nobody changes it. */
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
-/** Rows in columns, each as wide as its widest cell; the last is not padded. */
+/** Formats rows in columns. Each column is as wide as its widest cell. Lines have no spaces at the end. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));

@@ -2,30 +2,32 @@ import { constants } from 'node:os';
 import { describeThrown, EtlError, EXIT } from '../../errors.js';
 import { taskScope } from '../../runtime/tasks/task-scope.js';
 
+/** A signal that stops a run. */
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 const SIGNALS: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
-/** Guards a run against what can happen to its process. */
+/** The guard of a process during a run. */
 export interface Guard {
-  /** Aborts, with an `EtlError`, on the first signal; a second one ends the process at once. */
+  /** Is aborted with ETL-3302 on the first stop signal. A second stop signal ends the process at once. */
   readonly signal: AbortSignal;
-  /** The signal that came, if any. */
+  /** Returns the signal that stopped the run, or undefined. */
   readonly stoppedBy: () => StopSignal | undefined;
-  /** Errors that nobody awaited and that no running task could be blamed for. */
+  /** The unhandled errors that belong to no running task. */
   readonly unhandledErrors: readonly EtlError[];
-  /** Puts everything back. */
+  /** Removes the listeners and restores `process.exit`. */
   dispose(): void;
 }
 
-/** The exit code of a program that a signal has stopped. */
+/** Returns the exit code of a process that a signal has stopped: 128 plus the number of the signal. */
 export function getSignalExitCode(signal: StopSignal): number {
   return 128 + constants.signals[signal];
 }
 
 /**
- * Turns signals into an abort, blames a rejection or an exception that nobody awaits on the task whose code caused it,
- * and keeps a task from ending the process: a run that did not finish never exits with 0.
+ * Guards the process during a run. A stop signal aborts `signal`. An unhandled error fails the task whose code caused
+ * the error. `process.exit` throws in a task. If the process exits during the run nevertheless, the exit code is
+ * `EXIT.bug`, so an unfinished run never exits with 0.
  */
 export function guardProcess(): Guard {
   const controller = new AbortController();
@@ -64,14 +66,15 @@ export function guardProcess(): Guard {
   };
 }
 
+/** Fails the running task that caused an unhandled error, or adds the error to `unhandledErrors`. */
 function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void {
-  // A query that came too late is reported by its run already.
+  // The run already reports a query that was sent after its session had ended.
   if (error instanceof EtlError && error.code === 'ETL-3206') return;
   const scope = taskScope.getStore();
   const unhandled = new EtlError('ETL-3006', {
-    what: `an error that nobody awaited: ${describeThrown(error)}`,
+    what: `unhandled error: ${describeThrown(error)}`,
     where: scope === undefined ? undefined : `started by task "${scope.taskId}"`,
-    why: 'a promise was rejected, or a callback threw, outside of what the task awaits',
+    why: 'the code rejected a promise that nobody awaits, or threw in a callback',
     fix: 'await every promise that the task starts',
     cause: error,
   });
@@ -80,15 +83,15 @@ function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void
 
 function refuseExit(code: number | string | null | undefined): never {
   throw new EtlError('ETL-3007', {
-    what: `process.exit(${code ?? ''}) is not for a task to call`,
-    why: 'other tasks of the run are still open',
-    fix: 'throw an error, or FailTask, to fail',
+    what: `a task must not call process.exit(${code ?? ''})`,
+    why: 'the run may have other open tasks',
+    fix: 'throw an error or FailTask to fail the task',
   });
 }
 
 function createStoppedError(signal: StopSignal): EtlError {
   return new EtlError('ETL-3302', {
     what: `the run was stopped by ${signal}`,
-    data: 'tasks that had ended are committed; the others wrote nothing',
+    data: 'tasks that had ended are committed; the other tasks wrote nothing',
   });
 }

@@ -11,7 +11,7 @@ import { createUnknownDagError, createUnknownTaskError } from '../../runtime/dag
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
 import type { RunRequest, RunStart } from '../../runtime/run/start.js';
 
-/** The flags that say what to run. */
+/** The flags of `etl run` that decide what is run. */
 export interface RequestFlags {
   readonly param?: readonly string[] | undefined;
   readonly date?: string | undefined;
@@ -27,7 +27,9 @@ export interface RequestFlags {
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}$/;
 const DEFAULT_WAIT_MS = 60_000;
 
-/** What the command line asks for. Throws `EtlError` with exit code 2 for what can't be run. */
+/**
+ * Creates the request of a run from the command line. Throws an `EtlError` with exit code 2 if the request is wrong.
+ */
 export async function createRequest(
   program: Program,
   dagId: string,
@@ -36,9 +38,9 @@ export async function createRequest(
   const { config } = program.loaded;
   const dag = findDag(config.dags, dagId);
   const planned = planDag(dag, config.defaults);
-  // A connection that nothing defines, or that no hook opens, is an error before anything is started.
+  // Fails before the start of the run if a connection is not defined or no hook opens its scheme.
   for (const id of findConnections(planned).used) findHook(program.lookup.find(id));
-  const start = flags.resume ? resumeOf(dag, flags) : await createRunStart(dag, flags);
+  const start = flags.resume ? createResumeStart(dag, flags) : await createRunStart(dag, flags);
   return { ...planned, start, overlap: parseOverlap(flags.overlap) };
 }
 
@@ -52,14 +54,14 @@ function findDag(dags: readonly Dag[], id: string): Dag {
   );
 }
 
-function resumeOf(dag: Dag, flags: RequestFlags): RunStart {
+function createResumeStart(dag: Dag, flags: RequestFlags): RunStart {
   const { date, strict, param, task, 'run-id': runId } = flags;
   if (task !== undefined)
-    throw createUsageError('--task does not go with --resume: it goes on with its run in any case');
+    throw createUsageError('--task does not go with --resume: --task always continues the run --run-id');
   if (param !== undefined)
     throw createUsageError('--param does not go with --resume: a run keeps its params');
   if (flags['full-refresh'] || flags['full-refresh-task'] !== undefined)
-    throw createUsageError('--full-refresh does not go with --resume: a run keeps what it was started with');
+    throw createUsageError('--full-refresh does not go with --resume: a run keeps its full refresh');
   if (runId !== undefined && date !== undefined)
     throw createUsageError('--date does not go with --run-id: a run keeps its interval');
   const interval = date === undefined ? undefined : findIntervalContaining(dag.schedule, date, new Date());
@@ -68,9 +70,9 @@ function resumeOf(dag: Dag, flags: RequestFlags): RunStart {
 
 async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> {
   const { date, strict, param, task, 'run-id': runId } = flags;
-  if (strict) throw createUsageError('--strict goes with --resume only');
+  if (strict) throw createUsageError('--strict needs --resume');
   if (task !== undefined && runId === undefined)
-    throw createUsageError('--task goes with --run-id: the run that it is a task of');
+    throw createUsageError('--task needs --run-id, the run of the task');
   const now = new Date();
   const id = runId === undefined ? createRunId(now) : checkRunId(runId);
   const interval =
@@ -78,11 +80,14 @@ async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> 
       ? findLastCompleteInterval(dag.schedule, now)
       : findIntervalContaining(dag.schedule, date, now);
   const params = await resolveParams(dag.options.params, parseParams(param ?? []));
-  const described = { runId: id, interval, params, fullRefresh: listRefreshedTasks(dag, flags) };
-  return task === undefined ? { kind: 'new', ...described } : { kind: 'task', taskId: task, ...described };
+  const options = { runId: id, interval, params, fullRefresh: listRefreshedTasks(dag, flags) };
+  return task === undefined ? { kind: 'new', ...options } : { kind: 'task', taskId: task, ...options };
 }
 
-/** The tasks that begin anew. Throws `EtlError` for one that is not there. */
+/**
+ * Returns the IDs of the tasks that ignore their watermarks; `*` stands for all tasks. Throws an `EtlError` if the Dag
+ * has no such task.
+ */
 function listRefreshedTasks(dag: Dag, flags: RequestFlags): readonly string[] {
   if (flags['full-refresh']) return ['*'];
   const ids = dag.tasks.map(({ id }) => id);
@@ -101,22 +106,27 @@ function parseParams(values: readonly string[]): Readonly<Record<string, string>
   return Object.fromEntries(given);
 }
 
-/** `fail`, `skip`, `wait` or `wait:90s`. For the runtime, to skip is to fail: the command decides what it means. */
+/**
+ * Parses `fail`, `skip`, `wait` or `wait:90s`. Returns `fail` for `skip`, because the run fails in both cases; the
+ * command then turns the failure into exit code 0.
+ */
 function parseOverlap(text: string): Overlap {
   const [mode, limit, ...rest] = text.split(':');
   if (rest.length === 0 && mode === 'wait') {
     return { mode, waitMs: limit === undefined ? DEFAULT_WAIT_MS : parseDuration(limit, '--overlap wait') };
   }
   if (limit === undefined && (mode === 'fail' || mode === 'skip')) return { mode: 'fail' };
-  throw createUsageError('--overlap must be fail, skip, wait, or wait with a limit such as wait:90s');
+  throw createUsageError('--overlap must be fail, skip, wait, or wait with a limit, such as wait:90s');
 }
 
 function checkRunId(id: string): string {
   if (RUN_ID.test(id)) return id;
-  throw createUsageError('--run-id must be letters, digits and _ . : + -, at most 200 of them');
+  throw createUsageError(
+    '--run-id must have at most 200 letters, digits and characters of _ . : + -, and begin with a letter or digit',
+  );
 }
 
-/** Sorts by time, and no two are equal: `20261122T020000Z-9f3a6c1e`. */
+/** Creates a unique run ID that sorts by time, such as `20261122T020000Z-9f3a6c1e`. */
 function createRunId(now: Date): string {
   const time = now.toISOString().replace(/[-:]|\.\d+/g, '');
   return `${time}-${randomBytes(4).toString('hex')}`;

@@ -1,42 +1,50 @@
 import { Worker } from 'node:worker_threads';
 import type { RunEvent } from '../../runtime/report/event.js';
 
-/** What the two threads share. */
+/** The data that the main thread and the watchdog thread share. */
 export interface WatchdogData {
-  /** Counts the beats of the main thread's event loop; and how many bytes of `running` count. */
+  /** Two numbers: how often the timer of the main thread has fired, and how many bytes of `running` are used. */
   readonly beat: Int32Array;
-  /** The IDs of the tasks that are running, in UTF-8. */
+  /** The IDs of the running tasks, separated by commas, in UTF-8. */
   readonly running: Uint8Array;
+  /** How long the event loop may be blocked, in milliseconds. */
   readonly limitMs: number;
+  /** The process to kill. */
   readonly pid: number;
 }
 
+/** Ends the process if a task blocks the event loop. */
 export interface Watchdog {
-  /** Tells it which tasks are running. */
-  see(event: RunEvent): void;
-  /** No task runs any more. A thread that has not come up so far only delays the end of the process. */
+  /** Learns from an event which tasks are running. The first started task starts the thread. */
+  observe(event: RunEvent): void;
+  /**
+   * Says that no task runs any more. Ends a thread that is still starting, because it would delay the end of the
+   * process.
+   */
   tasksEnded(): void;
+  /** Stops the timer and the thread. */
   dispose(): void;
 }
 
+/** The size of `running`. A longer list of task IDs is cut off. */
 const NAMES_BYTES = 4096;
 
 /**
- * Ends the process when its event loop is blocked for longer than `limitMs`: a task in an endless loop keeps every timer
- * from firing, those of the run included.
+ * Starts a watchdog, which kills the process if its event loop is blocked for longer than `limitMs`. A task in an
+ * endless loop blocks all timers, so the run's own timeouts can't end the task.
  */
 export function startWatchdog(limitMs: number): Watchdog {
   const beat = new Int32Array(new SharedArrayBuffer(8));
   const names = new Uint8Array(new SharedArrayBuffer(NAMES_BYTES));
   const workerData: WatchdogData = { beat, running: names, limitMs, pid: process.pid };
-  // The thread starts with the first task, and by itself: what blocks this one does not keep it from starting.
+  // The thread starts with the first task. It can start while the main thread is blocked.
   let worker: Worker | undefined;
   let isUp = false;
   const timer = setInterval(() => Atomics.add(beat, 0, 1), Math.min(limitMs / 8, 250));
   timer.unref();
   const running = new Set<string>();
   return {
-    see(event) {
+    observe(event) {
       if (event.type === 'task_started') running.add(event.taskId);
       else if (event.type === 'task_finished') running.delete(event.taskId);
       else return;

@@ -2,13 +2,14 @@ import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { clearState, createNoWatermarkError } from './watermarks.js';
 
+/** `etl state clear`: removes the watermarks of a task. */
 export class StateClearCommand extends EtlCommand {
   static override summary =
-    'Remove the watermarks of a task, or one of them: its next run begins with the first row.';
-  static override description = `It is recorded in the watermark's history. What the task has loaded stays where it is: see
-also \`etl run --full-refresh-task\`.
+    'Remove one watermark or all watermarks of a task: the next run of the task begins with the first row.';
+  static override description = `The history of the watermark records the change. The rows that the task has loaded are not removed; see also \
+\`etl run --full-refresh-task\`.
 
-Exit codes: 0 it is removed, 2 there is none, 75 a run of the Dag is under way.`;
+Exit codes: 0 the watermark is removed, 2 the task has no such watermark, 75 a run of the Dag is running.`;
   static override examples = [
     '<%= config.bin %> state clear shop copy-orders',
     '<%= config.bin %> state clear shop copy-orders updated_at',
@@ -16,10 +17,10 @@ Exit codes: 0 it is removed, 2 there is none, 75 a run of the Dag is under way.`
   static override args = {
     dag: Args.string({ description: 'The ID of the Dag.', required: true }),
     task: Args.string({
-      description: 'The ID of the task; one that the Dag has no more, too.',
+      description: 'The ID of the task. The Dag need not have the task any more.',
       required: true,
     }),
-    name: Args.string({ description: 'The name of the watermark.' }),
+    name: Args.string({ description: 'The name of the watermark. Default: all watermarks of the task.' }),
   };
   static override flags = { conn: connFlag };
 
@@ -30,6 +31,6 @@ Exit codes: 0 it is removed, 2 there is none, 75 a run of the Dag is under way.`
     const cleared = await clearState({ program, dagId, taskId, pid: process.pid }, name);
     if (cleared.length === 0) throw createNoWatermarkError({ dagId, taskId }, name, []);
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, cleared });
-    this.err(`Removed ${cleared.join(', ')} of "${taskId}".\n`);
+    this.err(`removed ${cleared.join(', ')} of "${taskId}"\n`);
   }
 }

@@ -5,9 +5,11 @@ import { Ledgers } from '../program/ledgers.js';
 import { buildStateChangeJson, formatStateHistory, buildStateJson, formatState } from './watermark-text.js';
 import { createNoWatermarkError, readState, readStateHistory } from './watermarks.js';
 
+/** `etl state get`: prints the watermarks of a task. */
 export class StateGetCommand extends EtlCommand {
-  static override summary = 'Print the watermarks of a task; with a name, the bare value of that one.';
-  static override description = 'Exit codes: 0 it is there, 2 it is not.';
+  static override summary =
+    'Print the watermarks of a task. With a name, print only the value of this watermark.';
+  static override description = 'Exit codes: 0 the watermark exists, 2 it does not exist.';
   static override examples = [
     '<%= config.bin %> state get shop copy-orders',
     '<%= config.bin %> state get shop copy-orders updated_at',
@@ -16,11 +18,13 @@ export class StateGetCommand extends EtlCommand {
   static override args = {
     dag: Args.string({ description: 'The ID of the Dag.', required: true }),
     task: Args.string({ description: 'The ID of the task.', required: true }),
-    name: Args.string({ description: 'The name of the watermark: of an incremental task, its cursor.' }),
+    name: Args.string({
+      description: 'The name of the watermark. An incremental task names its watermark like its cursor.',
+    }),
   };
   static override flags = {
     conn: connFlag,
-    history: Flags.boolean({ description: 'Print every value that it had, the newest first.' }),
+    history: Flags.boolean({ description: 'Print all values that the watermark has had, the newest first.' }),
   };
 
   override async run(): Promise<void> {

@@ -4,13 +4,14 @@ import { Ledgers } from '../program/ledgers.js';
 import { buildStateJson, formatState } from './watermark-text.js';
 import { readState } from './watermarks.js';
 
+/** `etl state list`: lists watermarks. */
 export class StateListCommand extends EtlCommand {
-  static override summary = 'List how far incremental tasks have come: their watermarks.';
+  static override summary = 'List the watermarks of tasks: how far incremental tasks have read.';
   static override examples = [
     '<%= config.bin %> state list',
     '<%= config.bin %> state list monthly-report --json',
   ];
-  static override args = { dag: Args.string({ description: 'Only tasks of this Dag.' }) };
+  static override args = { dag: Args.string({ description: 'List only tasks of this Dag.' }) };
   static override flags = { conn: connFlag };
 
   override async run(): Promise<void> {
@@ -20,7 +21,7 @@ export class StateListCommand extends EtlCommand {
     const rows = await readState(program, ledgers, { dagId: args.dag });
     if (flags.json) return this.printJson(rows.map(buildStateJson));
     if (rows.length === 0)
-      return this.err(`No task${args.dag === undefined ? '' : ` of "${args.dag}"`} has a watermark.\n`);
+      return this.err(`no task${args.dag === undefined ? '' : ` of "${args.dag}"`} has a watermark\n`);
     this.out(formatState(rows, this.paint(flags.color, 'stdout')));
   }
 }

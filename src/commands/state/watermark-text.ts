@@ -3,7 +3,7 @@ import { neutralizeText, type Paint, joinLines } from '../../runtime/report/word
 import type { WatermarkChange, WatermarkRow } from '../../runtime/ledger/watermark-row.js';
 import type { InLedger } from './watermarks.js';
 
-/** Watermarks for a person, one a line. */
+/** Formats watermarks for a person: one line a watermark. */
 export function formatState(rows: readonly InLedger<WatermarkRow>[], paint: Paint): string {
   const head = ['DAG', 'TASK', 'NAME', 'VALUE', 'SET', 'BY', 'CONNECTION'];
   const lines = rows.map((row) => [
@@ -15,10 +15,10 @@ export function formatState(rows: readonly InLedger<WatermarkRow>[], paint: Pain
     row.runId ?? 'cli',
     row.connectionId,
   ]);
-  return formatTable(head, lines, paint);
+  return formatStateTable(head, lines, paint);
 }
 
-/** Changes of watermarks for a person, one a line. */
+/** Formats changes of watermarks for a person: one line a change. */
 export function formatStateHistory(changes: readonly InLedger<WatermarkChange>[], paint: Paint): string {
   const lines = changes.map((each) => [
     formatLocalTime(each.setAt),
@@ -27,19 +27,20 @@ export function formatStateHistory(changes: readonly InLedger<WatermarkChange>[]
     each.runId ?? each.setBy,
     each.connectionId,
   ]);
-  return formatTable(['SET', 'NAME', 'VALUE', 'BY', 'CONNECTION'], lines, paint);
+  return formatStateTable(['SET', 'NAME', 'VALUE', 'BY', 'CONNECTION'], lines, paint);
 }
 
-/** A watermark for another program. */
+/** Returns the JSON of a watermark for another program. */
 export function buildStateJson(row: InLedger<WatermarkRow>): unknown {
   return { ...getKeys(row), value: row.value };
 }
 
-/** A change of one, for another program. */
+/** Returns the JSON of a change of a watermark; `value` is null if the watermark was removed. */
 export function buildStateChangeJson(change: InLedger<WatermarkChange>): unknown {
   return { ...getKeys(change), value: change.value ?? null, set_by: change.setBy };
 }
 
+/** Returns the fields that a watermark and a change have in common. */
 function getKeys(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
   return {
     dag: row.dagId,
@@ -52,7 +53,11 @@ function getKeys(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
   };
 }
 
-function formatTable(head: readonly string[], lines: readonly (readonly string[])[], paint: Paint): string {
+function formatStateTable(
+  head: readonly string[],
+  lines: readonly (readonly string[])[],
+  paint: Paint,
+): string {
   const rows = lines.map((cells) => ({ state: 'set', cells: cells.map(neutralizeText) }));
   return joinLines(formatMarkedTable([{ state: undefined, cells: head }, ...rows], paint));
 }

@@ -1,10 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import {
-  listLedgerConnections,
-  listDagConnections,
-  type DagConnections,
-} from '../program/dag-connections.js';
+import { listLedgerConnections, mapDagConnections, type DagConnections } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import type { Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
@@ -26,23 +22,26 @@ import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { findDatabaseError } from '../../runtime/postgres/sqlstate.js';
 import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark/cursor.js';
 
-/** Something of the state of tasks, and the connection whose ledger has it. */
+/** A row of a ledger, with the connection of the ledger. */
 export type InLedger<T> = T & { readonly connectionId: string };
 
-/** The watermarks of one Dag, or of all; those of one task only. Throws `EtlError` for a Dag that nobody knows. */
+/**
+ * Reads the watermarks of one task, of one Dag or of all Dags. Throws ETL-2002 if neither the config nor a ledger has
+ * the Dag.
+ */
 export async function readState(
   program: Program,
   ledgers: Ledgers,
   { dagId, taskId }: WatermarkFilter,
 ): Promise<readonly InLedger<WatermarkRow>[]> {
   const rows = await readEach(program, ledgers, dagId, (client) => readWatermarks(client, { dagId, taskId }));
-  const places = listDagConnections(program);
-  if (dagId !== undefined && rows.length === 0 && !places.has(dagId))
-    throw createUnknownDagError(dagId, [...places.keys()]);
+  const dagConnections = mapDagConnections(program);
+  if (dagId !== undefined && rows.length === 0 && !dagConnections.has(dagId))
+    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
   return rows;
 }
 
-/** What became of the watermarks of a task, the newest change of each database first. */
+/** Reads the changes of a task's watermarks, database by database. In each database the newest change comes first. */
 export function readStateHistory(
   program: Program,
   ledgers: Ledgers,
@@ -51,30 +50,33 @@ export function readStateHistory(
   return readEach(program, ledgers, owner.dagId, (client) => readWatermarkHistory(client, owner));
 }
 
+/** Reads rows from the ledgers of one Dag or, if the config does not have the Dag, from the ledgers of all Dags. */
 async function readEach<T extends object>(
   program: Program,
   ledgers: Ledgers,
   dagId: string | undefined,
   read: (client: ProtocolClient) => Promise<readonly T[]>,
 ): Promise<readonly InLedger<T>[]> {
-  const places = listDagConnections(program);
-  const known = dagId === undefined ? undefined : places.get(dagId)?.connectionIds;
-  const answers = await ledgers.readEach(known ?? listLedgerConnections(places), read);
+  const dagConnections = mapDagConnections(program);
+  const known = dagId === undefined ? undefined : dagConnections.get(dagId)?.connectionIds;
+  const answers = await ledgers.readEach(known ?? listLedgerConnections(dagConnections), read);
   return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ ...row, connectionId })));
 }
 
 const UNCHANGED = 'nothing was changed';
 
-/** The task whose state is to be changed. */
+/** The task whose watermarks are changed. */
 export interface StateChange extends WatermarkOwner {
   readonly program: Program;
-  /** Of this process: it holds the lock. */
+  /** The ID of this process, which holds the lock. */
   readonly pid: number;
 }
 
 /**
- * Sets a watermark, as the last committed attempt would have. Holds the lock of the Dag meanwhile: throws `EtlError` with
- * exit code 75 while a run has it. The value is kept as the cursor's type writes it, where that is known.
+ * Sets a watermark, as a committed attempt of the task does. Holds the lock of the Dag for this time. Throws an
+ * `EtlError` with exit code 75 if a run has the lock. Throws ETL-2015 if the value is not of the watermark's type.
+ * Returns the stored value: the text that PostgreSQL writes for the value if the type of the watermark is known, else
+ * the given value.
  */
 export async function setState(
   change: StateChange,
@@ -94,7 +96,10 @@ export async function setState(
   });
 }
 
-/** Removes a watermark of a task, or all; their names. Holds the lock as `setState` does. */
+/**
+ * Removes one watermark or all watermarks of a task, and returns their names. Holds the lock of the Dag as `setState`
+ * does.
+ */
 export async function clearState(change: StateChange, name: string | undefined): Promise<readonly string[]> {
   const { connectionIds } = getDag(change.program, change.dagId);
   return runLocked(change, async (databases) => {
@@ -107,7 +112,10 @@ export async function clearState(change: StateChange, name: string | undefined):
   });
 }
 
-/** No task of the Dag can commit meanwhile, nor afterwards when it had begun before. */
+/**
+ * Calls `work` while this process holds the lock of the Dag. No task of the Dag can commit during that time. A task
+ * that began before can't commit afterwards either, because its epoch is old.
+ */
 async function runLocked<T>(
   { program, dagId, pid }: StateChange,
   work: (databases: RunDatabases) => Promise<T>,
@@ -131,11 +139,11 @@ async function runLocked<T>(
 }
 
 function getDag(program: Program, dagId: string): DagConnections & { readonly home: string } {
-  const places = listDagConnections(program);
-  const place = places.get(dagId);
-  if (place === undefined) throw createUnknownDagError(dagId, [...places.keys()], UNCHANGED);
-  const { home } = place;
-  if (home !== undefined) return { ...place, home };
+  const dagConnections = mapDagConnections(program);
+  const found = dagConnections.get(dagId);
+  if (found === undefined) throw createUnknownDagError(dagId, [...dagConnections.keys()], UNCHANGED);
+  const { home } = found;
+  if (home !== undefined) return { ...found, home };
   throw new EtlError('ETL-2014', {
     what: `"${dagId}" has no connection, so its tasks have no watermarks`,
     data: UNCHANGED,
@@ -165,14 +173,14 @@ async function castToType(client: ProtocolClient, type: string | undefined, valu
     const cause = findDatabaseError(error);
     if (cause === undefined) throw error;
     throw new EtlError('ETL-2015', {
-      what: `the watermark is of type ${cursor.name}, and the value is not: ${cause.message}`,
+      what: `the watermark is of type ${cursor.name}, but the value is not: ${cause.message}`,
       data: UNCHANGED,
       cause: error,
     });
   }
 }
 
-/** The error for a watermark that is not there. */
+/** Returns the error ETL-2014 for a task that has no watermark, or no watermark with this name. */
 export function createNoWatermarkError(
   { dagId, taskId }: WatermarkOwner,
   name: string | undefined,
@@ -181,6 +189,6 @@ export function createNoWatermarkError(
   const which = name === undefined ? 'no watermark' : `no watermark "${name}"`;
   return new EtlError('ETL-2014', {
     what: `task "${taskId}" of "${dagId}" has ${which}${name === undefined ? '' : didYouMean(name, known)}`,
-    fix: `${formatCommand('state', 'list', dagId)} lists those of its tasks`,
+    fix: `${formatCommand('state', 'list', dagId)} lists the watermarks of the Dag`,
   });
 }

@@ -3,55 +3,57 @@ import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { findPrivateCache } from '../modules/cache.js';
 import { getDefaultExport } from './export.js';
-import { loadError } from './load-error.js';
+import { createLoadError } from './load-error.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
-import type { SourceFile } from '../modules/source-text.js';
+import type { ConfigFile } from '../modules/source-text.js';
 import { rememberCompiled } from '../modules/stack.js';
 import { formatPosition } from '../modules/location.js';
 
+/** Options for executing a config. */
 export interface CodeOptions {
   /** The working directory. */
   readonly directory: string;
   readonly shared: Shared;
+  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
   readonly getuid?: (() => number) | undefined;
-  /** Whether compiled code may be kept beside the config. */
+  /** Whether compiled code may be cached in `.etl` beside the config. */
   readonly isCached: boolean;
-  /** How long loading may take. */
+  /** The longest time that loading may take. */
   readonly timeoutMs: number;
 }
 
-/** True for a config that is executed. */
+/** Says whether a config is executed: a JavaScript or TypeScript file, as opposed to JSON and YAML. */
 export function isCode(file: string): boolean {
   return /^\.[cm]?[jt]s$/.test(extname(file));
 }
 
 /**
- * Executes a config, once, and returns its default export. Throws an `EtlError` of class 21 with a place in the user's
- * files for whatever goes wrong; one that the config's own Dags throw passes as it is.
+ * Executes a config once, and returns its default export. Every error becomes an `EtlError` of class 21 with a location
+ * in the user's files. An `EtlError` that the config throws itself, for example in `dag()`, passes unchanged.
  */
-export async function evaluate(source: SourceFile, options: CodeOptions): Promise<unknown> {
+export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
-    shared: new SharedModules(source.file, options.shared),
-    cache: options.isCached ? findPrivateCache(dirname(source.file), options.getuid) : undefined,
+    shared: new SharedModules(configFile.file, options.shared),
+    cache: options.isCached ? findPrivateCache(dirname(configFile.file), options.getuid) : undefined,
     version: options.shared.version,
   });
   rememberCompiled((file) => modules.getCode(file));
   let exports: unknown;
   try {
-    exports = await limitTime(modules.run(source), source, options);
+    exports = await limitTime(modules.run(configFile), configFile, options);
   } catch (error) {
     const { directory, shared } = options;
-    throw loadError(error, { source, directory, ours: fileURLToPath(shared.own) });
+    throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });
   }
-  return getDefaultExport(source, exports);
+  return getDefaultExport(configFile, exports);
 }
 
-async function limitTime<T>(work: Promise<T>, source: SourceFile, options: CodeOptions): Promise<T> {
+async function limitTime<T>(work: Promise<T>, configFile: ConfigFile, options: CodeOptions): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(createTooSlowError(source, options)), options.timeoutMs);
+    timer = setTimeout(() => reject(createTooSlowError(configFile, options)), options.timeoutMs);
   });
   try {
     return await Promise.race([work, timeout]);
@@ -61,13 +63,13 @@ async function limitTime<T>(work: Promise<T>, source: SourceFile, options: CodeO
 }
 
 function createTooSlowError(
-  { file, text, name }: SourceFile,
+  { file, text, name }: ConfigFile,
   { directory, timeoutMs }: CodeOptions,
 ): EtlError {
   return new EtlError('ETL-2104', {
-    what: `The config ${name} did not finish loading within ${timeoutMs / 1000} s`,
+    what: `the config ${name} did not finish loading within ${timeoutMs / 1000} s`,
     where: formatPosition(file, findAwaitPosition(text), directory),
-    why: 'A promise that it awaits at the top level, or one in a file that it imports, is still pending',
-    fix: 'Do slow work in a task, not while the config loads.',
+    why: 'a top-level await in the config, or in a file that it imports, is still pending',
+    fix: 'do slow work in a task, not while the config loads',
   });
 }

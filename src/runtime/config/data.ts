@@ -1,14 +1,17 @@
 import { basename, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { computePosition, type Position } from './position.js';
-import type { SourceFile } from '../modules/source-text.js';
+import type { ConfigFile } from '../modules/source-text.js';
 
+/** The first mistake in a JSON text. */
 interface JsonProblem {
+  /** The index of the wrong character, or the length of the text if the text ends too early. */
   readonly offset: number;
+  /** The tokens that are allowed there, for messages: `"," or "}"`. */
   readonly expected: string;
 }
 
-/** What js-yaml says about a text that it cannot read; lines and columns count from 0. */
+/** The error of js-yaml for a text that is not YAML. Lines and columns count from 0. */
 interface YamlProblem {
   readonly reason: string;
   readonly mark?: { readonly line: number; readonly column: number };
@@ -18,35 +21,46 @@ const TOKEN =
   /([{}[\],:])|("(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.])/y;
 const BLANKS = /[ \t\r\n]*/y;
 
-/** The value in a JSON or YAML config; of a package.json, its key `etl`. Throws `EtlError` ETL-2103 with the place. */
-export async function parseData(source: SourceFile): Promise<unknown> {
-  if (extname(source.file) !== '.json') return await parseYaml(source);
-  const value = parseJson(source);
-  return basename(source.file) === 'package.json' ? getEtlKey(source, value) : value;
+/**
+ * Parses a JSON or YAML config. Returns the value of the key `etl` if the file is a package.json. Throws `EtlError`
+ * ETL-2103 with line and column if the file can't be parsed, and ETL-2105 if a package.json has no key `etl`.
+ */
+export async function parseData(configFile: ConfigFile): Promise<unknown> {
+  if (extname(configFile.file) !== '.json') return await parseYaml(configFile);
+  const value = parseJson(configFile);
+  return basename(configFile.file) === 'package.json' ? getEtlKey(configFile, value) : value;
 }
 
-/** Throws `EtlError` ETL-2103 with line and column, and with nothing of the text: it may hold a password. */
-export function parseJson(source: SourceFile): unknown {
-  const text = source.text.replace(/^\uFEFF/, '');
+/**
+ * Parses JSON. Throws `EtlError` ETL-2103 with line and column. The message quotes nothing of the text, because the
+ * text may contain a password.
+ */
+export function parseJson(configFile: ConfigFile): unknown {
+  const text = configFile.text.replace(/^\uFEFF/, '');
   const problem = findJsonProblem(text);
   if (problem === undefined) return JSON.parse(text);
-  throw createUnreadableError(source, computePosition(text, problem.offset), `expected ${problem.expected}`);
+  throw createUnreadableError(
+    configFile,
+    computePosition(text, problem.offset),
+    `expected ${problem.expected}`,
+  );
 }
 
-async function parseYaml(source: SourceFile): Promise<unknown> {
+async function parseYaml(configFile: ConfigFile): Promise<unknown> {
   const { defaultLoaders } = await import('cosmiconfig');
   try {
-    return defaultLoaders['.yaml'](source.file, source.text) as unknown;
+    return defaultLoaders['.yaml'](configFile.file, configFile.text) as unknown;
   } catch (error) {
     if (!isYamlProblem(error)) throw error;
     const { line, column } = error.mark ?? { line: 0, column: 0 };
-    throw createUnreadableError(source, { line: line + 1, column: column + 1 }, error.reason);
+    throw createUnreadableError(configFile, { line: line + 1, column: column + 1 }, error.reason);
   }
 }
 
 /**
- * Where a text stops being JSON. The message of `JSON.parse` does not always hold a position, and quotes the text.
- * No recursion: a text can be nested deeper than the stack.
+ * Finds the first mistake in a JSON text. Returns undefined if the text is JSON. The message of `JSON.parse` can't be
+ * used: it does not always contain a position, and quotes the text. The function does not recurse, because a text can
+ * be nested deeper than the stack.
  */
 function findJsonProblem(text: string): JsonProblem | undefined {
   const open: string[] = [];
@@ -87,12 +101,12 @@ function describeExpected(kind: string, expected: string, open: string | undefin
   return open === '{' ? '"," or "}"' : '"," or "]"';
 }
 
-function getEtlKey(source: SourceFile, manifest: unknown): unknown {
+function getEtlKey(configFile: ConfigFile, manifest: unknown): unknown {
   if (typeof manifest === 'object' && manifest !== null && 'etl' in manifest) return manifest.etl;
   throw new EtlError('ETL-2105', {
-    what: `${source.name} has no config`,
-    where: `${source.name}:1:1`,
-    fix: 'Put the config under the key "etl", or name another file.',
+    what: `${configFile.name} has no config`,
+    where: `${configFile.name}:1:1`,
+    fix: 'put the config under the key "etl", or name another file',
   });
 }
 
@@ -100,11 +114,11 @@ function isYamlProblem(error: unknown): error is YamlProblem {
   return error instanceof Error && error.name === 'YAMLException' && 'reason' in error;
 }
 
-function createUnreadableError(source: SourceFile, { line, column }: Position, why: string): EtlError {
+function createUnreadableError(configFile: ConfigFile, { line, column }: Position, why: string): EtlError {
   return new EtlError('ETL-2103', {
-    what: `The config ${source.name} could not be read`,
-    where: `${source.name}:${line}:${column}`,
-    why: `Syntax error: ${why}`,
-    fix: 'Correct the file at this place.',
+    what: `the config ${configFile.name} could not be read`,
+    where: `${configFile.name}:${line}:${column}`,
+    why: `syntax error: ${why}`,
+    fix: 'correct the file at this location',
   });
 }

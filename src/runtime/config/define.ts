@@ -5,26 +5,33 @@ import type { Duration } from '../duration.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { findShapeProblem, type ShapeProblem } from './shape.js';
 
-/** A connection in a config: a URL, or a URL with its own limit of open transactions. */
+/** A connection in a config, with a limit of its own. A connection without a limit is written as a URL alone. */
 export interface ConnectionSettings {
   readonly url: string;
+  /** How many transactions may be open at once on this connection. */
   readonly concurrency?: number;
 }
 
-/** What `etl.config.ts` exports as its default. */
+/** The default export of `etl.config.ts`. */
 export interface Config {
   readonly dags?: readonly Dag[];
-  /** Connections by ID. An undefined value, such as a variable that is not set, counts as no definition. */
+  /**
+   * Connections by ID. An ID whose value is undefined counts as not defined, for example
+   * `db: process.env['DB_URL']` if the variable is not set.
+   */
   readonly connections?: Readonly<Record<string, string | ConnectionSettings | undefined>>;
-  /** For all tasks of all Dags; a Dag's and a task's own values win. */
+  /** Options of all tasks of all Dags. The options of a task win over the defaults of its Dag, and those over these. */
   readonly defaults?: TaskDefaults;
-  /** How many tasks run at once. */
+  /** How many tasks of a run may run at once. */
   readonly concurrency?: number;
-  /** For a whole run. */
+  /** The longest time that a whole run may take. */
   readonly timeout?: Duration;
 }
 
-/** What `defineConfig` throws: the loader knows the text of the file, and replaces `where` by the place of the key. */
+/**
+ * The error ETL-2106 that `defineConfig` throws. The loader of the config replaces it by an error that says where the
+ * wrong key is, because only the loader knows the text of the file.
+ */
 export class ShapeError extends EtlError {
   readonly problem: ShapeProblem;
   readonly location: Location;
@@ -37,15 +44,15 @@ export class ShapeError extends EtlError {
 }
 
 /**
- * Types and checks a config: `export default defineConfig({ dags: [monthly] })`. Returns what it is given. Throws
- * `EtlError` ETL-2106 at the first mistake.
+ * Checks a config, and gives it its type: `export default defineConfig({ dags: [monthly] })`. Returns the same object.
+ * Throws `EtlError` ETL-2106 for the first mistake.
  */
 export function defineConfig<const C extends Config>(config: C): C {
   assertConfig(config, (problem) => new ShapeError(problem, captureLocation(defineConfig)));
   return config;
 }
 
-/** Throws what `report` makes of the first mistake in what should be a config. */
+/** Checks that a value is a config. `report` makes the error that is thrown for the first mistake. */
 export function assertConfig(
   value: unknown,
   report: (problem: ShapeProblem) => EtlError,

@@ -1,26 +1,26 @@
 import { EtlError, type ErrorParts } from '../../errors.js';
-import { exportPosition, START } from './position.js';
-import type { SourceFile } from '../modules/source-text.js';
+import { findExportPosition, START } from './position.js';
+import type { ConfigFile } from '../modules/source-text.js';
 
 /**
- * The default export of an executed config: of an ES module the export `default`, of a CommonJS one `module.exports`.
- * Throws `EtlError` ETL-2105 where there is none, or where it is not the config itself.
+ * Returns the default export of an executed config: the export `default` of an ES module, or `module.exports` of a
+ * CommonJS module. Throws `EtlError` ETL-2105 if the config has no default export, or exports a promise or a function.
  */
-export function getDefaultExport(source: SourceFile, exports: unknown): unknown {
+export function getDefaultExport(configFile: ConfigFile, exports: unknown): unknown {
   const value = isModule(exports) ? exports['default'] : exports;
-  if (value === undefined || (isEmpty(exports) && exportPosition(source.text) === undefined)) {
-    throw createMissingExportError(source, exports);
+  if (value === undefined || (isEmpty(exports) && findExportPosition(configFile.text) === undefined)) {
+    throw createMissingExportError(configFile, exports);
   }
   if (isThenable(value)) {
-    throw createWrongExportError(source, {
-      why: 'It is a promise',
-      fix: 'Export the object itself: `export default defineConfig(await …)` works, top-level await is allowed.',
+    throw createWrongExportError(configFile, {
+      why: 'the default export is a promise',
+      fix: 'export the object itself: top-level await is allowed, so `export default defineConfig(await …)` works',
     });
   }
   if (typeof value === 'function') {
-    throw createWrongExportError(source, {
-      why: 'It is a function',
-      fix: 'Export the object itself: call the function, `export default defineConfig(…)`.',
+    throw createWrongExportError(configFile, {
+      why: 'the default export is a function',
+      fix: 'call the function and export the object itself: `export default defineConfig(…)`',
     });
   }
   return value;
@@ -30,7 +30,9 @@ function isModule(exports: unknown): exports is Readonly<Record<string, unknown>
   return isRecord(exports) && (Object.hasOwn(exports, '__esModule') || Object.hasOwn(exports, 'default'));
 }
 
-/** The exports of a file that exports nothing, which is not even marked as an ES module; or of `module.exports = {}`. */
+/**
+ * Says whether a file exports nothing and is not marked as an ES module. This is also true for `module.exports = {}`.
+ */
 function isEmpty(exports: unknown): boolean {
   return isRecord(exports) && Reflect.ownKeys(exports).length === 0;
 }
@@ -43,28 +45,28 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
-function createMissingExportError(source: SourceFile, exports: unknown): EtlError {
+function createMissingExportError(configFile: ConfigFile, exports: unknown): EtlError {
   const names = isRecord(exports)
     ? Object.keys(exports)
         .filter((name) => name !== 'default')
         .toSorted()
     : [];
   return new EtlError('ETL-2105', {
-    what: `The config ${source.name} has no default export`,
-    where: `${source.name}:1:1`,
+    what: `the config ${configFile.name} has no default export`,
+    where: `${configFile.name}:1:1`,
     why:
       names.length === 0
         ? undefined
-        : `It exports ${names.map((name) => `"${name}"`).join(', ')} by name only`,
-    fix: 'Write `export default defineConfig({ … })`.',
+        : `the config exports ${names.map((name) => `"${name}"`).join(', ')} by name only`,
+    fix: 'write `export default defineConfig({ … })`',
   });
 }
 
-function createWrongExportError(source: SourceFile, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
-  const { line, column } = exportPosition(source.text) ?? START;
+function createWrongExportError(configFile: ConfigFile, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
+  const { line, column } = findExportPosition(configFile.text) ?? START;
   return new EtlError('ETL-2105', {
-    what: `The default export of ${source.name} is not a config`,
-    where: `${source.name}:${line}:${column}`,
+    what: `the default export of ${configFile.name} is not a config`,
+    where: `${configFile.name}:${line}:${column}`,
     ...parts,
   });
 }

@@ -7,8 +7,8 @@ import { assertReadable } from '../modules/source-text.js';
 
 const CODE_NAMES = ['ts', 'mts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `etl.config.${extension}`);
 
-/** Where a config can be in a directory; the first that is there wins. */
-export const SEARCH_PLACES: readonly string[] = [
+/** The paths of a config inside a directory. The first file that exists wins. */
+export const SEARCHED_FILES: readonly string[] = [
   ...CODE_NAMES,
   '.etlrc',
   '.etlrc.json',
@@ -18,27 +18,32 @@ export const SEARCH_PLACES: readonly string[] = [
   'package.json',
 ];
 
+/** Options for finding the config. */
 export interface FindOptions {
-  /** Where the search starts: the absolute path of the working directory. */
+  /** The absolute path of the working directory, where the search starts. */
   readonly directory: string;
-  /** From `--config` or `ETL_CONFIG`: this file and no other, relative to `directory`. */
+  /**
+   * The path from `--config` or `ETL_CONFIG`, relative to `directory`. If the path is given, the config is this file
+   * and no other.
+   */
   readonly explicit?: string | undefined;
 }
 
-/** The part of cosmiconfig's explorer that is used here. */
+/** The part of cosmiconfig's `Explorer` that this file uses. */
 interface Explorer {
   search(from: string): Promise<{ readonly filepath: string } | null>;
 }
 
-/** Its types do not name it. */
+/** The module of cosmiconfig that exports `Explorer`. The types of cosmiconfig do not declare this module. */
 interface ExplorerModule {
   readonly Explorer: new (options: object) => Explorer;
 }
 
 /**
- * The absolute path of the config: the explicit one, or the first of `SEARCH_PLACES` in `directory` and above it, up to
- * the nearest directory with a package file. Never the home directory: a config is code. Nothing is executed here.
- * Throws `EtlError` ETL-2101 when there is none, ETL-2102 when something that is no readable file is in its place.
+ * Finds the config, and returns its absolute path. The config is the explicit file, or the first of `SEARCHED_FILES` in
+ * `directory` or the directories above it, up to the nearest one with a package file. The search does not continue in the home directory, because a config is code. Nothing is executed here.
+ *
+ * Throws `EtlError` ETL-2101 if there is no config, and ETL-2102 if the first path that exists is not a readable file.
  */
 export async function findConfig({ directory, explicit }: FindOptions): Promise<string> {
   if (explicit !== undefined) return resolveExplicitConfig(directory, explicit);
@@ -50,27 +55,28 @@ export async function findConfig({ directory, explicit }: FindOptions): Promise<
 
 function resolveExplicitConfig(directory: string, explicit: string): string {
   const file = resolve(directory, explicit);
-  if (isThere(file)) return file;
+  if (exists(file)) return file;
   throw new EtlError('ETL-2101', {
-    what: `The config ${shortenPath(file, directory)} does not exist`,
+    what: `the config ${shortenPath(file, directory)} does not exist`,
     where: shortenPath(file, directory),
-    fix: 'Correct --config or ETL_CONFIG, or leave both out to search from the working directory upward.',
+    fix: 'correct --config or ETL_CONFIG, or remove both to search from the working directory upward',
   });
 }
 
 /**
- * cosmiconfig silently passes over a directory and a file that it may not read, and takes the config of a parent
- * directory instead; it also waits for ever on a named pipe. So what is first in order is looked at before.
+ * Throws ETL-2102 if the first path of the search that exists is not a readable file. Without this check, cosmiconfig
+ * would silently skip a directory or an unreadable file, and take the config of a parent directory. It would also wait
+ * for ever on a named pipe.
  */
 function assertFirstReadable(directory: string): void {
-  const places = listSearchedDirectories(directory).flatMap((each) =>
-    SEARCH_PLACES.map((location) => join(each, location)),
+  const files = listSearchedDirectories(directory).flatMap((each) =>
+    SEARCHED_FILES.map((name) => join(each, name)),
   );
-  const first = places.find((location) => basename(location) !== 'package.json' && isThere(location));
+  const first = files.find((file) => basename(file) !== 'package.json' && exists(file));
   if (first !== undefined) assertReadable(first, directory);
 }
 
-/** The directories of cosmiconfig's strategy `project`: up to the first one with a package file. */
+/** Lists the directories of cosmiconfig's strategy `project`: upward to the first directory with a package file. */
 function listSearchedDirectories(directory: string): string[] {
   const parent = dirname(directory);
   const isLast =
@@ -80,9 +86,11 @@ function listSearchedDirectories(directory: string): string[] {
 }
 
 /**
- * cosmiconfig's public function first runs `.config/config.js` of the working directory and lets it change every option
- * that it is given, before any check of ours (`getUserDefinedOptionsFromMetaConfig` in cosmiconfig 9). Its explorer
- * class does the same search without that. The loaders execute nothing: a config has to be loaded exactly once, by us.
+ * Creates an explorer of cosmiconfig. The public function of cosmiconfig 9 first executes `.config/config.js` of the
+ * working directory, which may change every option of the search (`getUserDefinedOptionsFromMetaConfig`). That happens
+ * before any check of ours. The class `Explorer` does the same search without this step.
+ *
+ * The loaders execute nothing, because a config must be executed exactly once, by `loadConfig`.
  */
 async function createExplorer(directory: string): Promise<Explorer> {
   const internals: unknown = await import('cosmiconfig/dist/Explorer.js');
@@ -94,9 +102,9 @@ async function createExplorer(directory: string): Promise<Explorer> {
   return new Explorer({
     moduleName: 'etl',
     packageProp: 'etl',
-    searchPlaces: SEARCH_PLACES,
+    searchPlaces: SEARCHED_FILES,
     searchStrategy: 'project',
-    // An empty file is a mistake to report; by default the search would go on to the next place.
+    // An empty file is a mistake that must be reported. By default, cosmiconfig would search on.
     ignoreEmptySearchPlaces: false,
     cache: false,
     metaConfigFilePath: null,
@@ -107,12 +115,12 @@ async function createExplorer(directory: string): Promise<Explorer> {
   });
 }
 
-/** The loader of files that need not be read to be chosen. */
+/** Loads a file for cosmiconfig: returns only the path. The content is read later. */
 function nameFile(file: string): string {
   return file;
 }
 
-/** `true` for a package.json with a config, `null`, which cosmiconfig passes over, for one without. */
+/** Returns true if a package.json has a config. Otherwise returns null, which makes cosmiconfig search on. */
 function hasConfig(manifest: unknown): true | null {
   return typeof manifest === 'object' && manifest !== null && Object.hasOwn(manifest, 'etl') ? true : null;
 }
@@ -122,14 +130,14 @@ function createNotFoundError(directory: string): EtlError {
   const last = searched.at(-1) ?? directory;
   const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
   return new EtlError('ETL-2101', {
-    what: 'No config was found',
+    what: 'no config was found',
     where: directory,
-    why: `Looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
-    fix: 'Create etl.config.ts, go to the directory of your project, or name the file with --config.',
+    why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
+    fix: 'create etl.config.ts, go to the directory of your project, or name the file with --config',
   });
 }
 
-/** Also true for a symbolic link that leads nowhere. */
-function isThere(file: string): boolean {
+/** Says whether a path exists. This is also true for a symbolic link that leads nowhere. */
+function exists(file: string): boolean {
   return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
 }

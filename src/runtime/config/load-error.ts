@@ -2,18 +2,18 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
-import { exportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
+import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
 import { ShapeError } from './define.js';
 import type { ShapeProblem } from './shape.js';
-import type { SourceFile } from '../modules/source-text.js';
+import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
-/** What is known about a config that failed to load. */
+/** A config that failed to load, and the directories that its error needs. */
 export interface LoadContext {
-  readonly source: SourceFile;
+  readonly configFile: ConfigFile;
   /** The working directory. */
   readonly directory: string;
-  /** The directory of our own code: its frames say nothing to the user. */
+  /** The directory of the program's own code. Errors do not show stack frames of it. */
   readonly ours: string;
 }
 
@@ -24,29 +24,36 @@ const NOT_FOUND_CODES = new Set([
   'ERR_PACKAGE_PATH_NOT_EXPORTED',
 ]);
 
-/** One error for the user from whatever was thrown while a config was loading: with a place in the user's files. */
-export function loadError(error: unknown, context: LoadContext): EtlError {
+/**
+ * Turns anything that was thrown while a config was loading into an error with a location in the user's files. Returns
+ * an `EtlError` other than `ShapeError` unchanged.
+ */
+export function createLoadError(error: unknown, context: LoadContext): EtlError {
   if (error instanceof ShapeError)
     return createShapeError(error.problem, context, getLocationFrame(error.location));
   if (error instanceof EtlError) return error;
   return (
-    parseError(error, context) ??
+    createParseError(error, context) ??
     createNotFoundError(error, context) ??
     createV8SyntaxError(error, context) ??
     createThrownError(error, context)
   );
 }
 
-/** A mistake in the value of a config, at its key in `called`, the place of `defineConfig`, or in the config file. */
+/**
+ * Creates the error ETL-2106 for a mistake in the value of a config. `called` is the call of `defineConfig`: the wrong
+ * key is searched in the file of this call, or in the config file if `called` is undefined.
+ */
 export function createShapeError(
   problem: ShapeProblem,
-  { source, directory }: Pick<LoadContext, 'source' | 'directory'>,
+  { configFile, directory }: Pick<LoadContext, 'configFile' | 'directory'>,
   called?: Frame,
 ): EtlError {
-  const { file, text } = called === undefined ? source : { file: called.file, text: readText(called.file) };
+  const { file, text } =
+    called === undefined ? configFile : { file: called.file, text: readText(called.file) };
   const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
   const found = problem.location === undefined ? undefined : getLocationFrame(problem.location);
-  const start = (language === 'js' ? exportPosition(text) : undefined) ?? START;
+  const start = (language === 'js' ? findExportPosition(text) : undefined) ?? START;
   const position = found ?? findKeyPosition(text, problem.path, language) ?? called ?? start;
   return new EtlError('ETL-2106', {
     ...problem,
@@ -54,8 +61,8 @@ export function createShapeError(
   });
 }
 
-/** A mistake that Babel, the parser of jiti, has found; its columns count from 0. */
-function parseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
+/** Creates the error for a syntax error that Babel, the parser of jiti, has found. Babel's columns count from 0. */
+function createParseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   const match = error instanceof Error ? PARSE_ERROR.exec(error.message) : null;
   if (match === null) return undefined;
   const [, reason = '', file = '', line, column] = match;
@@ -66,32 +73,43 @@ function parseError(error: unknown, { directory }: LoadContext): EtlError | unde
   );
 }
 
-/** An import of a module that is not there. The one who asks is the user's file; one of a package is just thrown. */
-function createNotFoundError(error: unknown, { source, directory, ours }: LoadContext): EtlError | undefined {
+/**
+ * Creates the error for an import of a module that does not exist. Returns undefined if a package imports the module:
+ * then the error is reported like any other thrown error.
+ */
+function createNotFoundError(
+  error: unknown,
+  { configFile, directory, ours }: LoadContext,
+): EtlError | undefined {
   if (!(error instanceof Error && 'code' in error && NOT_FOUND_CODES.has(String(error.code))))
     return undefined;
   const specifier = /'([^']+)'/.exec(error.message)?.[1] ?? 'a module';
-  const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? source.file;
+  const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? configFile.file;
   if (importer.includes('/node_modules/') || !existsSync(importer)) return undefined;
   const position = findSpecifierPosition(readText(importer), specifier);
   const isPath = /^[./]/.test(specifier);
   return new EtlError('ETL-2104', {
-    what: `The config ${source.name} could not be loaded`,
+    what: `the config ${configFile.name} could not be loaded`,
     where: formatPosition(importer, position, directory),
-    why: `Cannot find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
-    fix: isPath ? 'Correct the path.' : `Correct the name, or install it: \`npm install ${specifier}\`.`,
+    why: `can't find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
+    fix: isPath
+      ? 'correct the path'
+      : `correct the name, or install the package: \`npm install ${specifier}\``,
     cause: error,
   });
 }
 
-/** Node's list of who required what, the last one first. */
+/** Returns the file that required the missing module: the first entry of Node's `requireStack`. */
 function findImporter(error: Error): string | undefined {
   const stack: unknown = 'requireStack' in error ? error.requireStack : undefined;
   const [first]: unknown[] = Array.isArray(stack) ? stack : [];
   return typeof first === 'string' ? first : undefined;
 }
 
-/** A mistake that Babel allows and V8 does not, such as a wrong regular expression: its stack begins with it. */
+/**
+ * Creates the error for a syntax error that V8 finds and Babel does not, such as a wrong regular expression. The stack
+ * of such an error begins with the file, the line and a caret below the column.
+ */
 function createV8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   if (!(error instanceof SyntaxError)) return undefined;
   const lines = (error.stack ?? '').split('\n');
@@ -111,32 +129,35 @@ function createSyntaxError(
   return new EtlError('ETL-2103', {
     what: `${shortenPath(frame.file, directory)} could not be read`,
     where: formatPosition(frame.file, frame, directory),
-    why: `Syntax error: ${reason}`,
-    fix: 'Correct the file at this place.',
+    why: `syntax error: ${reason}`,
+    fix: 'correct the file at this location',
     cause,
   });
 }
 
-/** Whatever the user's code has thrown itself: its own name and message, at the innermost line of the user. */
-function createThrownError(error: unknown, { source, directory, ours }: LoadContext): EtlError {
+/**
+ * Creates the error for anything else that the user's code has thrown. The error has the name and message of the thrown
+ * error, and the location of the innermost stack frame in the user's code.
+ */
+function createThrownError(error: unknown, { configFile, directory, ours }: LoadContext): EtlError {
   const frame = error instanceof Error ? listUserFrames(error.stack, ours)[0] : undefined;
   return new EtlError('ETL-2104', {
-    what: `The config ${source.name} threw an error while it was loading`,
-    where: formatPosition(frame?.file ?? source.file, frame, directory),
+    what: `the config ${configFile.name} threw an error while it was loading`,
+    where: formatPosition(frame?.file ?? configFile.file, frame, directory),
     why:
       error instanceof Error
         ? `${error.name}: ${removeFrames(error.message)}`
-        : `It threw ${describe(error)}`,
-    fix: 'Correct the code at this place; nothing was started.',
+        : `the code threw ${describe(error)}`,
+    fix: 'correct the code at this location; nothing was started',
     cause: error,
   });
 }
 
 function describe(value: unknown): string {
-  return typeof value === 'string' ? `the text "${value}"` : `a value that is no Error (${typeof value})`;
+  return typeof value === 'string' ? `the text "${value}"` : `a value that is not an Error (${typeof value})`;
 }
 
-/** Some libraries write a stack into their messages. */
+/** Removes stack frames from a message. Some libraries write a stack into their messages. */
 function removeFrames(message: string): string {
   return message
     .split('\n')

@@ -11,68 +11,72 @@ import { findKeyPosition, START } from './position.js';
 import { assertConfig, type Config, type ConnectionSettings } from './define.js';
 import type { Shared } from '../modules/shared-packages.js';
 import { setRoot } from '../modules/location.js';
-import { readSource, type SourceFile } from '../modules/source-text.js';
+import { readConfigFile, type ConfigFile } from '../modules/source-text.js';
 
+/** Options for finding and loading the config. */
 export interface LoadOptions extends FindOptions {
   readonly shared: Shared;
-  /** The user that the process runs as; absent on Windows, where files have no mode. */
+  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
   readonly getuid?: (() => number) | undefined;
-  /** Whether compiled code may be kept beside the config. */
+  /** Whether compiled code may be cached in `.etl` beside the config. */
   readonly isCached: boolean;
-  /** How long executing the config may take. Default 30,000. */
+  /** The longest time that executing the config may take. Default 30,000. */
   readonly timeoutMs?: number | undefined;
 }
 
 /** A config that was found, loaded and checked. */
 export interface LoadedConfig {
-  /** Absolute path of the file. */
+  /** The absolute path of the file. */
   readonly file: string;
-  /** The directory of the file, where its relative paths start. */
+  /** The directory of the file. Relative paths in the config start here. */
   readonly directory: string;
-  /** The file for messages: relative to the working directory where that is shorter. */
+  /** The path for messages: relative to the working directory if that is shorter. */
   readonly name: string;
   readonly config: CheckedConfig;
 }
 
-/** The content of a config, without gaps. */
+/** The content of a config, with a default for every field that the config leaves out. */
 export interface CheckedConfig {
   readonly dags: readonly Dag[];
-  /** By ID; undefined where the config gave no value. Without a prototype, so every ID is safe to look up. */
+  /**
+   * The connections by ID. A value is undefined if the config has the ID without a value. The object has no prototype,
+   * so every ID is safe to look up.
+   */
   readonly connections: Readonly<Record<string, string | ConnectionSettings | undefined>>;
   readonly defaults: TaskDefaults;
   readonly concurrency: number | undefined;
-  /** For a whole run. */
+  /** The longest time that a whole run may take. */
   readonly timeoutMs: number | undefined;
 }
 
 const LOAD_TIMEOUT_MS = 30_000;
 
 /**
- * Finds the config, makes sure that it is safe to execute, loads it once, and checks it. Every way in which it can be
- * wrong ends in one `EtlError` with exit code 2 and a place in the user's file.
+ * Finds the config, makes sure that it is safe to execute, loads it once, and checks it. Every mistake ends in an
+ * `EtlError` with exit code 2 and a location in the user's files.
  */
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS } = options;
   const file = await findConfig(options);
-  const source = readSource(file, { directory, getuid });
+  const configFile = readConfigFile(file, { directory, getuid });
   const value = isCode(file)
-    ? await evaluate(source, { directory, shared, getuid, isCached, timeoutMs })
-    : checkSettingsOnly(source, await parseData(source));
-  assertConfig(value, (problem) => createShapeError(problem, { source, directory }));
+    ? await evaluate(configFile, { directory, shared, getuid, isCached, timeoutMs })
+    : checkSettingsOnly(configFile, await parseData(configFile));
+  assertConfig(value, (problem) => createShapeError(problem, { configFile, directory }));
   const config = checkConfig(value);
   for (const { location } of config.dags) setRoot(location, dirname(file));
-  return { file, directory: dirname(file), name: source.name, config };
+  return { file, directory: dirname(file), name: configFile.name, config };
 }
 
-/** A Dag holds functions, which no JSON or YAML file can. */
-function checkSettingsOnly(source: SourceFile, value: unknown): unknown {
+/** Returns the value of a JSON or YAML config. Throws ETL-2106 if it has `dags`: a Dag contains functions. */
+function checkSettingsOnly(configFile: ConfigFile, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'dags')) return value;
-  const { line, column } = findKeyPosition(source.text, ['dags'], 'data') ?? START;
+  const { line, column } = findKeyPosition(configFile.text, ['dags'], 'data') ?? START;
   throw new EtlError('ETL-2106', {
-    what: `${source.name} cannot hold \`dags\``,
-    where: `${source.name}:${line}:${column}`,
-    why: 'A Dag is made of functions, and a JSON or YAML file holds connections and settings only',
-    fix: 'Write etl.config.ts, with `export default defineConfig({ dags: […] })`.',
+    what: `${configFile.name} can't contain \`dags\``,
+    where: `${configFile.name}:${line}:${column}`,
+    why: 'a Dag is made of functions, and a JSON or YAML file can contain only connections and settings',
+    fix: 'write etl.config.ts with `export default defineConfig({ dags: […] })`',
   });
 }
 

@@ -1,4 +1,4 @@
-/** A place in a text: line and column count from 1, columns in UTF-16 units as editors count them. */
+/** A position in a text. Line and column count from 1. Columns count UTF-16 units, as editors do. */
 export interface Position {
   readonly line: number;
   readonly column: number;
@@ -8,10 +8,10 @@ const JS_NOISE = /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/
 const YAML_NOISE = /("(?:\\.|[^"\\\n])*"|'[^'\n]*')|(?<=^|\s)#[^\n]*/gm;
 const DEFAULT_EXPORT = /\bexport\s+default\b|\bmodule\.exports\s*=|\bas\s+default\b/;
 
-/** Where nothing better is known. */
+/** The beginning of a file: the position of a mistake whose position is not known. */
 export const START: Position = { line: 1, column: 1 };
 
-/** The position of the character at `offset`. */
+/** Computes the position of the character at `offset`. */
 export function computePosition(text: string, offset: number): Position {
   const before = text.slice(0, offset);
   const lineStart = before.lastIndexOf('\n') + 1;
@@ -19,9 +19,11 @@ export function computePosition(text: string, offset: number): Position {
 }
 
 /**
- * Where the key at the end of `path` stands in a config: the text is searched for one key after the other, from the
- * default export on. A best effort, since a key can come from a variable or another file: then the place of the last
- * key that is there, and without any, undefined. An index of an array in `path` is passed over.
+ * Finds the position of the last key of `path` in a config. The text is searched for one key after the other, beginning
+ * at the default export. Array indexes in `path` are ignored.
+ *
+ * The position is a best effort, because a key can come from a variable or another file. In this case the function
+ * returns the position of the last key that the text contains, or undefined if the text contains none.
  */
 export function findKeyPosition(
   text: string,
@@ -33,13 +35,16 @@ export function findKeyPosition(
   return findKeyFrom(code, path, start) ?? (start > 0 ? findKeyFrom(code, path, 0) : undefined);
 }
 
-/** Where a JavaScript or TypeScript file exports its default. */
-export function exportPosition(text: string): Position | undefined {
+/** Finds the default export of a JavaScript or TypeScript file. Returns undefined if there is none. */
+export function findExportPosition(text: string): Position | undefined {
   const offset = removeComments(text, 'js').search(DEFAULT_EXPORT);
   return offset < 0 ? undefined : computePosition(text, offset);
 }
 
-/** The first `await` outside of every bracket of a JavaScript or TypeScript file: what a file that hangs waits for. */
+/**
+ * Finds the first top-level `await` of a JavaScript or TypeScript file: the first one outside all brackets. A file that
+ * does not finish loading probably waits there. Returns undefined if there is none.
+ */
 export function findAwaitPosition(text: string): Position | undefined {
   const code = removeComments(text, 'js').replace(/(["'`])(?:\\.|(?!\1)[^\\])*\1/g, (string) =>
     ' '.repeat(string.length),
@@ -53,7 +58,7 @@ export function findAwaitPosition(text: string): Position | undefined {
   return undefined;
 }
 
-/** Where a file names the module `specifier`. */
+/** Finds the first string `specifier` in a JavaScript or TypeScript file. Returns undefined if there is none. */
 export function findSpecifierPosition(text: string, specifier: string): Position | undefined {
   const code = removeComments(text, 'js');
   const offsets = [`'${specifier}'`, `"${specifier}"`, `\`${specifier}\``].map((quoted) =>
@@ -76,7 +81,7 @@ function findKeyFrom(code: string, path: readonly string[], start: number): Posi
   return found < 0 ? undefined : computePosition(code, found);
 }
 
-/** The same text at the same offsets, with blanks for comments. */
+/** Replaces comments by blanks, so that all offsets stay the same. */
 function removeComments(text: string, language: 'js' | 'data'): string {
   const noise = language === 'js' ? JS_NOISE : YAML_NOISE;
   return text.replace(noise, (found: string, string?: string) => string ?? found.replace(/[^\n]/g, ' '));

@@ -5,13 +5,14 @@ import { isRecord } from '../json.js';
 import { validateDefaults } from '../dag/options.js';
 import type { Location } from '../modules/location.js';
 
-/** A mistake in a config, and the keys that lead to it. */
+/** A mistake in the value of a config. */
 export interface ShapeProblem {
+  /** The keys that lead to the wrong value: `['connections', 'db', 'url']`. */
   readonly path: readonly string[];
   readonly what: string;
   readonly why?: string;
   readonly fix: string;
-  /** A better place than that of the keys. */
+  /** The location of the mistake, if it is known better than by the keys. */
   readonly location?: Location;
 }
 
@@ -22,7 +23,7 @@ const CONNECTION_KEYS = ['url', 'concurrency'];
 const DEFAULTS_KEYS = ['conn', 'retries', 'backoff', 'timeout', 'isolation', 'retryOn'];
 const RESERVED_KEYS = ['__proto__', 'constructor', 'prototype'];
 
-/** The first mistake in what should be a config. Never throws. */
+/** Finds the first mistake in a value that should be a config. Returns undefined if there is none. Never throws. */
 export function findShapeProblem(value: unknown): ShapeProblem | undefined {
   if (!isRecord(value)) return createWrongTypeProblem([], 'an object', value);
   return findFieldsProblem(value, [], CONFIG_KEYS) ?? findValuesProblem(value);
@@ -33,12 +34,15 @@ function findValuesProblem(config: Fields): ShapeProblem | undefined {
     findDagsProblem(config['dags']) ??
     findConnectionsProblem(config['connections']) ??
     findDefaultsProblem(config['defaults']) ??
-    countProblem(config['concurrency'], ['concurrency']) ??
+    findCountProblem(config['concurrency'], ['concurrency']) ??
     findTimeoutProblem(config['timeout'])
   );
 }
 
-/** Own keys that reach a prototype, a prototype that was set, and, where `keys` is given, any key besides. */
+/**
+ * Finds a key that would reach a prototype, a prototype that was set, or a key that is not in `keys`. If `keys` is
+ * undefined, all other keys are allowed.
+ */
 function findFieldsProblem(
   value: Fields,
   path: readonly string[],
@@ -48,7 +52,8 @@ function findFieldsProblem(
   if (reserved !== undefined) return createReservedKeyProblem([...path, reserved]);
   const prototype: unknown = Object.getPrototypeOf(value);
   if (isRecord(prototype) && prototype !== Object.prototype) {
-    // `{ __proto__: … }` in a literal sets the prototype, and leaves no key; that of a class has a constructor.
+    // `{ __proto__: … }` in an object literal sets the prototype and leaves no key. The prototype of a class instance
+    // has a `constructor`.
     const isLiteral = !Object.hasOwn(prototype, 'constructor');
     return isLiteral
       ? createReservedKeyProblem([...path, '__proto__'])
@@ -74,15 +79,15 @@ function findDagProblem(value: unknown, index: number, seen: Set<string>): Shape
   if (!isDag(value)) {
     return {
       path,
-      what: `Expected \`dags[${index}]\` to be a Dag, got ${classify(value)}`,
-      fix: 'Put only what `dag()` returns into `dags`.',
+      what: `expected \`dags[${index}]\` to be a Dag, got ${classify(value)}`,
+      fix: 'put only values that `dag()` returns into `dags`',
     };
   }
   if (seen.has(value.id)) {
     return {
       path,
-      what: `Two Dags have the ID "${value.id}"`,
-      fix: 'Rename one of them.',
+      what: `two Dags have the ID "${value.id}"`,
+      fix: 'rename one of the Dags',
       location: value.location,
     };
   }
@@ -110,7 +115,7 @@ function findConnectionProblem(value: unknown, path: readonly string[]): ShapePr
   return (
     findFieldsProblem(value, path, CONNECTION_KEYS) ??
     (typeof url === 'string' ? undefined : createWrongTypeProblem([...path, 'url'], 'a string', url)) ??
-    countProblem(concurrency, [...path, 'concurrency'])
+    findCountProblem(concurrency, [...path, 'concurrency'])
   );
 }
 
@@ -126,7 +131,7 @@ function findDefaultsProblem(defaults: unknown): ShapeProblem | undefined {
   return undefined;
 }
 
-function countProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
+function findCountProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
   if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= 1)) return undefined;
   return createWrongTypeProblem(path, 'a whole number of at least 1', value);
 }
@@ -139,24 +144,24 @@ function findTimeoutProblem(value: unknown): ShapeProblem | undefined {
   return describeProblem(['timeout'], () => parseDuration(value, 'timeout'));
 }
 
-/** What a check that Dags share says about the value at `path`. */
+/** Runs a check that Dags use as well. Returns the `EtlError` of the check as a problem of the value at `path`. */
 function describeProblem(path: readonly string[], check: () => unknown): ShapeProblem | undefined {
   try {
     check();
     return undefined;
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;
-    return { path, what: error.message, fix: error.fix ?? 'Correct the value.' };
+    return { path, what: error.message, fix: error.fix ?? 'correct the value' };
   }
 }
 
 function createUnknownKeyProblem(path: readonly string[], keys: readonly string[] = []): ShapeProblem {
   const parent = path.slice(0, -1);
-  const location = parent.length === 0 ? 'the config' : `\`${formatPath(parent)}\``;
+  const object = parent.length === 0 ? 'the config' : `\`${formatPath(parent)}\``;
   return {
     path,
-    what: `Unknown key "${path.at(-1) ?? ''}" in ${location}${didYouMean(path.at(-1) ?? '', keys)}`,
-    fix: `Known keys: ${keys.join(', ')}.`,
+    what: `unknown key "${path.at(-1) ?? ''}" in ${object}${didYouMean(path.at(-1) ?? '', keys)}`,
+    fix: `the known keys are ${keys.join(', ')}`,
   };
 }
 
@@ -164,9 +169,9 @@ function createReservedKeyProblem(path: readonly string[]): ShapeProblem {
   const key = path.at(-1) ?? '';
   return {
     path,
-    what: `The key "${key}" is not allowed in a config`,
-    why: 'It reaches the prototype that all objects share',
-    fix: 'Remove it, or choose another name.',
+    what: `the key "${key}" is not allowed in a config`,
+    why: 'the key reaches the prototype that all objects share',
+    fix: 'remove the key, or choose another name',
   };
 }
 
@@ -174,8 +179,8 @@ function createWrongTypeProblem(path: readonly string[], expected: string, value
   const name = path.length === 0 ? 'the config' : `\`${formatPath(path)}\``;
   return {
     path,
-    what: `Expected ${name} to be ${expected}, got ${classify(value)}`,
-    fix: 'Correct the value.',
+    what: `expected ${name} to be ${expected}, got ${classify(value)}`,
+    fix: 'correct the value',
   };
 }
 
@@ -185,7 +190,9 @@ function formatPath(path: readonly string[]): string {
     .join('');
 }
 
-/** What a value is, never the value itself: it may be a connection string. */
+/**
+ * Describes the type of a value. Never returns the value itself, unless it is a number: it may be a connection string.
+ */
 function classify(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) return 'an array';

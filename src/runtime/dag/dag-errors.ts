@@ -1,7 +1,7 @@
 import { didYouMean, EtlError } from '../../errors.js';
 import { formatLocation, type Location } from '../modules/location.js';
 
-/** Throws `EtlError` ETL-2303 for a task without its function. */
+/** Throws `EtlError` ETL-2303 if the function of a task is missing. */
 export function assertFunction(id: string, run: unknown, location: Location): void {
   if (typeof run === 'function') return;
   throw new EtlError('ETL-2303', {
@@ -11,7 +11,7 @@ export function assertFunction(id: string, run: unknown, location: Location): vo
   });
 }
 
-/** For an ID that two tasks of a Dag have. */
+/** Creates the error ETL-2301 for an ID that two tasks of a Dag have. `first` is the location of the first task. */
 export function createDefinedTwiceError(id: string, location: Location, first: Location): EtlError {
   return new EtlError('ETL-2301', {
     what: `the task ID "${id}" is used twice`,
@@ -20,17 +20,17 @@ export function createDefinedTwiceError(id: string, location: Location, first: L
   });
 }
 
-/** For a task that is defined when its Dag is complete. */
+/** Creates the error ETL-2307 for a task that is added after the callback of `dag()` has returned. */
 export function createDefinedLateError(id: string, location: Location): EtlError {
   return new EtlError('ETL-2307', {
-    what: `the task "${id}" comes after its Dag was defined`,
+    what: `the task "${id}" was added after its Dag was defined`,
     where: formatLocation(location),
-    why: 'a Dag is known without running anything: its tasks are those of the function that `dag` calls, at once',
-    fix: 'define it in that function, before it returns; an async function returns at its first `await`',
+    why: 'tasks must be added synchronously inside the callback of `dag()`',
+    fix: 'add the task before the callback returns; an async callback returns at its first `await`',
   });
 }
 
-/** For a task that needs one of another Dag. */
+/** Creates the error ETL-2302 for a task that needs a task of another Dag. `name` is the name in `needs`. */
 export function createForeignTaskError(id: string, name: string, location: Location): EtlError {
   return new EtlError('ETL-2302', {
     what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
@@ -40,8 +40,8 @@ export function createForeignTaskError(id: string, name: string, location: Locat
 }
 
 /**
- * Makes the error for the ID of a Dag that the config does not have. `known` are the IDs that it has, `data` the state of
- * the user's data.
+ * Creates the error ETL-2002 for the ID of a Dag that the config does not have. `known` lists the IDs of all Dags of
+ * the config. `data` is the state of the user's data, as in `ErrorParts`.
  */
 export function createUnknownDagError(id: string, known: readonly string[], data?: string): EtlError {
   return new EtlError('ETL-2002', {
@@ -52,7 +52,10 @@ export function createUnknownDagError(id: string, known: readonly string[], data
   });
 }
 
-/** Makes the error for the ID of a task that a Dag does not have. `known` and `data` as in `unknownDag`. */
+/**
+ * Creates the error ETL-2004 for the ID of a task that a Dag does not have. `known` lists the IDs of all tasks of the
+ * Dag. `data` is the state of the user's data, as in `ErrorParts`.
+ */
 export function createUnknownTaskError(
   { dagId, taskId }: { readonly dagId: string; readonly taskId: string },
   known: readonly string[],
@@ -60,7 +63,7 @@ export function createUnknownTaskError(
 ): EtlError {
   return new EtlError('ETL-2004', {
     what: `"${dagId}" has no task "${taskId}"${didYouMean(taskId, known)}`,
-    fix: 'etl list lists the tasks of each Dag',
+    fix: 'run `etl list` to see the tasks of each Dag',
     data,
   });
 }

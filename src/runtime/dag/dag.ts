@@ -1,4 +1,4 @@
-/* oxlint-disable typescript/unbound-method -- a method names the frame that a place leaves out; it is not called */
+/* oxlint-disable typescript/unbound-method -- a method marks a stack frame for captureLocation; it is not called */
 import {
   assertFunction,
   createDefinedLateError,
@@ -36,30 +36,41 @@ import type { IncrementalRange, SqlIncremental } from '../watermark/incremental.
 import type { SessionContext, TaskContext, TransactionContext } from '../tasks/task-context.js';
 import type { TaskBody } from '../tasks/task-body.js';
 
-/** What a Dag is made with. */
+/** The options of a Dag. */
 export interface DagOptions {
   readonly description?: string;
   /** A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`, `@yearly`. */
   readonly schedule?: string;
   /** The IANA time zone of `schedule` and `startDate`. Default `UTC`. */
   readonly timezone?: string;
-  /** `2020-08-01`, or a full ISO date: the first interval starts at the first tick from here. */
+  /**
+   * A date such as `2020-08-01`, or an ISO date and time. The first data interval starts at the first tick of the
+   * schedule at or after this time.
+   */
   readonly startDate?: string;
-  /** A schema of any Standard Schema library (https://standardschema.dev) for `--param name=value`. */
+  /**
+   * The schema of the params that `--param name=value` sets, from any Standard Schema library:
+   * https://standardschema.dev.
+   */
   readonly params?: StandardSchema;
+  /** The options of all tasks of the Dag. The options of a task win over these. */
   readonly defaults?: TaskDefaults;
   /** Has no effect yet; selection by tag will use it. */
   readonly tags?: readonly string[];
 }
 
-/** A graph of tasks that is run as a whole. Known without running anything. */
+/** A graph of tasks that run together. The graph is known before any task runs. */
 export interface Dag {
   readonly id: string;
   readonly options: DagOptions;
+  /** Undefined if the Dag has no `schedule`, or `@once`. */
   readonly schedule: Schedule | undefined;
-  /** In the order of definition, which is a topological one: a task exists before another can need it. */
+  /**
+   * The tasks in the order of definition. The order is topological, because a task must exist before another can need
+   * it.
+   */
   readonly tasks: readonly Task[];
-  /** @internal Where the Dag is defined in the user's code. */
+  /** @internal The location in the user's code where the Dag is defined. */
   readonly location: Location;
 }
 
@@ -75,8 +86,10 @@ type IntervalOf<O extends DagOptions> = O['schedule'] extends '@once'
 const DAGS = new WeakSet<object>();
 
 /**
- * Defines a Dag. `define` is called once, at once. Throws `EtlError` (exit code 2), with the place in the user's
- * code, for whatever the compiler can't see: a wrong ID, one used twice, a task of another Dag, a wrong schedule.
+ * Defines a Dag. `dag` calls `define` once and synchronously; `define` adds the tasks.
+ *
+ * Throws `EtlError` (exit code 2), with the location in the user's code, for mistakes that the compiler can't see: a
+ * wrong ID, an ID that is used twice, a task of another Dag, a wrong option, a wrong schedule.
  */
 export function dag<const O extends DagOptions>(
   id: string,
@@ -100,7 +113,7 @@ export function dag<const O extends DagOptions>(
   return result;
 }
 
-/** True for what `dag()` returned. */
+/** Says whether a value was returned by `dag()`. */
 export function isDag(value: unknown): value is Dag {
   return typeof value === 'object' && value !== null && DAGS.has(value);
 }
@@ -110,10 +123,11 @@ type InSql<P, I, N extends Needs, W, Inc> = TransactionContext<P, I, Upstream<N>
   readonly incremental: Inc extends SqlIncremental ? IncrementalRange : undefined;
 };
 
-/** What a builder has made so far. */
+/** The tasks that a builder has added so far. */
 interface DefinedTasks {
-  /** In the order of definition; each task has its place here as its index. */
+  /** The tasks in the order of definition. The `index` of a task is its index in this list. */
   readonly tasks: Task[];
+  /** Whether `define` has returned. */
   isComplete: boolean;
   readonly root: ConfigRoot;
 }
@@ -124,15 +138,15 @@ export class DagBuilder<P, I> {
   readonly #byId = new Map<string, Task>();
   readonly #locations: LocationCache;
 
-  /** @internal Only `dag` makes one. */
+  /** @internal Only `dag` creates a builder. */
   constructor(made: DefinedTasks) {
     this.#made = made;
     this.#locations = new LocationCache(made.root);
   }
 
   /**
-   * A function that works with a session, in one transaction. What it returns is recorded in the same COMMIT, and
-   * typed in the tasks that need it.
+   * Adds a task with a function that works with a session, in one transaction. The ledger records the return value in
+   * the same COMMIT. The tasks that need this task get the value with its type.
    */
   session<
     const Id extends string,
@@ -151,7 +165,7 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'session', options, body, location });
   }
 
-  /** SQL statements in one transaction, written here or in a file. */
+  /** Adds a task that runs SQL statements in one transaction. The SQL is in the options or in a file. */
   sql<
     const Id extends string,
     const N extends Needs = readonly [],
@@ -170,7 +184,7 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'sql', options, body: createSqlBody(options as never), location });
   }
 
-  /** Files into a table by COPY, in one transaction. */
+  /** Adds a task that loads files or rows into a table with COPY, in one transaction. */
   load<const Id extends string, const N extends Needs = readonly [], W = undefined>(
     id: Id,
     options: TaskOptions<N, W> & LoadSource<Context<P, I, N, W>>,
@@ -179,7 +193,10 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'load', options, body: loadBody(options as LoadSource), location });
   }
 
-  /** A query to a file by COPY; the file is complete or not there. It is written at least once: before the COMMIT. */
+  /**
+   * Adds a task that writes the rows of a query to a file with COPY. The file appears complete or not at all. It is
+   * written before the COMMIT, so it is written at least once: if the COMMIT fails, the next attempt writes it again.
+   */
   unload<const Id extends string, const N extends Needs = readonly [], W = undefined>(
     id: Id,
     options: ReadOnlyTaskOptions<N, W> & UnloadSource<Context<P, I, N, W>>,
@@ -189,7 +206,7 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'unload', options, body, location });
   }
 
-  /** Rows of another database into a table by COPY, in one transaction. */
+  /** Adds a task that copies rows of another database into a table with COPY, in one transaction. */
   transfer<const Id extends string, const N extends Needs = readonly [], W = undefined>(
     id: Id,
     options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
@@ -204,7 +221,10 @@ export class DagBuilder<P, I> {
     });
   }
 
-  /** A function without a connection. It is recorded after it has run: at least once. */
+  /**
+   * Adds a task with a function that has no connection. The ledger records the task after the function has run, so the
+   * function runs at least once.
+   */
   task<const Id extends string, R, const N extends Needs = readonly [], W = undefined>(
     id: Id,
     options: PlainTaskOptions<N, W>,
@@ -238,7 +258,7 @@ export class DagBuilder<P, I> {
   }
 }
 
-/** What one call on a Dag's builder says. */
+/** The arguments of one call of a method of `DagBuilder`. */
 export interface Definition<Id extends string = string> {
   readonly id: Id;
   readonly kind: TaskKind;
@@ -247,7 +267,10 @@ export interface Definition<Id extends string = string> {
   readonly location: Location;
 }
 
-/** The one implementation of `Task`. A class, and `upstream` not kept, because a Dag can have a million of them. */
+/**
+ * The only implementation of `Task`. A Dag can have a million tasks, so this is a class, and `upstream` is computed on
+ * each read instead of stored.
+ */
 export class DefinedTask implements Task {
   readonly id: string;
   readonly index: number;

@@ -2,8 +2,9 @@ import { hash } from 'node:crypto';
 import type { PlannedTask } from './plan.js';
 
 /**
- * Says whether a task still does the same: a hash of its kind, its code or SQL, the options that change what it
- * writes, and the fingerprints of its upstream tasks. Upstream tasks must be hashed first.
+ * Computes the fingerprint of a task: a hash of its kind, its code or SQL, the options that change what the task
+ * writes, and the fingerprints of its upstream tasks. Equal fingerprints mean that a task still does the same. The
+ * fingerprints of the upstream tasks must be computed before, and passed in the order of `task.upstream`.
  */
 export async function computeFingerprint(task: PlannedTask, upstream: readonly string[]): Promise<string> {
   const { kind, body, options } = task.task;
@@ -20,7 +21,10 @@ export async function computeFingerprint(task: PlannedTask, upstream: readonly s
   return hash('sha256', text).slice(0, 32);
 }
 
-/** `with` may hold anything; what JSON can't say is left out of the comparison. */
+/**
+ * Makes a replacer for `JSON.stringify` that accepts any value in `with`. A bigint or a function becomes its text. An
+ * object that occurs again is left out, so a cycle is no error.
+ */
 function removeCycles(): (key: string, value: unknown) => unknown {
   const seen = new WeakSet<object>();
   return (_key, value) => {

@@ -21,7 +21,7 @@ import type { CsvOptions } from '../tasks/unload/extract.js';
 import { formatLocation, type Location } from '../modules/location.js';
 import type { TaskKind } from '../tasks/task.js';
 
-/** How an ID of a Dag or a task must look: it stands in file names, in SQL settings and in command lines. */
+/** The pattern of an ID of a Dag or a task. The ID is used in file names, SQL settings and command lines. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
 
 const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
@@ -29,8 +29,8 @@ const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
 const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
 const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
-/** A character that is in no number and no name, so that one field can be told from the next. */
-const mark: Rule = (value) =>
+/** Accepts a character that separates or quotes fields of CSV: one that can't be a part of a number or a name. */
+const csvMark: Rule = (value) =>
   typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
     ? undefined
     : 'one ASCII character that is no letter, digit, space or backslash';
@@ -40,18 +40,18 @@ const partition: Rule = (value, name) => {
     expected ?? (Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`')
   );
 };
-/** What an incremental task reads by, and the options that say what it reads. */
-const incrementalOf =
-  (source: Readonly<Record<string, Rule>>): Rule =>
+/** Makes the rule of the option `incremental`. `inputs` are the rules of the options that say what the task reads. */
+const createIncrementalRule =
+  (inputs: Readonly<Record<string, Rule>>): Rule =>
   (value, name) => {
-    const wrong = fields({ ...INCREMENTAL, ...source })(value, name);
+    const wrong = fields({ ...INCREMENTAL, ...inputs })(value, name);
     if (wrong !== undefined) return wrong;
     const has = (option: string): boolean => (value as Record<string, unknown>)[option] !== undefined;
     if (!has('cursor')) return 'an object with the name of a `cursor`';
-    const given = Object.keys(source).filter(has);
-    return given.length === Math.min(1, Object.keys(source).length)
+    const given = Object.keys(inputs).filter(has);
+    return given.length === Math.min(1, Object.keys(inputs).length)
       ? undefined
-      : `an object with one of ${Object.keys(source)
+      : `an object with one of ${Object.keys(inputs)
           .map((each) => `\`${each}\``)
           .join(' and ')}`;
   };
@@ -75,11 +75,11 @@ const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
 const { checks: _checks, ...READING } = TRANSACTIONAL;
-/** COPY's own refusal would come late, and without the place. */
+/** Accepts the CSV options of an unload. COPY would refuse wrong options later, and without the location. */
 const csv: Rule = (value, name) => {
   const expected = fields({
-    delimiter: mark,
-    quote: mark,
+    delimiter: csvMark,
+    quote: csvMark,
     null: aText,
     header: flag,
     encoding: text,
@@ -106,7 +106,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     sql: anything,
     file: text,
     values: aFunction,
-    incremental: incrementalOf({ table: text, query: text }),
+    incremental: createIncrementalRule({ table: text, query: text }),
   },
   load: { ...TRANSACTIONAL, ...LOAD },
   unload: { ...READING, ...UNLOAD },
@@ -119,7 +119,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     mode: oneOf(['append', 'replace', 'merge']),
     key: listOf(text),
     deleteMissing: flag,
-    incremental: incrementalOf({}),
+    incremental: createIncrementalRule({}),
   },
   task: PLAIN,
 };
@@ -130,7 +130,7 @@ const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = {
   transfer: ['from', 'into', 'mode'],
 };
 
-/** Of which there must be exactly one. */
+/** Pairs of options of which a task needs exactly one. */
 const EITHER: Readonly<Partial<Record<TaskKind, readonly [string, string]>>> = {
   sql: ['sql', 'file'],
   unload: ['query', 'table'],
@@ -150,31 +150,34 @@ const DAG = {
   tags: listOf(text),
 };
 
-/** Throws `EtlError` ETL-2305 for an ID that can't be one. */
+/** Throws `EtlError` ETL-2305 if a value can't be the ID of a Dag or a task. */
 export function assertId(what: 'Dag' | 'task', id: unknown, location: Location): void {
   if (typeof id === 'string' && ID.test(id)) return;
   throw new EtlError('ETL-2305', {
     what: `${showValue(id)} can't be the ID of a ${what}`,
     where: formatLocation(location),
-    fix: 'use letters, digits, "_", "." and "-", at most 100 of them, the first a letter or a digit',
+    fix: 'use at most 100 letters, digits, "_", "." and "-", and begin with a letter or a digit',
   });
 }
 
-/** Throws `EtlError` for an option of a Dag that does not exist or has a wrong value. */
+/** Throws `EtlError` ETL-2303, with the location, if an option of a Dag does not exist or has a wrong value. */
 export function validateDagOptions(options: object, location: Location): void {
   locateErrors(location, () => {
     checkFields(options, DAG, '');
     const { schedule, timezone, startDate } = options as Record<string, unknown>;
     if (schedule === undefined && (timezone ?? startDate) !== undefined) {
       throw new EtlError('ETL-2303', {
-        what: '`timezone` and `startDate` belong to a `schedule`, and there is none',
-        fix: 'add `schedule`, or remove them',
+        what: '`timezone` and `startDate` belong to a `schedule`, but the Dag has no `schedule`',
+        fix: 'add `schedule`, or remove `timezone` and `startDate`',
       });
     }
   });
 }
 
-/** Throws `EtlError` for an option of a task that does not exist for its kind or has a wrong value. */
+/**
+ * Throws `EtlError` ETL-2303, with the location, if an option does not exist for the kind of the task, has a wrong
+ * value, or is missing.
+ */
 export function validateTaskOptions(kind: TaskKind, options: object, location: Location): void {
   locateErrors(location, () => {
     checkFields(options, RULES_OF_KIND[kind], '');
@@ -196,23 +199,26 @@ export function validateTaskOptions(kind: TaskKind, options: object, location: L
   });
 }
 
-/** Throws `EtlError` ETL-2303 for an incremental transfer that would remove what earlier runs have brought. */
+/** Throws `EtlError` ETL-2303 if an incremental transfer would remove the rows that earlier runs have copied. */
 function assertKeepsRows(options: object): void {
   const { incremental, mode, deleteMissing } = options as Record<string, unknown>;
   if (incremental === undefined || (mode !== 'replace' && deleteMissing !== true)) return;
   throw new EtlError('ETL-2303', {
     what: `an incremental transfer can't have \`${mode === 'replace' ? "mode: 'replace'" : 'deleteMissing: true'}\``,
-    why: 'each run reads only what is new: it would remove the rows that came before',
+    why: 'each run reads only new rows, so the run would remove the rows of earlier runs',
     fix: "use `mode: 'append'`, or `mode: 'merge'` with a `key`; `--full-refresh` reads all rows again",
   });
 }
 
-/** Throws `EtlError` for the defaults of a config. `name` is how the user calls them. */
+/**
+ * Throws `EtlError` ETL-2303 if a default of a config does not exist or has a wrong value. `name` is the name of the
+ * object for messages: `defaults`.
+ */
 export function validateDefaults(defaults: object, name: string): void {
   checkFields(defaults, DEFAULTS, `${name}.`);
 }
 
-/** Adds the place in the user's code to an `EtlError` of `work` that has none. */
+/** Runs `work`. If it throws an `EtlError` without `where`, adds the location in the user's code. */
 export function locateErrors<T>(location: Location, work: () => T): T {
   try {
     return work();

@@ -4,9 +4,12 @@ import { DEFAULT_LIMIT_BYTES, encodeJson, isRecord, showValue } from '../json.js
 import type { SchemaIssue, StandardSchema } from './standard-schema.js';
 
 /**
- * The params of a run: what was given, as the schema of the Dag reads it, frozen and without a prototype. All of it
- * is JSON, because it is recorded. A param that is `undefined` was not given. Rejects with `EtlError` ETL-2401 for
- * a param that the schema does not know, and with ETL-2402 for a value that it refuses.
+ * Validates the given params of a run with the schema of the Dag, and resolves to the output of the schema. The result
+ * is frozen and has no prototype. The result must be JSON, because the ledger records it. A param that is `undefined`
+ * counts as not given.
+ *
+ * Rejects with `EtlError` ETL-2401 if the schema does not know a param, and with ETL-2402 if the schema refuses a value
+ * or its output is not JSON.
  */
 export async function resolveParams<Output>(
   schema: StandardSchema<unknown, Output> | undefined,
@@ -19,29 +22,29 @@ export async function resolveParams<Output>(
   assertRecordable(output);
   for (const [name] of params) {
     const others = params.filter(([other]) => other !== name);
-    if (schema && !Object.hasOwn(output, name) && (await canMake(schema, others, output))) {
+    if (schema && !Object.hasOwn(output, name) && (await canMakeWithout(schema, others, output))) {
       throw createUnknownParamError(name, Object.keys(output));
     }
   }
   return Object.freeze(removePrototype(output));
 }
 
-/** The name and the value of `--param name=value`. Throws `EtlError` ETL-2401. */
+/** Splits `name=value`, the value of the flag `--param`. Throws `EtlError` ETL-2401 if there is no name or no `=`. */
 export function parseParamFlag(flag: string): readonly [name: string, value: string] {
   const at = flag.indexOf('=');
   if (at > 0) return [flag.slice(0, at), flag.slice(at + 1)];
   throw new EtlError('ETL-2401', {
-    what: `Expected a param as name=value, got ${showValue(flag)}`,
-    fix: 'Write --param region=eu; an empty value is --param region=',
+    what: `expected a param as name=value, got ${showValue(flag)}`,
+    fix: 'write --param region=eu; an empty value is --param region=',
   });
 }
 
 function assertParam(name: string, value: unknown): void {
-  // No schema needs it, and code that copies names from object to object would change a prototype.
+  // No schema needs a param `__proto__`. Code that copies properties by name would change a prototype with it.
   if (name === '__proto__') throw createUnknownParamError(name, []);
   if (!name.includes('\0') && !(typeof value === 'string' && value.includes('\0'))) return;
   throw createInvalidParamError(
-    [`${formatName(name)}: holds a NUL character, which PostgreSQL cannot store`],
+    [`${formatName(name)}: holds a NUL character, which PostgreSQL can't store`],
     [],
   );
 }
@@ -59,28 +62,35 @@ async function validateParams<Output>(
   }
   const { value } = result;
   if (isRecord(value)) return value;
-  throw createInvalidParamError([`the schema makes ${showValue(value)} of them, not an object`], []);
+  throw createInvalidParamError([`the schema returns ${showValue(value)} instead of an object`], []);
 }
 
 function assertRecordable(output: object): void {
-  // A run that is resumed reads its params from the record, where a bigint would have become a text.
+  // A resumed run reads its params from the ledger. There a bigint would have become a text.
   encodeJson(output, { root: 'params', code: 'ETL-2402', limitBytes: DEFAULT_LIMIT_BYTES, bigint: 'refuse' });
 }
 
 /**
- * True when the schema makes the same output of fewer params: it ignores the missing one, as most schemas do with
- * what they do not know. A param that only goes into another one does make a difference.
+ * Says whether the schema returns the same output for `params`, which lacks one of the given params. Then the schema
+ * ignores this param, as most schemas do with unknown keys. A param that the schema uses to compute another one is not
+ * ignored: without it, the output differs.
  */
-async function canMake(schema: StandardSchema, params: readonly Param[], output: object): Promise<boolean> {
+async function canMakeWithout(
+  schema: StandardSchema,
+  params: readonly Param[],
+  output: object,
+): Promise<boolean> {
   const result = await schema['~standard'].validate(removePrototype(Object.fromEntries(params)));
   return !result.issues && isDeepStrictEqual(result.value, output);
 }
 
 type Param = readonly [name: string, value: unknown];
 
-/** Without a prototype, so that no name means more than its value. */
-function removePrototype<T extends object>(source: T): T {
-  return Object.assign(Object.create(null), source);
+/**
+ * Copies an object to an object without a prototype, so that no name such as `constructor` finds an inherited property.
+ */
+function removePrototype<T extends object>(object: T): T {
+  return Object.assign(Object.create(null), object);
 }
 
 function formatIssue({ message, path = [] }: SchemaIssue): string {
@@ -90,21 +100,22 @@ function formatIssue({ message, path = [] }: SchemaIssue): string {
 
 function createInvalidParamError(problems: readonly string[], given: readonly string[]): EtlError {
   return new EtlError('ETL-2402', {
-    what: `The params of this run are not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
-    why: given.length === 0 ? undefined : `Given were ${given.map(formatName).join(', ')}.`,
-    fix: 'Set a param with --param name=value.',
+    what: `the params of this run are not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
+    why: given.length === 0 ? undefined : `the given params are ${given.map(formatName).join(', ')}`,
+    fix: 'set a param with --param name=value',
   });
 }
 
 function createUnknownParamError(name: string, known: readonly string[]): EtlError {
-  const list = known.length === 0 ? 'This Dag takes no such param.' : `This Dag takes ${known.join(', ')}.`;
+  const list =
+    known.length === 0 ? 'this Dag takes no such param' : `the params of this Dag are ${known.join(', ')}`;
   return new EtlError('ETL-2401', {
-    what: `Unknown param "${formatName(name)}"${didYouMean(formatName(name), known)}`,
+    what: `unknown param "${formatName(name)}"${didYouMean(formatName(name), known)}`,
     why: list,
   });
 }
 
-/** One line of a name that anybody may have typed. */
+/** Formats a name that may contain anything: on one line, with escapes, at most 60 characters of it. */
 function formatName(name: string): string {
   return JSON.stringify(name.slice(0, 60)).slice(1, -1);
 }

@@ -8,11 +8,11 @@ import type { Backoff, Check, Needs, SessionOptions, Task, TaskDefaults } from '
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
 import type { Isolation } from '../postgres/transaction.js';
 
-/** What is decided of a task; many tasks can share one. */
+/** The options of a task after all defaults were applied. Tasks without options of their own share one object. */
 export interface TaskPolicy {
-  /** The connection that it writes through; undefined for a task without one. */
+  /** The ID of the connection that the task writes through. Undefined if the task has no connection. */
   readonly conn: string | undefined;
-  /** Other connections that it reads from. */
+  /** The IDs of other connections that the task reads from. */
   readonly reads: readonly string[];
   readonly retry: RetryPolicy;
   readonly timeoutMs: number | undefined;
@@ -21,39 +21,40 @@ export interface TaskPolicy {
   readonly retryOn: readonly string[];
 }
 
-/** A task with every option decided. */
+/** A task with all of its options decided. */
 export interface PlannedTask extends TaskPolicy {
   readonly id: string;
-  /** Its place in `RunPlan.tasks`. */
+  /** The index of the task in `PlannedDag.tasks`. */
   readonly index: number;
   readonly task: Task;
-  /** The places of the tasks that it needs; each is less than its own. */
+  /** The indexes of the tasks that the task needs. Each is less than the index of the task. */
   readonly upstream: readonly number[];
   readonly location: Location;
 }
 
-/** A Dag with every option of its tasks decided. */
+/** A Dag with all options of its tasks decided. */
 export interface PlannedDag {
   readonly dag: Dag;
-  /** In a topological order. */
+  /** The tasks in a topological order. */
   readonly tasks: readonly PlannedTask[];
   /**
-   * The connection where the header and the lock of a run are stored: the Dag's default connection, or that of its first
-   * task with one. Undefined for a Dag without a connection: nothing of its runs is recorded.
+   * The connection where the header and the lock of a run are stored: the default connection of the Dag, or the
+   * connection of its first task that has one. Undefined if the Dag has no connection: then nothing of its runs is
+   * recorded.
    */
   readonly home: string | undefined;
 }
 
-/** What a run will do: everything is decided, nothing is open. */
+/** A run before it starts: all options are decided, and no connection is open. */
 export interface RunPlan extends PlannedDag {
   readonly runId: string;
   readonly interval: DataInterval | undefined;
   readonly params: unknown;
-  /** The tasks that begin anew; `*` stands for all. */
+  /** The IDs of the incremental tasks that read all rows again, as if no run came before. `*` means all tasks. */
   readonly fullRefresh: readonly string[];
 }
 
-/** Says whether a task of a run begins anew. */
+/** Says whether an incremental task of a run reads all rows again. `fullRefresh` is that of `RunPlan`. */
 export function isFullRefresh(fullRefresh: readonly string[], taskId: string): boolean {
   return fullRefresh.includes('*') || fullRefresh.includes(taskId);
 }
@@ -61,8 +62,9 @@ export function isFullRefresh(fullRefresh: readonly string[], taskId: string): b
 const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m', jitter: true };
 
 /**
- * Decides the options of every task: its own win over the Dag's defaults, and those over the config's. Pure. Throws
- * `EtlError` for a task that needs a connection and names none anywhere.
+ * Decides the options of every task. The options of a task win over the defaults of its Dag, and those win over the
+ * defaults of the config. Pure. Throws `EtlError` ETL-2303 if a default of the config is wrong, and ETL-2306 if a task
+ * needs a connection and neither the task nor the defaults name one.
  */
 export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly PlannedTask[] {
   validateDefaults(configDefaults, 'defaults');
@@ -85,11 +87,13 @@ export function planDag(dag: Dag, configDefaults: TaskDefaults): PlannedDag {
   return { dag, tasks, home: dag.options.defaults?.conn ?? configDefaults.conn ?? first };
 }
 
-/** The connections of a Dag. Each list begins with the home connection and contains no ID twice. */
+/** The IDs of the connections of a Dag. Each list begins with the home connection and contains no ID twice. */
 export interface DagConnections {
-  /** The connections whose ledgers record the runs: the home connection, and what tasks write through. */
+  /**
+   * The connections whose ledgers record the runs: the home connection, and the connections that tasks write through.
+   */
   readonly recording: readonly string[];
-  /** All connections that a run opens: `recording`, and what tasks only read from. */
+  /** All connections that a run opens: `recording`, and the connections that tasks only read from. */
   readonly used: readonly string[];
 }
 
@@ -107,13 +111,13 @@ export function findConnections({ tasks, home }: Omit<PlannedDag, 'dag'>): DagCo
   return { recording: [...recording], used: [...used] };
 }
 
-/** What a transfer task reads from is the connection that it is `from`. */
+/** Returns the options of a task. A transfer task also gets `reads`: the connection of its option `from`. */
 function getOwnOptions({ kind, options }: Task): Partial<SessionOptions<Needs, unknown, string>> {
   if (kind !== 'transfer') return options;
   return { ...options, reads: [(options as unknown as TransferSource).from] };
 }
 
-/** Options that change a task's policy. */
+/** The options that change the policy of a task. */
 const DECIDING: ReadonlySet<string> = new Set([
   'conn',
   'reads',
@@ -162,7 +166,7 @@ function decidePolicy(
   };
 }
 
-/** The one implementation of `PlannedTask`: two fields, because a plan can have a million of them. */
+/** The only implementation of `PlannedTask`. It has two fields only, because a plan can have a million tasks. */
 class Planned implements PlannedTask {
   readonly task: Task;
   readonly #policy: TaskPolicy;
@@ -217,7 +221,7 @@ class Planned implements PlannedTask {
   }
 }
 
-/** By index, in the order of `Task.upstream`. */
+/** Lists the indexes of the tasks that a task needs, each once, in the order of `Task.upstream`. */
 function listUpstream({ options: { needs = NONE } }: Task): readonly number[] {
   if (!Array.isArray(needs))
     return Object.values(needs as Readonly<Record<string, Task>>).map(({ index }) => index);
@@ -227,7 +231,7 @@ function listUpstream({ options: { needs = NONE } }: Task): readonly number[] {
 
 const NONE: readonly Task[] = [];
 
-/** An option that is given as `undefined` is not given. */
+/** Removes options whose value is `undefined`: such an option counts as not given. */
 function removeUndefined<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }
@@ -236,15 +240,20 @@ function createNoConnectionError(task: Task): EtlError {
   return new EtlError('ETL-2306', {
     what: `task "${task.id}" has no connection`,
     where: formatLocation(task.location),
-    fix: 'give it `conn`, or put `conn` into the `defaults` of its Dag or of the config',
+    fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
   });
 }
 
-/** How often, and how long between; times in milliseconds. */
+/** How often a task is repeated after a failure, and how long the pauses are. All times are in milliseconds. */
 export interface RetryPolicy {
+  /** The number of attempts after the first one. */
   readonly retries: number;
+  /** The first pause. */
   readonly initialMs: number;
+  /** Each pause is the pause before, multiplied by this factor. */
   readonly factor: number;
+  /** The longest pause. */
   readonly maxMs: number;
+  /** Whether a pause is a random part of this time, so that tasks that failed together do not retry together. */
   readonly jitter: boolean;
 }

@@ -1,40 +1,51 @@
-/** The characters of a CSV file; each of one character, but for `null`. As COPY's options of these names. */
+/**
+ * The special characters of a CSV file. The names are those of COPY's options. `delimiter`, `quote` and `escape` are
+ * one character each; `null` is a text of any length.
+ */
 export interface CsvSyntax {
   readonly delimiter: string;
   readonly quote: string;
   readonly escape: string;
-  /** The unquoted text that is NULL. */
+  /** An unquoted field with this text is NULL. */
   readonly null: string;
 }
 
-/** How lines end. */
+/** The characters that end a line of a file. */
 export type LineBreak = '\n' | '\r' | '\r\n';
 
-/** How a record is looked for. */
+/** Describes the text in which a record is searched. */
 export interface RecordSearch extends CsvSyntax {
-  /** How lines end; undefined: any line break ends the record. */
+  /** The line break that the file uses. Undefined if it is not known yet: then any line break ends the record. */
   readonly eol: LineBreak | undefined;
-  /** No text comes after this one. */
+  /** Whether the text is the end of the file: no more text follows. */
   readonly isLast: boolean;
 }
 
-/** One record, and what comes after it. */
+/** One record of a CSV file. */
 export interface CsvRecord {
   readonly fields: (string | null)[];
-  /** Where the next record begins. */
+  /** The index in the text at which the next record begins. */
   readonly next: number;
-  /** The line break that ended it; undefined at the end of the file. */
+  /** The line break that ends the record. Undefined if the end of the file ends the record. */
   readonly eol: LineBreak | undefined;
-  /** Line breaks inside of quotes, counted as COPY counts lines: by the last character of the file's own. */
+  /**
+   * The number of line breaks inside quotes. They are counted as COPY counts lines: in a file with CR or CR LF each CR
+   * counts, in a file with LF each LF.
+   */
   readonly breaks: number;
-  /** `open`: the file ends inside of quotes; `stray`: an unquoted line break that is not the file's own. */
+  /**
+   * `open`: the file ends inside quotes. `stray`: an unquoted line break differs from the line break of the first line.
+   * Undefined if the record is right.
+   */
   readonly problem: 'open' | 'stray' | undefined;
 }
 
 /**
- * Reads one record with all of its fields, quoted ones too. Returns undefined when the record does not end in `text`.
- * `RecordEnds` finds the ends of records in bytes and reads no field. The two stay apart, because a parser needs text and
- * puts the values of the fields together on the way to the end of the record.
+ * Reads the record that begins at index `at`, with all of its fields, also quoted ones. Returns undefined if the record
+ * does not end in `text` and more text follows. `CsvParser` has a faster way for records without quotes.
+ *
+ * `RecordEnds` finds the ends of records in bytes and reads no fields. The two are separate, because a parser needs
+ * text and assembles the values of the fields on the way to the end of the record.
  */
 export function recordAt(text: string, at: number, search: RecordSearch): CsvRecord | undefined {
   return new Scan(text, at, search).record();
@@ -70,7 +81,7 @@ class Scan {
     }
   }
 
-  /** Reads up to a delimiter or an unquoted line break; false when the text ends inside of quotes. */
+  /** Reads a field up to a delimiter or an unquoted line break. Returns false if the text ends inside quotes. */
   #readField(): boolean {
     const text = this.#text;
     let value = '';
@@ -92,7 +103,10 @@ class Scan {
     return true;
   }
 
-  /** The text between the quote here and the one that closes it, at which it stops. */
+  /**
+   * Reads the text between the quote at `#at` and the closing quote, and moves `#at` to the closing quote. Returns
+   * undefined if the text ends before the closing quote is certain.
+   */
   #readQuoted(): string | undefined {
     const { quote, escape, isLast } = this.#search;
     let value = '';
@@ -100,7 +114,7 @@ class Scan {
     for (;;) {
       const end = this.#findSign(from);
       const next = this.#text[end + 1];
-      // Whether a quote here is the first of two can't be told before more text is there.
+      // A quote at the end of the text may be the first of a doubled quote: only more text can tell.
       if (end === -1 || (next === undefined && !isLast)) return undefined;
       const sign = this.#text[end];
       if (sign === escape && (next === escape || next === quote)) {
@@ -118,7 +132,7 @@ class Scan {
     }
   }
 
-  /** Where the next quote or escape is. */
+  /** Returns the index of the next quote or escape character, or -1. */
   #findSign(from: number): number {
     const { quote, escape } = this.#search;
     const end = this.#text.indexOf(quote, from);
@@ -137,7 +151,7 @@ class Scan {
     const { eol, isLast } = this.#search;
     const isCr = this.#text.charCodeAt(this.#at) === CR;
     const next = this.#text[this.#at + 1];
-    // Whether it is CR or CR LF can't be told before more text is there.
+    // A CR at the end of the text may be the first half of a CR LF: only more text can tell.
     if (isCr && next === undefined && !isLast && eol !== '\r') return undefined;
     const found = !isCr ? '\n' : next === '\n' && eol !== '\r' ? '\r\n' : '\r';
     this.#at += found.length;

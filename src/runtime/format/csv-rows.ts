@@ -3,21 +3,27 @@ import type { Row } from '../copy/encode.js';
 import type { InputFile } from '../input/input.js';
 import { type CsvBatch, CsvParser } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
-import { getText } from './decode.js';
+import { readText } from './decode.js';
 import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
-/** How a CSV file is read. The defaults are those of PostgreSQL's COPY, with a header. */
+/** Options for reading a CSV file. The defaults are those of PostgreSQL's COPY, with a header. */
 export interface CsvReading extends Partial<CsvSyntax> {
-  /** Whether the first record holds names. Default true. */
+  /** Whether the first record holds the names of the columns. Default true. */
   readonly header?: boolean;
-  /** The names of the fields, instead of the header's. */
+  /** The names of the columns. They replace the names of the header. */
   readonly columns?: readonly string[];
-  /** A name of https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
+  /** The encoding of the file: a name from https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
   readonly encoding?: string;
 }
 
-/** Opens a CSV file as rows. Resolves to undefined when it is empty and its columns can't be known. */
+/**
+ * Opens a CSV file as rows. Resolves to undefined if the file is empty and `columns` is not given: then nothing names
+ * the columns.
+ *
+ * Throws `EtlError` ETL-3503 as `readColumnNames` does, ETL-3554 for wrong bytes, and ETL-3555 for wrong CSV or a
+ * record with too many or too few fields.
+ */
 export async function openCsvRows(file: InputFile, reading: CsvReading = {}): Promise<RowReader | undefined> {
   const batches = readCsvBatches(file, reading);
   const hasHeader = reading.header ?? true;
@@ -39,8 +45,8 @@ export async function openCsvRows(file: InputFile, reading: CsvReading = {}): Pr
 }
 
 /**
- * The names in the header of a CSV file: its first record. Throws `EtlError` ETL-3503 for a name that is empty or there
- * twice. `file` is for messages.
+ * Returns the column names in the header of a CSV file. `fields` is the first record, `file` the name for messages.
+ * Throws `EtlError` ETL-3503 if a name is empty or occurs twice.
  */
 export function readColumnNames(fields: readonly (string | null)[], file: string): readonly string[] {
   const names = fields.map((field) => field ?? '');
@@ -48,21 +54,21 @@ export function readColumnNames(fields: readonly (string | null)[], file: string
   if (twice === undefined && !names.includes('')) return names;
   throw new EtlError('ETL-3503', {
     what: `the header of "${file}" ${names.includes('') ? 'has a column without a name' : `names the column "${twice}" twice`}`,
-    fix: 'each name in the first line must be that of one column of the table',
+    fix: 'give each field of the first line the name of one column of the table',
   });
 }
 
 async function* readCsvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
   const { delimiter = ',', quote = '"', escape = quote } = reading;
   const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
-  for await (const text of getText(file, reading.encoding)) yield parser.push(text);
+  for await (const text of readText(file, reading.encoding)) yield parser.push(text);
   yield parser.end();
 }
 
 interface Batches {
   readonly first: IteratorResult<CsvBatch>;
   readonly others: AsyncGenerator<CsvBatch>;
-  /** Records at the beginning of `first` that are no rows. */
+  /** The number of records at the beginning of `first` that are not rows: 1 with a header, otherwise 0. */
   readonly skip: number;
 }
 
@@ -107,9 +113,10 @@ function createFieldCountError(
 ): EtlError {
   const missing = names[fields.length];
   return new EtlError('ETL-3555', {
-    what: `a record of "${file}" has ${fields.length} fields, and there are ${names.length} columns`,
+    what: `a record of "${file}" has ${fields.length} fields, but there are ${names.length} columns`,
     where,
-    why: missing === undefined ? 'there is more after the last column' : `column "${missing}" is missing`,
+    why:
+      missing === undefined ? 'the record goes on after the last column' : `column "${missing}" is missing`,
     fix: 'put quotes around a field that holds the delimiter, or set `csv.delimiter`',
   });
 }

@@ -1,60 +1,71 @@
 import { EtlError } from '../../errors.js';
 import { recordAt, type CsvSyntax, type LineBreak } from './csv-record.js';
 
-/** Records of a CSV file: their fields, NULL as `null`. */
+/** Some consecutive records of a CSV file. */
 export interface CsvBatch {
+  /** The fields of each record. NULL is `null`. */
   readonly records: (string | null)[][];
-  /** The line of the file on which a record begins, from 1. */
+  /** Returns the line of the file on which the record at `index` begins. Lines count from 1. */
   lineOf(index: number): number;
 }
 
-/** A part of the text without a quote. */
+/** A part of the text that contains no quote. */
 interface PlainPart {
+  /** The index at which the part begins. */
   readonly at: number;
+  /** The index at which the part ends, exclusive. */
   readonly before: number;
   readonly eol: LineBreak;
-  /** It holds no other line break than `eol`. */
+  /** Whether the text contains no other line break than `eol`. */
   readonly isClean: boolean;
 }
 
-/** A record can't be longer: it is held in memory. */
+/** The longest record in UTF-16 units. A record is held in memory. */
 const LONGEST_RECORD = 64 * 1024 * 1024;
 
 /**
- * Parses CSV as COPY of PostgreSQL 18 does: an unquoted field that equals `null` is NULL and a quoted one never is; a
- * quote may begin anywhere in a field; the first line decides whether lines end with LF, CR or CR LF, and another
- * unquoted one is an error; `\.` is data. Give it the text of one file in pieces, in their order, then call `end`.
+ * Parses CSV as COPY of PostgreSQL 18 does:
  *
- * Throws `EtlError` ETL-3555, with the line, for text that COPY refuses. The number of fields is not looked at.
+ * - An unquoted field that equals `null` is NULL. A quoted field is never NULL.
+ * - A quote may begin anywhere in a field.
+ * - The first line decides whether lines end with LF, CR or CR LF. An unquoted line break of another kind is an error.
+ * - `\.` is data.
+ *
+ * Call `push` with the pieces of the text of one file, in order, then call `end`.
+ *
+ * Throws `EtlError` ETL-3555, with the line, for text that COPY refuses. The parser does not check the number of
+ * fields.
  */
 export class CsvParser {
   readonly #name: string;
   readonly #syntax: CsvSyntax;
   #rest = '';
-  /** Less text than this holds no whole record: a long one is not looked at again with every piece. */
-  #least = 0;
+  /** `push` only collects text until there is this much, so that a long record is not parsed again with every piece. */
+  #minLength = 0;
   #line = 1;
-  /** The delimiter that was found last: none is between it and what was taken. */
+  /**
+   * The index of the next delimiter after the last plain line, so that no text is searched twice. -1 before the first.
+   */
   #delimiterAt = -1;
   #eol: LineBreak | undefined;
   #records: (string | null)[][] = [];
-  /** The lines of the records, where one of them has more than one. */
+  /** The line of each record. Undefined while every record of the batch takes one line. */
   #lines: number[] | undefined;
 
-  /** `name` is the file's, for messages. */
+  /** `name` is the name of the file, for messages. */
   constructor(name: string, syntax: CsvSyntax) {
     this.#name = name;
     this.#syntax = syntax;
   }
 
-  /** The records that end in this piece. */
+  /** Returns the records that end in this piece. */
   push(text: string): CsvBatch {
     this.#rest = this.#rest === '' ? text : this.#rest + text;
-    if (this.#rest.length < this.#least) return EMPTY;
+    if (this.#rest.length < this.#minLength) return EMPTY;
     return this.#createBatch(() => this.#parse(this.#rest, false));
   }
 
-  /** The last record, which needs no line break. */
+  /** Returns the last record, if the file does not end with a line break. */
   end(): CsvBatch {
     return this.#createBatch(() => this.#parse(this.#rest, true));
   }
@@ -64,20 +75,20 @@ export class CsvParser {
     this.#lines = undefined;
     const first = this.#line;
     this.#rest = this.#rest.slice(parse());
-    this.#least = this.#records.length === 0 ? this.#rest.length * 2 : 0;
+    this.#minLength = this.#records.length === 0 ? this.#rest.length * 2 : 0;
     if (this.#rest.length > LONGEST_RECORD)
       throw this.#createError('the record is longer than 64 MiB', QUOTE_HINT);
     const [records, lines] = [this.#records, this.#lines as number[] | undefined];
     return { records, lineOf: (index) => lines?.[index] ?? first + index };
   }
 
-  /** Takes all whole records of the text, and returns where the first begins that is not. */
+  /** Adds all complete records of the text. Returns the index at which the first incomplete record begins. */
   #parse(text: string, isLast: boolean): number {
     this.#delimiterAt = -1;
     this.#eol ??= this.#findFirstEol(text, isLast);
     if (this.#eol === undefined && !isLast) return 0;
     const eol = this.#eol ?? '\n';
-    // One look at all of the text instead of one at each line.
+    // One search in the whole text replaces one search in each line.
     const isClean = eol === '\n' ? !text.includes('\r') : eol === '\r' && !text.includes('\n');
     let at = 0;
     while (at < text.length) {
@@ -96,14 +107,14 @@ export class CsvParser {
     return at;
   }
 
-  /** Which line break ends the first line; undefined when it does not end in this text. */
+  /** Returns the line break that ends the first line. Returns undefined if the first line does not end in this text. */
   #findFirstEol(text: string, isLast: boolean): LineBreak | undefined {
     const first = recordAt(text, 0, { ...this.#syntax, eol: undefined, isLast });
     if (first === undefined || first.problem !== undefined) return undefined;
     return first.eol;
   }
 
-  /** Takes the lines that end before `before`, and returns where the next one begins. */
+  /** Adds the lines that end before `before`. Returns the index at which the next line begins. */
   #addPlainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
     const last = before < eol.length ? -1 : text.lastIndexOf(eol, before - eol.length);
     if (last < at) return at;
@@ -117,20 +128,22 @@ export class CsvParser {
   }
 
   #assertOneLine(line: string): void {
-    if (line.includes('\r') || line.includes('\n')) throw this.#createStrayBreakError();
+    if (line.includes('\r') || line.includes('\n')) throw this.#createLineBreakError();
   }
 
-  /** Half the time of `split`. Each delimiter is looked for once, also where lines have none. */
+  /**
+   * Splits a line into fields, in half the time of `split`. Each delimiter is searched once, also if a line has none.
+   */
   #addPlainLine(text: string, start: number, end: number): void {
     const { delimiter, null: nullText } = this.#syntax;
     const fields: (string | null)[] = [];
     let from = start;
-    let to = this.#delimiterAt < start ? indexIn(text, delimiter, start) : this.#delimiterAt;
+    let to = this.#delimiterAt < start ? findFrom(text, delimiter, start) : this.#delimiterAt;
     while (to < end) {
       const field = text.slice(from, to);
       fields.push(field === nullText ? null : field);
       from = to + 1;
-      to = indexIn(text, delimiter, from);
+      to = findFrom(text, delimiter, from);
     }
     const field = text.slice(from, end);
     fields.push(field === nullText ? null : field);
@@ -143,8 +156,8 @@ export class CsvParser {
   #addQuotedRecord(text: string, at: number, isLast: boolean): number | undefined {
     const record = recordAt(text, at, { ...this.#syntax, eol: this.#eol, isLast });
     if (record === undefined) return undefined;
-    if (record.problem === 'stray') throw this.#createStrayBreakError();
-    if (record.problem === 'open') throw this.#createError('a quote is opened and not closed', QUOTE_HINT);
+    if (record.problem === 'stray') throw this.#createLineBreakError();
+    if (record.problem === 'open') throw this.#createError('a quote is not closed', QUOTE_HINT);
     if (record.breaks > 0) this.#lines ??= this.#records.map((_, i) => this.#line - this.#records.length + i);
     this.#lines?.push(this.#line);
     this.#records.push(record.fields);
@@ -152,17 +165,17 @@ export class CsvParser {
     return record.next;
   }
 
-  #createStrayBreakError(): EtlError {
+  #createLineBreakError(): EtlError {
     const used = { '\n': 'LF', '\r': 'CR', '\r\n': 'CR LF' }[this.#eol ?? '\n'];
     return this.#createError(
-      `there is an unquoted line break of another kind: the first line ends with ${used}`,
+      `an unquoted line break differs from the line break of the first line, which is ${used}`,
       'put quotes around a field that holds a line break',
     );
   }
 
   #createError(why: string, fix: string): EtlError {
     return new EtlError('ETL-3555', {
-      what: `"${this.#name}" is not the CSV that it should be`,
+      what: `"${this.#name}" is not valid CSV`,
       where: `${this.#name}, line ${this.#line}`,
       why,
       fix,
@@ -170,8 +183,8 @@ export class CsvParser {
   }
 }
 
-/** Where the sign is found next; after all of the text where it is not. */
-function indexIn(text: string, sign: string, from: number): number {
+/** Returns the next index of `sign`, or the length of the text if there is none. */
+function findFrom(text: string, sign: string, from: number): number {
   const index = text.indexOf(sign, from);
   return index === -1 ? text.length : index;
 }

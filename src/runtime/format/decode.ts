@@ -5,24 +5,26 @@ import { giveBack } from '../../hooks/chunks.js';
 import type { InputFile } from '../input/input.js';
 
 /**
- * Turns the chunks of one file into text, character by character whole. `encoding` is a name of
- * https://encoding.spec.whatwg.org/#names-and-labels. Throws `EtlError` ETL-3554, with the offset, for bytes that are no
- * text in it; so nothing is ever replaced by U+FFFD.
+ * Turns the chunks of one file into text. Throws `EtlError` ETL-3554, with the offset, if bytes are not valid in the
+ * encoding. So no byte is ever replaced by U+FFFD.
  */
 export interface Decoder {
+  /**
+   * Returns the text up to the last complete character. The bytes of an incomplete character wait for the next call.
+   */
   decode(chunk: Buffer): string;
-  /** Throws when the file ends inside of a character. */
+  /** Returns the rest of the text. Throws if the file ends inside a character. */
   end(): string;
 }
 
 /**
- * As much as is decoded at a time: the rows of four times as much live long enough to be kept by the garbage collector,
- * which takes a third more memory and no less time.
+ * The number of bytes that are decoded at a time. With four times as many, the rows of a piece live so long that the
+ * garbage collector moves them to its old generation: a third more memory, and no less time.
  */
 const PIECE_BYTES = 64 * 1024;
 
-/** The text of a file, in pieces; its chunks are given back. Throws as a `Decoder` does. */
-export async function* getText(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
+/** Reads a file as pieces of text, and gives its chunks back. Throws as a `Decoder` does. */
+export async function* readText(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
   const decoder = createDecoder(file.name, encoding);
   for await (const chunk of file.chunks()) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES)
@@ -32,12 +34,15 @@ export async function* getText(file: InputFile, encoding: string | undefined): A
   yield decoder.end();
 }
 
-/** `name` is the file's, for messages. */
+/**
+ * Creates a decoder for one file. `name` is the name of the file, for messages. `encoding` is a name from
+ * https://encoding.spec.whatwg.org/#names-and-labels. Throws a `RangeError` if the encoding does not exist.
+ */
 export function createDecoder(name: string, encoding = 'utf-8'): Decoder {
   return /^utf-?8$/i.test(encoding) ? new Utf8Decoder(name) : new OtherDecoder(name, encoding);
 }
 
-/** Several times as fast as `TextDecoder`: text of ASCII, the most of it, is one copy. */
+/** Decodes UTF-8 several times as fast as `TextDecoder`: ASCII text, the most frequent case, takes one copy. */
 class Utf8Decoder implements Decoder {
   readonly #name: string;
   #rest: Buffer = Buffer.alloc(0);
@@ -63,7 +68,7 @@ class Utf8Decoder implements Decoder {
   #decodeText(bytes: Buffer): string {
     if (isAscii(bytes)) return bytes.toString('latin1');
     if (isUtf8(bytes)) return bytes.toString('utf8');
-    throw createNotTextError(this.#name, 'UTF-8', this.#offset + findFirstWrong(bytes));
+    throw createNotTextError(this.#name, 'UTF-8', this.#offset + findInvalidByte(bytes));
   }
 }
 
@@ -98,7 +103,7 @@ class OtherDecoder implements Decoder {
   }
 }
 
-/** Where the last character begins, if the bytes end before it does; otherwise their length. */
+/** Returns the number of bytes without an incomplete character at the end. */
 function countWholeCharacters(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;
@@ -111,7 +116,8 @@ function countWholeCharacters(bytes: Buffer): number {
   return bytes.length;
 }
 
-function findFirstWrong(bytes: Buffer): number {
+/** Finds the offset of the first invalid byte by bisection. */
+function findInvalidByte(bytes: Buffer): number {
   let [good, bad] = [0, bytes.length];
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);
@@ -123,7 +129,7 @@ function findFirstWrong(bytes: Buffer): number {
 
 function createNotTextError(name: string, encoding: string, offset: number, cause?: unknown): EtlError {
   return new EtlError('ETL-3554', {
-    what: `"${name}" holds bytes that are not ${encoding}`,
+    what: `"${name}" contains bytes that are not ${encoding}`,
     where: `${name}, ${encoding === 'UTF-8' ? 'at' : 'after'} byte ${offset}`,
     fix: 'name the encoding of the file, such as `encoding: "windows-1252"`',
     cause,

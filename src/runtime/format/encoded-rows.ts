@@ -6,44 +6,52 @@ import { type ReadOptions, readRows } from './input-rows.js';
 import { type Transform, transformBatches } from './transform.js';
 import type { RowBatch, RowReader, InputColumn } from './row-reader.js';
 
-/** What becomes of the rows of an input on their way to the server. */
+/** Options for reading the rows of an input and preparing them for COPY. */
 export interface RowOptions extends ReadOptions {
   readonly transform?: Transform;
-  /** The columns to send. Default: those that the input names, or that its first rows have after `transform`. */
+  /**
+   * The columns to send. Default: the columns that the input names. With `transform`, or if the input names no columns:
+   * the properties of the first 1,000 rows.
+   */
   readonly columns?: readonly string[];
 }
 
 /** The rows of one input, ready for COPY in the text format. */
 export interface EncodedRows extends AsyncDisposable {
-  /** The input's, for messages. */
+  /** The name of the input, for messages. */
   readonly name: string;
-  /** What the rows hold. The types are those of `inferColumns`: a later row may not fit them. */
+  /**
+   * The columns of the rows. Types that the input does not name are inferred from the first rows: a later row may not
+   * fit.
+   */
   readonly columns: readonly InputColumn[];
   /**
-   * The bytes for `copy <table> (<columns>) from stdin`, some hundred rows at a time. To be read once. `json` are the
-   * columns of the table that are JSON; default: those that seem to be. Throws `EtlError` ETL-3561 for a row with a
-   * property that is none of the columns.
+   * Yields the bytes for `copy <table> (<columns>) from stdin`, one batch of rows at a time. Can be read once. `json`
+   * names the columns of the table that are JSON. Default: the columns whose type is `jsonb` here.
+   *
+   * Throws `EtlError` ETL-3561 if a row has a property that is not a column, and ETL-3558 if a value can't be sent.
    */
   chunks(json?: readonly string[]): AsyncIterable<Buffer>;
 }
 
-/** The rows that types are inferred from. */
+/** The number of rows from which types are inferred. */
 const SAMPLE_ROWS = 1000;
 
 /**
- * Reads an input as rows, transforms them and writes them for COPY, in one pass: whole batches go from one to the next,
- * so that memory does not grow with the input. Reads as much of it at once as it takes to know the columns.
+ * Reads an input as rows, transforms the rows and encodes them for COPY, in one pass. The steps hand over whole
+ * batches, so memory does not grow with the input. This function reads the first rows before it resolves, to know the
+ * columns.
  *
- * A load does this, for each input of `openInput`:
+ * A load does the following for each input of `openInput`:
  *
  * ```ts
  * await using rows = await encodeRows(input, { transform });
  * const list = rows.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
- * await copyInto(wire, `copy ${table} (${list}) from stdin`, rows.chunks(jsonColumns), { signal });
+ * await copyInto(connection, `copy ${table} (${list}) from stdin`, rows.chunks(jsonColumns), { signal });
  * ```
  *
- * Resolves to undefined when the input has no row and names no columns. Whoever does not read the chunks to their end
- * disposes of the rows, which closes the input.
+ * Resolves to undefined if the input has no row and names no columns. A caller that does not read all chunks must
+ * dispose of the rows: this closes the input.
  */
 export async function encodeRows(
   input: InputFile | InputRows,
@@ -51,22 +59,22 @@ export async function encodeRows(
 ): Promise<EncodedRows | undefined> {
   const reader = await readRows(input, options);
   if (reader === undefined) return undefined;
-  const source = { ...reader, batches: transformBatches(reader.batches, options.transform) };
-  const sample = await takeSample(source.batches);
+  const transformed = { ...reader, batches: transformBatches(reader.batches, options.transform) };
+  const sample = await takeSample(transformed.batches);
   const rows = sample.flatMap((batch) => batch.rows);
-  const columns = chooseColumns(source, rows, options);
+  const columns = chooseColumns(transformed, rows, options);
   if (columns.length === 0) {
-    await source.batches.return(undefined);
+    await transformed.batches.return(undefined);
     return undefined;
   }
-  const found = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
+  const jsonColumns = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
   return {
     name: reader.name,
     columns,
-    [Symbol.asyncDispose]: async () => void (await source.batches.return(undefined)),
-    chunks: (json = found) =>
+    [Symbol.asyncDispose]: async () => void (await transformed.batches.return(undefined)),
+    chunks: (json = jsonColumns) =>
       encodeBatches(
-        { sample, others: source.batches },
+        { sample, others: transformed.batches },
         columns.map(({ name }) => name),
         { json, jsonStrings: reader.strings },
       ),
@@ -89,7 +97,7 @@ function chooseColumns(
   rows: readonly Row[],
   options: RowOptions,
 ): readonly InputColumn[] {
-  // A transform may drop and add columns; without a row of its there is nothing better than the input's own.
+  // A transform may drop and add columns. If it returned no row, the columns of the input are the best guess.
   const own = options.transform === undefined || rows.length === 0 ? columns : undefined;
   const names = options.columns ?? own?.map(({ name }) => name);
   const known = new Map(own?.map(({ name, type }) => [name, type]));
@@ -125,13 +133,13 @@ async function* encodeBatches(
   }
 }
 
-/** A property that no column takes would be lost without a word. */
+/** Throws ETL-3561 if a row has a property that is not a column: COPY would drop the value silently. */
 function assertKnown(batch: RowBatch, columns: readonly string[], known: ReadonlySet<string>): void {
   const { rows } = batch;
   for (let i = 0; i < rows.length; i++) {
     let index = 0;
     for (const name in rows[i]) {
-      // Most rows have all columns in their order.
+      // Most rows have all columns, in the same order, so most names need no lookup.
       if (name !== columns[index++] && !known.has(name))
         throw createUnknownPropertyError(batch, i, { name, known });
     }
@@ -144,14 +152,16 @@ function createUnknownPropertyError(
   { name, known }: { readonly name: string; readonly known: ReadonlySet<string> },
 ): EtlError {
   return new EtlError('ETL-3561', {
-    what: `a row has "${name}", which is none of the columns${didYouMean(name, known)}`,
+    what: `a row has the property "${name}", which is not a column${didYouMean(name, known)}`,
     where: batch.locateRow(index),
-    why: `the columns are those of the first ${SAMPLE_ROWS} rows: ${[...known].join(', ').slice(0, 200)}`,
-    fix: 'list all columns in `columns`, or leave the property out in `transform`',
+    why: `the columns come from the first ${SAMPLE_ROWS} rows: ${[...known].join(', ').slice(0, 200)}`,
+    fix: 'list all columns in `columns`, or remove the property in `transform`',
   });
 }
 
-/** Says which row it was. */
+/**
+ * Adds the location of the row that can't be encoded to an `EtlError` of the encoder. Returns other errors as they are.
+ */
 function locateError(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) => Buffer): unknown {
   if (!(error instanceof EtlError)) return error;
   const index = batch.rows.findIndex((row) => {

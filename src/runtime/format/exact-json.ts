@@ -1,20 +1,22 @@
 import { ExactNumber } from '../copy/exact-number.js';
 
-/** Only a number as long as this, or with an exponent, can have more digits than a double holds. */
+/** Matches if a number may have more digits than a double holds: it has 16 or more digits, or an exponent. */
 const MAY_BE_INEXACT = /\d[\d.]{15,}|\d[eE]/;
 const WHOLE = /^-?\d+$/;
-/** A string, with what says that it is the name of a property; or a number. */
+/** Matches a string or a number. Group 1 is the colon after the string, if the string is the name of a property. */
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d[\d.eE+-]*/g;
 
 /**
- * `JSON.parse` that changes no number: a whole one beyond 2^53 becomes a `bigint`, and a decimal with more digits than a
- * double holds an `ExactNumber`. Throws a `SyntaxError`.
+ * Parses JSON as `JSON.parse` does, but changes no number. A whole number that a double would change becomes a
+ * `bigint`, any other number that a double would change an `ExactNumber`. Throws a `SyntaxError` if the text is not
+ * JSON.
  */
 export function parseExact(text: string): unknown {
   if (!MAY_BE_INEXACT.test(text)) return JSON.parse(text);
   const value: unknown = JSON.parse(text);
   const inexact: string[] = [];
-  // Strings get an `s` in front and such numbers become strings with an `n`, so that no string is taken for a number.
+  // Every string value gets the prefix `s`. A number that a double would change becomes a string with the prefix `n`.
+  // So the second parse below can tell numbers from strings.
   const marked = text.replace(STRING_OR_NUMBER, (token: string, colon: string | undefined) => {
     if (colon !== undefined) return token;
     if (token.startsWith('"')) return `"s${token.slice(1)}`;
@@ -36,13 +38,16 @@ function toExactNumber(token: string): bigint | ExactNumber {
 function isExact(token: string): boolean {
   const value = Number(token);
   const written = String(value);
-  // A whole number from 1e21 on is written with an exponent, which a column of text would keep.
+  // JavaScript writes whole numbers from 1e21 with an exponent. A text column would then store the exponent.
   if (WHOLE.test(token) && !WHOLE.test(written)) return false;
-  return Number.isFinite(value) && getDigits(token) === getDigits(written);
+  return Number.isFinite(value) && normalizeDigits(token) === normalizeDigits(written);
 }
 
-/** A number as its digits and the place of its point: the same text for the same value, but for the sign. */
-function getDigits(token: string): string {
+/**
+ * Writes a number as its significant digits and an exponent, without its sign. Texts of the same value give the same
+ * result: `1.50e2` and `150` both give `15e3`.
+ */
+function normalizeDigits(token: string): string {
   const [, whole = '', fraction = '', exponent = '0'] =
     /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
   const all = whole + fraction;

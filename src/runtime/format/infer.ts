@@ -3,23 +3,23 @@ import type { Row } from '../copy/encode.js';
 import { TEXT_TYPES, type TextType, isOfType } from './text-type.js';
 import type { InputColumn } from './row-reader.js';
 
-/** What types are inferred from. */
+/** Options for inferring the types of columns. */
 export interface InferOptions {
   /**
-   * `text`: a string may be any value in its notation, as in CSV. `value`: it was a string where it comes from, and only
-   * what JavaScript and JSON have no type for is read from it: dates, times, UUIDs.
+   * `text`: a string may be the notation of any type, as in CSV, where `1` is a number. `value`: the input has types of
+   * its own, as JSON has. Then a string can only be text or one of the types that JSON lacks: dates, timestamps, UUIDs.
    */
   readonly strings: 'text' | 'value';
-  /** The columns; default: all names that the rows have, in the order in which they appear. */
+  /** The names of the columns. Default: all names in the rows, in order of appearance. */
   readonly names?: readonly string[];
 }
 
 /**
- * The columns of some rows, with a type that takes all of their values: the widest of a kind, as `bigint` for any whole
- * number, so that a later row is less likely to be an error. It still is one when it does not fit: COPY says so, and
- * nothing is kept.
+ * Infers the columns of some rows. The type of a column fits all of its values. It is the widest type of its kind, such
+ * as `bigint` for any whole number, so that later rows are likely to fit as well. If a later row does not fit, COPY
+ * fails and the transaction rolls back.
  *
- * A number with a leading zero, such as a postcode, is text; so is a column without a value.
+ * A number with a leading zero, such as a postcode, is text. A column without a value is text, too.
  */
 export function inferColumns(rows: readonly Row[], { strings, names }: InferOptions): readonly InputColumn[] {
   const guesses = new Map<string, TypeGuess>((names ?? []).map((name) => [name, new TypeGuess(strings)]));
@@ -32,7 +32,9 @@ export function inferColumns(rows: readonly Row[], { strings, names }: InferOpti
   return [...guesses].map(([name, guess]) => ({ name, type: guess.inferType() }));
 }
 
-/** Of the types of text, those that a string can be which was a value already. */
+/**
+ * The types that a string from JSON can have besides text. JSON has types of its own for numbers, booleans and objects.
+ */
 const NO_JSON_TYPE: readonly TextType[] = [
   'date',
   'timestamp without time zone',
@@ -43,9 +45,9 @@ const NO_JSON_TYPE: readonly TextType[] = [
 const INT8_MAX = 2n ** 63n - 1n;
 
 class TypeGuess {
-  /** The types that all strings so far have. */
+  /** The types that fit all strings so far, the narrowest first. */
   #texts: readonly TextType[];
-  /** The types of other values. */
+  /** The types of the values that are not strings. */
   readonly #kinds = new Set<string>();
   #hasText = false;
 
@@ -69,7 +71,7 @@ class TypeGuess {
     const [first = 'text'] = this.#kinds;
     if (this.#kinds.size === 1) return first;
     if (![...this.#kinds].every((kind) => NUMBERS.has(kind))) return 'text';
-    // A double would change the digits of the one, and a bigint has no place for those of the other.
+    // `double precision` would round a `numeric` value, and `bigint` can't hold a fraction.
     return this.#kinds.has('numeric') ? 'numeric' : 'double precision';
   }
 }

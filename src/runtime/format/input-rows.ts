@@ -1,17 +1,17 @@
 import type { InputFile, InputRows } from '../input/input.js';
 import { removeCompressionExtension } from '../input/decompress.js';
 import { type CsvReading, openCsvRows } from './csv-rows.js';
-import { getText } from './decode.js';
+import { readText } from './decode.js';
 import { type NdjsonBatch, NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
 import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
 
-/** How an input is read. */
+/** Options for reading an input as rows. */
 export interface ReadOptions {
-  /** Default: by the end of the name, and CSV where that says nothing. */
+  /** The format of the input. Default: the format that the extension of the name says, otherwise CSV. */
   readonly format?: FileFormat;
   readonly csv?: CsvReading;
-  /** Of NDJSON, a name of https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
+  /** The encoding of NDJSON: a name from https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
   readonly encoding?: string;
 }
 
@@ -21,13 +21,15 @@ const BY_EXTENSION: Readonly<Record<string, FileFormat>> = {
   parquet: 'parquet',
 };
 
-/** How the file of this name is written, by its end. */
+/**
+ * Returns the format of a file by its extension, for example NDJSON for `a.jsonl.gz`. Any other extension means CSV.
+ */
 export function formatOf(name: string): FileFormat {
   const extension = /\.(\w+)$/.exec(removeCompressionExtension(name))?.[1]?.toLowerCase();
   return BY_EXTENSION[extension ?? ''] ?? 'csv';
 }
 
-/** Opens an input as rows. Resolves to undefined for a CSV file that is empty. */
+/** Opens an input as rows. Resolves to undefined if the input is an empty CSV file whose columns are not given. */
 export async function readRows(
   input: InputFile | InputRows,
   options: ReadOptions = {},
@@ -66,14 +68,14 @@ function readCodeRows(input: InputRows): RowReader {
 
 async function* readNdjsonRows(file: InputFile, { encoding }: ReadOptions): AsyncGenerator<RowBatch> {
   const parser = new NdjsonParser(file.name);
-  const placed = (batch: NdjsonBatch): RowBatch => ({
+  const addLocations = (batch: NdjsonBatch): RowBatch => ({
     rows: batch.rows,
     locateRow: (index) => `${file.name}, line ${batch.lineOf(index)}`,
   });
-  for await (const text of getText(file, encoding)) {
+  for await (const text of readText(file, encoding)) {
     const batch = parser.push(text);
-    if (batch.rows.length > 0) yield placed(batch);
+    if (batch.rows.length > 0) yield addLocations(batch);
   }
   const last = parser.end();
-  if (last.rows.length > 0) yield placed(last);
+  if (last.rows.length > 0) yield addLocations(last);
 }

@@ -2,21 +2,22 @@ import { describeThrown, EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import { parseExact } from './exact-json.js';
 
-/** The rows of some lines. */
+/** The rows of some consecutive lines of an NDJSON file. */
 export interface NdjsonBatch {
   readonly rows: Row[];
-  /** The line of the file on which a row stands, from 1. */
+  /** Returns the line of the row at `index`. Lines count from 1. */
   lineOf(index: number): number;
 }
 
-/** A line can't be longer: it is held in memory. */
+/** The longest line in UTF-16 units. A line is held in memory. */
 const LONGEST_LINE = 64 * 1024 * 1024;
 
 /**
- * Parses one JSON object a line; empty lines are passed over. Numbers keep their digits: a whole one that a double would
- * change is a `bigint`, another an `ExactNumber`. Give it the text of one file in pieces, then call `end`.
+ * Parses NDJSON: one JSON object a line. The parser skips empty lines. Numbers keep their digits, as in `parseExact`.
  *
- * Throws `EtlError` ETL-3556, with the line, for a line that is no JSON object.
+ * Call `push` with the pieces of the text of one file, in order, then call `end`.
+ *
+ * Throws `EtlError` ETL-3556, with the line, if a line is not a JSON object or is longer than 64 MiB.
  */
 export class NdjsonParser {
   readonly #name: string;
@@ -24,31 +25,31 @@ export class NdjsonParser {
   #restLength = 0;
   #line = 1;
 
-  /** `name` is the file's, for messages. */
+  /** `name` is the name of the file, for messages. */
   constructor(name: string) {
     this.#name = name;
   }
 
-  /** The rows whose lines end in this piece. */
+  /** Returns the rows whose lines end in this piece. */
   push(text: string): NdjsonBatch {
     const last = text.lastIndexOf('\n');
     if (last === -1) {
-      this.#keep(text);
+      this.#addRest(text);
       return this.#createBatch([]);
     }
     const lines = (this.#rest.join('') + text.slice(0, last)).split('\n');
     this.#rest = [];
     this.#restLength = 0;
-    this.#keep(text.slice(last + 1));
+    this.#addRest(text.slice(last + 1));
     return this.#createBatch(lines);
   }
 
-  /** The last line, which needs no line break. */
+  /** Returns the row of the last line, if the file does not end with a line break. */
   end(): NdjsonBatch {
     return this.#createBatch([this.#rest.join('')]);
   }
 
-  #keep(text: string): void {
+  #addRest(text: string): void {
     this.#rest.push(text);
     this.#restLength += text.length;
     if (this.#restLength > LONGEST_LINE)
@@ -76,21 +77,21 @@ export class NdjsonParser {
       throw this.#createError(number, describeThrown(error), error);
     }
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row;
-    throw this.#createError(number, `${JSON.stringify(line.slice(0, 60))} is no JSON object`);
+    throw this.#createError(number, `${JSON.stringify(line.slice(0, 60))} is not a JSON object`);
   }
 
   #createError(line: number, why: string, cause?: unknown): EtlError {
     return new EtlError('ETL-3556', {
-      what: `"${this.#name}" is not the NDJSON that it should be`,
+      what: `"${this.#name}" is not valid NDJSON`,
       where: `${this.#name}, line ${line}`,
       why,
-      fix: 'each line must be one JSON object: the columns of a row by name',
+      fix: 'write one JSON object on each line: the columns of a row by name',
       cause,
     });
   }
 }
 
-/** The index of a row among all lines, those without a row included. */
+/** Returns the index of a row among all lines of the batch. `empty` holds the indexes of the empty lines. */
 function skipEmptyLines(empty: readonly number[], index: number): number {
   let line = index;
   for (const each of empty) if (each <= line) line++;

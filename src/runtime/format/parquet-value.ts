@@ -2,17 +2,21 @@ import type { SchemaElement, SchemaTree } from 'hyparquet';
 import { formatDate } from '../copy/date-time.js';
 import { ExactNumber } from '../copy/exact-number.js';
 
-/** Makes of a value as it is stored one that keeps it: decimals with their digits, times as text with all of theirs. */
+/** Converts a stored value without loss: decimals keep all digits, dates and times become text with all digits. */
 export type ValueReader = (stored: unknown) => unknown;
 
-/** The PostgreSQL type of a column, and how its values are read. */
+/** The PostgreSQL type of a column of a Parquet file, and the function that reads the values of the column. */
 export interface ColumnReading {
-  /** As `format_type` writes it. */
+  /** The type as PostgreSQL's `format_type` writes it. */
   readonly type: string;
   readonly read: ValueReader;
 }
 
-/** https://github.com/apache/parquet-format/blob/master/LogicalTypes.md */
+/**
+ * Chooses the PostgreSQL type and the value reader for a column of a Parquet file, by its logical type:
+ * https://github.com/apache/parquet-format/blob/master/LogicalTypes.md. Lists of simple values become arrays; other
+ * lists, maps and structs become `jsonb`.
+ */
 export function chooseReading(tree: SchemaTree): ColumnReading {
   const { element, children } = tree;
   const isRepeated = element.repetition_type === 'REPEATED';
@@ -20,7 +24,7 @@ export function chooseReading(tree: SchemaTree): ColumnReading {
   const item = isRepeated ? { ...tree, element: { ...element, repetition_type: undefined } } : getItem(tree);
   if (item !== undefined) {
     const { type, read } = chooseReading(item as SchemaTree);
-    // An array of PostgreSQL's can't hold lists of different lengths, nor tell an object from its text.
+    // A PostgreSQL array can't hold lists of different lengths, and can't tell an object from the text of the object.
     const isSimple = item.children.length === 0;
     return { type: isSimple ? `${type}[]` : 'jsonb', read: (stored) => readList(stored, read) };
   }
@@ -33,8 +37,10 @@ export function chooseReading(tree: SchemaTree): ColumnReading {
   return { type: 'jsonb', read: (stored) => readProperties(stored, (name) => parts.get(name) ?? keepValue) };
 }
 
-/** True for what the reader of the file would round: it is to give such values as they are stored. */
-export function isReadHere(element: SchemaElement): boolean {
+/**
+ * Says whether hyparquet would round the values of an element. hyparquet must return these values as they are stored.
+ */
+export function needsStoredValue(element: SchemaElement): boolean {
   const kind = classify(element);
   return kind === 'DECIMAL' || kind === 'DATE' || kind.startsWith('TIME');
 }
@@ -43,7 +49,10 @@ function keepValue(stored: unknown): unknown {
   return stored;
 }
 
-/** The element of a list, in the three-level form that is written today and in the older one. */
+/**
+ * Returns the element of a list, in the three-level form that programs write today and in the older two-level form.
+ * Returns undefined if the column is not a list.
+ */
 function getItem({ element, children }: SchemaTree): SchemaTree | undefined {
   const [repeated] = children;
   if (element.converted_type !== 'LIST' && element.logical_type?.type !== 'LIST') return undefined;
@@ -108,7 +117,7 @@ function chooseLeafReading(element: SchemaElement): ColumnReading {
   return { type: SIMPLE[kind] ?? 'bytea', read: keepValue };
 }
 
-/** The older notations say nothing of a time zone and mean UTC. */
+/** Chooses the reading of a time or a timestamp. The older notations name no time zone; their timestamps are in UTC. */
 function chooseTimedReading({ logical_type: logical }: SchemaElement, kind: string): ColumnReading {
   if (logical?.type === 'TIMESTAMP')
     return createTimestampReading(DIGITS[logical.unit], logical.isAdjustedToUTC);
@@ -118,7 +127,7 @@ function chooseTimedReading({ logical_type: logical }: SchemaElement, kind: stri
   return kind.startsWith('TIMESTAMP') ? createTimestampReading(digits, true) : createTimeReading(digits);
 }
 
-/** Digits after the point of a second. */
+/** The number of digits after the decimal point of a second. */
 const DIGITS = { MILLIS: 3, MICROS: 6, NANOS: 9 } as const;
 
 function createDecimalReading({
@@ -129,12 +138,12 @@ function createDecimalReading({
   const exact = logical?.type === 'DECIMAL' ? logical : { precision, scale };
   return {
     type: `numeric(${exact.precision},${exact.scale})`,
-    read: (stored) => new ExactNumber(formatDecimal(getWhole(stored), exact.scale)),
+    read: (stored) => new ExactNumber(formatDecimal(toWholeNumber(stored), exact.scale)),
   };
 }
 
-/** Two's complement, the highest byte first. */
-function getWhole(stored: unknown): bigint {
+/** Returns the whole number of a stored decimal: a number, or bytes in two's complement with the highest byte first. */
+function toWholeNumber(stored: unknown): bigint {
   if (!(stored instanceof Uint8Array)) return BigInt(stored as number | bigint);
   const hex = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength).toString('hex');
   return BigInt.asIntN(stored.length * 8, BigInt(`0x${hex === '' ? '0' : hex}`));
@@ -146,19 +155,19 @@ function formatDecimal(whole: bigint, scale: number): string {
   return `${whole < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-/** A date far from today is rare and long; `infinity` is none of Parquet's. */
+/** Formats a day, counted from 1970-01-01, as PostgreSQL reads it: `2024-02-29`, `10000-01-01`, `0222-09-04 BC`. */
 function formatDay(days: number): string {
   const text = formatDate(new Date(days * 86_400_000));
   return text.slice(0, text.indexOf('T')) + (text.endsWith(' BC') ? ' BC' : '');
 }
 
-/** PostgreSQL rounds nanoseconds to microseconds. */
+/** Creates the reading of a timestamp. The text keeps nanoseconds; PostgreSQL rounds them to microseconds. */
 function createTimestampReading(digits: number, isInUtc: boolean): ColumnReading {
   const zone = isInUtc ? 'Z' : '';
   return {
     type: `timestamp ${isInUtc ? 'with' : 'without'} time zone`,
     read: (stored) => {
-      const [seconds, fraction] = split(stored as number | bigint, digits);
+      const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
       return formatDate(new Date(seconds * 1000)).replace('.000Z', fraction + zone);
     },
   };
@@ -168,24 +177,24 @@ function createTimeReading(digits: number): ColumnReading {
   return {
     type: 'time without time zone',
     read: (stored) => {
-      const [seconds, fraction] = split(stored as number | bigint, digits);
+      const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
       return formatDate(new Date(seconds * 1000)).slice(11, 19) + fraction;
     },
   };
 }
 
-/** Whole seconds, and the rest as `.123`, or nothing when there is none. */
-function split(stored: number | bigint, digits: number): readonly [seconds: number, fraction: string] {
+/** Splits a time into whole seconds and the fraction as text, such as `.123`. The text is empty without a fraction. */
+function splitSeconds(stored: number | bigint, digits: number): readonly [seconds: number, fraction: string] {
   const perSecond = 10 ** digits;
   const near = Number(stored);
   const [seconds, rest] = Number.isSafeInteger(near)
     ? [Math.floor(near / perSecond), near - Math.floor(near / perSecond) * perSecond]
-    : divide(BigInt(stored), BigInt(perSecond));
+    : divideDown(BigInt(stored), BigInt(perSecond));
   return [seconds, rest === 0 ? '' : `.${String(rest).padStart(digits, '0')}`];
 }
 
-/** Rounded down, and the rest. */
-function divide(value: bigint, by: bigint): readonly [number, number] {
+/** Divides and rounds down. Returns the quotient and the remainder, which is never negative. */
+function divideDown(value: bigint, by: bigint): readonly [number, number] {
   const rest = ((value % by) + by) % by;
   return [Number((value - rest) / by), Number(rest)];
 }

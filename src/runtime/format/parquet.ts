@@ -5,7 +5,7 @@ import * as zlib from 'node:zlib';
 import { describeThrown, EtlError } from '../../errors.js';
 import type { InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
-import { type ColumnReading, isReadHere, chooseReading } from './parquet-value.js';
+import { type ColumnReading, needsStoredValue, chooseReading } from './parquet-value.js';
 import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
@@ -14,12 +14,12 @@ type Hyparquet = typeof Module;
 const BATCH_ROWS = 1000;
 
 /**
- * Opens a Parquet file as rows, by the package `hyparquet`, which the user installs. The types are those of the file.
- * Whole numbers of 64 bits are `bigint`, decimals `ExactNumber`, dates and times text with all of their digits. Memory
- * is as much as the largest row group takes.
+ * Opens a Parquet file as rows with the package `hyparquet`, which the user installs. The column types come from the
+ * file. 64-bit integers become `bigint`, decimals `ExactNumber`, dates and times text with all digits. Reading needs
+ * memory for one row group at a time.
  *
- * Throws `EtlError` ETL-3557 when a package is missing, for an input that is no file on the disk (Parquet is not read
- * from its beginning to its end), and for a file that can't be read as Parquet.
+ * Throws `EtlError` ETL-3557 if a package is missing, if the input is not an uncompressed file on the disk (Parquet is
+ * read from its end), or if the file can't be read as Parquet.
  */
 export async function openParquet(file: InputFile): Promise<RowReader> {
   const hyparquet = await loadHyparquet();
@@ -78,7 +78,7 @@ async function* readRowBatches(
   }
 }
 
-/** The columns of a row group, each as one array. */
+/** Reads the columns of a row group, each as one array. */
 async function readGroup(
   { file, hyparquet, buffer, metadata, compressors }: Reading,
   rowStart: number,
@@ -96,7 +96,7 @@ async function readGroup(
       geoparquet: false,
       parsers: {
         jsonFromBytes: (bytes) => parseExact(Buffer.from(bytes).toString('utf8')),
-        // INT96 is the only one that is not given as it is stored.
+        // hyparquet always converts INT96 timestamps to nanoseconds. All other types come as they are stored.
         timestampFromNanoseconds: (nanos) => nanos,
       },
       onChunk: (chunk) => {
@@ -124,10 +124,10 @@ function joinColumnChunks(
   return values;
 }
 
-/** The schema without what would make the reader round values. */
+/** Returns the metadata without the conversions that would make hyparquet round values. */
 function removeConversions(metadata: FileMetaData): FileMetaData {
   const schema = metadata.schema.map((element) => {
-    if (!isReadHere(element)) return element;
+    if (!needsStoredValue(element)) return element;
     const { converted_type: _converted, logical_type: _logical, ...stored } = element;
     return stored;
   });
@@ -137,9 +137,9 @@ function removeConversions(metadata: FileMetaData): FileMetaData {
 function openDiskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
   if (path === undefined || bytes === undefined) {
     throw new EtlError('ETL-3557', {
-      what: `"${name}" can't be read as Parquet from where it is`,
-      why: 'Parquet is read from its end: it must be a file on the disk, not compressed as a whole',
-      fix: 'download or decompress it first',
+      what: `"${name}" can't be read as Parquet, because it is not an uncompressed file on the disk`,
+      why: 'Parquet is read from the end of the file',
+      fix: 'download or decompress the file first',
     });
   }
   return { byteLength: bytes, slice: (start, end = bytes) => readSlice(path, start, end) };
@@ -168,7 +168,10 @@ async function loadHyparquet(): Promise<Hyparquet> {
   }
 }
 
-/** What Node.js can't decompress itself, another package can. */
+/**
+ * Returns the decompressors of Node.js, and those of the package `hyparquet-compressors` if the file needs a codec that
+ * Node.js does not have.
+ */
 async function loadCompressors(name: string, { row_groups: groups }: FileMetaData): Promise<Compressors> {
   const codecs = new Set(groups.flatMap(({ columns }) => columns.map(({ meta_data: meta }) => meta?.codec)));
   const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer };
@@ -196,7 +199,7 @@ async function loadCompressors(name: string, { row_groups: groups }: FileMetaDat
 function createMissingPackageError(name: string, purpose: string, cause: unknown): unknown {
   if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') return cause;
   return new EtlError('ETL-3557', {
-    what: `the package ${name} is needed ${purpose}, and is not installed`,
+    what: `the package ${name} is needed ${purpose}, but it is not installed`,
     fix: `npm install ${name}`,
     cause,
   });
@@ -209,7 +212,7 @@ async function runGuarded<T>(name: string, read: () => Promise<T>): Promise<T> {
     throw new EtlError('ETL-3557', {
       what: `"${name}" can't be read as Parquet`,
       why: describeThrown(error),
-      fix: 'is it complete, and Parquet at all? `format` says how the file is written',
+      fix: 'check that the file is complete, or set `format` if the file is not Parquet',
       cause: error,
     });
   }

@@ -1,41 +1,44 @@
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** The bytes that can make a line break part of a value. */
+/** The bytes that quote fields. A line break inside quotes is a part of the value. */
 export interface Quoting {
   readonly quote: number;
-  /** Stands inside quotes before a quote or before itself. The quote itself, where a quote inside quotes is doubled. */
+  /** The byte before a quote or before itself inside quotes. Equal to `quote` if quotes inside quotes are doubled. */
   readonly escape: number;
 }
 
 /**
- * Finds where the records of a file end, in bytes that come in chunks. The rule is COPY's (`CopyReadLineText` in
- * https://github.com/postgres/postgres/blob/REL_18_0/src/backend/commands/copyfromparse.c): the first line break outside
- * quotes decides whether records end with LF, CR LF or CR. COPY refuses another line break outside quotes; here another
- * line break ends no record. `CsvParser` reads the fields of records, from text, and reports such errors.
+ * Finds the ends of the records of a file, in bytes that come in chunks. The rule is COPY's (`CopyReadLineText` in
+ * https://github.com/postgres/postgres/blob/REL_18_0/src/backend/commands/copyfromparse.c): the first line break
+ * outside quotes decides whether records end with LF, CR LF or CR. COPY refuses a line break of another kind outside
+ * quotes. Here such a line break ends no record; `CsvParser`, which reads the fields from text, reports the error.
  */
 export class RecordEnds {
   readonly #quoting: Quoting | undefined;
   #lineBreak: number | undefined;
   #isQuoted = false;
   #isEscaped = false;
-  /** The first line break is CR or CR LF: the next byte decides which. */
+  /** Whether the chunk before ended with the CR of the first line break. The next byte decides between CR and CR LF. */
   #isAfterCr = false;
 
-  /** No `quoting`: each line break ends a record. `lineBreak`: the last byte of a line break, where it is known before. */
+  /**
+   * If `quoting` is undefined, every line break ends a record. `lineBreak` is the last byte of a line break. If it is
+   * undefined, the first line break decides.
+   */
   constructor(quoting: Quoting | undefined, lineBreak?: number) {
     this.#quoting = quoting;
     this.#lineBreak = lineBreak;
   }
 
-  /** The last byte of the file's line breaks. LF until the first line break was found. */
+  /** The last byte of the line breaks of the file. LF until the first line break is found. */
   get lineBreak(): number {
     return this.#lineBreak ?? LF;
   }
 
   /**
-   * Returns the index after each line break of the chunk that ends a record. The index is 0 where the next chunk was
-   * needed to know that the chunk before ended with a record. Takes the chunks of one file in their order.
+   * Returns the index after each line break of the chunk that ends a record. The index 0 means that a record ended with
+   * the chunk before, which only this chunk could tell. Call the method with the chunks of one file, in order.
    */
   find(chunk: Buffer): number[] {
     const ends: number[] = [];
@@ -44,7 +47,7 @@ export class RecordEnds {
       this.#lineBreak = chunk[0] === LF ? LF : CR;
       if (this.#lineBreak === CR) ends.push(0);
     }
-    /** The next line break, which may be behind quotes: it is looked for once. */
+    /** The index of the next line break, also if quotes come before it, so that each line break is searched once. */
     let breakAt = -1;
     for (let at = 0; at < chunk.length;) {
       if (this.#isQuoted) {
@@ -52,7 +55,7 @@ export class RecordEnds {
         continue;
       }
       const quoteAt = this.#quoting === undefined ? chunk.length : findByte(chunk, this.#quoting.quote, at);
-      this.#lineBreak ??= this.#firstLineBreak(chunk, at, quoteAt);
+      this.#lineBreak ??= this.#findFirstLineBreak(chunk, at, quoteAt);
       if (this.#lineBreak !== undefined) {
         if (breakAt < at) breakAt = findByte(chunk, this.#lineBreak, at);
         for (; breakAt < quoteAt; breakAt = findByte(chunk, this.#lineBreak, breakAt + 1))
@@ -64,11 +67,11 @@ export class RecordEnds {
     return ends;
   }
 
-  /** Returns the index after the quote that closes; the length of the chunk where none does. */
+  /** Returns the index after the closing quote, or the length of the chunk if the chunk has no closing quote. */
   #skipQuoted(chunk: Buffer, from: number): number {
     const { quote, escape } = this.#quoting as Quoting;
     if (quote === escape) {
-      // A doubled quote closes and opens again, which comes to the same.
+      // A doubled quote closes the quotes and opens them again, which gives the same record ends.
       const at = findByte(chunk, quote, from);
       this.#isQuoted = at === chunk.length;
       return this.#isQuoted ? at : at + 1;
@@ -83,7 +86,8 @@ export class RecordEnds {
     return chunk.length;
   }
 
-  #firstLineBreak(chunk: Buffer, from: number, to: number): number | undefined {
+  /** Returns the last byte of the first line break, if it is between `from` and `to` and its kind is known. */
+  #findFirstLineBreak(chunk: Buffer, from: number, to: number): number | undefined {
     const offset = chunk.subarray(from, to).findIndex((byte) => byte === LF || byte === CR);
     if (offset === -1) return undefined;
     if (chunk[from + offset] === LF) return LF;
@@ -93,10 +97,13 @@ export class RecordEnds {
   }
 }
 
-/** A call of `indexOf` takes as long as to look at some ten bytes: where all fields are quoted, most quotes are near. */
+/**
+ * The number of bytes that are compared one by one before `indexOf` is called. A call of `indexOf` takes as long as about
+ * ten comparisons, and if all fields are quoted, most quotes are near.
+ */
 const NEAR_BYTES = 8;
 
-/** Returns the index of the byte, or the length of the chunk where there is none. */
+/** Returns the index of the next `byte`, or the length of the chunk if there is none. */
 function findByte(chunk: Buffer, byte: number, from: number): number {
   const far = Math.min(from + NEAR_BYTES, chunk.length);
   for (let at = from; at < far; at++) if (chunk[at] === byte) return at;

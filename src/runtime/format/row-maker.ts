@@ -1,20 +1,23 @@
 import type { Row } from '../copy/encode.js';
 
-/** Makes a row of the fields of one record, in the order of the names. */
+/** Makes a row from the fields of one record. The fields are in the order of the names. */
 export type RowMaker = (fields: readonly (string | null)[]) => Row;
 
 /**
- * A function that is written for these names. All of its rows have one shape, which makes reading their properties fast:
- * a loop over the names takes a third longer for all of parsing, transforming and encoding.
+ * Generates a function that makes rows with these names. All rows have the same hidden class in V8, so reading their
+ * properties is fast. A loop over the names instead makes parsing, transforming and encoding together a third slower.
  */
 export function createRowMaker(names: readonly string[]): RowMaker {
   const properties = names.map((name, index) => `${quotePropertyKey(name)}: fields[${index}]`);
-  // JSON text is a literal of JavaScript, whatever the name holds: nothing in it is run.
+  // JSON text is a JavaScript literal, so nothing in a name is executed.
   // oxlint-disable-next-line no-new-func, typescript/no-implied-eval -- generated from literals only; see above
   return new Function('fields', `return { ${properties.join(', ')} }`) as RowMaker;
 }
 
-/** Written plainly it would set the prototype of the row. */
+/**
+ * Quotes a name as a property key. A plain `"__proto__"` would set the prototype of the row, so it becomes a computed
+ * key.
+ */
 function quotePropertyKey(name: string): string {
   return name === '__proto__' ? '["__proto__"]' : JSON.stringify(name);
 }

@@ -1,29 +1,30 @@
 import type { Row } from '../copy/encode.js';
 
-/** How the data of a file is written. */
+/** The format of a file. */
 export type FileFormat = 'csv' | 'ndjson' | 'parquet';
 
-/** A column of the data. */
+/** A column of an input. */
 export interface InputColumn {
   readonly name: string;
-  /** The type of its values, as `format_type` writes it; undefined where it is not known. */
+  /** The type of the values, as PostgreSQL's `format_type` writes it. Undefined if the type is not known. */
   readonly type: string | undefined;
 }
 
-/** Some rows, and where they stand in the input. */
+/** Some consecutive rows of an input. */
 export interface RowBatch {
   readonly rows: readonly Row[];
-  /** For messages: `in/orders.csv, line 17`. */
+  /** Returns the location of the row at `index` for messages: `in/orders.csv, line 17`. */
   locateRow(index: number): string;
 }
 
-/** Rows of one input. */
+/** The rows of one input. */
 export interface RowReader {
+  /** The name of the input, for messages. */
   readonly name: string;
-  /** What the input itself says of its columns; undefined where each row names its own. */
+  /** The columns that the input names. Undefined if each row names its own columns, as in NDJSON. */
   readonly columns: readonly InputColumn[] | undefined;
-  /** Whether a string of it is text in any notation, as in CSV, or a value that is a string. */
+  /** `text`: a string may be the notation of any type, as in CSV. `value`: a string is a string, as in JSON. */
   readonly strings: 'text' | 'value';
-  /** To be read once. */
+  /** The rows. They can be read once. */
   readonly batches: AsyncGenerator<RowBatch>;
 }

@@ -1,4 +1,6 @@
-/** The types that text may have, the narrowest first: names as `format_type` writes them. */
+/**
+ * The types that a text can be a notation of, the narrowest first. The names are those of PostgreSQL's `format_type`.
+ */
 export const TEXT_TYPES = [
   'boolean',
   'bigint',
@@ -11,6 +13,7 @@ export const TEXT_TYPES = [
   'jsonb',
 ] as const;
 
+/** The name of one of `TEXT_TYPES`. */
 export type TextType = (typeof TEXT_TYPES)[number];
 
 const DAY = String.raw`(\d{4})-(\d\d)-(\d\d)`;
@@ -28,7 +31,7 @@ const PATTERNS: Readonly<Record<Exclude<TextType, 'jsonb'>, RegExp>> = {
   uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
 };
 
-/** True where PostgreSQL takes the text for a value of the type and nothing of it is lost. */
+/** Says whether PostgreSQL accepts the text as a value of the type and loses nothing of it. */
 export function isOfType(type: TextType, text: string): boolean {
   if (type === 'jsonb') return isJson(text);
   const match = PATTERNS[type].exec(text);
@@ -41,12 +44,12 @@ function isDay([, year = '', month = '', day = '']: RegExpExecArray): boolean {
   return Number(year) > 0 && date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day);
 }
 
-/** An object or an array: a lone number or string is more likely what it looks like. */
+/** Says whether the text is a JSON object or array. A JSON number or string alone is more likely a number or a text. */
 function isJson(text: string): boolean {
   if (!/^\s*[[{]/.test(text)) return false;
   try {
     JSON.parse(text);
-    // `jsonb` can hold neither a NUL nor half of a surrogate pair.
+    // `jsonb` can't hold a NUL character or half of a surrogate pair.
     return !/\\u(?:0000|d[89a-f])/i.test(text);
   } catch {
     return false;

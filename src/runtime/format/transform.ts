@@ -3,15 +3,17 @@ import type { Row } from '../copy/encode.js';
 import type { RowBatch } from './row-reader.js';
 
 /**
- * Makes of one row of the input the rows for the table: one, none (`undefined` or `null`), or several. It may change the
- * row that it gets and return it. It is called for millions of rows and can't wait: what needs `await` is an async
- * generator that `from` gives.
+ * Makes rows for the table from one row of the input. Returns one row, an array of rows, or `undefined` or `null` for
+ * no row. The function may change the row and return it.
+ *
+ * The function is called for every row, so it can't be async. Code that needs `await` belongs in an async generator
+ * that `from` returns.
  */
 export type Transform = (row: Record<string, unknown>) => Row | readonly Row[] | undefined | null;
 
 /**
- * The batches with `transform` put to each row. Throws `EtlError` ETL-3559, with the place of the row, when it throws or
- * returns what is no row.
+ * Applies `transform` to each row of the batches. Throws `EtlError` ETL-3559, with the location of the row, if
+ * `transform` throws or returns something that is not a row.
  */
 export async function* transformBatches(
   batches: AsyncGenerator<RowBatch>,
@@ -29,25 +31,25 @@ export async function* transformBatches(
 
 function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
   const rows: Row[] = [];
-  /** The index in `batch` of each row, from the first on that was left out or came with others. */
-  let origins: number[] | undefined;
+  /** The index in `batch` of each resulting row. Undefined while every row of `batch` has given exactly one row. */
+  let inputIndexes: number[] | undefined;
   for (let i = 0; i < batch.rows.length; i++) {
-    const result = call(transform, batch, i);
+    const result = callTransform(transform, batch, i);
     if (isRow(result)) {
-      origins?.push(i);
+      inputIndexes?.push(i);
       rows.push(result);
       continue;
     }
-    origins ??= rows.map((_, index) => index);
+    inputIndexes ??= rows.map((_, index) => index);
     for (const row of toRowList(result, batch, i)) {
-      origins.push(i);
+      inputIndexes.push(i);
       rows.push(row);
     }
   }
-  return { rows, locateRow: (index) => batch.locateRow(origins?.[index] ?? index) };
+  return { rows, locateRow: (index) => batch.locateRow(inputIndexes?.[index] ?? index) };
 }
 
-function call(transform: Transform, batch: RowBatch, index: number): unknown {
+function callTransform(transform: Transform, batch: RowBatch, index: number): unknown {
   try {
     return transform(batch.rows[index] as Record<string, unknown>);
   } catch (error) {
@@ -74,7 +76,7 @@ function toRowList(result: unknown, batch: RowBatch, index: number): readonly Ro
     where: batch.locateRow(index),
     fix:
       result instanceof Promise
-        ? 'make it a plain function; what needs `await` is an async generator that `from` gives'
-        : 'return the row, undefined to leave it out, or an array of rows',
+        ? 'make `transform` a synchronous function; put code that needs `await` into an async generator that `from` returns'
+        : 'return a row, an array of rows, or undefined to leave the row out',
   });
 }

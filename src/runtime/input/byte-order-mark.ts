@@ -1,6 +1,7 @@
 /**
- * The chunks without a byte order mark, which COPY would take for a part of the first name or value. Ends with the
- * reason of `signal`, also in the middle of what a small file decompresses to.
+ * Removes a byte order mark from the beginning of the chunks. COPY would read the mark as a part of the first name or
+ * value. Throws the reason of `signal` before the next chunk after an abort, so that also a small file that
+ * decompresses to many chunks stops.
  */
 export async function* removeMark(
   chunks: AsyncIterable<Buffer>,

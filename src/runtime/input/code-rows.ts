@@ -7,12 +7,14 @@ import { removeMark } from './byte-order-mark.js';
 
 const BATCH_ROWS = 1000;
 
-/** What has been read, and that which gave something. */
-const read = new WeakSet<object>();
+/** All iterators that were opened, and all inputs whose iterator has returned an item. */
+const opened = new WeakSet<object>();
 
 /**
- * What a stream or an iterable gives: bytes, when its first item is a string or bytes, otherwise rows. Throws `EtlError`
- * ETL-3553 for one that was read already, as by an earlier attempt: it would be taken for an empty one.
+ * Opens a stream or an iterable. The input is a file if the first item is a string or bytes, otherwise rows.
+ *
+ * Throws `EtlError` ETL-3553 if the stream or iterable was read before, for example by an earlier attempt: it would
+ * look empty now. Reading throws ETL-3560 if the items are a mix of rows and bytes, or neither.
  */
 export async function openCodeInput(
   from: AsyncIterable<unknown> | Iterable<unknown>,
@@ -20,13 +22,13 @@ export async function openCodeInput(
 ): Promise<InputFile | InputRows> {
   const name = from instanceof Readable ? 'the stream' : 'the rows of `from`';
   const items = getIterator(from);
-  if (read.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
-    throw readAlready(name);
-  read.add(items);
+  if (opened.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
+    throw createReadAlreadyError(name);
+  opened.add(items);
   const first = await items.next();
-  // A web stream, for one, has a new iterator for each that asks.
-  if (first.done === true && read.has(from) && !Array.isArray(from)) throw readAlready(name);
-  if (first.done !== true) read.add(from);
+  // A web stream returns a new iterator on each call, so the check above does not find that the stream was read.
+  if (first.done === true && opened.has(from) && !Array.isArray(from)) throw createReadAlreadyError(name);
+  if (first.done !== true) opened.add(from);
   const start: unknown = first.value;
   if (first.done !== true && isBytes(start))
     return { name, chunks: () => removeMark(decompress(getBytes(items, start), compression, name), signal) };
@@ -71,7 +73,7 @@ async function* readBatches(items: Items, first: IteratorResult<unknown>): Async
         batch = [];
       }
       const following = items.next();
-      // A plain iterator needs no turn of the event loop for each row.
+      // Without `await`, a synchronous iterator takes no microtask for each row.
       next = following instanceof Promise ? await following : following;
     }
   } finally {
@@ -88,15 +90,15 @@ function getRow(item: unknown): Row {
 function createMixedInputError(item: unknown): EtlError {
   const kind = item === null ? 'null' : Array.isArray(item) ? 'an array' : `a ${typeof item}`;
   return new EtlError('ETL-3560', {
-    what: `\`from\` gave ${kind} where a row or bytes were expected`,
-    fix: 'give either objects (a row each, with the names of the columns) or bytes, and not both',
+    what: `\`from\` returned ${kind} instead of a row or bytes`,
+    fix: 'return either objects (one per row, with column names as keys) or bytes, but not both',
   });
 }
 
-function readAlready(name: string): EtlError {
+function createReadAlreadyError(name: string): EtlError {
   return new EtlError('ETL-3553', {
-    what: `${name} was read already`,
-    why: 'a stream and a generator give their data once',
-    fix: 'write `from: () => …`: the function is called for each attempt, and makes a new one',
+    what: `${name} can't be read a second time`,
+    why: 'a stream or a generator returns its data once',
+    fix: 'write `from: () => …`: each attempt calls the function, which returns a new stream or generator',
   });
 }

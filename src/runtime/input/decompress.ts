@@ -4,23 +4,27 @@ import { EtlError } from '../../errors.js';
 import { CHUNK_BYTES, type Compression } from './input.js';
 
 const BY_EXTENSION: Readonly<Record<string, Compression>> = { gz: 'gzip', br: 'brotli', zst: 'zstd' };
-/** Node makes new memory for each. */
+/** The size of a decompressed chunk. Node.js allocates new memory for each chunk. */
 const INFLATED_BYTES = 64 * 1024;
 const EXTENSION = /\.(gz|br|zst)$/i;
 
-/** How the file of this name is compressed, by its end. */
+/** Returns the compression of a file by the extension of its name: `.gz`, `.br` or `.zst`. */
 export function getCompression(name: string): Compression {
   return BY_EXTENSION[EXTENSION.exec(name)?.[1]?.toLowerCase() ?? ''] ?? 'none';
 }
 
-/** The name that says what is inside. */
+/** Removes the extension of the compression: `a.csv.gz` becomes `a.csv`. */
 export function removeCompressionExtension(name: string): string {
   return name.replace(EXTENSION, '');
 }
 
 /**
- * What the chunks hold. Throws `EtlError` ETL-3552 for bytes that are broken off or not compressed so, for more of them
- * after the end, which only gzip goes on with, and for `zstd` in a Node that has none. `name` is for messages.
+ * Decompresses the chunks of a file. `name` is the name of the file, for messages. Throws `EtlError` ETL-3552 in these
+ * cases:
+ *
+ * - The bytes end too early, or are not compressed with `compression`.
+ * - More bytes follow after the end of the compressed data. Only gzip allows several members in one file.
+ * - `compression` is `zstd`, and this version of Node.js has no zstd.
  */
 export async function* decompress(
   chunks: AsyncIterable<Buffer>,
@@ -39,15 +43,15 @@ export async function* decompress(
       yield chunk;
     }
   };
-  const source = Readable.from(counted(), { objectMode: false, highWaterMark: CHUNK_BYTES });
-  // An error of the source is one of `inflate`, too.
-  pipeline(source, inflate, () => undefined);
+  const compressed = Readable.from(counted(), { objectMode: false, highWaterMark: CHUNK_BYTES });
+  // `pipeline` passes an error of `compressed` on to `inflate`, so the loop below throws the error.
+  pipeline(compressed, inflate, () => undefined);
   try {
     for await (const chunk of inflate) yield chunk as Buffer;
   } catch (error) {
-    throw isOfZlib(error) ? createBrokenStreamError(name, compression, error) : error;
+    throw isZlibError(error) ? createBrokenStreamError(name, compression, error) : error;
   }
-  // Node says nothing of a second frame, and would leave it out.
+  // Node.js silently ignores a second brotli stream or zstd frame in the same file.
   if (inflate.bytesWritten < read) throw createTooLongError(name, compression);
 }
 
@@ -64,8 +68,8 @@ function createInflater(compression: Exclude<Compression, 'none'>, name: string)
       const { createZstdDecompress } = zlib as { createZstdDecompress?: (given: object) => Inflater };
       if (createZstdDecompress !== undefined) return createZstdDecompress(options);
       throw new EtlError('ETL-3552', {
-        what: `"${name}" is compressed by zstd, which this Node.js can't read`,
-        fix: 'use Node.js 22.15 or later, or compress the file by gzip',
+        what: `"${name}" is compressed with zstd, which this version of Node.js can't read`,
+        fix: 'use Node.js 22.15 or later, or compress the file with gzip',
       });
     }
     default:
@@ -73,15 +77,15 @@ function createInflater(compression: Exclude<Compression, 'none'>, name: string)
   }
 }
 
-function isOfZlib(error: unknown): boolean {
+function isZlibError(error: unknown): boolean {
   return /^(?:Z_|ERR_|ZSTD_)/.test((error as { code?: string } | null)?.code ?? '');
 }
 
 function createTooLongError(name: string, compression: Compression): EtlError {
   return new EtlError('ETL-3552', {
-    what: `"${name}" can't be decompressed as ${compression} as a whole`,
-    why: 'there is more after the end of what was compressed, as in files that were put together',
-    fix: 'compress it as one piece, or by gzip',
+    what: `"${name}" can't be decompressed completely as ${compression}`,
+    why: 'more bytes follow after the end of the compressed data, as in files that were joined',
+    fix: 'compress the data as one piece, or with gzip',
   });
 }
 
@@ -89,8 +93,8 @@ function createBrokenStreamError(name: string, compression: Compression, cause: 
   const { code, message } = cause as NodeJS.ErrnoException;
   return new EtlError('ETL-3552', {
     what: `"${name}" can't be decompressed as ${compression}`,
-    why: code === 'Z_BUF_ERROR' ? 'it ends too early: the file is not complete' : message,
-    fix: 'get the file again, or say how it is compressed by `compression`',
+    why: code === 'Z_BUF_ERROR' ? 'the file ends too early: it is not complete' : message,
+    fix: 'get the file again, or set `compression` to the way in which the file is compressed',
     cause,
   });
 }

@@ -5,8 +5,10 @@ import { untilAborted } from '../waiting.js';
 import { CHUNK_BYTES } from './input.js';
 
 /**
- * The bytes of a file as it is, one part ahead, in chunks that can be given back. Throws `EtlError` ETL-3501, and the
- * reason of `signal`. `name` is for messages.
+ * Reads the bytes of a file as they are on the disk, in chunks that can be given back. The next chunk is read while the
+ * caller uses the current one. `name` is the name of the file, for messages.
+ *
+ * Throws `EtlError` ETL-3501 if the file can't be read, and the reason of `signal` if it aborts.
  */
 export async function* readDiskChunks(
   path: string,
@@ -29,7 +31,7 @@ export async function* readDiskChunks(
       yield part;
     }
   } finally {
-    // A pipe may never give the part that is asked for.
+    // The read of a named pipe may never end, so an aborted task does not wait for it.
     const closed = next.then(giveBack, () => undefined).then(() => file.close());
     if (!signal.aborted) await closed;
   }
@@ -43,17 +45,17 @@ async function readPart(file: FileHandle): Promise<Buffer> {
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
-  EISDIR: 'it is a directory',
-  EACCES: 'it may not be read by this user',
+  EISDIR: 'the path is a directory',
+  EACCES: 'this user may not read the file',
 };
 
-/** The error of a file that can't be read, for this reason. */
+/** Creates the error ETL-3501 for a file that can't be read. `cause` is the error of the file system. */
 export function createUnreadableError(name: string, cause: unknown): EtlError {
   const code = (cause as NodeJS.ErrnoException).code ?? 'an unknown reason';
   return new EtlError('ETL-3501', {
     what: `the file "${name}" can't be read`,
     why: REASONS[code] ?? code,
-    fix: 'the path starts at the directory of the config file',
+    fix: 'correct the path; a relative path starts at the directory of the config file',
     cause,
   });
 }

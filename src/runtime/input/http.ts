@@ -3,18 +3,21 @@ import { getCompression, decompress } from './decompress.js';
 import type { InputFile, InputOptions } from './input.js';
 import { removeMark } from './byte-order-mark.js';
 
-/** How long a server may take to begin its answer. */
+/** The longest time that a server may take to begin its answer. */
 const ANSWER_MS = 60_000;
 
-/** Whether this is an address to be fetched. */
+/** Says whether an input is an http or https URL. */
 export function isWebUrl(from: string): boolean {
   return /^https?:\/\//i.test(from);
 }
 
 /**
- * What a web server answers, redirects followed. User and password of the URL are sent as HTTP asks for it; neither
- * they nor the query, which may be a signature, are in a message. Throws `EtlError` ETL-3551 for another status than 2xx,
- * a server that can't be reached, and an answer that breaks off.
+ * Creates an input that reads the answer of a web server. Redirects are followed. The user and password of the URL are
+ * sent as HTTP basic authentication. Messages contain neither user and password nor the query of the URL, which may be
+ * a signature.
+ *
+ * Reading throws `EtlError` ETL-3551 if the status is not 2xx, if the server can't be reached, or if the answer breaks
+ * off.
  */
 export function createWebFile(from: string, options: InputOptions): InputFile {
   const url = new URL(from);
@@ -28,7 +31,7 @@ interface Address {
 }
 
 async function* readBody(address: Address, options: InputOptions): AsyncGenerator<Buffer> {
-  const response = await answer(address, options.signal);
+  const response = await sendRequest(address, options.signal);
   if (!response.ok || response.body === null) {
     await response.body?.cancel();
     throw createRefusedError(
@@ -36,13 +39,13 @@ async function* readBody(address: Address, options: InputOptions): AsyncGenerato
       `the server answered ${response.status} ${response.statusText}`.trim(),
     );
   }
-  // fetch has decoded the body already, then.
+  // If the answer has a content encoding, fetch has decoded the body.
   const isDecoded = response.headers.get('content-encoding') !== null;
   const compression = options.compression ?? (isDecoded ? 'none' : getCompression(address.url.pathname));
   yield* decompress(readParts(response.body, address.name, options.signal), compression, address.name);
 }
 
-async function answer({ url, name }: Address, signal: AbortSignal): Promise<Response> {
+async function sendRequest({ url, name }: Address, signal: AbortSignal): Promise<Response> {
   const bare = new URL(url);
   bare.username = '';
   bare.password = '';
@@ -90,7 +93,7 @@ async function* readParts(
   }
 }
 
-/** `fetch` says "fetch failed" and keeps the reason in the cause. */
+/** Returns the reason of an error of `fetch`. Its message is only "fetch failed"; the reason is in its cause. */
 function describeReason(error: unknown): string {
   const { cause, message } = error as Error;
   const { code, message: inner } = (cause ?? {}) as NodeJS.ErrnoException;
@@ -101,7 +104,7 @@ function createRefusedError(name: string, why: string, cause?: unknown): EtlErro
   return new EtlError('ETL-3551', {
     what: `"${name}" can't be read`,
     why,
-    fix: 'try the address with curl; `retries` of the task repeat it',
+    fix: 'try the URL with curl; set `retries` of the task to repeat the request',
     cause,
   });
 }

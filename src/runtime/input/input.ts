@@ -1,42 +1,46 @@
 import type { Readable } from 'node:stream';
 import type { Row } from '../copy/encode.js';
 
-/** One file, or what is read like one. */
+/** A file, or another input of bytes that is read like a file: the answer of a web server, or a stream of bytes. */
 export interface InputFile {
-  /** For messages: never with a credential. */
+  /** The name for messages. It never contains a credential. */
   readonly name: string;
-  /** Its size on the disk. */
+  /** The size on the disk in bytes, before decompression. Undefined if the input is not on the disk. */
   readonly bytes?: number;
-  /** Where it is on the disk, when it is there as it is: not compressed. */
+  /** The absolute path. Undefined if the input is compressed or not on the disk. */
   readonly path?: string;
   /**
-   * What it holds, decompressed and without a byte order mark, in chunks that can be given back. To be read once.
+   * Returns the content, decompressed and without a byte order mark. The chunks can be given back. Can be read once.
    */
   chunks(): AsyncIterable<Buffer>;
 }
 
-/** Rows that JavaScript code gives. */
+/** Rows that the user's code returns. */
 export interface InputRows {
+  /** The name for messages. */
   readonly name: string;
-  /** Many rows at a time. To be read once. */
+  /** Returns the rows in batches. Can be read once. */
   rows(): AsyncIterable<readonly Row[]>;
 }
 
-/** Where data comes from: files, or code. */
+/**
+ * The input of a load: a path, a glob, an http(s) URL, a list of these, a stream, or an iterable of rows or bytes.
+ */
 export type Input =
   string | URL | readonly (string | URL)[] | Readable | AsyncIterable<unknown> | Iterable<object>;
 
-/** How a file is compressed; `none` takes it as it is, whatever its name says. */
+/** The compression of a file. `none` reads the file as it is, whatever the extension of its name says. */
 export type Compression = 'gzip' | 'brotli' | 'zstd' | 'none';
 
-/** What an input is read with. */
+/** Options for opening an input. */
 export interface InputOptions {
   /** The directory that relative paths start from. */
   readonly root: string;
+  /** Ends every wait and every read of the input. */
   readonly signal: AbortSignal;
-  /** Default: by the end of the name, `.gz`, `.br` or `.zst`. */
+  /** The compression. Default: the compression that the extension `.gz`, `.br` or `.zst` says, otherwise `none`. */
   readonly compression?: Compression;
 }
 
-/** As much as is read at a time. */
+/** The number of bytes that are read at a time. */
 export const CHUNK_BYTES = 256 * 1024;

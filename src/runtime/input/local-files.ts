@@ -7,8 +7,10 @@ import type { InputFile, InputOptions } from './input.js';
 import { removeMark } from './byte-order-mark.js';
 
 /**
- * The files of a path or a glob, a glob's sorted by name. A file that exists is taken by its name, also when that looks
- * like a glob. Throws `EtlError` ETL-3501 for what is not there; an empty file is a file.
+ * Lists the files of a path or a glob. The files of a glob are sorted by the code units of their names. If a file with
+ * the exact name exists, the name is not read as a glob. An empty file counts as a file.
+ *
+ * Throws `EtlError` ETL-3501 if a file does not exist, if the path is a directory, or if no file matches the glob.
  */
 export async function listLocalFiles(from: string, options: InputOptions): Promise<readonly InputFile[]> {
   try {
@@ -57,6 +59,6 @@ function isMissing(error: unknown): boolean {
 function createNoMatchError(pattern: string): EtlError {
   return new EtlError('ETL-3501', {
     what: `no file matches "${pattern}"`,
-    fix: 'the pattern starts at the directory of the config file; `**/` matches any directories',
+    fix: 'correct the pattern; it starts at the directory of the config file, and `**/` matches any directories',
   });
 }

@@ -6,11 +6,14 @@ import { listLocalFiles } from './local-files.js';
 import type { Input, InputFile, InputOptions, InputRows } from './input.js';
 
 /**
- * Opens what a load reads: a path, a glob, an http(s) URL, a list of these, a stream, or an iterable of rows or of
- * bytes; or a function that gives one of them, which is called with `context`, once an attempt.
+ * Opens the input of a load. `from` may also be a function that returns the input. The function is called with
+ * `context`, once for each attempt.
  *
- * Yields one file after the other, in the order of the list, a glob's sorted by name. All names of a list are looked at
- * before the first file is yielded, so that a missing one is an error before a row was sent.
+ * Yields the files in the order of the list, and the files of a glob sorted by name. All names of a list are checked
+ * before the first file is yielded, so a missing file is an error before a row is sent.
+ *
+ * Throws `EtlError` ETL-3501 if a file does not exist, ETL-3553 if a stream was read before, and ETL-3560 if `from` is
+ * none of the types of `Input`.
  */
 export async function* openInput<Context = undefined>(
   from: Input | ((context: Context) => Input | Promise<Input>),
@@ -49,6 +52,6 @@ function isIterable(input: unknown): input is AsyncIterable<unknown> | Iterable<
 function createUnknownInputError(input: unknown): EtlError {
   return new EtlError('ETL-3560', {
     what: `\`from\` is ${input === null ? 'null' : `a ${typeof input}`}, which can't be read`,
-    fix: 'give a path, a glob, a URL, a list of them, a stream, an iterable of rows, or a function that gives one',
+    fix: 'use a path, a glob, a URL, a list of them, a stream, an iterable of rows, or a function that returns one of these',
   });
 }

@@ -16,8 +16,9 @@ const OTHERS_WRITE = 0o022;
 const MONTH_MS = 30 * 24 * 3600 * 1000;
 
 /**
- * The directory for compiled code, below that of the config, or undefined where no safe one can be had: what is there
- * is executed. So: mode 0700, made by this user, no link, and no other writer on the way.
+ * Creates the directory for compiled code, `.etl/cache/config` below `root`, and returns its path. Returns undefined if
+ * the directory is not safe, because its files will be executed. The directory and its parents up to `root` are safe if
+ * each belongs to this user, is not a link, and only this user can write to it. New directories get mode 0700.
  */
 export function findPrivateCache(root: string, getuid: (() => number) | undefined): string | undefined {
   let directory = root;
@@ -28,18 +29,18 @@ export function findPrivateCache(root: string, getuid: (() => number) | undefine
   return directory;
 }
 
-/** What was kept under a name, or undefined. */
-export function readKept(file: string): string | undefined {
+/** Reads a file of the cache. Returns undefined if the file can't be read. */
+export function readCached(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8');
   } catch {
-    return undefined; // It was never written, or it was removed.
+    return undefined; // The file was never written, or it was removed.
   }
 }
 
 /**
- * Keeps `data`, so that nobody ever reads half of it, and removes what was written to its directory a month ago. A disk
- * that is full or read-only is no failure: it costs time at each start, and no more.
+ * Writes a file of the cache. The file appears as a whole, so nobody reads half of it. Also removes files from its
+ * directory that are older than 30 days. Never throws: if the disk is full or read-only, only the next start is slower.
  */
 export function keep(file: string, data: string | Buffer): void {
   const part = `${file}.${randomBytes(6).toString('hex')}`;
@@ -60,12 +61,12 @@ function removeOld(directory: string): void {
   }
 }
 
-/** Creates `directory` where it is missing. */
+/** Creates the directory if it does not exist, and says whether only this user can write to it. */
 function isPrivate(directory: string, getuid: (() => number) | undefined): boolean {
   try {
     mkdirSync(directory, { mode: 0o700 });
   } catch (error) {
-    // Only one that exists can do.
+    // A directory that exists may be safe. Any other error means that there is no directory.
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) return false;
   }
   const stats = lstatSync(directory);

@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import type * as JitiModule from 'jiti';
 
 /**
- * What stands before compiled code in its script, on the same line: the parameters of CommonJS, and what jiti's code calls
- * to import. `importMeta` is ours.
+ * The text before compiled code in a script, on the same line as the first line of the code. The parameters are those
+ * of CommonJS, two functions that jiti's code calls for imports, and `importMeta`, which replaces `import.meta`.
  */
 export const WRAPPER =
   '(async function (exports, require, module, __filename, __dirname, jitiImport, jitiESMResolve, importMeta) { ';
@@ -12,8 +12,9 @@ const require = createRequire(import.meta.url);
 const TYPESCRIPT = /\.[cm]?ts$/;
 
 /**
- * Compiles a module to the body of the function that `WRAPPER` begins, with an inline source map. Throws a ParseError as
- * jiti does: with the message of Babel, and with file, line and column on a line of their own.
+ * Compiles a module to the body of the function that `WRAPPER` begins, with an inline source map. Throws an `Error` if
+ * the module has a syntax error. The message has the form of jiti's: `ParseError: `, the message of Babel, and file,
+ * line and column on a line of their own.
  */
 export function compile(text: string, file: string): string {
   const code = loadJiti(file).transform({
@@ -30,7 +31,10 @@ export function compile(text: string, file: string): string {
   throw new Error(`ParseError: ${message} \n ${filename}:${line}:${column}`);
 }
 
-/** jiti for `file`, without a cache of its own. Loading jiti takes a while: a start whose code is cached does without. */
+/**
+ * Loads jiti for `file`, without jiti's own cache. Loading jiti takes a while, so a start whose code is cached does not
+ * call this function.
+ */
 export function loadJiti(file: string, virtualModules: Record<string, unknown> = {}): JitiModule.Jiti {
   const { createJiti } = require('jiti') as typeof JitiModule;
   return createJiti(file, {
@@ -52,7 +56,7 @@ interface MetaProperty {
   replaceWith(node: unknown): void;
 }
 
-/** A plugin of Babel for every `import.meta` that jiti leaves in the code, where V8 would not accept it. */
+/** Makes a Babel plugin that replaces every `import.meta` that jiti leaves in the code. V8 refuses it in a script. */
 function replaceImportMeta({ types }: Babel): object {
   return {
     visitor: {

@@ -1,14 +1,16 @@
 import { types } from 'node:util';
 
 /**
- * A module as compiled code takes it, which is CommonJS: an ES module, or one that was one, has its default export in
- * `default`. One that only has a default export lends its properties as names.
+ * Converts a module for compiled code, which is CommonJS. The default export of an ES module is in the property
+ * `default`. A name that the module does not export is read from its default export: `import { named } from
+ * 'cjs-package'` works. Returns a module that is not an ES module unchanged.
  */
 export function interopDefault(loaded: unknown): unknown {
   if (!types.isModuleNamespaceObject(loaded)) return loaded;
   const names = loaded as Readonly<Record<string | symbol, unknown>>;
   const value = names['default'];
-  // CommonJS that was an ES module: to Node's `import`, its default export is the whole of it.
+  // The module was compiled from an ES module to CommonJS. Node's `import` gives its whole `exports` as the default
+  // export.
   if ('__esModule' in names && isObject(value)) return value;
   return new Proxy(names, {
     get: (_names, name) => {

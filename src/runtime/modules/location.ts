@@ -1,24 +1,27 @@
 import { isAbsolute, relative } from 'node:path';
 import { listUserFrames, type Frame } from './stack.js';
 
-/** The directory of the config that code belongs to. Empty until the config is loaded: it stands for the working directory. */
+/** The config that a Dag belongs to. All locations of one Dag share one `ConfigRoot`. */
 export interface ConfigRoot {
+  /** The directory of the config. Empty until the config is loaded; an empty directory means the working directory. */
   directory: string;
 }
 
-/** Where the user's code called us. Opaque: read it with `placeText` or `placeFrame`. */
+/**
+ * A position in the user's code from which a function of ours was called. Read it with `formatLocation` or
+ * `getLocationFrame`.
+ */
 export interface Location {
-  /** Shared by all places of one Dag. */
   readonly root: ConfigRoot;
-  /** V8 formats it on the first read, which costs ten times as much as the capture. */
+  /** The stack of one frame. V8 formats the stack on the first read, which costs ten times as much as the capture. */
   readonly stack?: string;
-  /** It is that of a task shortly before. */
+  /** Set if this is the location of a task that was defined shortly before. */
   readonly isNear?: true;
 }
 
 /**
- * The place in the user's code that called `below`, an exported function of ours. Costs about 2 µs: one frame is kept,
- * and nothing is formatted before somebody asks for it.
+ * Captures the location in the user's code that called `below`, an exported function of ours. A capture takes about 2
+ * µs: it stores one stack frame, and V8 formats the frame only if somebody reads the location.
  */
 export function captureLocation(
   below: (...args: never[]) => unknown,
@@ -29,19 +32,24 @@ export function captureLocation(
   return location;
 }
 
-/** Says which directory the config of a Dag is in, once for each config that is loaded. `place` is any place of the Dag. */
+/** Sets the directory of the config for all locations of a Dag. The first argument is any location of the Dag. */
 export function setRoot({ root }: Location, directory: string): void {
   root.directory = directory;
 }
 
-/** So many places of a Dag are exact; of those after them one in so many is. */
-const EXACT = 1000;
+/** The number of tasks of a Dag, from the first, whose locations are exact. */
+const EXACT_LOCATIONS = 1000;
+/** Of the tasks after them, one task in 16 has an exact location. */
 const EXACT_EVERY = 16;
 
 /**
- * The places of the tasks of one Dag. A loop that defines 100,000 tasks has one place, which is kept once; and as it
- * takes longer to find it than to define the task, most of a large Dag's tasks get the place of one shortly before them,
- * which messages say. For one definition only, while no file can change under its name.
+ * Captures the locations of the tasks of one Dag. Two measures keep large Dags fast:
+ *
+ * - A loop that defines 100,000 tasks has one location, which is stored once.
+ * - To find a location takes longer than to define a task. So most tasks after the first 1,000 get the location of a
+ *   task that was defined shortly before. Messages then say `near etl.config.ts:41:5`.
+ *
+ * Use one cache for one call of `dag()` only: it compares file names, and assumes that no file changes in the meantime.
  */
 export class LocationCache {
   readonly #root: ConfigRoot;
@@ -53,10 +61,10 @@ export class LocationCache {
     this.#root = root;
   }
 
-  /** As `capturePlace`. */
+  /** Captures a location as `captureLocation` does, or returns one that is near. */
   capture(below: (...args: never[]) => unknown): Location {
     this.#captured++;
-    if (this.#last !== undefined && this.#captured > EXACT && this.#captured % EXACT_EVERY !== 0)
+    if (this.#last !== undefined && this.#captured > EXACT_LOCATIONS && this.#captured % EXACT_EVERY !== 0)
       return this.#last.near;
     this.#last = this.#getSite(below);
     return this.#last.location;
@@ -98,9 +106,12 @@ class NearLocation implements Location {
   }
 }
 
-/** The frame as V8 has it, for a comparison: a text of it costs ten times as much. */
+/**
+ * Returns the frame that called `below` as an object of V8, for comparisons. To format the frame takes ten times as
+ * long.
+ */
 function getSite(below: (...args: never[]) => unknown): CallSite | undefined {
-  // oxlint-disable-next-line typescript/unbound-method -- it is put back, not called
+  // oxlint-disable-next-line typescript/unbound-method -- the function is restored below, not called
   const { prepareStackTrace } = Error;
   Error.prepareStackTrace = getFirstSite;
   try {
@@ -112,7 +123,7 @@ function getSite(below: (...args: never[]) => unknown): CallSite | undefined {
   }
 }
 
-/** `getPosition` is there since V8 6 and missing in the types of Node. */
+/** A call site of V8. The types of Node.js lack `getPosition`, which exists since V8 6. */
 type CallSite = NodeJS.CallSite & { getPosition(): number };
 
 function getFirstSite(_error: Error, [first]: NodeJS.CallSite[]): NodeJS.CallSite | undefined {
@@ -126,19 +137,22 @@ function capture(holder: object, below: (...args: never[]) => unknown): void {
   Error.stackTraceLimit = limit;
 }
 
-/** File, line and column in the file as the user wrote it; undefined where V8 knows of no file. */
+/** Returns file, line and column in the file as the user wrote it. Returns undefined if V8 knows no file. */
 export function getLocationFrame(location: Location): Frame | undefined {
   return listUserFrames(location.stack)[0];
 }
 
-/** `etl.config.ts:41:5`, or `near` it: the path is relative to the directory of the config where that is shorter. */
+/**
+ * Formats a location for messages: `etl.config.ts:41:5` or `near etl.config.ts:41:5`. The path is relative to the
+ * directory of the config if that is shorter.
+ */
 export function formatLocation(location: Location): string {
   const frame = getLocationFrame(location);
-  if (frame === undefined) return 'an unknown place';
+  if (frame === undefined) return 'an unknown location';
   return `${location.isNear ? 'near ' : ''}${formatPosition(frame.file, frame, location.root.directory)}`;
 }
 
-/** `etl.config.ts:41:5`, or the bare name of the file where the position is not known. */
+/** Formats a position in a file: `etl.config.ts:41:5`, or `etl.config.ts` if `position` is undefined. */
 export function formatPosition(
   file: string,
   position: Omit<Frame, 'file'> | undefined,
@@ -148,7 +162,7 @@ export function formatPosition(
   return position === undefined ? name : `${name}:${position.line}:${position.column}`;
 }
 
-/** The name of a file for messages: relative to `directory` where that is shorter. */
+/** Returns the path of a file for messages: relative to `directory` if that is shorter. */
 export function shortenPath(file: string, directory: string): string {
   const near = relative(directory, file);
   return near !== '' && !isAbsolute(near) && near.length < file.length ? near : file;

@@ -4,32 +4,35 @@ import Module, { createRequire, isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
-import { keep, readKept } from './cache.js';
+import { keep, readCached } from './cache.js';
 import { compile, loadJiti, WRAPPER } from './compile.js';
 import { interopDefault } from './interop.js';
-import { importTarget, requireTarget, type Target } from './resolve.js';
+import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
-import type { SourceFile } from './source-text.js';
+import type { ConfigFile } from './source-text.js';
 
-/** A file of the user's that is or was executed. */
+/** A file of the user that is being executed or was executed. */
 interface Loaded {
   readonly file: string;
-  /** Who imported it first. */
+  /** The file that imported this file first. Undefined for the config. */
   readonly importer: Loaded | undefined;
   readonly module: { exports: unknown };
-  /** Rejects when it throws. */
+  /** Resolves when the file was executed. Rejects if the file throws. */
   done: Promise<void> | undefined;
 }
 
+/** Options for executing the modules of a config. */
 export interface ModulesOptions {
   readonly shared: SharedModules;
-  /** Where compiled code is kept; undefined: nowhere. */
+  /** The directory for compiled code. Undefined if compiled code is not cached. */
   readonly cache: string | undefined;
-  /** Of this program: another one may compile in another way. */
+  /**
+   * The version of this program. Another version does not use the cached code, because it may compile in another way.
+   */
   readonly version: string;
 }
 
-/** What Node says of a file before it has executed anything of it. */
+/** Error codes of Node.js that mean that nothing of a file was executed. */
 const NOT_STARTED: ReadonlySet<unknown> = new Set([
   'ERR_MODULE_NOT_FOUND',
   'ERR_REQUIRE_ESM',
@@ -39,12 +42,12 @@ const NOT_STARTED: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * Executes a config and the files that it imports, each once and in order, as jiti does: what Node can run as it is, it
- * runs as it is. Compiled code is kept by the content of its file.
+ * Executes a config and the files that it imports, each file once and in order, as jiti does. Node.js runs every file
+ * that it can run without compiling. Compiled code is cached by the content of its file.
  */
 export class ConfigModules {
   readonly #options: ModulesOptions;
-  /** Compiled code by file; also code that V8 then refuses. */
+  /** Compiled code by file. It includes code that V8 refuses, because errors need the source map of this code. */
   readonly #codes = new Map<string, string>();
   readonly #loaded = new Map<string, Loaded>();
 
@@ -52,12 +55,12 @@ export class ConfigModules {
     this.#options = options;
   }
 
-  /** Executes the config, and returns what it exports. */
-  run({ file, text }: SourceFile): Promise<unknown> {
+  /** Executes the config, and resolves to its exports. */
+  run({ file, text }: ConfigFile): Promise<unknown> {
     return this.#load(file, undefined, text);
   }
 
-  /** The compiled code of a file; undefined where Node runs the file as it is. */
+  /** Returns the compiled code of a file. Undefined if Node.js runs the file without compiling. */
   getCode(file: string): string | undefined {
     return this.#codes.get(file);
   }
@@ -65,8 +68,8 @@ export class ConfigModules {
   async #load(file: string, importer: Loaded | undefined, text?: string): Promise<unknown> {
     const known = this.#loaded.get(file);
     if (known !== undefined) {
-      // Of two files that import each other, the second gets what the first has exported so far, as in CommonJS: else both
-      // would wait for ever.
+      // If two files import each other, the second file gets the exports that the first file has so far, as in
+      // CommonJS. Otherwise both files would wait for ever.
       if (!isWaiting(known, importer)) await known.done;
       return known.module.exports;
     }
@@ -79,7 +82,7 @@ export class ConfigModules {
 
   async #execute(loaded: Loaded, text: string): Promise<void> {
     const { file, module } = loaded;
-    const run = this.#scriptOf(file, text).runInThisContext() as (
+    const run = this.#getScript(file, text).runInThisContext() as (
       ...args: readonly unknown[]
     ) => Promise<void>;
     const load = (specifier: unknown): Promise<unknown> => this.#import(String(specifier), loaded);
@@ -91,21 +94,23 @@ export class ConfigModules {
     await run.call(exports, exports, require, module, file, dirname(file), load, resolve, meta);
   }
 
-  /** The script of a file, from the cache where the cache has the same text. */
-  #scriptOf(file: string, text: string): Script {
-    const kept = this.#keptFile(file, text);
-    const script = kept && this.#keptScript(file, kept);
+  /** Returns the script of a file. It comes from the cache if the cache has the same text. */
+  #getScript(file: string, text: string): Script {
+    const cachedFile = this.#nameCachedFile(file, text);
+    const script = cachedFile && this.#readCachedScript(file, cachedFile);
     if (script) return script;
     const code = compile(text, file);
     this.#codes.set(file, code);
     const compiled = compileScript(code, file);
-    if (kept) keep(kept, code);
+    if (cachedFile) keep(cachedFile, code);
     return compiled;
   }
 
-  /** Undefined where nothing was kept, and where a failure of the disk has left a file that is no code. */
-  #keptScript(file: string, kept: string): Script | undefined {
-    const code = readKept(kept);
+  /**
+   * Returns undefined if nothing is cached, or if the cached file is not code, for example after a failure of the disk.
+   */
+  #readCachedScript(file: string, cachedFile: string): Script | undefined {
+    const code = readCached(cachedFile);
     if (code === undefined) return undefined;
     try {
       const script = compileScript(code, file);
@@ -116,7 +121,7 @@ export class ConfigModules {
     }
   }
 
-  #keptFile(file: string, text: string): string | undefined {
+  #nameCachedFile(file: string, text: string): string | undefined {
     const { cache, version } = this.#options;
     const hash = createHash('sha256').update([version, WRAPPER, file, text].join('\0')).digest('hex');
     return cache && join(cache, `${hash.slice(0, 32)}.js`);
@@ -125,75 +130,88 @@ export class ConfigModules {
   async #import(specifier: string, importer: Loaded): Promise<unknown> {
     const { shared } = this.#options;
     if (shared.has(specifier)) return interopDefault(shared.load(specifier));
-    const target = importTarget(specifier, importer.file);
-    if (target === undefined) return interopDefault(createRequire(importer.file)(specifier)); // Throws Node's own error.
-    if (target.kind === 'source') return this.#load(target.file, importer);
-    const own = ownFile(target);
+    const resolved = resolveImport(specifier, importer.file);
+    // `require` throws the error of Node.js for a module that does not exist.
+    if (resolved === undefined) return interopDefault(createRequire(importer.file)(specifier));
+    if (resolved.kind === 'compile') return this.#load(resolved.file, importer);
+    const own = getOwnFile(resolved);
     try {
-      return interopDefault(await this.#runAsItIs(target, importer.file));
+      return interopDefault(await this.#runAsItIs(resolved, importer.file));
     } catch (error) {
       if (own === undefined || !NOT_STARTED.has((error as NodeJS.ErrnoException).code)) throw error;
       return this.#load(own, importer);
     }
   }
 
-  #runAsItIs(target: NativeTarget, importer: string): unknown {
-    this.#share(target);
-    if (target.kind === 'require') return createRequire(importer)(target.id);
+  #runAsItIs(resolved: NativeModule, importer: string): unknown {
+    this.#prepareShared(resolved);
+    if (resolved.kind === 'require') return createRequire(importer)(resolved.id);
     return importFrom(
       importer,
-      target.kind === 'import' ? pathToFileURL(target.file).href : target.specifier,
+      resolved.kind === 'import' ? pathToFileURL(resolved.file).href : resolved.specifier,
     );
   }
 
-  /** Prepares the shared packages for `target`, which Node is about to run. */
-  #share(target: NativeTarget): void {
+  /** Prepares the shared packages for a module that Node.js is about to run. */
+  #prepareShared(resolved: NativeModule): void {
     const { shared } = this.#options;
-    if (ownFile(target) !== undefined) shared.tellNode();
-    else if (target.kind !== 'require' || !isBuiltin(target.id)) shared.putInPlace();
+    if (getOwnFile(resolved) !== undefined) shared.registerWithNode();
+    else if (resolved.kind !== 'require' || !isBuiltin(resolved.id)) shared.fillRequireCache();
   }
 
-  /** The `require` of a compiled file, which also loads TypeScript. */
+  /** Creates the `require` of a compiled file. It also loads TypeScript. */
   #createRequire(file: string): NodeJS.Require {
     const { shared } = this.#options;
     const native = createRequire(file);
     const require = (specifier: string): unknown => {
       if (shared.has(specifier)) return shared.load(specifier);
-      const target = requireTarget(specifier, file) ?? importTarget(specifier, file);
-      if (target !== undefined && target.kind !== 'require')
+      const resolved = resolveRequire(specifier, file) ?? resolveImport(specifier, file);
+      if (resolved !== undefined && resolved.kind !== 'require')
         return loadJiti(file, shared.loadAll())(specifier);
-      if (target !== undefined) this.#share(target);
+      if (resolved !== undefined) this.#prepareShared(resolved);
       return native(specifier);
     };
     return Object.assign(require, native);
   }
 }
 
-type NativeTarget = Exclude<Target, { kind: 'source' }>;
+type NativeModule = Exclude<ResolvedModule, { kind: 'compile' }>;
 
 function compileScript(code: string, file: string): Script {
   return new Script(`${WRAPPER}${code}\n})`, { filename: file });
 }
 
-/** The blank is for the bundler, which replaces every `import(`. */
+/**
+ * The code of a module that exports `import`. The blank before `(` hides the call from the bundler, which replaces
+ * `import(`.
+ */
 const IMPORT = 'module.exports = (specifier) => import (specifier);';
 
-/** Imports `specifier` as Node resolves it from `file`: by code that Node takes for code of that file. */
+/**
+ * Imports `specifier` as Node.js resolves it from `file`. For this, Node.js runs a line of code under the name of
+ * `file`.
+ */
 function importFrom(file: string, specifier: string): Promise<unknown> {
   const module = new Module(file) as Module & { _compile(code: string, file: string): void };
   module._compile(IMPORT, file);
   return (module.exports as (specifier: string) => Promise<unknown>)(specifier);
 }
 
-/** Whether `known` is still being executed because it waits for `importer`, or for what has imported that. */
+/**
+ * Says whether `importer` is `known`, or was imported by `known` directly or through other files. Then `known` waits
+ * for `importer`, so `importer` must not wait for `known`.
+ */
 function isWaiting(known: Loaded, importer: Loaded | undefined): boolean {
   return importer !== undefined && (importer === known || isWaiting(known, importer.importer));
 }
 
-/** The file, where it is JavaScript of the user's own, as opposed to a package or a module of Node's. */
-function ownFile(target: NativeTarget): string | undefined {
-  if (target.kind === 'package') return undefined;
-  const file = target.kind === 'import' ? target.file : target.id;
+/**
+ * Returns the file of a module if it is JavaScript of the user. Returns undefined if the module is in a package, or is
+ * a module of Node.js.
+ */
+function getOwnFile(resolved: NativeModule): string | undefined {
+  if (resolved.kind === 'package') return undefined;
+  const file = resolved.kind === 'import' ? resolved.file : resolved.id;
   const isOwn = /[\\/]/.test(file) && !/[\\/]node_modules[\\/]/.test(file) && /\.[cm]?js$/.test(file);
   return isOwn ? file : undefined;
 }

@@ -3,15 +3,15 @@ import { createRequire, isBuiltin } from 'node:module';
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What an import or a `require` of the user's code leads to, by how it is run. */
-export type Target =
-  /** A file of the user's that has to be compiled. */
-  | { readonly kind: 'source'; readonly file: string }
-  /** An ES module that Node runs as it is. */
+/** The module that an import or a `require` of the user's code resolves to. `kind` says how the module is run. */
+export type ResolvedModule =
+  /** A file of the user that must be compiled. */
+  | { readonly kind: 'compile'; readonly file: string }
+  /** An ES module that Node.js can run. */
   | { readonly kind: 'import'; readonly file: string }
-  /** What `require` can load as it is: CommonJS, JSON, a module of Node's own. */
+  /** A module that `require` can load: CommonJS, JSON, or a module of Node.js. */
   | { readonly kind: 'require'; readonly id: string }
-  /** A package with `exports`: Node's `import` resolves it, and runs it. */
+  /** A package with `exports` in its manifest. `import` of Node.js resolves and runs the package. */
   | { readonly kind: 'package'; readonly specifier: string };
 
 interface Manifest {
@@ -23,33 +23,33 @@ const EXTENSIONS = ['.js', '.ts', '.mjs', '.cjs', '.mts', '.cts', '.tsx', '.json
 const TYPESCRIPT = /\.(?:[cm]?ts|tsx)$/;
 const MODULE_SYNTAX = /^\s*(?:import\b(?!\s*\()|export\b)/m;
 
-/** What an import of `specifier` means in `file`; undefined where nothing is found. */
-export function importTarget(specifier: string, file: string): Target | undefined {
-  return hasExports(specifier, file) ? { kind: 'package', specifier } : requireTarget(specifier, file);
+/** Resolves an import of `specifier` in `file`. Returns undefined if there is no such module. */
+export function resolveImport(specifier: string, file: string): ResolvedModule | undefined {
+  return hasExports(specifier, file) ? { kind: 'package', specifier } : resolveRequire(specifier, file);
 }
 
 /**
- * What a `require` of `specifier` means in `file`; undefined where nothing is found. As in jiti, a `.js` may be a `.ts`,
- * and an extension may be left out.
+ * Resolves a `require` of `specifier` in `file`. Returns undefined if there is no such module. As in jiti, `./a.js` may
+ * also mean `a.ts`, and a specifier may have no extension.
  */
-export function requireTarget(specifier: string, file: string): Target | undefined {
+export function resolveRequire(specifier: string, file: string): ResolvedModule | undefined {
   if (isBuiltin(specifier)) return { kind: 'require', id: specifier };
   const path = getPath(specifier, file);
-  const found = path === undefined ? required(specifier, file) : findLocalFile(path);
-  return found === undefined ? undefined : fileTarget(found);
+  const found = path === undefined ? resolveWithNode(specifier, file) : findLocalFile(path);
+  return found === undefined ? undefined : classifyFile(found);
 }
 
-function fileTarget(file: string): Target {
+function classifyFile(file: string): ResolvedModule {
   if (/[\\/]node_modules[\\/]/.test(file)) {
     return isModule(file) ? { kind: 'import', file } : { kind: 'require', id: file };
   }
-  if (TYPESCRIPT.test(file)) return { kind: 'source', file };
+  if (TYPESCRIPT.test(file)) return { kind: 'compile', file };
   if (isModule(file)) return { kind: 'import', file };
   const isSource = extname(file) === '.js' && MODULE_SYNTAX.test(readFileSync(file, 'utf8'));
-  return isSource ? { kind: 'source', file } : { kind: 'require', id: file };
+  return isSource ? { kind: 'compile', file } : { kind: 'require', id: file };
 }
 
-/** Whether Node takes the file for an ES module. */
+/** Says whether Node.js treats the file as an ES module. */
 function isModule(file: string): boolean {
   if (extname(file) !== '.js') return extname(file) === '.mjs';
   return findManifestAbove(dirname(file))?.type === 'module';
@@ -80,10 +80,13 @@ function findLocalFile(path: string): string | undefined {
     path.replace(/\.js$/, '.tsx'),
     ...EXTENSIONS.map((extension) => join(path, `index${extension}`)),
   ];
-  return candidates.find(isFile) ?? required(path, path);
+  return candidates.find(isFile) ?? resolveWithNode(path, path);
 }
 
-/** Whether `specifier` names an installed package with `exports`, which `import` and `require` may read in two ways. */
+/**
+ * Says whether `specifier` names an installed package that has `exports` in its manifest. Such a package may give
+ * `import` and `require` different files.
+ */
 function hasExports(specifier: string, file: string): boolean {
   if (isBuiltin(specifier) || getPath(specifier, file) !== undefined) return false;
   const name = /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
@@ -94,7 +97,7 @@ function hasExports(specifier: string, file: string): boolean {
   return folder !== undefined && readManifest(folder)?.exports !== undefined;
 }
 
-function required(specifier: string, file: string): string | undefined {
+function resolveWithNode(specifier: string, file: string): string | undefined {
   try {
     return createRequire(file).resolve(specifier);
   } catch {

@@ -3,34 +3,36 @@ import { existsSync, readFileSync } from 'node:fs';
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What a config shares with the program that runs it: one instance of each. */
+/** The modules that a config shares with the program that runs it. Program and config use one instance of each. */
 export interface Shared {
   readonly api: Api;
   readonly packages: readonly SharedPackage[];
-  /** The directory of the program's own code, with a slash at its end. */
+  /** The directory of the program's own code, with a slash at the end. */
   readonly own: URL;
-  /** Of the program. */
+  /** The version of the program. */
   readonly version: string;
 }
 
-/** Our public module. */
+/** The public module of the program. */
 export interface Api {
   /** `@oneshot/etl` */
   readonly name: string;
-  /** Gives the instance that runs. */
+  /** Returns the instance of the running program. */
   load(): unknown;
-  /** A module that gives the same instance to Node. */
+  /** A module that exports the same instance. Node.js loads it in place of an installed copy. */
   readonly entry: URL;
 }
 
-/** A package of ours that a config may use without installing it. */
+/** A package of the program that a config may use without installing it. */
 export interface SharedPackage {
   readonly name: string;
-  /** Of the program's copy. */
+  /** Returns the version of the program's copy. */
   version(): string;
-  /** Gives the program's instance; it is loaded at the first call. */
+  /** Returns the program's instance. The first call loads the package. */
   load(): unknown;
-  /** A CommonJS file that Node takes for the package where none is installed: it tells Node the names of its exports. */
+  /**
+   * A CommonJS file that stands for the package if none is installed. Node.js reads the names of the exports from it.
+   */
   readonly entry: URL;
 }
 
@@ -40,7 +42,10 @@ type Resolve = (
   next: (specifier: string, context: object) => unknown,
 ) => unknown;
 
-/** Since Node 22.15: hooks in this thread, for `import` and `require`. */
+/**
+ * The part of `node:module` that registers hooks in this thread, for `import` and `require`. Node.js has it since
+ * 22.15.
+ */
 interface SyncHooks {
   readonly registerHooks?: (hooks: { readonly resolve: Resolve }) => unknown;
 }
@@ -48,36 +53,45 @@ interface SyncHooks {
 const require = createRequire(import.meta.url);
 
 /**
- * The modules that a config shares with the program. A Dag that another copy of our package made is no Dag here, so one
- * instance has to be the only one, wherever the config lies and whatever is installed beside it. Of knex, objection and
- * pg the config gets the program's copy too, unless its project has another version, which wins: two copies of one
- * version would be two `Model` classes, and would be loaded twice.
+ * Gives a config the modules that it shares with the program.
+ *
+ * The public module has one instance only, wherever the config is and whatever is installed beside it: a Dag that
+ * another copy of the package made is not a Dag for this program.
+ *
+ * The config also gets the program's copy of knex, objection and pg. If the project has another version of one of these
+ * packages installed, the config gets that version. If the versions are equal, the config gets the program's copy: two
+ * copies would have two `Model` classes, and would take time to load twice.
  */
 export class SharedModules {
   readonly #shared: Shared;
-  readonly #beside: Resolver;
-  /** Whether the program's copy is the one; decided when it is first asked for, because looking takes a millisecond. */
-  readonly #isLent = new Map<string, boolean>();
+  readonly #resolveFromConfig: Resolver;
+  /**
+   * By package name: whether the config gets the program's copy. Filled on demand, because each check takes a
+   * millisecond.
+   */
+  readonly #isSharedByName = new Map<string, boolean>();
   readonly #urls: Record<string, string> = {};
-  #isTold = false;
+  #isRegistered = false;
 
   constructor(config: string, shared: Shared) {
     this.#shared = shared;
-    this.#beside = createResolver(config);
+    this.#resolveFromConfig = createResolver(config);
   }
 
+  /** Says whether a config gets the program's copy of the module. */
   has(name: string): boolean {
     if (name === this.#shared.api.name) return true;
-    const lent = this.#shared.packages.find((each) => each.name === name);
-    return lent !== undefined && this.#decideShared(lent);
+    const sharedPackage = this.#shared.packages.find((each) => each.name === name);
+    return sharedPackage !== undefined && this.#decideShared(sharedPackage);
   }
 
+  /** Returns the program's instance of a module. Returns undefined if no shared module has this name. */
   load(name: string): unknown {
     const { api, packages } = this.#shared;
     return [api, ...packages].find((each) => each.name === name)?.load();
   }
 
-  /** By name; each is loaded when it is read. */
+  /** Returns all shared modules by name. A module is loaded when its property is read. */
   loadAll(): Record<string, unknown> {
     const loadAll: Record<string, unknown> = {};
     for (const { name } of [this.#shared.api, ...this.#shared.packages]) {
@@ -87,21 +101,24 @@ export class SharedModules {
     return loadAll;
   }
 
-  /** Before Node runs a package by itself, which may load one of ours. */
-  putInPlace(): void {
+  /**
+   * Prepares for a package that Node.js loads itself: if this package requires a shared package, it gets the shared
+   * copy.
+   */
+  fillRequireCache(): void {
     for (const each of this.#shared.packages) this.#decideShared(each);
   }
 
   /**
-   * Makes Node find them as well, for files that it runs as they are: all outside of `node_modules` and of our own, until
-   * the process ends. Before Node 22.15 it can be told for `import` only.
+   * Makes Node.js resolve the shared modules for files that it runs itself, until the process ends. Files in
+   * `node_modules` and files of the program are left out. Before Node.js 22.15 this works for `import` only.
    */
-  tellNode(): void {
-    this.putInPlace();
+  registerWithNode(): void {
+    this.fillRequireCache();
     const { api, own } = this.#shared;
-    if (this.#beside(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
-    if (this.#isTold || Object.keys(this.#urls).length === 0) return;
-    this.#isTold = true;
+    if (this.#resolveFromConfig(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
+    if (this.#isRegistered || Object.keys(this.#urls).length === 0) return;
+    this.#isRegistered = true;
     const told = { urls: this.#urls, own: own.href };
     const { registerHooks }: SyncHooks = require('node:module');
     if (registerHooks === undefined) {
@@ -118,24 +135,29 @@ export class SharedModules {
     });
   }
 
-  #decideShared(lent: SharedPackage): boolean {
-    const { name } = lent;
-    const known = this.#isLent.get(name);
+  /**
+   * Says whether the config gets the program's copy. The first call for a package also makes `require` find the copy.
+   */
+  #decideShared(sharedPackage: SharedPackage): boolean {
+    const { name } = sharedPackage;
+    const known = this.#isSharedByName.get(name);
     if (known !== undefined) return known;
-    const theirs = this.#beside(name);
-    const isLent = theirs === undefined || readVersion(theirs, name) === lent.version();
-    this.#isLent.set(name, isLent);
-    if (isLent) {
-      putInPlace(theirs ?? fileURLToPath(lent.entry), lent);
-      if (theirs === undefined) this.#urls[name] = lent.entry.href;
+    const theirs = this.#resolveFromConfig(name);
+    const isShared = theirs === undefined || readVersion(theirs, name) === sharedPackage.version();
+    this.#isSharedByName.set(name, isShared);
+    if (isShared) {
+      addToRequireCache(theirs ?? fileURLToPath(sharedPackage.entry), sharedPackage);
+      if (theirs === undefined) this.#urls[name] = sharedPackage.entry.href;
     }
-    return isLent;
+    return isShared;
   }
 }
 
 type Resolver = (name: string) => string | undefined;
 
-/** What Node resolves a name to from `file`, or undefined where it finds nothing. */
+/**
+ * Creates a function that resolves a package name from `file` as Node.js does. It returns undefined if there is none.
+ */
 function createResolver(file: string): Resolver {
   const beside = createRequire(file);
   return (name) => {
@@ -147,7 +169,7 @@ function createResolver(file: string): Resolver {
   };
 }
 
-/** The version of the package that has this file; undefined where its manifest names none. */
+/** Reads the version of the package `name` that contains `file`. Returns undefined if its manifest has no version. */
 function readVersion(file: string, name: string): string | undefined {
   const folder = `${sep}node_modules${sep}${name}${sep}`;
   const end = file.lastIndexOf(folder) + folder.length;
@@ -156,17 +178,17 @@ function readVersion(file: string, name: string): string | undefined {
   return (JSON.parse(readFileSync(manifest, 'utf8')) as { version?: string }).version;
 }
 
-/** Whoever makes Node load this file, also another package, gets the program's instance. */
-function putInPlace(file: string, lent: SharedPackage): void {
+/** Puts the program's instance into the cache of `require` under the path `file`. Other packages then get it, too. */
+function addToRequireCache(file: string, sharedPackage: SharedPackage): void {
   if (require.cache[file] !== undefined) return;
   const module = new Module(file);
-  Object.defineProperty(module, 'exports', { get: () => lent.load() });
+  Object.defineProperty(module, 'exports', { get: () => sharedPackage.load() });
   module.filename = file;
   module.loaded = true;
   require.cache[file] = module;
 }
 
-/** The same hook for older versions of Node, which run it in a thread of its own. */
+/** The same hook for versions of Node.js before 22.15, which run hooks in a thread of their own. */
 const THREAD_HOOKS = `
 let told;
 export function initialize(data) { told = data; }

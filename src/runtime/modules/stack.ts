@@ -2,31 +2,33 @@ import { SourceMap, type SourceMapPayload } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { WRAPPER } from './compile.js';
 
-/** A position in a file: line and column count from 1. */
+/** A position in a file. Line and column count from 1. */
 export interface Frame {
   readonly file: string;
   readonly line: number;
   readonly column: number;
 }
 
-/** The code that runs in place of `file`, with an inline source map; undefined where the file runs as it is. */
+/** Returns the compiled code of a file, with an inline source map. Returns undefined if the file is not compiled. */
 export type CompiledCode = (file: string) => string | undefined;
 
 const FRAME = /^\s*at (?:async )?(?:.*? \()?((?:file:\/\/|\/|[A-Za-z]:[\\/]).*):(\d+):(\d+)\)?$/;
 const EVAL_FRAME = /^\s*at .*?eval at .*? \(((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?):(\d+):(\d+)\)/;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,([A-Za-z0-9+/=]+)/;
 
-// One process loads one config; places in its code are read long after loading, so the way back has to be kept here.
+// Locations in the code of a config are read long after the config was loaded. One process loads one config, so one
+// lookup for the process is enough.
 let compiledCode: CompiledCode = () => undefined;
 
-/** Tells every later `userFrames` how to find the code that runs in place of a user's file. */
+/** Sets the lookup with which all later calls of `listUserFrames` find the compiled code of a user's file. */
 export function rememberCompiled(lookup: CompiledCode): void {
   compiledCode = lookup;
 }
 
 /**
- * The frames of a stack, innermost first, that lie in files outside of `node_modules`, of Node, and of the directory
- * `ours`; with the lines and columns of the files as the user wrote them. Code in `eval` counts for its caller.
+ * Lists the frames of a stack that are in the user's files, innermost first. Files in `node_modules`, of Node.js and in
+ * the directory `ours` are left out. Lines and columns are those of the files as the user wrote them. A frame in `eval`
+ * gets the position of the call of `eval`.
  */
 export function listUserFrames(stack: string | undefined, ours?: string): Frame[] {
   const frames: Frame[] = [];
@@ -42,7 +44,9 @@ export function listUserFrames(stack: string | undefined, ours?: string): Frame[
   return frames;
 }
 
-/** Where the user wrote what runs at `frame`. The frame itself where no source map says more. */
+/**
+ * Maps a frame of compiled code to the file as the user wrote it. Returns the same frame if no source map has an entry.
+ */
 export function findOriginalFrame(frame: Frame): Frame {
   const code = compiledCode(frame.file);
   const map = code === undefined ? null : INLINE_MAP.exec(code);
@@ -59,12 +63,15 @@ export function findOriginalFrame(frame: Frame): Frame {
   };
 }
 
-/** The map leads to the bracket of the call of an imported function, whose name was replaced; V8 counts from the name. */
+/**
+ * Moves a column from the bracket of a call to the beginning of the function's name. Compiling replaces the names of
+ * imported functions, so the source map leads to the bracket. V8 reports the name.
+ */
 function findNameStart(line: string, column: number): number {
   return line[column] === '(' ? column - (/[\w$]*$/.exec(line.slice(0, column))?.[0].length ?? 0) : column;
 }
 
-/** A path from a path or a `file:` URL; loaders add queries to URLs, which are not part of the file. */
+/** Returns the path of a path or a `file:` URL. Loaders add queries to URLs; the query is not part of the path. */
 function getPath(location: string): string {
   return location.startsWith('file:') ? fileURLToPath(location.replace(/[?#].*$/, '')) : location;
 }

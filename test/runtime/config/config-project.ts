@@ -7,30 +7,30 @@ import type * as loading from '../../../src/runtime/config/load.js';
 import type { Api, Shared } from '../../../src/runtime/modules/shared-packages.js';
 import type { EtlError } from '../../../src/errors.js';
 
-/** Files by path, relative to the project. */
+/** The contents of files by path. Paths are relative to the directory of the project. */
 export type Files = Readonly<Record<string, string | Buffer>>;
 
-/** A directory of its own outside of every checkout, so that nothing is installed beside the config. */
+/** A directory outside every checkout, so that no package is installed beside the config. */
 export interface Project extends Disposable {
   readonly directory: string;
   path(name: string): string;
   load(options?: Partial<loading.LoadOptions>): Promise<loading.LoadedConfig>;
-  /** The error that loading ends with. */
-  failure(options?: Partial<loading.LoadOptions>): Promise<EtlError>;
+  /** Loads the config and returns the error. Throws if the config loads without an error. */
+  catchError(options?: Partial<loading.LoadOptions>): Promise<EtlError>;
 }
 
 const require = createRequire(import.meta.url);
 
 let instance: unknown;
 
-/** The module that stands for our public one. */
+/** The module that stands for the public module of the program. */
 export const api: Api = {
   name: '@oneshot/etl',
   entry: new URL('../../fixtures/config/api/index.ts', import.meta.url),
   load: () => instance,
 };
 
-/** What the program would share with a config. */
+/** The modules that the program would share with a config. */
 const shared: Shared = {
   api,
   packages: ['knex', 'objection', 'pg'].map((name) => {
@@ -44,13 +44,14 @@ const shared: Shared = {
 };
 
 /**
- * mocha requires test files, and what they import is then required as well: other instances than those that `import`
- * gives to a config. So the loader is imported from here.
+ * Imports the loader of configs. mocha loads test files with `require`, and so all modules that they import. These are
+ * other instances than those that `import` gives to a config, so a test must not import the loader itself.
  */
-export async function runtime(): Promise<typeof loading> {
+export async function importLoader(): Promise<typeof loading> {
   return await import(new URL('../../../src/runtime/config/load.ts', import.meta.url).href);
 }
 
+/** Creates a project with these files, and an empty package.json if `files` has none. */
 export function project(files: Files): Project {
   const directory = realpathSync(mkdtempSync(join(tmpdir(), 'etl config (1) ')));
   const path = (name: string): string => join(directory, name);
@@ -59,7 +60,7 @@ export function project(files: Files): Project {
     writeFileSync(path(name), content, { mode: 0o644 });
   }
   const load = async (options: Partial<loading.LoadOptions> = {}): Promise<loading.LoadedConfig> => {
-    const { loadConfig } = await runtime();
+    const { loadConfig } = await importLoader();
     instance = await import(api.entry.href);
     return await loadConfig({
       directory,
@@ -73,7 +74,7 @@ export function project(files: Files): Project {
     directory,
     path,
     load,
-    failure: async (options) => {
+    catchError: async (options) => {
       try {
         await load(options);
       } catch (error) {

@@ -17,7 +17,7 @@ const config = (text: string): Files => ({ [TS]: text });
 
 const READING: Row[] = [
   {
-    title: 'an explicit file that is not there',
+    title: 'an explicit file that does not exist',
     files: {},
     explicit: 'no/such.ts',
     code: 'ETL-2101',
@@ -51,7 +51,7 @@ const READING: Row[] = [
     files: { 'etl.config.cjs': 'const a = 1;\nmodule.exports = { a: 1 2 };\n' },
     code: 'ETL-2103',
     where: 'etl.config.cjs:2:25',
-    says: 'Syntax error',
+    says: 'syntax error',
   },
   {
     title: 'a syntax error that only V8 finds',
@@ -93,7 +93,7 @@ const READING: Row[] = [
     files: { '.etlrc.yaml': 'concurrency: 2\nconnections:\n  a: [1\n  b: 2\n' },
     code: 'ETL-2103',
     where: '.etlrc.yaml:4:3',
-    says: 'Syntax error',
+    says: 'syntax error',
   },
   {
     title: 'a syntax error in a package.json that may hold the config',
@@ -114,14 +114,14 @@ const READING: Row[] = [
 
 const EXECUTING: Row[] = [
   {
-    title: 'an error that it throws',
+    title: 'an error that the config throws',
     files: config("const limit: number = 3;\n\n  throw new RangeError('no more than ' + limit);\n"),
     code: 'ETL-2104',
     where: `${TS}:3:9`,
     says: 'RangeError: no more than 3',
   },
   {
-    title: 'an error after types, a template and an imported name on its line',
+    title: 'an error after types, a template and an imported name on the same line',
     files: config(
       "import { join } from 'node:path';\nconst a: string = `${join('a')}`; const b = join(a as string); throw new Error(`x${b}`);\n",
     ),
@@ -130,7 +130,7 @@ const EXECUTING: Row[] = [
     says: 'Error: xa',
   },
   {
-    title: 'an error on its first line',
+    title: 'an error on the first line of the config',
     files: config("throw new Error('at once');\n"),
     code: 'ETL-2104',
     where: `${TS}:1:7`,
@@ -165,27 +165,27 @@ const EXECUTING: Row[] = [
     says: 'TypeError: ',
   },
   {
-    title: 'a message that brings a stack along',
+    title: 'an error whose message contains a stack',
     files: config("throw new Error('twice\\n    at /x/node_modules/y/index.js:1:2');\n"),
     code: 'ETL-2104',
     where: `${TS}:1:7`,
     says: /^Error: twice$/,
   },
   {
-    title: 'a thrown text',
+    title: 'a text that the config throws',
     files: config("throw 'text';\n"),
     code: 'ETL-2104',
     where: TS,
-    says: 'It threw the text "text"',
+    says: 'the code threw the text "text"',
   },
   {
-    title: 'an import of a file that is not there',
+    title: 'an import of a file that does not exist',
     files: config(
       "import { dag } from '@oneshot/etl';\nimport { a } from './missing.js';\nexport default { dags: [a, dag] };\n",
     ),
     code: 'ETL-2104',
     where: `${TS}:2:19`,
-    says: 'Cannot find the file "./missing.js", which etl.config.ts imports',
+    says: `can't find the file "./missing.js", which etl.config.ts imports`,
   },
   {
     title: 'an import of a package that is not installed',
@@ -195,21 +195,21 @@ const EXECUTING: Row[] = [
     },
     code: 'ETL-2104',
     where: 'a.ts:2:8',
-    says: 'Cannot find the package "left-padding", which a.ts imports',
+    says: `can't find the package "left-padding", which a.ts imports`,
   },
   {
     title: 'an import in an imported .mjs file that cannot be resolved',
     files: { ...config("import './a.mjs';\nexport default {};\n"), 'a.mjs': "import './gone.mjs';\n" },
     code: 'ETL-2104',
     where: 'a.mjs:1:8',
-    says: 'Cannot find the file "./gone.mjs"',
+    says: `can't find the file "./gone.mjs"`,
   },
   {
-    title: 'a require of a file that is not there',
+    title: 'a require of a file that does not exist',
     files: { 'etl.config.cjs': "const a = require('./gone.cjs');\nmodule.exports = a;\n" },
     code: 'ETL-2104',
     where: 'etl.config.cjs:1:19',
-    says: 'Cannot find the file "./gone.cjs"',
+    says: `can't find the file "./gone.cjs"`,
   },
   {
     title: 'a top-level await that never ends',
@@ -225,14 +225,14 @@ const EXECUTING: Row[] = [
 
 const EXPORTING: Row[] = [
   {
-    title: 'no default export',
+    title: 'a missing default export',
     files: config('export const dags = [];\nexport const connections = {};\n'),
     code: 'ETL-2105',
     where: `${TS}:1:1`,
-    says: 'It exports "connections", "dags" by name only',
+    says: 'the config exports "connections", "dags" by name only',
   },
   {
-    title: 'no export at all',
+    title: 'a config that exports nothing',
     files: config('const a = 1;\n'),
     code: 'ETL-2105',
     where: `${TS}:1:1`,
@@ -246,49 +246,64 @@ const EXPORTING: Row[] = [
     says: 'has no default export',
   },
   {
-    title: 'a promise',
+    title: 'a promise as the default export',
     files: config('const a = 1;\nexport default Promise.resolve({ dags: [a] });\n'),
     code: 'ETL-2105',
     where: `${TS}:2:1`,
-    says: 'It is a promise',
+    says: 'the default export is a promise',
   },
   {
-    title: 'a function',
+    title: 'a function as the default export',
     files: config('export default () => ({ dags: [] });\n'),
     code: 'ETL-2105',
     where: `${TS}:1:1`,
-    says: 'It is a function',
+    says: 'the default export is a function',
   },
   {
-    title: 'a function in CommonJS',
+    title: 'a function as the export of a CommonJS config',
     files: { 'etl.config.cjs': '\nmodule.exports = () => ({});\n' },
     code: 'ETL-2105',
     where: 'etl.config.cjs:2:1',
-    says: 'It is a function',
+    says: 'the default export is a function',
   },
 ];
 
 const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
-  { title: 'an array', value: '[]', where: '2:1', says: 'Expected the config to be an object, got an array' },
   {
-    title: 'a text',
+    title: 'an array instead of a config',
+    value: '[]',
+    where: '2:1',
+    says: 'expected the config to be an object, got an array',
+  },
+  {
+    title: 'a text instead of a config',
     value: "'dags'",
     where: '2:1',
-    says: 'Expected the config to be an object, got a string',
+    says: 'expected the config to be an object, got a string',
   },
-  { title: 'null', value: 'null', where: '2:1', says: 'Expected the config to be an object, got null' },
-  { title: 'an instance', value: 'new Map()', where: '2:1', says: 'got an instance of Map' },
   {
-    title: 'an unknown key',
+    title: 'null instead of a config',
+    value: 'null',
+    where: '2:1',
+    says: 'expected the config to be an object, got null',
+  },
+  {
+    title: 'an instance of a class instead of a config',
+    value: 'new Map()',
+    where: '2:1',
+    says: 'got an instance of Map',
+  },
+  {
+    title: 'an unknown key of the config',
     value: '{\n  connection: {} }',
     where: '3:3',
-    says: 'Unknown key "connection" in the config; did you mean "connections"?',
+    says: 'unknown key "connection" in the config; did you mean "connections"?',
   },
   {
     title: 'an unknown key in defaults',
     value: "{ defaults: {\n /* retry: */ 'retry': 1 } }",
     where: '3:15',
-    says: 'Unknown key "retry" in `defaults`',
+    says: 'unknown key "retry" in `defaults`',
   },
   {
     title: 'a wrong value in defaults',
@@ -297,73 +312,73 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     says: 'defaults.retries',
   },
   {
-    title: 'defaults of a wrong type',
+    title: '`defaults` of a wrong type',
     value: '{ defaults: 3 }',
     where: '2:18',
-    says: 'Expected `defaults` to be an object, got the number 3',
+    says: 'expected `defaults` to be an object, got the number 3',
   },
   {
-    title: 'dags of a wrong type',
+    title: '`dags` of a wrong type',
     value: '{ dags: {} }',
     where: '2:18',
-    says: 'Expected `dags` to be an array of Dags, got an object',
+    says: 'expected `dags` to be an array of Dags, got an object',
   },
   {
-    title: 'a Dag that dag() has not made',
+    title: 'a Dag that dag() did not return',
     value: '{ dags: [{ id: "a" }] }',
     where: '2:18',
-    says: 'Expected `dags[0]` to be a Dag, got an object',
+    says: 'expected `dags[0]` to be a Dag, got an object',
   },
   {
     title: 'two Dags with one ID',
     value: "{ dags: [\n  dag('a', {}, () => {}),\n    dag('a', {}, () => {})] }",
     where: '4:5',
-    says: 'Two Dags have the ID "a"',
+    says: 'two Dags have the ID "a"',
   },
   {
-    title: 'connections of a wrong type',
+    title: '`connections` of a wrong type',
     value: '{ connections: "x" }',
     where: '2:18',
-    says: 'Expected `connections` to be an object, got a string',
+    says: 'expected `connections` to be an object, got a string',
   },
   {
     title: 'a connection of a wrong type',
     value: '{ connections: { a: "x",\n  b: 5432 } }',
     where: '3:3',
-    says: 'Expected `connections.b` to be a URL or { url, concurrency }, got the number 5432',
+    says: 'expected `connections.b` to be a URL or { url, concurrency }, got the number 5432',
   },
   {
     title: 'a connection without a URL',
     value: '{ connections: { a: { concurrency: 2 } } }',
     where: '2:33',
-    says: 'Expected `connections.a.url` to be a string, got undefined',
+    says: 'expected `connections.a.url` to be a string, got undefined',
   },
   {
     title: 'an unknown key of a connection',
     value: '{ connections: { a: { url: "x", pool: 2 } } }',
     where: '2:48',
-    says: 'Unknown key "pool" in `connections.a`',
+    says: 'unknown key "pool" in `connections.a`',
   },
   {
     title: 'a connection limit of a wrong type',
     value: '{ connections: { a: { url: "x", concurrency: 0 } } }',
     where: '2:48',
-    says: 'Expected `connections.a.concurrency` to be a whole number of at least 1, got the number 0',
+    says: 'expected `connections.a.concurrency` to be a whole number of at least 1, got the number 0',
   },
   {
     title: 'a concurrency of a wrong type',
     value: '{ concurrency: "4" }',
     where: '2:18',
-    says: 'Expected `concurrency` to be a whole number of at least 1, got a string',
+    says: 'expected `concurrency` to be a whole number of at least 1, got a string',
   },
   {
     title: 'a timeout of a wrong type',
     value: '{ timeout: true }',
     where: '2:18',
-    says: 'Expected `timeout` to be a duration such as "10m", got a boolean',
+    says: 'expected `timeout` to be a duration such as "10m", got a boolean',
   },
   {
-    title: 'a timeout that is no duration',
+    title: 'a timeout that is not a duration',
     value: '{ timeout: "10 minutes" }',
     where: '2:18',
     says: 'expected `timeout` to be a duration',
@@ -372,25 +387,25 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     title: '__proto__ in a literal',
     value: '{ __proto__: { dags: [] } }',
     where: '2:18',
-    says: 'The key "__proto__" is not allowed',
+    says: 'the key "__proto__" is not allowed',
   },
   {
     title: '__proto__ as an own key',
     value: '{ connections: { ["__proto__"]: "x" } }',
     where: '2:34',
-    says: 'The key "__proto__" is not allowed',
+    says: 'the key "__proto__" is not allowed',
   },
   {
     title: 'constructor as a connection',
     value: '{ connections: { constructor: "x" } }',
     where: '2:33',
-    says: 'The key "constructor" is not allowed',
+    says: 'the key "constructor" is not allowed',
   },
   {
     title: 'prototype in defaults',
     value: '{ defaults: { prototype: 1 } }',
     where: '2:30',
-    says: 'The key "prototype" is not allowed',
+    says: 'the key "prototype" is not allowed',
   },
 ];
 
@@ -400,14 +415,14 @@ const DATA: Row[] = [
     files: { '.etlrc.json': '{ "connections": {\n "__proto__": "x" } }' },
     code: 'ETL-2106',
     where: '.etlrc.json:2:2',
-    says: 'The key "__proto__"',
+    says: 'the key "__proto__"',
   },
   {
     title: '__proto__ in YAML',
     files: { '.etlrc': '# __proto__:\n__proto__:\n  a: 1\n' },
     code: 'ETL-2106',
     where: '.etlrc:2:1',
-    says: 'The key "__proto__"',
+    says: 'the key "__proto__"',
   },
   {
     title: 'an unknown key in YAML',
@@ -421,14 +436,14 @@ const DATA: Row[] = [
     files: { 'package.json': '{ "name": "x",\n  "etl": { "concurrency": 0 } }' },
     code: 'ETL-2106',
     where: 'package.json:2:12',
-    says: 'Expected `concurrency`',
+    says: 'expected `concurrency`',
   },
   {
-    title: 'Dags in JSON',
+    title: '`dags` in JSON',
     files: { 'etl.config.json': '{ "concurrency": 2,\n  "dags": [] }' },
     code: 'ETL-2106',
     where: 'etl.config.json:2:3',
-    says: 'A Dag is made of functions',
+    says: 'a Dag is made of functions',
   },
 ];
 
@@ -452,11 +467,11 @@ const shapeRows = SHAPE.flatMap(({ title, value, where, says }): Row[] => {
   ];
 });
 
-describe('a config that is wrong', () => {
+describe('the error for a wrong config', () => {
   for (const row of [...READING, ...EXECUTING, ...EXPORTING, ...shapeRows, ...DATA]) {
-    it(`is refused with its place: ${row.title}`, async () => {
+    it(`names the location of ${row.title}`, async () => {
       using fixture = project(row.files);
-      const error = await fixture.failure({ explicit: row.explicit, timeoutMs: row.timeoutMs });
+      const error = await fixture.catchError({ explicit: row.explicit, timeoutMs: row.timeoutMs });
       expect(error).to.include({ name: 'EtlError' });
       expect([error.code, error.exitCode]).to.deep.equal(
         [row.code, 2],
@@ -474,9 +489,9 @@ describe('a config that is wrong', () => {
     });
   }
 
-  it("ends with dag()'s own error and place where a Dag is wrong", async () => {
+  it('is the error of dag(), with its location, if a Dag is wrong', async () => {
     using fixture = project(config(`${head}export default { dags: [\n  dag('a b', {}, () => {}),\n] };\n`));
-    const error = await fixture.failure();
+    const error = await fixture.catchError();
     expect([error.name, error.code.slice(0, 6), error.exitCode]).to.deep.equal(['EtlError', 'ETL-23', 2]);
     expect(error.where?.endsWith(`${TS}:3:3`), error.where).to.equal(true);
   });

@@ -3,47 +3,47 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { SEARCH_PLACES } from '../../../src/runtime/config/find.js';
+import { SEARCHED_FILES } from '../../../src/runtime/config/find.js';
 import { api, project, type Files, type Project } from './config-project.js';
 
 const OTHER_USER = 4321;
 const seen = globalThis as { etlSeen?: unknown[] };
 const require = createRequire(import.meta.url);
 
-/** What the config has put into `globalThis.etlSeen` while it was loaded. */
-async function seenBy(fixture: Project): Promise<unknown[]> {
+/** Loads a config, and returns the values that the config has pushed to `globalThis.etlSeen`. */
+async function loadAndGetSeen(fixture: Project): Promise<unknown[]> {
   seen.etlSeen = [];
   await fixture.load();
   return seen.etlSeen;
 }
 
-/** A config at `place` with nothing but a concurrency, to tell it from others. */
-function contentOf(place: string, concurrency: number): string {
-  if (place === 'package.json') return `{ "etl": { "concurrency": ${concurrency} } }`;
-  if (place.endsWith('.cjs')) return `module.exports = { concurrency: ${concurrency} };`;
-  if (/\.m?[jt]s$/.test(place)) return `export default { concurrency: ${concurrency} };`;
-  return place.endsWith('json') ? `{ "concurrency": ${concurrency} }` : `concurrency: ${concurrency}`;
+/** Creates the text of a config with the file name `name`. Its concurrency tells it from other configs. */
+function createConfigText(name: string, concurrency: number): string {
+  if (name === 'package.json') return `{ "etl": { "concurrency": ${concurrency} } }`;
+  if (name.endsWith('.cjs')) return `module.exports = { concurrency: ${concurrency} };`;
+  if (/\.m?[jt]s$/.test(name)) return `export default { concurrency: ${concurrency} };`;
+  return name.endsWith('json') ? `{ "concurrency": ${concurrency} }` : `concurrency: ${concurrency}`;
 }
 
-/** A config, or a file that it imports, that shows which instance of our module it gets. */
-function uses(name: string): string {
+/** Creates the text of a file that pushes the instance of the public module that it gets to `globalThis.etlSeen`. */
+function createInstanceProbe(name: string): string {
   return name.endsWith('.cjs')
     ? "const { instance } = require('@oneshot/etl'); globalThis.etlSeen.push(instance); module.exports = {};"
     : "import { instance } from '@oneshot/etl'; globalThis.etlSeen.push(instance); export default {};";
 }
 
 describe('finding the config', () => {
-  for (const [index, place] of SEARCH_PLACES.entries()) {
-    it(`prefers ${place} to all places after it`, async () => {
-      const places = SEARCH_PLACES.slice(index).map((each, rank) => [each, contentOf(each, rank + 1)]);
-      using fixture = project(Object.fromEntries(places) as Files);
+  for (const [index, name] of SEARCHED_FILES.entries()) {
+    it(`prefers ${name} to all later files of the search`, async () => {
+      const files = SEARCHED_FILES.slice(index).map((each, rank) => [each, createConfigText(each, rank + 1)]);
+      using fixture = project(Object.fromEntries(files) as Files);
       const { file, config } = await fixture.load();
-      expect([file, config.concurrency]).to.deep.equal([fixture.path(place), 1]);
+      expect([file, config.concurrency]).to.deep.equal([fixture.path(name), 1]);
     });
   }
 
   it('goes up to the nearest package root', async () => {
-    using fixture = project({ 'etl.config.ts': contentOf('.ts', 3), 'a/b/c.txt': '' });
+    using fixture = project({ 'etl.config.ts': createConfigText('.ts', 3), 'a/b/c.txt': '' });
     const loaded = await fixture.load({ directory: fixture.path('a/b') });
     expect(loaded).to.include({
       file: fixture.path('etl.config.ts'),
@@ -53,8 +53,11 @@ describe('finding the config', () => {
   });
 
   it('does not go beyond the nearest package root', async () => {
-    using fixture = project({ 'etl.config.ts': contentOf('.ts', 3), 'a/package.json': '{ "name": "a" }' });
-    const error = await fixture.failure({ directory: fixture.path('a') });
+    using fixture = project({
+      'etl.config.ts': createConfigText('.ts', 3),
+      'a/package.json': '{ "name": "a" }',
+    });
+    const error = await fixture.catchError({ directory: fixture.path('a') });
     expect(error).to.include({ code: 'ETL-2101', exitCode: 2, where: fixture.path('a') });
     expect(error.why).to.include('etl.config.{ts,mts,js,mjs,cjs,json}');
     expect(error.fix).to.include('--config');
@@ -62,19 +65,19 @@ describe('finding the config', () => {
 
   it('takes the explicit file and no other', async () => {
     using fixture = project({
-      'etl.config.ts': contentOf('.ts', 3),
-      'conf/nightly.mts': contentOf('.mts', 4),
+      'etl.config.ts': createConfigText('.ts', 3),
+      'conf/nightly.mts': createConfigText('.mts', 4),
     });
     const { name, config } = await fixture.load({ explicit: 'conf/nightly.mts' });
     expect([name, config.concurrency]).to.deep.equal(['conf/nightly.mts', 4]);
   });
 
-  it("runs no settings of cosmiconfig's own", async () => {
+  it('does not execute a meta config of cosmiconfig', async () => {
     using fixture = project({
       'package.json': '{ "cosmiconfig": { "searchPlaces": ["evil.json"], "mergeSearchPlaces": false } }',
       '.config/config.cjs': 'globalThis.etlSeen = ["executed"];',
-      'evil.json': contentOf('.json', 1),
-      'etl.config.json': contentOf('.json', 2),
+      'evil.json': createConfigText('.json', 1),
+      'etl.config.json': createConfigText('.json', 2),
     });
     const before = process.cwd();
     seen.etlSeen = [];
@@ -88,43 +91,43 @@ describe('finding the config', () => {
   });
 });
 
-describe('safety before a config is executed', () => {
+describe('reading a config', () => {
   const executed = "globalThis.etlSeen.push('executed'); export default {};";
   const rows: { title: string; says: string; prepare: (file: string) => void }[] = [
-    { title: 'a directory', says: 'It is a directory', prepare: (file) => mkdirSync(file) },
+    { title: 'a directory', says: 'the path is a directory', prepare: (file) => mkdirSync(file) },
     {
       title: 'a loop of links',
-      says: 'It is a loop of symbolic links',
+      says: 'the path is a loop of symbolic links',
       prepare: (file) => symlinkSync(file, file),
     },
     {
       title: 'a link to nothing',
-      says: 'It is a symbolic link to nothing',
+      says: 'the path is a symbolic link to nothing',
       prepare: (file) => symlinkSync('/nothing/here', file),
     },
     {
       title: 'a named pipe',
-      says: 'It is not a regular file',
+      says: 'the path is not a regular file',
       prepare: (file) => execFileSync('mkfifo', [file]),
     },
     {
       title: 'a file of more than 5 MB',
-      says: '5 MB are the most',
+      says: 'at most 5 MB are allowed',
       prepare: (file) => writeFileSync(file, ' '.repeat(5 * 1024 * 1024 + 1)),
     },
     {
       title: 'UTF-16, little endian',
-      says: 'It is in UTF-16',
+      says: 'the file is in UTF-16',
       prepare: (file) => writeFileSync(file, Buffer.from(`\uFEFF${executed}`, 'utf16le')),
     },
     {
       title: 'UTF-16, big endian',
-      says: 'It is in UTF-16',
+      says: 'the file is in UTF-16',
       prepare: (file) => writeFileSync(file, Buffer.from(`\uFEFF${executed}`, 'utf16le').swap16()),
     },
     {
       title: 'a world-writable file',
-      says: 'Every user of this machine can write to it',
+      says: 'every user of this machine can write to the file',
       prepare: (file) => {
         writeFileSync(file, executed);
         chmodSync(file, 0o646);
@@ -132,11 +135,11 @@ describe('safety before a config is executed', () => {
     },
   ];
   for (const { title, says, prepare } of rows) {
-    it(`refuses ${title}, and does not look for another`, async () => {
+    it(`refuses ${title} and does not search on`, async () => {
       using fixture = project({ 'etl.config.mjs': executed });
       prepare(fixture.path('etl.config.ts'));
       seen.etlSeen = [];
-      const error = await fixture.failure();
+      const error = await fixture.catchError();
       expect(error).to.include({ code: 'ETL-2102', exitCode: 2, where: 'etl.config.ts' });
       expect(error.why).to.include(says);
       expect(seen.etlSeen).to.deep.equal([]);
@@ -145,29 +148,29 @@ describe('safety before a config is executed', () => {
 
   it('refuses the file of another user', async () => {
     using fixture = project({ 'etl.config.ts': executed });
-    // Only root can give a file away; anybody else can pretend to be another user than the owner.
+    // Only root can change the owner of a file. Any other user can pretend to be another user than the owner.
     if (process.getuid?.() === 0) chownSync(fixture.path('etl.config.ts'), OTHER_USER, OTHER_USER);
-    const error = await fixture.failure({ getuid: () => OTHER_USER + 1 });
+    const error = await fixture.catchError({ getuid: () => OTHER_USER + 1 });
     expect(error).to.include({ code: 'ETL-2102', exitCode: 2, where: 'etl.config.ts' });
     expect(error.why).to.include(`neither to user ${OTHER_USER + 1}`);
   });
 
-  it('looks at no owner and no mode where the system has none', async () => {
-    using fixture = project({ 'etl.config.ts': contentOf('.ts', 2) });
+  it('checks neither owner nor mode on a system without users', async () => {
+    using fixture = project({ 'etl.config.ts': createConfigText('.ts', 2) });
     chmodSync(fixture.path('etl.config.ts'), 0o666);
     expect((await fixture.load({ getuid: undefined })).config.concurrency).to.equal(2);
   });
 
   for (const name of ['etl.config.ts', 'etl.config.json', '.etlrc.yaml', 'package.json']) {
     it(`reads ${name} with a byte order mark`, async () => {
-      using fixture = project({ [name]: `\uFEFF${contentOf(name, 5)}` });
+      using fixture = project({ [name]: `\uFEFF${createConfigText(name, 5)}` });
       expect((await fixture.load()).config.concurrency).to.equal(5);
     });
   }
 });
 
 describe('loading a config', () => {
-  it('returns its content without gaps', async () => {
+  it('returns the content of the config', async () => {
     using fixture = project({
       'etl.config.ts': `import { dag, defineConfig } from '@oneshot/etl';
         export default defineConfig({
@@ -187,7 +190,7 @@ describe('loading a config', () => {
     });
   });
 
-  it('knows enums, .js names of .ts files, top-level await, and imports of types alone', async () => {
+  it('supports enums, .js names of .ts files, top-level await and type imports', async () => {
     using fixture = project({
       'etl.config.ts': `import type { Missing } from './missing.js';
         import { size } from './size.js';
@@ -215,13 +218,13 @@ describe('loading a config', () => {
 
       it(`executes ${name} once, in a package of type ${type}`, async () => {
         using fixture = project(files(isScript ? 'module.exports = {};' : 'export default {};'));
-        expect(await seenBy(fixture)).to.deep.equal([1]);
+        expect(await loadAndGetSeen(fixture)).to.deep.equal([1]);
       });
 
       it(`executes ${name} once when it throws, in a package of type ${type}`, async () => {
         using fixture = project(files("throw new Error('x');"));
         seen.etlSeen = [];
-        await fixture.failure();
+        await fixture.catchError();
         expect(seen.etlSeen).to.deep.equal([1]);
       });
     }
@@ -230,7 +233,7 @@ describe('loading a config', () => {
 
 describe('the cache of compiled code', () => {
   const cache = '.etl/cache/config';
-  const files = { 'etl.config.ts': contentOf('.ts', 2) };
+  const files = { 'etl.config.ts': createConfigText('.ts', 2) };
 
   it('is a directory that only this user can enter', async () => {
     using fixture = project(files);
@@ -246,7 +249,7 @@ describe('the cache of compiled code', () => {
     { title: 'others can write to a directory above it', prepare: (path) => chmodSync(dirname(path), 0o777) },
   ];
   for (const { title, prepare } of rows) {
-    it(`is not used where ${title}`, async () => {
+    it(`is not used if ${title}`, async () => {
       using fixture = project(files);
       mkdirSync(fixture.path(cache), { recursive: true, mode: 0o700 });
       prepare(fixture.path(cache));
@@ -255,8 +258,8 @@ describe('the cache of compiled code', () => {
     });
   }
 
-  it('is not used where it belongs to another user', async function () {
-    // Only root can give a directory away.
+  it('is not used if it belongs to another user', async function () {
+    // Only root can change the owner of a directory.
     if (process.getuid?.() !== 0) this.skip();
     using fixture = project(files);
     mkdirSync(fixture.path(cache), { recursive: true, mode: 0o700 });
@@ -265,7 +268,7 @@ describe('the cache of compiled code', () => {
     expect(readdirSync(fixture.path(cache))).to.deep.equal([]);
   });
 
-  it('is not used where it is a link to elsewhere', async () => {
+  it('is not used if it is a link to another directory', async () => {
     using fixture = project({ ...files, 'elsewhere/a.txt': '' });
     mkdirSync(fixture.path('.etl'), { mode: 0o700 });
     symlinkSync(fixture.path('elsewhere'), fixture.path('.etl/cache'));
@@ -273,7 +276,7 @@ describe('the cache of compiled code', () => {
     expect(readdirSync(fixture.path('elsewhere'))).to.deep.equal(['a.txt']);
   });
 
-  it('is not missed where it cannot be made', async () => {
+  it("is left out if its directory can't be created", async () => {
     using fixture = project({ ...files, '.etl': 'a file' });
     expect((await fixture.load()).config.concurrency).to.equal(2);
   });
@@ -293,9 +296,13 @@ describe('the modules that a config shares with the program', () => {
     for (const extension of names) {
       it(`are one instance in etl.config.${extension} with ${installed} installed beside it`, async () => {
         const name = `etl.config.${extension}`;
-        using fixture = project({ 'package.json': '{ "type": "module" }', ...beside, [name]: uses(name) });
+        using fixture = project({
+          'package.json': '{ "type": "module" }',
+          ...beside,
+          [name]: createInstanceProbe(name),
+        });
         const { instance } = (await import(api.entry.href)) as { instance: symbol };
-        expect(await seenBy(fixture)).to.deep.equal([instance]);
+        expect(await loadAndGetSeen(fixture)).to.deep.equal([instance]);
       });
     }
 
@@ -306,10 +313,10 @@ describe('the modules that a config shares with the program', () => {
           'package.json': '{ "type": "module" }',
           ...beside,
           'etl.config.ts': `import './${name}'; export default {};`,
-          [name]: uses(name),
+          [name]: createInstanceProbe(name),
         });
         const { instance } = (await import(api.entry.href)) as { instance: symbol };
-        expect(await seenBy(fixture)).to.deep.equal([instance]);
+        expect(await loadAndGetSeen(fixture)).to.deep.equal([instance]);
       });
     }
   }
@@ -317,23 +324,23 @@ describe('the modules that a config shares with the program', () => {
   const packages =
     "import knex from 'knex'; import { Model } from 'objection'; import pg from 'pg'; globalThis.etlSeen.push(knex, Model, pg.Client); export default {};";
 
-  it("are the program's knex, objection and pg where none is installed", async () => {
+  it("include the program's knex, objection and pg if none is installed", async () => {
     using fixture = project({ 'etl.config.ts': packages });
     const ours = [
       require('knex'),
       (require('objection') as { Model: unknown }).Model,
       (require('pg') as { Client: unknown }).Client,
     ];
-    const theirs = await seenBy(fixture);
+    const theirs = await loadAndGetSeen(fixture);
     expect(theirs.map((each, index) => each === ours[index])).to.deep.equal([true, true, true]);
   });
 
-  it("are not the program's knex where the project has its own", async () => {
+  it("do not include the program's knex if the project has its own", async () => {
     using fixture = project({
       'etl.config.ts': packages,
       'node_modules/knex/package.json': '{}',
       'node_modules/knex/index.js': "module.exports = 'its own knex';",
     });
-    expect((await seenBy(fixture))[0]).to.equal('its own knex');
+    expect((await loadAndGetSeen(fixture))[0]).to.equal('its own knex');
   });
 });

@@ -47,7 +47,7 @@ describe('dag()', () => {
       code: 'ETL-2305',
     },
     {
-      title: 'an ID that looks like another',
+      title: 'an ID with a Cyrillic letter',
       define: () => dag('d', {}, (d) => void d.task('\u0430', {}, async () => null)),
       what: /can't be the ID/,
       code: 'ETL-2305',
@@ -83,7 +83,7 @@ describe('dag()', () => {
       code: 'ETL-2303',
     },
     {
-      title: 'a timeout that is no duration',
+      title: 'a timeout that is not a duration',
       define: () => dag('d', {}, (d) => void d.task('a', { timeout: 'ten' }, async () => null)),
       what: /expected `timeout` to be a duration/,
       code: 'ETL-2303',
@@ -124,14 +124,14 @@ describe('dag()', () => {
       code: 'ETL-2303',
     },
     {
-      title: 'a schema that is none',
+      title: 'params that are not a schema',
       define: () => dag('d', { params: {} as never }, () => undefined),
       what: /Standard Schema/,
       code: 'ETL-2303',
     },
   ];
   for (const { title, define, what, code } of invalid) {
-    it(`refuses ${title}, with the place`, () => {
+    it(`refuses ${title} and names the location`, () => {
       expect(define)
         .to.throw(EtlError, what)
         .that.satisfies((error: EtlError) => error.code === code && error.exitCode === 2)
@@ -151,11 +151,11 @@ describe('dag()', () => {
       .that.matches(/dag\.test\.ts:\d+:\d+/);
   });
 
-  it('refuses a task after the Dag was defined', () => {
+  it('refuses a task that is added after the Dag was defined', () => {
     let builder: DagBuilder<unknown, unknown> | undefined;
     const one = dag('one', {}, (d) => void (builder = d as never));
     expect(() => builder?.task('late', {}, async () => null))
-      .to.throw(EtlError, 'the task "late" comes after its Dag was defined')
+      .to.throw(EtlError, 'the task "late" was added after its Dag was defined')
       .with.property('where')
       .that.matches(/dag\.test\.ts:\d+:\d+/);
     expect(one.tasks).to.deep.equal([]);
@@ -190,7 +190,7 @@ describe('dag()', () => {
   }
 });
 
-/** These are checked by the compiler: an error that does not come fails `npm run lint`. */
+/** The compiler checks this code: `npm run lint` fails if one of the expected errors is missing. */
 export function types(): void {
   const params = z.object({ region: z.enum(['eu', 'us']), min: z.coerce.number() });
   dag('typed', { params, schedule: '@daily', defaults: { conn: 'db' } }, (d) => {

@@ -10,7 +10,7 @@ const schema = z.object({
   minTotal: z.coerce.number().default(0),
 });
 
-async function errorOf(promise: Promise<unknown>): Promise<EtlError> {
+async function catchError(promise: Promise<unknown>): Promise<EtlError> {
   const error: unknown = await promise.then(
     () => new Error('nothing was thrown'),
     (reason: unknown) => reason,
@@ -27,7 +27,7 @@ describe('resolveParams', () => {
     expect({ ...params }).to.deep.equal({ region: 'eu', minTotal: 12.5 });
   });
 
-  it('gives the types that other libraries infer', () => {
+  it('has the types that the library of the schema infers', () => {
     const output: InferOutput<typeof schema> = { region: 'us', minTotal: 1 };
     const input: InferInput<typeof schema> = {};
     // @ts-expect-error minTotal is a number after validation
@@ -35,7 +35,7 @@ describe('resolveParams', () => {
     expect([output, input]).to.have.length(2);
   });
 
-  it('gives frozen params without a prototype, and none without a schema', async () => {
+  it('returns frozen params without a prototype, and no params without a schema', async () => {
     for (const params of [await resolveParams(schema, {}), await resolveParams(undefined, {})]) {
       expect(params).to.be.an('object').that.satisfies(Object.isFrozen);
       expect(Object.getPrototypeOf(params)).to.equal(null);
@@ -47,7 +47,7 @@ describe('resolveParams', () => {
       name: z.string().refine(async (name) => Promise.resolve(name !== 'taken'), 'is taken'),
     });
     expect(await resolveParams(taken, { name: 'free' })).to.include({ name: 'free' });
-    expect((await errorOf(resolveParams(taken, { name: 'taken' }))).message).to.contain('name: is taken');
+    expect((await catchError(resolveParams(taken, { name: 'taken' }))).message).to.contain('name: is taken');
   });
 
   it('counts a param that is undefined as not given', async () => {
@@ -56,44 +56,44 @@ describe('resolveParams', () => {
     });
   });
 
-  it('lists each problem on a line, and what was given', async () => {
+  it('lists each problem on its own line, and the given params', async () => {
     const strict = z.object({ region: z.enum(['eu', 'us']), deep: z.object({ n: z.number() }).optional() });
-    const error = await errorOf(resolveParams(strict, { regoin: 'eu', deep: { n: 'x' } }));
+    const error = await catchError(resolveParams(strict, { regoin: 'eu', deep: { n: 'x' } }));
     expect(error.code).to.equal('ETL-2402');
     expect(error.message.split('\n')).to.have.length(3);
     expect(error.message).to.match(/\n {2}region: .+\n {2}deep\.n: .+$/);
-    expect(error.why).to.equal('Given were regoin, deep.');
+    expect(error.why).to.equal('the given params are regoin, deep');
   });
 
   const unknown: readonly [string, StandardSchema | undefined, Record<string, unknown>, RegExp][] = [
-    ['without a schema', undefined, { region: 'eu' }, /^Unknown param "region"$/],
-    ['that is misspelt', schema, { regoin: 'eu' }, /^Unknown param "regoin"; did you mean "region"\?$/],
-    ['beside good ones', schema, { region: 'us', x: 1 }, /^Unknown param "x"$/],
+    ['without a schema', undefined, { region: 'eu' }, /^unknown param "region"$/],
+    ['that is misspelt', schema, { regoin: 'eu' }, /^unknown param "regoin"; did you mean "region"\?$/],
+    ['beside known params', schema, { region: 'us', x: 1 }, /^unknown param "x"$/],
     [
       'named __proto__',
       z.looseObject({}),
       JSON.parse('{"__proto__":{"a":1}}'),
-      /^Unknown param "__proto__"$/,
+      /^unknown param "__proto__"$/,
     ],
-    ['with control characters', schema, { '\u001b[31m': 1 }, /^Unknown param "\\u001b\[31m"$/],
-    ['of any length', schema, { ['x'.repeat(1e6)]: 1 }, /^Unknown param "x{60}"$/],
+    ['with control characters', schema, { '\u001b[31m': 1 }, /^unknown param "\\u001b\[31m"$/],
+    ['with a very long name', schema, { ['x'.repeat(1e6)]: 1 }, /^unknown param "x{60}"$/],
   ];
   for (const [title, ofDag, given, message] of unknown) {
     it(`refuses a param ${title}`, async () => {
-      const error = await errorOf(resolveParams(ofDag, given));
+      const error = await catchError(resolveParams(ofDag, given));
       expect([error.code, error.exitCode]).to.deep.equal(['ETL-2401', 2]);
       expect(error.message).to.match(message);
     });
   }
 
-  it('accepts a param that only goes into another one', async () => {
+  it('accepts a param that the schema only uses to compute another one', async () => {
     const renamed = z
       .object({ from: z.string().optional() })
       .transform(({ from = 'a' }) => ({ source: from }));
     expect(await resolveParams(renamed, { from: 'b' })).to.include({ source: 'b' });
   });
 
-  it('accepts every param of a schema that keeps what it does not know', async () => {
+  it('accepts every param if the schema keeps unknown params', async () => {
     expect(await resolveParams(z.looseObject({}), { toString: 'x', constructor: 'y' })).to.include({
       toString: 'x',
     });
@@ -111,18 +111,23 @@ describe('resolveParams', () => {
     ],
     ['a bigint in the output', z.object({ n: z.coerce.bigint() }), { n: '1' }, /`params\.n` is a bigint/],
     ['more than 1 MiB', z.object({ a: z.string() }), { a: 'x'.repeat(2 ** 20) }, /at most 1 MiB/],
-    ['a schema of no object', z.array(z.string()).catch([]), {}, /makes an Array of them/],
-    ['an unknown param, where the schema does', z.strictObject({}), { a: 1 }, /Unrecognized key/],
+    [
+      'a schema that does not return an object',
+      z.array(z.string()).catch([]),
+      {},
+      /the schema returns an Array/,
+    ],
+    ['an unknown param of a strict schema', z.strictObject({}), { a: 1 }, /Unrecognized key/],
   ];
   for (const [title, ofDag, given, message] of refused) {
     it(`refuses ${title}`, async () => {
-      const error = await errorOf(resolveParams(ofDag, given));
+      const error = await catchError(resolveParams(ofDag, given));
       expect([error.code, error.exitCode]).to.deep.equal(['ETL-2402', 2]);
       expect(error.message).to.match(message);
     });
   }
 
-  it('lets an error of the schema itself through', async () => {
+  it('throws an error of the schema unchanged', async () => {
     const broken = z.object({}).transform(() => {
       throw new TypeError('bug in the schema');
     });

@@ -22,7 +22,7 @@ describe('the connections of a Dag', () => {
     readonly used: readonly string[];
   }[] = [
     {
-      title: 'begin with the first that a task writes through, and then name each once',
+      title: 'begin with the first connection that a task writes through, and name each connection once',
       graph: mixed,
       defaults: {},
       home: 'b',
@@ -38,7 +38,7 @@ describe('the connections of a Dag', () => {
       used: ['home', 'b', 'a', 'c', 'd'],
     },
     {
-      title: 'are the default connection alone for tasks without a connection',
+      title: 'are only the default connection if no task has a connection',
       graph: plain,
       defaults: { conn: 'home' },
       home: 'home',
@@ -46,7 +46,7 @@ describe('the connections of a Dag', () => {
       used: ['home'],
     },
     {
-      title: 'are none for tasks without a connection, and no default',
+      title: 'are none if no task has a connection and there is no default',
       graph: plain,
       defaults: {},
       home: undefined,
@@ -94,7 +94,7 @@ describe('the error for an ID that the config does not have', () => {
     expect({ code, message, fix, data }).to.deep.equal({
       code: 'ETL-2004',
       message: '"d" has no task "lod"; did you mean "load"?',
-      fix: 'etl list lists the tasks of each Dag',
+      fix: 'run `etl list` to see the tasks of each Dag',
       data: 'nothing was changed',
     });
   });

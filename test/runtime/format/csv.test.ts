@@ -21,23 +21,23 @@ function parse(pieces: readonly string[], syntax: CsvSyntax = PLAIN) {
   };
 }
 
-/** Cuts a text at some places. */
-function cut(text: string, places: readonly number[]): string[] {
-  const ends = [...places.map((place) => place % (text.length + 1)), text.length].toSorted((a, b) => a - b);
+/** Cuts a text at some indexes. */
+function cut(text: string, indexes: readonly number[]): string[] {
+  const ends = [...indexes.map((index) => index % (text.length + 1)), text.length].toSorted((a, b) => a - b);
   return ends.map((end, i) => text.slice(ends[i - 1] ?? 0, end));
 }
 
 describe('the CSV parser', () => {
   const cases: readonly [title: string, text: string, records: (string | null)[][], lines: number[]][] = [
-    ['nothing', '', [], []],
-    ['no line break at the end', 'a,b', [['a', 'b']], [1]],
-    ['an unquoted empty field, NULL, and a quoted one', ',""\n', [[null, '']], [1]],
-    ['quotes in a field and doubled ones', 'x"a,b"y,"say ""hi"""\n', [['xa,by', 'say "hi"']], [1]],
-    ['line breaks in quotes', '"a\nb",1\nc,2\n', [['a\nb', '1'], ['c', '2']], [1, 3]],
-    ['CR LF', 'a,b\r\n"c\r\n",d\r\ne,f\r\n', [['a', 'b'], ['c\r\n', 'd'], ['e', 'f']], [1, 2, 4]],
-    ['CR', 'a\rb\r', [['a'], ['b']], [1, 2]],
-    ['a line that would end the data in older servers', 'a\n\\.\nb\n', [['a'], ['\\.'], ['b']], [1, 2, 3]],
-    ['an empty line, which is NULL', 'a\n\nb\n', [['a'], [null], ['b']], [1, 2, 3]],
+    ['an empty file', '', [], []],
+    ['a file without a line break at the end', 'a,b', [['a', 'b']], [1]],
+    ['an unquoted empty field as NULL and a quoted one as an empty text', ',""\n', [[null, '']], [1]],
+    ['quotes inside a field and doubled quotes', 'x"a,b"y,"say ""hi"""\n', [['xa,by', 'say "hi"']], [1]],
+    ['line breaks inside quotes', '"a\nb",1\nc,2\n', [['a\nb', '1'], ['c', '2']], [1, 3]],
+    ['lines that end with CR LF', 'a,b\r\n"c\r\n",d\r\ne,f\r\n', [['a', 'b'], ['c\r\n', 'd'], ['e', 'f']], [1, 2, 4]],
+    ['lines that end with CR', 'a\rb\r', [['a'], ['b']], [1, 2]],
+    ['a line of a backslash and a point, which ends the data in older servers', 'a\n\\.\nb\n', [['a'], ['\\.'], ['b']], [1, 2, 3]],
+    ['an empty line as one NULL field', 'a\n\nb\n', [['a'], [null], ['b']], [1, 2, 3]],
   ]; // prettier-ignore
   for (const [title, text, records, lines] of cases) {
     it(`reads ${title}`, () => {
@@ -63,7 +63,7 @@ describe('the CSV parser', () => {
     });
   }
 
-  it('does not look at a long record again with every piece', () => {
+  it('does not parse a long record again with every piece', () => {
     const pieces = ['a,"', ...Array.from({ length: 20_000 }, () => 'x'.repeat(100)), '"\n'];
     const { records } = parse(pieces);
     expect(records.map((fields) => fields.map((field) => field?.length))).to.deep.equal([[1, 2_000_000]]);
@@ -87,8 +87,8 @@ describe('the CSV parser and COPY', () => {
     await database.drop();
   });
 
-  /** The rows that COPY makes of the text; undefined when it refuses it. */
-  async function byServer(text: string, syntax: CsvSyntax, columns: number) {
+  /** Copies the text into a table and returns the rows. Returns undefined if COPY refuses the text. */
+  async function parseWithCopy(text: string, syntax: CsvSyntax, columns: number) {
     const list = ['a', 'b', 'c'].slice(0, columns).join(', ');
     const quoted = (value: string): string => `E'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
     const options = Object.entries(syntax).map(([name, value]) => `${name} ${quoted(String(value))}`);
@@ -109,7 +109,7 @@ describe('the CSV parser and COPY', () => {
     return rows as (string | null)[][];
   }
 
-  function byParser(pieces: readonly string[], syntax: CsvSyntax, columns: number) {
+  function parseWithParser(pieces: readonly string[], syntax: CsvSyntax, columns: number) {
     try {
       const { records } = parse(pieces, syntax);
       return records.every((fields) => fields.length === columns) ? records : undefined;
@@ -119,7 +119,7 @@ describe('the CSV parser and COPY', () => {
     }
   }
 
-  /** How many records the bytes are cut into. */
+  /** Counts the records that `RecordEnds` finds. */
   function countRecords(pieces: readonly string[], { quote, escape }: CsvSyntax): number {
     const finder = new RecordEnds({ quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) });
     let records = 0;
@@ -170,12 +170,12 @@ describe('the CSV parser and COPY', () => {
             ].join(eol) + (isEnded && rows.length > 0 ? eol : ''),
         }));
       await fc.assert(
-        fc.asyncProperty(file, fc.array(fc.nat(), { maxLength: 4 }), async ({ text, columns }, places) => {
-          const expected = await byServer(text, syntax, columns);
-          expect(byParser([text], syntax, columns)).to.deep.equal(expected);
-          expect(byParser(cut(text, places), syntax, columns)).to.deep.equal(expected);
+        fc.asyncProperty(file, fc.array(fc.nat(), { maxLength: 4 }), async ({ text, columns }, indexes) => {
+          const expected = await parseWithCopy(text, syntax, columns);
+          expect(parseWithParser([text], syntax, columns)).to.deep.equal(expected);
+          expect(parseWithParser(cut(text, indexes), syntax, columns)).to.deep.equal(expected);
           if (expected !== undefined)
-            expect(countRecords(cut(text, places), syntax)).to.equal(expected.length);
+            expect(countRecords(cut(text, indexes), syntax)).to.equal(expected.length);
         }),
         { numRuns: 150 },
       );

@@ -1,14 +1,15 @@
 import { expect } from 'chai';
+import { inspect } from 'node:util';
 import { ExactNumber } from '../../../src/runtime/copy/exact-number.js';
 import { inferColumns } from '../../../src/runtime/format/infer.js';
 
-const typeOf = (strings: 'text' | 'value', values: readonly unknown[]) =>
+const inferType = (strings: 'text' | 'value', values: readonly unknown[]) =>
   inferColumns(
     values.map((a) => ({ a })),
     { strings, names: ['a'] },
   )[0]?.type;
 
-describe('the types of columns', () => {
+describe('inferColumns', () => {
   const texts: readonly [type: string, values: readonly (string | null)[]][] = [
     ['bigint', ['1', '-20', '0', null]],
     ['numeric', ['1', '1.50', '-0.1']],
@@ -34,7 +35,8 @@ describe('the types of columns', () => {
     ['text', []],
   ];
   for (const [type, values] of texts) {
-    it(`${type} for the text ${JSON.stringify(values)}`, () => expect(typeOf('text', values)).to.equal(type));
+    it(`infers ${type} from the texts ${JSON.stringify(values)}`, () =>
+      expect(inferType('text', values)).to.equal(type));
   }
 
   const others: readonly [type: string, values: readonly unknown[]][] = [
@@ -46,16 +48,17 @@ describe('the types of columns', () => {
     ['text', [true, 1]],
     ['text', ['1', '2']],
     ['timestamp with time zone', ['2024-02-29T12:30:00Z']],
-    ['timestamp with time zone', [new Date()]],
+    ['timestamp with time zone', [new Date(0)]],
     ['bytea', [Buffer.from('a')]],
     ['jsonb', [{ a: 1 }, [1]]],
     ['text', [{ a: 1 }, 'a']],
   ];
-  for (const [index, [type, values]] of others.entries()) {
-    it(`${type} for the values of row ${index + 1}`, () => expect(typeOf('value', values)).to.equal(type));
+  for (const [type, values] of others) {
+    it(`infers ${type} from the values ${inspect(values, { breakLength: Infinity })}`, () =>
+      expect(inferType('value', values)).to.equal(type));
   }
 
-  it('are found for every name that a row has', () => {
+  it('finds every name that a row has', () => {
     const rows = [{ a: 1 }, { b: 'x', a: null }, { ['__proto__']: true }];
     expect(inferColumns(rows, { strings: 'value' })).to.deep.equal([
       { name: 'a', type: 'bigint' },

@@ -11,20 +11,22 @@ function parse(pieces: readonly string[]) {
   return batches.flatMap((batch) => batch.rows.map((row, index) => [batch.lineOf(index), row]));
 }
 
-describe('NDJSON', () => {
+describe('the NDJSON parser', () => {
   const text = '{"a":1}\n\n{"a":"x\\ny"}\r\n  \n{"a":{"b":[1]}}';
   const rows = [[1, { a: 1 }], [3, { a: 'x\ny' }], [5, { a: { b: [1] } }]]; // prettier-ignore
-  it('is read line by line, empty lines passed over', () => expect(parse([text])).to.deep.equal(rows));
-  it('is read the same however it is cut', () => expect(parse(text.split(''))).to.deep.equal(rows));
+  it('reads one row a line and skips empty lines', () => expect(parse([text])).to.deep.equal(rows));
+  it('reads the same rows wherever the text is cut', () => expect(parse(text.split(''))).to.deep.equal(rows));
 
   for (const line of ['{"a":', '[1]', '1', 'null', '{"a":1} x']) {
-    it(`refuses ${line} and names its line`, () => {
+    it(`refuses ${line} and names the line`, () => {
       expect(() => parse([`{}\n\n${line}\n`]))
         .to.throw(EtlError)
         .that.includes({ code: 'ETL-3556', where: 'in.ndjson, line 3' });
     });
   }
+});
 
+describe('parseExact', () => {
   it('keeps the digits of numbers', () => {
     const line =
       '{"big":9007199254740993,"small":-1.5,"price":0.1234567890123456789,"huge":1e400,"text":"n12345678901234567890","in":{"n":[18446744073709551616]},"9007199254740993":1,"e":1.50e2}';
@@ -40,7 +42,7 @@ describe('NDJSON', () => {
     });
   });
 
-  it('is any JSON that JSON.parse reads, and the same', () => {
+  it('reads any JSON as JSON.parse does', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.integer({ min: 0, max: 2 }), (value, indent) => {
         const given = JSON.stringify(value, null, indent);
@@ -49,7 +51,7 @@ describe('NDJSON', () => {
     );
   });
 
-  it('is written with the digits that it was read with', () => {
+  it('reads numbers that buildJson writes with the same digits', () => {
     const digits = fc
       .tuple(
         fc.constantFrom('', '-'),

@@ -10,7 +10,7 @@ import { ROOT } from '../../support/cli.js';
 
 type Written = Parameters<typeof parquetWriteFile>[0];
 
-describe('Parquet', () => {
+describe('openParquet', () => {
   let folder: string;
   before(async () => (folder = await mkdtemp(join(tmpdir(), 'etl-parquet-'))));
   after(() => rm(folder, { recursive: true }));
@@ -38,12 +38,12 @@ describe('Parquet', () => {
   ];
   const cases: readonly [title: string, data: unknown[], schema: Written['schema'] | undefined, type: string, values: string[]][] = [
     ['whole numbers of 64 bits', [9007199254740993n, null], undefined, 'bigint', ['9007199254740993', '\\N']],
-    ['whole numbers', [1, -2], root({ type: 'INT32' }), 'integer', ['1', '-2']],
+    ['whole numbers of 32 bits', [1, -2], root({ type: 'INT32' }), 'integer', ['1', '-2']],
     ['doubles', [0.1, Number.NaN], root({ type: 'DOUBLE' }), 'double precision', ['0.1', 'NaN']],
     ['text', ['a\tb', 'é', null], undefined, 'text', ['a\\tb', 'é', '\\N']],
     ['booleans', [true, false, null], undefined, 'boolean', ['true', 'false', '\\N']],
     ['bytes', [new Uint8Array([0, 255])], root({ type: 'BYTE_ARRAY' }), 'bytea', ['\\\\x00ff']],
-    // The writer takes bigints and numbers for what is to be stored.
+    // The writer stores bigints and numbers as they are.
     ['decimals', [1234567890123456789n, -5n, 0n], root({ type: 'INT64', converted_type: 'DECIMAL', precision: 19, scale: 4 }), 'numeric(19,4)', ['123456789012345.6789', '-0.0005', '0.0000']],
     ['microseconds', [1704067200123456n, -1n], root({ type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: true, unit: 'MICROS' } }), 'timestamp with time zone', ['2024-01-01T00:00:00.123456Z', '1969-12-31T23:59:59.999999Z']],
     ['nanoseconds', [1704067200123456789n, -9000000000000000001n], root({ type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: false, unit: 'NANOS' } }), 'timestamp without time zone', ['2024-01-01T00:00:00.123456789', '1684-10-19T07:59:59.999999999']],
@@ -53,7 +53,7 @@ describe('Parquet', () => {
     ['objects', [{ n: 1 }], root({ type: 'BYTE_ARRAY', converted_type: 'JSON' }), 'jsonb', ['{"n":1}']],
   ]; // prettier-ignore
   for (const [title, data, schema, type, values] of cases) {
-    it(`gives ${title}`, async () => {
+    it(`reads ${title}`, async () => {
       expect(await readWritten({ name: 'a', data }, schema)).to.deep.equal({ type, values });
     });
   }
@@ -63,20 +63,20 @@ describe('Parquet', () => {
     ['structs', [{ n: 9007199254740993n, d: 150n }, null], [{ name: 'a', repetition_type: 'OPTIONAL', num_children: 2 }, { name: 'n', repetition_type: 'OPTIONAL', type: 'INT64' }, { name: 'd', repetition_type: 'OPTIONAL', type: 'INT64', converted_type: 'DECIMAL', precision: 10, scale: 2 }], 'jsonb', ['{"n":9007199254740993,"d":1.50}', '\\N']],
   ]; // prettier-ignore
   for (const [title, data, schema, type, values] of nested) {
-    it(`gives ${title}`, async () => {
+    it(`reads ${title}`, async () => {
       const whole = [{ name: 'root', num_children: 1 }, ...schema] as NonNullable<Written['schema']>;
       expect(await readWritten({ name: 'a', data }, whole)).to.deep.equal({ type, values });
     });
   }
 
-  it('reads row group after row group of a real file', async () => {
+  it('reads all row groups of a real file', async () => {
     const { columns, text } = await read('node_modules/vega-datasets/data/flights-3m.parquet', ROOT);
     expect(columns).to.deep.equal(['timestamp without time zone', 'bigint', 'bigint', 'text', 'text']);
     expect(text.split('\n').length - 1).to.equal(3_000_000);
     expect(text.startsWith('2001-01-01T00:01:00\t33\t2176\tLAS\tPHL\n')).to.equal(true);
   });
 
-  it('says that a file is not Parquet', async () => {
+  it('refuses a file that is not Parquet', async () => {
     await writeFile(join(folder, 'not.parquet'), 'a,b\n1,2\n');
     const error = await read('not.parquet').catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(EtlError).that.includes({ code: 'ETL-3557' });

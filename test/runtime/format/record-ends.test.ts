@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { recordAt, type CsvSyntax, type LineBreak } from '../../../src/runtime/format/csv-record.js';
 import { RecordEnds } from '../../../src/runtime/format/record-ends.js';
 
-/** Where the records of a text end, in bytes from its beginning, when the text comes in chunks of these sizes. */
+/** Returns the ends of the records of a text, in bytes from its beginning. `sizes` are the sizes of the chunks. */
 function findEnds(text: string, { quote, escape }: CsvSyntax, sizes: readonly number[]): number[] {
   const finder = new RecordEnds({ quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) });
   const bytes = Buffer.from(text);
@@ -14,11 +14,11 @@ function findEnds(text: string, { quote, escape }: CsvSyntax, sizes: readonly nu
     ends.push(...finder.find(bytes.subarray(at, at + size)).map((end) => start + end));
     at += size;
   }
-  // A CR at the end of a file is a line break of which the next chunk would have told the kind.
+  // A CR at the end of a file is a line break. Only another chunk could tell whether it is CR or CR LF.
   return ends.filter((end) => end < bytes.length);
 }
 
-/** The same by the parser of fields. Undefined for a text that the parser and COPY refuse. */
+/** Returns the ends that the CSV parser finds. Returns undefined if the parser and COPY refuse the text. */
 function parseEnds(text: string, syntax: CsvSyntax): number[] | undefined {
   const ends: number[] = [];
   let eol: LineBreak | undefined;
@@ -77,11 +77,11 @@ describe('the ends of records in bytes', () => {
     });
   }
 
-  it('are at every line break where nothing is quoted', () => {
+  it('are at every line break if no quoting is given', () => {
     expect(new RecordEnds(undefined).find(Buffer.from('"a\nb"\nc'))).to.deep.equal([3, 6]);
   });
 
-  it('are at the line break that is given, also before another one', () => {
+  it('are at the given line break, even if another kind comes first', () => {
     const finder = new RecordEnds({ quote: 1, escape: 1 }, 10);
     expect(finder.find(Buffer.from('a\rb\n'))).to.deep.equal([4]);
   });

@@ -51,7 +51,7 @@ describe('the input of a load', () => {
     }
     return found;
   }
-  const failure = (from: From, options?: Partial<InputOptions>) =>
+  const catchError = (from: From, options?: Partial<InputOptions>) =>
     read(from, options).then(
       () => undefined,
       (error: unknown) => error,
@@ -59,15 +59,15 @@ describe('the input of a load', () => {
 
   const cases: readonly [title: string, from: From, expected: unknown][] = [
     ['a path', 'a.csv', [['a.csv', 'a\n1\n']]],
-    ['a list of paths, in its order', ['many/b9.csv', 'a.csv'], [['many/b9.csv', 'b9'], ['a.csv', 'a\n1\n']]],
-    ['a glob, sorted', 'many/b*.csv', [['many/b10.csv', 'b10'], ['many/b9.csv', 'b9']]],
+    ['a list of paths, which are read in order', ['many/b9.csv', 'a.csv'], [['many/b9.csv', 'b9'], ['a.csv', 'a\n1\n']]],
+    ['a glob, whose files are read in the order of their names', 'many/b*.csv', [['many/b10.csv', 'b10'], ['many/b9.csv', 'b9']]],
     ['a file whose name looks like a glob', 'many/[x].csv', [['many/[x].csv', 'x']]],
     ['an empty file', 'empty.csv', [['empty.csv', '']]],
     ['a file with a byte order mark', 'mark.csv', [['mark.csv', 'a\n1\n']]],
-    ['gzip', 'big.csv.gz', [['big.csv.gz', BIG]]],
-    ['gzip in two members', 'two.csv.gz', [['two.csv.gz', 'a\n1\n']]],
-    ['brotli', 'big.csv.br', [['big.csv.br', BIG]]],
-    ['a function', async () => 'a.csv', [['a.csv', 'a\n1\n']]],
+    ['a gzip file', 'big.csv.gz', [['big.csv.gz', BIG]]],
+    ['a gzip file of two members', 'two.csv.gz', [['two.csv.gz', 'a\n1\n']]],
+    ['a brotli file', 'big.csv.br', [['big.csv.br', BIG]]],
+    ['a function that returns a path', async () => 'a.csv', [['a.csv', 'a\n1\n']]],
     ['rows', [{ a: 1 }, { a: 2 }], [['the rows of `from`', [{ a: 1 }, { a: 2 }]]]],
     ['no rows', [], [['the rows of `from`', []]]],
     ['a stream of rows', () => Readable.from([{ a: 1 }]), [['the stream', [{ a: 1 }]]]],
@@ -83,19 +83,24 @@ describe('the input of a load', () => {
     ['a glob without a match', 'none*.csv', 'ETL-3501', /no file matches "none\*.csv"/],
     ['a directory', 'many', 'ETL-3501', /"many"/],
     ['a list with a missing file', ['a.csv', 'none.csv'], 'ETL-3501', /"none.csv"/],
-    ['gzip that is cut off', 'cut.csv.gz', 'ETL-3552', /"cut.csv.gz"/],
-    ['brotli with more after its end', 'two.csv.br', 'ETL-3552', /"two.csv.br".*as a whole/],
-    ['what is called gzip and is not', 'plain.csv.gz', 'ETL-3552', /"plain.csv.gz"/],
-    ['zstd that is cut off, or that Node can not read', 'some.csv.zst', 'ETL-3552', /"some.csv.zst"/],
-    ['rows after bytes', () => Readable.from(['a', { a: 1 }]), 'ETL-3560', /a object/],
+    ['a gzip file that is cut off', 'cut.csv.gz', 'ETL-3552', /"cut.csv.gz"/],
+    ['a brotli file with more bytes after its end', 'two.csv.br', 'ETL-3552', /"two.csv.br".*completely/],
+    ['a file with the extension .gz that is not gzip', 'plain.csv.gz', 'ETL-3552', /"plain.csv.gz"/],
+    [
+      'a zstd file that is cut off, or that Node.js can not read',
+      'some.csv.zst',
+      'ETL-3552',
+      /"some.csv.zst"/,
+    ],
+    ['a stream of bytes and rows', () => Readable.from(['a', { a: 1 }]), 'ETL-3560', /a object/],
     ['a number', 1 as never, 'ETL-3560', /a number/],
   ];
   for (const [title, from, code, text] of wrong) {
     it(`can't be ${title}`, async () => {
-      expect(await failure(from))
+      expect(await catchError(from))
         .to.be.instanceOf(EtlError)
         .that.has.property('code', code);
-      expect(await failure(from)).to.match(text);
+      expect(await catchError(from)).to.match(text);
     });
   }
 
@@ -112,11 +117,11 @@ describe('the input of a load', () => {
     // prettier-ignore
     it(`can't be a ${title} that an earlier attempt has read`, async () => {
       expect(await read(from)).to.have.length(1);
-      expect(await failure(from)).to.be.instanceOf(EtlError).that.includes({ code: 'ETL-3553' });
+      expect(await catchError(from)).to.be.instanceOf(EtlError).that.includes({ code: 'ETL-3553' });
     });
   }
 
-  it('is closed when what it holds is not wanted any more', async () => {
+  it('is closed if its reader stops early', async () => {
     let onClosed: () => void = () => undefined;
     const closed = new Promise<void>((resolve) => (onClosed = resolve));
     const stored = zlib.gzipSync(BIG);
@@ -133,11 +138,11 @@ describe('the input of a load', () => {
     await closed;
   });
 
-  it('can be taken as it is, whatever its name says', async () => {
+  it('is not decompressed with the compression none, whatever its name says', async () => {
     expect(await read('plain.csv.gz', { compression: 'none' })).to.deep.equal([['plain.csv.gz', 'a\n1\n']]);
   });
 
-  it('ends with the task', async () => {
+  it('ends when the task is aborted', async () => {
     const stop = new AbortController();
     const seen: number[] = [];
     const reading = async (): Promise<void> => {
@@ -176,33 +181,38 @@ describe('the input of a load', () => {
     });
     after(() => new Promise((resolve) => server.close(resolve)));
 
-    for (const path of ['/data.csv', '/moved.csv', '/data.csv.gz', '/encoded.csv.gz']) {
-      it(`can be ${path}`, async () => {
+    for (const [title, path] of [
+      ['a file', '/data.csv'],
+      ['a file behind a redirect', '/moved.csv'],
+      ['a gzip file', '/data.csv.gz'],
+      ['a gzip file that is sent with a content encoding', '/encoded.csv.gz'],
+    ] as const) {
+      it(`can be ${title}`, async () => {
         expect(await read(`http://${base}${path}`)).to.deep.equal([[`http://${base}${path}`, 'a\n1\n']]);
       });
     }
 
-    it('sends the credentials of the URL, and shows none', async () => {
+    it('is requested with the credentials of the URL, which no message shows', async () => {
       const from = `http://me:s%3Acret@${base}/data.csv?signature=hidden`;
       expect(await read(from)).to.deep.equal([[`http://${base}/data.csv`, 'a\n1\n']]);
       expect(seen.at(-1)).to.equal(`Basic ${Buffer.from('me:s:cret').toString('base64')}`);
-      const error = (await failure(`http://me:secret@${base}/none?signature=hidden`)) as EtlError;
+      const error = (await catchError(`http://me:secret@${base}/none?signature=hidden`)) as EtlError;
       expect(error).to.include({ code: 'ETL-3551', why: 'the server answered 404 Not Found' });
       expect(`${error.stack} ${error.fix}`).not.to.match(/secret|hidden/);
     });
 
-    it('is refused when it breaks off', async () => {
-      const error = (await failure(`http://${base}/broken.csv`)) as EtlError;
+    it('is refused if the answer breaks off', async () => {
+      const error = (await catchError(`http://${base}/broken.csv`)) as EtlError;
       expect(error.code).to.equal('ETL-3551');
       expect(error.why).to.match(/broke off after 4 bytes/);
     });
 
-    it('is refused when nobody answers', async () => {
+    it('is refused if no server listens', async () => {
       const other = createServer().listen(0, '127.0.0.1');
       await once(other, 'listening');
       const { port } = other.address() as AddressInfo;
       await new Promise((resolve) => other.close(resolve));
-      expect(await failure(`http://127.0.0.1:${port}/a.csv`)).to.include({
+      expect(await catchError(`http://127.0.0.1:${port}/a.csv`)).to.include({
         code: 'ETL-3551',
         why: 'ECONNREFUSED',
       });

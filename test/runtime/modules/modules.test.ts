@@ -6,12 +6,12 @@ import { project, type Files } from '../config/config-project.js';
 
 const require = createRequire(import.meta.url);
 
-/** What a config sees: it puts values there while it loads. */
+/** A config pushes values to this array while it loads. */
 const seen = globalThis as { etlSeen?: unknown[] };
 const push = (...values: readonly string[]): string => `globalThis.etlSeen.push(${values.join(', ')});`;
 
-/** Loads a config, a second time from what the first has kept, and returns what it saw each time. */
-async function seenTwice(files: Files): Promise<unknown[]> {
+/** Loads a config twice, the second time from the cache, and returns the values that the config pushes each time. */
+async function loadTwice(files: Files): Promise<unknown[]> {
   using fixture = project(files);
   const both: unknown[][] = [];
   for (const _time of ['first', 'second']) {
@@ -35,7 +35,7 @@ const ts = (text: string, more: Files = {}): Files => ({
 });
 const PACKAGE = 'node_modules/p/package.json';
 
-/** CommonJS as compilers write it. */
+/** CommonJS code as compilers make it from an ES module. */
 const WAS_MODULE =
   "Object.defineProperty(exports, '__esModule', { value: true }); exports.default = 1; exports.a = 2;";
 
@@ -125,7 +125,7 @@ const ROWS: Row[] = [
     sees: [true],
   },
   {
-    title: 'a top-level await in an imported file, before what comes after it',
+    title: 'a top-level await in an imported file, which later imports wait for',
     files: ts(`import './slow.js'; import './next.js'; ${push("'config'")}`, {
       'slow.ts': `await new Promise((resolve) => setTimeout(resolve, 5)); ${push("'slow'")}\nexport {};`,
       'next.ts': `${push("'next'")}\nexport {};`,
@@ -151,7 +151,7 @@ const ROWS: Row[] = [
     sees: ['esm', 'name', 'cjs', 'cjs', 'import'],
   },
   {
-    title: 'packages of CommonJS that were ES modules, one of them with exports',
+    title: 'CommonJS packages that were compiled from ES modules, one of them with exports',
     files: ts(
       `import p, { a } from 'p'; import q, { a as b } from 'q'; import * as all from 'q'; const lazy = await import('q');
        ${push('p', 'a', 'q', 'b', 'all.default', 'lazy.default', "require('q').a")}`,
@@ -165,7 +165,7 @@ const ROWS: Row[] = [
     sees: [1, 2, 1, 2, 1, 1, 2],
   },
   {
-    title: 'a require of a package that is exported to import alone',
+    title: 'a require of a package that exports only to import',
     files: ts(push("require('p').a"), {
       [PACKAGE]: '{ "type": "module", "exports": { "import": "./index.js" } }',
       'node_modules/p/index.js': 'export const a = 1;',
@@ -199,12 +199,12 @@ const ROWS: Row[] = [
 
 describe('the modules of a config', () => {
   for (const { title, files, sees } of ROWS) {
-    it(`can have ${title}`, async () => {
-      expect(await seenTwice({ 'package.json': '{ "type": "module" }', ...files })).to.deep.equal(sees);
+    it(`can contain ${title}`, async () => {
+      expect(await loadTwice({ 'package.json': '{ "type": "module" }', ...files })).to.deep.equal(sees);
     });
   }
 
-  it('are compiled again when the content of one has changed, at the same time and of the same size', async () => {
+  it('are compiled again if the content of a file changes, even if its time and size stay the same', async () => {
     using fixture = project(
       ts(`import { a } from './a.js'; ${push('a')}`, { 'a.ts': 'export const a: number = 1;' }),
     );
@@ -217,13 +217,13 @@ describe('the modules of a config', () => {
     expect(seen.etlSeen).to.deep.equal([1, 2]);
   });
 
-  it('are not kept where that is switched off', async () => {
+  it('are not cached if the cache is switched off', async () => {
     using fixture = project(ts(''));
     await fixture.load({ isCached: false });
     expect(readdirSync(fixture.directory)).to.not.include('.etl');
   });
 
-  it('are compiled again where what was kept is no code', async () => {
+  it('are compiled again if a cached file is not code', async () => {
     using fixture = project(ts(push('1')));
     seen.etlSeen = [];
     await fixture.load();
@@ -235,7 +235,7 @@ describe('the modules of a config', () => {
     expect(readFileSync(join(cache, name), 'utf8')).to.not.equal('}{');
   });
 
-  it("have the program's copy of a package of the same version, also through another package", async () => {
+  it("get the program's copy of a package of the same version, also through another package", async () => {
     const { version } = require('objection/package.json') as { version: string };
     using fixture = project(
       ts(`import { Model } from 'objection'; import plugin from 'plugin'; ${push('Model', 'plugin.Model')}`, {

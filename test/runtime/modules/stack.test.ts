@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { project } from '../config/config-project.js';
 
-/** The second line of a config, which fails at the sign `@`. */
+/** The second line of a config. The line fails at the character `@`, which the test removes. */
 const LINES: { title: string; line: string }[] = [
   { title: 'an enum', line: "enum A { B = 1, C } const a: A = A.C; throw @new Error('x' + a);" },
   { title: 'a namespace', line: "namespace N { export const a = 1 as number; throw @new Error('x' + a); }" },
@@ -37,8 +37,8 @@ describe('the position of an error in compiled code', () => {
         ];
         using fixture = project({ 'etl.config.ts': text.join(end) });
         const where = `etl.config.ts:2:${line.indexOf('@') + 1}`;
-        expect((await fixture.failure()).where, 'compiled').to.equal(where);
-        expect((await fixture.failure()).where, 'from the cache').to.equal(where);
+        expect((await fixture.catchError()).where, 'compiled').to.equal(where);
+        expect((await fixture.catchError()).where, 'from the cache').to.equal(where);
       });
     }
   }
