@@ -25,7 +25,7 @@ type RunFlags = Awaited<ReturnType<RunCommand['parseFlags']>>['flags'];
 /** `etl run`: runs a Dag once, or resumes a run. */
 export class RunCommand extends EtlCommand {
   static override summary = 'Run a Dag once.';
-  static override description = `Each task is one transaction, which also records that the task was run.
+  static override description = `Each task that writes to a database is one transaction, which also records that the task was run.
 
 Exit codes: 0 success, 1 a task failed, 2 nothing was started (usage, config), 3 only data checks failed, 69 the database \
 can't be reached, 75 another run of the Dag holds the lock, 124 the run timed out, 130 and 143 the run was stopped by \
