@@ -70,7 +70,7 @@ describe('etl run', () => {
       `d.sql('a', { sql: "insert into t values ('a')", checks: [{ name: 'no-a', sql: "select 1 from t where v = 'a' -- none" }] });`,
     );
     expect(code).to.equal(3);
-    expect(stderr).to.include('check "no-a" found rows');
+    expect(stderr).to.include('check "no-a" failed: its query returned rows');
     expect(await values()).to.deep.equal([]);
   });
 
@@ -280,7 +280,7 @@ describe('etl run', () => {
   it('starts no task after a failure with --fail-fast', async () => {
     const { code, stderr } = await run(bad + good, ['--fail-fast', '-c', '1']);
     expect(code).to.equal(1);
-    expect(stderr).to.include('↷ a  skipped: the run stopped before it');
+    expect(stderr).to.include('↷ a  skipped: the run stopped before the task started');
     expect(await values()).to.deep.equal([]);
   });
 

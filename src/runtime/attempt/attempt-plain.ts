@@ -8,11 +8,11 @@ import type { PlainBody } from '../tasks/task-body.js';
 import { STOP_GRACE_MS, untilAborted, within } from '../waiting.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
-/** Everything that one attempt of a task without a connection needs. */
+/** The input of one attempt of a task without a connection. */
 export interface PlainAttemptRequest {
   readonly task: PlannedTask;
   readonly body: PlainBody;
-  /** Where it is recorded: the home connection, if the Dag has one. */
+  /** The database that records the task: the home connection. Undefined if the Dag has no home connection. */
   readonly database: RunDatabase | undefined;
   readonly key: TaskKey;
   readonly fingerprint: string;
@@ -22,8 +22,8 @@ export interface PlainAttemptRequest {
 }
 
 /**
- * One attempt of a task without a connection: its work, then the record of it. A process that dies between the two
- * leaves work without a record, so that the next run does it again: at least once. Never throws.
+ * Runs one attempt of a task without a connection: first the work, then its record in the ledger. If the process dies
+ * between the two, the ledger has no record, and a resume repeats the work: the task runs at least once. Never throws.
  */
 export async function attemptPlainTask(request: PlainAttemptRequest): Promise<AttemptOutcome> {
   const startedAt = new Date();
@@ -42,12 +42,15 @@ export async function attemptPlainTask(request: PlainAttemptRequest): Promise<At
       retryOn: task.retryOn,
       ending: 'no transaction',
       isClaimed: false,
-      statementOf: () => undefined,
+      findStatement: () => undefined,
     });
   }
 }
 
-/** The task's result, or the reason of its signal once it has had a moment to come to its end. */
+/**
+ * Runs the body and returns its result. If the signal aborts, waits `STOP_GRACE_MS` for the body, then throws the
+ * reason of the signal.
+ */
 async function untilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
   const work = body.run(context);
   try {
@@ -58,6 +61,7 @@ async function untilStopped({ body, context, signal }: PlainAttemptRequest): Pro
   }
 }
 
+/** Records the task as done. Does nothing if the Dag has no home connection. */
 async function record(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
   const { database, key, fingerprint, attempt, signal } = request;
   if (database === undefined) return;

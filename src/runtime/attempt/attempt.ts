@@ -4,12 +4,12 @@ import { createFailedOutcome } from './failure.js';
 import { encodeResult } from '../json.js';
 import { readClaimed } from '../ledger/task-row.js';
 import {
-  checkFailed,
+  createCheckFailedError,
   createEndedByTaskError,
   isSealed,
   createConnectionLostError,
   createNotCommittedError,
-  sealTouched,
+  createSealTouchedError,
   createSentTooLateError,
   createSwallowedError,
 } from '../postgres/task-connection-errors.js';
@@ -29,15 +29,21 @@ import { acquire } from '../database/run-database.js';
 import type { Check } from '../tasks/task.js';
 
 /**
- * One attempt, in the order that makes the task and its ledger row one COMMIT. Never throws: whatever happens is an
- * outcome, and the connection is released or cut off in every case.
+ * Runs one attempt of a task inside a transaction. One COMMIT covers the task and its ledger row. Never throws: each
+ * error becomes a failed outcome. In every case the connection is released to the pool or destroyed.
+ *
+ * The order: take a connection, find the high watermark, begin the transaction and claim the task, run the body, run
+ * the checks, close the ledger row and commit, release the connection.
  */
 export async function attemptTask(request: AttemptRequest): Promise<AttemptOutcome> {
   const outcome = await attemptOnce(request);
   return outcome ?? (await attemptTask({ ...request, isFirst: false }));
 }
 
-/** Undefined when a first attempt could not claim its task as one may that has the server to itself: nothing of it counts. */
+/**
+ * Runs one attempt. Returns undefined if the fast claim of a first attempt failed (`isFirst`). The caller then
+ * repeats the attempt with the safe claim. The transaction of the fast claim was rolled back.
+ */
 async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | undefined> {
   let client: ProtocolClient;
   try {
@@ -47,20 +53,21 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
       ...describeTask(request),
       ending: 'rolled back',
       isClaimed: false,
-      statementOf: () => undefined,
+      findStatement: () => undefined,
     });
   }
   const attempt = new Attempt(request, client);
   try {
     return await attempt.run();
   } catch (error) {
-    if (request.isFirst && (await attempt.isVoid())) return undefined;
+    if (request.isFirst && (await attempt.hasFastClaimFailed())) return undefined;
     return await attempt.describeFailure(error);
   } finally {
     await attempt.release();
   }
 }
 
+/** One attempt that has its connection. Call `run`, after an error `describeFailure`, and always `release`. */
 class Attempt {
   readonly #request: AttemptRequest;
   readonly #client: ProtocolClient;
@@ -68,7 +75,9 @@ class Attempt {
   readonly #stop: AttemptStop;
   readonly #readSessions: ReadSessions;
   readonly #begin: TaskBegin;
+  /** True from the moment when the COMMIT is sent. */
   #isCommitting = false;
+  /** Resolves to true if the session was made clean behind the COMMIT. Undefined if no COMMIT was sent. */
   #cleaned: Promise<boolean> | undefined;
 
   constructor(request: AttemptRequest, client: ProtocolClient) {
@@ -86,6 +95,7 @@ class Attempt {
     });
   }
 
+  /** Runs the attempt up to the answer to the COMMIT. Throws if the attempt failed or was skipped. */
   async run(): Promise<AttemptOutcome> {
     const { body, context, signal } = this.#request;
     const highWatermark = await body.findHighWatermark?.({
@@ -106,6 +116,7 @@ class Attempt {
     return this.#commit(result);
   }
 
+  /** Reads the result of a task that an earlier attempt or process has committed, and ends the transaction. */
   async #readDoneResult(): Promise<AttemptOutcome> {
     this.#taskConnection.endByRunner();
     const done = await readClaimed(this.#client, this.#request.key);
@@ -113,7 +124,10 @@ class Attempt {
     return { state: 'success', ...done, reused: true };
   }
 
-  /** Runs the task's own code; then nothing of the task's reaches the connection any more. */
+  /**
+   * Runs the body and waits for its queries. Returns the result as JSON text. Afterwards the task connection refuses
+   * each query of the task.
+   */
   async #runBody(highWatermark: FoundHighWatermark | undefined): Promise<string> {
     const { task, body, context, database, moved, signal } = this.#request;
     let session: Promise<Session> | undefined;
@@ -130,15 +144,15 @@ class Attempt {
         moved,
       });
       void this.#taskConnection.beginSoon();
-      const settled = work.then(async (result) => {
+      const finished = work.then(async (result) => {
         await watermarks.save();
         this.#taskConnection.begin();
         await this.#taskConnection.awaitQueries();
         return result;
       });
-      // The claim comes first: when it fails, nothing that the body gives counts.
+      // If the claim fails, its error wins: a result of the body does not count without a claim.
       const [, result] = await Promise.race([
-        Promise.all([this.#begin.claimed, settled]),
+        Promise.all([this.#begin.claimed, finished]),
         this.#stop.stopped,
       ]);
       signal.throwIfAborted();
@@ -149,15 +163,18 @@ class Attempt {
     }
   }
 
+  /**
+   * Runs the checks of the task. Throws ETL-3203 if a statement of the body failed and the body ignored the error.
+   */
   async #check(): Promise<void> {
     if (this.#taskConnection.failure !== undefined) throw createSwallowedError(this.#taskConnection.failure);
     await runChecks(this.#client, this.#request.task.checks);
   }
 
-  /** The close and COMMIT, in one flight. */
+  /** Closes the ledger row and commits, in one pipeline. */
   async #commit(result: string): Promise<AttemptOutcome> {
     if (this.#taskConnection.lost !== undefined) throw this.#taskConnection.lost;
-    if (this.#taskConnection.late !== undefined) throw createSentTooLateError();
+    if (this.#taskConnection.lateQuery !== undefined) throw createSentTooLateError();
     this.#request.signal.throwIfAborted();
     const rows = this.#taskConnection.rows.written;
     this.#isCommitting = true;
@@ -170,40 +187,53 @@ class Attempt {
     return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
   }
 
-  /** From here on a query of the task's is lost work of a task that is committed. */
+  /**
+   * Reports each query that the task sends from now on. The task is committed, so the work of such a query is lost.
+   */
   #reportLate(): void {
     const { onLateQuery } = this.#request;
     this.#taskConnection.onLate = onLateQuery;
-    if (this.#taskConnection.late !== undefined) onLateQuery(this.#taskConnection.late);
+    if (this.#taskConnection.lateQuery !== undefined) onLateQuery(this.#taskConnection.lateQuery);
   }
 
-  /** The claim of a first attempt has met a row of its task; or a pooler has put it where its statement is not known. */
-  async isVoid(): Promise<boolean> {
+  /**
+   * Returns true if the fast claim of a first attempt failed in one of two ways:
+   *
+   * - 23505: the ledger has a row of the task already.
+   * - 26000: a pooler sent the claim to a session that does not have its prepared statement.
+   */
+  async hasFastClaimFailed(): Promise<boolean> {
     await this.#taskConnection.drain();
     const code = findDatabaseError(this.#begin.failure)?.code;
     return code === '23505' || code === '26000';
   }
 
+  /** Turns the error of the attempt into its outcome: skipped or failed. */
   async describeFailure(error: unknown): Promise<AttemptOutcome> {
     const thrown = toError(error);
     await this.#taskConnection.drain();
     const isWhole =
-      !this.#request.signal.aborted && !this.#taskConnection.ended && this.#taskConnection.lost === undefined;
+      !this.#request.signal.aborted &&
+      !this.#taskConnection.isEndedByTask &&
+      this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isWhole) return { state: 'skipped', reason: thrown.message };
     return createFailedOutcome(this.#findCause(thrown), {
       ...describeTask(this.#request),
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
-      statementOf: (failure) => this.#taskConnection.findStatement(failure),
+      findStatement: (failure) => this.#taskConnection.findStatement(failure),
     });
   }
 
-  /** The first cause: a stop, an ended transaction, or the server's last word come before what followed from them. */
+  /**
+   * Returns the first cause of the failure. A stop of the attempt, a transaction that the task ended, a failed
+   * statement and the last message of the server cause further errors. These further errors are not reported.
+   */
   #findCause(thrown: Error): unknown {
     const { signal } = this.#request;
     if (signal.aborted && !this.#isCommitting) return signal.reason;
-    if (this.#taskConnection.ended) return createEndedByTaskError(thrown);
-    if (isSealed(thrown)) return sealTouched(thrown);
+    if (this.#taskConnection.isEndedByTask) return createEndedByTaskError(thrown);
+    if (isSealed(thrown)) return createSealTouchedError(thrown);
     const { failure } = this.#taskConnection;
     if (failure !== undefined && failure !== findDatabaseError(thrown) && isAborted(thrown))
       return createSwallowedError(failure);
@@ -212,28 +242,38 @@ class Attempt {
     return thrown;
   }
 
+  /** Returns what became of the transaction. */
   #findEnding(thrown: Error): Ending {
-    if (this.#taskConnection.ended && !isSealed(thrown)) return 'check data';
+    if (this.#taskConnection.isEndedByTask && !isSealed(thrown)) return 'check data';
     if (!this.#isCommitting) return 'rolled back';
-    // Only a plain refusal of COMMIT says that it did not take place; a pooler's last word, for one, does not.
+    // Only an error that leaves the connection open proves that the COMMIT did not take place. The last message of a
+    // pooler, for example, proves nothing.
     const refusal = findDatabaseError(thrown);
     const isRefused = thrown instanceof EtlError || (refusal !== undefined && !isConnectionEnd(refusal));
     return isRefused && this.#taskConnection.lost === undefined ? 'rolled back' : 'unknown';
   }
 
+  /** Rolls back an open transaction, then releases or destroys the connection. Never throws. */
   async release(): Promise<void> {
     this.#stop.dispose();
     await this.#readSessions.close();
     const clean = await this.#rollBack();
     this.#taskConnection.detach();
-    // After its last word the server has nothing left to end.
+    // After its last message (`fatal`) the server has ended the backend itself.
     if (!clean && this.#taskConnection.fatal === undefined) await this.#stop.terminate();
     this.#request.database.release(this.#client, clean, this.#cleaned);
   }
 
-  /** Says whether the connection is idle and whole. */
+  /**
+   * Rolls back an open transaction, within `CLEAN_UP_MS`. Returns true if the connection is idle and can be used
+   * again.
+   */
   async #rollBack(): Promise<boolean> {
-    if (this.#taskConnection.lost !== undefined || this.#taskConnection.busy || this.#request.signal.aborted)
+    if (
+      this.#taskConnection.lost !== undefined ||
+      this.#taskConnection.isBusy ||
+      this.#request.signal.aborted
+    )
       return false;
     if (isIdle(this.#client)) return true;
     this.#taskConnection.endByRunner();
@@ -243,7 +283,7 @@ class Attempt {
       await rolledBack;
       return isIdle(this.#client);
     } catch {
-      // The cause of the failure is known already; a connection that can't roll back is cut off.
+      // Ignores the error: the cause of the failure is known, and the connection is destroyed.
       return false;
     }
   }
@@ -253,15 +293,18 @@ function describeTask({ task }: AttemptRequest) {
   return { taskId: task.id, location: task.location, retryOn: task.retryOn };
 }
 
-/** Runs the checks of a task in its transaction, in order. Throws for the first one that finds a row. */
+/** Runs the checks of a task in its transaction, in order. Throws ETL-3101 for the first check that finds a row. */
 export async function runChecks(client: ProtocolClient, checks: readonly Check[]): Promise<void> {
   for (const { name, sql, values = [] } of checks) {
     const { rows } = await send(client, selectOffendingRows(sql), values);
-    if (rows.length > 0) throw checkFailed(name);
+    if (rows.length > 0) throw createCheckFailedError(name);
   }
 }
 
-/** The line break ends a comment at the end of the query. */
+/**
+ * Wraps the query of a check so that the server returns at most one empty row. The line break ends a comment at the
+ * end of the query.
+ */
 function selectOffendingRows(sql: string): string {
   return `select from (${sql.trim().replace(/;$/, '')}\n) as offending limit 1`;
 }

@@ -11,20 +11,29 @@ import type { OpenReadSession } from '../session/read-session.js';
 import type { TransactionBody, TaskWork } from '../tasks/task-body.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
-/** The begin of an attempt's transaction with the claim of its task, sent once. */
+/**
+ * The begin of an attempt's transaction, together with the claim of the task. Both are sent once, in one pipeline.
+ */
 export class TaskBegin {
   readonly #request: AttemptRequest;
   readonly #name: string;
-  #answers = 0;
+  #answered = 0;
   #resolve: (isClaimed: boolean) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  /** Whether the task was claimed: no means that it is done. Rejects when the transaction could not be begun. */
+  /**
+   * Resolves to true if the task was claimed, and to false if the task is already done. Rejects if the transaction
+   * could not begin, or if the claim failed.
+   */
   readonly claimed: Promise<boolean>;
+  /** True from the moment when the pipeline was sent. */
   isSent = false;
-  /** What the server, or the loss of the connection, said to it. */
+  /** The error of the begin or of the claim: from the server, or the loss of the connection. */
   failure: Error | undefined;
-  /** Known before the claim has answered, which may wait. */
+  /**
+   * The ID of the transaction. The ID is known before the claim has its answer, so a claim that waits can be
+   * cancelled.
+   */
   transaction: TransactionId | undefined;
 
   constructor(request: AttemptRequest) {
@@ -35,15 +44,18 @@ export class TaskBegin {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.claimed.catch(() => undefined); // An attempt may fail before it waits for this.
+    this.claimed.catch(() => undefined); // An attempt may fail before it awaits the claim.
   }
 
-  /** True when the claim has answered. */
+  /** True if the server has answered the claim. */
   get isOver(): boolean {
-    return this.#answers === LEGS;
+    return this.#answered === STATEMENT_COUNT;
   }
 
-  /** Sends it, with `first` behind it: the server does not come to that when the claim fails. */
+  /**
+   * Sends the begin and the claim, with the first query of the task behind them. The server skips the query if the
+   * claim fails.
+   */
   send(client: ProtocolClient, first?: DriverQuery): void {
     const { task, key, fingerprint, attempt, isFirst, database } = this.#request;
     this.isSent = true;
@@ -68,15 +80,15 @@ export class TaskBegin {
     });
   }
 
-  /** Nothing can be sent any more; without a meaning once the claim has answered. */
+  /** Rejects `claimed`: nothing can be sent any more. Has no effect if the server has answered the claim. */
   fail(reason: Error): void {
     if (!this.isOver) this.failure ??= reason;
     this.#reject(reason);
   }
 
   #onAnswer(answer: StatementResult, client: ProtocolClient): void {
-    this.#answers++;
-    if (this.#answers === LEGS - 1) {
+    this.#answered++;
+    if (this.#answered === STATEMENT_COUNT - 1) {
       this.transaction = parseTransactionId(answer);
       enablePreparedStatements(client, this.transaction);
     }
@@ -84,34 +96,38 @@ export class TaskBegin {
   }
 }
 
-/** BEGIN, the settings, the claim. */
-const LEGS = 3;
+/** The number of statements of the begin: BEGIN, the settings, the claim. */
+const STATEMENT_COUNT = 3;
 
-/** Everything that one attempt of a task inside a transaction needs. */
+/** The input of one attempt of a task inside a transaction. */
 export interface AttemptRequest {
   readonly task: PlannedTask;
   readonly body: TransactionBody;
   readonly database: RunDatabase;
   readonly key: TaskKey;
   readonly fingerprint: string;
-  /** From 1. */
+  /** The number of the attempt, from 1. */
   readonly attempt: number;
   readonly context: TaskContext;
   /** Aborts with the reason, an `EtlError`, when the attempt must stop. */
   readonly signal: AbortSignal;
-  /** What is left of the attempt's time when it begins its transaction, in milliseconds. */
+  /**
+   * Returns how much of the task's timeout is left, in milliseconds. Called when the transaction begins. Undefined if
+   * the task has no timeout.
+   */
   readonly budgetMs: () => number | undefined;
-  /** As in `Work`. */
+  /** Takes the progress of the task, as in `TaskWork`. */
   readonly moved: TaskWork['moved'];
-  /** Opens a connection that the task reads from. */
+  /** Opens a read session for the task. */
   readonly openReadSession: OpenReadSession;
-  /** Stops after the claim: to learn whether an earlier attempt was committed. */
+  /** True: the attempt ends after the claim. The claim tells whether an earlier attempt was committed. */
   readonly claimOnly: boolean;
   /**
-   * Nobody can have claimed the task before: the first attempt of a new run, whose process has the Dag's lock. Then its
-   * body begins while the claim is on its way.
+   * True for the first attempt of a task in a new run. This process has the Dag's lock, so nobody can have claimed
+   * the task before. The attempt then uses the fast claim: the body starts before the claim has its answer, which
+   * saves a round trip.
    */
   readonly isFirst: boolean;
-  /** Called with a query that the task sent after it had been committed. */
+  /** Called with the SQL of each query that the task sends after its COMMIT. */
   readonly onLateQuery: (sql: string) => void;
 }

@@ -11,26 +11,30 @@ import { findDatabaseError } from '../postgres/sqlstate.js';
 import { assertCommitted, COMMIT } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
 
-/** The end of a task's transaction, on its way. */
+/** A commit that was sent. */
 export interface CommitInProgress {
-  /** Rejects when the transaction was not committed, or when that is not known. */
+  /**
+   * Resolves when the transaction is committed. Rejects if the transaction was not committed, or if the outcome is
+   * unknown.
+   */
   readonly committed: Promise<void>;
-  /** Whether the session is clean for the next task. Never rejects. */
+  /** Resolves to true if the session is clean for the next task. Never rejects. */
   readonly cleaned: Promise<boolean>;
 }
 
 /**
- * Closes the row of a task and commits, in one flight: the server does not come to COMMIT when the close fails. The
- * session is made clean in the same write, while what comes after the task begins.
+ * Closes the ledger row of a task and commits, in one pipeline: the server skips the COMMIT if the close fails. The
+ * statements that clean the session are sent in the same write as a second pipeline. The next task starts while they
+ * run.
  */
 export function commitTask(client: ProtocolClient, close: TaskClose): CommitInProgress {
-  const clean = new Pipeline(createCleanStatements(client.connection));
+  const cleaning = new Pipeline(createCleanStatements(client.connection));
   const pipeline = new Pipeline([createCloseStatement(close), COMMIT]);
-  const flown = pipeline.sendWith(clean, client);
-  const cleaned = clean.completed.then(isClean, () => false);
+  const answers = pipeline.sendWith(cleaning, client);
+  const cleaned = cleaning.completed.then(isClean, () => false);
   return {
-    committed: flown.then(assertCommitted, async (error: unknown) => {
-      // Nothing can be sent before its answer.
+    committed: answers.then(assertCommitted, async (error: unknown) => {
+      // Waits for the answer to the second pipeline: nothing can be sent before.
       await within(cleaned, CLEAN_UP_MS);
       if (pipeline.answered > 0 || findDatabaseError(error)?.code !== NOT_CLOSED) throw error;
       await send(client, 'rollback');

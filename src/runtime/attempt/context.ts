@@ -3,23 +3,24 @@ import { type PlannedTask, type RunPlan, isFullRefresh } from '../dag/plan.js';
 import type { TaskWork } from '../tasks/task-body.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
-/** What contexts take from the run. */
+/** The parts of a task context that come from the run. */
 export interface ContextFacts {
   readonly emit: (event: EventBody) => void;
-  /** The IDs of all connections that begin with `prefix`. */
+  /** Returns the IDs of the connections that begin with `prefix`. Without a prefix, returns all IDs. */
   readonly connections: (prefix?: string) => readonly string[];
 }
 
-/** What contexts take from the attempt. */
+/** The parts of a task context that come from the attempt. */
 export interface AttemptFacts {
   readonly attempt: number;
   readonly signal: AbortSignal;
-  /** Results of tasks by index. */
+  /** The results of the tasks of the run, by the index of the task. */
   readonly results: readonly unknown[];
+  /** Takes the progress of the task. */
   readonly moved: TaskWork['moved'];
 }
 
-/** What a task function gets. */
+/** Creates the context that the task's function receives. */
 export function createContext(
   task: PlannedTask,
   plan: RunPlan,
@@ -46,13 +47,16 @@ export function createContext(
   };
 }
 
-/** Results by the names under which the task needs them. Two tasks never share an object that one could change. */
+/**
+ * Collects the results of the upstream tasks, by the names in `needs`. Objects are cloned, so that no task can change
+ * an object of another task.
+ */
 function collectUpstreamResults(task: PlannedTask, results: readonly unknown[]): unknown {
   const named: Record<string, unknown> = {};
   let i = 0;
   for (const name of task.task.upstream.keys()) {
     const result = results[task.upstream[i++] ?? -1];
-    // A clone costs as much as the rest of the context, and most results are null or a number.
+    // Clones objects only: a clone takes as long as the rest of the context, and most results are null or a number.
     named[name] = typeof result === 'object' && result !== null ? structuredClone(result) : result;
   }
   return named;

@@ -4,26 +4,37 @@ import { type AttemptOutcome, type Ending, FailTask } from './outcome.js';
 import { type Location, formatLocation, formatPosition } from '../modules/location.js';
 import { type FailureKind, classifyState } from './retry.js';
 import { formatCaretExcerpt } from '../sql/excerpt.js';
-import { type DatabaseError, findDatabaseError, describeState, isMalformed } from '../postgres/sqlstate.js';
+import {
+  type DatabaseError,
+  findDatabaseError,
+  describeState,
+  isWrongValueCount,
+} from '../postgres/sqlstate.js';
 import type { FailedStatement } from '../postgres/task-connection.js';
 import { FileError } from '../tasks/load/feed.js';
 
-/** What is known of a failed attempt besides what was thrown. */
+/** The facts about a failed attempt, apart from the error that was thrown. */
 export interface FailureFacts {
   readonly taskId: string;
   readonly location: Location;
+  /** The SQLSTATEs and classes of SQLSTATEs that the user wants to be retried, such as `23505` or `23`. */
   readonly retryOn: readonly string[];
   readonly ending: Ending;
+  /** True if the server has answered the claim. */
   readonly isClaimed: boolean;
-  /** The statement behind a database error. */
-  readonly statementOf: (error: object) => FailedStatement | undefined;
+  /** Returns the statement that caused a database error. Undefined if the statement is unknown. */
+  readonly findStatement: (error: object) => FailedStatement | undefined;
 }
 
-/** Turns what a failed attempt threw into the error that is reported, and says whether a retry can help. */
+/**
+ * Creates the outcome of a failed attempt: the error that is reported, and the kind of failure, which decides about a
+ * retry.
+ */
 export function createFailedOutcome(thrown: unknown, facts: FailureFacts): AttemptOutcome {
   const cause = toError(thrown);
   const database = findDatabaseError(cause);
-  const error = cause instanceof EtlError ? completeError(cause, facts) : describe(cause, database, facts);
+  const error =
+    cause instanceof EtlError ? completeError(cause, facts) : createTaskError(cause, database, facts);
   const { ending, isClaimed } = facts;
   return { state: 'failed', error, kind: classifyFailure(cause, database, facts), ending, isClaimed };
 }
@@ -34,23 +45,24 @@ function classifyFailure(
   facts: FailureFacts,
 ): FailureKind {
   if (facts.ending === 'check data' || cause instanceof FailTask) return 'permanent';
-  // A refused connection has the server's word as its cause: a wrong password stays wrong.
   if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
-  if (database !== undefined && isMalformed(database)) return 'permanent';
+  // The SQLSTATE decides, also that of the cause of an `EtlError`: a wrong password is permanent.
+  if (database !== undefined && isWrongValueCount(database)) return 'permanent';
   return classifyState(database?.code, facts.retryOn);
 }
 
-/** Errors of ours that another attempt may not meet. */
+/** The codes of our own errors that a retry can avoid. */
 const TRANSIENT: ReadonlySet<string> = new Set([
   'ETL-1001',
   'ETL-1002',
   'ETL-3301',
   'ETL-3207',
-  // A swallowed error is as good or bad as what was swallowed: a serialization failure may pass.
+  // The SQLSTATE of the swallowed error decides: a serialization failure is worth a retry.
   'ETL-3203',
 ]);
 
-function describe(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
+/** Creates the error that is reported for an error of the server or of the user's code. */
+function createTaskError(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
   const task = `task defined at ${formatLocation(facts.location)}`;
   if (database === undefined) {
     const where = [...formatThrowLocation(cause, facts.location), task].join(', in the ');
@@ -61,7 +73,7 @@ function describe(cause: Error, database: DatabaseError | undefined, facts: Fail
       cause,
     });
   }
-  const statement = facts.statementOf(database);
+  const statement = facts.findStatement(database);
   const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
   return new EtlError(lost ? 'ETL-1002' : 'ETL-3001', {
     what: statement?.message || database.message,
@@ -73,13 +85,16 @@ function describe(cause: Error, database: DatabaseError | undefined, facts: Fail
   });
 }
 
-/** The first place in the user's own code on the stack of an exception. */
+/**
+ * Formats the first location in the user's own code on the stack of an exception. Empty if the stack has no such
+ * location.
+ */
 function formatThrowLocation(cause: Error, { root }: Location): string[] {
   const frame = listUserFrames(cause.stack)[0];
   return frame === undefined ? [] : [`thrown at ${formatPosition(frame.file, frame, root.directory)}`];
 }
 
-/** An error of ours that was raised deep inside gets the place of its task and the state of the data. */
+/** Adds the location of the task and the state of the data to one of our own errors, if the error has none. */
 function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.message,
@@ -91,13 +106,16 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
   });
 }
 
+/** Names the file of a load, if the error is about one file. */
 function findFile(cause: Error): string[] {
   return cause instanceof FileError ? [`file "${cause.file}"`] : [];
 }
 
+/** Formats the position of a database error: in the input of a COPY, and in the SQL text. */
 function formatSqlPosition(error: DatabaseError, statement: FailedStatement | undefined): string[] {
   const lines: string[] = [];
-  // The context of a COPY names line and column, and quotes the value: row data stays out of reports.
+  // The context of a COPY names the line and the column, and quotes the value. The value is left out: reports contain
+  // no data of rows.
   const copy = /^COPY ([^,]+), line (\d+)(?:, column ([^:\n]+))?/.exec(error.where ?? '');
   if (copy)
     lines.push(`COPY ${copy[1]}, line ${copy[2]}${copy[3] === undefined ? '' : `, column "${copy[3]}"`}`);
@@ -106,25 +124,26 @@ function formatSqlPosition(error: DatabaseError, statement: FailedStatement | un
   return lines;
 }
 
-/** Names of the schema, never values. */
+/** Formats the names of the constraint, the table and the column of a database error. Never formats values. */
 function formatObjects(error: DatabaseError): string[] {
-  const named: string[] = [];
-  if (error.constraint !== undefined) named.push(`constraint "${error.constraint}"`);
-  if (error.table !== undefined) named.push(`table "${error.table}"`);
-  if (error.column !== undefined) named.push(`column "${error.column}"`);
-  return named;
+  const names: string[] = [];
+  if (error.constraint !== undefined) names.push(`constraint "${error.constraint}"`);
+  if (error.table !== undefined) names.push(`table "${error.table}"`);
+  if (error.column !== undefined) names.push(`column "${error.column}"`);
+  return names;
 }
 
+/** Says what the failed attempt left in the database. */
 function describeDataState(facts: FailureFacts): string {
   switch (facts.ending) {
     case 'rolled back':
       return `"${facts.taskId}" wrote nothing`;
     case 'unknown':
-      return `whether "${facts.taskId}" was committed is not known: the connection was lost during COMMIT`;
+      return `it is unknown whether "${facts.taskId}" was committed: the connection was lost during COMMIT`;
     case 'no transaction':
-      return `"${facts.taskId}" is not recorded: what it did outside of a database is not undone, and a resume repeats it`;
+      return `"${facts.taskId}" is not recorded: its work outside the database is not undone, and a resume repeats the task`;
     case 'check data':
-      return `"${facts.taskId}" ended its transaction itself: look at what it wrote before it did`;
+      return `"${facts.taskId}" ended its transaction itself: check the rows that it wrote before`;
     default:
       return facts.ending satisfies never;
   }

@@ -1,32 +1,38 @@
 import type { EtlError } from '../../errors.js';
 import type { FailureKind } from './retry.js';
 
-/** Thrown by a task to fail at once: no retry. */
+/** An error that a task throws to fail without a retry. */
 export class FailTask extends Error {
   override readonly name = 'FailTask';
 }
 
-/** Thrown by a task that has nothing to do: it is rolled back and shown as skipped, and so is what needs it. */
+/**
+ * An error that a task throws if it has nothing to do. The task is rolled back. The task and all tasks that need it
+ * are shown as skipped.
+ */
 export class SkipTask extends Error {
   override readonly name = 'SkipTask';
 }
 
 /** What became of the transaction of a failed attempt. */
 export type Ending =
+  /** The attempt wrote nothing. */
   | 'rolled back'
-  /** The connection was lost in COMMIT: only the next claim can tell. */
+  /** The connection was lost during COMMIT. Only the next claim can find out whether the COMMIT took place. */
   | 'unknown'
-  /** It had no transaction: what it did elsewhere is not known here. */
+  /** The task has no transaction. The runner does not know what the task did. */
   | 'no transaction'
-  /** The task ended its transaction itself: what it wrote before is a matter for a person. */
+  /** The task ended its transaction itself. A person must check the rows that the task wrote before. */
   | 'check data';
 
-/** What came of one attempt. */
+/** The outcome of one attempt. */
 export type AttemptOutcome =
   | {
       readonly state: 'success';
       readonly result: unknown;
+      /** The rows that the task wrote. Undefined for a task without a connection. */
       readonly rows: number | undefined;
+      /** True if the task was already done, and its result came from the ledger. */
       readonly reused: boolean;
     }
   | { readonly state: 'skipped'; readonly reason: string }
@@ -35,6 +41,6 @@ export type AttemptOutcome =
       readonly error: EtlError;
       readonly kind: FailureKind;
       readonly ending: Ending;
-      /** The claim has answered: whatever an earlier attempt left undecided was rolled back. */
+      /** True if the server has answered the claim. Then no earlier attempt of the task was committed. */
       readonly isClaimed: boolean;
     };

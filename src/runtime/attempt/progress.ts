@@ -1,17 +1,17 @@
 import type { Moved } from '../tasks/task-body.js';
 
-/** How much of a task is done. */
+/** The progress of a task since its attempt began. */
 export interface Totals {
   readonly rows: number;
   readonly bytes: number;
 }
 
-/** A report at most this often: a bulk task has thousands of chunks a second. */
+/** The minimum time between two reports. A bulk task moves thousands of chunks a second. */
 const INTERVAL_MS = 100;
 
 /**
- * Adds up what an attempt has done, and reports the sum now and then. It has no timer: what is new is reported with the
- * next movement, and at the end.
+ * Adds up the progress of an attempt, and reports the totals at most every `INTERVAL_MS`. There is no timer: totals
+ * that were not reported are reported with a later movement, or at the end.
  */
 export class Progress {
   readonly #report: (totals: Totals) => void;
@@ -20,19 +20,20 @@ export class Progress {
   #isReported = true;
   #reportedAt = -Infinity;
 
-  /** `now` in milliseconds. */
+  /** `now` returns a time in milliseconds. */
   constructor(report: (totals: Totals) => void, now: () => number) {
     this.#report = report;
     this.#now = now;
   }
 
+  /** Adds the progress since the last call. */
   addMovement({ rows = 0, bytes = 0 }: Moved): void {
     this.#totals = { rows: this.#totals.rows + rows, bytes: this.#totals.bytes + bytes };
     this.#isReported = false;
     if (this.#now() - this.#reportedAt >= INTERVAL_MS) this.finish();
   }
 
-  /** Reports what has not been reported. */
+  /** Reports the totals if they have changed since the last report. */
   finish(): void {
     if (this.#isReported) return;
     this.#isReported = true;

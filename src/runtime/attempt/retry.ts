@@ -1,26 +1,35 @@
 import type { RetryPolicy } from '../dag/plan.js';
 
-/** Why an attempt failed, as far as a retry is concerned. */
+/** The kind of a failure. The kind decides whether a retry makes sense. */
 export type FailureKind =
-  /** Serialization failure, deadlock, lock not available: the same work succeeds when it is alone. */
+  /**
+   * A serialization failure, a deadlock, or a lock that was not available. The same work succeeds without concurrent
+   * work.
+   */
   | 'serialization'
-  /** Anything that may pass: a lost connection, a timeout, an exception of the task's own code. */
+  /** A failure that may not happen again: a lost connection, a timeout, an exception in the task's own code. */
   | 'transient'
-  /** The same again will fail the same way. */
+  /** A failure that a retry meets again. */
   | 'permanent';
 
-/** Failed attempts so far, by their budget. */
+/** The number of failed attempts of a task, for each of the two retry budgets. */
 export interface UsedRetries {
   readonly serialization: number;
   readonly transient: number;
 }
 
-/** Forty concurrent read-modify-write tasks all got through with it; with two, sixteen gave up. */
+/**
+ * The number of retries after serialization failures. With 8 retries, 40 of 40 concurrent read-modify-write tasks
+ * succeed. With 2 retries, 16 of the 40 fail.
+ */
 const SERIALIZATION_RETRIES = 8;
 const SERIALIZATION_INITIAL_MS = 25;
 const SERIALIZATION_MAX_MS = 2000;
 
-/** Classes of SQLSTATE that the same statement meets again. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/**
+ * The classes of SQLSTATE whose errors the same statement meets again.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
 const PERMANENT_CLASSES: ReadonlySet<string> = new Set([
   '0A',
   '22',
@@ -35,7 +44,10 @@ const PERMANENT_CLASSES: ReadonlySet<string> = new Set([
 ]);
 const SERIALIZATION_STATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03']);
 
-/** The kind of a failure with this SQLSTATE; without one it may pass. */
+/**
+ * Returns the kind of a failure with this SQLSTATE. A failure without a SQLSTATE is transient. `retryOn` makes
+ * permanent SQLSTATEs transient: its entries are SQLSTATEs (`23505`) or classes (`23`).
+ */
 export function classifyState(state: string | undefined, retryOn: readonly string[]): FailureKind {
   if (state === undefined) return 'transient';
   if (SERIALIZATION_STATES.has(state)) return 'serialization';
@@ -44,8 +56,9 @@ export function classifyState(state: string | undefined, retryOn: readonly strin
 }
 
 /**
- * Milliseconds to wait before the next attempt, or undefined to give up. `spent` counts the failure that has just
- * happened. `random` is in `[0, 1)`: a retry at a random moment keeps two tasks from meeting again.
+ * Returns how many milliseconds to wait before the next attempt. Returns undefined if there is no retry left. `spent`
+ * includes the failure that has just happened. `random` returns a number in `[0, 1)`. A random wait (jitter) keeps
+ * two tasks from meeting again.
  */
 export function nextDelay(
   kind: FailureKind,

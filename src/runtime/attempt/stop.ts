@@ -5,22 +5,26 @@ import type { ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { stopTransaction } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, COMMIT_GRACE_MS, STOP_GRACE_MS, within } from '../waiting.js';
 
+/** What `AttemptStop` needs to know of an attempt. */
 export interface AttemptStopOptions {
+  /** Aborts with the reason when the attempt must stop. */
   readonly signal: AbortSignal;
   readonly client: ProtocolClient;
-  /** Asks over another connection; undefined where there is none. */
+  /** Runs a query on another connection to the same server. Returns undefined if there is no other connection. */
   readonly ask: <T>(question: (control: ProtocolClient) => Promise<T>) => Promise<T | undefined>;
-  /** Undefined until the claim has given the transaction its ID. */
+  /** Returns the ID of the transaction. Undefined until the transaction has begun. */
   readonly transaction: () => TransactionId | undefined;
+  /** Returns true from the moment when the COMMIT is sent. */
   readonly isCommitting: () => boolean;
 }
 
 /**
- * Ends an attempt when its signal aborts, whether the task plays along or not: cancels the statement, waits a moment,
- * then cuts the connection and terminates its backend.
+ * Ends an attempt when its signal aborts, even if the task ignores the signal. `AttemptStop` cancels the running
+ * statement, waits `STOP_GRACE_MS`, and then destroys the connection. During a COMMIT nothing is cancelled, and the
+ * wait is `COMMIT_GRACE_MS`.
  */
 export class AttemptStop {
-  /** Rejects with the signal's reason when the task did not come to its end in time. */
+  /** Rejects with the reason of the signal when the connection is destroyed because the task did not end in time. */
   readonly stopped: Promise<never>;
   readonly #options: AttemptStopOptions;
   #reject: (reason: Error) => void = () => undefined;
@@ -29,44 +33,56 @@ export class AttemptStop {
   constructor(options: AttemptStopOptions) {
     this.#options = options;
     this.stopped = new Promise<never>((_, reject) => (this.#reject = reject));
-    // Whoever races against it sees the rejection; nobody may be racing when it comes.
+    // Prevents an unhandled rejection if nobody awaits the promise when it rejects.
     this.stopped.catch(() => undefined);
     if (options.signal.aborted) this.#onAbort();
     else options.signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
+  /** Stops listening to the signal. */
   dispose(): void {
     clearTimeout(this.#timer);
     this.#options.signal.removeEventListener('abort', this.#onAbort);
   }
 
-  /** Makes sure that the server has no such transaction any more. Best effort, within a bound; never throws. */
+  /**
+   * Terminates the backend of the transaction, within `CLEAN_UP_MS`. Never throws. If the terminate request fails,
+   * the server ends the backend later, because the connection is destroyed.
+   */
   async terminate(): Promise<void> {
-    await this.#ask('pg_terminate_backend');
+    await this.#stopBackend('pg_terminate_backend');
   }
 
   readonly #onAbort = (): void => {
     const committing = this.#options.isCommitting();
-    this.#timer = setTimeout(() => this.#cut(), committing ? COMMIT_GRACE_MS : STOP_GRACE_MS);
+    this.#timer = setTimeout(() => this.#cutConnection(), committing ? COMMIT_GRACE_MS : STOP_GRACE_MS);
     if (!committing) void this.#cancel();
   };
 
-  /** Without a transaction it is the search for a bound that may be under way, which can take as long as any query. */
+  /**
+   * Cancels the running statement. Before the transaction begins, the running statement can be the search for the
+   * high watermark.
+   */
   async #cancel(): Promise<void> {
     const { client, transaction } = this.#options;
     if (transaction() === undefined) await cancelStatement(client, CLEAN_UP_MS);
-    else await this.#ask('pg_cancel_backend');
+    else await this.#stopBackend('pg_cancel_backend');
   }
 
-  #cut(): void {
+  /** Destroys the connection and rejects `stopped`. */
+  #cutConnection(): void {
     this.#options.client.connection.stream.destroy();
     this.#reject(toError(this.#options.signal.reason));
   }
 
-  async #ask(action: 'pg_cancel_backend' | 'pg_terminate_backend'): Promise<void> {
+  /**
+   * Cancels or terminates the backend of the transaction, within `CLEAN_UP_MS`. Does nothing if there is no
+   * transaction.
+   */
+  async #stopBackend(action: 'pg_cancel_backend' | 'pg_terminate_backend'): Promise<void> {
     const transaction = this.#options.transaction();
     if (transaction === undefined) return;
-    // When it can't be asked the connection is cut in any case; the server then ends the backend by itself.
+    // Ignores an error: the connection is destroyed in any case, and the server then ends the backend itself.
     await within(
       this.#options.ask((control) => stopTransaction(control, action, transaction)),
       CLEAN_UP_MS,
@@ -74,10 +90,10 @@ export class AttemptStop {
   }
 }
 
-/** Why an attempt is stopped that takes too long. */
+/** Creates the error of an attempt that reached its timeout. */
 export function createTaskTimeoutError(timeoutMs: number): EtlError {
   return new EtlError('ETL-3301', {
     what: `the task did not end within its timeout of ${formatDuration(timeoutMs)}`,
-    fix: 'give it a longer `timeout`, or less to do',
+    fix: 'give the task a longer `timeout`, or less work',
   });
 }

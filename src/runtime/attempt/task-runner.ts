@@ -20,57 +20,64 @@ import { taskScope } from '../tasks/task-scope.js';
 import { createTaskTimeoutError } from './stop.js';
 import type { Moved } from '../tasks/task-body.js';
 
-/** How a task ended, with what the tasks that need it use. */
+/** The outcome of a task after all its attempts, with the result for the tasks that need it. */
 export interface TaskOutcome extends TaskSummary {
   readonly result: unknown;
-  /** The fingerprint of a task whose COMMIT had no answer: the ledger may know better at the end of the run. */
+  /**
+   * The fingerprint of a task whose COMMIT got no answer. The end of the run looks the task up in the ledger.
+   * Undefined in all other cases.
+   */
   readonly undecided?: string | undefined;
 }
 
-/** What the attempts of a run's tasks share. */
+/** The services and facts that all tasks of a run share. */
 export interface AttemptServices extends ContextFacts {
   readonly databases: RunDatabases;
-  /** No other process can have worked at this run. */
+  /** True if no other process can have worked on this run. */
   readonly isNew: boolean;
-  /** Tasks that an earlier process of the run has done. */
+  /** The tasks that an earlier process of the run has done, by task ID. */
   readonly done: ReadonlyMap<string, DoneTask>;
-  /** Fingerprints that are known already, by the index of their tasks. */
-  readonly prints: readonly string[];
+  /** The fingerprints that are already computed, by the index of the task. */
+  readonly fingerprints: readonly string[];
   readonly emit: (event: EventBody) => void;
-  /** In `[0, 1)`. */
+  /** Returns a random number in `[0, 1)`. */
   readonly random: () => number;
-  /** Aborts when the run stops, with the reason. */
+  /** Aborts with the reason when the run stops. */
   readonly signal: AbortSignal;
-  /** Takes an error that belongs to a task that is over. */
+  /** Takes an error of a task that has already ended. */
   readonly onLateError: (error: EtlError) => void;
 }
 
 type FailedAttempt = AttemptOutcome & { readonly state: 'failed' };
 
-/** What one attempt may do. */
-interface Limits {
+/** The facts and limits of one attempt. */
+interface AttemptLimits {
+  /** The number of the attempt, from 1. */
   readonly attempt: number;
+  /** True: the attempt ends after the claim, which tells whether an earlier attempt was committed. */
   readonly claimOnly: boolean;
   readonly signal: AbortSignal;
+  /** Returns how much of the timeout is left, in milliseconds. Undefined if the task has no timeout. */
   readonly budgetMs: () => number | undefined;
   readonly moved: (delta: Moved) => void;
 }
 
-/** Runs the tasks of one run: each in as many attempts as it takes, or as it may have. */
+/** Runs the tasks of one run. Repeats the attempt of a task until the task succeeds or has no retry left. */
 export class TaskRunner {
   readonly #plan: RunPlan;
   readonly #services: AttemptServices;
+  /** The results of the tasks that are done, by the index of the task. */
   readonly #results: unknown[] = [];
   readonly #fingerprints: string[];
 
   constructor(plan: RunPlan, services: AttemptServices) {
     this.#plan = plan;
     this.#services = services;
-    this.#fingerprints = [...services.prints];
+    this.#fingerprints = [...services.fingerprints];
     for (const { id, index } of plan.tasks) this.#results[index] = services.done.get(id)?.result;
   }
 
-  /** Runs one task whose upstream tasks have succeeded. Never rejects. */
+  /** Runs one task. All its upstream tasks have succeeded. Never rejects. */
   async run(task: PlannedTask): Promise<TaskOutcome> {
     const startedAt = performance.now();
     const { outcome, attempts } = await this.#runAttempts(task);
@@ -97,44 +104,52 @@ export class TaskRunner {
     }
   }
 
+  /** Runs attempts until one succeeds or no retry is left. Returns the last outcome and the number of attempts. */
   async #runAttempts(task: PlannedTask): Promise<{ outcome: AttemptOutcome; attempts: number }> {
     const { emit, random, signal } = this.#services;
     let spent: UsedRetries = { serialization: 0, transient: 0 };
     let undecided: FailedAttempt | undefined;
     for (let attempt = 1; ; attempt++) {
       emit({ type: 'task_started', taskId: task.id, attempt });
-      const outcome = await this.#attempt(task, attempt, false);
+      const outcome = await this.#runAttempt(task, attempt, false);
       if (outcome.state !== 'failed') return { outcome, attempts: attempt };
       if (outcome.ending === 'unknown') undecided = outcome;
       else if (outcome.isClaimed) undecided = undefined;
-      spent = useRetry(spent, outcome.kind);
+      spent = countRetry(spent, outcome.kind);
       const wait = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
       if (wait !== undefined) {
         emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs: wait });
         if (await waitFor(wait, signal)) continue;
       }
       if (undecided === undefined) return { outcome, attempts: attempt };
-      return { outcome: await this.#resolve(task, attempt, undecided), attempts: attempt };
+      return { outcome: await this.#resolveCommit(task, attempt, undecided), attempts: attempt };
     }
   }
 
   /**
-   * Finds out whether a COMMIT without an answer took place, before anything is said of it: a claim that goes no further
-   * tells. It stays unknown when the database can't be reached for so long, or when the run is stopped.
+   * Finds out whether a COMMIT that got no answer took place. Each try is an attempt that ends after its claim.
+   * Returns `undecided` if the database can't be reached for `RESOLVE_COMMIT_MS`, or if the run is stopped.
    */
-  async #resolve(task: PlannedTask, attempt: number, undecided: FailedAttempt): Promise<AttemptOutcome> {
+  async #resolveCommit(
+    task: PlannedTask,
+    attempt: number,
+    undecided: FailedAttempt,
+  ): Promise<AttemptOutcome> {
     const { signal } = this.#services;
     const deadline = performance.now() + RESOLVE_COMMIT_MS;
     for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
       if (!(await waitFor(delayMs, signal))) break;
-      const outcome = await this.#attempt(task, attempt, true);
+      const outcome = await this.#runAttempt(task, attempt, true);
       if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
     }
     return undecided;
   }
 
-  /** One attempt with its own time limit, in the scope that unawaited errors are told by. */
-  async #attempt(task: PlannedTask, attempt: number, claimOnly: boolean): Promise<AttemptOutcome> {
+  /**
+   * Runs one attempt with its own timeout, in a scope (`taskScope`) that assigns unhandled errors to the task. An
+   * unhandled error stops the attempt.
+   */
+  async #runAttempt(task: PlannedTask, attempt: number, claimOnly: boolean): Promise<AttemptOutcome> {
     const { signal } = this.#services;
     const controller = new AbortController();
     const stop = (): void => controller.abort(signal.reason);
@@ -144,10 +159,10 @@ export class TaskRunner {
     const deadline = task.timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
     const timer =
       deadline && setTimeout(() => controller.abort(createTaskTimeoutError(task.timeoutMs ?? 0)), timeoutMs);
-    let stray: EtlError | undefined;
+    let unhandledError: EtlError | undefined;
     let isOver = false;
     const fail = (error: EtlError): boolean => {
-      stray ??= error;
+      unhandledError ??= error;
       if (!isOver) controller.abort(error);
       return !isOver;
     };
@@ -157,8 +172,9 @@ export class TaskRunner {
     const limits = { attempt, claimOnly, signal: controller.signal, budgetMs, moved };
     try {
       const outcome = await taskScope.run({ taskId: task.id, fail }, () => this.#prepareAndRun(task, limits));
-      // It came while the task was being committed, which it did not keep from happening.
-      if (outcome.state === 'success' && stray !== undefined) this.#services.onLateError(stray);
+      // The error came too late to stop the COMMIT.
+      if (outcome.state === 'success' && unhandledError !== undefined)
+        this.#services.onLateError(unhandledError);
       return outcome;
     } catch (error) {
       return createNotRunOutcome(task, error);
@@ -170,12 +186,13 @@ export class TaskRunner {
     }
   }
 
-  async #prepareAndRun(task: PlannedTask, limits: Limits): Promise<AttemptOutcome> {
+  /** Opens the database of the task and runs one attempt. Throws if the database can't be opened. */
+  async #prepareAndRun(task: PlannedTask, limits: AttemptLimits): Promise<AttemptOutcome> {
     const { databases, onLateError } = this.#services;
     const { body } = task.task;
-    const print = await this.#readFingerprint(task);
-    const before = body.transactional ? undefined : this.#services.done.get(task.id);
-    if (before?.fingerprint === print) return { state: 'success', ...before, reused: true };
+    const fingerprint = await this.#readFingerprint(task);
+    const doneBefore = body.transactional ? undefined : this.#services.done.get(task.id);
+    if (doneBefore?.fingerprint === fingerprint) return { state: 'success', ...doneBefore, reused: true };
     const context = createContext(task, this.#plan, this.#services, {
       attempt: limits.attempt,
       signal: limits.signal,
@@ -185,14 +202,21 @@ export class TaskRunner {
     const home = task.conn ?? this.#plan.home;
     const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
     const key = this.#createKey(task, database?.epoch ?? '');
-    const common = { ...limits, task, key, fingerprint: print, context };
+    const common = { ...limits, task, key, fingerprint, context };
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));
-    const openIt: OpenReadSession = async (id, first) =>
-      openReadSession(await databases.getPlain(id), limits.signal, first);
+    const openTaskReadSession: OpenReadSession = async (id, first) =>
+      openReadSession(await databases.getWithoutLedger(id), limits.signal, first);
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
-    return attemptTask({ ...common, isFirst, body, database, openReadSession: openIt, onLateQuery });
+    return attemptTask({
+      ...common,
+      isFirst,
+      body,
+      database,
+      openReadSession: openTaskReadSession,
+      onLateQuery,
+    });
   }
 
   #createProgress({ id: taskId }: PlannedTask): Progress {
@@ -213,11 +237,11 @@ export class TaskRunner {
   }
 }
 
-function useRetry(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
+function countRetry(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
   return kind === 'permanent' ? spent : { ...spent, [kind]: spent[kind] + 1 };
 }
 
-/** Says whether the wait came to its end; a run that stops ends it. */
+/** Waits. Returns false if the run stops during the wait. */
 async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
   try {
     await delay(ms, undefined, { signal });
@@ -228,7 +252,7 @@ async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-/** The database could not be opened; or a bug of ours. */
+/** Creates the outcome of an attempt that could not start: its database can't be opened, or the program has a bug. */
 function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome {
   const { id: taskId, location, retryOn } = task;
   const cause = toError(thrown);
@@ -237,5 +261,5 @@ function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome
     ? cause
     : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
   const facts = { taskId, location, retryOn, ending: 'rolled back', isClaimed: false } as const;
-  return createFailedOutcome(error, { ...facts, statementOf: () => undefined });
+  return createFailedOutcome(error, { ...facts, findStatement: () => undefined });
 }

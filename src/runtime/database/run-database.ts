@@ -14,57 +14,79 @@ import { UnboundSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, untilAborted, within } from '../waiting.js';
 
-/** A database of a run, with its ledger. */
+/** A database of a run with its ledger: its pool, its control connection, the lock and the epoch. */
 export class RunDatabase {
   readonly database: Database;
   #epoch: string | undefined;
+  /** The control connection, or its opening. Undefined if no control connection is open. */
   #control: Promise<Client | undefined> | undefined;
+  /** The connections that are on their way back to the pool. */
   readonly #releasing = new Set<Promise<void>>();
-  /** Clean ones that the pool believes to be in use: it takes a while over each that it gives and takes back. */
+  /**
+   * Clean connections that are ready for the next task. The pool treats them as in use, because handing a connection
+   * out and taking it back costs the pool time.
+   */
   readonly #idle: ProtocolClient[] = [];
+  /** A session that was created in advance for the next task. */
   #unboundSession: UnboundSession | undefined;
   #usesSessions = false;
-  #asked: Promise<unknown> = Promise.resolve();
+  /** Resolves when the last question of `ask` is answered. Questions run one after another. */
+  #lastAnswer: Promise<unknown> = Promise.resolve();
   #isClosing = false;
-  /** The control connection's transaction has seen the server's sessions, and would see them so again. */
-  #hasLooked = false;
+  /**
+   * True if the transaction of the control connection holds a snapshot of `pg_stat_activity`. The snapshot would be
+   * returned again.
+   */
+  #hasSnapshot = false;
 
   constructor(database: Database) {
     this.database = database;
   }
 
-  /** The epoch of the Dag's lock that tasks in this database commit under. */
+  /**
+   * Returns the epoch of this run in this database. The tasks of the run commit only if the epoch is still the
+   * newest. Throws `Error` if no epoch was taken.
+   */
   get epoch(): string {
     if (this.#epoch === undefined) throw new Error('the epoch was read before it was taken');
     return this.#epoch;
   }
 
-  /** Brings the ledger up to date. `place` names the database in an error. */
+  /** Creates the ledger or brings it up to date. Errors name the database by `databaseName`. */
   async migrate(databaseName: string): Promise<void> {
     await this.with((client) => migrate(client, databaseName));
   }
 
-  /** Takes the lock of the Dag, for as long as the control connection lives. */
+  /**
+   * Takes the lock of the Dag. The control connection holds the lock until it is closed. `onLost` is called if the
+   * connection is lost before. Takes no lock in a database without a control connection. Throws `EtlError` if another
+   * run has the lock.
+   */
   async lock(dagId: string, overlap: Overlap, onLost: (reason: EtlError) => void): Promise<void> {
     const control = await this.#connectControl();
     if (control === undefined) return;
     await takeLock(control, dagId, overlap);
     control.on('end', () => {
-      if (!this.#isClosing) onLost(lockLost(dagId));
+      if (!this.#isClosing) onLost(createLockLostError(dagId));
     });
   }
 
-  /** Ends what an earlier process has left open. Only for who has the Dag's lock for itself. */
+  /**
+   * Ends the transactions that an earlier process of the Dag left open. The caller must hold the Dag's lock alone.
+   */
   async endLeftovers(dagId: string): Promise<void> {
     await this.ask((control) => endLeftovers(control, dagId));
   }
 
-  /** Makes this process the newest of its Dag here. */
+  /** Takes the next epoch: this process becomes the newest of its Dag in this database. */
   async takeEpoch(holder: LockHolder): Promise<void> {
     this.#epoch = await this.with((client) => takeEpoch(client, holder));
   }
 
-  /** Records a new run, and makes this process the newest of its Dag here; undefined where there is a run with its ID. */
+  /**
+   * Records a new run and takes the next epoch. Returns undefined if there is a run with the same ID.
+   * `hasOpenPredecessor` is true if the run that had the previous epoch has not ended.
+   */
   async beginRun(
     header: RunHeader,
     holder: LockHolder,
@@ -74,7 +96,7 @@ export class RunDatabase {
     return begun;
   }
 
-  /** A clean connection that is open and free, at once. */
+  /** Returns a clean connection that is ready, without waiting. Undefined if there is none. */
   takeIdle(): ProtocolClient | undefined {
     for (let client = this.#idle.pop(); client !== undefined; client = this.#idle.pop()) {
       if (client.__knex__disposed === undefined) return client;
@@ -83,7 +105,7 @@ export class RunDatabase {
     return undefined;
   }
 
-  /** For the session of one task. */
+  /** Returns a session for one task. The session is not bound to a connection yet. */
   takeUnboundSession(): UnboundSession {
     const unboundSession = this.#unboundSession ?? new UnboundSession(this.database.knex);
     this.#unboundSession = undefined;
@@ -91,16 +113,20 @@ export class RunDatabase {
     return unboundSession;
   }
 
-  /** For a moment in which nothing else can be done: makes what the next task will need, where tasks use sessions. */
+  /**
+   * Creates the session of the next task in advance, while a COMMIT waits for its answer. Does nothing until a task
+   * of the run has used a session.
+   */
   prepareSession(): void {
-    // It is no part of the task whose end it is made in.
+    // Runs outside the scope of the task that is being committed: the session belongs to the next task.
     if (this.#usesSessions)
       this.#unboundSession ??= taskScope.run(undefined, () => new UnboundSession(this.database.knex));
   }
 
-  /** Takes a connection from the pool, or opens one. */
+  /** Takes a connection from the pool, or opens a new connection. */
   async acquire(): Promise<ProtocolClient> {
-    // A connection outlives the task that it was opened for: what happens on it later is not that task's.
+    // Runs outside the scope of the task: the connection outlives the task, and later errors of the connection do not
+    // belong to the task.
     return taskScope.run(
       undefined,
       () => this.database.knex.client.acquireConnection() as Promise<ProtocolClient>,
@@ -108,18 +134,21 @@ export class RunDatabase {
   }
 
   /**
-   * Gives a connection back. Only an idle one is used again, and only when its session is clean: by what is under way
-   * (`cleaned`), or by DISCARD ALL. Any other is cut off. That goes on beside the next task, which takes another
-   * connection meanwhile. Never throws.
+   * Gives a connection back. Never throws.
+   *
+   * The connection is used again only if it is whole (`isWhole`) and its session is clean. The session is clean if
+   * `cleaned` resolves to true, or after DISCARD ALL. Any other connection is destroyed. The clean-up runs in the
+   * background; meanwhile the next task uses another connection.
    */
   release(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): void {
     const released = this.#giveBack(client, isWhole, cleaned).finally(() => this.#releasing.delete(released));
     this.#releasing.add(released);
   }
 
+  /** Cleans a connection, and keeps it, returns it to the pool or destroys it. */
   async #giveBack(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): Promise<void> {
-    const isUsable = isWhole && ((await isCleanInTime(cleaned)) || (await discard(client)));
-    if (isUsable && this.#canKeep) {
+    const isUsable = isWhole && ((await isCleanInTime(cleaned)) || (await cleanSession(client)));
+    if (isUsable && this.#mayKeep) {
       this.#idle.push(client);
       return;
     }
@@ -127,16 +156,21 @@ export class RunDatabase {
     await this.database.knex.client.releaseConnection(client);
   }
 
-  /** Where nobody waits for one, and those that wait elsewhere have the pool's own. */
-  get #canKeep(): boolean {
+  /**
+   * True if a clean connection may stay in `#idle`: nobody waits for the pool, and the database has a control
+   * connection, so its pool has more than one connection.
+   */
+  get #mayKeep(): boolean {
     const { pool } = this.database.knex.client as { readonly pool: { numPendingAcquires(): number } };
     const { openControl } = this.database;
     return !this.#isClosing && openControl !== undefined && pool.numPendingAcquires() === 0;
   }
 
-  /** Lends a connection of the pool to `work` of the runner's own, which leaves nothing behind in a session. */
+  /**
+   * Runs `work` of the runner itself on a connection of the pool. `work` must leave nothing behind in the session.
+   */
   async with<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
-    // One that is on its way back is there sooner than a new one.
+    // Waits for a connection that is on its way back: this takes less time than opening a new one.
     if (this.#releasing.size > 0) await within(Promise.race(this.#releasing), CLEAN_UP_MS);
     const client = this.takeIdle() ?? (await this.acquire());
     try {
@@ -148,27 +182,31 @@ export class RunDatabase {
   }
 
   /**
-   * Asks the server about its sessions over the control connection, one question at a time, and with a fresh look: the
-   * lock's transaction would show them as they were at the first. Undefined where the database has one session only.
+   * Runs queries about the server's sessions on the control connection. Questions run one after another. Each
+   * question sees the current sessions: the snapshot that the transaction of the lock holds is cleared before.
+   * Returns undefined if the database has no control connection, because it allows one session only.
    */
   ask<T>(question: (control: ProtocolClient) => Promise<T>): Promise<T | undefined> {
-    const answer = this.#asked.then(async () => {
+    const answer = this.#lastAnswer.then(async () => {
       const control = await this.#connectControl();
       if (control === undefined) return undefined;
-      if (this.#hasLooked) await send(control, 'select pg_stat_clear_snapshot()');
-      this.#hasLooked = true;
+      if (this.#hasSnapshot) await send(control, 'select pg_stat_clear_snapshot()');
+      this.#hasSnapshot = true;
       return question(control);
     });
-    this.#asked = answer.catch(() => undefined); // Whoever asked gets the error.
+    this.#lastAnswer = answer.catch(() => undefined); // The caller of `ask` gets the error.
     return answer;
   }
 
+  /**
+   * Returns the control connection, and opens it if necessary. Undefined if the database has no control connection.
+   */
   async #connectControl(): Promise<ProtocolClient | undefined> {
     this.#control ??= taskScope.run(undefined, () => this.#openControl());
     return (await this.#control) as unknown as ProtocolClient | undefined;
   }
 
-  /** Ends every connection, whatever its state, within a bound. Never throws. */
+  /** Closes all connections in any state. Each wait has a limit. Never throws. */
   async close(): Promise<void> {
     this.#isClosing = true;
     const control = await this.#control?.catch(() => undefined);
@@ -176,12 +214,16 @@ export class RunDatabase {
     await Promise.all(
       this.#idle.splice(0).map((client) => this.database.knex.client.releaseConnection(client)),
     );
-    // The lock is free once the server has ended this session, and not when its socket is cut with the others'.
+    // Ends the session of the control connection properly, because the server then releases the lock at once. If only
+    // the socket is destroyed, the server releases the lock later.
     if (control !== undefined) await within(control.end(), CLEAN_UP_MS);
     await this.database.close();
   }
 
-  /** The next call opens another when this one can't be opened, or when it is lost. */
+  /**
+   * Opens the control connection. If opening fails, or if the connection is lost later, the next call opens a new
+   * connection.
+   */
   async #openControl(): Promise<Client | undefined> {
     try {
       const control = await this.database.openControl?.();
@@ -194,42 +236,42 @@ export class RunDatabase {
   }
 }
 
-/** The pool throws it away. */
+/** Destroys a connection. The pool then removes it. */
 function cutOff(client: ProtocolClient): void {
   client.__knex__disposed ??= 'not clean';
   client.connection.stream.destroy();
 }
 
-function lockLost(dagId: string): EtlError {
+function createLockLostError(dagId: string): EtlError {
   return new EtlError('ETL-1003', {
     what: `the connection that holds the lock of "${dagId}" was lost`,
-    why: 'another run could have started',
-    fix: `go on with it: ${formatResumeCommand(dagId)}`,
+    why: 'without the lock, another run of the Dag can start',
+    fix: `resume the run: ${formatResumeCommand(dagId)}`,
     data: 'tasks that had ended are committed; the others wrote nothing',
   });
 }
 
-/** Says whether it was clean, and soon. */
+/** Returns true if `cleaned` resolves to true within `CLEAN_UP_MS`. */
 async function isCleanInTime(cleaned: Promise<boolean> = Promise.resolve(false)): Promise<boolean> {
   return (await within(cleaned, CLEAN_UP_MS)) && cleaned;
 }
 
-/** Says whether the connection can be used again. */
-async function discard(client: ProtocolClient): Promise<boolean> {
+/** Cleans the session of an idle connection. Returns true if the connection can be used again. */
+async function cleanSession(client: ProtocolClient): Promise<boolean> {
   if (!isIdle(client)) return false;
   try {
     forgetPreparedStatements(client.connection);
     const discarded = new Pipeline(createCleanStatements(client.connection)).send(client);
     return (await within(discarded, CLEAN_UP_MS)) && isClean(await discarded);
   } catch {
-    // The connection broke while it was idle: it is thrown away, and no task was on it.
+    // The connection broke while it was idle. No task used it, so the caller only destroys it.
     return false;
   }
 }
 
 /**
- * Takes a connection from the pool and waits for it as long as the tasks that have them need, but no longer than
- * `signal` lets it: then it throws the reason.
+ * Takes a connection for one attempt. Waits without a limit while other tasks use all connections. Throws the reason
+ * of `signal` if the signal aborts.
  */
 export async function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
   signal.throwIfAborted();
@@ -239,12 +281,14 @@ export async function acquire(database: RunDatabase, signal: AbortSignal): Promi
   );
 }
 
+/** Takes a connection from the pool. Tries again if Knex gives up on a full pool. */
 async function acquireFree(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
   for (;;) {
     try {
       return await database.acquire();
     } catch (error) {
-      // Knex gives up on a full pool after a while; the tasks that fill it have limits of their own.
+      // Knex stops waiting for a full pool after its acquire timeout. The tasks that use the connections have their
+      // own timeouts, so the wait goes on.
       if (signal.aborted || (error as Error).name !== 'KnexTimeoutError') throw error;
     }
   }

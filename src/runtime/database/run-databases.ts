@@ -7,20 +7,22 @@ import type { ProtocolClient } from '../postgres/protocol.js';
 import { RunDatabase } from './run-database.js';
 import { CLOSE_ALL_MS, within } from '../waiting.js';
 
-/** Opens a database by its connection ID. Throws `EtlError` when it can't be reached. */
+/** Opens a database by its connection ID. Throws `EtlError` if the database can't be reached. */
 export type OpenDatabase = (connectionId: string) => Promise<Database>;
 
-/** The databases of one run: each is opened on first use, once, and closed with the run. */
+/** The databases of one run. Each database is opened once, on first use, and closed at the end of the run. */
 export class RunDatabases {
   readonly #open: OpenDatabase;
   readonly #holder: Omit<LockHolder, 'runId'>;
   readonly #onLockLost: (reason: EtlError) => void;
-  /** As the hook opened them: those that are written to, and those that are only read. */
-  readonly #plain = new Map<string, Promise<Database>>();
-  readonly #opened = new Map<string, Promise<RunDatabase>>();
+  /** All open databases by connection ID, as their hooks opened them. */
+  readonly #databases = new Map<string, Promise<Database>>();
+  /** The databases that the run writes to. Their ledger is up to date. */
+  readonly #prepared = new Map<string, Promise<RunDatabase>>();
   #home: RunDatabase | undefined;
-  /** Some of an earlier process's tasks may still be under way. */
+  /** True if tasks of an earlier run may still be running. */
   #hasLeftovers = false;
+  /** True if this process holds the Dag's lock alone. */
   #isAlone = true;
   #runId = '';
 
@@ -30,23 +32,27 @@ export class RunDatabases {
     this.#onLockLost = onLockLost;
   }
 
-  /** Opens the home connection and takes the Dag's lock on it. Throws `EtlError` when another run has it. */
+  /**
+   * Opens the home connection, takes the Dag's lock on it, and brings its ledger up to date. Throws `EtlError` if
+   * another run has the lock.
+   */
   async openHome(connectionId: string, overlap: Overlap): Promise<void> {
     this.#isAlone = overlap.mode !== 'share';
-    const opened = this.#prepare(connectionId, async (home) => {
+    const opened = this.#openAndPrepare(connectionId, async (home) => {
       await Promise.all([
         home.lock(this.#holder.dagId, overlap, this.#onLockLost),
         home.migrate(nameDatabase(connectionId)),
       ]);
     });
-    this.#opened.set(connectionId, opened);
+    this.#prepared.set(connectionId, opened);
     this.#home = await opened;
   }
 
   /**
-   * Makes this process the newest of its Dag: at home, and in all databases that it will write to when the process
-   * before it did not come to its end, because some of that one's tasks may still be under way. Otherwise a database is
-   * taken when it is opened.
+   * Makes this process the newest of its Dag, for a run that exists already. Takes the epoch of the home database
+   * first. If the run that had the previous epoch has not ended, also takes the epochs of all databases in
+   * `connectionIds` now, because tasks of that run may still be running there. Otherwise the epoch of each database
+   * is taken when the database is opened.
    */
   async takeEpochs(runId: string, connectionIds: readonly string[]): Promise<void> {
     const { dagId } = this.#holder;
@@ -58,7 +64,10 @@ export class RunDatabases {
     await this.#prepareConnections(runId, isOpen, connectionIds);
   }
 
-  /** Does the same for a run that is new, and records it; says false where there is a run with its ID already. */
+  /**
+   * Records a new run, and takes the epochs in the same way as `takeEpochs`. Returns false if there is a run with the
+   * same ID.
+   */
   async beginRun(header: RunHeader, connectionIds: readonly string[]): Promise<boolean> {
     const { runId } = header;
     const [begun] = await Promise.all([
@@ -70,10 +79,15 @@ export class RunDatabases {
     return true;
   }
 
+  /**
+   * Ends the transactions that an earlier process left open in the home database, if this process holds the lock
+   * alone.
+   */
   async #endLeftovers(): Promise<void> {
     if (this.#isAlone) await this.#home?.endLeftovers(this.#holder.dagId);
   }
 
+  /** Opens the databases in `connectionIds` now if the run that had the previous epoch has not ended. */
   async #prepareConnections(
     runId: string,
     hasPredecessor: boolean,
@@ -84,41 +98,44 @@ export class RunDatabases {
     if (hasPredecessor) await Promise.all(connectionIds.map((id) => this.get(id)));
   }
 
-  /** A database whose ledger is up to date, with this process as the newest of its Dag. */
+  /**
+   * Returns a database that the run can write to. On first use, opens the database, brings its ledger up to date and
+   * takes the epoch.
+   */
   get(connectionId: string): Promise<RunDatabase> {
-    let opened = this.#opened.get(connectionId);
+    let opened = this.#prepared.get(connectionId);
     if (opened === undefined) {
       const runId = this.#runId;
-      opened = this.#prepare(connectionId, async (database) => {
+      opened = this.#openAndPrepare(connectionId, async (database) => {
         await database.migrate(nameDatabase(connectionId));
         if (this.#hasLeftovers) await database.endLeftovers(this.#holder.dagId);
         await database.takeEpoch({ ...this.#holder, runId });
       });
-      this.#opened.set(connectionId, opened);
-      // The next attempt tries again.
-      opened.catch(() => this.#opened.delete(connectionId));
+      this.#prepared.set(connectionId, opened);
+      // Forgets a failure, so that the next attempt tries again.
+      opened.catch(() => this.#prepared.delete(connectionId));
     }
     return opened;
   }
 
-  /** A database to read from: it needs no ledger, and none is made there. */
-  getPlain(connectionId: string): Promise<Database> {
-    let opened = this.#plain.get(connectionId);
+  /** Returns a database to read from, and opens it on first use. No ledger is created in the database. */
+  getWithoutLedger(connectionId: string): Promise<Database> {
+    let opened = this.#databases.get(connectionId);
     if (opened === undefined) {
       opened = this.#open(connectionId);
-      this.#plain.set(connectionId, opened);
-      opened.catch(() => this.#plain.delete(connectionId));
+      this.#databases.set(connectionId, opened);
+      opened.catch(() => this.#databases.delete(connectionId));
     }
     return opened;
   }
 
-  /** Lends a connection to the home database. */
+  /** Runs `work` on a connection to the home database. Throws `Error` if the home connection is not open. */
   withHome<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
     if (this.#home === undefined) throw new Error('the home connection is not open');
     return this.#home.with(work);
   }
 
-  /** Reads from each of these databases: what each says, by connection ID. */
+  /** Runs `read` in each of these databases. Returns the results by connection ID. */
   async readEach<T>(
     connectionIds: readonly string[],
     read: (client: ProtocolClient) => Promise<T>,
@@ -128,44 +145,45 @@ export class RunDatabases {
     return each;
   }
 
-  /** The IDs of the connections that were opened. */
+  /** The IDs of the connections that were opened for writing. */
   get opened(): ReadonlySet<string> {
-    return new Set(this.#opened.keys());
+    return new Set(this.#prepared.keys());
   }
 
-  /** Who has the epochs of this run. */
+  /** The ID of the holder of the epochs of this run. */
   get holder(): string {
     return this.#holder.holder;
   }
 
-  /** Ends every connection, whatever its state, within a bound. Never throws. */
+  /** Closes all connections in any state. Each wait has a limit. Never throws. */
   async close(): Promise<void> {
-    // One that is just being opened, and does not answer, closes itself when it gives up.
-    const closed = [...this.#opened.values()].map(async (each) => (await each).close());
+    // A database that is still being opened, and does not answer, closes itself when its opening fails.
+    const closed = [...this.#prepared.values()].map(async (each) => (await each).close());
     await within(Promise.allSettled(closed), CLOSE_ALL_MS);
-    const read = [...this.#plain.values()].map(async (each) => (await each).close());
+    const read = [...this.#databases.values()].map(async (each) => (await each).close());
     await within(Promise.allSettled(read), CLOSE_ALL_MS);
-    this.#opened.clear();
-    this.#plain.clear();
+    this.#prepared.clear();
+    this.#databases.clear();
   }
 
-  async #prepare(
+  /** Opens a database and prepares it. Closes the database if `prepare` throws. */
+  async #openAndPrepare(
     connectionId: string,
     prepare: (database: RunDatabase) => Promise<void>,
   ): Promise<RunDatabase> {
-    const opened = new RunDatabase(await this.getPlain(connectionId));
+    const opened = new RunDatabase(await this.getWithoutLedger(connectionId));
     try {
       await prepare(opened);
       return opened;
     } catch (error) {
-      this.#plain.delete(connectionId);
+      this.#databases.delete(connectionId);
       await opened.close();
       throw error;
     }
   }
 }
 
-/** The database of a connection, in an error. */
+/** Names the database of a connection in an error. */
 function nameDatabase(connectionId: string): string {
   return `connection "${connectionId}"`;
 }

@@ -1,8 +1,12 @@
 /**
- * The shared advisory lock of a transaction that writes no rows: it holds back nobody. Our own locks and readers last as
- * long as a run does.
+ * The key of the shared advisory lock that marks a transaction as one that writes no rows. The high watermark ignores
+ * marked transactions. The program's own locks and read sessions stay open as long as a run, and would hold the high
+ * watermark back.
  */
 export const WRITES_NOTHING_LOCK = 7_238_104_456;
 
-/** The advisory lock of whoever installs the schema. Any constant will do; all installers must use the same. */
+/**
+ * The key of the advisory lock that each installer of schema `etl` takes. The number is arbitrary, but all versions
+ * of the program must use the same number.
+ */
 export const INSTALL_LOCK = 7_238_104_455;

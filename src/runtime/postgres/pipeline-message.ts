@@ -2,18 +2,18 @@ import type { PreparedStatements } from './prepared-statements.js';
 import type { PipelineStatement } from './protocol.js';
 
 /**
- * The messages of a flight in one piece, because each write costs more than all that is in it: Bind and Execute for each
- * leg, with a Parse before them where `kept` does not have its statement yet. `isWhole`: nothing comes behind them, and
- * the flight ends with a Sync.
+ * Encodes the messages of a pipeline as one buffer, because each write costs more than encoding the messages. Each
+ * statement becomes Bind and Execute. A Parse precedes them if `prepared` does not have the statement yet. With
+ * `isWhole`, no other query follows, and the pipeline ends with Sync.
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 export function encodePipeline(
   statements: readonly PipelineStatement[],
   isWhole: boolean,
-  kept: PreparedStatements | undefined,
+  prepared: PreparedStatements | undefined,
 ): Buffer {
   const out = new MessageBuffer(statements.reduce((sum, statement) => sum + computeSizeLimit(statement), 5));
-  for (const statement of statements) encodeStatement(out, statement, kept);
+  for (const statement of statements) encodeStatement(out, statement, prepared);
   if (isWhole) out.end(out.begin(SYNC));
   return out.written;
 }
@@ -21,39 +21,41 @@ export function encodePipeline(
 function encodeStatement(
   out: MessageBuffer,
   statement: PipelineStatement,
-  kept: PreparedStatements | undefined,
+  prepared: PreparedStatements | undefined,
 ): void {
-  const { name, isNew } = (statement.keep && kept?.getName(statement.text)) ?? UNNAMED;
+  const { name, isNew } = (statement.keep && prepared?.getName(statement.text)) ?? UNNAMED;
   if (isNew) {
     const parse = out.begin(PARSE);
     out.writeText(name);
     out.writeText(statement.text);
-    out.writeInt16(0); // The server finds the types.
+    out.writeInt16(0); // No parameter types: the server infers them.
     out.end(parse);
   }
   const bind = out.begin(BIND);
   out.writeText('');
   out.writeText(name);
-  out.writeInt16(0); // All values come as text,
+  out.writeInt16(0); // All values are text.
   out.writeValues(getValues(statement));
-  out.writeInt16(0); // and so do the answers.
+  out.writeInt16(0); // All results are text.
   out.end(bind);
   const execute = out.begin(EXECUTE);
   out.writeText('');
-  out.writeInt32(0); // All rows.
+  out.writeInt32(0); // No limit of rows.
   out.end(execute);
   if (statement.flush) out.end(out.begin(FLUSH));
 }
 
+/** The unnamed statement, which is parsed each time. */
 const UNNAMED = { name: '', isNew: true };
 
+// The types of the messages.
 const PARSE = 0x50;
 const BIND = 0x42;
 const EXECUTE = 0x45;
 const FLUSH = 0x48;
 const SYNC = 0x53;
 
-/** No fewer bytes than a leg takes. */
+/** Returns an upper limit for the encoded size of a statement, in bytes. */
 function computeSizeLimit(statement: PipelineStatement): number {
   return getValues(statement).reduce(
     (sum, value) => sum + 4 + 3 * (value?.length ?? 0),
@@ -65,7 +67,7 @@ function getValues({ values = [] }: PipelineStatement): readonly (string | null)
   return typeof values === 'function' ? values() : values;
 }
 
-/** Messages of the protocol, one behind the other. */
+/** A buffer with messages of the protocol, one after another. */
 class MessageBuffer {
   readonly #bytes: Buffer;
   #end = 0;
@@ -78,13 +80,14 @@ class MessageBuffer {
     return this.#bytes.subarray(0, this.#end);
   }
 
-  /** Begins a message, and says where; `end` writes its length there. */
+  /** Begins a message. Returns the position of its length, which `end` writes. */
   begin(type: number): number {
     this.#bytes[this.#end] = type;
     this.#end += 5;
     return this.#end - 4;
   }
 
+  /** Ends the message whose length is at `start`. */
   end(start: number): void {
     this.#bytes.writeInt32BE(this.#end - start, start);
   }

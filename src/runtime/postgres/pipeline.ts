@@ -10,87 +10,98 @@ import type {
 } from './protocol.js';
 
 /**
- * Statements that travel in one message, and their answers in another. The server passes over all that come after one
- * that fails, up to the end of the flight: so each may count on those before it.
+ * Several statements that are sent without waiting for answers, in one write. If a statement fails, the server skips
+ * all later statements of the pipeline. So each statement can rely on the success of the statements before it.
+ *
+ * The class has the methods that `pg.Client` calls on a query.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
  */
 export class Pipeline {
   readonly #statements: readonly PipelineStatement[];
-  readonly #last: DriverQuery | undefined;
+  readonly #lastQuery: DriverQuery | undefined;
   readonly #onAnswer: ((answer: StatementResult) => void) | undefined;
   readonly #answers: StatementResult[] = [];
   #rows: (readonly (string | null)[])[] = [];
-  #behind: { readonly pipeline: Pipeline; readonly client: ProtocolClient } | undefined;
+  /** The pipeline that is written together with this pipeline. */
+  #next: { readonly pipeline: Pipeline; readonly client: ProtocolClient } | undefined;
   #isWritten = false;
   #resolve: (answers: readonly StatementResult[]) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  /** The answers, when the connection is ready for more. Rejects with the first error of `legs`. */
+  /** Resolves to the answers when the server is ready for the next query. Rejects with the first error. */
   readonly completed: Promise<readonly StatementResult[]>;
-  /** How many of `legs` have been answered: the index of the one that failed. */
+  /** The number of statements that were answered. After an error, the index of the statement that failed. */
   get answered(): number {
     return this.#answers.length;
   }
 
-  /** `last` is a query of the driver's that goes behind them; it hears of its own answer, or of the first error. */
+  /**
+   * `last` is a query of the driver that follows the statements. `last` receives its own answer, or the first error.
+   * `onAnswer` is called with each answer of `statements` when the answer arrives.
+   */
   constructor(
     statements: readonly PipelineStatement[],
     last?: DriverQuery,
     onAnswer?: (answer: StatementResult) => void,
   ) {
     this.#statements = statements;
-    this.#last = last;
+    this.#lastQuery = last;
     this.#onAnswer = onAnswer;
     this.completed = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.completed.catch(() => undefined); // Whoever sent it may have another way to learn of its failure.
+    // Prevents an unhandled rejection: a caller can learn of the failure in another way.
+    this.completed.catch(() => undefined);
   }
 
-  /** Sends it. */
+  /** Sends the pipeline. Returns `completed`. */
   send(client: ProtocolClient): Promise<readonly StatementResult[]> {
     client.query(this);
     return this.completed;
   }
 
   /**
-   * Sends it with another flight in the same write: that one takes place whatever becomes of this, and is on its way back
-   * when this one has landed.
+   * Sends this pipeline and a second pipeline in the same write. The server executes the second pipeline even if this
+   * pipeline fails. The answers of the second pipeline follow the answers of this pipeline.
    */
   sendWith(pipeline: Pipeline, client: ProtocolClient): Promise<readonly StatementResult[]> {
-    this.#behind = { pipeline, client };
+    this.#next = { pipeline, client };
     return this.send(client);
   }
 
+  /**
+   * Writes the pipeline and the last query in one piece. Does nothing if `sendWith` has written this pipeline
+   * already.
+   */
   submit(connection: ProtocolConnection): Error | null {
     if (this.#isWritten) return null;
     const { stream } = connection;
-    if (this.#last === undefined) {
+    if (this.#lastQuery === undefined) {
       stream.write(this.#encode(connection));
       return null;
     }
     stream.cork();
     try {
       stream.write(this.#encode(connection));
-      return this.#last.submit(connection);
+      return this.#lastQuery.submit(connection);
     } finally {
       stream.uncork();
     }
   }
 
   handleRowDescription(message: ServerMessage): void {
-    this.#last?.handleRowDescription(message);
+    this.#lastQuery?.handleRowDescription(message);
   }
 
   handleDataRow(message: ServerMessage): void {
-    if (this.#isOnLast) this.#last?.handleDataRow(message);
+    if (this.#isOnLast) this.#lastQuery?.handleDataRow(message);
     else this.#rows.push(message.fields ?? []);
   }
 
   handleCommandComplete(message: ServerMessage, connection: ProtocolConnection): void {
     if (this.#isOnLast) {
-      this.#last?.handleCommandComplete(message, connection);
+      this.#lastQuery?.handleCommandComplete(message, connection);
       return;
     }
     const answer = { rows: this.#rows, tag: message.text ?? '' };
@@ -100,41 +111,42 @@ export class Pipeline {
   }
 
   handleEmptyQuery(connection: ProtocolConnection): void {
-    this.#last?.handleEmptyQuery(connection);
+    this.#lastQuery?.handleEmptyQuery(connection);
   }
 
   handleError(error: Error, connection: ProtocolConnection): void {
-    // The server has not come to all that it was to parse.
+    // The server has skipped the statements after the error, so it is unknown which statements are prepared.
     forgetPreparedStatements(connection);
-    this.#follow();
+    this.#submitNext();
     this.#reject(error);
-    this.#last?.handleError(error, connection);
+    this.#lastQuery?.handleError(error, connection);
   }
 
   handleReadyForQuery(connection: ProtocolConnection): void {
-    this.#follow();
+    this.#submitNext();
     this.#resolve(this.#answers);
-    this.#last?.handleReadyForQuery(connection);
+    this.#lastQuery?.handleReadyForQuery(connection);
   }
 
   #encode(connection: ProtocolConnection): Buffer {
     this.#isWritten = true;
     const own = encodePipeline(
       this.#statements,
-      this.#last === undefined,
+      this.#lastQuery === undefined,
       findPreparedStatements(connection),
     );
-    const behind = this.#behind?.pipeline;
-    return behind === undefined ? own : Buffer.concat([own, behind.#encode(connection)]);
+    const next = this.#next?.pipeline;
+    return next === undefined ? own : Buffer.concat([own, next.#encode(connection)]);
   }
 
-  /** The answers that come next are those of the flight behind. */
-  #follow(): void {
-    const { pipeline, client } = this.#behind ?? {};
-    this.#behind = undefined;
+  /** Makes the second pipeline the active query of the driver: the next answers belong to that pipeline. */
+  #submitNext(): void {
+    const { pipeline, client } = this.#next ?? {};
+    this.#next = undefined;
     if (pipeline !== undefined) client?.query(pipeline);
   }
 
+  /** True if the next answer belongs to the last query. */
   get #isOnLast(): boolean {
     return this.#answers.length === this.#statements.length;
   }

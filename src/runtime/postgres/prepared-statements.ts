@@ -7,14 +7,17 @@ import type {
   TransactionId,
 } from './protocol.js';
 
-/** No statement of a task's own has such a name by chance. */
+/** The prefix of the names of the runner's prepared statements. The space makes an equal name in a task unlikely. */
 const PREFIX = 'etl runner ';
 let count = 0;
 
-/** The runner's own statements that a session has parsed, and plans once: parsing is most of what they cost. */
+/**
+ * The statements of the runner itself that a session has prepared. Preparing saves most of their cost, because
+ * parsing and planning are done once.
+ */
 export class PreparedStatements {
   readonly #names = new Map<string, string>();
-  /** A task may deallocate all that there is. */
+  /** A listener for CommandComplete: a DEALLOCATE of a task can remove the prepared statements. */
   readonly onComplete: (message: ServerMessage) => void;
 
   constructor(connection: ProtocolConnection) {
@@ -23,67 +26,78 @@ export class PreparedStatements {
     };
   }
 
+  /** The number of prepared statements. */
   get size(): number {
     return this.#names.size;
   }
 
-  /** The name of a statement; `isNew`: it must be parsed under that name first. */
+  /** Returns the name of a statement. With `isNew`, the caller must first parse the statement under this name. */
   getName(text: string): { readonly name: string; readonly isNew: boolean } {
     const known = this.#names.get(text);
     if (known !== undefined) return { name: known, isNew: false };
-    // Never one that the session may have from before it was forgotten.
+    // Names are never used twice: the session can still have a statement that was forgotten here.
     const name = `${PREFIX}${++count}`;
     this.#names.set(text, name);
     return { name, isNew: true };
   }
 }
 
-const KEPT = new WeakMap<ProtocolConnection, PreparedStatements>();
+/** The prepared statements of each connection that may prepare. */
+const BY_CONNECTION = new WeakMap<ProtocolConnection, PreparedStatements>();
 
-/** Undefined where the connection keeps none. */
+/** Returns the prepared statements of a connection. Undefined if the connection does not prepare statements. */
 export function findPreparedStatements(connection: ProtocolConnection): PreparedStatements | undefined {
-  return KEPT.get(connection);
+  return BY_CONNECTION.get(connection);
 }
 
 /**
- * Lets the connection keep statements from now on, where the transaction is in the very session that was opened: behind a
- * pooler the next one may be in another, which has not parsed them.
+ * Lets a connection prepare statements from now on, if the backend of the transaction is the backend that the driver
+ * connected to. Behind a pooler the two differ: the next transaction can run in another session, which does not have
+ * the prepared statements.
  */
 export function enablePreparedStatements(
   { processID, connection }: ProtocolClient,
   { pid }: TransactionId,
 ): void {
-  if (processID !== pid || KEPT.has(connection)) return;
-  const kept = new PreparedStatements(connection);
-  KEPT.set(connection, kept);
-  connection.on('commandComplete', kept.onComplete);
-}
-
-/** Whatever the session has parsed, from now on nothing of it is used. */
-export function forgetPreparedStatements(connection: ProtocolConnection): void {
-  const kept = KEPT.get(connection);
-  if (kept !== undefined) connection.removeListener('commandComplete', kept.onComplete);
-  KEPT.delete(connection);
+  if (processID !== pid || BY_CONNECTION.has(connection)) return;
+  const prepared = new PreparedStatements(connection);
+  BY_CONNECTION.set(connection, prepared);
+  connection.on('commandComplete', prepared.onComplete);
 }
 
 /**
- * Makes the session as it was when it was opened, so that no setting, lock, cursor or temporary table of a task reaches
- * the next: DISCARD ALL, or where statements are kept all that it stands for but DISCARD PLANS and DEALLOCATE ALL. The
- * answer to the last of them says whether it is clean.
+ * Forgets the prepared statements of a connection. They are not used any more, even if the session still has them.
+ */
+export function forgetPreparedStatements(connection: ProtocolConnection): void {
+  const prepared = BY_CONNECTION.get(connection);
+  if (prepared !== undefined) connection.removeListener('commandComplete', prepared.onComplete);
+  BY_CONNECTION.delete(connection);
+}
+
+/**
+ * Creates the statements that reset a session to its state after connecting. No setting, lock, cursor or temporary
+ * table of a task reaches the next task. Pass the answers to `isClean`.
+ *
+ * The statement is DISCARD ALL. On a connection with prepared statements, the parts of DISCARD ALL are sent instead,
+ * without DISCARD PLANS and DEALLOCATE ALL.
  * https://www.postgresql.org/docs/current/sql-discard.html
  */
 export function createCleanStatements(connection: ProtocolConnection): readonly PipelineStatement[] {
-  const kept = KEPT.get(connection);
-  if (kept === undefined) {
-    // The driver must not believe that what a task has prepared is still there.
+  const prepared = BY_CONNECTION.get(connection);
+  if (prepared === undefined) {
+    // DISCARD ALL also removes the statements that the driver has prepared for a task, so the driver must forget
+    // them.
     connection.parsedStatements = {};
     return DISCARD_ALL;
   }
-  // The check is one of those that it counts.
-  return [...DISCARD_SESSION, { text: CHECK, keep: true, values: () => [String(kept.size)] }];
+  // `values` is a function: the number is read after the check itself was prepared, because the check counts itself.
+  return [...DISCARD_SESSION, { text: CHECK_AND_UNLOCK, keep: true, values: () => [String(prepared.size)] }];
 }
 
-/** True when the answers to `cleanLegs` say that the session is clean: there are the kept statements, and no others. */
+/**
+ * Returns true if the answers to `createCleanStatements` say that the session is clean: the session has the prepared
+ * statements of the runner and no others.
+ */
 export function isClean(answers: readonly StatementResult[]): boolean {
   const last = answers.at(-1);
   return last?.tag === 'DISCARD ALL' || last?.rows[0]?.[0] === 't';
@@ -100,5 +114,9 @@ const DISCARD_SESSION: readonly PipelineStatement[] = [
   'discard sequences',
 ].map((text) => ({ text, keep: true }));
 
-const CHECK = `select count(*) = $1 and bool_and(starts_with(name, '${PREFIX}') and not from_sql), pg_advisory_unlock_all()
+/**
+ * Checks that the session has `$1` prepared statements, all of the runner, and releases all advisory locks.
+ * `from_sql` is true for a statement that was made with PREPARE, which only a task sends.
+ */
+const CHECK_AND_UNLOCK = `select count(*) = $1 and bool_and(starts_with(name, '${PREFIX}') and not from_sql), pg_advisory_unlock_all()
   from pg_prepared_statements`;

@@ -2,16 +2,16 @@ import type { EventEmitter } from 'node:events';
 import type { QueryResult, Submittable } from 'pg';
 import type { CancelTarget } from '../../hooks/client.js';
 
-/** Called once with the outcome of a query. */
+/** Called once with the error or the result of a query. */
 export type Callback = (error: Error | null, result?: QueryResult) => void;
 
-/** A message of the server: an ErrorResponse, a CommandComplete or a ReadyForQuery. */
+/** A message of the server: an ErrorResponse, a CommandComplete, a ReadyForQuery or a DataRow. */
 export interface ServerMessage {
-  /** SQLSTATE of an error. */
+  /** The SQLSTATE of an error. */
   readonly code?: string;
   readonly message?: string;
   readonly severity?: string;
-  /** Of PostgreSQL's source, that raised an error. */
+  /** The function in PostgreSQL's source code that raised an error. */
   readonly routine?: string;
   /** The command tag, such as `INSERT 0 5`. */
   readonly text?: string;
@@ -21,11 +21,11 @@ export interface ServerMessage {
   readonly fields?: readonly (string | null)[];
 }
 
-/** The driver's own query, as its connection drives it. */
+/** A query of the driver, with the methods that `pg.Client` calls. */
 export interface DriverQuery {
   readonly name?: unknown;
   readonly rows?: unknown;
-  /** Whether it goes by the extended protocol. */
+  /** Returns true if the query uses the extended protocol. */
   requiresPreparation(): boolean;
   submit(connection: ProtocolConnection): Error | null;
   handleRowDescription(message: ServerMessage): void;
@@ -41,37 +41,42 @@ interface Emitter {
   removeListener(event: string, listener: (argument: never) => void): unknown;
 }
 
-/** What the runner uses of a `pg.Connection`. */
+/** The part of `pg.Connection` that the runner uses. */
 export interface ProtocolConnection extends Emitter {
-  /** The texts of the statements that the driver has prepared, by name. */
+  /** The SQL of the statements that the driver has prepared, by name. */
   parsedStatements: Record<string, string>;
   readonly stream: { destroy(): void; cork(): void; uncork(): void; write(bytes: Buffer): unknown };
 }
 
-/** What the runner uses of a `pg.Client` that Knex hands out, where the published types say less. */
+/** The part of `pg.Client` that the runner uses. The published types lack some of these members. */
 export interface ProtocolClient extends Emitter, CancelTarget {
   readonly connection: ProtocolConnection;
   query(config: unknown, values?: unknown, callback?: Callback): unknown;
+  /**
+   * Returns the transaction status of the last ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed
+   * transaction.
+   */
   getTransactionStatus(): string | null;
-  /** The parser of a type by its OID: a user's program can have set its own. */
+  /** Returns the parser of a type by its OID. A user's program can set its own parsers. */
   getTypeParser(oid: number, format: 'text'): (text: string) => unknown;
-  /** Set: Knex's pool throws the connection away instead of handing it out again. */
+  /** If set, Knex's pool removes the connection instead of using it again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;
-  /** The class of the client has the class of its queries. */
+  /** The class of the client. The class of its queries is a static member. */
   readonly constructor: {
     readonly Query: new (config: object, values: unknown, callback: Callback) => DriverQuery;
   };
 }
 
 /**
- * The types that the ledger's answers have, whatever parsers a user's program has set for all of pg. Other values stay
- * text.
+ * The parsers for the results of the runner's own queries. They do not depend on the parsers that a user's program
+ * has set for all of pg. Values of other types stay text.
  */
 const LEDGER_TYPES = {
   getTypeParser: (oid: number) => PARSERS.get(oid) ?? String,
 };
 
+/** The parsers by the OID of the type: bool, int2, int4, float8, json, jsonb, timestamptz. */
 const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, (text: string) => unknown>([
   [16, (text) => text === 't'],
   [21, Number],
@@ -82,7 +87,10 @@ const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, 
   [1184, (text) => new Date(text)],
 ]);
 
-/** Sends one statement (or several without values) and waits for its result. A `Wire` takes it in its turn. */
+/**
+ * Sends one statement, or several statements without values, and returns the result. `client` can be a
+ * `TaskConnection`, which sends the statement after the queries before it.
+ */
 export function send(
   client: Pick<ProtocolClient, 'query'>,
   text: string,
@@ -96,7 +104,7 @@ export function send(
   });
 }
 
-/** A query as `pg.Client.query` takes it. */
+/** The arguments of `pg.Client.query`. */
 export interface QueryCall {
   readonly config: unknown;
   readonly values: unknown;
@@ -104,8 +112,9 @@ export interface QueryCall {
 }
 
 /**
- * A call of `query` as something that can travel in a flight; undefined for what can't: several statements in one text,
- * a COPY, and what the driver keeps state of, such as a named statement.
+ * Creates a query that can be the last query of a pipeline. Returns undefined for a query that can't be in a
+ * pipeline: several statements in one text, a COPY, or a query that the driver keeps state for, such as a named
+ * statement.
  */
 export function toPipelinedQuery(
   client: ProtocolClient,
@@ -120,6 +129,7 @@ export function toPipelinedQuery(
   return new Query({ types: client, ...given, queryMode: 'extended' }, bound, callback);
 }
 
+/** The members of a query config that decide whether the query can be in a pipeline. */
 interface PipelinedConfig {
   readonly text?: unknown;
   readonly values?: unknown;
@@ -127,48 +137,54 @@ interface PipelinedConfig {
   readonly rows?: unknown;
 }
 
-/** True for a COPY stream, a cursor, and whatever else writes its messages itself. */
+/** Returns true for a query that writes its messages itself, such as a COPY stream or a cursor. */
 export function isSubmittable(config: unknown): config is Submittable & Partial<EventEmitter> & Refusable {
   return typeof config === 'object' && config !== null && 'submit' in config;
 }
 
-/** What a query that pg takes may have besides `submit`. */
+/** The optional members of a query that writes its messages itself. */
 export interface Refusable {
-  /** It goes on only when the task has taken or brought its next part: nothing can wait for its end. */
+  /**
+   * True if the query continues only when the task reads or writes its next chunk. A later query of the task would
+   * then wait forever.
+   */
   readonly isHeld?: boolean;
   handleError?(error: Error): void;
 }
 
-/** The callback inside a query's config. */
+/** Returns the callback in a query config, if there is one. */
 export function getCallback(config: unknown): Callback | undefined {
   return (config as { callback?: Callback } | null)?.callback;
 }
 
-/** The SQL of a query. */
+/** Returns the SQL text of a query config. */
 export function getText(config: unknown): string {
   return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);
 }
 
-/** The transaction that does a task: exact enough to stop it and nothing else. */
+/**
+ * The identity of a transaction: the process ID of its backend and its transaction ID. Together they identify exactly
+ * one transaction, so nothing else is stopped.
+ */
 export interface TransactionId {
   readonly pid: number;
   readonly xid: string;
 }
 
-/** What the server answered to one statement of a flight. Values are text. */
+/** The answer of the server to one statement of a pipeline. Values are text. */
 export interface StatementResult {
   readonly rows: readonly (readonly (string | null)[])[];
   /** The command tag, such as `INSERT 0 1`. */
   readonly tag: string;
 }
 
-/** One statement of a flight. */
+/** One statement of a pipeline. */
 export interface PipelineStatement {
   readonly text: string;
-  /** For its `$1`, `$2`, …; a function is asked when it is sent. */
+  /** The values of the parameters `$1`, `$2`, …. A function is called when the statement is encoded. */
   readonly values?: readonly (string | null)[] | (() => readonly string[]);
-  /** Parsed once by a connection that keeps statements. */
+  /** Set: the statement is prepared once on each connection that prepares statements. */
   readonly keep?: true;
-  /** Its answer is wanted before the next statement has ended. */
+  /** Set: the server sends the answer at once (a Flush message), before the next statement has ended. */
   readonly flush?: true;
 }

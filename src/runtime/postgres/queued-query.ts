@@ -4,30 +4,35 @@ import type { Submittable } from 'pg';
 import { getText, toPipelinedQuery } from './protocol.js';
 import type { Callback, DriverQuery, ProtocolClient, Refusable } from './protocol.js';
 
-/** A query that waits for its turn on the wire. */
+/** A query of a task that waits until the queries before it are done. */
 export interface QueuedQuery {
   readonly sql: string;
-  /** A COPY or a cursor, which ends when the task has taken or brought its last part. */
+  /**
+   * The stream of a COPY or a cursor, which ends when the task has read or written its last chunk. Undefined for any
+   * other query.
+   */
   readonly stream?: Submittable & Refusable;
-  /** The query itself, where it can travel in a flight. */
+  /** Returns the query for use in a pipeline. Undefined if the query can't be in a pipeline. */
   toPipelined(): DriverQuery | undefined;
+  /** Sends the query. */
   start(): void;
+  /** Ends the query with an error, without sending the query. */
   refuse(error: Error): void;
 }
 
-/** The begin of a transaction, which goes out with the first query of the task or before it. */
+/** The begin of a transaction. It is sent before the first query of the task, or together with the query. */
 export interface TransactionBegin {
-  /** Whether the begin was sent. */
+  /** True if the begin was sent. */
   readonly isSent: boolean;
-  /** Whether the server has answered all of it. */
+  /** True if the server has answered all statements of the begin. */
   readonly isOver: boolean;
-  /** Sends it, with `first` in the same pipeline. */
+  /** Sends the begin, with the query `first` in the same pipeline. */
   send(client: ProtocolClient, first?: DriverQuery): void;
-  /** Says that nothing can be sent any more. */
+  /** Reports that nothing can be sent any more. */
   fail(reason: Error): void;
 }
 
-/** What is under way while the opening is alone on its way. */
+/** The active query while the begin is sent without a query of the task. */
 export const BEGIN_QUERY: QueuedQuery = {
   sql: 'begin',
   toPipelined: () => undefined,
@@ -35,14 +40,15 @@ export const BEGIN_QUERY: QueuedQuery = {
   refuse: () => undefined,
 };
 
-/** A query with a callback, which is called in the context of whoever sends it. */
+/** Creates a queued query with a callback. The callback runs in the async context of the caller. */
 export function createQueuedQuery(
   client: ProtocolClient,
   config: unknown,
   values: unknown,
   given: Callback,
 ): QueuedQuery {
-  // The socket has the context of whoever opened it: an error of this task must be blamed on this task.
+  // Binds the callback to the context of this task. Without this, the callback would run in the context that opened
+  // the socket, and an unhandled error would be assigned to another task.
   const callback = AsyncResource.bind(given);
   return {
     sql: getText(config),
@@ -52,13 +58,14 @@ export function createQueuedQuery(
   };
 }
 
-/** A COPY stream or a cursor. */
+/** Creates a queued query for a COPY stream or a cursor. */
 export function createQueuedStream(
   client: ProtocolClient,
   stream: Submittable & Partial<EventEmitter> & Refusable,
 ): QueuedQuery {
-  // An abandoned stream has no listener, and its error would end the process when its connection is cut. Nothing is
-  // hidden: the server has aborted the transaction, and the close of the task will say so.
+  // Adds a listener, because the error of an abandoned stream without a listener would end the process when its
+  // connection is destroyed. No failure is hidden: the server aborts the transaction, and the close of the ledger row
+  // then fails.
   stream.on?.('error', () => undefined);
   if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
   return {

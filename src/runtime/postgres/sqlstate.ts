@@ -1,22 +1,28 @@
-/** The fields of PostgreSQL's error that the runtime reads. https://www.postgresql.org/docs/current/protocol-error-fields.html */
+/**
+ * The fields of an error of the server that the runtime reads.
+ * https://www.postgresql.org/docs/current/protocol-error-fields.html
+ */
 export interface DatabaseError extends Error {
-  /** SQLSTATE, five characters. */
+  /** The SQLSTATE, five characters. */
   readonly code: string;
   readonly severity?: string;
   readonly detail?: string;
   readonly hint?: string;
-  /** In characters, from 1, in the text of the statement. */
+  /** The position in the text of the statement: in characters, from 1. */
   readonly position?: string;
   /** The context, such as the line and column of a COPY. */
   readonly where?: string;
   readonly table?: string;
   readonly column?: string;
   readonly constraint?: string;
-  /** Of PostgreSQL's source, that raised it. */
+  /** The function in PostgreSQL's source code that raised the error. */
   readonly routine?: string;
 }
 
-/** PostgreSQL's names for the states that tasks meet. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/**
+ * Plain names of the SQLSTATEs that tasks meet.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
 const NAMES: Readonly<Record<string, string>> = {
   '22001': 'string too long for its column',
   '22003': 'number out of range',
@@ -57,13 +63,16 @@ const NAMES: Readonly<Record<string, string>> = {
   P0001: 'raised by a function',
 };
 
-/** `SQLSTATE 42P01, undefined table`. */
+/** Formats a SQLSTATE with its name, for example `SQLSTATE 42P01, undefined table`. */
 export function describeState(code: string): string {
   const name = NAMES[code];
   return name === undefined ? `SQLSTATE ${code}` : `SQLSTATE ${code}, ${name}`;
 }
 
-/** The server's error inside an error: itself, or what Objection or a caller has wrapped around it. */
+/**
+ * Finds the error of the server: the error itself, or an error inside it that Objection or other code has wrapped.
+ * Undefined if there is none.
+ */
 export function findDatabaseError(error: unknown): DatabaseError | undefined {
   let current: unknown = error;
   for (let depth = 0; depth < 5 && typeof current === 'object' && current !== null; depth++) {
@@ -79,31 +88,34 @@ export function findDatabaseError(error: unknown): DatabaseError | undefined {
   return undefined;
 }
 
-/** True for states in which the server ended the connection: 08 and 57P01 to 57P05. */
+/** Returns true for the SQLSTATEs after which the connection is closed: class 08 and 57P01 to 57P05. */
 function isConnectionState(code: string): boolean {
   return code.startsWith('08') || code.startsWith('57P');
 }
 
-/** An error's SQLSTATE, and the routine that raised it. */
-type ErrorOrigin = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
+/** The fields that tell an error of PostgreSQL from an error of a pooler. */
+type ErrorFields = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
 
 /**
- * True for a statement that came with fewer or more values than it has parameters. A pooler uses its state, 08P01, for its
- * last word before it closes a connection; only PostgreSQL names a routine.
+ * Returns true if the statement has another number of values than parameters. Its SQLSTATE is 08P01. A pooler uses
+ * the same SQLSTATE for its last message before it closes a connection, but only PostgreSQL names a routine.
  */
-export function isMalformed({ code, routine }: ErrorOrigin): boolean {
+export function isWrongValueCount({ code, routine }: ErrorFields): boolean {
   return code === '08P01' && routine !== undefined;
 }
 
-/** True for a statement that was refused because one before it had failed. */
+/** Returns true if the statement was refused because an earlier statement of the transaction failed. */
 export function isAborted(error: unknown): boolean {
   return findDatabaseError(error)?.code === '25P02';
 }
 
-/** True for an error after which the server has closed the connection: of the states above, and its own timeouts. */
-export function isConnectionEnd(error: ErrorOrigin): boolean {
+/**
+ * Returns true if the server closes the connection after this error: a SQLSTATE of a lost connection, a timeout of
+ * the session (25P03, 25P04), or a refused login (28000).
+ */
+export function isConnectionEnd(error: ErrorFields): boolean {
   const { code } = error;
-  if (typeof code !== 'string' || isMalformed(error)) return false;
+  if (typeof code !== 'string' || isWrongValueCount(error)) return false;
   return isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000';
 }
 
@@ -115,11 +127,14 @@ const SOCKET_CODES: ReadonlySet<string> = new Set([
   'ENOTFOUND',
 ]);
 
-/** True for an error that the loss of a connection has made: of the server, of the driver, or of the socket. */
-export function isConnectionLoss(error: Error & ErrorOrigin): boolean {
+/**
+ * Returns true if the error is caused by the loss of a connection. The error can come from the server, the driver or
+ * the socket.
+ */
+export function isConnectionLoss(error: Error & ErrorFields): boolean {
   const { code, message } = error;
-  if (isMalformed(error)) return false;
+  if (isWrongValueCount(error)) return false;
   if (typeof code === 'string' && (isConnectionState(code) || SOCKET_CODES.has(code))) return true;
-  // The driver has no code for these.
+  // These errors of the driver have no code.
   return /Connection terminated|not queryable|connection was closed/.test(message);
 }

@@ -2,17 +2,20 @@ import { EtlError } from '../../errors.js';
 import type { ServerMessage } from './protocol.js';
 import { findDatabaseError, describeState } from './sqlstate.js';
 
-/** A statement failed and the task went on: PostgreSQL would answer COMMIT with ROLLBACK, and call it no error. */
+/**
+ * Creates the error of a task that ignored the error of a statement. Without this error, PostgreSQL would answer the
+ * COMMIT with the tag ROLLBACK and no error.
+ */
 export function createSwallowedError(failure: ServerMessage): EtlError {
   return new EtlError('ETL-3203', {
     what: `a statement failed inside the task and its error was swallowed: ${failure.message ?? ''}`,
-    why: `${describeState(failure.code ?? '')}; after an error PostgreSQL keeps nothing of a transaction`,
+    why: `${describeState(failure.code ?? '')}; after an error PostgreSQL rolls the whole transaction back`,
     fix: 'put the statement that may fail into a savepoint: await session.transaction((part) => …)',
     cause: failure,
   });
 }
 
-/** The task sent COMMIT or ROLLBACK in raw SQL. */
+/** Creates the error of a task that sent COMMIT or ROLLBACK in raw SQL. */
 export function createEndedByTaskError(cause: unknown): EtlError {
   return new EtlError('ETL-3202', {
     what: 'the task ended its own transaction with COMMIT or ROLLBACK',
@@ -22,35 +25,38 @@ export function createEndedByTaskError(cause: unknown): EtlError {
   });
 }
 
-/** The task made the server check the seal of its ledger row. */
-export function sealTouched(cause: unknown): EtlError {
+/**
+ * Creates the error of a task that made the server check the seal of its ledger row, with SET CONSTRAINTS ALL
+ * IMMEDIATE.
+ */
+export function createSealTouchedError(cause: unknown): EtlError {
   return new EtlError('ETL-3208', {
     what: 'the task made all deferred constraints immediate',
-    why: 'its row in the ledger holds one that keeps the transaction from being committed too early',
+    why: 'the ledger row of the task has a deferred constraint, so that the transaction is not committed too early',
     fix: 'name the constraints that you mean: set constraints <name>, <name> immediate',
     cause,
   });
 }
 
-/** A query was refused because the body had returned. */
+/** Creates the error of a task that returned before all of its queries were sent. The queries were refused. */
 export function createSentTooLateError(): EtlError {
   return new EtlError('ETL-3206', {
     what: 'the task returned before all of its queries were sent',
-    why: 'a promise that it started was not awaited',
+    why: 'the task did not await a promise that it started',
     fix: 'await every promise that the task starts',
   });
 }
 
-/** A check found rows. */
-export function checkFailed(name: string): EtlError {
+/** Creates the error of a check that found rows. */
+export function createCheckFailedError(name: string): EtlError {
   return new EtlError('ETL-3101', {
-    what: `check "${name}" found rows that it must not find`,
-    fix: 'run the query of the check on the source data',
-    data: 'the task was rolled back: nobody has seen its data',
+    what: `check "${name}" failed: its query returned rows`,
+    fix: 'find these rows in the data that the task reads: run the query of the check there',
+    data: 'the task was rolled back: nobody saw its data',
   });
 }
 
-/** The earlier attempt, whose COMMIT had no answer, was not committed. */
+/** Creates the error of an earlier attempt whose COMMIT got no answer and did not take place. */
 export function createNotCommittedError(): EtlError {
   return new EtlError('ETL-1002', {
     what: 'the connection was lost during COMMIT, and the transaction was not committed',
@@ -58,7 +64,7 @@ export function createNotCommittedError(): EtlError {
   });
 }
 
-/** The connection went away without a word from the server. */
+/** Creates the error of a connection that was lost without a message from the server. */
 export function createConnectionLostError(cause: Error): EtlError {
   return new EtlError('ETL-1002', {
     what: `the connection to the database was lost: ${cause.message}`,
@@ -67,7 +73,7 @@ export function createConnectionLostError(cause: Error): EtlError {
   });
 }
 
-/** The answer to a query that comes when its task is over. */
+/** Creates the error for a query that the task sends after it has returned. */
 export function createTooLateError(): EtlError {
   return new EtlError('ETL-3206', {
     what: 'a query was issued after its task had finished',
@@ -77,36 +83,41 @@ export function createTooLateError(): EtlError {
   });
 }
 
-/** A stream of the task's was not ended when it returned. */
+/** Creates the error of a task that returned before its COPY or its cursor ended. */
 export function createLeftOpenError(): EtlError {
   return new EtlError('ETL-3205', {
     what: 'the task returned while a COPY or a cursor of its own was still open',
     why: 'the stream was never ended, or not awaited',
-    fix: 'await the end of the stream, for example with `await pipeline(source, stream)`',
+    fix: 'await the end of the stream, for example with `await pipeline(input, stream)`',
   });
 }
 
-/** A query of a task that is committed. */
+/** Creates the error for a query that a task sends after its COMMIT. */
 export function createLateQueryError(taskId: string, sql: string): EtlError {
   return new EtlError('ETL-3206', {
     what: `task "${taskId}" sent a query after it had ended: ${sql.slice(0, 100)}`,
-    why: 'a promise that it started was not awaited',
+    why: 'the task did not await a promise that it started',
     fix: 'await every promise that the task starts',
     data: 'the query did not run; what the task did before it ended is committed',
   });
 }
 
-/** The server refused a COMMIT of the task's own: nothing was kept. */
+/**
+ * Returns true if the seal of the ledger row caused the error: the task sent COMMIT itself, or made all constraints
+ * immediate. The transaction is aborted, and nothing is committed.
+ */
 export function isSealed(thrown: Error): boolean {
   const error = findDatabaseError(thrown);
   return error?.code === '23503' && error.constraint === 'task_seal_fkey';
 }
 
-/** A query of the task's that would wait for ever: for a COPY that goes on only when the query is done. */
+/**
+ * Creates the error for a query that would wait forever: the COPY before it continues only when the query is done.
+ */
 export function createCopyOpenError(copy: string): EtlError {
   return new EtlError('ETL-3543', {
     what: `a query came in the middle of a COPY on the same connection: ${copy.slice(0, 100)}`,
     why: 'a connection does one thing at a time, and the COPY waits for the task',
-    fix: 'run the query before or after it; `session.rows` lets queries run between its rows',
+    fix: 'run the query before or after the COPY; with `session.rows`, queries can run between the rows',
   });
 }

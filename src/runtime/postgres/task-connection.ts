@@ -15,45 +15,53 @@ import { RowCount } from './row-count.js';
 import { isConnectionEnd } from './sqlstate.js';
 import { CLEAN_UP_MS, LAST_STATEMENT_MS, STREAM_GRACE_MS, within } from '../waiting.js';
 
-/** A statement that failed: its text, and what the server said of it. */
+/** A statement that failed: its SQL text, and the message of the server. */
 export interface FailedStatement {
   readonly sql: string;
   readonly message: string;
 }
 
 /**
- * The connection of one attempt, as the task sees it, under Knex, COPY streams and cursors alike: passes queries on
- * one at a time, and only between `open()` and `shut()`. It also watches what the server says, because Knex and
- * pg do not tell when a transaction ended, failed, or was terminated.
+ * The guarded connection of one attempt. Knex, COPY streams and cursors of the task all send their queries through
+ * it. The task connection sends one query at a time, and refuses queries outside the transaction of the task.
+ *
+ * The task connection also reads the messages of the server, because Knex and pg do not report that a transaction
+ * ended, failed or was terminated.
+ *
+ * Its phases: `new`; `begin` after `openWithBegin`; `open` when the server has answered the begin, or after `open`;
+ * `closed` after `close`.
  */
 export class TaskConnection {
   readonly #client: ProtocolClient;
-  /** The statement behind an error, and the server's message, which Knex rewrites. */
+  /** The failed statement of each error, with the message of the server, because Knex changes the message. */
   readonly #statements = new WeakMap<object, FailedStatement>();
   readonly #queue: QueuedQuery[] = [];
+  /** The listeners for messages of the server. */
   readonly #listeners: readonly [event: string, listener: (message: ServerMessage) => void][];
+  /** The query that was sent and has no ReadyForQuery yet. */
   #active: QueuedQuery | undefined;
-  #gate: 'fresh' | 'opening' | 'open' | 'shut' = 'fresh';
-  /** Goes out before the first query, or together with it. */
+  #phase: 'new' | 'begin' | 'open' | 'closed' = 'new';
+  /** The begin of the transaction. The begin is sent before the first query or together with it. */
   #transactionBegin: TransactionBegin | undefined;
-  /** The transaction must still be open when the server is ready for the next statement. */
+  /** True if the transaction must still be open at the next ReadyForQuery. */
   #isInTransaction = false;
-  #onQuiet: (() => void) | undefined;
+  /** Called when no query is left, or when the connection is lost. */
+  #onIdle: (() => void) | undefined;
 
-  /** Rows that the task's own statements wrote, by the server's command tags. */
+  /** The number of rows that the statements of the task wrote. */
   readonly rows = new RowCount();
 
-  /** The first error of a statement that no savepoint has undone: the transaction can't commit. */
+  /** The first error of a statement that was not rolled back to a savepoint. Such a transaction can't commit. */
   failure: ServerMessage | undefined;
-  /** The server's last word before it closed the connection, such as 57P01. */
+  /** The last message of the server before it closed the connection, such as 57P01. */
   fatal: ServerMessage | undefined;
-  /** The connection is gone, for this reason. */
+  /** The reason why the connection was lost. Undefined while the connection is open. */
   lost: Error | undefined;
-  /** The transaction ended while the task was running: the task sent COMMIT or ROLLBACK itself. */
-  ended = false;
-  /** A query came after the task had finished; it was refused. */
-  late: string | undefined;
-  /** Called with the first lines of each query that comes too late. */
+  /** True if the transaction ended while the task was running: the task sent COMMIT or ROLLBACK itself. */
+  isEndedByTask = false;
+  /** The SQL of the first query that came after the task had returned. The query was refused. */
+  lateQuery: string | undefined;
+  /** Called with the SQL of each query that comes after the task has returned. */
   onLate: ((sql: string) => void) | undefined;
 
   constructor(client: ProtocolClient) {
@@ -61,7 +69,7 @@ export class TaskConnection {
     this.#listeners = [
       ['errorMessage', (message) => this.#onError(message)],
       ['commandComplete', (message) => this.#onComplete(message)],
-      ['copyInResponse', () => this.rows.copyIn()],
+      ['copyInResponse', () => this.rows.startCopyIn()],
       ['readyForQuery', (message) => this.#onReady(message)],
     ];
     for (const [event, listener] of this.#listeners) client.connection.on(event, listener);
@@ -69,47 +77,52 @@ export class TaskConnection {
     client.on('end', this.#onLost);
   }
 
-  /** Stops watching; the connection can go back to its pool. */
+  /** Removes all listeners, so that the connection can go back to its pool. */
   detach(): void {
     for (const [event, listener] of this.#listeners) this.#client.connection.removeListener(event, listener);
     this.#client.removeListener('error', this.#onLost);
     this.#client.removeListener('end', this.#onLost);
   }
 
-  /** From now on the task's queries pass, in the transaction that is open. */
+  /** Lets the queries of the task pass. The transaction must be open. */
   open(): void {
-    this.#gate = 'open';
+    this.#phase = 'open';
     this.#isInTransaction = true;
   }
 
-  /** From now on the task's queries pass; `opening` goes out with the first of them, or by `begin`, or fails. */
+  /**
+   * Lets the queries of the task pass. The begin is sent together with the first query, or by `begin`.
+   * `transactionBegin` fails if nothing can be sent.
+   */
   openWithBegin(transactionBegin: TransactionBegin): void {
-    this.#gate = 'opening';
+    this.#phase = 'begin';
     this.#transactionBegin = transactionBegin;
     if (this.lost !== undefined) transactionBegin.fail(this.lost);
   }
 
-  /** Sends the opening if it has not gone out yet. */
+  /** Sends the begin if it was not sent yet. */
   begin(): void {
-    if (this.#transactionBegin?.isSent === false && this.#gate === 'opening' && this.lost === undefined)
+    if (this.#transactionBegin?.isSent === false && this.#phase === 'begin' && this.lost === undefined)
       this.#send(this.#transactionBegin);
   }
 
-  /** Sends the opening when the first query has had its chance to travel with it. */
+  /**
+   * Sends the begin in two turns of the event loop, so that a first query of the body can be in the same pipeline.
+   */
   async beginSoon(): Promise<void> {
     await turn();
     await turn();
     this.begin();
   }
 
-  /** From now on queries are refused, also those that wait for their turn. */
+  /** Refuses all queries from now on, including the queries that wait. */
   close(): void {
-    this.#gate = 'shut';
+    this.#phase = 'closed';
     if (this.#transactionBegin?.isSent === false) this.#transactionBegin.fail(createTooLateError());
     for (const query of this.#queue.splice(0)) query.refuse(createTooLateError());
   }
 
-  /** Runs a query when those before it are done: the signature of `pg.Client.query`. */
+  /** Sends a query after the queries before it are done. The signature is the signature of `pg.Client.query`. */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     if (isSubmittable(config)) {
       this.#enqueue(createQueuedStream(this.#client, config));
@@ -130,70 +143,74 @@ export class TaskConnection {
     return undefined;
   }
 
-  /** From now on it is the runner who ends the transaction. */
+  /** Reports that the runner ends the transaction now. */
   endByRunner(): void {
     this.#isInTransaction = false;
   }
 
   /**
-   * Waits for the queries that the task started and did not await; then nothing of the task's is on the wire.
-   * Throws when a COPY or a cursor was left open.
+   * Waits for the queries that the task started and did not await. Throws ETL-3205 if a COPY or a cursor was left
+   * open.
    */
   async awaitQueries(): Promise<void> {
-    // A Knex builder reaches the wire up to two turns after its `then` was called.
+    // A Knex builder calls `query` up to two turns of the event loop after its `then` was called.
     await turn();
     await turn();
     while (this.#active !== undefined && this.lost === undefined) {
-      const quiet = new Promise<void>((resolve) => (this.#onQuiet = resolve));
-      if (this.#active.stream === undefined) await quiet;
-      else if (!(await within(quiet, STREAM_GRACE_MS))) throw createLeftOpenError();
+      const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
+      if (this.#active.stream === undefined) await idle;
+      else if (!(await within(idle, STREAM_GRACE_MS))) throw createLeftOpenError();
       await turn();
     }
   }
 
   /**
-   * Waits a moment for what is on the wire after the task has failed: an error comes before the server says in which
-   * state the transaction is.
+   * Waits up to `LAST_STATEMENT_MS` for the active query of a task that failed. The error of a statement arrives
+   * before the ReadyForQuery, which has the state of the transaction.
    */
   async drain(): Promise<void> {
     if (this.#active === undefined || this.lost !== undefined) return;
-    await within(new Promise<void>((resolve) => (this.#onQuiet = resolve)), LAST_STATEMENT_MS);
+    await within(new Promise<void>((resolve) => (this.#onIdle = resolve)), LAST_STATEMENT_MS);
   }
 
-  /** Asks the server to end what is under way. Never rejects. */
+  /** Cancels the running statement. Never rejects. */
   cancel(): Promise<void> {
     return cancelStatement(this.#client, CLEAN_UP_MS);
   }
 
-  /** The statement that an error of this connection came from. */
+  /** Returns the statement that caused an error of this connection. Undefined if the statement is unknown. */
   findStatement(error: object): FailedStatement | undefined {
     return this.#statements.get(error);
   }
 
-  /** True while something of the task's is on the wire or waits for it. */
-  get busy(): boolean {
+  /** True while a query of the task is running or waits. */
+  get isBusy(): boolean {
     return this.#active !== undefined || this.#queue.length > 0;
   }
 
-  /** A COPY that goes on only when the task brings or takes its next part. */
-  get #held(): QueuedQuery | undefined {
+  /** The COPY that continues only when the task reads or writes its next chunk. Undefined if there is none. */
+  get #heldCopy(): QueuedQuery | undefined {
     return this.#active?.stream?.isHeld ? this.#active : this.#queue.find(({ stream }) => stream?.isHeld);
   }
 
+  /**
+   * Queues a query, or refuses it: after a loss of the connection, during a held COPY, and outside the transaction.
+   */
   #enqueue(query: QueuedQuery): void {
     if (this.lost !== undefined) query.refuse(this.lost);
-    else if (this.#gate !== 'shut' && this.#held !== undefined)
-      query.refuse(createCopyOpenError(this.#held.sql));
-    else if (this.#gate === 'open' || this.#gate === 'opening') {
+    else if (this.#phase !== 'closed' && this.#heldCopy !== undefined)
+      query.refuse(createCopyOpenError(this.#heldCopy.sql));
+    else if (this.#phase === 'open' || this.#phase === 'begin') {
       this.#queue.push(query);
       this.#sendNext();
     } else {
-      this.late ??= query.sql;
+      this.lateQuery ??= query.sql;
       query.refuse(createTooLateError());
       this.onLate?.(query.sql);
     }
   }
 
+  /** Sends the begin or the next query, if no query is active. */
   #sendNext(): void {
     if (this.#active !== undefined) return;
     if (this.#transactionBegin?.isSent === false) {
@@ -201,11 +218,14 @@ export class TaskConnection {
       return;
     }
     this.#active = this.#queue.shift();
-    if (this.#active === undefined) this.#onQuiet?.();
+    if (this.#active === undefined) this.#onIdle?.();
     else this.#active.start();
   }
 
-  /** The first query travels with the opening; one that can't waits for its answer. */
+  /**
+   * Sends the begin, together with the first query. A query that can't be in a pipeline is sent after the answer to
+   * the begin.
+   */
   #send(transactionBegin: TransactionBegin): void {
     const first = this.#queue[0]?.toPipelined();
     this.#active = first === undefined ? BEGIN_QUERY : this.#queue.shift();
@@ -213,25 +233,26 @@ export class TaskConnection {
   }
 
   #onError(message: ServerMessage): void {
-    // The severity is in the language of the server.
+    // Uses the SQLSTATE, because the severity is in the language of the server.
     if (isConnectionEnd(message)) this.fatal ??= message;
-    else if (this.#gate === 'open') this.failure ??= message;
-    // Without its transaction nothing of the task's may be sent any more.
-    if (this.#gate === 'opening') this.close();
+    else if (this.#phase === 'open') this.failure ??= message;
+    // Without a transaction no query of the task may be sent.
+    if (this.#phase === 'begin') this.close();
     else if (this.#active)
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
   #onComplete(message: ServerMessage): void {
-    if (this.#gate === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
-    else if (this.#gate === 'opening' && this.#transactionBegin?.isOver) this.open();
+    if (this.#phase === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
+    else if (this.#phase === 'begin' && this.#transactionBegin?.isOver) this.open();
   }
 
   #onReady(message: ServerMessage): void {
     if (message.status === 'T') this.failure = undefined;
     if (message.status === 'I' && this.#isInTransaction) {
-      // The next statement would be committed by itself: cut the connection before it is sent.
-      this.ended = true;
+      // The transaction is gone, and the next statement would be committed at once. Destroys the connection before
+      // the statement is sent.
+      this.isEndedByTask = true;
       this.#onLost();
       this.#client.connection.stream.destroy();
       return;
@@ -245,6 +266,6 @@ export class TaskConnection {
     this.#transactionBegin?.fail(this.lost);
     for (const query of this.#queue.splice(0)) query.refuse(this.lost);
     this.#active = undefined;
-    this.#onQuiet?.();
+    this.#onIdle?.();
   };
 }

@@ -8,24 +8,24 @@ import {
 } from './protocol.js';
 import { LONGEST_MS } from '../waiting.js';
 
-/** A statement's own wait for a lock; failing it (55P03) is retried. */
+/** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
 const LOCK_TIMEOUT_MS = 30_000;
 /**
- * By how much the server's timeouts come after the task's own: that one says what has timed out, they are for a runner
- * that can't act any more.
+ * How much later the server's timeouts are than the timeout of the task. The runner's timeout comes first, because
+ * its error names the task. The server's timeouts are for a runner that can't act any more.
  */
-const SERVER_LATER_MS = 1000;
-/** For a session that sits in its transaction without a statement, where the task has no timeout of its own. */
+const SERVER_DELAY_MS = 1000;
+/** The maximum time that a transaction stays open without a statement, if the task has no timeout. */
 const IDLE_TIMEOUT_MS = 3_600_000;
-/** `application_name` is cut at 63 bytes by the server, with a notice for each. */
+/** The server cuts `application_name` at 63 bytes and sends a notice each time. */
 const NAME_LIMIT = 63;
 
 /**
- * So that the server ends a statement, and a transaction, whose client has gone: within a second when its process was
- * killed, within about ten when the network is. They are set after connecting, because poolers refuse what they do not
- * know at the start (https://github.com/pgbouncer/pgbouncer/issues/525).
+ * Settings that make the server end the statement and the transaction of a client that is gone: within a second if
+ * the process was killed, within about ten seconds if the network failed. They are set after connecting, because
+ * poolers refuse unknown settings at the start (https://github.com/pgbouncer/pgbouncer/issues/525).
  */
-const WATCH: Readonly<Record<string, string>> = {
+const WATCH_SETTINGS: Readonly<Record<string, string>> = {
   client_connection_check_interval: '1000',
   tcp_keepalives_idle: '5',
   tcp_keepalives_interval: '2',
@@ -33,50 +33,55 @@ const WATCH: Readonly<Record<string, string>> = {
   tcp_user_timeout: '8000',
 };
 
-/** The same as statements. */
-export const WATCH_CLIENT: readonly string[] = Object.entries(WATCH).map(
+/** The same settings as `SET LOCAL` statements. */
+export const WATCH_CLIENT: readonly string[] = Object.entries(WATCH_SETTINGS).map(
   ([name, value]) => `set local ${name} = ${value}`,
 );
 
-/** `etl:<dag>/<task>`, which `pg_stat_activity` shows, as far as the server keeps it. */
+/**
+ * Returns the `application_name` of a task: `etl:<dag>/<task>`, cut to the length that the server keeps.
+ * `pg_stat_activity` shows this name.
+ */
 export function formatApplicationName(dagId: string, taskId: string): string {
   return `etl:${dagId}/${taskId}`.slice(0, NAME_LIMIT);
 }
 
 /**
- * For the short transactions of the runner itself: one whose client has gone is over in a moment, even where only the
- * server knows that it is open.
+ * Settings for the short transactions of the runner itself, as `SET LOCAL` statements. The server ends such a
+ * transaction after five seconds without a statement, even if the server does not notice that the process is gone.
  */
 export const BRIEF: readonly string[] = [
   ...WATCH_CLIENT,
   'set local idle_in_transaction_session_timeout = 5000',
 ];
 
+/** The settings of the transaction of an attempt. */
 export interface TransactionSettings {
   readonly isolation: Isolation;
-  /** What is left of the attempt's time; undefined: no limit. */
+  /** How much of the task's timeout is left, in milliseconds. Undefined: no limit. */
   readonly budgetMs: number | undefined;
-  /** From `applicationName`. */
+  /** The `application_name`, from `formatApplicationName`. */
   readonly name: string;
-  /** Whether the server ends a statement whose client has gone (PostgreSQL 14 and later, over a network). */
+  /** True: the server ends a statement whose client is gone (PostgreSQL 14 and later, over a network). */
   readonly watchClient: boolean;
 }
 
 /**
- * Begins a transaction with its settings, all of them local to it. The last answer is one row with the transaction's ID:
- * that of its backend, which behind a pooler is not the one that the driver knows, and its own.
+ * Creates the statements that begin a transaction. All settings are local to the transaction. The last answer is one
+ * row with the process ID of the backend and the transaction ID, for `parseTransactionId`. Behind a pooler, the
+ * process ID differs from the one that the driver knows.
  */
 export function createBeginStatements(settings: TransactionSettings): readonly PipelineStatement[] {
   const budget =
     settings.budgetMs === undefined
       ? undefined
-      : Math.min(Math.max(1, Math.ceil(settings.budgetMs)) + SERVER_LATER_MS, LONGEST_MS);
+      : Math.min(Math.max(1, Math.ceil(settings.budgetMs)) + SERVER_DELAY_MS, LONGEST_MS);
   const local: Readonly<Record<string, string>> = {
     statement_timeout: String(budget ?? 0),
     lock_timeout: String(Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)),
     idle_in_transaction_session_timeout: String(budget ?? IDLE_TIMEOUT_MS),
     application_name: settings.name,
-    ...(settings.watchClient ? WATCH : {}),
+    ...(settings.watchClient ? WATCH_SETTINGS : {}),
   };
   const set = Object.keys(local).map((name, index) => `set_config('${name}', $${index + 1}, true)`);
   return [
@@ -85,25 +90,28 @@ export function createBeginStatements(settings: TransactionSettings): readonly P
       text: `select pg_backend_pid(), pg_current_xact_id()::text, ${set.join(', ')}`,
       values: Object.values(local),
       keep: true,
-      // The transaction can be stopped while what comes next is under way.
+      // The runner needs the transaction ID at once, to stop the transaction while the next statement runs.
       flush: true,
     },
   ];
 }
 
-/** The ID in the answer to `beginLegs`. */
+/** Reads the transaction ID from the last answer to `createBeginStatements`. */
 export function parseTransactionId({ rows }: StatementResult): TransactionId {
   const [pid, xid] = rows[0] ?? [];
   return { pid: Number(pid), xid: String(xid) };
 }
 
 /**
- * Commits: in the same flight as the close of its row, so that the server does not come to it when that fails.
- * PostgreSQL answers the COMMIT of an aborted transaction with the tag ROLLBACK and no error; `assertCommitted` throws
- * for that.
+ * The COMMIT. It is sent in the same pipeline as the statement before it, so that the server skips the COMMIT if that
+ * statement fails. Check the answers with `assertCommitted`.
  */
 export const COMMIT: PipelineStatement = { text: 'commit' };
 
+/**
+ * Throws ETL-3207 if the last answer does not have the tag COMMIT. PostgreSQL answers the COMMIT of an aborted
+ * transaction with the tag ROLLBACK and no error.
+ */
 export function assertCommitted(answers: readonly StatementResult[]): void {
   const tag = answers.at(-1)?.tag;
   if (tag === 'COMMIT') return;
@@ -115,8 +123,9 @@ export function assertCommitted(answers: readonly StatementResult[]): void {
 }
 
 /**
- * Cancels or terminates exactly one transaction from another connection: never by the process ID alone, because
- * those are used again, and behind a pooler they belong to somebody else. Says whether the server still had it.
+ * Cancels or terminates exactly one transaction, from another connection. The process ID alone is not enough: process
+ * IDs are used again, and behind a pooler a backend serves several clients. Returns true if the server still had the
+ * transaction.
  */
 export async function stopTransaction(
   control: ProtocolClient,
@@ -131,9 +140,10 @@ export async function stopTransaction(
   return (rowCount ?? 0) > 0;
 }
 
-/** True when the connection is in no transaction and nothing is under way on it. */
+/** Returns true if the connection is in no transaction and no query is running. */
 export function isIdle(client: ProtocolClient): boolean {
   return client.getTransactionStatus() === 'I';
 }
 
+/** The isolation level of a task's transaction. */
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable';

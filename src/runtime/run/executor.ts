@@ -1,14 +1,15 @@
 import type { RunPlan, PlannedTask } from '../dag/plan.js';
 
-/** What the walk over a Dag needs to know of a task that has ended. */
+/** The part of the outcome of a task that the walk over a Dag needs. */
 export interface EndedTask {
   readonly state: 'success' | 'failed' | 'upstream_failed' | 'skipped';
 }
 
+/** What the walk over a Dag calls, and its limits. */
 export interface ExecuteOptions<O extends EndedTask> {
-  /** Runs a ready task; never rejects. */
+  /** Runs a ready task. Never rejects. */
   readonly runTask: (task: PlannedTask) => Promise<O>;
-  /** The outcome of a task that is not started because of an upstream task, or because the run stops. */
+  /** Returns the outcome of a task that is not started, because of an upstream task or because the run stops. */
   readonly passOver: (
     task: PlannedTask,
     because: { readonly taskId: string; readonly outcome: O } | 'stopped',
@@ -17,15 +18,18 @@ export interface ExecuteOptions<O extends EndedTask> {
   readonly concurrency: number;
   /** How many tasks may run at once on one connection. */
   readonly getPoolSize: (connectionId: string) => number;
-  /** Start nothing new once a task has failed. */
+  /** True: no further task is started after a task has failed. */
   readonly failFast: boolean;
-  /** Start nothing new once it aborts. */
+  /** No further task is started after this signal has aborted. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Walks a Dag: runs each task when its upstream tasks have succeeded, in the order of definition where there is a
- * choice. Waiting tasks hold nothing. No recursion: a chain may have any length.
+ * Walks a Dag. Starts a task when all its upstream tasks have succeeded. Ready tasks of one connection start in the
+ * order in which they became ready; tasks that became ready together start in the order of definition. Waiting tasks
+ * hold no resources. Returns the outcomes in the order of definition.
+ *
+ * The walk uses no recursion, so a chain of tasks can have any length.
  */
 export function executeDag<O extends EndedTask>(
   plan: RunPlan,
@@ -34,6 +38,7 @@ export function executeDag<O extends EndedTask>(
   return new DagWalk(plan.tasks, options).done;
 }
 
+/** The key of the tasks without a connection. */
 const NO_CONNECTION = '';
 
 class DagWalk<O extends EndedTask> {
@@ -42,12 +47,14 @@ class DagWalk<O extends EndedTask> {
   readonly #options: ExecuteOptions<O>;
   readonly #outcomes: O[] = [];
   readonly #downstream: Downstream;
-  /** For each task the upstream tasks that have not ended. */
-  readonly #missing: Int32Array;
-  /** For each task the first upstream task that did not succeed. */
+  /** For each task, the number of upstream tasks that have not ended. */
+  readonly #pendingUpstream: Int32Array;
+  /** For each task, the first upstream task that did not succeed. */
   readonly #blockedBy: ({ readonly taskId: string; readonly outcome: O } | undefined)[] = [];
+  /** For each connection, the ready tasks, the index of the next task to start, and the number of running tasks. */
   readonly #ready = new Map<string, { queue: PlannedTask[]; next: number; running: number }>();
-  #left: number;
+  /** The number of tasks that have not ended. */
+  #remaining: number;
   #running = 0;
   #isStopped = false;
   #resolve: (outcomes: readonly O[]) => void = () => undefined;
@@ -55,61 +62,62 @@ class DagWalk<O extends EndedTask> {
   constructor(tasks: readonly PlannedTask[], options: ExecuteOptions<O>) {
     this.#tasks = tasks;
     this.#options = options;
-    this.#left = tasks.length;
-    this.#missing = Int32Array.from(tasks, (task) => task.upstream.length);
+    this.#remaining = tasks.length;
+    this.#pendingUpstream = Int32Array.from(tasks, (task) => task.upstream.length);
     this.#downstream = new Downstream(tasks);
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    for (const task of tasks) if (this.#missing[task.index] === 0) this.#enqueue(task);
+    for (const task of tasks) if (this.#pendingUpstream[task.index] === 0) this.#enqueue(task);
     this.#startReady();
   }
 
   #enqueue(task: PlannedTask): void {
     const key = task.conn ?? NO_CONNECTION;
-    let lane = this.#ready.get(key);
-    if (lane === undefined) this.#ready.set(key, (lane = { queue: [], next: 0, running: 0 }));
-    lane.queue.push(task);
+    let ready = this.#ready.get(key);
+    if (ready === undefined) this.#ready.set(key, (ready = { queue: [], next: 0, running: 0 }));
+    ready.queue.push(task);
   }
 
+  /** Starts ready tasks up to the limits. After a stop, ends them as not started. */
   #startReady(): void {
     if (this.#options.signal.aborted) this.#isStopped = true;
-    for (const [key, lane] of this.#ready) {
+    for (const [key, ready] of this.#ready) {
       const limit = key === NO_CONNECTION ? Infinity : this.#options.getPoolSize(key);
-      while (this.#isStopped || (lane.running < limit && this.#running < this.#options.concurrency)) {
-        const task = lane.queue[lane.next];
+      while (this.#isStopped || (ready.running < limit && this.#running < this.#options.concurrency)) {
+        const task = ready.queue[ready.next];
         if (task === undefined) break;
-        lane.next++;
+        ready.next++;
         if (this.#isStopped) this.#end(task, this.#options.passOver(task, 'stopped'));
-        else void this.#start(task, lane);
+        else void this.#start(task, ready);
       }
     }
-    if (this.#left === 0) this.#resolve(this.#outcomes);
+    if (this.#remaining === 0) this.#resolve(this.#outcomes);
   }
 
-  async #start(task: PlannedTask, lane: { running: number }): Promise<void> {
-    lane.running++;
+  async #start(task: PlannedTask, ready: { running: number }): Promise<void> {
+    ready.running++;
     this.#running++;
     const outcome = await this.#options.runTask(task);
-    lane.running--;
+    ready.running--;
     this.#running--;
     this.#end(task, outcome);
     this.#startReady();
   }
 
-  /** Records an outcome, and those of all tasks that can't run because of it. */
+  /** Records the outcome of a task. Also records the outcomes of all tasks that can't run because of this task. */
   #end(first: PlannedTask, outcome: O): void {
     const ended: [PlannedTask, O][] = [[first, outcome]];
     for (let pair = ended.pop(); pair !== undefined; pair = ended.pop()) {
-      const [task, itsOutcome] = pair;
-      this.#outcomes[task.index] = itsOutcome;
-      this.#left--;
-      if (itsOutcome.state === 'failed' && this.#options.failFast) this.#isStopped = true;
+      const [task, taskOutcome] = pair;
+      this.#outcomes[task.index] = taskOutcome;
+      this.#remaining--;
+      if (taskOutcome.state === 'failed' && this.#options.failFast) this.#isStopped = true;
       for (const index of this.#downstream.getDownstream(task.index)) {
         const next = this.#tasks[index];
         if (next === undefined) continue;
-        if (itsOutcome.state !== 'success')
-          this.#blockedBy[index] ??= { taskId: task.id, outcome: itsOutcome };
-        this.#missing[index] = (this.#missing[index] ?? 0) - 1;
-        if (this.#missing[index] !== 0) continue;
+        if (taskOutcome.state !== 'success')
+          this.#blockedBy[index] ??= { taskId: task.id, outcome: taskOutcome };
+        this.#pendingUpstream[index] = (this.#pendingUpstream[index] ?? 0) - 1;
+        if (this.#pendingUpstream[index] !== 0) continue;
         const because = this.#blockedBy[index];
         if (because === undefined) this.#enqueue(next);
         else ended.push([next, this.#options.passOver(next, because)]);
@@ -118,9 +126,15 @@ class DagWalk<O extends EndedTask> {
   }
 }
 
-/** The tasks that need each task, by index, all in one array: one array a task would be most of a large plan. */
+/**
+ * The downstream tasks of each task. All indexes are in one array, because one array per task would take most of the
+ * memory of a large plan.
+ */
 class Downstream {
-  /** Where those of each task begin; one entry more than there are tasks. */
+  /**
+   * For each task, the position in `#indexes` where its downstream tasks start. There is one entry more than there
+   * are tasks.
+   */
   readonly #starts: Int32Array;
   readonly #indexes: Int32Array;
 
@@ -129,7 +143,7 @@ class Downstream {
     for (const { upstream } of tasks) for (const index of upstream) ends[index] = (ends[index] ?? 0) + 1;
     for (let i = 0, sum = 0; i < ends.length; i++) ends[i] = sum += ends[i] ?? 0;
     this.#indexes = new Int32Array(ends.at(-1) ?? 0);
-    // Backwards, so that each task's come out in the order of definition, and each end becomes a start.
+    // Goes backwards, so that downstream tasks are in the order of definition. Each entry of `ends` becomes a start.
     for (let i = tasks.length - 1; i >= 0; i--)
       for (const index of tasks[i]?.upstream ?? []) {
         const at = (ends[index] ?? 0) - 1;
@@ -139,6 +153,7 @@ class Downstream {
     this.#starts = ends;
   }
 
+  /** Returns the indexes of the tasks that need the task with this index, in the order of definition. */
   getDownstream(index: number): Int32Array {
     return this.#indexes.subarray(this.#starts[index], this.#starts[index + 1]);
   }

@@ -3,7 +3,7 @@ import type { RunEvent } from '../report/event.js';
 import type { AttemptRow } from '../ledger/attempt-row.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 
-/** Collects from a run's events the attempts that did not succeed, for the history. */
+/** Collects the attempts that did not succeed from the events of a run. The rows are stored in the ledger. */
 export class FailureLog {
   readonly rows: AttemptRow[] = [];
   readonly #redact: (text: string) => string;
@@ -13,6 +13,7 @@ export class FailureLog {
     this.#redact = redact;
   }
 
+  /** Takes the next event of the run. */
   add(event: RunEvent): void {
     if (event.type === 'task_started') this.#startedAt.set(event.taskId, event.at);
     if (event.type === 'task_retrying') {
@@ -29,7 +30,10 @@ export class FailureLog {
     this.rows.push({ ...row, startedAt: this.#startedAt.get(row.taskId) ?? at, finishedAt: at });
   }
 
-  /** The server's message may quote values of rows; its state and the names of what was broken do not. */
+  /**
+   * Returns the fields that describe the failure. Of a database error only the SQLSTATE and the names of tables and
+   * constraints are kept, because the message of the server can quote values of rows.
+   */
   #getFields(
     error: EtlError | undefined,
     reason: string | undefined,

@@ -8,52 +8,55 @@ import type { RunPlan } from '../dag/plan.js';
 import type { TaskOutcome } from '../attempt/task-runner.js';
 import { within } from '../waiting.js';
 
-/** What the end of a run is made of. */
+/** The facts that the end of a run needs. */
 export interface FinishRequest {
   readonly plan: RunPlan;
   readonly outcomes: readonly TaskOutcome[];
-  /** Attempts that did not succeed. */
+  /** The attempts that did not succeed. */
   readonly attempts: readonly AttemptRow[];
-  /** Errors of the run itself; those of its end are added. */
+  /** The errors of the run itself. `finishRun` adds the errors of the end. */
   readonly errors: EtlError[];
   readonly databases: RunDatabases;
-  /** False where this process has done one task of a run, and others do the rest. */
+  /** False if this process ran one task of the run, and other processes run the other tasks. */
   readonly isWhole: boolean;
-  /** How long the databases have to answer. */
+  /** The limit for all answers of the databases, in milliseconds. */
   readonly limitMs: number;
 }
 
-/** How the run ended, as the ledger has it. */
-export interface Finished {
+/** The end of a run, as the ledger records it. */
+export interface FinishedRun {
   readonly state: 'success' | 'failed';
   readonly tasks: readonly TaskSummary[];
 }
 
-/** What each database holds of the run, by connection ID; one that can't be asked is not there. */
-type Ledger = ReadonlyMap<string, ReadonlyMap<string, DoneTask>>;
+/**
+ * The done tasks of the run in each database: connection ID, then task ID. A database that can't be read is missing.
+ */
+type LedgerRows = ReadonlyMap<string, ReadonlyMap<string, DoneTask>>;
 
 /**
- * Records the end of a run, and says what the ledger holds, not what this process remembers. Never throws: a run whose
- * end can't be recorded has failed.
+ * Records the end of a run. The returned states come from the ledger, not from the memory of this process. Never
+ * throws: if the end can't be recorded, the run has failed.
  */
-export async function finishRun(request: FinishRequest): Promise<Finished> {
+export async function finishRun(request: FinishRequest): Promise<FinishedRun> {
   const { plan, outcomes, errors, limitMs } = request;
-  if (plan.home === undefined) return createFinished(outcomes.map(summarize), errors);
-  let finished: Finished | undefined;
-  const recording = record(request).then((result) => (finished = result));
+  if (plan.home === undefined) return createFinishedRun(outcomes.map(summarize), errors);
+  let finished: FinishedRun | undefined;
+  const recording = recordEnd(request).then((result) => (finished = result));
   if (!(await within(recording, limitMs)))
     errors.push(createUnrecordedError(new Error('the database does not answer')));
-  return finished ?? createFinished(outcomes.map(summarize), errors);
+  return finished ?? createFinishedRun(outcomes.map(summarize), errors);
 }
 
-async function record(request: FinishRequest): Promise<Finished | undefined> {
+/** Compares the outcomes with the ledger and records the end of the run in the home database. Adds to `errors`. */
+async function recordEnd(request: FinishRequest): Promise<FinishedRun | undefined> {
   const { plan, outcomes, errors, databases } = request;
   const ledger = await readLedger(request);
   const conns = new Map(plan.tasks.map(({ id, conn }) => [id, conn]));
   const tasks = outcomes.map((outcome) => {
     return confirmOutcome(outcome, ledger.get(conns.get(outcome.taskId) ?? plan.home ?? ''));
   });
-  const finished = createFinished(tasks, errors);
+  const finished = createFinishedRun(tasks, errors);
   try {
     const isClosed = await databases.withHome(async (client) => {
       if (request.attempts.length > 0) await insertAttempts(client, plan.runId, request.attempts);
@@ -63,14 +66,15 @@ async function record(request: FinishRequest): Promise<Finished | undefined> {
     });
     if (!isClosed)
       errors.push(createTakenOverError(plan.dag.id, { data: 'tasks that had ended are committed' }));
-    return isClosed ? finished : createFinished(tasks, errors);
+    return isClosed ? finished : createFinishedRun(tasks, errors);
   } catch (error) {
     errors.push(createUnrecordedError(error));
-    return createFinished(tasks, errors);
+    return createFinishedRun(tasks, errors);
   }
 }
 
-async function readLedger({ plan, errors, databases }: FinishRequest): Promise<Ledger> {
+/** Reads the done tasks of the run from each database that was opened. Adds an error for each that can't be read. */
+async function readLedger({ plan, errors, databases }: FinishRequest): Promise<LedgerRows> {
   const ledger = new Map<string, ReadonlyMap<string, DoneTask>>();
   for (const id of databases.opened) {
     try {
@@ -83,19 +87,22 @@ async function readLedger({ plan, errors, databases }: FinishRequest): Promise<L
   return ledger;
 }
 
-function isAllDone(plan: RunPlan, ledger: Ledger): boolean {
+function isAllDone(plan: RunPlan, ledger: LedgerRows): boolean {
   return plan.tasks.every(({ id, conn }) => ledger.get(conn ?? plan.home ?? '')?.has(id));
 }
 
-function createFinished(tasks: readonly TaskSummary[], errors: readonly EtlError[]): Finished {
+function createFinishedRun(tasks: readonly TaskSummary[], errors: readonly EtlError[]): FinishedRun {
   const failed = tasks.some(({ state }) => state === 'failed' || state === 'upstream_failed');
   return { state: failed || errors.length > 0 ? 'failed' : 'success', tasks };
 }
 
-/** `rows` are those of the database that the task writes to, by ID; undefined where it can't be asked. */
+/**
+ * Returns the summary of a task, corrected by the ledger. `rows` are the done tasks of the task's database. Undefined
+ * if the database can't be read.
+ */
 function confirmOutcome(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask> | undefined): TaskSummary {
   const summary = summarize(outcome);
-  // What can't be asked is not contradicted; the run has failed for it already.
+  // Keeps the outcome if the ledger can't be read. The run has already failed for this reason.
   if (rows === undefined) return summary;
   const row = rows.get(outcome.taskId);
   if (outcome.undecided !== undefined && row?.fingerprint === outcome.undecided) {
@@ -112,7 +119,7 @@ function countRows({ rows }: DoneTask): { readonly rows?: number } {
   return rows === undefined ? {} : { rows };
 }
 
-/** What an outcome says to the outside. */
+/** Returns the part of an outcome that events and results show. */
 export function summarize({ result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
   const { rejected } = (result ?? {}) as { rejected?: unknown };
   return typeof rejected === 'number' && rejected > 0 ? { ...summary, rejected } : summary;
@@ -121,7 +128,7 @@ export function summarize({ result, undecided: _undecided, ...summary }: TaskOut
 function createUnrecordedError(error: unknown): EtlError {
   return new EtlError('ETL-4002', {
     what: `the end of the run could not be recorded: ${toError(error).message}`,
-    fix: 'resume it: what is done is not done again',
+    fix: 'resume the run: tasks that are done are not repeated',
     data: 'each task is either committed with its row in etl.task, or wrote nothing',
     cause: error,
   });
@@ -129,8 +136,8 @@ function createUnrecordedError(error: unknown): EtlError {
 
 function createNotInLedgerError(taskId: string): EtlError {
   return new EtlError('ETL-4003', {
-    what: `"${taskId}" was committed, and its row is gone from the ledger`,
-    why: 'something else has deleted it, or the server has lost it',
-    data: 'look at the data before you run it again',
+    what: `"${taskId}" was committed, but the ledger has no row of it`,
+    why: 'another program deleted the row, or the server lost it',
+    data: 'check the data before you run the task again',
   });
 }

@@ -5,8 +5,8 @@ import { quoteTable } from '../sql/quote.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
 
 /**
- * Throws `EtlError` ETL-2016 for a transfer that would empty its table to fill it anew, where the rows of another one
- * are in it as well: the watermark of that one would say that they are there.
+ * Throws ETL-2016 if a full refresh of a transfer would delete the rows of another incremental transfer into the same
+ * table. The other transfer would not load its rows again, because its watermark says that they are loaded.
  */
 export function assertRefreshable(tasks: readonly PlannedTask[], fullRefresh: readonly string[]): void {
   for (const task of tasks) {
@@ -19,11 +19,14 @@ export function assertRefreshable(tasks: readonly PlannedTask[], fullRefresh: re
   }
 }
 
+/**
+ * Returns the table that a full refresh of the task empties: the table of an incremental transfer in mode `append`.
+ */
 function getAppendedTable(task: PlannedTask): string | undefined {
   return findTransfer(task)?.mode === 'append' ? getIncrementalTable(task) : undefined;
 }
 
-/** With its connection, as text. */
+/** Returns the connection and the table of an incremental transfer, as text. Undefined for any other task. */
 function getIncrementalTable(task: PlannedTask): string | undefined {
   const transfer = findTransfer(task);
   return transfer?.incremental && `${task.conn} ${quoteTable(transfer.into)}`;
@@ -35,10 +38,10 @@ function findTransfer({ task }: PlannedTask): TransferSource | undefined {
 
 function createSharedTableError(task: PlannedTask, other: PlannedTask): EtlError {
   return new EtlError('ETL-2016', {
-    what: `"${task.id}" can't be refreshed: "${other.id}" brings rows to the same table`,
+    what: `"${task.id}" can't be fully refreshed: "${other.id}" loads rows into the same table`,
     where: `task defined at ${formatLocation(task.location)}`,
-    why: 'a full refresh of `append` empties the table, and nobody would bring those rows again',
-    fix: "use mode: 'merge', or a table for each",
+    why: `a full refresh in mode \`append\` empties the table, and the rows of "${other.id}" would be lost`,
+    fix: "use mode: 'merge', or give each transfer its own table",
     data: 'nothing was started',
   });
 }

@@ -3,53 +3,54 @@ import { computeFingerprint } from '../dag/fingerprint.js';
 import type { DoneTask } from '../ledger/task-row.js';
 import type { PlannedTask } from '../dag/plan.js';
 
-/** What a resumed run will do, known before it does anything. */
+/** The tasks that a resumed run will reuse and run. The plan is complete before the first task starts. */
 export interface ResumePlan {
+  /** The IDs of the tasks whose results are reused. */
   readonly reused: readonly string[];
   readonly toRun: readonly { readonly taskId: string; readonly why: string }[];
 }
 
-/** The fingerprints of tasks, by their index. */
+/** Computes the fingerprints of the tasks, by the index of the task. */
 export async function computeFingerprints(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
-  const prints: string[] = [];
+  const fingerprints: string[] = [];
   for (const task of tasks) {
-    prints.push(
+    fingerprints.push(
       await computeFingerprint(
         task,
-        task.upstream.map((index) => prints[index] ?? ''),
+        task.upstream.map((index) => fingerprints[index] ?? ''),
       ),
     );
   }
-  return prints;
+  return fingerprints;
 }
 
 /**
- * Decides what is left to do. Pure. A task that is done with the same fingerprint is reused; one that was changed, and
- * all that need it, run again.
+ * Decides which tasks a resumed run runs. Pure. A task that is done with the same fingerprint is reused. A task that
+ * was changed runs again, and so do all tasks that need it.
  */
 export function planResume(
   tasks: readonly PlannedTask[],
-  prints: readonly string[],
+  fingerprints: readonly string[],
   done: ReadonlyMap<string, DoneTask>,
 ): ResumePlan {
   const reused: string[] = [];
   const toRun: { taskId: string; why: string }[] = [];
-  const again = new Set<number>();
+  const rerun = new Set<number>();
   for (const task of tasks) {
-    const before = done.get(task.id);
-    if (before !== undefined && before.fingerprint === prints[task.index]) {
+    const doneBefore = done.get(task.id);
+    if (doneBefore !== undefined && doneBefore.fingerprint === fingerprints[task.index]) {
       reused.push(task.id);
       continue;
     }
-    again.add(task.index);
-    const upstream = task.upstream.find((index) => again.has(index));
+    rerun.add(task.index);
+    const upstream = task.upstream.find((index) => rerun.has(index));
     const changed = upstream === undefined ? 'changed since it ran' : `needs "${tasks[upstream]?.id ?? ''}"`;
-    toRun.push({ taskId: task.id, why: before === undefined ? 'not done' : changed });
+    toRun.push({ taskId: task.id, why: doneBefore === undefined ? 'not done' : changed });
   }
   return { reused, toRun };
 }
 
-/** Throws `EtlError` when a task that is done was changed, or is not in the Dag any more. */
+/** Throws ETL-2006 if a task that is done was changed, or was removed from the Dag. */
 export function assertUnchanged(
   { toRun }: ResumePlan,
   tasks: readonly PlannedTask[],
@@ -59,12 +60,12 @@ export function assertUnchanged(
   const changed = toRun
     .filter(({ why }) => why !== 'not done')
     .map(({ taskId }) => `"${taskId}" was changed`);
-  const gone = [...done.keys()].filter((id) => !ids.has(id)).map((id) => `"${id}" is gone`);
-  if (changed.length + gone.length === 0) return;
+  const removed = [...done.keys()].filter((id) => !ids.has(id)).map((id) => `"${id}" was removed`);
+  if (changed.length + removed.length === 0) return;
   throw new EtlError('ETL-2006', {
-    what: `the Dag is not the one that the run began with: ${[...changed, ...gone].join(', ')}`,
-    why: '--strict allows no change between a run and its resume',
-    fix: 'leave out --strict: changed tasks and those that need them run again',
+    what: `the Dag was changed since the run began: ${[...changed, ...removed].join(', ')}`,
+    why: 'with --strict, the Dag must be unchanged',
+    fix: 'leave out --strict: changed tasks, and the tasks that need them, then run again',
     data: 'nothing was started',
   });
 }

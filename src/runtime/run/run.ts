@@ -16,67 +16,73 @@ import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiti
 
 /** The connections that a run can use, by ID. */
 export interface RunConnections {
-  /** Opens a database. `notice` takes one line that a person should read. Throws `EtlError` when it can't be reached. */
+  /**
+   * Opens a database. `notice` takes one line that a person should read. Throws `EtlError` if the database can't be
+   * reached.
+   */
   readonly open: (id: string, notice: Database['notice']) => Promise<Database>;
-  /** The IDs that begin with `prefix`. */
+  /** Returns the IDs that begin with `prefix`. Without a prefix, returns all IDs. */
   readonly list: (prefix?: string) => readonly string[];
-  /** Where a connection points, without its password. */
+  /** Describes the location of a connection, without its password. */
   readonly describe: (id: string) => string;
-  /** How many tasks may run at once on a connection. */
+  /** Returns how many tasks may run at once on a connection. */
   readonly getPoolSize: (id: string) => number;
 }
 
-/** When a run starts no further task, and when it ends. */
+/** The limits of a run. */
 export interface RunLimits {
   /** How many tasks may run at once. */
   readonly concurrency: number;
-  /** Start nothing new once a task has failed. */
+  /** True: no further task is started after a task has failed. */
   readonly failFast: boolean;
+  /** The run is stopped after this time. Undefined: no limit. */
   readonly timeoutMs: number | undefined;
 }
 
-/** What a run takes from outside. */
+/** The services that a run gets from its caller. */
 export interface RunServices {
   readonly connections: RunConnections;
   readonly limits: RunLimits;
   readonly reporter: Reporter;
-  /** Aborts, with an `EtlError` as the reason, when the run must stop. */
+  /** Aborts when the run must stop. The reason is an `EtlError`. */
   readonly signal: AbortSignal;
+  /** Returns a random number in `[0, 1)`. */
   readonly random: () => number;
   readonly process: {
     readonly pid: number;
     readonly host: string;
     readonly version: string;
-    /** New for every start of the program. */
+    /** A UUID that is new for each start of the program. */
     readonly holder: string;
   };
-  /** Masks secrets in a text that is kept. */
+  /** Masks secrets in a text that is stored in the ledger. */
   readonly redact: (text: string) => string;
-  /** Errors that no running task could be blamed for; asked at the end of the run. */
+  /** Returns the unhandled errors that belong to no running task. Called at the end of the run. */
   readonly unhandledErrors: () => readonly EtlError[];
-  /** Called once no task of the run is under way any more, nor will be. */
+  /** Called when all tasks of the run have ended. */
   readonly onTasksEnded?: () => void;
 }
 
-/** How a run ended: a value, because a failed run is no error of the program. */
+/** The result of a run. A failed run is a value, not an exception. */
 export interface RunResult {
   readonly runId: string;
   readonly state: RunState;
   readonly tasks: readonly TaskSummary[];
-  /** Errors of the run itself, apart from those of its tasks. */
+  /** The errors of the run itself. The errors of tasks are in `tasks`. */
   readonly errors: readonly EtlError[];
   readonly durationMs: number;
 }
 
 /**
- * Runs a Dag once. Throws `EtlError` when it could not start: the database can't be reached, another run has the lock,
- * there is nothing to resume. From the first task on, whatever happens is part of the result. All connections are
- * closed in every case.
+ * Runs a Dag once. Throws `EtlError` if the run can't start: for example, the database can't be reached, another run
+ * has the lock, or there is nothing to resume. After the first task has started, all errors are part of the result.
+ * All connections are closed in every case.
  */
 export async function runDag(request: RunRequest, services: RunServices): Promise<RunResult> {
   return new Run(request, services).run();
 }
 
+/** One run of a Dag: start, tasks, end. */
 class Run {
   readonly #request: RunRequest;
   readonly #services: RunServices;
@@ -93,7 +99,7 @@ class Run {
     this.#runId = request.start.runId ?? '';
     this.#failures = new FailureLog(services.redact);
     const { pid, host } = services.process;
-    const lockHolder = { dagId: request.dag.id, holder: getHolder(request.start, services), pid, host };
+    const lockHolder = { dagId: request.dag.id, holder: createHolder(request.start, services), pid, host };
     const notice = (text: string): void => this.#emit({ type: 'notice', text });
     this.#databases = new RunDatabases(
       (id) => services.connections.open(id, notice),
@@ -102,6 +108,7 @@ class Run {
     );
   }
 
+  /** Runs the Dag. Listens to the signal and the timeout of the run until all connections are closed. */
   async run(): Promise<RunResult> {
     const { signal, limits } = this.#services;
     const { timeoutMs } = limits;
@@ -111,7 +118,7 @@ class Run {
     const timer =
       timeoutMs === undefined
         ? undefined
-        : setTimeout(() => this.#abort(runTimedOut(timeoutMs)), Math.min(timeoutMs, LONGEST_MS));
+        : setTimeout(() => this.#abort(createRunTimeoutError(timeoutMs)), Math.min(timeoutMs, LONGEST_MS));
     try {
       const started = await this.#start();
       return await this.#finish(started, await this.#execute(started));
@@ -122,6 +129,7 @@ class Run {
     }
   }
 
+  /** Takes the lock, starts or resumes the run in the ledger, and emits the first events. */
   async #start(): Promise<StartedRun> {
     const { process, connections } = this.#services;
     const services = { databases: this.#databases, process };
@@ -131,9 +139,9 @@ class Run {
     setMaxListeners(0, this.#stop.signal);
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
-    const place = home === undefined ? undefined : `${home} (${connections.describe(home)})`;
+    const homeText = home === undefined ? undefined : `${home} (${connections.describe(home)})`;
     const span = interval && { start: interval.start, end: interval.end };
-    this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, home: place });
+    this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, home: homeText });
     if (started.resume) {
       const { plan, of } = started.resume;
       this.#emit({ type: 'run_resumed', was: of.state, startedAt: of.startedAt, ...plan });
@@ -141,14 +149,15 @@ class Run {
     return started;
   }
 
-  async #execute({ plan, done, prints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
+  /** Runs the tasks, and returns their outcomes in the order of definition. */
+  async #execute({ plan, done, fingerprints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
     const { random, connections, limits } = this.#services;
     const { signal } = this.#stop;
     const runner = new TaskRunner(plan, {
       databases: this.#databases,
       isNew: resume === undefined && only === undefined,
       done,
-      prints,
+      fingerprints,
       emit: (event) => this.#emit(event),
       random,
       signal,
@@ -171,6 +180,7 @@ class Run {
     return outcome;
   }
 
+  /** Records the end of the run and emits the last event. */
   async #finish({ plan, only }: StartedRun, outcomes: readonly TaskOutcome[]): Promise<RunResult> {
     this.#services.onTasksEnded?.();
     const attempts = this.#failures.rows;
@@ -190,6 +200,7 @@ class Run {
     return { runId: plan.runId, state, tasks, errors, durationMs };
   }
 
+  /** Stops the run. Only the first reason counts. */
   #abort(reason: EtlError): void {
     if (this.#stop.signal.aborted) return;
     this.#errors.push(reason);
@@ -203,8 +214,11 @@ class Run {
   }
 }
 
-/** Processes that do single tasks of one run are one holder: none of them fences the others. */
-function getHolder(start: RunRequest['start'], { process }: RunServices): string {
+/**
+ * Returns the ID of the holder of the lock, a UUID. Processes that each run one task of the same run compute the same
+ * ID, so that no process fences another.
+ */
+function createHolder(start: RunRequest['start'], { process }: RunServices): string {
   if (start.kind !== 'task') return process.holder;
   const hash = createHash('sha256').update(start.runId).digest('hex');
   return [
@@ -216,7 +230,10 @@ function getHolder(start: RunRequest['start'], { process }: RunServices): string
   ].join('-');
 }
 
-/** An error of the database before the first task: nothing was started. */
+/**
+ * Throws the error of a run that can't start. An error of the database becomes an `EtlError`: ETL-1002 if the
+ * connection was lost, otherwise ETL-4006.
+ */
 function throwNotStarted(error: unknown): never {
   const cause = toError(error);
   const database = findDatabaseError(cause);
@@ -227,25 +244,27 @@ function throwNotStarted(error: unknown): never {
     why: database && describeState(database.code),
     fix:
       database?.code === '42501'
-        ? 'let a role that may create schemas run the output of `etl ledger sql`, and grant what it says'
+        ? 'run the output of `etl ledger sql` as a role that may create schemas, and grant the rights that the output names'
         : undefined,
     data: 'nothing was started',
     cause: error,
   });
 }
 
+/** Creates the outcome of a task that was not started. */
 function createPassedOverOutcome(
   { id }: PlannedTask,
   because: { readonly taskId: string; readonly outcome: TaskOutcome } | 'stopped',
 ): TaskOutcome {
   const base = { taskId: id, attempts: 0, durationMs: 0, reused: false, result: undefined };
-  if (because === 'stopped') return { ...base, state: 'skipped', reason: 'the run stopped before it' };
+  if (because === 'stopped')
+    return { ...base, state: 'skipped', reason: 'the run stopped before the task started' };
   const { taskId, outcome } = because;
   if (outcome.state === 'skipped') return { ...base, state: 'skipped', reason: `"${taskId}" was skipped` };
   return { ...base, state: 'upstream_failed', reason: `needs "${taskId}"` };
 }
 
-function runTimedOut(timeoutMs: number): EtlError {
+function createRunTimeoutError(timeoutMs: number): EtlError {
   return new EtlError('ETL-3303', {
     what: `the run did not end within its timeout of ${formatDuration(timeoutMs)}`,
     data: 'tasks that had ended are committed; the others wrote nothing',

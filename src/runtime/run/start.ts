@@ -17,98 +17,105 @@ import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from
 import { formatCommand, formatResumeCommand } from '../report/command-line.js';
 import { assertUnchanged, computeFingerprints, planResume, type ResumePlan } from './resume.js';
 
-/** A new run, or an older one that goes on. */
+/** How a run starts: as a new run, as a resume of an older run, or as one task of a run. */
 export type RunStart =
   | {
       readonly kind: 'new';
       readonly runId: string;
       readonly interval: DataInterval | undefined;
       readonly params: unknown;
-      /** The tasks that begin anew; `*` stands for all. Absent: none. */
+      /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
       readonly fullRefresh?: readonly string[];
     }
   | {
       readonly kind: 'resume';
-      /** Undefined: the last run of the Dag, of `interval` where that is given. */
+      /** Undefined: the last run of the Dag. If `interval` is given, the last run for this interval. */
       readonly runId: string | undefined;
       readonly interval: DataInterval | undefined;
-      /** Refuse a Dag that was changed. */
+      /** True: the resume is refused if the Dag was changed. */
       readonly strict: boolean;
     }
   | {
-      /** One task of a run that other processes do the rest of. */
+      /** One task of a run. Other processes run the other tasks. */
       readonly kind: 'task';
       readonly taskId: string;
-      /** The first process of the run makes it, with this interval and these params; the others take them from it. */
+      /**
+       * The first process of the run records the run with this interval and these params. The other processes read
+       * them from the ledger.
+       */
       readonly runId: string;
       readonly interval: DataInterval | undefined;
       readonly params: unknown;
-      /** The tasks that begin anew; `*` stands for all. Absent: none. */
+      /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
       readonly fullRefresh?: readonly string[];
     };
 
-/** What is to be run, before any database is asked. */
+/** The Dag to run and how to start the run. No database was read yet. */
 export interface RunRequest extends PlannedDag {
   readonly start: RunStart;
   readonly overlap: Overlap;
 }
 
-/** A request of a Dag that has a home connection. */
+/** A request for a Dag that has a home connection. */
 type RecordedRequest = RunRequest & { readonly home: string };
 
-/** A run whose lock is taken and whose row is there. */
+/** A run that has the lock and is recorded in the ledger. */
 export interface StartedRun {
   readonly plan: RunPlan;
-  /** What was done before; empty in a new run. */
+  /** The tasks that are already done, by task ID. Empty for a new run. */
   readonly done: ReadonlyMap<string, DoneTask>;
+  /** The plan of a resume, and the row of the resumed run. Undefined if the run is not resumed. */
   readonly resume: { readonly plan: ResumePlan; readonly of: RunRow } | undefined;
-  /** The fingerprints of the tasks by index, as far as they were needed. */
-  readonly prints: readonly string[];
-  /** The only task to be run, where other processes do the rest. */
+  /** The fingerprints of the tasks by index. Empty if they were not needed yet. */
+  readonly fingerprints: readonly string[];
+  /** The only task that this process runs. Undefined if this process runs all tasks. */
   readonly only: PlannedTask | undefined;
 }
 
+/** What the start of a run uses. */
 export interface StartServices {
   readonly databases: RunDatabases;
   readonly process: { readonly pid: number; readonly host: string; readonly version: string };
 }
 
 /**
- * Takes the lock of the Dag and opens its run, or the run that is to be resumed. Throws `EtlError` when another run has
- * the lock, when a new run's ID is taken, when a full refresh would lose rows, when there is nothing to resume, or when a
- * strict resume finds changes.
+ * Takes the lock of the Dag, and records a new run or reopens an older run. Throws `EtlError` if another run has the
+ * lock, if the ID of a new run is taken, if a full refresh would lose rows, if there is nothing to resume, or if a
+ * strict resume finds changes. A Dag without a home connection starts without a lock and a ledger.
  */
 export async function startRun(request: RunRequest, services: StartServices): Promise<StartedRun> {
   const { home, start } = request;
   if (home === undefined) return startWithoutLedger(request);
   if (start.kind !== 'resume') assertRefreshable(request.tasks, start.fullRefresh ?? []);
-  const opened = { ...request, home };
+  const recordedRequest = { ...request, home };
   await services.databases.openHome(home, start.kind === 'task' ? { mode: 'share' } : request.overlap);
   switch (start.kind) {
     case 'new':
-      return startNew(opened, start, services);
+      return startNew(recordedRequest, start, services);
     case 'resume':
-      return resume(opened, start, services);
+      return resumeRun(recordedRequest, start, services);
     case 'task':
-      return startTask(opened, start, services);
+      return startTask(recordedRequest, start, services);
     default:
       return start satisfies never;
   }
 }
 
+/** Starts a run of a Dag without a home connection. Throws ETL-2007 if the run is not new. */
 function startWithoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
   if (start.kind === 'new') {
     const { kind: _kind, fullRefresh = [], ...described } = start;
     const plan = { ...described, fullRefresh, dag, tasks, home: undefined };
-    return { plan, done: new Map(), resume: undefined, prints: [], only: undefined };
+    return { plan, done: new Map(), resume: undefined, fingerprints: [], only: undefined };
   }
   throw new EtlError('ETL-2007', {
-    what: `"${dag.id}" has no connection, so nothing of its runs was recorded`,
-    fix: 'run it again without --resume, or give it a `conn` in its `defaults`',
+    what: `"${dag.id}" has no connection, so its runs are not recorded`,
+    fix: 'run the Dag without --resume, or set `conn` in its `defaults`',
     data: 'nothing was started',
   });
 }
 
+/** Records a new run. Throws ETL-2008 if the ID of the run is taken. */
 async function startNew(
   { dag, tasks, home }: RecordedRequest,
   { runId, interval, params, fullRefresh = [] }: RunStart & { kind: 'new' },
@@ -123,12 +130,16 @@ async function startNew(
     plan: { ...described, dag, tasks, home },
     done: new Map(),
     resume: undefined,
-    prints: [],
+    fingerprints: [],
     only: undefined,
   };
 }
 
-async function resume(
+/**
+ * Reopens a run with its params and its interval, and plans which tasks are left. Throws ETL-2009 if there is no such
+ * run, and ETL-2006 if a strict resume finds changes.
+ */
+async function resumeRun(
   { dag, tasks, home }: RecordedRequest,
   start: RunStart & { kind: 'resume' },
   { databases, process }: StartServices,
@@ -141,8 +152,8 @@ async function resume(
   const described = { runId, interval, params, fullRefresh };
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await computeFingerprints(tasks);
-  const resumePlan = planResume(tasks, prints, done);
+  const fingerprints = await computeFingerprints(tasks);
+  const resumePlan = planResume(tasks, fingerprints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
   const run = { ...described, dagId: dag.id, taskCount: tasks.length };
   const header: RunHeader = { ...process, ...run, isByTask: false };
@@ -151,12 +162,12 @@ async function resume(
     plan: { ...described, dag, tasks, home },
     done,
     resume: { plan: resumePlan, of: row },
-    prints,
+    fingerprints,
     only: undefined,
   };
 }
 
-/** One task of a run whose other tasks are the business of other processes. */
+/** Starts one task of a run. Other processes run the other tasks. Throws ETL-2011 if an upstream task is not done. */
 async function startTask(
   { dag, tasks, home }: RecordedRequest,
   { runId, taskId, ...first }: RunStart & { kind: 'task' },
@@ -176,18 +187,21 @@ async function startTask(
   if (row === undefined || row.dagId !== dag.id) throw createRunIdTakenError(runId, row?.dagId ?? dag.id);
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
   const done = await readAllDone(databases, { tasks, home, runId });
-  const prints = await computeFingerprints(tasks);
+  const fingerprints = await computeFingerprints(tasks);
   for (const index of only.upstream) {
     const parent = tasks[index];
-    if (parent && done.get(parent.id)?.fingerprint !== prints[index])
+    if (parent && done.get(parent.id)?.fingerprint !== fingerprints[index])
       throw createParentNotDoneError(taskId, parent.id, runId);
   }
   const { interval, params, fullRefresh } = row;
   const plan = { runId, dag, tasks, home, interval, params, fullRefresh };
-  return { plan, done, resume: undefined, prints, only };
+  return { plan, done, resume: undefined, fingerprints, only };
 }
 
-/** What is done of a run. A task counts as done where it writes to; another database may hold a row of its past. */
+/**
+ * Reads the tasks of a run that are done, by task ID. A row counts only in the database that the task writes to now.
+ * Other databases can hold an older row, from before the task's connection was changed.
+ */
 async function readAllDone(
   databases: RunDatabases,
   { tasks, home, runId }: { tasks: readonly PlannedTask[]; home: string; runId: string },
@@ -206,8 +220,8 @@ async function readAllDone(
 
 function createRunIdTakenError(runId: string, dagId: string): EtlError {
   return new EtlError('ETL-2008', {
-    what: `there is a run "${runId}" already`,
-    fix: `go on with it: ${formatResumeCommand(dagId, runId)}; or choose another --run-id`,
+    what: `the run "${runId}" exists already`,
+    fix: `resume the run: ${formatResumeCommand(dagId, runId)}; or choose another --run-id`,
     data: 'nothing was started',
   });
 }
@@ -230,8 +244,8 @@ function createNothingToResumeError(
 
 function createParentNotDoneError(taskId: string, parentId: string, runId: string): EtlError {
   return new EtlError('ETL-2011', {
-    what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}", or was changed since`,
-    fix: 'run that task first',
+    what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}" or was changed since`,
+    fix: `run "${parentId}" first`,
     data: 'nothing was started',
   });
 }

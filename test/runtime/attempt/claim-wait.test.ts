@@ -50,7 +50,7 @@ describe('the claim of a task', () => {
     expect(notices[0]).to.match(
       /^"a" waits for pid \d+ \(etl:d\/a\), in its transaction since \d\d:\d\d:\d\d$/,
     );
-    expect(notices[1]).to.match(/^"a" has ended an older transaction of its own: pid \d+/);
+    expect(notices[1]).to.match(/^"a" terminated an older transaction of the same task: pid \d+/);
     expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
     await old?.end().catch(() => undefined);
   });
