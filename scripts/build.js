@@ -1,5 +1,6 @@
-// Builds dist, from nothing: the program as one file, the public module, its types, and what is in the bundle.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+// Builds dist, from nothing: the program as one file, the public module, its types, the ledger's DDL, and what is
+// in the bundle.
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleApi, bundleProgram } from './bundle.js';
 import { joinLicenses, readPackages } from './licenses.js';
@@ -11,6 +12,8 @@ const dist = join(root, 'dist');
 
 rmSync(dist, { recursive: true, force: true });
 const [ofProgram, ofApi] = await Promise.all([bundleProgram(dist), bundleApi(dist), bundleTypes(dist)]);
+// The program reads a migration when it installs the ledger, so that a start need not parse the DDL.
+cpSync(join(root, 'src/runtime/ledger/migrations'), join(dist, 'migrations'), { recursive: true });
 
 const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const packages = readPackages([...ofProgram, ...ofApi], root);
