@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { describeThrown, EtlError } from '../../errors.js';
-import { type Connection, formatPgliteDsn } from '../connection.js';
+import { type Connection, formatDsn } from '../connection.js';
 import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
 import { type PgliteInstance, type PglitePackage, findPglite } from './pglite-instance.js';
@@ -147,7 +147,7 @@ async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void>
 
 function createCannotStartError(cause: unknown, connection: Connection): EtlError {
   return new EtlError('ETL-1001', {
-    what: `the embedded database ${formatPgliteDsn(connection)} could not be started`,
+    what: `the embedded database ${formatDsn(connection)} could not be started`,
     where: connection.definedBy,
     why: describeThrown(cause),
     fix: 'check that this user can write to the directory; a directory of another version of @electric-sql/pglite needs that version',
