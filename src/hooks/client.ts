@@ -49,7 +49,8 @@ export function createClientClass(
         this.connection.stream.destroy();
         clients.open.delete(this);
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
-        throw describeConnectError(inTime ? error : createLateConnectionError(error), clients.connection);
+        const late = Object.assign(new Error('no answer in time', { cause: error }), { code: 'ETIMEDOUT' });
+        throw describeConnectError(inTime ? error : late, clients.connection);
       }
     }
   };
@@ -114,10 +115,6 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
     });
     socket.resume();
   });
-}
-
-function createLateConnectionError(cause: unknown): Error {
-  return Object.assign(new Error('no answer in time', { cause }), { code: 'ETIMEDOUT' });
 }
 
 /** Creates a logger for knex that calls `notice`. By default knex prints to stdout, which is for data only. */

@@ -8,9 +8,8 @@ import type { Connection } from './connection.js';
 export function describeConnectError(error: unknown, connection: Connection): EtlError {
   if (error instanceof EtlError) return error;
   const code = getCode(error);
-  const [what, why, fix] = (REASONS[code] ?? describeOtherReason(code))(
+  const [what, fix, why = getMessage(error)] = (REASONS[code] ?? getOtherReason(code))(
     describeInWords(connection),
-    getMessage(error),
   );
   return new EtlError('ETL-1001', {
     what: `connection "${connection.id}" ${what}${code && ` (${code})`}`,
@@ -48,39 +47,29 @@ export function getCode(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** The parts of a connection as the messages write them. */
-interface Words {
-  readonly server: string;
-  readonly user: string;
-  readonly database: string;
-}
-
-function describeInWords({
-  host = 'localhost',
-  port = 5432,
-  login = '',
-  database = login,
-}: Connection): Words {
+/** Returns the parts of a connection as the messages write them. */
+function describeInWords({ host = 'localhost', port = 5432, login = '', database = login }: Connection) {
   const server = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
   return { server, user: `user "${login}"`, database: `database "${database}"` };
 }
 
-/** Explains one kind of error. `message` is the message of the driver's error. */
-type Reason = (words: Words, message: string) => readonly [what: string, why: string, fix: string];
+/** Explains one kind of error. Without `why`, the message of the driver's error says why. */
+type Reason = (
+  words: ReturnType<typeof describeInWords>,
+) => readonly [what: string, fix: string, why?: string];
 
 const explainNoAnswer: Reason = ({ server }) => [
   `got no answer from ${server}`,
-  'packets to the server get lost, usually because of a firewall, a security group, or a VPN that is off',
   'try the same host and port from this machine with another client',
+  'packets to the server get lost, usually because of a firewall, a security group, or a VPN that is off',
 ];
 const explainUnknownHost: Reason = ({ server }) => [
   `names a host that can't be found: ${server}`,
-  'the host name does not resolve on this machine',
   'check the spelling of the host name, and the DNS servers of this machine',
+  'the host name does not resolve on this machine',
 ];
-const explainUnusableSocket: Reason = ({ server }, message) => [
+const explainUnusableSocket: Reason = ({ server }) => [
   `can't use the socket ${server}`,
-  message,
   'check that the server runs on this machine, and that its unix_socket_directories has this directory',
 ];
 
@@ -91,8 +80,8 @@ const explainUnusableSocket: Reason = ({ server }, message) => [
 const REASONS: Readonly<Record<string, Reason>> = {
   ECONNREFUSED: ({ server }) => [
     `was refused by ${server}`,
-    'nothing listens on this host and port',
     'check that the server runs, and that host and port are right',
+    'nothing listens on this host and port',
   ],
   ENOENT: explainUnusableSocket,
   EACCES: explainUnusableSocket,
@@ -103,49 +92,41 @@ const REASONS: Readonly<Record<string, Reason>> = {
   ENETUNREACH: explainNoAnswer,
   '28P01': ({ server, user }) => [
     `was refused by ${server} as ${user}`,
-    'the password is wrong, or the user does not exist',
     'check user and password where the connection is defined',
+    'the password is wrong, or the user does not exist',
   ],
-  '28000': ({ server, user }, message) => [
+  '28000': ({ server, user }) => [
     `was refused by ${server} as ${user}`,
-    message,
     'allow this user from this machine in the pg_hba.conf of the server, with or without TLS (see sslmode)',
   ],
   '3D000': ({ server, database }) => [
     `names a ${database} that ${server} does not have`,
-    'the server accepts the user, but has no database of this name',
     'check the spelling of the name (case counts), or create the database',
+    'the server accepts the user, but has no database of this name',
   ],
-  '42501': ({ server, user, database }, message) => [
+  '42501': ({ server, user, database }) => [
     `may not open ${database} on ${server} as ${user}`,
-    message,
     'grant CONNECT on the database to this user',
   ],
-  '53300': ({ server }, message) => [
+  '53300': ({ server }) => [
     `found no free session on ${server}`,
-    message,
     'end sessions that are not needed, lower the concurrency, or raise max_connections',
   ],
-  '57P03': ({ server }, message) => [
+  '57P03': ({ server }) => [
     `is not served yet by ${server}`,
-    message,
     'try again in a minute: the server is starting, stopping or recovering',
   ],
 };
 
-function describeOtherReason(code: string): Reason {
+function getOtherReason(code: string): Reason {
   // These are the codes of OpenSSL and Node for a certificate that is not trusted.
-  const certificate = /^ERR_TLS|CERT|SIGNATURE|^CRL_|^HOSTNAME_MISMATCH$/.test(code);
-  if (certificate) {
-    return ({ server }, message) => [
+  if (/^ERR_TLS|CERT|SIGNATURE|^CRL_|^HOSTNAME_MISMATCH$/.test(code))
+    return ({ server }) => [
       `does not trust the certificate of ${server}`,
-      message,
       'set sslrootcert to the certificate of the authority that signed it (sslmode=verify-ca skips the host name check)',
     ];
-  }
-  return ({ server }, message) => [
+  return ({ server }) => [
     `could not be opened on ${server}`,
-    message,
     'check host, port and sslmode, and read the log of the server',
   ];
 }

@@ -30,17 +30,13 @@ export interface ConnectionFields {
   readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** The ID of a connection, and what defines the connection. */
-export interface ConnectionName {
-  readonly id: string;
-  readonly definedBy: string;
-}
-
 /**
  * Creates a frozen connection. The password is not enumerable, so a copy made by spreading has no password. Copy the
  * password by name.
  */
-export function createConnection(fields: ConnectionFields & ConnectionName): Connection {
+export function createConnection(
+  fields: ConnectionFields & Pick<Connection, 'id' | 'definedBy'>,
+): Connection {
   const { id, scheme, definedBy, host, port, login, password, database, extra } = fields;
   const connection: Connection = {
     id,
@@ -58,13 +54,16 @@ export function createConnection(fields: ConnectionFields & ConnectionName): Con
 
 /** Formats a connection for messages: `postgres://etl:***@db:5432/shop`. Masks the password and secret extras. */
 export function formatDsn(connection: Connection): string {
-  const { scheme, host, password, extra } = connection;
-  if (scheme === 'pglite') return formatPgliteDsn(connection);
-  return joinUri(connection, {
-    host: host?.includes(':') ? `[${host}]` : quote(host ?? ''),
-    password: password === undefined ? undefined : '***',
-    query: Object.entries(extra).map(maskPair).join('&'),
-  });
+  const { scheme, host = '', port, login = '', password, database = '', extra } = connection;
+  // A pglite connection is not encoded: everything after the colon, or after `://`, is the directory.
+  if (scheme === 'pglite') return `pglite:${database.startsWith('//') ? '//' : ''}${database}`;
+  const user = quote(login) + (password === undefined ? '' : ':***');
+  // Airflow writes a port without host and login as `type://@:5433`, not as `type://:5433`.
+  const at = user !== '' || (host === '' && port !== undefined) ? '@' : '';
+  const address = (host.includes(':') ? `[${host}]` : quote(host)) + (port === undefined ? '' : `:${port}`);
+  const query = Object.entries(extra).map(maskPair).join('&');
+  const path = database + query === '' ? '' : `/${quote(database)}`;
+  return `${scheme.replaceAll('_', '-')}://${user}${at}${address}${path}${query && `?${query}`}`;
 }
 
 /**
@@ -78,36 +77,6 @@ export function listSecrets(connection: Connection): readonly string[] {
   }
   secrets.delete('');
   return [...secrets];
-}
-
-/** Parts of a URI, already encoded or masked. An undefined password is absent. */
-export interface UriParts {
-  readonly host: string;
-  readonly password: string | undefined;
-  readonly query: string;
-}
-
-/** Writes Airflow's URI form of a connection. `parts` replace the connection's host, password and extra. */
-export function joinUri(connection: Connection, parts: UriParts): string {
-  const { scheme, login, port, database } = connection;
-  const { host, password, query } = parts;
-  const user = quote(login ?? '') + (password === undefined ? '' : `:${password}`);
-  // Airflow writes a port without host and login as `type://@:5433`, not as `type://:5433`.
-  const at = user !== '' || (host === '' && port !== undefined) ? '@' : '';
-  const hostAndPort = host + (port === undefined ? '' : `:${port}`);
-  const path = database === undefined ? (query === '' ? '' : '/') : `/${quote(database)}`;
-  const type = scheme.toLowerCase().replaceAll('_', '-');
-  const [protocol, name] = splitProtocol(hostAndPort);
-  return `${type}://${protocol}${user}${at}${name}${path}${query === '' ? '' : `?${query}`}`;
-}
-
-/**
- * Writes a pglite connection as `pglite:<directory>`. The directory is not encoded: everything after the colon, or
- * after `://`, is the directory.
- */
-export function formatPgliteDsn(connection: Connection): string {
-  const directory = connection.database ?? '';
-  return directory.startsWith('//') ? `pglite://${directory}` : `pglite:${directory}`;
 }
 
 /**
@@ -131,13 +100,4 @@ function* listStrings(value: unknown): Generator<string> {
   if (typeof value === 'string') yield value;
   if (typeof value !== 'object' || value === null) return;
   for (const inner of Object.values(value)) yield* listStrings(inner);
-}
-
-/**
- * Splits a host such as `k8s://name` into `k8s://` and `name`. Airflow writes the protocol before the login, and the
- * name after the login. The protocol is empty if the host has none.
- */
-function splitProtocol(host: string): [protocol: string, name: string] {
-  const end = host.indexOf('://');
-  return end < 0 ? ['', host] : [host.slice(0, end + 3), host.slice(end + 3)];
 }

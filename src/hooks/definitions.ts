@@ -44,7 +44,9 @@ export interface DefinitionIndex {
  * can't be told apart.
  */
 export function indexDefinitions({ flags, environment, config, configName }: Definitions): DefinitionIndex {
-  const declared = Object.entries(config).map(([id, setting]) => [id, getText(setting)] as const);
+  const declared = Object.entries(config).map(
+    ([id, setting]) => [id, typeof setting === 'object' ? setting.url : setting] as const,
+  );
   return {
     flags: declare(Object.entries(flags), { declaredIn: '--conn', environment }),
     config: declare(declared, { declaredIn: `connections in ${configName}`, environment }),
@@ -60,9 +62,9 @@ export function indexDefinitions({ flags, environment, config, configName }: Def
  */
 export function listPossibleDefinitions(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
   checkId(id, 'the requested ID');
-  const { flags, config, environment, describeConfigKey: configPlace } = index;
+  const { flags, config, environment } = index;
   const name = getSpelling(index, id);
-  const inConfig = configPlace(name);
+  const inConfig = index.describeConfigKey(name);
   return [
     { name: `--conn ${name}=…`, definedBy: '--conn', text: flags.get(foldCase(id))?.text },
     ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
@@ -87,7 +89,7 @@ export function listKnownIds(index: DefinitionIndex): readonly string[] {
     ? ['default']
     : [];
   const ids = new Set([...declared, ...variables, ...standard]);
-  return [...ids].toSorted(compareCodeUnits).map((id) => getSpelling(index, id));
+  return [...ids].toSorted().map((id) => getSpelling(index, id));
 }
 
 /**
@@ -107,10 +109,6 @@ const LIBPQ = LIBPQ_VARIABLES.join(' or ');
 
 function foldCase(id: string): string {
   return id.toLowerCase();
-}
-
-function getText(setting: ConnectionSetting): string | undefined {
-  return typeof setting === 'object' ? setting.url : setting;
 }
 
 /**
@@ -139,27 +137,24 @@ function declare(
   entries: readonly (readonly [id: string, text: string | undefined])[],
   { declaredIn, environment }: { declaredIn: string; environment: Environment },
 ): Declared {
-  const declared = new Map<string, { readonly id: string; readonly text: string | undefined }>();
+  const declared = new Map<string, { id: string; text: string | undefined }>();
   const variables = new Map<string, string>();
   for (const [id, text] of entries) {
     checkId(id, `a key of ${declaredIn}`);
     const variable = toVariableName(id);
     const shared = environment.variables[variable] === undefined ? undefined : variables.get(variable);
     const other = declared.get(foldCase(id))?.id ?? shared;
-    if (other !== undefined) throw createIndistinctIdsError([other, id], declaredIn, variable);
+    if (other !== undefined)
+      throw new EtlError('ETL-2203', {
+        what: `connections "${other}" and "${id}" can't be told apart`,
+        where: declaredIn,
+        why: `${variable} would define both connections`,
+        fix: 'rename one of them',
+      });
     declared.set(foldCase(id), { id, text });
     variables.set(variable, id);
   }
   return declared;
-}
-
-function createIndistinctIdsError(ids: readonly string[], declaredIn: string, variable: string): EtlError {
-  return new EtlError('ETL-2203', {
-    what: `connections ${ids.map((id) => `"${id}"`).join(' and ')} can't be told apart`,
-    where: declaredIn,
-    why: `${variable} would define both connections`,
-    fix: 'rename one of them',
-  });
 }
 
 /** Looks up one variable, or all of `LIBPQ_VARIABLES` if `name` is `LIBPQ`. */
@@ -185,8 +180,4 @@ function listEnvironmentIds({ variables }: Environment, claimed: ReadonlySet<str
     const [, id = ''] = /^(?:ETL|AIRFLOW)_CONN_([A-Z0-9_#!()\-.:/\\]{1,250})$/.exec(name) ?? [];
     return id === '' || variables[name] === undefined || claimed.has(name) ? [] : [foldCase(id)];
   });
-}
-
-function compareCodeUnits(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

@@ -8,7 +8,6 @@ import {
   getSpelling,
   toVariableName,
   type Definitions,
-  type PossibleDefinition,
   type DefinitionIndex,
 } from './definitions.js';
 
@@ -69,12 +68,9 @@ function findConnection(index: DefinitionIndex, id: string): Connection {
   return parseConnection(spelling, found.text, found.definedBy);
 }
 
-function findDefinition(
-  index: DefinitionIndex,
-  id: string,
-): (PossibleDefinition & { readonly text: string }) | undefined {
-  for (const { text, ...names } of listPossibleDefinitions(index, id))
-    if (text !== undefined) return { ...names, text };
+function findDefinition(index: DefinitionIndex, id: string): { definedBy: string; text: string } | undefined {
+  for (const { definedBy, text } of listPossibleDefinitions(index, id))
+    if (text !== undefined) return { definedBy, text };
   return undefined;
 }
 
@@ -86,16 +82,13 @@ function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
   const found = findDefinition(index, id);
   if (found === undefined)
     return { id, source: index.describeConfigKey(id), error: 'declared without a value' };
+  const source = found.definedBy;
   try {
-    const connection = parseConnection(id, found.text, found.definedBy);
-    return { id, source: found.definedBy, scheme: connection.scheme, place: formatDsn(connection) };
+    const connection = parseConnection(id, found.text, source);
+    return { id, source, scheme: connection.scheme, place: formatDsn(connection) };
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;
-    return {
-      id,
-      source: found.definedBy,
-      error: `${error.where ?? found.definedBy}: ${error.why ?? error.message}`,
-    };
+    return { id, source, error: `${error.where ?? source}: ${error.why ?? error.message}` };
   }
 }
 

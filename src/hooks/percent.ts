@@ -3,7 +3,10 @@
  * `A-Z a-z 0-9 _ . - ~` is encoded.
  */
 export function quote(text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*]/g, escapeCharacter);
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 }
 
 /**
@@ -24,9 +27,4 @@ export function unquote(text: string): string | undefined {
     if (error instanceof URIError) return undefined;
     throw error;
   }
-}
-
-/** Returns the percent-escape of one ASCII character: `%20` for a space. */
-export function escapeCharacter(character: string): string {
-  return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
 }

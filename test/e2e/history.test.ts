@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MIGRATIONS } from '../../src/runtime/ledger/schema.js';
+import { SCHEMA_VERSION } from '../../src/runtime/ledger/schema.js';
 import { createProject, type CliResult, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { Gate } from '../support/gate.js';
@@ -346,7 +346,7 @@ describe('the history of runs', () => {
   });
 
   describe('etl ledger', () => {
-    const current = MIGRATIONS.length;
+    const current = SCHEMA_VERSION;
 
     it('exits 1 for a missing ledger, installs the ledger, and then exits 0', async () => {
       await write({ d: [onDb, `${one} d.sql('b', { conn: 'other', sql: 'select 1' });`] });

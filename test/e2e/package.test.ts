@@ -77,7 +77,7 @@ describe('the package', function () {
   it('contains only the program, its types and its documents', async () => {
     const shared = ['knex', 'objection', 'pg'].map((name) => `dist/shared/${name}.cjs`);
     const programs = ['etl.cjs', 'watchdog-thread.cjs', 'api.cjs', 'index.js'];
-    const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json'].map(
+    const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json', 'migrations/0001.sql'].map(
       (name) => `dist/${name}`,
     );
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster } from '../support/cluster.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { MIGRATIONS } from '../../src/runtime/ledger/schema.js';
+import { readMigration, SCHEMA_VERSION } from '../../src/runtime/ledger/schema.js';
 import type { Tally } from './tally.js';
 
 /** Creates the sequence that counts executions. Each task takes a number first, and no rollback resets a sequence. */
@@ -70,9 +70,9 @@ export class Workload implements AsyncDisposable {
 
   /** Installs the ledger, for a fault that does not test the installation. */
   async install(): Promise<void> {
-    for (const migration of MIGRATIONS) await this.db.query(migration);
+    for (let version = 1; version <= SCHEMA_VERSION; version++) await this.db.query(readMigration(version));
     await this.db.query('insert into etl.migration (version) select generate_series(1, $1::int)', [
-      MIGRATIONS.length,
+      SCHEMA_VERSION,
     ]);
   }
 

@@ -1,5 +1,5 @@
 import { EtlCommand } from '../../command.js';
-import { MIGRATIONS } from '../../runtime/ledger/schema.js';
+import { SCHEMA_VERSION } from '../../runtime/ledger/schema.js';
 import { buildLedgerScript } from '../../runtime/ledger/script.js';
 
 /** `etl ledger sql`: prints the script that installs or migrates the ledger. */
@@ -15,7 +15,7 @@ export class LedgerSqlCommand extends EtlCommand {
   override async run(): Promise<void> {
     const { flags } = await this.parse(LedgerSqlCommand);
     const sql = buildLedgerScript();
-    if (flags.json) this.printJson({ version: MIGRATIONS.length, sql });
+    if (flags.json) this.printJson({ version: SCHEMA_VERSION, sql });
     else this.out(sql);
   }
 }

@@ -4,7 +4,7 @@ import { formatDsn, type Connection } from '../../hooks/connection.js';
 import { formatMarkedTable } from '../history/history-text.js';
 import { isUncreated, openDatabase } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { migrate, MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
+import { migrate, SCHEMA_VERSION, readVersion } from '../../runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import type { RunDatabase } from '../../runtime/database/run-database.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from '../../runtime/report/words.js';
@@ -89,7 +89,7 @@ export function buildVersionsJson(versions: readonly LedgerVersion[]): unknown {
     place: dsn,
     found_version: found,
     version,
-    program_version: MIGRATIONS.length,
+    program_version: SCHEMA_VERSION,
     state: version === undefined ? undefined : classifyVersion(version),
     error: error && buildErrorFields(error),
   }));
@@ -98,8 +98,8 @@ export function buildVersionsJson(versions: readonly LedgerVersion[]): unknown {
 type VersionState = 'current' | 'missing' | 'old' | 'newer';
 
 function classifyVersion(version: number): VersionState {
-  if (version === MIGRATIONS.length) return 'current';
-  if (version > MIGRATIONS.length) return 'newer';
+  if (version === SCHEMA_VERSION) return 'current';
+  if (version > SCHEMA_VERSION) return 'newer';
   return version === 0 ? 'missing' : 'old';
 }
 
@@ -117,8 +117,8 @@ function describeVersion({ found, version, error }: LedgerVersion): string {
   const words: Record<VersionState, string> = {
     current: `version ${version}, up to date`,
     missing: 'not installed',
-    old: `version ${version}, must be migrated to ${MIGRATIONS.length}`,
-    newer: `version ${version}, newer than this program, which knows versions up to ${MIGRATIONS.length}`,
+    old: `version ${version}, must be migrated to ${SCHEMA_VERSION}`,
+    newer: `version ${version}, newer than this program, which knows versions up to ${SCHEMA_VERSION}`,
   };
   return words[classifyVersion(version)];
 }

@@ -4,7 +4,7 @@ import { EtlError } from '../../errors.js';
 import { formatDsn, type Connection } from '../../hooks/connection.js';
 import type { Program } from './program.js';
 import { readDatabaseIdentity } from '../../runtime/ledger/run-history.js';
-import { MIGRATIONS, readVersion } from '../../runtime/ledger/schema.js';
+import { SCHEMA_VERSION, readVersion } from '../../runtime/ledger/schema.js';
 import { formatCommand } from '../../runtime/report/command-line.js';
 import { send, type ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
@@ -136,10 +136,10 @@ async function readSafely<T>(
 }
 
 function assertReadable(version: number, connectionId: string): void {
-  if (version === MIGRATIONS.length) return;
-  const isOld = version < MIGRATIONS.length;
+  if (version === SCHEMA_VERSION) return;
+  const isOld = version < SCHEMA_VERSION;
   throw new EtlError('ETL-4001', {
-    what: `the schema "etl" in connection "${connectionId}" has version ${version}${isOld ? ' and must be migrated to' : '; this program knows versions up to'} ${MIGRATIONS.length}`,
+    what: `the schema "etl" in connection "${connectionId}" has version ${version}${isOld ? ' and must be migrated to' : '; this program knows versions up to'} ${SCHEMA_VERSION}`,
     why: `${isOld ? 'an older' : 'a newer'} release of etl has worked on this database`,
     fix: isOld
       ? `run \`${formatCommand('ledger', 'migrate', connectionId)}\``

@@ -37,7 +37,7 @@ export function parseUri(definition: ConnectionDefinition): ConnectionFields {
  * Converts a raw host to lower case as Airflow does: only up to the first escape (https://bugs.python.org/issue32323).
  * A host that decodes to a path is unchanged. The result is not yet percent-decoded.
  */
-export function readHost(raw: string): string {
+function readHost(raw: string): string {
   if (unquote(raw)?.includes('/')) return raw;
   const [name = ''] = raw.split('%', 1);
   return name.toLowerCase() + raw.slice(name.length);

@@ -97,29 +97,19 @@ async function createLink(existing: string, path: string): Promise<boolean> {
 async function readHolder(path: string): Promise<Holder | undefined> {
   const text = await readTextIfPresent(path);
   if (text === undefined) return undefined;
-  const holder = parseHolder(text);
-  if (holder !== undefined) return holder;
+  try {
+    const holder = JSON.parse(text) as Holder;
+    // The token becomes part of a file name.
+    if (/^[0-9a-f]{12}$/.test(holder.token) && Number.isSafeInteger(holder.pid) && 'host' in holder)
+      return holder;
+  } catch {
+    // A file without JSON is not a lock file.
+  }
   throw new EtlError('ETL-7502', {
     what: `${path} is not a lock file that etl wrote`,
     why: 'a lock file with this name says which process uses the directory beside it',
     fix: 'delete this file if no process uses the directory',
   });
-}
-
-function parseHolder(text: string): Holder | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text);
-    return isHolder(parsed) ? parsed : undefined;
-  } catch {
-    return undefined; // A file without JSON is not a lock file.
-  }
-}
-
-/** Validates a parsed lock file. The token must be hexadecimal, because it becomes part of a file name. */
-function isHolder(value: unknown): value is Holder {
-  if (typeof value !== 'object' || value === null) return false;
-  if (!('token' in value && 'pid' in value && 'host' in value)) return false;
-  return /^[0-9a-f]{12}$/.test(String(value.token)) && Number.isSafeInteger(value.pid);
 }
 
 /**

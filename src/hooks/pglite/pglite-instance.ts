@@ -7,29 +7,12 @@ import { brotliDecompress } from 'node:zlib';
 import type * as Pglite from '@electric-sql/pglite';
 import { EtlError } from '../../errors.js';
 import { getCode } from '../connect-error.js';
-import { join } from './pglite-message.js';
-import type { ProtocolBackend } from './pglite-session.js';
 
-/** A PGlite that runs in this process. */
-export interface PgliteInstance extends ProtocolBackend {
-  /** Shuts PostgreSQL down and writes its data. */
-  close(): Promise<void>;
-}
-
-/** The options of a PGlite instance. */
-export interface InstanceOptions {
-  /** The data directory, which exists and which this process has locked. Undefined for a database in memory. */
-  readonly directory: string | undefined;
-  readonly applicationName: string;
-}
-
-/** An installed package `@electric-sql/pglite` of a supported version. */
+/** An installed package `@electric-sql/pglite`. */
 export interface PglitePackage {
+  /** The path of the module that `import` loads. */
+  readonly entry: string;
   readonly version: string;
-  /**
-   * Starts PGlite. A start takes about half a second with an existing database, and up to some seconds with a new one.
-   */
-  start(options: InstanceOptions): Promise<PgliteInstance>;
 }
 
 /**
@@ -38,10 +21,22 @@ export interface PglitePackage {
  */
 export async function findPglite(root: string, definedBy: string): Promise<PglitePackage> {
   const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
-  if (entry === undefined) throw createNotInstalledError(definedBy);
-  const version = await readVersion(entry);
-  if (!SUPPORTED.test(version)) throw createNotSupportedError(version, definedBy);
-  return { version, start: (options) => start(entry, version, options) };
+  if (entry === undefined)
+    throw new EtlError('ETL-2211', {
+      what: 'the embedded database needs the package @electric-sql/pglite, which is not installed',
+      where: definedBy,
+      fix: 'run `npm i @electric-sql/pglite`, or use a PostgreSQL server',
+    });
+  // The package does not export its package.json, so the path starts at its entry.
+  const manifest = await readFile(resolve(dirname(entry), '../package.json'), 'utf8');
+  const { version } = JSON.parse(manifest) as { readonly version: string };
+  if (SUPPORTED.test(version)) return { entry, version };
+  throw new EtlError('ETL-2211', {
+    what: `the embedded database can't use version ${version} of the package @electric-sql/pglite`,
+    where: definedBy,
+    why: 'the embedded database needs version 0.5.14 or later, below 0.6',
+    fix: 'run `npm i @electric-sql/pglite@0.5`',
+  });
 }
 
 /** The supported versions, the same as in `peerDependencies`: 0.5.14 or later, below 0.6. */
@@ -56,17 +51,21 @@ function resolveFrom(base: string): string | undefined {
   }
 }
 
-/** Reads the version in package.json. The package does not export that file, so the path starts at its entry. */
-async function readVersion(entry: string): Promise<string> {
-  const parsed: unknown = JSON.parse(await readFile(resolve(dirname(entry), '../package.json'), 'utf8'));
-  return typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : '';
-}
-
-async function start(entry: string, version: string, options: InstanceOptions): Promise<PgliteInstance> {
-  const { directory, applicationName } = options;
+/**
+ * Starts PGlite in a directory that exists and that this process has locked, or in memory if `directory` is undefined.
+ * A start takes about half a second with an existing database, and up to some seconds with a new one.
+ */
+export async function startPglite(
+  { entry, version }: PglitePackage,
+  directory: string | undefined,
+  applicationName: string,
+): Promise<Pglite.PGlite> {
   const isNew = directory === undefined || (await prepareDirectory(directory));
-  const [{ PGlite }, seed] = await Promise.all([load(entry), isNew ? readSeed(version) : undefined]);
-  const instance = await PGlite.create({
+  const [{ PGlite }, seed] = await Promise.all([
+    import(pathToFileURL(entry).href) as Promise<typeof Pglite>,
+    isNew ? readSeed(version) : undefined,
+  ]);
+  const pglite = await PGlite.create({
     dataDir: directory ?? 'memory://',
     // As a start option, the name stays after DISCARD ALL, like the name of a connection to a server.
     startParams: [...PGlite.defaultStartParams, '-c', `application_name=${applicationName}`],
@@ -74,38 +73,7 @@ async function start(entry: string, version: string, options: InstanceOptions): 
     ...(seed && { loadDataDir: seed }),
   });
   if (directory !== undefined && isNew) await rm(resolve(directory, UNFINISHED));
-  return serve(instance);
-}
-
-/**
- * Creates a backend that runs protocol messages in a PGlite.
- *
- * PGlite 0.5 catches every PostgreSQL error and continues with the next message. After a FATAL error there is no next
- * message, and PGlite loops for ever. Every error consumes one message, so more errors than messages mean such a loop:
- * the backend then throws.
- */
-export function serve(pglite: Pglite.PGlite): PgliteInstance {
-  let errorsLeft = 0;
-  const module = pglite.Module;
-  const restore = module.stackRestore;
-  module.stackRestore = (stack) => {
-    errorsLeft -= 1;
-    if (errorsLeft < 0) throw new Error('the session of the embedded database has ended');
-    return restore(stack);
-  };
-  return {
-    run: async (messages, onAnswer) => {
-      errorsLeft = messages.length;
-      // Each answer is copied, because PGlite uses the same memory for the next answer.
-      const onRawData = (bytes: Uint8Array): void => onAnswer(Buffer.from(bytes));
-      await pglite.execProtocolRawStream(join(messages), { onRawData });
-    },
-    close: () => pglite.close(),
-  };
-}
-
-async function load(entry: string): Promise<typeof Pglite> {
-  return import(pathToFileURL(entry).href);
+  return pglite;
 }
 
 /**
@@ -127,7 +95,13 @@ async function prepareDirectory(directory: string): Promise<boolean> {
     return true;
   }
   if (entries.includes('PG_VERSION')) return false;
-  if (entries.length > 0) throw createNotDataDirectoryError(directory);
+  if (entries.length > 0)
+    throw new EtlError('ETL-2212', {
+      what: `${directory} is not empty and has no database`,
+      why: 'the files of the embedded database would be mixed with other files',
+      fix: 'name a directory that is empty or does not exist',
+      data: 'nothing was written',
+    });
   await writeFile(resolve(directory, UNFINISHED), '');
   return true;
 }
@@ -169,29 +143,3 @@ const withoutTimers: Pglite.Extension = {
     },
   }),
 };
-
-function createNotInstalledError(definedBy: string): EtlError {
-  return new EtlError('ETL-2211', {
-    what: 'the embedded database needs the package @electric-sql/pglite, which is not installed',
-    where: definedBy,
-    fix: 'run `npm i @electric-sql/pglite`, or use a PostgreSQL server',
-  });
-}
-
-function createNotSupportedError(version: string, definedBy: string): EtlError {
-  return new EtlError('ETL-2211', {
-    what: `the embedded database can't use version ${version} of the package @electric-sql/pglite`,
-    where: definedBy,
-    why: 'the embedded database needs version 0.5.14 or later, below 0.6',
-    fix: 'run `npm i @electric-sql/pglite@0.5`',
-  });
-}
-
-function createNotDataDirectoryError(directory: string): EtlError {
-  return new EtlError('ETL-2212', {
-    what: `${directory} is not empty and has no database`,
-    why: 'the files of the embedded database would be mixed with other files',
-    fix: 'name a directory that is empty or does not exist',
-    data: 'nothing was written',
-  });
-}

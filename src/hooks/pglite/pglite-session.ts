@@ -1,53 +1,57 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { encode, join, encodeQuery } from './pglite-message.js';
-
-/** The server's side of the PostgreSQL protocol. */
-export interface ProtocolBackend {
-  /** Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer. */
-  run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void>;
-}
+import type { PGlite } from '@electric-sql/pglite';
+import { encode, encodeQuery, join } from './pglite-message.js';
 
 /**
- * The only session of a PGlite instance. One socket at a time uses the session. Each socket gets a clean session, like
- * a new server process: the transaction of the socket before is rolled back and its settings are discarded.
+ * The only session of a PGlite in this process. One socket at a time uses the session. Each socket gets a clean
+ * session, like a new server process: the transaction of the socket before is rolled back and its settings are
+ * discarded.
+ *
+ * PGlite 0.5 catches every PostgreSQL error and continues with the next message. After a FATAL error there is no next
+ * message, and PGlite loops for ever. Every error consumes one message, so more errors than messages mean such a loop:
+ * `run` then rejects.
  */
-export class PgliteSession implements ProtocolBackend {
-  readonly #backend: ProtocolBackend;
-  readonly #turnMillis: number;
+export class PgliteSession {
+  readonly #pglite: PGlite;
+  #errorsLeft = 0;
   #free: Promise<void> = Promise.resolve();
 
-  /** `turnMillis` is how long a socket waits for its turn, in milliseconds. */
-  constructor(backend: ProtocolBackend, turnMillis = 10_000) {
-    this.#backend = backend;
-    this.#turnMillis = turnMillis;
+  constructor(pglite: PGlite) {
+    this.#pglite = pglite;
+    const module = pglite.Module;
+    const restore = module.stackRestore;
+    module.stackRestore = (stack) => {
+      this.#errorsLeft -= 1;
+      if (this.#errorsLeft < 0) throw new Error('the session of the embedded database has ended');
+      return restore(stack);
+    };
   }
 
   /**
-   * Waits for a turn and returns the function that ends the turn. Rejects with SQLSTATE 53300 after `turnMillis`, and
-   * with the error of the reset if the session is no longer usable.
+   * Waits until the socket before has left, and returns the function by which this socket leaves. Rejects with the
+   * error of the reset if the session is no longer usable.
    */
   async enter(): Promise<() => void> {
     const before = this.#free;
-    const turn = createTurn();
-    this.#free = before.then(() => turn.over).then(() => this.#reset());
+    let leave = (): void => {};
+    const left = new Promise<void>((resolve) => (leave = resolve));
+    this.#free = before.then(() => left).then(() => this.#reset());
     this.#free.catch(() => undefined); // The next call of `enter` gets the error.
-    try {
-      await waitForTurn(before, this.#turnMillis);
-      return turn.end;
-    } catch (error) {
-      turn.end();
-      throw error;
-    }
+    await before;
+    return leave;
   }
 
-  /** Resolves when every turn has ended. */
-  async waitUntilIdle(): Promise<void> {
+  /** Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer. */
+  async run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
+    this.#errorsLeft = messages.length;
+    // Each answer is copied, because PGlite uses the same memory for the next answer.
+    const onRawData = (bytes: Uint8Array): void => onAnswer(Buffer.from(bytes));
+    await this.#pglite.execProtocolRawStream(join(messages), { onRawData });
+  }
+
+  /** Shuts PostgreSQL down and writes its data, when every socket has left. */
+  async close(): Promise<void> {
     await this.#free.catch(() => undefined); // A failed reset does not matter, because nobody uses the session again.
-  }
-
-  /** Runs messages of the socket that has its turn. */
-  run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
-    return this.#backend.run(messages, onAnswer);
+    await this.#pglite.close();
   }
 
   /**
@@ -56,7 +60,7 @@ export class PgliteSession implements ProtocolBackend {
    */
   async #reset(): Promise<void> {
     const answer: Buffer[] = [];
-    await this.run([SYNC, encodeQuery('rollback'), encodeQuery('discard all')], (bytes) =>
+    await this.run([encode('S'), encodeQuery('rollback'), encodeQuery('discard all')], (bytes) =>
       answer.push(bytes),
     );
     if (join(answer).subarray(-READY.length).equals(READY)) return;
@@ -64,32 +68,5 @@ export class PgliteSession implements ProtocolBackend {
   }
 }
 
-const SYNC = encode('S');
 /** The ReadyForQuery message of a session that is in no transaction. */
 const READY = encode('Z', 'I');
-
-/** The time in which one socket uses the session. */
-interface Turn {
-  /** Resolves when `end` is called. */
-  readonly over: Promise<void>;
-  readonly end: () => void;
-}
-
-function createTurn(): Turn {
-  const gate = new AbortController();
-  const over = new Promise<void>((resolve) => gate.signal.addEventListener('abort', () => resolve()));
-  return { over, end: () => gate.abort() };
-}
-
-/** Waits for the turn before. Rejects with SQLSTATE 53300 (too_many_connections) after `millis` milliseconds. */
-async function waitForTurn(before: Promise<void>, millis: number): Promise<void> {
-  const timer = new AbortController();
-  const late = delay(millis, undefined, { signal: timer.signal }).then(() => {
-    throw Object.assign(new Error('the one session of the embedded database is in use'), { code: '53300' });
-  });
-  try {
-    await Promise.race([before, late]);
-  } finally {
-    timer.abort();
-  }
-}

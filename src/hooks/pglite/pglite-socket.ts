@@ -1,15 +1,6 @@
 import { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  encode,
-  encodeError,
-  isCopyFromStdin,
-  join,
-  mapMessages,
-  MessageReader,
-  hasStdinKeyword,
-  getType,
-} from './pglite-message.js';
+import { encode, isCopyFromStdin, join, mapMessages, MessageReader, getType } from './pglite-message.js';
 import type { PgliteSession } from './pglite-session.js';
 
 /** The most bytes that one COPY FROM STDIN can send. PGlite takes all bytes in one call, so they are held in memory. */
@@ -25,7 +16,7 @@ interface Copy {
 
 /**
  * A stream that pg uses like a TCP socket to a server. The server's side is a session of a PGlite in this process.
- * `connect` waits for the session; the methods that configure a TCP socket do nothing.
+ * `connect` waits for the session.
  */
 export class PgliteSocket extends Duplex {
   readonly #session: PgliteSession;
@@ -34,9 +25,8 @@ export class PgliteSocket extends Duplex {
   /** The messages of an extended query that has had no Sync or Flush yet. All of them run in one call. */
   readonly #pending: Buffer[] = [];
   #copy: Copy | undefined;
-  /** Set when the client has sent a statement with the word `stdin`, which can read from the client. */
-  #namesStdin = false;
-  #state: 'new' | 'started' | 'ended' = 'new';
+  /** True after the message with which a client ends its session. Messages after it are ignored. */
+  #isEnded = false;
   #leave: (() => void) | undefined;
   #running: Promise<void> = Promise.resolve();
 
@@ -47,27 +37,12 @@ export class PgliteSocket extends Duplex {
   }
 
   connect(): this {
-    this.#enter().catch((error: unknown) => this.destroy(toError(error)));
+    this.#enter().catch((error: unknown) => this.destroy(error as Error));
     return this;
   }
 
+  /** pg calls this method of a TCP socket. Here it does nothing. */
   setNoDelay(): this {
-    return this;
-  }
-
-  setKeepAlive(): this {
-    return this;
-  }
-
-  setTimeout(): this {
-    return this;
-  }
-
-  ref(): this {
-    return this;
-  }
-
-  unref(): this {
     return this;
   }
 
@@ -77,7 +52,7 @@ export class PgliteSocket extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#input.add(chunk);
-    this.#running = this.#drain(this.#running, done);
+    this.#running = this.#drain(done);
   }
 
   override _final(done: () => void): void {
@@ -102,54 +77,46 @@ export class PgliteSocket extends Duplex {
     this.#leave?.();
   }
 
-  /** Handles all complete messages, after the promise `before`. Calls `done` with the first error. Never rejects. */
-  async #drain(before: Promise<void>, done: (error?: Error) => void): Promise<void> {
-    await before;
-    let failure: Error | undefined;
+  /** Handles all complete messages. Calls `done` with the first error. Never rejects. */
+  async #drain(done: (error?: Error) => void): Promise<void> {
+    await this.#running; // `write` returns before a statement begins, so a socket that is destroyed now runs none.
     try {
       for (let message = this.#input.next(); message && this.#isOpen; message = this.#input.next()) {
         await this.#receive(message);
       }
     } catch (error) {
-      failure = toError(error);
+      return done(error as Error);
     }
-    done(failure);
+    done();
   }
 
   /** Whether the socket still runs messages. A closed socket ignores the messages that it already has. */
   get #isOpen(): boolean {
-    return !this.destroyed && this.#state !== 'ended';
+    return !this.destroyed && !this.#isEnded;
   }
 
   async #receive(message: Buffer): Promise<void> {
-    if (this.#state === 'new') {
-      this.#state = 'started';
-      await this.#run([message]);
-    } else if (getType(message) === 'X') this.#end();
-    else if (this.#copy) await this.#continueCopy(this.#copy, message);
-    else await this.#take(message);
-  }
-
-  #end(): void {
-    this.#state = 'ended';
-    this.push(null);
-  }
-
-  async #take(message: Buffer): Promise<void> {
     const type = getType(message);
+    if (type === 'X') {
+      this.#isEnded = true;
+      this.push(null);
+      return;
+    }
+    if (this.#copy) return this.#continueCopy(this.#copy, message);
     if (COPY_TYPES.has(type)) return; // These are data of a COPY that has failed. The protocol says to skip them.
     if (!CLIENT_TYPES.has(type)) throw createUnexpectedMessageError(type);
     this.#pending.push(message);
-    if (type === 'Q' || type === 'P') this.#namesStdin ||= hasStdinKeyword(message);
     if (!ENDING_TYPES.has(type)) return;
     const request = this.#pending.splice(0);
-    if (type === 'Q' && isCopyFromStdin(message)) this.#beginCopy(request);
-    else await this.#run(request);
-  }
-
-  #beginCopy(request: readonly Buffer[]): void {
-    this.#copy = { request, data: [], bytes: 0 };
-    this.push(COPY_IN_RESPONSE);
+    if (type === 'Q' && isCopyFromStdin(message)) {
+      this.#copy = { request, data: [], bytes: 0 };
+      this.push(COPY_IN_RESPONSE);
+      return;
+    }
+    await this.#session.run(type === START ? request : [...request, COPY_FAIL], (bytes) =>
+      this.#answer(bytes),
+    );
+    await nextTurn(); // Lets timers and signals run between two statements.
   }
 
   async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
@@ -182,12 +149,6 @@ export class PgliteSocket extends Duplex {
     await nextTurn();
   }
 
-  async #run(messages: readonly Buffer[]): Promise<void> {
-    const request = this.#namesStdin ? [...messages, COPY_FAIL] : messages;
-    await this.#session.run(request, (bytes) => this.#answer(bytes));
-    await nextTurn(); // Lets timers and signals run between two statements.
-  }
-
   #answer(bytes: Buffer): void {
     if (this.#isOpen) this.push(bytes);
   }
@@ -197,7 +158,7 @@ const EMPTY = Buffer.alloc(0);
 /** The answer to COPY FROM STDIN, with text format and no columns. pg reads neither value. */
 const COPY_IN_RESPONSE = encode('G', Buffer.alloc(3));
 /**
- * A CopyFail message after statements that can have a COPY FROM STDIN that was not recognised. It ends such a COPY.
+ * A CopyFail message after statements, which can have a COPY FROM STDIN that was not recognised. It ends such a COPY.
  * Without it, PGlite would wait for data and find none, which is a FATAL error that PGlite does not survive. If there
  * is no COPY, PostgreSQL skips the message.
  */
@@ -207,12 +168,12 @@ const COPY_FAIL = encode(
 );
 /** CopyData, CopyDone and CopyFail. */
 const COPY_TYPES: ReadonlySet<string> = new Set(['d', 'c', 'f']);
-/**
- * Query, FunctionCall, and the messages of an extended query: Parse, Bind, Describe, Execute, Close, Sync and Flush.
- */
-const CLIENT_TYPES: ReadonlySet<string> = new Set('QFPBDECSH');
-/** Query, Sync, Flush and FunctionCall. After these messages the client waits for an answer. */
-const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F']);
+/** The first message of a client. */
+const START = '\0';
+/** Query, Sync, Flush, FunctionCall and the first message. After these messages the client waits for an answer. */
+const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F', START]);
+/** The messages that end, and those that an extended query has before: Parse, Bind, Describe, Execute and Close. */
+const CLIENT_TYPES: ReadonlySet<string> = new Set([...ENDING_TYPES, 'P', 'B', 'D', 'E', 'C']);
 
 function createUnexpectedMessageError(type: string): Error {
   return new Error(`a message of type "${type}" is not allowed here`);
@@ -220,13 +181,7 @@ function createUnexpectedMessageError(type: string): Error {
 
 /** Encodes the error of a COPY over the limit, with SQLSTATE 54000 (program_limit_exceeded). */
 function encodeCopyTooLongError(limit: number): Buffer {
-  return encodeError(
-    '54000',
-    `a COPY to the embedded database is limited to ${limit} bytes`,
-    'Load the data in parts, or use a PostgreSQL server.',
-  );
-}
-
-function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
+  const text = `a COPY to the embedded database is limited to ${limit} bytes`;
+  const hint = 'Load the data in parts, or use a PostgreSQL server.';
+  return encode('E', `SERROR\0VERROR\0C54000\0M${text}\0H${hint}\0\0`);
 }

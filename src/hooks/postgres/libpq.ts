@@ -171,18 +171,9 @@ function resolveAddress(
   if (host.includes(',')) throw createUnsupportedError(connection, 'more than one host');
   const login = connection.login || findVariable(variables, 'PGUSER')?.text || getAccountName(connection);
   const database = connection.database || findVariable(variables, 'PGDATABASE')?.text || login;
-  const { id, scheme, definedBy, extra } = connection;
-  const resolved = {
-    id,
-    scheme,
-    definedBy,
-    extra,
-    host,
-    port: resolvePort(connection, variables),
-    login,
-    database,
-  };
-  return { connection: resolved, address: given ?? host };
+  const port = resolvePort(connection, variables);
+  // A copy by spreading has no password.
+  return { connection: { ...connection, host, port, login, database }, address: given ?? host };
 }
 
 function resolvePort({ port, definedBy }: Connection, variables: Variables): number {

@@ -1,9 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import type { Knex } from 'knex';
 import type { Client, ClientConfig } from 'pg';
+import { within } from '../../runtime/waiting.js';
 import { type Clients, createClientClass, createKnexLog, terminate } from '../client.js';
 import type { Connection } from '../connection.js';
 import {
@@ -172,9 +172,6 @@ function runOnce<Result>(make: () => Promise<Result>): () => Promise<Result> {
 async function close(handle: Knex, { open }: Clients, closing: AbortController): Promise<void> {
   closing.abort(new Error('the database was closed'));
   // `destroy` never resolves if a transaction is never ended (knex/knex#1752). Its errors do not matter here.
-  const ended = handle.destroy().catch(() => {});
-  const waiting = new AbortController();
-  await Promise.race([ended, delay(GRACE.idle, undefined, waiting).catch(() => {})]);
-  waiting.abort();
+  await within(handle.destroy(), GRACE.idle);
   await Promise.all([...open].map((client) => terminate(client, GRACE.cancel)));
 }

@@ -23,11 +23,23 @@ export async function readTlsOptions(
     path === undefined
       ? readFile(join(home, standard)).catch(returnUndefinedIfMissing)
       : readFile(resolve(root, path)).catch((cause: unknown) => {
-          throw createUnreadableError(connection, path, cause);
+          throw new EtlError('ETL-2208', {
+            what: `connection "${connection.id}" names a file that can't be read: ${path}`,
+            where: connection.definedBy,
+            why: cause instanceof Error ? cause.message : undefined,
+            fix: 'correct the path; a relative path starts at the directory of the config file',
+            cause,
+          });
         });
   const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
   const verified = tls.mode.startsWith('verify');
-  if (verified && !ca && tls.rootcert !== 'system') throw createNoAuthorityError(connection, tls.mode);
+  if (verified && !ca && tls.rootcert !== 'system')
+    throw new EtlError('ETL-2208', {
+      what: `connection "${connection.id}" has sslmode=${tls.mode}, but no root certificate to verify the server with`,
+      where: connection.definedBy,
+      why: 'there is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt',
+      fix: 'add sslrootcert=<file>, or for a public authority sslmode=verify-full and sslrootcert=system',
+    });
   const cert = await read(tls.cert, 'postgresql.crt');
   const key = cert && (await read(tls.key, 'postgresql.key'));
   return {
@@ -85,27 +97,4 @@ export function describeWeakness(
   const server = `${connection.host}:${connection.port}`;
   const state = used ? `the certificate of ${server} is not verified` : `${server} is used without TLS`;
   return `connection "${connection.id}": ${state} (sslmode=${tls.mode}); set sslmode=verify-full and sslrootcert`;
-}
-
-function createUnreadableError(
-  { id, definedBy }: ResolvedServer['connection'],
-  path: string,
-  cause: unknown,
-): EtlError {
-  return new EtlError('ETL-2208', {
-    what: `connection "${id}" names a file that can't be read: ${path}`,
-    where: definedBy,
-    why: cause instanceof Error ? cause.message : undefined,
-    fix: 'correct the path; a relative path starts at the directory of the config file',
-    cause,
-  });
-}
-
-function createNoAuthorityError({ id, definedBy }: ResolvedServer['connection'], mode: string): EtlError {
-  return new EtlError('ETL-2208', {
-    what: `connection "${id}" has sslmode=${mode}, but no root certificate to verify the server with`,
-    where: definedBy,
-    why: 'there is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt',
-    fix: 'add sslrootcert=<file>, or for a public authority sslmode=verify-full and sslrootcert=system',
-  });
 }

@@ -77,10 +77,7 @@ export async function endLeftovers(control: ProtocolClient, dagId: string): Prom
 }
 
 async function createLockHeldError(client: ProtocolClient, dagId: string): Promise<EtlError> {
-  const by = await findHolder(client, dagId);
-  const who = by
-    ? `run ${by.run_id}, pid ${by.pid} on host ${by.host}, since ${by.since} (${by.seconds} s)`
-    : 'a run that has just started';
+  const who = (await describeHolder(client, dagId)) ?? 'a run that has just started';
   return new EtlError('ETL-7501', {
     what: `"${dagId}" is already running: ${who}`,
     fix: 'wait until that run ends, or pass --overlap wait; the lock is free as soon as the process of that run has ended',
@@ -88,28 +85,20 @@ async function createLockHeldError(client: ProtocolClient, dagId: string): Promi
   });
 }
 
-interface HolderColumns {
-  readonly run_id: string;
-  readonly pid: number;
-  readonly host: string;
-  readonly since: string;
-  readonly seconds: number;
-}
-
 /**
- * Finds the run that last took the Dag's epoch. Returns undefined if the first run holds the lock and is still creating
+ * Describes the run that last took the Dag's epoch. Returns undefined if the first run holds the lock and is still creating
  * the ledger.
  */
-async function findHolder(client: ProtocolClient, dagId: string): Promise<HolderColumns | undefined> {
+async function describeHolder(client: ProtocolClient, dagId: string): Promise<string | undefined> {
   try {
     const { rows } = await send(
       client,
-      `select run_id, pid, host, to_char(taken_at, 'HH24:MI:SS') as since,
-              extract(epoch from clock_timestamp() - taken_at)::int as seconds
+      `select format('run %s, pid %s on host %s, since %s (%s s)', run_id, pid, host, to_char(taken_at, 'HH24:MI:SS'),
+                     extract(epoch from clock_timestamp() - taken_at)::int) as holder
        from etl.lock where dag_id = $1`,
       [dagId],
     );
-    return rows[0] as HolderColumns | undefined;
+    return rows[0]?.holder as string | undefined;
   } catch (error) {
     if (isNotInstalled(error)) return undefined;
     throw error;

@@ -75,17 +75,11 @@ export async function countDone(
 ): Promise<ReadonlyMap<string, DoneCount>> {
   const { rows } = await send(
     client,
-    `select run_id, count(*) as tasks, coalesce(sum(rows), 0) as rows from etl.task
+    `select run_id as "runId", count(*)::float8 as tasks, coalesce(sum(rows), 0)::float8 as rows from etl.task
      where dag_id = $1 and run_id = any($2) and state = 'success' group by run_id`,
     [dagId, runIds],
   );
-  // Both columns are a bigint or numeric, which the driver returns as text.
-  return new Map(
-    rows.map((row: { run_id: string; tasks: string; rows: string }) => [
-      row.run_id,
-      { tasks: Number(row.tasks), rows: Number(row.rows) },
-    ]),
-  );
+  return new Map(rows.map(({ runId, ...count }: DoneCount & { runId: string }) => [runId, count]));
 }
 
 /** Reads the done tasks of a run, in the order in which they were committed. */
@@ -96,26 +90,12 @@ export async function readDoneRows(
 ): Promise<readonly DoneRow[]> {
   const { rows } = await send(
     client,
-    `select task_id, attempt, rows, started_at, committed_at from etl.task
+    `select task_id as "taskId", attempt, rows::float8 as rows, started_at as "startedAt", committed_at as "committedAt"
+     from etl.task
      where dag_id = $1 and run_id = $2 and state = 'success' order by committed_at, task_id`,
     [dagId, runId],
   );
-  return rows.map((row: DoneColumns) => ({
-    taskId: row.task_id,
-    attempt: row.attempt,
-    rows: row.rows === null ? undefined : Number(row.rows),
-    startedAt: row.started_at,
-    committedAt: row.committed_at,
-  }));
-}
-
-interface DoneColumns {
-  readonly task_id: string;
-  readonly attempt: number;
-  /** A bigint, which the driver returns as text. */
-  readonly rows: string | null;
-  readonly started_at: Date;
-  readonly committed_at: Date;
+  return rows.map((row: DoneRow) => Object.assign(row, { rows: row.rows ?? undefined }));
 }
 
 /** A longer list would not help a person to choose. */

@@ -1,6 +1,7 @@
 import { Pipeline } from '../postgres/pipeline.js';
 import type { DataInterval } from '../interval/interval.js';
 import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { selectMilliseconds } from './milliseconds.js';
 import { formatApplicationName, assertCommitted, BRIEF, COMMIT } from '../postgres/transaction.js';
 
 /** The description of a run that its process writes when the process starts. */
@@ -110,30 +111,21 @@ export async function closeRun(
   return answers.at(-2)?.tag === 'UPDATE 1';
 }
 
-/** Selects a timestamp as a number of milliseconds, because the text of a timestamp depends on settings of the role. */
-const selectMilliseconds = (column: string): string =>
-  `(extract(epoch from ${column}) * 1000)::float8 as ${column}`;
-const COLUMNS = `run_id, dag_id, state, ${selectMilliseconds('interval_start')}, ${selectMilliseconds('interval_end')}, params,
-  to_json(full_refresh) as full_refresh, task_count, resumes,
-  pid, host, version, ${selectMilliseconds('started_at')}, ${selectMilliseconds('finished_at')}`;
-
 /** Finds a run by its ID. Returns undefined if the ledger has no such run. */
 export async function findRun(client: ProtocolClient, runId: string): Promise<RunRow | undefined> {
-  const { rows } = await send(client, `select ${COLUMNS} from etl.run where run_id = $1`, [runId]);
-  return rows[0] === undefined ? undefined : toRunRow(rows[0] as Columns);
+  return (await readRuns(client, 'where run_id = $1', [runId]))[0];
 }
 
 /** Lists the newest runs of one Dag, or of all Dags if `dagId` is undefined. The newest run comes first. */
-export async function listRuns(
+export function listRuns(
   client: ProtocolClient,
   { dagId, limit }: { readonly dagId?: string | undefined; readonly limit: number },
 ): Promise<readonly RunRow[]> {
-  const { rows } = await send(
+  return readRuns(
     client,
-    `select ${COLUMNS} from etl.run where $1::text is null or dag_id = $1 order by etl.run.started_at desc, run_id desc limit $2`,
+    'where $1::text is null or dag_id = $1 order by started_at desc, run_id desc limit $2',
     [dagId ?? null, limit],
   );
-  return rows.map((row) => toRunRow(row as Columns));
 }
 
 /**
@@ -145,52 +137,51 @@ export async function findLastRun(
   dagId: string,
   interval: DataInterval | undefined,
 ): Promise<RunRow | undefined> {
-  const { rows } = await send(
+  const runs = await readRuns(
     client,
-    `select ${COLUMNS} from etl.run
-     where dag_id = $1 and ($2::timestamptz is null or (etl.run.interval_start = $2 and etl.run.interval_end = $3))
-     order by etl.run.started_at desc, run_id desc limit 1`,
+    `where dag_id = $1 and ($2::timestamptz is null or (interval_start = $2 and interval_end = $3))
+     order by started_at desc, run_id desc limit 1`,
     [dagId, interval?.start ?? null, interval?.end ?? null],
   );
-  return rows[0] === undefined ? undefined : toRunRow(rows[0] as Columns);
+  return runs[0];
 }
 
-interface Columns {
-  readonly run_id: string;
-  readonly dag_id: string;
-  readonly state: RunRow['state'];
-  readonly interval_start: number | null;
-  readonly interval_end: number | null;
-  readonly params: unknown;
-  readonly full_refresh: readonly string[];
-  readonly task_count: number;
-  readonly resumes: number;
-  readonly pid: number;
-  readonly host: string;
-  readonly version: string;
-  readonly started_at: number;
-  readonly finished_at: number | null;
+/** Reads runs. `selection` is the SQL after the name of the table. */
+async function readRuns(
+  client: ProtocolClient,
+  selection: string,
+  values: readonly unknown[],
+): Promise<readonly RunRow[]> {
+  const { rows } = await send(
+    client,
+    `select run_id as "runId", dag_id as "dagId", state, ${selectMilliseconds('interval_start')} as start,
+            ${selectMilliseconds('interval_end')} as end, params, to_json(full_refresh) as "fullRefresh",
+            task_count as "taskCount", resumes, pid, host, version,
+            ${selectMilliseconds('started_at')} as "startedAt", ${selectMilliseconds('finished_at')} as "finishedAt"
+     from etl.run ${selection}`,
+    values,
+  );
+  return rows.map(toRunRow);
 }
 
-function toRunRow(row: Columns): RunRow {
-  const { interval_start: start, interval_end: end } = row;
+/** A run as `readRuns` selects it, with times in milliseconds. */
+interface Columns extends Omit<RunRow, 'interval' | 'startedAt' | 'finishedAt'> {
+  readonly start: number | null;
+  readonly end: number | null;
+  readonly startedAt: number;
+  readonly finishedAt: number | null;
+}
+
+function toRunRow({ start, end, startedAt, finishedAt, ...others }: Columns): RunRow {
+  const [from, until] = [toDate(start), toDate(end)];
   return {
-    runId: row.run_id,
-    dagId: row.dag_id,
-    state: row.state,
-    interval: start === null || end === null ? undefined : createInterval(new Date(start), new Date(end)),
-    params: row.params,
-    fullRefresh: row.full_refresh,
-    taskCount: row.task_count,
-    resumes: row.resumes,
-    pid: row.pid,
-    host: row.host,
-    version: row.version,
-    startedAt: new Date(row.started_at),
-    finishedAt: row.finished_at === null ? undefined : new Date(row.finished_at),
+    ...others,
+    interval: from && until && { start: from, end: until, logicalDate: from },
+    startedAt: new Date(startedAt),
+    finishedAt: toDate(finishedAt),
   };
 }
 
-function createInterval(start: Date, end: Date): DataInterval {
-  return { start, end, logicalDate: start };
+function toDate(milliseconds: number | null): Date | undefined {
+  return milliseconds === null ? undefined : new Date(milliseconds);
 }

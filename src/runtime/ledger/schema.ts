@@ -1,146 +1,21 @@
+import { readFileSync } from 'node:fs';
 import { EtlError } from '../../errors.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { BRIEF } from '../postgres/transaction.js';
 import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
+/** The version of the schema that this program needs: the number of the newest file in `migrations`. */
+export const SCHEMA_VERSION = 1;
+
 /**
- * The ledger's DDL, one entry a version. An entry never changes after its release. The tables are plain and have
- * documented columns, because people query them. Each statement uses `if not exists`, so a DBA can run the DDL by hand
- * for a role that can't create schemas.
+ * Reads the DDL of a version: `migrations/0001.sql` for version 1. A file never changes after its release. The tables
+ * are plain and have documented columns, because people query them. Each statement uses `if not exists`, so a DBA can
+ * run the DDL by hand for a role that can't create schemas.
  */
-export const MIGRATIONS: readonly string[] = [
-  `
-create schema if not exists etl;
-
-create table if not exists etl.migration (
-  version int primary key,
-  applied_at timestamptz not null default clock_timestamp()
-);
-comment on table etl.migration is 'Versions of the schema etl that have been applied.';
-
-create table if not exists etl.seal (id int primary key);
-comment on table etl.seal is 'Always empty. A transaction with a row that refers to this table can not be committed.';
-
-create table if not exists etl.lock (
-  dag_id text primary key,
-  epoch bigint not null,
-  holder uuid not null,
-  run_id text not null,
-  pid int not null,
-  host text not null,
-  taken_at timestamptz not null
-);
-comment on table etl.lock is 'The newest run of each Dag. A task commits only while its run has the newest epoch.';
-comment on column etl.lock.holder is 'The process of the run: a new value for each start of the program.';
-
-create table if not exists etl.run (
-  run_id text primary key,
-  dag_id text not null,
-  state text not null,
-  interval_start timestamptz,
-  interval_end timestamptz,
-  params jsonb not null,
-  task_count int not null,
-  full_refresh text[] not null default '{}',
-  resumes int not null default 0,
-  pid int not null,
-  host text not null,
-  version text not null,
-  by_task boolean not null default false,
-  started_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz,
-  check (state in ('running', 'success', 'failed'))
-);
-comment on table etl.run is 'One execution of a Dag. The state stays "running" if the process of the run died.';
-comment on column etl.run.by_task is 'True if another scheduler starts the tasks one by one. Between two tasks no process holds the run, and the run has not crashed.';
-comment on column etl.run.params is 'The params of the run, as the schema of the Dag returned them.';
-comment on column etl.run.task_count is 'How many tasks the Dag had when the run was last started.';
-comment on column etl.run.full_refresh is 'The tasks whose watermarks the run ignores; {*} for all tasks.';
-comment on column etl.run.resumes is 'How often the run was resumed. The columns pid, host and version describe the last process.';
-comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end). Null if the Dag has no schedule.';
-create index if not exists run_dag_id_started_at on etl.run (dag_id, started_at desc);
-
-create table if not exists etl.task (
-  run_id text not null,
-  task_id text not null,
-  map_key text not null default '',
-  dag_id text not null,
-  state text not null,
-  fingerprint text not null,
-  attempt int not null,
-  result jsonb,
-  rows bigint,
-  pid int,
-  xid text,
-  started_at timestamptz not null,
-  committed_at timestamptz,
-  seal int references etl.seal (id) deferrable initially deferred,
-  primary key (run_id, task_id, map_key),
-  check (state in ('running', 'success'))
-);
-comment on table etl.task is 'One row for each task that is done. The task writes the row in its own transaction.';
-comment on column etl.task.map_key is 'The item of a mapped task. Empty for other tasks.';
-comment on column etl.task.fingerprint is 'A hash of the code, the SQL and the options of the task and of its upstream.';
-comment on column etl.task.rows is 'Rows that the statements of the task wrote, according to the command tags of the server.';
-comment on column etl.task.xid is 'The ID of the transaction of the task.';
-comment on column etl.task.seal is 'Not null only inside the open transaction, so that a COMMIT before the close fails.';
-
-create table if not exists etl.attempt (
-  id bigint generated always as identity primary key,
-  run_id text not null,
-  task_id text not null,
-  map_key text not null default '',
-  attempt int not null,
-  state text not null,
-  code text,
-  sqlstate text,
-  message text,
-  started_at timestamptz not null,
-  finished_at timestamptz not null default clock_timestamp(),
-  check (state in ('up_for_retry', 'failed', 'skipped', 'upstream_failed'))
-);
-comment on table etl.attempt is 'Attempts that did not succeed. The rows are written after the rollback, and may be missing after a crash.';
-comment on column etl.attempt.attempt is 'The number of the attempt, from 1 in each process of the run. 0 for a task that was not started.';
-comment on column etl.attempt.message is 'The message of the error, or the reason of the state. Secrets are masked.';
-create index if not exists attempt_run_id on etl.attempt (run_id, task_id);
-
-create table if not exists etl.watermark (
-  dag_id text not null,
-  task_id text not null,
-  map_key text not null default '',
-  name text not null,
-  value text not null,
-  type text,
-  run_id text,
-  set_at timestamptz not null,
-  primary key (dag_id, task_id, map_key, name)
-);
-comment on table etl.watermark is 'The last value that each incremental task has committed. The task writes the row in its own transaction.';
-comment on column etl.watermark.name is 'The name that the task uses. For a task with the option incremental: the cursor column.';
-comment on column etl.watermark.value is 'SQL text. For a task with the option incremental: all rows with a smaller cursor are done.';
-comment on column etl.watermark.type is 'The SQL type of the cursor. Null if the code of the task or the command line set the value.';
-comment on column etl.watermark.run_id is 'The run that set the value. Null if the command line set the value.';
-
-create table if not exists etl.watermark_history (
-  id bigint generated always as identity primary key,
-  dag_id text not null,
-  task_id text not null,
-  map_key text not null default '',
-  name text not null,
-  value text,
-  type text,
-  run_id text,
-  set_by text not null,
-  set_at timestamptz not null default clock_timestamp(),
-  check (set_by in ('task', 'cli'))
-);
-comment on table etl.watermark_history is 'Each change of a watermark. Nothing depends on old rows, so they may be deleted.';
-comment on column etl.watermark_history.value is 'The new value. Null if the watermark was cleared.';
-comment on column etl.watermark_history.set_by is 'Who made the change: "task", or "cli" for a person on the command line.';
-create index if not exists watermark_history_task_id on etl.watermark_history (dag_id, task_id, id);
-`,
-];
+export function readMigration(version: number): string {
+  return readFileSync(new URL(`migrations/${String(version).padStart(4, '0')}.sql`, import.meta.url), 'utf8');
+}
 
 // to_regclass() would be wrong here: it may answer from a cache that is older than the commit of another installer.
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -163,11 +38,11 @@ export async function readVersion(client: ProtocolClient): Promise<number> {
  */
 export async function migrate(client: ProtocolClient, databaseName: string): Promise<void> {
   let version = await readVersionInOneQuery(client);
-  while (version < MIGRATIONS.length) {
+  while (version < SCHEMA_VERSION) {
     await installVersion(client, version + 1);
     version = await readVersion(client);
   }
-  if (version > MIGRATIONS.length) throw createNewerSchemaError(databaseName, version);
+  if (version > SCHEMA_VERSION) throw createNewerSchemaError(databaseName, version);
 }
 
 /**
@@ -202,7 +77,7 @@ async function installVersion(client: ProtocolClient, version: number): Promise<
   try {
     // Another installer may have installed the version while this installer waited for the lock.
     if ((await readVersion(client)) < version) {
-      await send(client, MIGRATIONS[version - 1] ?? '');
+      await send(client, readMigration(version));
       await send(client, 'insert into etl.migration (version) values ($1)', [version]);
     }
     await send(client, 'commit');
@@ -215,7 +90,7 @@ async function installVersion(client: ProtocolClient, version: number): Promise<
 
 function createNewerSchemaError(databaseName: string, version: number): EtlError {
   return new EtlError('ETL-4001', {
-    what: `the schema "etl" in ${databaseName} has version ${version}, and this program knows versions up to ${MIGRATIONS.length}`,
+    what: `the schema "etl" in ${databaseName} has version ${version}, and this program knows versions up to ${SCHEMA_VERSION}`,
     why: 'a newer release of etl has migrated this database',
     fix: 'update @oneshot/etl',
     data: 'nothing was started',

@@ -1,4 +1,4 @@
-import { MIGRATIONS } from './schema.js';
+import { readMigration, SCHEMA_VERSION } from './schema.js';
 import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
 /**
@@ -6,14 +6,13 @@ import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
  * schemas. The script can run again, and can run while programs install the schema themselves.
  */
 export function buildLedgerScript(): string {
-  const migrations = MIGRATIONS.map(
-    (ddl, index) => `-- version ${index + 1}
-${ddl.trim()}
-
-insert into etl.migration (version) values (${index + 1}) on conflict do nothing;
+  const migrations = Array.from({ length: SCHEMA_VERSION }, (_, index) => index + 1).map(
+    (version) => `-- version ${version}
+${readMigration(version)}
+insert into etl.migration (version) values (${version}) on conflict do nothing;
 `,
   );
-  return `-- The ledger of etl, version ${MIGRATIONS.length}. Run this script in each database that tasks write to, as the role that will own the schema:
+  return `-- The ledger of etl, version ${SCHEMA_VERSION}. Run this script in each database that tasks write to, as the role that will own the schema:
 --   etl ledger sql | psql -v ON_ERROR_STOP=1 -f - postgres://...
 -- The script can run again: it does not change what exists already.
 

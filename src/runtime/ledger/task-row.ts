@@ -62,13 +62,13 @@ const UNLESS_DONE = `on conflict (run_id, task_id, map_key) do update
 export async function readClaimed(client: ProtocolClient, key: TaskKey): Promise<DoneTask> {
   const found = await send(
     client,
-    `select fingerprint, result, rows from etl.task
+    `select fingerprint, result, rows::float8 as rows from etl.task
      where run_id = $1 and task_id = $2 and map_key = '' and state = 'success'`,
     [key.runId, key.taskId],
   );
-  if (found.rows[0] === undefined)
-    throw new Error(`the ledger row of task ${key.taskId} is neither open nor done`);
-  return toDoneTask(found.rows[0]);
+  const [row] = found.rows as readonly DoneTask[];
+  if (row === undefined) throw new Error(`the ledger row of task ${key.taskId} is neither open nor done`);
+  return { ...row, rows: row.rows ?? undefined };
 }
 
 /** The values that a close writes. */
@@ -168,26 +168,16 @@ export async function readDone(
 ): Promise<ReadonlyMap<string, DoneTask>> {
   const { rows } = await send(
     client,
-    `select task_id, fingerprint, result, rows from etl.task where run_id = $1 and state = 'success'`,
+    `select task_id as "taskId", fingerprint, result, rows::float8 as rows
+     from etl.task where run_id = $1 and state = 'success'`,
     [runId],
   );
-  return new Map(rows.map((row: { task_id: string } & TaskRow) => [row.task_id, toDoneTask(row)]));
-}
-
-interface TaskRow {
-  readonly fingerprint?: string;
-  readonly result?: unknown;
-  /** A bigint, which the driver returns as text. */
-  readonly rows?: string | null;
-}
-
-function toDoneTask(row: TaskRow | undefined): DoneTask {
-  const rows = row?.rows;
-  return {
-    fingerprint: row?.fingerprint ?? '',
-    result: row?.result,
-    rows: rows === undefined || rows === null ? undefined : Number(rows),
-  };
+  return new Map(
+    rows.map(({ taskId, ...task }: { taskId: string } & DoneTask) => [
+      taskId,
+      { ...task, rows: task.rows ?? undefined },
+    ]),
+  );
 }
 
 /** Creates ETL-7503, the error of a run that is no longer the newest of its Dag. */

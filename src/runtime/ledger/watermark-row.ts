@@ -1,4 +1,5 @@
 import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { selectMilliseconds } from './milliseconds.js';
 
 /** Names the watermarks of one task. */
 export interface WatermarkOwner {
@@ -96,12 +97,12 @@ export async function readWatermarks(
 ): Promise<readonly WatermarkRow[]> {
   const { rows } = await send(
     client,
-    `select dag_id, task_id, name, value, type, run_id, (extract(epoch from set_at) * 1000)::float8 as set_at
-     from etl.watermark where ($1::text is null or dag_id = $1) and ($2::text is null or task_id = $2)
+    `select ${COLUMNS} from etl.watermark
+     where ($1::text is null or dag_id = $1) and ($2::text is null or task_id = $2)
      order by dag_id, task_id, name`,
     [dagId ?? null, taskId ?? null],
   );
-  return rows.map((row: Columns & { value: string }) => Object.assign(toFields(row), { value: row.value }));
+  return rows.map((row) => Object.assign(row, toFields(row)));
 }
 
 /** Reads the changes of a task's watermarks, the newest first. */
@@ -111,32 +112,21 @@ export async function readWatermarkHistory(
 ): Promise<readonly WatermarkChange[]> {
   const { rows } = await send(
     client,
-    `select dag_id, task_id, name, value, type, run_id, set_by, (extract(epoch from set_at) * 1000)::float8 as set_at
-     from etl.watermark_history where dag_id = $1 and task_id = $2 order by id desc`,
+    `select ${COLUMNS}, set_by as "setBy" from etl.watermark_history
+     where dag_id = $1 and task_id = $2 order by id desc`,
     [dagId, taskId],
   );
-  return rows.map((row: Columns & { value: string | null; set_by: 'task' | 'cli' }) =>
-    Object.assign(toFields(row), { value: row.value ?? undefined, setBy: row.set_by }),
-  );
+  return rows.map((row) => Object.assign(row, toFields(row), { value: row.value ?? undefined }));
 }
 
-interface Columns {
-  readonly dag_id: string;
-  readonly task_id: string;
-  readonly name: string;
+const COLUMNS = `dag_id as "dagId", task_id as "taskId", name, value, type, run_id as "runId",
+  ${selectMilliseconds('set_at')} as "setAt"`;
+
+/** Converts the fields of a row that are null where a `WatermarkRow` has undefined, and the time. */
+function toFields(row: {
   readonly type: string | null;
-  readonly run_id: string | null;
-  /** Milliseconds since 1970, because the text of a timestamp depends on settings of the role. */
-  readonly set_at: number;
-}
-
-function toFields(row: Columns): Omit<WatermarkRow, 'value'> {
-  return {
-    dagId: row.dag_id,
-    taskId: row.task_id,
-    name: row.name,
-    type: row.type ?? undefined,
-    runId: row.run_id ?? undefined,
-    setAt: new Date(row.set_at),
-  };
+  readonly runId: string | null;
+  readonly setAt: number;
+}) {
+  return { type: row.type ?? undefined, runId: row.runId ?? undefined, setAt: new Date(row.setAt) };
 }

@@ -25,64 +25,37 @@ export interface CursorType {
   readonly toText: (expression: string) => string;
 }
 
-const createIsoWriter =
-  (format: string, shift: string) =>
-  (expression: string): string =>
-    `case when isfinite(${expression}) then to_char(${expression}${shift}, '${format}') else (${expression})::text end`;
-const writePlainText = (expression: string): string => `(${expression})::text`;
-/**
- * All sizes of whole numbers have one name, so a column may change from `int` to `bigint`. `lowest` differs, because
- * the value must fit into the column that it is compared with.
- */
-const createWholeNumberType = (lowest: string): CursorType => ({
-  name: 'bigint',
-  kind: 'sequence',
-  isLocal: false,
-  lowest,
-  toText: writePlainText,
-});
+/** `format` is for to_char. `shift` moves a value with a zone to UTC; a type without `shift` is local. */
+function createTimeType(name: string, format: string, shift = ''): CursorType {
+  return {
+    name,
+    kind: 'time',
+    isLocal: shift === '',
+    lowest: '-infinity',
+    toText: (value) =>
+      `case when isfinite(${value}) then to_char(${value}${shift}, '${format}') else (${value})::text end`,
+  };
+}
 
-const WITH_ZONE: CursorType = {
-  name: 'timestamp with time zone',
-  kind: 'time',
-  isLocal: false,
-  lowest: '-infinity',
-  toText: createIsoWriter('YYYY-MM-DD HH24:MI:SS.US"+00"', ` at time zone 'UTC'`),
-};
-const WITHOUT_ZONE: CursorType = {
-  name: 'timestamp without time zone',
-  kind: 'time',
-  isLocal: true,
-  lowest: '-infinity',
-  toText: createIsoWriter('YYYY-MM-DD HH24:MI:SS.US', ''),
-};
-const DATE: CursorType = {
-  name: 'date',
-  kind: 'time',
-  isLocal: true,
-  lowest: '-infinity',
-  toText: createIsoWriter('YYYY-MM-DD', ''),
-};
-const TRANSACTION: CursorType = {
-  name: 'xid8',
-  kind: 'transaction',
-  isLocal: false,
-  lowest: '0',
-  toText: writePlainText,
-};
+function createNumberType(name: string, kind: CursorKind, lowest: string): CursorType {
+  return { name, kind, isLocal: false, lowest, toText: (expression) => `(${expression})::text` };
+}
 
 /**
  * The key is the OID of the type. PostgreSQL never changes these OIDs
  * (https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat).
+ *
+ * All sizes of whole numbers have one name, so a column may change from `int` to `bigint`. `lowest` differs, because
+ * the value must fit into the column that it is compared with.
  */
 const TYPES: ReadonlyMap<number, CursorType> = new Map([
-  [1184, WITH_ZONE],
-  [1114, WITHOUT_ZONE],
-  [1082, DATE],
-  [20, createWholeNumberType('-9223372036854775808')],
-  [23, createWholeNumberType('-2147483648')],
-  [21, createWholeNumberType('-32768')],
-  [5069, TRANSACTION],
+  [1184, createTimeType('timestamp with time zone', 'YYYY-MM-DD HH24:MI:SS.US"+00"', ` at time zone 'UTC'`)],
+  [1114, createTimeType('timestamp without time zone', 'YYYY-MM-DD HH24:MI:SS.US')],
+  [1082, createTimeType('date', 'YYYY-MM-DD')],
+  [20, createNumberType('bigint', 'sequence', '-9223372036854775808')],
+  [23, createNumberType('bigint', 'sequence', '-2147483648')],
+  [21, createNumberType('bigint', 'sequence', '-32768')],
+  [5069, createNumberType('xid8', 'transaction', '0')],
 ]);
 
 /** The names of the types that a cursor can have, for error messages. */

@@ -1,8 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { QueryResult } from 'pg';
+import type { EtlError } from '../../errors.js';
+import { formatDuration } from '../duration.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/quote.js';
-import { type CursorType, findCursorType } from './cursor.js';
+import type { CursorType } from './cursor.js';
+import {
+  type CursorColumn,
+  type CursorInput,
+  createCursorError,
+  describeCursor,
+  sendAll,
+} from './cursor-column.js';
 import {
   type OpenTransaction,
   formatHolder,
@@ -10,18 +18,6 @@ import {
   listStillOpen,
   parseOpenTransactions,
 } from './open-transactions.js';
-import { type CursorInput, type IndirectTable, findIndirectTable, explainQuery } from './cursor-origin.js';
-import {
-  createChangingTimeZoneError,
-  createNullCursorError,
-  createLagOnNumbersError,
-  createIndirectTableError,
-  createUnusableCursorError,
-  createReplicaError,
-  createUnorderedSequenceError,
-  createUnknownHighWatermarkError,
-  createMissingTimeZoneError,
-} from './watermark-errors.js';
 
 /** The highest cursor value below which no row can appear any more. */
 export interface HighWatermark {
@@ -67,84 +63,6 @@ export async function findHighWatermark(client: ProtocolClient, input: CursorInp
     default:
       return column.type.kind satisfies never;
   }
-}
-
-/** What the server says about the cursor column. */
-interface CursorColumn {
-  readonly type: CursorType;
-  /** The type with its precision, such as `timestamp(3)`: PostgreSQL rounds values of the column to the precision. */
-  readonly fullType: string;
-  readonly isReplica: boolean;
-  /** The sequence that the column's numbers come from. Undefined if the table owns no sequence for the column. */
-  readonly sequence: { readonly oid: string; readonly isOrdered: boolean } | undefined;
-}
-
-async function describeCursor(client: ProtocolClient, input: CursorInput): Promise<CursorColumn> {
-  const { from, cursor } = input;
-  const name = quoteIdentifier(cursor);
-  // Reads no rows yet: with a foreign table, another server would have to read them.
-  const [empty, plan] = await sendAll(client, [
-    `select ${name} from ${from} where false`,
-    explainQuery(from),
-  ]);
-  const [field] = empty?.fields ?? [];
-  if (field === undefined) throw new Error('the server did not describe the cursor');
-  const { dataTypeID: oid, dataTypeModifier: modifier } = field;
-  const type = findCursorType(oid);
-  if (type === undefined) throw createUnusableCursorError(cursor, await readTypeName(client, oid, modifier));
-  const origin = await findIndirectTable(client, plan?.rows);
-  if (origin !== undefined && !isCoveredByLag(origin, input)) throw createIndirectTableError(input, origin);
-  const facts = await readCursorFacts(client, input);
-  assertUsable(input, type, facts);
-  const { is_replica: isReplica, sequence, is_ordered: isOrdered } = facts;
-  return {
-    type,
-    // PostgreSQL rounds values to the column's precision, so the high watermark must be rounded in the same way.
-    fullType:
-      type.kind === 'time' && modifier >= 0
-        ? type.name.replace('timestamp', `timestamp(${modifier})`)
-        : type.name,
-    isReplica,
-    sequence: sequence === null ? undefined : { oid: sequence, isOrdered: isOrdered === true },
-  };
-}
-
-async function readCursorFacts(
-  client: ProtocolClient,
-  { from, table, cursor }: CursorInput,
-): Promise<CursorFacts> {
-  const owned =
-    table === undefined
-      ? 'null::regclass'
-      : `pg_get_serial_sequence(${quoteLiteral(table)}, ${quoteLiteral(cursor)})::regclass`;
-  const { rows } = await send(
-    client,
-    `select pg_is_in_recovery() as is_replica, s.seqrelid::text as sequence,
-            s.seqcache = 1 and s.seqincrement > 0 as is_ordered,
-            exists (select from ${from} where ${quoteIdentifier(cursor)} is null) as has_nulls
-     from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
-  );
-  return rows[0] as CursorFacts;
-}
-
-interface CursorFacts {
-  readonly is_replica: boolean;
-  readonly sequence: string | null;
-  readonly is_ordered: boolean | null;
-  readonly has_nulls: boolean;
-}
-
-/** A `lag` can cover the delay of a subscription. No `lag` can cover a foreign table or a materialized view. */
-function isCoveredByLag({ kind }: IndirectTable, { lagMs }: CursorInput): boolean {
-  return kind === 'subscribed' && lagMs !== undefined;
-}
-
-/** Throws `EtlError` if an incremental task could lose rows with this cursor. */
-function assertUsable(input: CursorInput, type: CursorType, facts: CursorFacts): void {
-  if (facts.has_nulls) throw createNullCursorError(input);
-  if (type.isLocal && input.timeZone === undefined) throw createMissingTimeZoneError(input, type);
-  if (type.kind !== 'time' && input.lagMs !== undefined) throw createLagOnNumbersError(input, type);
-  if (facts.is_replica && input.lagMs === undefined) throw createReplicaError(input);
 }
 
 /**
@@ -197,8 +115,7 @@ async function findOnReplica(
 /**
  * Finds the highest visible number, and waits for the transactions that are open now. A transaction takes a number
  * before it commits the row, so a smaller number that is not visible belongs to one of these transactions. When they
- * have ended, all rows up to the number are visible. Throws ETL-3709 if the sequence is not ordered, ETL-3710 after 30
- * seconds.
+ * have ended, all rows up to the number are visible. Throws ETL-3710 after 30 seconds.
  */
 async function findBySequence(
   client: ProtocolClient,
@@ -206,10 +123,9 @@ async function findBySequence(
   column: CursorColumn,
 ): Promise<HighWatermark> {
   const { sequence, type } = column;
-  if (sequence?.isOrdered === false) throw createUnorderedSequenceError(input);
   const results = await sendAll(client, [
     `select (max(${quoteIdentifier(input.cursor)})::numeric + 1)::text as high from ${input.from}`,
-    ...buildOpenTransactionQueries(sequence?.oid),
+    ...buildOpenTransactionQueries(sequence ?? undefined),
   ]);
   const high = results[0]?.rows[0]?.high as string | null | undefined;
   if (typeof high === 'string')
@@ -242,7 +158,12 @@ async function readValueAt(
     client,
     `select ${type.toText(`${value}::${fullType}`)} as high, ${type.isLocal ? isFixed : 'true'} as is_fixed`,
   );
-  if (rows[0]?.is_fixed !== true) throw createChangingTimeZoneError(cursor, timeZone ?? '');
+  if (rows[0]?.is_fixed !== true)
+    throw createCursorError('ETL-3706', {
+      what: `the cursor "${cursor}" has local times of the zone ${timeZone}, which puts its clocks back once a year`,
+      why: 'one hour of the year comes twice, and the rows of that hour have no order',
+      fix: 'use a column of the type timestamp with time zone',
+    });
   return (rows[0]?.high as string | null) ?? undefined;
 }
 
@@ -258,21 +179,19 @@ async function waitForTransactions(
   const deadline = performance.now() + WAIT_MS;
   let open = others;
   for (let pause = 10; open.length > 0; pause = Math.min(pause * 2, LONGEST_POLL_MS)) {
-    if (performance.now() > deadline) throw createUnknownHighWatermarkError(cursor, open, WAIT_MS);
+    if (performance.now() > deadline) throw createStillOpenError(cursor, open);
     await delay(pause, undefined, { signal });
     open = await listStillOpen(client, open);
   }
 }
 
-/** Sends the statements in one message, which the server runs as one transaction. Returns one result a statement. */
-async function sendAll(
-  client: ProtocolClient,
-  statements: readonly string[],
-): Promise<readonly QueryResult[]> {
-  return (await send(client, statements.join(';\n'))) as unknown as readonly QueryResult[];
-}
-
-async function readTypeName(client: ProtocolClient, oid: number, modifier: number): Promise<string> {
-  const { rows } = await send(client, 'select format_type($1, $2) as name', [oid, modifier]);
-  return String(rows[0]?.name);
+function createStillOpenError(cursor: string, open: readonly OpenTransaction[]): EtlError {
+  const isHidden = open.some(({ ageSeconds }) => ageSeconds === undefined);
+  return createCursorError('ETL-3710', {
+    what: `the high watermark of "${cursor}" was not found: a transaction did not end within ${formatDuration(WAIT_MS)}`,
+    why: open.map(formatHolder).join('\n'),
+    fix: isHidden
+      ? 'end the transaction, or grant pg_read_all_stats to the role of this connection, so that the role sees when a transaction began'
+      : 'end the transaction, or try again later',
+  });
 }

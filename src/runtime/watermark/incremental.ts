@@ -84,11 +84,7 @@ export async function prepareHighWatermark(
 export async function findIncrementalRange(
   incremental: Incremental,
   highWatermark: FoundHighWatermark,
-  {
-    taskConnection,
-    watermarks,
-    log,
-  }: { readonly taskConnection: TaskConnection; readonly watermarks: Watermarks; readonly log: Log },
+  { taskConnection, watermarks, log }: AttemptParts,
 ): Promise<IncrementalRange> {
   const { type, high: upper, heldBack } = highWatermark();
   const { cursor } = incremental;
@@ -109,24 +105,35 @@ export async function findIncrementalRange(
   return { low, high, where };
 }
 
+/** The parts of an attempt that its incremental range needs. */
+interface AttemptParts {
+  readonly taskConnection: TaskConnection;
+  readonly watermarks: Watermarks;
+  readonly log: Log;
+}
+
 async function findLow(
   { cursor, initial }: Incremental,
   type: CursorType,
-  {
-    taskConnection,
-    watermarks,
-  }: { readonly taskConnection: TaskConnection; readonly watermarks: Watermarks },
+  { taskConnection, watermarks }: Pick<AttemptParts, 'taskConnection' | 'watermarks'>,
 ): Promise<string> {
   const row = await watermarks.find(cursor);
   const other = (await watermarks.readAll()).find((each) => each.name !== cursor && each.type !== undefined);
   // A watermark that an earlier cursor left says nothing about rows that were read by another cursor since.
   if (other !== undefined && !(row !== undefined && row.setAt > other.setAt))
-    throw createOtherCursorError(cursor, other);
+    throw createChangedCursorError(cursor, {
+      what: `the task has read up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
+      why: 'the old watermark says nothing about the new cursor column',
+    });
   if (row === undefined) {
     return initial === undefined ? type.lowest : readCanonicalText(taskConnection, type, initial);
   }
   if (row.type === type.name) return row.value;
-  if (row.type !== undefined) throw createOtherCursorTypeError(cursor, row.type, type.name);
+  if (row.type !== undefined)
+    throw createChangedCursorError(cursor, {
+      what: `the type of the cursor "${cursor}" was ${row.type}, and now is ${type.name}`,
+      why: 'the old watermark can not be compared with values of the new type',
+    });
   return readCanonicalText(taskConnection, type, row.value);
 }
 
@@ -134,24 +141,10 @@ function removeSemicolon(query: string): string {
   return query.trim().replace(/;$/, '');
 }
 
-const describeChoice = (cursor: string): string =>
-  `start over with --full-refresh, or set where the task continues: etl state set <dag> <task> ${cursor} <value>`;
-
-function createOtherCursorError(
+function createChangedCursorError(
   cursor: string,
-  other: { readonly name: string; readonly value: string },
+  parts: { readonly what: string; readonly why: string },
 ): EtlError {
-  return new EtlError('ETL-3711', {
-    what: `the task has read up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
-    why: 'the old watermark says nothing about the new cursor column',
-    fix: describeChoice(cursor),
-  });
-}
-
-function createOtherCursorTypeError(cursor: string, before: string, now: string): EtlError {
-  return new EtlError('ETL-3711', {
-    what: `the type of the cursor "${cursor}" was ${before}, and now is ${now}`,
-    why: 'the old watermark can not be compared with values of the new type',
-    fix: describeChoice(cursor),
-  });
+  const fix = `start over with --full-refresh, or set where the task continues: etl state set <dag> <task> ${cursor} <value>`;
+  return new EtlError('ETL-3711', { ...parts, fix });
 }

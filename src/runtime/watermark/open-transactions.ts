@@ -58,8 +58,8 @@ const PREPARED = `
   from pg_prepared_xacts where database = current_database()`;
 
 const selectColumns = (from: string, condition = 'true'): string =>
-  `select id, holder, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as started_at,
-          extract(epoch from clock_timestamp() - started_at)::float8 as age
+  `select id, holder, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as "startedAt",
+          extract(epoch from clock_timestamp() - started_at)::float8 as "ageSeconds"
    from (${from}) as open where ${condition}`;
 
 /**
@@ -80,20 +80,13 @@ export function buildOpenTransactionQueries(sequence?: string): readonly string[
 /** Converts the results of the two statements of `buildOpenTransactionQueries`. */
 export function parseOpenTransactions(results: readonly QueryResult[]): readonly OpenTransaction[] {
   return results.flatMap(({ rows }) =>
-    rows.map((row: Columns) => ({
-      id: row.id,
-      holder: row.holder,
-      ageSeconds: row.age ?? undefined,
-      startedAt: row.started_at ?? undefined,
-    })),
+    rows.map((row: OpenTransaction) =>
+      Object.assign(row, {
+        ageSeconds: row.ageSeconds ?? undefined,
+        startedAt: row.startedAt ?? undefined,
+      }),
+    ),
   );
-}
-
-interface Columns {
-  readonly id: string;
-  readonly holder: string;
-  readonly age: number | null;
-  readonly started_at: string | null;
 }
 
 /** Returns the transactions of `before` that are still open. */

@@ -73,7 +73,13 @@ export class Watermarks {
 
   /** Sets the value that `save` writes. Throws ETL-3703 after `save`. */
   put(given: GivenWatermark): void {
-    if (this.#isSaved) throw createSetTooLateError(given.name);
+    if (this.#isSaved)
+      throw new EtlError('ETL-3703', {
+        what: `the watermark "${given.name}" was set after the task had ended`,
+        why: 'the task did not await a promise that it started',
+        fix: 'await every promise that the task starts',
+        data: 'the watermark has the value that the task set before it ended',
+      });
     this.#given.set(given.name, given);
   }
 
@@ -96,14 +102,5 @@ function checkValue(name: string, value: unknown): string {
       ? 'a Date has milliseconds and a timestamp has microseconds, so rows would be read twice or never'
       : undefined,
     fix: 'let the database write the text: select max(updated_at)::text …',
-  });
-}
-
-function createSetTooLateError(name: string): EtlError {
-  return new EtlError('ETL-3703', {
-    what: `the watermark "${name}" was set after the task had ended`,
-    why: 'the task did not await a promise that it started',
-    fix: 'await every promise that the task starts',
-    data: 'the watermark has the value that the task set before it ended',
   });
 }
