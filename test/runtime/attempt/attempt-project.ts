@@ -10,10 +10,10 @@ import { runDag, type RunResult } from '../../../src/runtime/run/run.js';
 import type { RunRequest } from '../../../src/runtime/run/start.js';
 import type { TestDatabase } from '../../support/database.js';
 
-/** What the guard of a process aborts a run with. */
+/** The error that the guard of a process aborts a run with. */
 export const STOPPED = new EtlError('ETL-3302', { what: 'the run was stopped by SIGTERM' });
 
-/** A moment that one side waits for, and that the other brings about. */
+/** A promise that one side of a test awaits and the other side resolves. */
 export interface Latch {
   readonly opened: Promise<void>;
   open(): void;
@@ -25,7 +25,7 @@ export function latch(): Latch {
   return { opened, open: () => open() };
 }
 
-/** A session of the test's own: it holds what others wait for, until it is disposed of. */
+/** A session of the test that holds a lock until it is disposed. */
 export interface Holder extends AsyncDisposable {
   query(sql: string): Promise<unknown>;
 }
@@ -40,7 +40,10 @@ export async function hold(db: TestDatabase, sql: string): Promise<Holder> {
 /** More than a loaded machine needs for anything that is waited for here. */
 const LIMIT_MS = 20_000;
 
-/** Resolves when the query finds a row: nobody but the server knows who waits for a lock, and it must be asked. */
+/**
+ * Resolves when the query finds a row. Asks the server again and again, because only the server knows which session
+ * waits for a lock.
+ */
 export async function until(db: TestDatabase, sql: string): Promise<void> {
   for (const end = performance.now() + LIMIT_MS; performance.now() < end;) {
     if ((await db.query(sql)).length > 0) return;
@@ -60,11 +63,11 @@ export interface StartOptions {
   readonly overlap?: RunRequest['overlap'];
   readonly signal?: AbortSignal;
   readonly poolSize?: number;
-  /** Sees each database when it has been opened. */
+  /** Called with each database after it was opened. */
   readonly onOpen?: (database: Database) => void;
 }
 
-/** As `runOn`, with the settings of a run's start, and of its databases, that few tests need. */
+/** Runs a Dag like `runOn`, with settings of the start and of the databases that few tests need. */
 export function startOn(
   connections: Readonly<Record<string, string>>,
   dag: Dag,

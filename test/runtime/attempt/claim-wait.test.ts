@@ -20,10 +20,10 @@ describe('the claim of a task', () => {
   const resume = (runId: string) =>
     runOn({ db: db.url }, graph, { resume: { kind: 'resume', runId, interval: undefined, strict: false } });
 
-  /** A transaction of task "a" that is undecided, as one is behind a network that has gone. */
-  async function zombie(runId: string, name: string): Promise<pg.Client> {
+  /** Opens an undecided transaction of task "a", as a process leaves one behind when its network fails. */
+  async function openZombie(runId: string, name: string): Promise<pg.Client> {
     const client = new pg.Client({ connectionString: db.url });
-    client.on('error', () => undefined); // It is there to be terminated.
+    client.on('error', () => undefined); // The product terminates this connection.
     await client.connect();
     await client.query('begin');
     await client.query(`set local application_name = '${name}'`);
@@ -35,12 +35,12 @@ describe('the claim of a task', () => {
     return client;
   }
 
-  it('waits for an older transaction of the same task, says for whom, ends it, and does the work once', async () => {
+  it('waits for an older transaction of the same task, names it, terminates it, and does the work once', async () => {
     let old: pg.Client | undefined;
     const late = dag('d', { defaults: { conn: 'db' } }, (d) => {
-      // One that was there when the run began would have been ended then.
+      // A run terminates such transactions when it starts, so this one is opened during the run.
       const before = d.session('before', {}, async ({ run: { id } }) => {
-        old = await zombie(id, 'etl:d/a');
+        old = await openZombie(id, 'etl:d/a');
       });
       d.sql('a', { needs: [before], sql: `insert into t values ('once')` });
     });
@@ -55,11 +55,11 @@ describe('the claim of a task', () => {
     await old?.end().catch(() => undefined);
   });
 
-  it('of a resumed run does not wait for what the process before has left open: that is ended first', async () => {
+  it('does not wait in a resumed run, which first terminates the transactions of the process before', async () => {
     await db.query('truncate t');
     const failing = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1/0' }));
     const { runId } = await runOn({ db: db.url }, failing);
-    const old = await zombie(runId, 'etl:d/a');
+    const old = await openZombie(runId, 'etl:d/a');
     const { state } = await resume(runId);
     expect(state).to.equal('success');
     expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
@@ -67,10 +67,10 @@ describe('the claim of a task', () => {
     await old.end().catch(() => undefined);
   });
 
-  it('waits for a transaction of somebody else without touching it', async () => {
+  it('waits for a transaction of another program and does not terminate it', async () => {
     const failing = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1/0' }));
     const { runId } = await runOn({ db: db.url }, failing);
-    const other = await zombie(runId, 'psql');
+    const other = await openZombie(runId, 'psql');
     const notices: string[] = [];
     const resumed = runOn({ db: db.url }, graph, {
       resume: { kind: 'resume', runId, interval: undefined, strict: false },
@@ -87,10 +87,10 @@ describe('the claim of a task', () => {
   });
 
   for (const { whose, fingerprint, isReused } of [
-    { whose: 'that does the same', fingerprint: 'fingerprint', isReused: true },
-    { whose: 'that did something else', fingerprint: `'other'`, isReused: false },
+    { whose: 'the same', fingerprint: 'fingerprint', isReused: true },
+    { whose: 'another', fingerprint: `'other'`, isReused: false },
   ]) {
-    it(`meets a row ${whose} in a new run, where nobody expects one: the body that had begun counts for nothing`, async () => {
+    it(`finds an unexpected row with ${whose} fingerprint in a new run: the work of the body that had started is discarded`, async () => {
       await db.query('truncate t');
       let bodies = 0;
       const late = dag('late', { defaults: { conn: 'db' } }, (d) => {

@@ -39,7 +39,7 @@ describe('the outcome of a COMMIT', () => {
     { ends: 'a signal', retries: 0, timeoutMs: undefined },
     { ends: 'its timeout', retries: 2, timeoutMs: 1500 },
   ]) {
-    it(`is not known when the database is gone after it, until ${ends} ends the run: it does not say "wrote nothing"`, async () => {
+    it(`is reported as unknown if the database stays unreachable until ${ends} ends the run`, async () => {
       await using proxy = await network();
       const controller = new AbortController();
       const stop = (): void => controller.abort(STOPPED);
@@ -56,13 +56,13 @@ describe('the outcome of a COMMIT', () => {
       const run = await runOn({ db: proxy.url(db.url) }, graph, options);
       expect(run.outcome('w')).to.equal('failed ETL-1002');
       expect(run.tasks[0]?.attempts).to.equal(retries + 1);
-      expect(run.tasks[0]?.error?.data).to.match(/^whether "w" was committed is not known/);
+      expect(run.tasks[0]?.error?.data).to.match(/^it is unknown whether "w" was committed/);
       expect(await recorded(run.runId)).to.deep.equal([{ task_id: 'w', state: 'success' }]);
       expect(run.durationMs).to.be.below(10_000);
     });
   }
 
-  it('is looked up when a pooler answers it with the loss of its server', async () => {
+  it('is read from the ledger if a pooler answers that its server is lost', async () => {
     await using proxy = await network();
     const graph = writing(() => proxy.meetCommit((client) => client.end(SERVER_CRASHED)));
     const run = await runOn({ db: proxy.url(db.url) }, graph);
@@ -71,7 +71,7 @@ describe('the outcome of a COMMIT', () => {
     expect(await ids()).to.deep.equal([1]);
   });
 
-  it('comes from the ledger when the answer is lost and the run is stopped', async () => {
+  it('is read from the ledger if the answer is lost and the run is stopped', async () => {
     await using proxy = await network();
     const controller = new AbortController();
     const graph = writing(() =>
@@ -87,7 +87,7 @@ describe('the outcome of a COMMIT', () => {
     expect(await ids()).to.deep.equal([1]);
   });
 
-  it('is not waited for when the run is stopped between the task and it: the task names the stop', async () => {
+  it('is not awaited if the run is stopped before the COMMIT is sent: the error of the task names the stop', async () => {
     await using _lock = await hold(db, 'select pg_advisory_lock(21)');
     const controller = new AbortController();
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {

@@ -9,7 +9,7 @@ import { frozenProxy } from '../../support/frozen-proxy.js';
 import { runOn } from '../../support/run.js';
 import { latch } from './attempt-project.js';
 
-describe('what a failure is taken for', () => {
+describe('the outcome of a failure:', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
@@ -53,13 +53,13 @@ describe('what a failure is taken for', () => {
 
   for (const { title, first, outcome, attempts } of [
     {
-      title: 'an error that is swallowed is the cause of what fails after it',
+      title: 'a swallowed error is reported as the cause of a later failure',
       first: 'select 1/0',
       outcome: 'failed ETL-3203',
       attempts: 1,
     },
     {
-      title: 'a serialization failure that is swallowed before another query is retried',
+      title: 'a serialization failure that the task swallows before another query is retried',
       first: `do $$ begin raise sqlstate '40001'; end $$`,
       outcome: 'success',
       attempts: 2,
@@ -79,10 +79,10 @@ describe('what a failure is taken for', () => {
   }
 
   for (const { title, sql } of [
-    { title: 'first', sql: [] },
-    { title: 'later', sql: ['select 1'] },
+    { title: 'the first', sql: [] },
+    { title: 'a later', sql: ['select 1'] },
   ]) {
-    it(`a statement with too few values is not retried: the ${title} one of a task`, async () => {
+    it(`${title} statement of a task is not retried if it has too few values`, async () => {
       let attempts = 0;
       const graph = dag('d', { defaults: { conn: 'db', retries: 2, backoff: { initial: 1 } } }, (d) => {
         d.sql('w', {
@@ -98,7 +98,7 @@ describe('what a failure is taken for', () => {
     });
   }
 
-  it('a query of an attempt that has failed does not fail the one that succeeds', async () => {
+  it('a late query of a failed attempt does not fail the next attempt', async () => {
     const next = latch();
     let late: Promise<unknown> = Promise.resolve();
     const graph = dag('d', { defaults: { conn: 'db', retries: 1, backoff: { initial: 1 } } }, (d) => {
@@ -120,7 +120,7 @@ describe('what a failure is taken for', () => {
     expect(await ids()).to.deep.equal([2]);
   });
 
-  it('a task without a connection that fails does not say that it wrote nothing', async () => {
+  it('the error of a task without a connection does not say that the task wrote nothing', async () => {
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.task('http', {}, async () => {
         throw new Error('500');
@@ -133,7 +133,7 @@ describe('what a failure is taken for', () => {
       .and.not.include('wrote nothing');
   });
 
-  it('a serialization failure that the task has swallowed is repeated like any other', async () => {
+  it('a serialization failure that the task swallows as its last query is retried', async () => {
     await db.query('insert into t values (0)');
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.session('w', {}, async ({ session, run: { attempt } }) => {
@@ -148,7 +148,7 @@ describe('what a failure is taken for', () => {
     expect(await ids()).to.deep.equal([11]);
   });
 
-  it('a check whose SQL is wrong fails with the words of the server, and points at nothing else', async () => {
+  it('a check with wrong SQL fails with the message of the server, without an excerpt of other SQL', async () => {
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       const checks = [{ name: 'no-such', sql: 'select nope from t -- a comment' }];
       d.session('w', { checks }, async ({ session }) => void (await session('t').insert({ id: 1 })));
@@ -161,7 +161,7 @@ describe('what a failure is taken for', () => {
     expect(await ids()).to.deep.equal([]);
   });
 
-  it('a second database that can not be opened at first is tried again', async () => {
+  it('a second database that can not be opened at first is opened by the next attempt', async () => {
     await using other = await createDatabase();
     await using proxy = await frozenProxy((await cluster()).port);
     proxy.refuse();
@@ -176,7 +176,7 @@ describe('what a failure is taken for', () => {
     expect(run.state).to.equal('success');
   });
 
-  it('a role that can not create the ledger is told who can, and how', async () => {
+  it('a role that may not create the ledger gets an error that says how to create it', async () => {
     await using other = await createDatabase();
     const role = `poor_${other.name}`;
     await db.query(`create role ${role} login password 'poor'`);
@@ -192,7 +192,7 @@ describe('what a failure is taken for', () => {
     }
   });
 
-  it('what a timer throws while a task is committed fails the run, and leaves the task done', async () => {
+  it('an error in a timer during the COMMIT of a task fails the run, and the task stays done', async () => {
     await using proxy = await frozenProxy((await cluster()).port);
     const committing = latch();
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
@@ -244,7 +244,10 @@ describe('what a failure is taken for', () => {
   });
 });
 
-/** Runs `work` under the guard of a real run, without mocha's, which would take a task's failure for the test's. */
+/**
+ * Runs `work` under the process guard of a real run. Removes mocha's listeners, which would report an error of the
+ * task as an error of the test.
+ */
 async function guarded(work: (guard: Guard) => Promise<void>): Promise<void> {
   const onException = process.listeners('uncaughtException');
   const onRejection = process.listeners('unhandledRejection');

@@ -5,7 +5,7 @@ import { frozenProxy } from '../../support/frozen-proxy.js';
 import { runOn } from '../../support/run.js';
 import { latch } from './attempt-project.js';
 
-describe('a run that a newer one has followed', () => {
+describe('a run whose epoch a newer process has taken', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
@@ -15,7 +15,7 @@ describe('a run that a newer one has followed', () => {
   const row = async (runId: string) =>
     (await db.query('select state, resumes from etl.run where run_id = $1', [runId]))[0];
 
-  it('leaves the row of the run as the newer one wrote it', async () => {
+  it('leaves the row of the run as the newer process wrote it', async () => {
     await using proxy = await frozenProxy((await cluster()).port);
     const reached = latch();
     const followed = latch();
@@ -48,7 +48,7 @@ describe('a run that a newer one has followed', () => {
     expect(await row('followed')).to.deep.equal({ state: 'success', resumes: 1 });
   });
 
-  it("leaves the record of a task without a connection as the newer one wrote it, and the run's row", async () => {
+  it('leaves the ledger rows of the run and of a task without a connection as the newer process wrote them', async () => {
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.task('http', {}, async ({ run: { id } }) => {
         await db.query(
@@ -70,7 +70,7 @@ describe('a run that a newer one has followed', () => {
     expect(await row(run.runId)).to.deep.equal({ state: 'running', resumes: 0 });
   });
 
-  it('refuses the COMMIT of a task that has switched off triggers', async () => {
+  it('can not commit a task that has switched off triggers', async () => {
     await db.query('create table t (v text)');
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.session('x', {}, async ({ session }) => {

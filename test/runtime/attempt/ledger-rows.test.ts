@@ -59,7 +59,7 @@ describe('the ledger', () => {
     });
   }
 
-  it('keeps the end of a run whose second database is gone, and says of the other tasks what it holds', async () => {
+  it('records the end of a run whose second database is unreachable, and confirms the other tasks', async () => {
     await using other = await createDatabase();
     await using proxy = await frozenProxy((await cluster()).port);
     const graph = dag('two', { defaults: { conn: 'db' } }, (d) => {
@@ -83,7 +83,7 @@ describe('the ledger', () => {
     expect(row).to.deep.equal({ state: 'failed', isClosed: true, failed: ['there'] });
   });
 
-  it('gives the result null of a task that is reused as null', async () => {
+  it('returns the result null of a reused task as null', async () => {
     const seen: unknown[] = [];
     const graph = dag('nulls', { defaults: { conn: 'db' } }, (d) => {
       const nothing = d.session('nothing', {}, async () => null);
@@ -98,7 +98,7 @@ describe('the ledger', () => {
     expect(seen).to.deep.equal([null, null]);
   });
 
-  it('does not count rows that a savepoint has undone', async () => {
+  it('does not count rows that were rolled back to a savepoint', async () => {
     const graph = dag('rows', { defaults: { conn: 'db' } }, (d) => {
       d.session('w', {}, async ({ session }) => {
         await session('t').insert([{ id: 1 }, { id: 2 }]);
@@ -116,7 +116,7 @@ describe('the ledger', () => {
     expect(row).to.deep.equal({ rows: 3 });
   });
 
-  it('does not count rows of an outer savepoint that is undone after an inner one', async () => {
+  it('does not count rows of an outer savepoint that is rolled back after an inner savepoint', async () => {
     const graph = dag('rows', { defaults: { conn: 'db' } }, (d) => {
       d.session('w', {}, async ({ session }) => {
         await session('t').insert({ id: 1 });
@@ -136,7 +136,7 @@ describe('the ledger', () => {
     expect(run.tasks[0]?.rows).to.equal(1);
   });
 
-  it('has the runs of a Dag whose tasks have no connection, on the one of its defaults', async () => {
+  it('records the runs of a Dag whose tasks have no connection on the connection of its defaults', async () => {
     const graph = dag('plain', { defaults: { conn: 'db' } }, (d) => {
       d.task('http', {}, async () => 200);
     });

@@ -16,7 +16,7 @@ describe('the progress of a task', () => {
     expect(reports.at(-1)).to.deep.equal({ bytes: 10_000, rows: 1000 });
   });
 
-  it('is not reported where there is none, or nothing new', () => {
+  it('is not reported if there is no progress, or no new progress', () => {
     const reports: Totals[] = [];
     const progress = new Progress(
       (totals) => reports.push(totals),

@@ -4,7 +4,7 @@ import type { RetryPolicy } from '../../../src/runtime/dag/plan.js';
 
 const policy: RetryPolicy = { retries: 3, initialMs: 100, factor: 2, maxMs: 250, jitter: false };
 
-describe('retries', () => {
+describe('the retry policy', () => {
   for (const [state, retryOn, kind] of [
     ['40001', [], 'serialization'],
     ['40P01', [], 'serialization'],
@@ -21,7 +21,7 @@ describe('retries', () => {
     ['23503', ['23505'], 'permanent'],
     ['23503', ['23'], 'transient'],
   ] as const) {
-    it(`calls ${state ?? 'an error without a SQLSTATE'} ${kind}${retryOn.length > 0 ? ` when asked for ${retryOn[0]}` : ''}`, () => {
+    it(`classifies ${state ?? 'an error without a SQLSTATE'} as ${kind}${retryOn.length > 0 ? ` with retryOn ${retryOn[0]}` : ''}`, () => {
       expect(classifyState(state, retryOn)).to.equal(kind);
     });
   }
@@ -39,14 +39,14 @@ describe('retries', () => {
     ).to.equal(25);
   });
 
-  it('repeats a serialization failure eight times, whatever `retries` says', () => {
+  it('retries a serialization failure eight times, whatever the option `retries` says', () => {
     const delay = (serialization: number) =>
       nextDelay('serialization', { transient: 0, serialization }, { ...policy, retries: 0 }, () => 0.5);
     expect(delay(8)).to.be.a('number');
     expect(delay(9)).to.equal(undefined);
   });
 
-  it('never repeats what is permanent', () => {
+  it('never retries a permanent failure', () => {
     expect(nextDelay('permanent', { transient: 0, serialization: 0 }, policy, () => 0.5)).to.equal(undefined);
   });
 });

@@ -9,7 +9,10 @@ import { turnProxy } from '../../support/turn-proxy.js';
 
 const OPTIONS = { defaults: { conn: 'db' } } as const;
 
-/** `knex.transaction` needs one for each statement, and two more. */
+/**
+ * Tasks and their expected round trips. For comparison: `knex.transaction` needs one round trip for each statement,
+ * and two for BEGIN and COMMIT.
+ */
 const TASKS: readonly { readonly title: string; readonly turns: number; readonly graph: Dag }[] = [
   {
     title: 'without a query',
@@ -47,7 +50,7 @@ const TASKS: readonly { readonly title: string; readonly turns: number; readonly
     ),
   },
   {
-    title: 'with a query that waits for something else first',
+    title: 'with a query that follows a query on another connection',
     turns: 3,
     graph: dag(
       'd',
@@ -60,12 +63,12 @@ const TASKS: readonly { readonly title: string; readonly turns: number; readonly
     ),
   },
   {
-    title: 'of one SQL statement',
+    title: 'with one SQL statement',
     turns: 2,
     graph: dag('d', OPTIONS, (d) => void d.sql('a', { sql: `insert into t values ('x')` })),
   },
   {
-    title: 'of one text with two SQL statements, which the claim comes before',
+    title: 'with two SQL statements in one text, which follow the answer to the claim,',
     turns: 3,
     graph: dag(
       'd',
@@ -74,7 +77,7 @@ const TASKS: readonly { readonly title: string; readonly turns: number; readonly
     ),
   },
   {
-    title: 'with a COPY, which the claim comes before',
+    title: 'with a COPY, which follows the answer to the claim,',
     turns: 4,
     graph: dag(
       'd',
@@ -90,7 +93,7 @@ const TASKS: readonly { readonly title: string; readonly turns: number; readonly
   },
 ];
 
-describe('the round trips of a task', () => {
+describe('a task', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
@@ -99,7 +102,7 @@ describe('the round trips of a task', () => {
   after(() => db.drop());
 
   for (const { title, turns, graph } of TASKS) {
-    it(`${title}, with its row in the ledger, are ${turns}`, async () => {
+    it(`${title} needs ${turns} round trips, including its ledger row`, async () => {
       await using proxy = await turnProxy((await cluster()).port);
       const run = await runOn({ db: proxy.url(db.url) }, graph);
       expect(run.outcome('a')).to.equal('success');
@@ -107,7 +110,7 @@ describe('the round trips of a task', () => {
     });
   }
 
-  it('are one more where the task may have been done before: its body waits for the claim', async () => {
+  it('that may have been done before needs one more round trip, because its body waits for the claim', async () => {
     await using proxy = await turnProxy((await cluster()).port);
     let attempts = 0;
     const graph = dag('d', { defaults: { conn: 'db', retries: 1, backoff: { initial: 1 } } }, (d) => {

@@ -55,7 +55,7 @@ describe('a run that has to wait', () => {
     });
   });
 
-  it('waits for the lock as long as it was told to, whatever statement_timeout the database has', async () => {
+  it('waits for the lock as long as requested, even if the database has a shorter statement_timeout', async () => {
     await using holder = await hold(db, 'begin');
     await holder.query(LOCK);
     await db.query(`alter database ${db.name} set statement_timeout = '300ms'`);
@@ -73,7 +73,7 @@ describe('a run that has to wait', () => {
     }
   });
 
-  it('waits for a lane as long as the task needs that has it', async () => {
+  it('waits for a slot as long as the task in the slot runs', async () => {
     const gaveUp = latch();
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.session('long', {}, async () => gaveUp.opened);
@@ -96,7 +96,7 @@ describe('a run that has to wait', () => {
     ]);
   });
 
-  it('has a timeout that is longer than a timer of Node can wait', async () => {
+  it('accepts a timeout that is longer than the longest timer of Node', async () => {
     const graph = dag('d', { defaults: { conn: 'db', timeout: '30d' } }, (d) => {
       d.sql('w', { sql: 'select 1' });
     });
@@ -145,7 +145,7 @@ describe('a run that has to wait', () => {
     expect(run.durationMs).to.be.below(8000);
   });
 
-  it('is stopped while a second database does not answer', async () => {
+  it('can be stopped while a second database does not answer', async () => {
     await using proxy = await network();
     const controller = new AbortController();
     let stoppedAt = 0;
@@ -197,14 +197,14 @@ describe('a run that has to wait', () => {
       expect(await cancelled()).to.equal(1);
     });
 
-    it('after the connection that cancels was lost', async () => {
+    it('after the control connection was lost', async () => {
       await using _lock = await hold(db, 'select pg_advisory_lock(20)');
       const options = { conn: 'other', timeout: '400ms', retries: 1, backoff: { initial: 1 } };
       const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
         d.session('w', options, async ({ session, run: { attempt } }) => {
-          // The first attempt has opened it.
+          // The first attempt has opened the control connection.
           if (attempt === 2) expect(await terminate(CANCELLING)).to.have.lengthOf(1);
-          // Nothing but the run ends it.
+          // Only the run can end the statement.
           await session.raw('set local statement_timeout = 0; set local lock_timeout = 0');
           await session.raw(COUNTING);
         });

@@ -9,7 +9,7 @@ interface Connection {
   query(config: object): Promise<unknown>;
 }
 
-/** What a task leaves in its session, and a query that finds it there: `n` is 0 in a clean one. */
+/** Things that a task leaves in its session, and for each a query that finds it: `n` is 0 in a clean session. */
 const LEFT: readonly {
   readonly title: string;
   readonly leave: string | ((session: Session) => Promise<unknown>);
@@ -60,7 +60,7 @@ const LEFT: readonly {
     find: `select count(*) as n from pg_prepared_statements where from_sql`,
   },
   {
-    title: 'nothing that was prepared',
+    title: 'a session without the prepared statements of the runner',
     leave: 'deallocate all',
     find: 'select 0 as n',
   },
@@ -91,14 +91,17 @@ describe('what a task leaves in its session', () => {
     await db.query(`create sequence numbers cache 10;
       create function currval_or_null() returns bigint language plpgsql as $$
         begin return currval('numbers'); exception when object_not_in_prerequisite_state then return null; end $$`);
-    await db.query('create role left_role superuser'); // It closes the row of its task, too.
+    await db.query('create role left_role superuser'); // The role also writes the ledger row of its task.
   });
   after(async () => {
     await db.query('drop role left_role');
     await db.drop();
   });
 
-  /** Two tasks before, after which the connection keeps the runner's statements; and the same leaving twice. */
+  /**
+   * Builds a chain of five tasks. After the first task, the connection prepares the statements of the runner. Two
+   * tasks leave the thing, and the task after each looks for it.
+   */
   function chain({ leave, find }: (typeof LEFT)[number]): Dag {
     const leaving = async ({ session }: { session: Session }) => {
       if (typeof leave === 'string') await raw(session, leave);
@@ -132,7 +135,7 @@ describe('what a task leaves in its session', () => {
     });
   }
 
-  it("are the runner's own statements, which the next one uses", async () => {
+  it('includes the prepared statements of the runner, which the next task uses', async () => {
     const own = async ({ session }: { session: Session }) => {
       const { rows } = await raw(
         session,

@@ -29,7 +29,7 @@ describe('behind PgBouncer in transaction mode', function () {
   });
   beforeEach(() => db.query('truncate t, u, child, parent'));
 
-  /** The pooler keeps idle connections; none may be inside a transaction. */
+  /** Lists the sessions that are not idle. The pooler keeps idle connections, but none may be in a transaction. */
   async function busy(): Promise<unknown[]> {
     for (let looks = 0; ; looks++) {
       const left = (await db.sessions()).filter(({ state }) => state !== 'idle');
@@ -69,7 +69,7 @@ describe('behind PgBouncer in transaction mode', function () {
     });
   }
 
-  it('one run of a Dag at a time', async () => {
+  it('allows one run of a Dag at a time', async () => {
     await using gate = await Gate.open();
     await using project = await createProject({
       'gate.ts': gate.source,

@@ -7,7 +7,7 @@ import type { Task } from '../../../src/runtime/tasks/task.js';
 
 type Outcome = EndedTask & { readonly order: number };
 
-/** A graph by the upstream indexes of each task. */
+/** Plans a Dag from the upstream indexes of each task. */
 function planOf(
   upstream: readonly (readonly number[])[],
   conn: (index: number) => string = () => 'db',
@@ -31,7 +31,7 @@ function planOf(
   };
 }
 
-/** Tasks of a graph: each may need any of those before it. */
+/** Random graphs. Each task may need any earlier tasks. */
 const graphs = fc
   .array(
     fc.tuple(
@@ -69,12 +69,12 @@ async function walk(
     }),
     runTask: async (task: PlannedTask) => {
       started.push(task.id);
-      for (const lane of ['all', task.conn ?? '']) {
-        running[lane] = (running[lane] ?? 0) + 1;
-        most[lane] = Math.max(most[lane] ?? 0, running[lane]);
+      for (const limit of ['all', task.conn ?? '']) {
+        running[limit] = (running[limit] ?? 0) + 1;
+        most[limit] = Math.max(most[limit] ?? 0, running[limit]);
       }
       await new Promise((resolve) => setImmediate(resolve));
-      for (const lane of ['all', task.conn ?? '']) running[lane] = (running[lane] ?? 0) - 1;
+      for (const limit of ['all', task.conn ?? '']) running[limit] = (running[limit] ?? 0) - 1;
       return { state: ends[task.index] ?? 'success', order: order++ };
     },
     ...options,
@@ -82,7 +82,7 @@ async function walk(
   return { outcomes, started, most };
 }
 
-/** What must come of each task, by the definition. */
+/** Computes the expected state of each task, by the definition. */
 function expected(
   upstream: readonly (readonly number[])[],
   ends: readonly EndedTask['state'][],
@@ -97,13 +97,13 @@ function expected(
 }
 
 describe('the walk over a Dag', () => {
-  it('runs each task once, after its upstream tasks, within the limits, whatever the graph (P1)', async () => {
+  it('runs each task once, after its upstream tasks, within the limits, for any graph (P1)', async () => {
     await fc.assert(
       fc.asyncProperty(graphs, async ({ upstream, ends, conns }) => {
         const plan = planOf(upstream, (i) => conns[i] ?? 'a');
         const { outcomes, started, most } = await walk(plan, ends);
         const states = expected(upstream, ends);
-        // Which of two upstream tasks is named first may differ; whether the task ran may not.
+        // The order of two upstream tasks may differ. Whether the task ran may not differ.
         expect(outcomes.map(({ state }) => state === 'success' || state === 'failed')).to.deep.equal(
           states.map((state) => state === 'success' || state === 'failed'),
         );
@@ -118,7 +118,7 @@ describe('the walk over a Dag', () => {
     );
   });
 
-  it('goes on with what does not depend on a failed task', async () => {
+  it('runs the tasks that do not need a failed task', async () => {
     const { outcomes } = await walk(planOf([[], [0], [], [2]]), ['failed']);
     expect(outcomes.map(({ state }) => state)).to.deep.equal([
       'failed',
@@ -128,7 +128,7 @@ describe('the walk over a Dag', () => {
     ]);
   });
 
-  it('starts nothing new after a failure with failFast', async () => {
+  it('starts no further task after a failure with failFast', async () => {
     const { outcomes, started } = await walk(planOf([[], [], [], []]), ['failed'], {
       failFast: true,
       concurrency: 1,
@@ -137,17 +137,17 @@ describe('the walk over a Dag', () => {
     expect(outcomes.map(({ state }) => state)).to.deep.equal(['failed', 'skipped', 'skipped', 'skipped']);
   });
 
-  it('starts nothing after its signal has aborted', async () => {
+  it('starts no task after its signal has aborted', async () => {
     const { started, outcomes } = await walk(planOf([[], [0]]), [], { signal: AbortSignal.abort() });
     expect(started).to.deep.equal([]);
     expect(outcomes).to.have.lengthOf(2);
   });
 
-  it('is done at once with no tasks', async () => {
+  it('ends at once for a Dag without tasks', async () => {
     expect((await walk(planOf([]), [])).outcomes).to.deep.equal([]);
   });
 
-  it('lets a full connection hold up nobody else', async () => {
+  it('starts tasks of other connections while one connection has no free slot', async () => {
     const plan = planOf([[], [], [], []], (i) => (i < 3 ? 'slow' : 'fast'));
     const { started } = await walk(plan, [], {
       concurrency: 2,

@@ -6,7 +6,7 @@ import { runOn } from '../../support/run.js';
 
 const TASKS = ['a', 'b', 'c', 'd'] as const;
 type Id = (typeof TASKS)[number];
-/** a -> b -> c, and d by itself. */
+/** The upstream task of each task: a -> b -> c, and d alone. */
 const UPSTREAM: Readonly<Record<Id, Id | undefined>> = { a: undefined, b: 'a', c: 'b', d: undefined };
 
 /** What may happen to a task in one process of a run. */
@@ -35,20 +35,23 @@ const steps = fc.array(
   { minLength: 1, maxLength: 8 },
 );
 
-/** The ledger as it must be: for each run, which version of a task is done, upstream versions included. */
+/**
+ * The expected ledger: for each run, which version of each task is done. A version includes the versions of the
+ * upstream tasks.
+ */
 class Model {
   readonly versions: Record<Id, number> = { a: 1, b: 1, c: 1, d: 1 };
   readonly effects: string[] = [];
   #runs = 0;
   #done = new Map<Id, string>();
 
-  /** What the task does, with what it is built on: a changed upstream changes it, too. */
+  /** Returns the expected identity of a task's code. A changed upstream task changes it, too. */
   fingerprint(id: Id): string {
     const upstream = UPSTREAM[id];
     return `${id}${this.versions[id]}${upstream === undefined ? '' : `<${this.fingerprint(upstream)}`}`;
   }
 
-  /** Applies a step; false where there is nothing to resume. */
+  /** Applies a step. Returns false if there is nothing to resume. */
   apply({ kind, fates, changed }: Step): boolean {
     if (changed !== undefined) this.versions[changed]++;
     if (kind === 'resume' && this.#runs === 0) return false;
@@ -57,12 +60,12 @@ class Model {
       this.#done = new Map();
     }
     for (const id of TASKS) {
-      const print = this.fingerprint(id);
-      if (this.#done.get(id) === print) continue;
+      const fingerprint = this.fingerprint(id);
+      if (this.#done.get(id) === fingerprint) continue;
       const upstream = UPSTREAM[id];
       const isReady = upstream === undefined || this.#done.get(upstream) === this.fingerprint(upstream);
       if (!isReady || fates[id] !== 'works') continue;
-      this.#done.set(id, print);
+      this.#done.set(id, fingerprint);
       this.effects.push(`${this.#runs} ${id} ${this.versions[id]}`);
     }
     return true;
@@ -81,7 +84,7 @@ describe('any history of runs, resumes, failures, lost backends and fences', () 
   });
   after(() => db.drop());
 
-  /** The Dag as its author has it now; a version is a part of its code. */
+  /** Builds the current Dag. The version of a task is part of its code. */
   function graph(model: Model, fates: Step['fates']) {
     return dag('d', { defaults: { conn: 'db' } }, (d) => {
       const handles = new Map<Id, ReturnType<typeof d.session>>();
@@ -109,7 +112,7 @@ describe('any history of runs, resumes, failures, lost backends and fences', () 
       await db.query(`update etl.lock set epoch = epoch + 1, holder = gen_random_uuid()`);
   }
 
-  it('does each version of each task exactly once in each run (P2)', async () => {
+  it('commits each version of each task exactly once in each run (P2)', async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (history) => {
         await db.query('truncate effect; drop schema if exists etl cascade');
@@ -133,7 +136,7 @@ describe('any history of runs, resumes, failures, lost backends and fences', () 
   });
 });
 
-/** After a fence nothing of the run commits: the tasks after it in the walk fail as well. */
+/** Replaces all fences of a step by one fence of its last task: after a fence, no later task of the run commits. */
 function onlyOneFence(history: readonly Step[]): readonly Step[] {
   return history.map((step) => {
     const first = TASKS.find((id) => step.fates[id] === 'is fenced');

@@ -20,7 +20,7 @@ describe('a resumed run', () => {
 
   const values = async () => (await db.query<{ v: string }>('select v from t order by v')).map(({ v }) => v);
 
-  /** a -> b (fails while broken) -> c, and x beside them; `sql` is what a does. */
+  /** Builds the Dag a -> b -> c and a -> x. Task b fails while `isBroken` is true. `sql` is the SQL of a. */
   const graph = (sql = `insert into t values ('a')`) =>
     dag('d', { defaults: { conn: 'db' } }, (d) => {
       const a = d.sql('a', { sql });
@@ -69,7 +69,7 @@ describe('a resumed run', () => {
     expect(await values()).to.deep.equal(['a', 'b after 1', 'c after b', 'x']);
   });
 
-  it('says first what it will do, and why', async () => {
+  it('reports first which tasks it reuses and which tasks it runs, with the reasons', async () => {
     await run();
     const plan = planOf(await resume());
     expect(plan?.reused).to.deep.equal(['a', 'x']);
@@ -80,7 +80,7 @@ describe('a resumed run', () => {
     expect(plan?.was).to.equal('failed');
   });
 
-  it('does a changed task again, and what needs it', async () => {
+  it('runs a changed task again, and the tasks that need it', async () => {
     isBroken = false;
     await run();
     const changed = graph(`insert into t values ('a2')`);
@@ -95,7 +95,7 @@ describe('a resumed run', () => {
     expect((await values()).filter((v) => v.startsWith('a'))).to.deep.equal(['a', 'a2']);
   });
 
-  it('refuses a changed Dag when it is strict, and starts nothing', async () => {
+  it('refuses a changed Dag with --strict, and starts nothing', async () => {
     await run();
     const error = await resume({ strict: true }, graph('select 1')).catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(EtlError).and.include({ code: 'ETL-2006', exitCode: 2 });
@@ -116,7 +116,7 @@ describe('a resumed run', () => {
     expect(seen).to.deep.equal([{ region: 'eu' }, { region: 'eu' }]);
   });
 
-  it('of a run that succeeded does nothing', async () => {
+  it('runs no task if the run has succeeded', async () => {
     isBroken = false;
     await run();
     const again = await resume();
@@ -124,7 +124,7 @@ describe('a resumed run', () => {
     expect(await values()).to.have.lengthOf(4);
   });
 
-  it('is refused where there is none, and for a run of another Dag', async () => {
+  it('is refused if there is no run to resume, or if the run belongs to another Dag', async () => {
     const none = await resume().catch((reason: unknown) => reason);
     expect(none).to.include({ code: 'ETL-2009', message: 'there is no run of "d" to resume' });
     await run({ runId: 'mine' });
@@ -133,14 +133,14 @@ describe('a resumed run', () => {
     expect(foreign).to.include({ code: 'ETL-2009', why: '"mine" is a run of "d"' });
   });
 
-  it('a new run can not take the ID of an older one', async () => {
+  it('is suggested when a new run is refused because its ID is taken', async () => {
     await run({ runId: 'mine' });
     const again = await run({ runId: 'mine' }).catch((reason: unknown) => reason);
     expect(again).to.include({ code: 'ETL-2008' });
     expect((again as EtlError).fix).to.include('etl run d --resume --run-id mine');
   });
 
-  it('keeps in the ledger what failed, with the state and the names, not with values of rows', async () => {
+  it('keeps failed attempts in the ledger, with their SQLSTATE and the names of tables, without values of rows', async () => {
     await db.query('create table u (k text primary key)');
     const failing = dag('d', { defaults: { conn: 'db', retries: 1, backoff: { initial: 1 } } }, (d) => {
       const a = d.session('a', {}, async () => {
