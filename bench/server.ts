@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { cluster, type Cluster } from '../test/support/cluster.js';
+import { type Cluster, ownCluster } from '../test/support/cluster.js';
 
 /** PostgreSQL's own defaults, with more memory and without autovacuum: each COMMIT waits for the disk. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -22,7 +22,7 @@ export interface Server {
 
 /** Starts the server with the settings of the benchmarks, and creates its databases. */
 export async function startServer(): Promise<Server> {
-  const own = await cluster();
+  const own = await ownCluster();
   for (const [name, value] of Object.entries(SETTINGS))
     await runQuery(own.url('postgres'), `alter system set ${name} = '${value}'`);
   await own.restart('fast');

@@ -25,8 +25,7 @@ for (const name of ['guarantees', 'transfer', 'unloading']) {
   });
 }
 
-describe('docs/incremental.md', function () {
-  this.timeout(60_000);
+describe('docs/incremental.md', () => {
   let text: string;
   before(async () => (text = await readFile(join(ROOT, 'docs/incremental.md'), 'utf8')));
 

@@ -19,8 +19,7 @@ import { createDatabase } from './support/database.js';
 
 const run = promisify(execFile);
 
-describe('the README', function () {
-  this.timeout(30_000);
+describe('the README', () => {
   let text: string;
   let manifest: { readonly scripts: Record<string, string>; readonly engines: { readonly node: string } };
 
@@ -183,7 +182,7 @@ async function start(script: string, { args, env }: Start): Promise<string> {
   const child = execFile(process.execPath, [...words, ...args], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'], HOME: ROOT, ...env },
-    timeout: 25_000,
+    timeout: 100_000,
   });
   let printed = '';
   child.stderr?.on('data', (text: string) => (printed += text));
@@ -218,5 +217,5 @@ async function serverPlace(): Promise<StartPlace> {
 async function folderPlace(): Promise<StartPlace> {
   const folder = await mkdtemp(join(tmpdir(), 'etl-readme-'));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  return { url: join(folder, 'data'), [Symbol.asyncDispose]: remove };
+  return { url: join(folder, 'new/data'), [Symbol.asyncDispose]: remove };
 }

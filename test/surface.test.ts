@@ -40,8 +40,7 @@ const CONFIG = `
     ],
   });`;
 
-describe('the surface', function () {
-  this.timeout(30_000);
+describe('the surface', () => {
   let db: TestDatabase;
   let project: Project;
   let expected: Record<string, unknown> = {};

@@ -23,8 +23,7 @@ const CONFIG = `
     connections: { shop: process.env['SHOP_URL'] },
   });`;
 
-describe('the commands that run nothing', function () {
-  this.timeout(30_000);
+describe('the commands that run nothing', () => {
   let db: TestDatabase;
   let project: Project;
 
@@ -389,7 +388,7 @@ describe('the commands that run nothing', function () {
       const child = execFile('/bin/sh', ['-c', script.replaceAll('etl ', `${etlCommand} `)], {
         cwd: large.directory,
         env: { PATH: process.env['PATH'], HOME: large.directory },
-        timeout: 30_000,
+        timeout: 100_000,
         maxBuffer: 2 ** 24,
       });
       let [stdout, stderr] = ['', ''];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { SCHEMA_VERSION } from '../../src/runtime/ledger/schema.js';
 import { createProject, type CliResult, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { copyEmbeddedDatabase } from '../support/embedded.js';
 import { Gate } from '../support/gate.js';
 
 /** Returns a config with these Dags: the code of the options and of the tasks, by the ID of the Dag. */
@@ -251,6 +252,7 @@ describe('the history of runs', () => {
       expect(before).to.deep.equal({ code: 0, stdout: '[]\n', stderr: '' });
       expect((await project.cli(['ledger', 'status'], small)).stdout).to.include('not installed');
       expect(existsSync(join(project.directory, 'data'))).to.equal(false);
+      await copyEmbeddedDatabase(join(project.directory, 'data/pg'));
       await project.cli(['run', 'd'], small);
       const after = await project.cli(['runs', '--json'], small);
       expect(after.code, after.stderr).to.equal(0);

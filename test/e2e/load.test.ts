@@ -6,9 +6,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { createProject, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { copyEmbeddedDatabase } from '../support/embedded.js';
 
-describe('etl run of a load', function () {
-  this.timeout(60_000);
+describe('etl run of a load', () => {
   let db: TestDatabase;
   let project: Project;
   before(async () => {
@@ -86,6 +86,7 @@ describe('etl run of a load', function () {
   it('merges and puts aside refused rows in the embedded database', async () => {
     const made = config(`create: true, mode: 'merge', key: ['id'], rejects: { max: 5, to: 'bad' }`);
     await project.write({ 'etl.config.ts': made, 'in.csv': 'id,a\n1,x\n2,y\n1,z\n' });
+    await copyEmbeddedDatabase(join(project.directory, 'data'));
     const run = () => project.cli(['run', 'd', '--json', '--conn', 'default=pglite:data']);
     const first = await run();
     expect(first.code, first.stderr).to.equal(0);

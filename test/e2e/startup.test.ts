@@ -86,8 +86,7 @@ describe('the cache of code that V8 has compiled', () => {
   });
 });
 
-describe('the start of a command', function () {
-  this.timeout(60_000);
+describe('the start of a command', () => {
   let db: TestDatabase;
   let project: Project;
   let traced: string;

@@ -26,8 +26,7 @@ const SQL = `
   delete from copy where :full_refresh;
   insert into copy select id from orders where updated_at >= :low and updated_at < :high;`;
 
-describe('etl state', function () {
-  this.timeout(60_000);
+describe('etl state', () => {
   let db: TestDatabase;
   let other: TestDatabase;
   let gate: Gate;

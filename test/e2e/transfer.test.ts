@@ -2,8 +2,7 @@ import { expect } from 'chai';
 import { createProject, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 
-describe('etl run of a transfer', function () {
-  this.timeout(60_000);
+describe('etl run of a transfer', () => {
   let from: TestDatabase;
   let to: TestDatabase;
   let project: Project;

@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url';
 import { dag } from '../../src/runtime/dag/dag.js';
 import { createDatabase } from '../support/database.js';
 import { runOn } from '../support/run.js';
-import { FIRST_QUERY_PATHS } from '../runtime/session/first-query-paths.js';
-import { PATHS, PATH_TABLES } from '../runtime/session/session-paths.js';
+import { FIRST_QUERY_ENDINGS } from '../runtime/session/first-query-endings.js';
+import { ENDINGS, ENDING_TABLES } from '../runtime/session/session-endings.js';
 import type { Fault, Shard } from './fault.js';
 import { formatReason } from './in-process.js';
 import { formatEnded, startNode } from './product.js';
@@ -31,15 +31,15 @@ export const SESSIONS: readonly Fault[] = [
 
 async function breakSessions({ tally, isFirst, nightly, isOver }: Shard): Promise<void> {
   await using db = await createDatabase({ mayLeak: true });
-  await db.query(PATH_TABLES);
+  await db.query(ENDING_TABLES);
   const repeats = isFirst && nightly ? NIGHTLY_REPEATS : 1;
   for (let n = 0; n < repeats && !isOver(); n++) {
-    for (const { title, body, code, options = {}, rows = 0 } of [...PATHS, ...FIRST_QUERY_PATHS]) {
+    for (const { title, body, code, options = {}, rows = 0 } of [...ENDINGS, ...FIRST_QUERY_ENDINGS]) {
       await db.query('truncate t, u, child, parent');
-      const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
+      const graph = dag('endings', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);
       });
-      const run = await runOn({ db: db.url }, paths, { concurrency: 1 });
+      const run = await runOn({ db: db.url }, graph, { concurrency: 1 });
       tally.injections++;
       tally.runs++;
       tally.tasks++;

@@ -19,8 +19,6 @@ export class Tally {
   /** Broken promises that are not about effects: exit codes, sessions, times. */
   broken = 0;
   seconds = 0;
-  /** True if this machine lacks a program that the fault needs. */
-  isLeftOut = false;
   /** Other measurements, for the table. */
   readonly notes: string[] = [];
   readonly problems: string[] = [];
@@ -48,7 +46,6 @@ export class Tally {
 
   add(other: Tally): void {
     for (const figure of FIGURES) this[figure] += other[figure];
-    this.isLeftOut ||= other.isLeftOut;
     this.notes.push(...other.notes);
     for (const addProblem of other.problems) this.addExample(addProblem);
     for (const [what, times] of other.#times) for (const ms of times) this.addTime(what, ms);
@@ -81,7 +78,6 @@ const FIGURES = [
 
 /** Returns the verdict on a fault. For a control, guilty is good. */
 export function judgeFault(fault: Fault, tally: Tally): { readonly text: string; readonly isGood: boolean } {
-  if (tally.isLeftOut) return { text: 'LEFT OUT: not on this machine', isGood: true };
   if (fault.control)
     return tally.wrong > 0
       ? { text: 'guilty, as it must be', isGood: true }

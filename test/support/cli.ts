@@ -28,7 +28,7 @@ export interface CliProcess {
 }
 
 /** A process of a test is killed after this time, so that no test hangs. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 100_000;
 
 /** Starts the real program. Its environment has PATH, HOME, the test cache and `env`, and nothing else. */
 export function startCli(args: readonly string[], { cwd, env = {} }: CliOptions): CliProcess {

@@ -10,46 +10,52 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { findBinaries, findServerUser, type ServerUser, OTHER_SERVER_HINT } from './binaries.js';
+import { openForeignCluster } from './foreign-cluster.js';
 
 const run = promisify(execFile);
 const FIXTURES = fileURLToPath(new URL('../fixtures/tls/', import.meta.url));
 const GUARD = fileURLToPath(new URL('./guard.js', import.meta.url));
 
-/** The PostgreSQL server of this test run. */
+/** A PostgreSQL server that tests use. */
 export interface Cluster {
   readonly host: string;
   readonly port: number;
-  /** A superuser. TCP and the socket both ask for the password (SCRAM). */
+  /** A superuser. */
   readonly user: string;
+  /** Never empty; the server of ETL_TEST_DATABASE_URL may not ask for it. */
   readonly password: string;
-  /** Absent if ETL_TEST_DATABASE_URL names the server. */
-  readonly socketDirectory?: string;
+  /** Returns `postgres://user:password@host:port/database` for a database of this server. */
   url(database: string): string;
-  /**
-   * Restarts the server, which ends every session. Resolves when the server answers again. Rejects with
-   * ETL_TEST_DATABASE_URL.
-   */
+  /** A database that always exists. The tests connect to it to create and drop other databases. */
+  readonly adminDatabase: string;
+  /** Returns the statements that create an empty database: UTF-8, locale C, time zone UTC. */
+  buildCreateStatements(database: string): readonly string[];
+}
+
+/** A server that the tests start. It ends with this process or when it is disposed of. The end removes its files. */
+export interface OwnCluster extends Cluster, AsyncDisposable {
+  /** The folder of the server's Unix socket. TCP and the socket both ask for the password (SCRAM). */
+  readonly socketDirectory: string;
+  /** Restarts the server, which ends every session. Resolves when the server answers again. */
   restart(mode: 'fast' | 'immediate'): Promise<void>;
-  /**
-   * Switches TLS on or off for new connections, with the certificate in test/fixtures/tls. Rejects with
-   * ETL_TEST_DATABASE_URL.
-   */
+  /** Switches TLS on or off for new connections, with the certificate in test/fixtures/tls. */
   setSsl(on: boolean): Promise<void>;
 }
 
-/** A server that ends with this process or when it is disposed of. The end removes the server's files. */
-export interface OwnCluster extends Cluster, AsyncDisposable {}
-
-let foreign: Cluster | undefined;
+let foreign: Promise<Cluster> | undefined;
 let started: Promise<OwnCluster> | undefined;
 
-/**
- * Returns the server of the tests. The first call starts the server. The server ends with this process or by
- * `stopCluster`.
- */
+/** Returns the server that most tests use: the server of ETL_TEST_DATABASE_URL, otherwise `ownCluster`. */
 export async function cluster(): Promise<Cluster> {
   const url = process.env['ETL_TEST_DATABASE_URL'];
-  if (url) return (foreign ??= createForeignCluster(new URL(url)));
+  return url ? (foreign ??= openForeignCluster(url)) : ownCluster();
+}
+
+/**
+ * Returns a server of this process, also with ETL_TEST_DATABASE_URL: for tests that restart the server, change its
+ * settings or use its socket. The first call starts the server. The server ends with this process or by `stopCluster`.
+ */
+export async function ownCluster(): Promise<OwnCluster> {
   return (started ??= openCluster());
 }
 
@@ -66,22 +72,6 @@ async function endGuard(guard: ChildProcess): Promise<void> {
   const exit = once(guard, 'exit', { signal: AbortSignal.timeout(30_000) });
   guard.stdin?.end();
   await exit;
-}
-
-function createForeignCluster(url: URL): Cluster {
-  return {
-    host: url.hostname,
-    port: Number(url.port || 5432),
-    user: decodeURIComponent(url.username),
-    password: decodeURIComponent(url.password),
-    url: (database) => Object.assign(new URL(url), { pathname: `/${database}` }).href,
-    restart: refuse,
-    setSsl: refuse,
-  };
-}
-
-function refuse(): Promise<never> {
-  return Promise.reject(new Error('This needs a server of its own: unset ETL_TEST_DATABASE_URL.'));
 }
 
 /** Starts a server for one test that crashes the server or changes its settings. */
@@ -228,6 +218,8 @@ function createOwnCluster(server: Server, port: number): OwnCluster {
     ...facts,
     socketDirectory: join(server.folder, 's'),
     url,
+    adminDatabase: 'postgres',
+    buildCreateStatements: (database) => [`create database ${database} template template0`],
     restart: (mode) => runPgCtl(server, ['restart', '-m', mode]),
     [Symbol.asyncDispose]: () => endGuard(server.guard),
     setSsl: async (on) => {

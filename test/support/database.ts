@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { cluster, type Cluster } from './cluster.js';
+import { cluster, type Cluster, ownCluster } from './cluster.js';
 
-export { cluster };
+export { cluster, ownCluster };
 
 /** One session of `pg_stat_activity`. */
 export interface ServerSession {
@@ -18,14 +18,12 @@ export interface TestDatabase extends AsyncDisposable {
   readonly name: string;
   /** `postgres://user:password@127.0.0.1:port/name` */
   readonly url: string;
-  /** The same database over the Unix socket. Absent if ETL_TEST_DATABASE_URL names the server. */
-  readonly buildSocketUrl?: string;
   /** Runs a query in the test's own session, which the first call opens. `sessions` does not count this session. */
   query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Row[]>;
   /** Reads the sessions that are open in this database, without the test's own session. */
   sessions(): Promise<ServerSession[]>;
   /**
-   * Waits at most a second until no session is open, and returns the open sessions. A backend ends some milliseconds
+   * Waits at most `patienceMs` until no session is open, and returns the open sessions. A backend ends some milliseconds
    * after its client.
    */
   leftSessions(): Promise<ServerSession[]>;
@@ -37,6 +35,8 @@ export interface TestDatabase extends AsyncDisposable {
 export interface DatabaseOptions {
   /** True for tests that leave sessions open on purpose. */
   readonly mayLeak?: boolean;
+  /** How long to wait for the end of sessions, in milliseconds. Default: longer than any machine needs. */
+  readonly patienceMs?: number;
   /** The server of the database. Default: the server that all tests share. */
   readonly server?: Cluster;
 }
@@ -46,7 +46,7 @@ export async function createDatabase(options: DatabaseOptions = {}): Promise<Tes
   const server = options.server ?? (await cluster());
   const name = `etl_test_${process.pid}_${randomBytes(4).toString('hex')}`;
   // No session can be connected to template0, so several test runs can copy template0 at once.
-  await runOnce(server.url('postgres'), `create database ${name} template template0`);
+  await runOnce(server.url(server.adminDatabase), server.buildCreateStatements(name));
   const url = server.url(name);
   let admin: Promise<Client> | undefined;
   const query = async <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> => {
@@ -55,21 +55,20 @@ export async function createDatabase(options: DatabaseOptions = {}): Promise<Tes
     return result.rows as Row[];
   };
   const sessions = (): Promise<ServerSession[]> => query<ServerSession>(SESSIONS, [name]);
+  const leftSessions = () => waitForEndOfSessions(sessions, options.patienceMs ?? 20_000);
   const drop = async (): Promise<void> => {
-    const left = await waitForEndOfSessions(sessions);
+    const left = options.mayLeak ? [] : await leftSessions();
     await (await admin)?.end();
-    await runOnce(server.url('postgres'), `drop database ${name} with (force)`);
-    if (left.length > 0 && !options.mayLeak) throw new Error(describe(left));
+    await runOnce(server.url(server.adminDatabase), [`drop database ${name} with (force)`]);
+    if (left.length > 0) throw new Error(describe(left));
   };
-  const socket = server.socketDirectory && buildSocketUrl(url, server.socketDirectory);
   return {
     name,
     url,
     query,
     sessions,
     drop,
-    ...(socket ? { buildSocketUrl: socket } : {}),
-    leftSessions: () => waitForEndOfSessions(sessions),
+    leftSessions,
     [Symbol.asyncDispose]: drop,
   };
 }
@@ -85,17 +84,20 @@ async function open(url: string, onEnd = (): void => {}): Promise<Client> {
   return client;
 }
 
-async function runOnce(url: string, sql: string): Promise<void> {
+async function runOnce(url: string, statements: readonly string[]): Promise<void> {
   const client = await open(url);
   try {
-    await client.query(sql);
+    for (const sql of statements) await client.query(sql);
   } finally {
     await client.end();
   }
 }
 
-async function waitForEndOfSessions(sessions: () => Promise<ServerSession[]>): Promise<ServerSession[]> {
-  for (const end = Date.now() + 1_000; ; await delay(10)) {
+async function waitForEndOfSessions(
+  sessions: () => Promise<ServerSession[]>,
+  patienceMs: number,
+): Promise<ServerSession[]> {
+  for (const end = Date.now() + patienceMs; ; await delay(10)) {
     const left = await sessions();
     if (left.length === 0 || Date.now() > end) return left;
   }
@@ -104,8 +106,4 @@ async function waitForEndOfSessions(sessions: () => Promise<ServerSession[]>): P
 function describe(left: readonly ServerSession[]): string {
   const lines = left.map((one) => `  ${one.pid} ${one.application_name} (${one.state ?? '?'}): ${one.query}`);
   return `The tests left ${left.length} session(s) in their database:\n${lines.join('\n')}`;
-}
-
-function buildSocketUrl(url: string, directory: string): string {
-  return url.replace('127.0.0.1', encodeURIComponent(directory));
 }

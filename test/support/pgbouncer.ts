@@ -1,25 +1,15 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findServerUser } from './binaries.js';
-import { cluster } from './database.js';
-
-/** A PgBouncer in transaction mode in front of the tests' server. */
-export interface Pooler extends AsyncDisposable {
-  /** Returns the URL of the same database through the pooler. */
-  url(direct: string): string;
-}
-
-/** Returns true if this machine has the program `pgbouncer`. */
-export function hasPgBouncer(): boolean {
-  return spawnSync('pgbouncer', ['--version']).status === 0;
-}
+import { cluster } from './cluster.js';
+import type { Pooler } from './transaction-pooler.js';
 
 /** Starts PgBouncer with 6 server connections for up to 200 clients. */
-export async function startPooler(): Promise<Pooler> {
+export async function startPgBouncer(): Promise<Pooler> {
   const { port: serverPort, user, password } = await cluster();
   const account = await findServerUser();
   const folder = await mkdtemp(join(tmpdir(), 'etl-pgb-'));
@@ -44,6 +34,7 @@ max_client_conn = 200
   );
   if (account) for (const path of [folder, users, settings]) await chown(path, account.uid, account.gid);
   const child = spawn('pgbouncer', [settings], { ...account, cwd: '/', stdio: 'ignore' });
+  await once(child, 'spawn');
   await waitForListener(port);
   return {
     url: (direct) => direct.replace(`:${serverPort}/`, `:${port}/`),

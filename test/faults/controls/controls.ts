@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 import { cluster } from '../../support/database.js';
 import { commitProxy } from '../../support/proxy.js';
-import { hasPgBouncer, startPooler } from '../../support/pgbouncer.js';
+import { startTransactionPooler } from '../../support/transaction-pooler.js';
 import type { Fault, Shard } from '../fault.js';
 import { takeOver } from '../lock.js';
 import { startNode } from '../product.js';
@@ -35,7 +35,7 @@ export const CONTROLS: readonly Fault[] = [
   },
   { id: 'C3', title: 'control: retry on a connection error', control: true, run: retryOnAnyError },
   { id: 'C4', title: 'control: lock lost, and no epoch', control: true, run: (shard) => takeOver(shard, 10) },
-  { id: 'C5', title: "control: a session's lock behind PgBouncer", control: true, run: lockBehindPooler },
+  { id: 'C5', title: "control: a session's lock behind a pooler", control: true, run: lockBehindPooler },
   {
     id: 'C6',
     title: 'control: asynchronous commits to the end',
@@ -108,12 +108,8 @@ async function runTask(url: string, key: readonly string[], rows: number): Promi
  * so several clients get the lock.
  */
 async function lockBehindPooler({ tally }: Shard): Promise<void> {
-  if (!hasPgBouncer()) {
-    tally.isLeftOut = true;
-    return;
-  }
   await using work = await Workload.create(tally);
-  await using pooler = await startPooler();
+  await using pooler = await startTransactionPooler();
   const clients = Array.from({ length: 6 }, () => new Client(pooler.url(work.db.url)));
   let holders = 0;
   for (const client of clients) {

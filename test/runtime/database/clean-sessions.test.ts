@@ -3,7 +3,7 @@ import { dag, type Dag } from '../../../src/runtime/dag/dag.js';
 import type { Session } from '../../../src/runtime/session/session.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
-import { raw } from '../session/session-paths.js';
+import { raw } from '../session/session-endings.js';
 
 interface Connection {
   query(config: object): Promise<unknown>;

@@ -170,8 +170,7 @@ class World {
   }
 }
 
-describe('incremental tasks under any history of writers, runs, failures and resumes', function () {
-  this.timeout(300_000);
+describe('incremental tasks under any history of writers, runs, failures and resumes', () => {
   let db: TestDatabase;
   before(async () => (db = await createDatabase()));
   after(() => db.drop());
@@ -191,7 +190,7 @@ describe('incremental tasks under any history of writers, runs, failures and res
           expect(await rows('event_copy')).to.deep.equal(await rows('event'));
           if (cursor !== 'id') expect(await rows('state_copy')).to.deep.equal(await rows('state'));
         }),
-        { numRuns: 12 },
+        { numRuns: 12, endOnFailure: true },
       );
     });
   }

@@ -1,7 +1,10 @@
 import { expect } from 'chai';
+import { join } from 'node:path';
 import { dag } from '../../../../src/runtime/dag/dag.js';
 import type { TransferSource } from '../../../../src/runtime/tasks/transfer/transfer-task.js';
+import { createProject } from '../../../support/cli.js';
 import { createDatabase, type TestDatabase } from '../../../support/database.js';
+import { copyEmbeddedDatabase } from '../../../support/embedded.js';
 import { runOn } from '../../../support/run.js';
 import { tableOfValues, VALUES } from '../../values.js';
 
@@ -232,7 +235,10 @@ describe('a transfer task', () => {
   });
 
   it('copies to and from the embedded database', async () => {
-    const pglite = 'pglite::memory:';
+    await using project = await createProject({});
+    const directory = join(project.directory, 'data');
+    await copyEmbeddedDatabase(directory);
+    const pglite = `pglite:${directory}`;
     const graph = dag('d', { defaults: { conn: 'lite' } }, (d) => {
       const made = d.sql('make', {
         sql: 'create table item (id int primary key, name text, at timestamptz)',
@@ -261,7 +267,7 @@ describe('a transfer task', () => {
       tasks.map(({ error }) => error?.message).join(),
     ).to.deep.equal(['success', 'success']);
     expect(await items(to)).to.deep.equal(await items(from));
-  }).timeout(60_000);
+  });
 
   const undefinable: readonly [options: object, what: string][] = [
     [{}, 'a transfer task needs either `query` or `table`'],

@@ -159,7 +159,7 @@ describe('an unload task', () => {
       'a missing value',
       { query: { text: 'select $1, $2', values: [1] } },
       'ETL-3602',
-      /\$1, \$2, and 1 value/,
+      /the parameters \$1, \$2, but `values` has 1 items/,
     ],
     ['a value too many', { query: { text: 'select 1', values: [1] } }, 'ETL-3602', /no parameters/],
     ['a file of no known format', { to: () => 'o.txt' }, 'ETL-2303', /"o.txt" is not known/],

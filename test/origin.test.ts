@@ -24,11 +24,11 @@ class Item extends Model {
   declare name: string;
 }
 
-/** What the operator that this program began with did, or promised, and what became of it here. */
-describe('the operator that it began with', () => {
+/** The program replaces an Airflow operator that ran a function with a session: what the operator did or promised. */
+describe("the Airflow operator's pattern", () => {
   let db: TestDatabase;
   const one = (body: (context: SessionContext<object, undefined, object, undefined>) => Promise<unknown>) =>
-    dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+    dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       d.session('sqlalchemy', {}, async (context) => (await body(context)) as null);
     });
   const run = (graph: ReturnType<typeof dag>, options = {}) => runOn({ my_db: db.url }, graph, options);
@@ -42,7 +42,7 @@ describe('the operator that it began with', () => {
   after(() => db.drop());
   beforeEach(() => db.query('truncate item'));
 
-  it('1: a Dag is code: the default export of etl.config.ts', async () => {
+  it('a Dag is code: the default export of etl.config.ts', async () => {
     await using project = await createProject({
       'etl.config.ts': `import { dag, defineConfig } from '@oneshot/etl';
         export default defineConfig({ dags: [dag('elegant', {}, (d) => { d.task('a', {}, async () => null); })] });`,
@@ -52,8 +52,8 @@ describe('the operator that it began with', () => {
     expect(JSON.parse(stdout)).to.have.nested.property('[0].dag', 'elegant');
   });
 
-  it('2: SQL is the ordinary path: all statements of a task in one transaction, with a row count for each', async () => {
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+  it('a sql task runs all its statements in one transaction, and records a row count for each', async () => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       d.sql('two', { sql: `insert into item (name) values ('a'), ('b'); delete from item where name = 'b'` });
       d.sql('broken', { sql: [`insert into item (name) values ('c')`, 'select 1/0'] });
     });
@@ -72,7 +72,7 @@ describe('the operator that it began with', () => {
     });
   });
 
-  it('3: models are for the work that is not so massive but complex', async () => {
+  it('models write through the session of their task', async () => {
     await run(
       one(async ({ session }) => {
         const [first] = await Item.query(session).insert([{ name: 'a' }, { name: 'b' }]);
@@ -82,7 +82,7 @@ describe('the operator that it began with', () => {
     expect(await names()).to.have.members(['c', 'b']);
   });
 
-  it('4: lists the connections that begin with a prefix: literally, whatever the case, from every source, sorted', () => {
+  it('connections are listed by a prefix: literally, in any case, from every source, sorted', () => {
     const lookup = createLookup({
       flags: {},
       environment: {
@@ -101,15 +101,15 @@ describe('the operator that it began with', () => {
     expect(lookup.ids('none')).to.deep.equal([]);
   });
 
-  it('5: the type of a connection decides what opens it; an unknown one is named, with those that there are', () => {
+  it('the type of a connection decides what opens it, and an unknown type is refused with the known ones', () => {
     expect(findHook(parseConnection('a', 'postgres://h/d', 'test')).schemes).to.include('postgres');
     expect(() => findHook(parseConnection('a', 'mysql://h/d', 'test')))
       .to.throw(EtlError, /connection "a" has the type "mysql"/)
       .with.property('fix', 'the types are postgres and pglite');
   });
 
-  it('6: one pool for each connection and run, closed with the run', async () => {
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+  it('a run has one pool for each connection, and closes it', async () => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       for (let i = 0; i < 10; i++) {
         d.session(`task-${i}`, {}, async ({ session }) => {
           const { rows } = await session.raw<{ rows: { pid: number }[] }>('select pg_backend_pid() as pid');
@@ -126,8 +126,8 @@ describe('the operator that it began with', () => {
     expect(await db.leftSessions()).to.deep.equal([]);
   });
 
-  it('7: a task that waits for its turn holds no connection', async () => {
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+  it('a task that waits for its turn holds no connection', async () => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       for (let i = 0; i < 6; i++) {
         d.session(`task-${i}`, {}, async ({ session }) => {
           const { rows } = await session.raw<{ rows: { n: string }[] }>(
@@ -144,8 +144,8 @@ describe('the operator that it began with', () => {
     expect(Math.max(...counts.map(({ result }) => result))).to.be.at.most(2);
   });
 
-  it('8: the connection is closed on every path: nothing leaks from twenty tasks that fail', async () => {
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+  it('twenty tasks that fail leave no session', async () => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       for (let i = 0; i < 20; i++) {
         d.session(`task-${i}`, {}, async ({ session }) => {
           await session('item').insert({ name: `${i}` });
@@ -158,18 +158,18 @@ describe('the operator that it began with', () => {
     expect(await db.leftSessions()).to.deep.equal([]);
   });
 
-  it('9: a task without a connection is an error of the definition, with its place', () => {
-    const graph = dag('seed', {}, (d) => {
+  it('a task without a connection is refused with its location, before the run', () => {
+    const graph = dag('d', {}, (d) => {
       d.session('homeless', {}, async () => null);
     });
     expect(() => planTasks(graph, {}))
       .to.throw(EtlError, 'task "homeless" has no connection')
       .with.property('where')
-      .that.matches(/seed\.test\.ts:\d+:\d+$/);
+      .that.matches(/origin\.test\.ts:\d+:\d+$/);
   });
 
-  it('10: defaults fill what a task leaves open: task before Dag before config', () => {
-    const graph = dag('seed', { defaults: { retries: 2, backoff: { initial: '1s' } } }, (d) => {
+  it('defaults fill what a task leaves open: task before Dag before config', () => {
+    const graph = dag('d', { defaults: { retries: 2, backoff: { initial: '1s' } } }, (d) => {
       d.session('own', { retries: 5 }, async () => null);
       d.session('default', {}, async () => null);
     });
@@ -182,10 +182,10 @@ describe('the operator that it began with', () => {
     expect(planned[1]?.retry).to.include({ initialMs: 1000 });
   });
 
-  it('11: `with` gives one function to several tasks', async () => {
+  it('`with` lets several tasks share one function', async () => {
     const insert = async ({ session, with: name }: SessionContext<object, undefined, object, string>) =>
       void (await session('item').insert({ name }));
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       d.session('a', { with: 'first' }, insert);
       d.session('b', { with: 'second' }, insert);
     });
@@ -193,8 +193,8 @@ describe('the operator that it began with', () => {
     expect(await names()).to.have.members(['first', 'second']);
   });
 
-  it('12: the context is always there, and nothing overrides it', async () => {
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+  it('the context names the run, the Dag and the task, and `with` does not override it', async () => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       d.session(
         'a',
         { with: { run: 'mine' } },
@@ -210,11 +210,11 @@ describe('the operator that it began with', () => {
     const [row] = await db.query<{ result: unknown }>('select result from etl.task where run_id = $1', [
       runId,
     ]);
-    expect(row?.result).to.deep.equal(['seed', 'a', 1, true]);
+    expect(row?.result).to.deep.equal(['d', 'a', 1, true]);
   });
 
-  it('13: what a task returns is recorded in its own COMMIT, and handed on; it must be JSON of a sane size', async () => {
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+  it('a result is recorded in the COMMIT of its task and handed to the next task, and a huge one is refused', async () => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       const first = d.session('first', {}, async () => ({ rows: 2, when: '2020-08-01' }));
       d.session('second', { needs: { first } }, async ({ upstream }) => upstream.first.rows + 1);
       d.session('huge', {}, async () => 'x'.repeat(2 ** 21));
@@ -228,7 +228,7 @@ describe('the operator that it began with', () => {
     expect(outcome('huge')).to.equal('failed ETL-3401');
   });
 
-  it('14: whatever is thrown rolls back, and stays the cause, also when ROLLBACK fails too', async () => {
+  it('an error rolls back and stays the cause, also when ROLLBACK fails too', async () => {
     const mine = new Error('bad row 17');
     const { tasks } = await run(
       one(async ({ session }) => {
@@ -243,7 +243,7 @@ describe('the operator that it began with', () => {
     expect(await names()).to.deep.equal([]);
   });
 
-  it('15a: a COMMIT that fails fails the task', async () => {
+  it('a COMMIT that fails fails the task', async () => {
     await db.query(
       'create table if not exists child (item int references item deferrable initially deferred)',
     );
@@ -255,11 +255,11 @@ describe('the operator that it began with', () => {
   });
 
   for (const fault of ['answer lost', 'never sent'] as const) {
-    it(`15b: a connection that is lost during COMMIT (${fault}): the ledger says what happened, and the work is done once`, async () => {
+    it(`a connection is lost during COMMIT (${fault}): the ledger says what happened, and the work is done once`, async () => {
       const { port } = await cluster();
       await using proxy = await commitProxy(port, fault);
       const url = db.url.replace(`:${port}/`, `:${proxy.port}/`);
-      const graph = dag('seed', { defaults: { conn: 'my_db', retries: 1, backoff: { initial: 1 } } }, (d) => {
+      const graph = dag('d', { defaults: { conn: 'my_db', retries: 1, backoff: { initial: 1 } } }, (d) => {
         d.session('a', {}, async ({ session }) => void (await session('item').insert({ name: 'once' })));
       });
       const { tasks } = await runOn({ my_db: url }, graph);
@@ -269,9 +269,9 @@ describe('the operator that it began with', () => {
     });
   }
 
-  it('15c: without a retry left, a lost COMMIT is still looked up before anything is said of it', async () => {
+  it('a lost COMMIT is looked up before the task is reported, also without a retry left', async () => {
     const { port } = await cluster();
-    const graph = dag('seed', { defaults: { conn: 'my_db' } }, (d) => {
+    const graph = dag('d', { defaults: { conn: 'my_db' } }, (d) => {
       d.session('a', {}, async ({ session }) => void (await session('item').insert({ name: 'once' })));
     });
     for (const [fault, state, left] of [
@@ -286,7 +286,7 @@ describe('the operator that it began with', () => {
     }
   });
 
-  it('16: an SQL error that is swallowed fails the task, and the message names the cure', async () => {
+  it('an SQL error that a task swallows fails the task, and the message names the cure', async () => {
     const { tasks } = await run(
       one(async ({ session }) => {
         await session('item').insert({ name: 'a' });
@@ -297,7 +297,7 @@ describe('the operator that it began with', () => {
     expect(tasks[0]?.error?.fix).to.include('session.transaction');
   });
 
-  it('17: 0 2 1 * * from 2020-08-01 first covers [2020-08-01T02:00, 2020-09-01T02:00)', () => {
+  it('the schedule 0 2 1 * * from 2020-08-01 first covers [2020-08-01T02:00, 2020-09-01T02:00)', () => {
     const schedule = parseSchedule({ schedule: '0 2 1 * *', startDate: '2020-08-01' });
     const first = findLastCompleteInterval(schedule, new Date('2020-09-01T02:00:00Z'));
     expect(first?.start.toISOString()).to.equal('2020-08-01T02:00:00.000Z');
@@ -306,19 +306,19 @@ describe('the operator that it began with', () => {
     expect(() => findIntervalContaining(schedule, '2020-07-01', new Date('2021-01-01'))).to.throw(EtlError);
   });
 
-  it('18: a task ID that is used twice is an error of the definition, with both places', () => {
+  it('a task ID that is used twice is refused with both locations', () => {
     const twice = () =>
-      dag('seed', {}, (d) => {
+      dag('d', {}, (d) => {
         d.task('same', {}, async () => null);
         d.task('same', {}, async () => null);
       });
     expect(twice)
       .to.throw(EtlError, 'the task ID "same" is used twice')
       .with.property('where')
-      .that.matches(/seed\.test\.ts:\d+:\d+, and first at .*seed\.test\.ts:\d+:\d+$/);
+      .that.matches(/origin\.test\.ts:\d+:\d+, and first at .*origin\.test\.ts:\d+:\d+$/);
   });
 
-  it('19: a model is queried through the session, and through no global connection', async () => {
+  it('a model is queried through the session, and through no global connection', async () => {
     const { tasks } = await run(
       one(async ({ session }) => {
         await Item.query(session).insert({ name: 'a' });
@@ -329,7 +329,7 @@ describe('the operator that it began with', () => {
     expect(await names()).to.deep.equal([]);
   });
 
-  it('20: success commits once and returns the result; failure rolls back once and keeps the message', async () => {
+  it('success commits once and records the result, and failure rolls back once and keeps the message', async () => {
     const good = await run(
       one(async ({ session }) => {
         await session('item').insert({ name: 'a' });

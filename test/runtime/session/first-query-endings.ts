@@ -1,11 +1,11 @@
-import { insert, raw, type SessionPath } from './session-paths.js';
+import { insert, raw, type SessionEnding } from './session-endings.js';
 
 /**
  * Ways to use or to break a session with its first query. The query is sent in the same pipeline as the claim of the
  * task.
  */
-export const FIRST_QUERY_PATHS: readonly SessionPath[] = [
-  ...['COMMIT', 'ROLLBACK', 'COMMIT AND CHAIN', 'ROLLBACK AND CHAIN'].flatMap((sql): SessionPath[] => [
+export const FIRST_QUERY_ENDINGS: readonly SessionEnding[] = [
+  ...['COMMIT', 'ROLLBACK', 'COMMIT AND CHAIN', 'ROLLBACK AND CHAIN'].flatMap((sql): SessionEnding[] => [
     {
       title: `refuses a raw ${sql} as the first query`,
       code: 'ETL-3202',

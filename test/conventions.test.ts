@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { ROOT } from './support/cli.js';
 
 /** The rules that the linter can't check, because they are about the linter's own settings. */
-describe('the house rules', () => {
+describe('the conventions of the code', () => {
   const files: string[] = [];
 
   before(async () => {

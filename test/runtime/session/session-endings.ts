@@ -16,7 +16,7 @@ class Row extends Model {
 type Body = (context: SessionContext, admin: TestDatabase) => Promise<unknown>;
 
 /** A way to use or to break a session, and the expected result of the task. */
-export interface SessionPath {
+export interface SessionEnding {
   readonly title: string;
   readonly body: Body;
   /** The expected error code. Undefined if the task succeeds. */
@@ -50,8 +50,8 @@ function throwAnything(value: unknown): never {
   throw value;
 }
 
-/** The paths, which use the tables of `PATH_TABLES`. */
-export const PATHS: readonly SessionPath[] = [
+/** The endings, which use the tables of `ENDING_TABLES`. */
+export const ENDINGS: readonly SessionEnding[] = [
   {
     title: 'commits the rows that a task inserted',
     rows: 1,
@@ -444,14 +444,17 @@ export const PATHS: readonly SessionPath[] = [
     sqlstate: '25P03',
     body: async ({ session }, admin) => {
       await insert(session, 'x');
-      await raw(session, `set local idle_in_transaction_session_timeout = 50`);
-      await admin.query('select pg_sleep(0.2)');
+      const { rows } = await raw(session, 'select pg_backend_pid() as n');
+      await raw(session, `set local idle_in_transaction_session_timeout = 1`);
+      await admin.query(`do $$ begin
+        while exists (select from pg_stat_activity where pid = ${Number(rows[0]?.n)}) loop
+          perform pg_sleep(0.01); perform pg_stat_clear_snapshot(); end loop; end $$`);
     },
   },
 ];
 
-/** The tables of the paths. */
-export const PATH_TABLES = `
+/** The tables of the endings. */
+export const ENDING_TABLES = `
   create table t (v text); create table u (id int primary key);
   create table parent (id int primary key);
   create table child (pid int references parent deferrable initially deferred)`;

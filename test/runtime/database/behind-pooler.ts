@@ -4,22 +4,23 @@ import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createProject } from '../../support/cli.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { Gate } from '../../support/gate.js';
-import { hasPgBouncer, startPooler, type Pooler } from '../../support/pgbouncer.js';
+import type { Pooler } from '../../support/transaction-pooler.js';
 import { runOn } from '../../support/run.js';
-import { FIRST_QUERY_PATHS } from '../session/first-query-paths.js';
-import { PATH_TABLES, PATHS, raw } from '../session/session-paths.js';
+import { FIRST_QUERY_ENDINGS } from '../session/first-query-endings.js';
+import { ENDING_TABLES, ENDINGS, raw } from '../session/session-endings.js';
 
-describe('behind PgBouncer in transaction mode', function () {
+/** Defines the tests that run through a pooler in transaction mode. `name` names the pooler in the title. */
+export function describeBehindPooler(name: string, startPooler: () => Promise<Pooler>): void {
+  describe(`behind ${name} in transaction mode`, () => definePoolerTests(startPooler));
+}
+
+function definePoolerTests(startPooler: () => Promise<Pooler>): void {
   let db: TestDatabase;
   let pooler: Pooler;
   let url: string;
-  before(async function () {
-    if (!hasPgBouncer()) {
-      process.stderr.write('There is no pgbouncer on this machine: the tests behind it are left out.\n');
-      this.skip();
-    }
+  before(async () => {
     db = await createDatabase({ mayLeak: true });
-    await db.query(PATH_TABLES);
+    await db.query(ENDING_TABLES);
     pooler = await startPooler();
     url = pooler.url(db.url);
   });
@@ -40,11 +41,11 @@ describe('behind PgBouncer in transaction mode', function () {
   }
 
   for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of [
-    ...PATHS,
-    ...FIRST_QUERY_PATHS,
+    ...ENDINGS,
+    ...FIRST_QUERY_ENDINGS,
   ]) {
     it(title, async () => {
-      const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
+      const graph = dag('endings', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);
         d.session('next', {}, async ({ session }) => {
           const { rows: found } = await raw(
@@ -56,7 +57,7 @@ describe('behind PgBouncer in transaction mode', function () {
           return Number(found[0]?.n);
         });
       });
-      const run = await runOn({ db: url }, paths, { concurrency: 1 });
+      const run = await runOn({ db: url }, graph, { concurrency: 1 });
       const first = run.tasks[0];
       expect(run.outcome('first'), first?.error?.message).to.equal(
         code === undefined ? 'success' : `failed ${code}`,
@@ -92,4 +93,4 @@ describe('behind PgBouncer in transaction mode', function () {
     (await gate.next()).open();
     expect((await resumed.ended).code).to.equal(0);
   });
-});
+}

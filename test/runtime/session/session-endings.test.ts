@@ -3,27 +3,27 @@ import { dag } from '../../../src/runtime/dag/dag.js';
 import { findDatabaseError } from '../../../src/runtime/postgres/sqlstate.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
-import { FIRST_QUERY_PATHS } from './first-query-paths.js';
-import { sendWithoutAwait, insert, PATH_TABLES, PATHS, raw } from './session-paths.js';
+import { FIRST_QUERY_ENDINGS } from './first-query-endings.js';
+import { sendWithoutAwait, insert, ENDING_TABLES, ENDINGS, raw } from './session-endings.js';
 
 describe('the runner of session tasks', () => {
   let db: TestDatabase;
   before(async () => {
     db = await createDatabase();
-    await db.query(PATH_TABLES);
+    await db.query(ENDING_TABLES);
   });
   after(() => db.drop());
   beforeEach(() => db.query('truncate t, u, child, parent'));
 
   for (const { title, body, code, sqlstate, what, options = {}, rows = 0 } of [
-    ...PATHS,
-    ...FIRST_QUERY_PATHS,
+    ...ENDINGS,
+    ...FIRST_QUERY_ENDINGS,
   ]) {
     it(title, async () => {
-      const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
+      const graph = dag('endings', { defaults: { conn: 'db' } }, (d) => {
         d.session('first', options, async (context) => (await body(context, db)) as null);
       });
-      const run = await runOn({ db: db.url }, paths, { concurrency: 1 });
+      const run = await runOn({ db: db.url }, graph, { concurrency: 1 });
       const first = run.tasks[0];
       expect(run.outcome('first')).to.equal(code === undefined ? 'success' : `failed ${code}`);
       if (what) expect(first?.error?.message).to.match(what);
@@ -38,14 +38,14 @@ describe('the runner of session tasks', () => {
 
   it('refuses a query that a task sends after its end, and fails the run', async () => {
     let sendLate = (): void => undefined;
-    const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
+    const graph = dag('endings', { defaults: { conn: 'db' } }, (d) => {
       const first = d.session('first', {}, async ({ session }) => {
         await insert(session, 'x');
         sendLate = () => sendWithoutAwait(insert(session, 'y'));
       });
       d.session('second', { needs: [first] }, async () => sendLate());
     });
-    const run = await runOn({ db: db.url }, paths);
+    const run = await runOn({ db: db.url }, graph);
     expect(run.tasks.map(({ state }) => state)).to.deep.equal(['success', 'success']);
     expect(run.errors.map(({ code }) => code)).to.deep.equal(['ETL-3206']);
     expect(run.state).to.equal('failed');
@@ -53,8 +53,8 @@ describe('the runner of session tasks', () => {
   });
 
   it('leaves a clean connection to the next task, whatever the one before did', async () => {
-    const harmful = PATHS.filter(({ options }) => options === undefined);
-    const paths = dag('paths', { defaults: { conn: 'db' } }, (d) => {
+    const harmful = ENDINGS.filter(({ options }) => options === undefined);
+    const graph = dag('endings', { defaults: { conn: 'db' } }, (d) => {
       for (const [i, { body }] of harmful.entries()) {
         d.session(`task-${i}`, {}, async (context) => (await body(context, db)) as null);
         d.session(`next-${i}`, {}, async ({ session }) => {
@@ -68,7 +68,7 @@ describe('the runner of session tasks', () => {
         });
       }
     });
-    const run = await runOn({ db: db.url }, paths, { concurrency: 1 });
+    const run = await runOn({ db: db.url }, graph, { concurrency: 1 });
     const results = await db.query<{ task_id: string; result: number }>(
       `select task_id, result from etl.task where run_id = $1 and task_id like 'next-%'`,
       [run.runId],
