@@ -70,7 +70,7 @@ function buildCreateStatements(database: string, version: number): readonly stri
  * the port.
  */
 async function forward(client: Client): Promise<number> {
-  const server = createServer((socket) => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined); // `joinSockets` ends the other side.
     socket.pause();
     openUpstream(client).then(
@@ -84,7 +84,11 @@ async function forward(client: Client): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** Joins two sockets. The end of a socket ends the other one after all bytes are sent; an error ends it at once. */
+/**
+ * Joins two sockets. The end of a socket ends the other socket after all bytes are sent; an error ends the other socket at
+ * once. A client that ends its session sees the end of its connection after the server has ended the session and released
+ * its locks.
+ */
 function joinSockets(socket: Socket, upstream: Socket): void {
   socket.pipe(upstream).pipe(socket);
   socket.on('close', (hasFailed) => hasFailed && upstream.destroy());
@@ -93,7 +97,8 @@ function joinSockets(socket: Socket, upstream: Socket): void {
 }
 
 async function openUpstream({ host, port, ssl }: Client): Promise<Socket> {
-  const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
+  const place = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+  const socket = connect({ ...place, allowHalfOpen: true });
   socket.on('error', () => undefined); // `once` below rejects.
   await once(socket, 'connect');
   socket.setNoDelay(true);

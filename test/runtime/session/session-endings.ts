@@ -445,7 +445,7 @@ export const ENDINGS: readonly SessionEnding[] = [
     body: async ({ session }, admin) => {
       await insert(session, 'x');
       const { rows } = await raw(session, 'select pg_backend_pid() as n');
-      await raw(session, `set local idle_in_transaction_session_timeout = 1`);
+      await raw(session, `set local idle_in_transaction_session_timeout = 50`);
       await admin.query(`do $$ begin
         while exists (select from pg_stat_activity where pid = ${Number(rows[0]?.n)}) loop
           perform pg_sleep(0.01); perform pg_stat_clear_snapshot(); end loop; end $$`);
