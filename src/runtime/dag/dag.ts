@@ -8,7 +8,7 @@ import {
 import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
 import type { JsonResult } from '../json.js';
 import { assertId, locateErrors, validateDagOptions, validateTaskOptions } from './options.js';
-import { type ConfigRoot, type Location, LocationCache, captureLocation } from '../modules/location.js';
+import { type ConfigRoot, type Location, TaskLocations, captureLocation } from '../modules/location.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -136,12 +136,12 @@ interface DefinedTasks {
 export class DagBuilder<P, I> {
   readonly #made: DefinedTasks;
   readonly #byId = new Map<string, Task>();
-  readonly #locations: LocationCache;
+  readonly #locations: TaskLocations;
 
   /** @internal Only `dag` creates a builder. */
   constructor(made: DefinedTasks) {
     this.#made = made;
-    this.#locations = new LocationCache(made.root);
+    this.#locations = new TaskLocations(made.root);
   }
 
   /**
