@@ -1,9 +1,7 @@
 import { dirname, extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { findPrivateCache } from '../modules/cache.js';
 import { getDefaultExport } from './export.js';
-import { createLoadError } from './load-error.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
@@ -30,8 +28,8 @@ export function isCode(file: string): boolean {
 }
 
 /**
- * Executes a config once, and returns its default export. Every error becomes an `EtlError` of class 21 with a location
- * in the user's files. An `EtlError` that the config throws itself, for example in `dag()`, passes unchanged.
+ * Executes a config once, and returns its default export. Throws `EtlError` ETL-2104 if the config does not finish in
+ * time, ETL-2105 for a wrong export, and everything that the config throws.
  */
 export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
@@ -40,14 +38,7 @@ export async function evaluate(configFile: ConfigFile, options: CodeOptions): Pr
     version: options.shared.version,
   });
   rememberCompiled((file) => modules.getCode(file));
-  let exports: unknown;
-  try {
-    exports = await limitTime(modules.run(configFile), configFile, options);
-  } catch (error) {
-    const { directory, shared } = options;
-    throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });
-  }
-  return getDefaultExport(configFile, exports);
+  return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
 }
 
 async function limitTime<T>(work: Promise<T>, configFile: ConfigFile, options: CodeOptions): Promise<T> {

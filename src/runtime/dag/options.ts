@@ -68,6 +68,8 @@ const DEFAULTS = {
       : 'an array of SQLSTATEs such as "23505" or "23"',
   ),
 };
+/** The names of the options that a config or a Dag can set for all of its tasks. */
+export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULTS);
 const CHECK = { name: text, sql: text, values: listOf(anything) };
 const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
 const COMMON = { needs: anObject, tags: listOf(text), with: anything };
