@@ -39,16 +39,6 @@ export async function describeQuery(
   });
 }
 
-/** A query, and what to write of each of its rows. */
-export interface OutputQuery {
-  readonly query: string;
-  readonly columns: readonly OutputColumn[];
-  /** The select list: the SQL expressions that are written of each row. They refer to the row as `ROWS`. */
-  readonly list: string;
-  /** The partition column. Undefined if the files are not split by a column. */
-  readonly by: string | undefined;
-}
-
 /** The alias of the query. It has a space so that no column of a user has the same name by accident. */
 export const ROWS = '"etl rows"';
 const KEY = '"etl key"';
@@ -62,8 +52,16 @@ export function formatColumn(name: string): string {
 /**
  * Formats the query of a COPY. In a partition by a column, the value of this column comes first as a key of letters and
  * digits, which no format has to quote. Rows of the same value come together, in the order of the user's query.
+ *
+ * `list` is the select list: the SQL expressions that are written of each row. They refer to the row as `ROWS`. `by` is
+ * the partition column, if the files are split by a column.
  */
-export function formatOutputQuery({ query, columns, list, by }: OutputQuery): string {
+export function formatOutputQuery(
+  query: string,
+  columns: readonly OutputColumn[],
+  list: string,
+  by: string | undefined,
+): string {
   if (by === undefined) return `select ${list} from (${query}\n) ${ROWS}`;
   assertColumn(by, columns);
   const key = `coalesce('v' || encode(convert_to(${formatColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
