@@ -42,25 +42,22 @@ export async function evaluate(configFile: ConfigFile, options: CodeOptions): Pr
 }
 
 async function limitTime<T>(work: Promise<T>, configFile: ConfigFile, options: CodeOptions): Promise<T> {
+  const { directory, timeoutMs } = options;
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(createTooSlowError(configFile, options)), options.timeoutMs);
+    timer = setTimeout(() => {
+      const error = new EtlError('ETL-2104', {
+        what: `the config ${configFile.name} did not finish loading within ${timeoutMs / 1000} s`,
+        where: formatPosition(configFile.file, findAwaitPosition(configFile.text), directory),
+        why: 'a top-level await in the config, or in a file that it imports, is still pending',
+        fix: 'do slow work in a task, not while the config loads',
+      });
+      reject(error);
+    }, timeoutMs);
   });
   try {
     return await Promise.race([work, timeout]);
   } finally {
     clearTimeout(timer);
   }
-}
-
-function createTooSlowError(
-  { file, text, name }: ConfigFile,
-  { directory, timeoutMs }: CodeOptions,
-): EtlError {
-  return new EtlError('ETL-2104', {
-    what: `the config ${name} did not finish loading within ${timeoutMs / 1000} s`,
-    where: formatPosition(file, findAwaitPosition(text), directory),
-    why: 'a top-level await in the config, or in a file that it imports, is still pending',
-    fix: 'do slow work in a task, not while the config loads',
-  });
 }

@@ -121,7 +121,8 @@ function formatObject(value: unknown): string {
   return typeof prepared === 'object' && prepared !== null ? formatObject(prepared) : String(prepared);
 }
 
-function formatBytes(bytes: Uint8Array): string {
+/** Returns bytes as the text of a `bytea`. */
+export function formatBytes(bytes: Uint8Array): string {
   return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')}`;
 }
 

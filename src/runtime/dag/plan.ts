@@ -69,11 +69,17 @@ const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m'
 export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly PlannedTask[] {
   validateDefaults(configDefaults, 'defaults');
   const defaults = { ...configDefaults, ...removeUndefined(dag.options.defaults ?? {}) };
-  const plain = getSharedPolicy(defaults, false);
-  const transactional = getSharedPolicy(defaults, true);
+  const plain = decidePolicy({}, defaults, false);
+  const transactional = decidePolicy({}, defaults, true);
   return dag.tasks.map((task) => {
     const { transactional: hasSession } = task.body;
-    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) throw createNoConnectionError(task);
+    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) {
+      throw new EtlError('ETL-2306', {
+        what: `task "${task.id}" has no connection`,
+        where: formatLocation(task.location),
+        fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
+      });
+    }
     const shared = hasSession ? transactional : plain;
     const own = getOwnOptions(task);
     return new Planned(task, hasOwnDecision(own) ? decidePolicy(own, defaults, hasSession) : shared);
@@ -132,10 +138,6 @@ const DECIDING: ReadonlySet<string> = new Set([
 function hasOwnDecision(options: object): boolean {
   for (const name in options) if (DECIDING.has(name)) return true;
   return false;
-}
-
-function getSharedPolicy(defaults: TaskDefaults, isTransactional: boolean): TaskPolicy {
-  return decidePolicy({}, defaults, isTransactional);
 }
 
 function decidePolicy(
@@ -234,14 +236,6 @@ const NONE: readonly Task[] = [];
 /** Removes options whose value is `undefined`: such an option counts as not given. */
 function removeUndefined<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
-}
-
-function createNoConnectionError(task: Task): EtlError {
-  return new EtlError('ETL-2306', {
-    what: `task "${task.id}" has no connection`,
-    where: formatLocation(task.location),
-    fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
-  });
 }
 
 /** How often a task is repeated after a failure, and how long the pauses are. All times are in milliseconds. */

@@ -26,7 +26,12 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
     dot: false,
     expandDirectories: false,
   });
-  if (names.length === 0) throw createNoMatchError(from);
+  if (names.length === 0) {
+    throw new EtlError('ETL-3501', {
+      what: `no file matches "${from}"`,
+      fix: 'correct the pattern; it starts at the directory of the config file, and `**/` matches any directories',
+    });
+  }
   return Promise.all(names.toSorted(compareCodeUnits).map((name) => findLocalFile(name, options)));
 }
 
@@ -54,11 +59,4 @@ function compareCodeUnits(a: string, b: string): number {
 
 function isMissing(error: unknown): boolean {
   return error instanceof EtlError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
-}
-
-function createNoMatchError(pattern: string): EtlError {
-  return new EtlError('ETL-3501', {
-    what: `no file matches "${pattern}"`,
-    fix: 'correct the pattern; it starts at the directory of the config file, and `**/` matches any directories',
-  });
 }

@@ -48,7 +48,13 @@ export async function readStart(
     if (!isAll && size < Math.max(1, options.minBytes)) continue;
     const start = parseStart(Buffer.concat(read), isAll, options);
     if (start !== undefined) return start;
-    if (isAll || size > HEADER_LIMIT_BYTES) throw createEndlessLineError(options.file, isAll);
+    if (isAll || size > HEADER_LIMIT_BYTES) {
+      throw new EtlError('ETL-3502', {
+        what: `the first line of "${options.file}" does not end`,
+        why: isAll ? 'a quote is opened and not closed' : 'it is longer than 1 MiB',
+        fix: 'write the column names on the first line, or set `csv.header` to false and list the names in `csv.columns`',
+      });
+    }
   }
 }
 
@@ -76,12 +82,4 @@ function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
       cause: error,
     });
   }
-}
-
-function createEndlessLineError(name: string, isAll: boolean): EtlError {
-  return new EtlError('ETL-3502', {
-    what: `the first line of "${name}" does not end`,
-    why: isAll ? 'a quote is opened and not closed' : 'it is longer than 1 MiB',
-    fix: 'write the column names on the first line, or set `csv.header` to false and list the names in `csv.columns`',
-  });
 }

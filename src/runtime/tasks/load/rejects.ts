@@ -66,7 +66,14 @@ export class Rejects {
       .replaceAll('\0', '\uFFFD')
       .slice(0, RAW_LIMIT);
     this.#rows.push({ file, line, reason, raw: text.replace(/\r?\n$|\r$/, '') });
-    if (this.#rows.length > this.#options.max) throw createTooManyRejectsError(this.#options, this.#rows);
+    const { max } = this.#options;
+    if (this.#rows.length <= max) return;
+    throw new EtlError('ETL-3521', {
+      what: `more than ${max} ${max === 1 ? 'row was' : 'rows were'} rejected`,
+      where: `${file}, line ${line}`,
+      why: reason,
+      fix: 'correct the rows, or set `rejects.max` to a larger number',
+    });
   }
 
   /**
@@ -142,14 +149,4 @@ async function writeRejectFile(path: string, suffix: string, rejects: readonly R
       cause: error,
     });
   }
-}
-
-function createTooManyRejectsError({ max }: RejectOptions, rejects: readonly Reject[]): EtlError {
-  const last = rejects.at(-1);
-  return new EtlError('ETL-3521', {
-    what: `more than ${max} ${max === 1 ? 'row was' : 'rows were'} rejected`,
-    where: `${last?.file}, line ${last?.line}`,
-    why: last?.reason,
-    fix: 'correct the rows, or set `rejects.max` to a larger number',
-  });
 }
