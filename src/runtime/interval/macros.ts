@@ -1,9 +1,9 @@
 import type { DataInterval } from './interval.js';
 
-/** The attempt of a task whose macros are created, and its data interval. */
-export interface MacroFacts {
-  readonly interval: DataInterval | undefined;
-  readonly runId: string;
+/** The attempt of a task whose macros are created. */
+interface MacroRun {
+  /** The `runId`. */
+  readonly id: string;
   readonly dagId: string;
   readonly taskId: string;
   /** The number of the attempt, from 1. */
@@ -46,8 +46,11 @@ export interface Macros extends Partial<IntervalMacros> {
  * Returns the macros of a task attempt. Without a data interval the macros of the interval are absent. See
  * https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html
  */
-export function createMacros({ interval, runId, dagId, taskId, attempt }: MacroFacts): Macros {
-  const names = { run_id: runId, dag_id: dagId, task_id: taskId, try_number: attempt };
+export function createMacros(
+  interval: DataInterval | undefined,
+  { id, dagId, taskId, attempt }: MacroRun,
+): Macros {
+  const names = { run_id: id, dag_id: dagId, task_id: taskId, try_number: attempt };
   return interval ? { ...names, ...createIntervalMacros(interval, `${dagId}__${taskId}`) } : names;
 }
 

@@ -102,13 +102,7 @@ async function createFileStatements(
 
 function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
   const { run, interval, incremental } = context;
-  const macros = createMacros({
-    interval,
-    runId: run.id,
-    dagId: run.dagId,
-    taskId: run.taskId,
-    attempt: run.attempt,
-  });
+  const macros = createMacros(interval, run);
   const range = incremental && {
     low: incremental.low,
     high: incremental.high,

@@ -19,7 +19,7 @@ describe('openParquet', () => {
     for await (const input of openInput(from, { root, signal: new AbortController().signal })) {
       const rows = await encodeRows(input);
       const parts: Buffer[] = [];
-      for await (const chunk of rows?.chunks() ?? []) parts.push(chunk);
+      for await (const chunk of rows?.chunks([]) ?? []) parts.push(chunk);
       return { columns: rows?.columns.map(({ type }) => type), text: Buffer.concat(parts).toString() };
     }
     throw new Error('there is no input');
