@@ -3,6 +3,7 @@ import { showValue } from '../json.js';
 import {
   aFunction,
   anObject,
+  anyText,
   anything,
   checkFields,
   count,
@@ -28,7 +29,6 @@ const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
 
 const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
-const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 /** Accepts a character that separates or quotes fields of CSV: one that can't be a part of a number or a name. */
 const csvMark: Rule = (value) =>
   typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
@@ -82,7 +82,7 @@ const csv: Rule = (value, name) => {
   const expected = fields({
     delimiter: csvMark,
     quote: csvMark,
-    null: aText,
+    null: anyText,
     header: flag,
     encoding: text,
     forceQuote: flag,
@@ -159,6 +159,16 @@ export function assertId(what: 'Dag' | 'task', id: unknown, location: Location):
     what: `${showValue(id)} can't be the ID of a ${what}`,
     where: formatLocation(location),
     fix: 'use at most 100 letters, digits, "_", "." and "-", and begin with a letter or a digit',
+  });
+}
+
+/** Throws `EtlError` ETL-2303 if the function of a task is missing. */
+export function assertFunction(id: string, run: unknown, location: Location): void {
+  if (typeof run === 'function') return;
+  throw new EtlError('ETL-2303', {
+    what: `task "${id}" has no function`,
+    where: formatLocation(location),
+    fix: 'pass an async function as the third argument',
   });
 }
 

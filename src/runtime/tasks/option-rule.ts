@@ -13,6 +13,8 @@ export type Rule = (value: unknown, name: string) => string | undefined;
 /** Accepts a string that is not empty. */
 export const text: Rule = (value) =>
   typeof value === 'string' && value !== '' ? undefined : 'a text that is not empty';
+/** Accepts every string, also an empty string. */
+export const anyText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 /** Accepts 0, 1, 2, … */
 export const count: Rule = (value) =>
   Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : 'a whole number from 0';
