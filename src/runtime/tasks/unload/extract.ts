@@ -1,6 +1,7 @@
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import { describeParquetColumns, type ParquetColumn } from './parquet-column.js';
-import { type OutputColumn, ROWS, formatColumn, describeQuery, formatOutputQuery } from './unload-query.js';
+import { type OutputColumn, ROWS, describeQuery } from '../query-columns.js';
+import { formatColumn, formatOutputQuery } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
@@ -52,7 +53,7 @@ export async function createCsvStatement(
 }
 
 async function sortRows(taskConnection: TaskConnection, query: string, by: string): Promise<string> {
-  const columns = await describeQuery(taskConnection, query);
+  const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
   const list = listColumns(columns);
   return formatOutputQuery(query, columns, list, by);
 }
@@ -82,7 +83,7 @@ export async function createNdjsonStatement(
   query: string,
   by: string | undefined,
 ): Promise<CopyStatement> {
-  const columns = await describeQuery(taskConnection, query);
+  const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
   // Without the columns that are added for the partition.
   const row = by === undefined ? ROWS : `(select one from (select ${listColumns(columns)}) as one)`;
   // A json value keeps the line breaks between its tokens. Its strings hold none, so replacing them by spaces is safe.
@@ -106,7 +107,7 @@ export async function createParquetStatement(
   query: string,
   by: string | undefined,
 ): Promise<CopyStatement & { readonly columns: readonly ParquetColumn[] }> {
-  const described = await describeQuery(taskConnection, query);
+  const described = await describeQuery(taskConnection, query, NOT_WRITTEN);
   const columns = await describeParquetColumns(taskConnection, described);
   const list = columns.map(({ name, expression }) => expression(formatColumn(name))).join(', ');
   return {
@@ -117,6 +118,8 @@ export async function createParquetStatement(
 }
 
 const TAB = 9;
+
+const NOT_WRITTEN = { code: 'ETL-3606', data: 'no file was written' } as const;
 
 function listColumns(columns: readonly OutputColumn[]): string {
   return columns.map(({ name }) => formatColumn(name)).join(', ');

@@ -1,46 +1,7 @@
-import type { FieldDef, QueryResult } from 'pg';
 import { didYouMean, EtlError } from '../../../errors.js';
 import { quoteIdentifier } from '../../sql/quote.js';
-import type { TaskConnection } from '../../postgres/task-connection.js';
+import { ROWS, type OutputColumn } from '../query-columns.js';
 
-/** A column in the result of a query. */
-export interface OutputColumn {
-  readonly name: string;
-  /** The OID of the type. */
-  readonly oid: number;
-  /** The modifier of the type, such as the packed precision and scale of a numeric. -1 if the type has none. */
-  readonly modifier: number;
-}
-
-/**
- * Returns the columns of a query without running it. Throws `EtlError` ETL-3606 if two columns have the same name,
- * because one of them would be lost in a JSON object or a subquery.
- */
-export async function describeQuery(
-  taskConnection: TaskConnection,
-  query: string,
-): Promise<readonly OutputColumn[]> {
-  const { fields } = (await taskConnection.query({
-    text: `select * from (${query}\n) ${ROWS} limit 0`,
-    values: [],
-  })) as QueryResult;
-  const columns = fields.map(({ name, dataTypeID, dataTypeModifier }: FieldDef) => ({
-    name,
-    oid: dataTypeID,
-    modifier: dataTypeModifier,
-  }));
-  const names = columns.map(({ name }) => name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice === undefined) return columns;
-  throw new EtlError('ETL-3606', {
-    what: `two columns of the query are named "${twice}"`,
-    fix: 'give one of them another name: `select a.id, b.id as b_id …`',
-    data: 'no file was written',
-  });
-}
-
-/** The alias of the query. It has a space so that no column of a user has the same name by accident. */
-export const ROWS = '"etl rows"';
 const KEY = '"etl key"';
 const ROW_NUMBER = '"etl place"';
 
