@@ -5,17 +5,12 @@ import { getDefaultExport } from './export.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
-import type { ConfigFile } from '../modules/source-text.js';
-import { rememberCompiled } from '../modules/stack.js';
+import type { ConfigFile, ReadConfigOptions } from '../modules/source-text.js';
 import { formatPosition } from '../modules/location.js';
 
 /** Options for executing a config. */
-export interface CodeOptions {
-  /** The working directory. */
-  readonly directory: string;
+export interface CodeOptions extends ReadConfigOptions {
   readonly shared: Shared;
-  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
-  readonly getuid?: (() => number) | undefined;
   /** Whether compiled code may be cached in `.etl` beside the config. */
   readonly isCached: boolean;
   /** The longest time that loading may take. */
@@ -37,7 +32,6 @@ export async function evaluate(configFile: ConfigFile, options: CodeOptions): Pr
     cache: options.isCached ? findPrivateCache(dirname(configFile.file), options.getuid) : undefined,
     version: options.shared.version,
   });
-  rememberCompiled((file) => modules.getCode(file));
   return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
 }
 

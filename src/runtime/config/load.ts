@@ -11,17 +11,11 @@ import { createLoadError } from './load-error.js';
 import { assertShape } from './shape.js';
 import { findKeyPosition, START } from './position.js';
 import type { Config, ConnectionSettings } from './define.js';
-import type { Shared } from '../modules/shared-packages.js';
 import { setRoot } from '../modules/location.js';
 import { readConfigFile, type ConfigFile } from '../modules/source-text.js';
 
 /** Options for finding and loading the config. */
-export interface LoadOptions extends FindOptions {
-  readonly shared: Shared;
-  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
-  readonly getuid?: (() => number) | undefined;
-  /** Whether compiled code may be cached in `.etl` beside the config. */
-  readonly isCached: boolean;
+export interface LoadOptions extends FindOptions, Omit<CodeOptions, 'timeoutMs'> {
   /** The longest time that executing the config may take. Default 30,000. */
   readonly timeoutMs?: number | undefined;
 }
