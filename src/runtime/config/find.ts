@@ -29,14 +29,9 @@ export interface FindOptions {
   readonly explicit?: string | undefined;
 }
 
-/** The part of cosmiconfig's `Explorer` that this file uses. */
+/** The class of cosmiconfig that searches, as far as it is used here. Its types do not declare the class. */
 interface Explorer {
   search(from: string): Promise<{ readonly filepath: string } | null>;
-}
-
-/** The module of cosmiconfig that exports `Explorer`. The types of cosmiconfig do not declare this module. */
-interface ExplorerModule {
-  readonly Explorer: new (options: object) => Explorer;
 }
 
 /**
@@ -101,7 +96,7 @@ function listSearchedDirectories(directory: string): string[] {
  */
 async function createExplorer(directory: string): Promise<Explorer> {
   const internals: unknown = await import('cosmiconfig/dist/Explorer.js');
-  const { Explorer } = internals as ExplorerModule;
+  const { Explorer } = internals as { readonly Explorer: new (options: object) => Explorer };
   const inPackage = (file: string, text: string): unknown =>
     basename(file) === 'package.json'
       ? { etl: hasConfig(parseJson({ file, name: shortenPath(file, directory), text })) }

@@ -18,10 +18,7 @@ export interface Merge {
 }
 
 /** The numbers of inserted and updated rows. */
-interface Counts {
-  readonly inserted: number;
-  readonly updated: number;
-}
+type Counts = Pick<Written, 'inserted' | 'updated'>;
 
 /** The temporary table with the incoming rows. */
 const INCOMING = 'pg_temp.etl_incoming';
