@@ -219,13 +219,8 @@ export class DagBuilder<P, I> {
     options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
   ): Task<Id, TransferResult> {
     const location = this.#locations.capture(this.transfer);
-    return this.#add({
-      id,
-      kind: 'transfer',
-      options,
-      body: createTransferBody(options as TransferSource),
-      location,
-    });
+    const body = createTransferBody(options as TransferSource);
+    return this.#add({ id, kind: 'transfer', options, body, location });
   }
 
   /**

@@ -79,25 +79,21 @@ async function createStatements(options: SqlSource, work: TaskWork): Promise<rea
 
 async function createContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
   const { context, watermarks, taskConnection, highWatermark } = work;
-  const range =
-    incremental &&
-    highWatermark &&
-    (await findIncrementalRange(incremental, highWatermark, {
-      taskConnection,
-      watermarks,
-      log: context.log,
-    }));
+  if (incremental === undefined || highWatermark === undefined)
+    return { ...context, watermark: watermarks.open, incremental: undefined };
+  const reading = { taskConnection, watermarks, log: context.log };
+  const range = await findIncrementalRange(incremental, highWatermark, reading);
   return { ...context, watermark: watermarks.open, incremental: range };
 }
 
 function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
   const { run, interval, incremental } = context;
-  const macros = createMacros(interval, run);
   const range = incremental && {
     low: incremental.low,
     high: incremental.high,
     full_refresh: run.fullRefresh,
   };
+  const macros = createMacros(interval, run);
   return { ...macros, ...(context.params as object), ...range, ...options.values?.(context) };
 }
 

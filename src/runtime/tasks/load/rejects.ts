@@ -30,14 +30,6 @@ export interface Reject {
   readonly raw: string;
 }
 
-/** A row that the server refused. `raw` are its bytes, and `line` counts from 1. */
-export interface RefusedRow {
-  readonly file: string;
-  readonly line: number;
-  readonly raw: Buffer;
-  readonly error: DatabaseError;
-}
-
 /** In characters. */
 const RAW_LIMIT = 10_000;
 
@@ -56,8 +48,11 @@ export class Rejects {
     return this.#rows.length;
   }
 
-  /** Adds a row. Throws `EtlError` ETL-3521 if there are more rejected rows than `max`. */
-  add({ file, line, raw, error }: RefusedRow): void {
+  /**
+   * Adds a row that the server refused, with its bytes. Throws `EtlError` ETL-3521 if there are more rejected rows than
+   * `max`.
+   */
+  add(file: string, line: number, raw: Buffer, error: DatabaseError): void {
     const reason = `${error.message} (${describeState(error.code)})`;
     // The type text of PostgreSQL can't hold a NUL character.
     const text = raw
@@ -82,7 +77,7 @@ export class Rejects {
    */
   async write(): Promise<void> {
     const { to } = this.#options;
-    if (isFilePath(to)) {
+    if (to.endsWith('.ndjson')) {
       const { root, context } = this.#work;
       return writeRejectFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
     }
@@ -121,10 +116,6 @@ const COLUMNS = [
   'rejected_at timestamptz not null default now()',
 ];
 const NAMES = ['run_id', 'task_id', 'file', 'line', 'reason', 'raw'];
-
-function isFilePath(to: string): boolean {
-  return to.endsWith('.ndjson');
-}
 
 /**
  * Writes to a temporary file, which is `path` with `suffix`, and renames it. So the path has either the complete new
