@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import type { Dag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
+import { isRecord } from '../json.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { type CodeOptions, evaluate, isCode } from './code.js';
 import { parseData } from './data.js';
@@ -77,7 +78,7 @@ async function loadValue(configFile: ConfigFile, options: CodeOptions): Promise<
 
 /** Returns the value of a JSON or YAML config. Throws ETL-2106 if it has `dags`: a Dag contains functions. */
 function assertNoDags(configFile: ConfigFile, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'dags')) return value;
+  if (!isRecord(value) || !Object.hasOwn(value, 'dags')) return value;
   const { line, column } = findKeyPosition(configFile.text, ['dags'], 'data') ?? START;
   throw new EtlError('ETL-2106', {
     what: `${configFile.name} can't contain \`dags\``,

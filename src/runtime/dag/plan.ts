@@ -2,7 +2,7 @@ import { EtlError } from '../../errors.js';
 import type { Dag } from './dag.js';
 import { parseDuration } from '../duration.js';
 import type { DataInterval } from '../interval/interval.js';
-import { validateDefaults } from './options.js';
+import { DEFAULT_NAMES, validateDefaults } from './options.js';
 import { type Location, formatLocation } from '../modules/location.js';
 import type { Backoff, Check, Needs, SessionOptions, Task, TaskDefaults } from '../tasks/task.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
@@ -82,7 +82,8 @@ export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly Plan
     }
     const shared = hasSession ? transactional : plain;
     const own = getOwnOptions(task);
-    return new Planned(task, hasOwnDecision(own) ? decidePolicy(own, defaults, hasSession) : shared);
+    const isDecided = DECIDING.some((name) => name in own);
+    return new Planned(task, isDecided ? decidePolicy(own, defaults, hasSession) : shared);
   });
 }
 
@@ -124,21 +125,7 @@ function getOwnOptions({ kind, options }: Task): Partial<SessionOptions<Needs, u
 }
 
 /** The options that change the policy of a task. */
-const DECIDING: ReadonlySet<string> = new Set([
-  'conn',
-  'reads',
-  'retries',
-  'backoff',
-  'timeout',
-  'isolation',
-  'checks',
-  'retryOn',
-] satisfies readonly (keyof SessionOptions<Needs, unknown, string>)[]);
-
-function hasOwnDecision(options: object): boolean {
-  for (const name in options) if (DECIDING.has(name)) return true;
-  return false;
-}
+const DECIDING = [...DEFAULT_NAMES, 'reads', 'checks'];
 
 function decidePolicy(
   own: Partial<SessionOptions<Needs, unknown, string>>,
