@@ -61,9 +61,12 @@ export function encodeResult(value: unknown, { limitBytes = DEFAULT_LIMIT_BYTES 
  * drop. For values of rows, which may contain dates and exact numbers, see `buildJson` in `copy/exact-number.ts`.
  */
 export function encodeJson(value: unknown, rules: JsonRules): string {
-  const writer = new JsonWriter(rules);
-  writer.write(value);
-  return writer.build();
+  const check = new JsonCheck(rules);
+  check.assertJson(value);
+  const text = JSON.stringify(value, check.hasBigint ? formatBigint : undefined);
+  const bytes = Buffer.byteLength(text);
+  if (bytes > rules.limitBytes) throw check.createTooLargeError(formatSize(bytes));
+  return text;
 }
 
 /** Returns a value and its type for an error message: `"ten" (string)`. A long string is cut after 60 characters. */
@@ -107,7 +110,7 @@ type PathOfNotJson<T, Path extends string = 'result', Depth extends unknown[] = 
           ? { [K in keyof T & string]: PathOfNotJson<T[K], `${Path}.${K}`, [...Depth, 0]> }[keyof T & string]
           : Path;
 
-/** A value is measured up to this many times the limit, so that the message can name its size. */
+/** A value of up to this many times the limit is written, so that the message can name its size. */
 const COUNTED_LIMITS = 8;
 
 /** Half of a surrogate pair, or NUL. Both are valid in a JavaScript string, but `jsonb` refuses them (22P05, 22P02). */
@@ -122,93 +125,69 @@ const ADVICE: Readonly<Record<string, string>> = {
   undefined: 'use null, or leave out the value',
 };
 
-/** Writes one value as JSON text. */
-class JsonWriter {
+/** Checks one value, and collects what the errors need. */
+class JsonCheck {
   readonly #rules: JsonRules;
-  readonly #chunks: string[] = [];
-  #bytes = 0;
+  /** The size of the parts so far, in UTF-16 units: at most that of their JSON text. */
+  #size = 0;
   readonly #path: (string | number)[] = [];
   readonly #parents = new Set<object>();
+  hasBigint = false;
 
   constructor(rules: JsonRules) {
     this.#rules = rules;
   }
 
-  build(): string {
-    if (this.#bytes > this.#rules.limitBytes) throw this.#createTooLargeError(formatSize(this.#bytes));
-    return this.#chunks.join('');
-  }
-
-  write(value: unknown): void {
-    if (typeof value === 'string') return this.#writeString(value);
-    if (typeof value === 'boolean' || value === null) return this.#append(String(value));
-    if (typeof value === 'object') return this.#writeObject(value);
-    if (typeof value === 'bigint' && this.#rules.bigint === 'text') return this.#append(`"${value}"`);
+  assertJson(value: unknown): void {
+    if (typeof value === 'string') return this.#assertText(value);
+    this.#count(2);
+    if (typeof value === 'boolean' || value === null) return;
+    if (typeof value === 'object') return this.#assertObject(value);
+    if (typeof value === 'bigint' && this.#rules.bigint === 'text') {
+      this.hasBigint = true;
+      return;
+    }
     if (typeof value !== 'number')
       throw this.#createError(`is ${addArticle(typeof value)}`, ADVICE[typeof value]);
     if (!Number.isFinite(value))
       throw this.#createError(`is ${value}`, 'use null, or the text of the number');
-    this.#append(JSON.stringify(value));
   }
 
-  #writeString(value: string): void {
+  #assertText(value: string): void {
+    this.#count(value.length + 3);
     const found = NOT_TEXT.exec(value);
     if (found?.[0] === '\0')
       throw this.#createError('holds a NUL character, which PostgreSQL cannot store (22P05)');
     if (found)
       throw this.#createError(`holds half of a surrogate pair at index ${found.index}`, 'use toWellFormed()');
-    this.#append(JSON.stringify(value));
   }
 
-  #writeObject(value: object): void {
+  #assertObject(value: object): void {
     if (this.#parents.has(value)) throw this.#createError('contains itself');
     if (this.#parents.size >= MAX_DEPTH)
       throw this.#createError(`is nested more than ${MAX_DEPTH} levels deep`);
+    const name = getClassName(value);
+    const isArray = Array.isArray(value);
+    if (!isPlain(value))
+      throw this.#createError(`is ${addArticle(name)}`, ADVICE[name] ?? 'use a plain object');
+    if (!isArray && Object.getOwnPropertySymbols(value).length > 0)
+      throw this.#createError('has a symbol as the name of a property');
     this.#parents.add(value);
-    if (Array.isArray(value)) this.#writeArray(value);
-    else if (isPlain(value)) this.#writeProperties(value);
-    else
-      throw this.#createError(
-        `is ${addArticle(getClassName(value))}`,
-        ADVICE[getClassName(value)] ?? 'use a plain object',
-      );
+    // `entries` also yields the holes of an array.
+    for (const [key, part] of isArray ? value.entries() : Object.entries(value)) {
+      if (part === undefined && !isArray) continue;
+      this.#path.push(key);
+      if (typeof key === 'string') this.#assertText(key);
+      this.assertJson(part);
+      this.#path.pop();
+    }
     this.#parents.delete(value);
   }
 
-  #writeArray(items: readonly unknown[]): void {
-    this.#append('[');
-    for (let i = 0; i < items.length; i++) {
-      if (i > 0) this.#append(',');
-      this.#path.push(i);
-      this.write(items[i]);
-      this.#path.pop();
-    }
-    this.#append(']');
-  }
-
-  #writeProperties(value: object): void {
-    if (Object.getOwnPropertySymbols(value).length > 0)
-      throw this.#createError('has a symbol as the name of a property');
-    let separator = '{';
-    for (const [name, property] of Object.entries(value) as [string, unknown][]) {
-      if (property === undefined) continue;
-      this.#append(separator);
-      separator = ',';
-      this.#path.push(name);
-      this.#writeString(name);
-      this.#append(':');
-      this.write(property);
-      this.#path.pop();
-    }
-    this.#append(separator === '{' ? '{}' : '}');
-  }
-
-  #append(text: string): void {
-    this.#bytes += Buffer.byteLength(text);
-    if (this.#bytes <= this.#rules.limitBytes) this.#chunks.push(text);
-    else if (this.#bytes > this.#rules.limitBytes * COUNTED_LIMITS) {
-      throw this.#createTooLargeError(`more than ${formatSize(this.#rules.limitBytes * COUNTED_LIMITS)}`);
-    }
+  #count(size: number): void {
+    this.#size += size;
+    const most = this.#rules.limitBytes * COUNTED_LIMITS;
+    if (this.#size > most) throw this.createTooLargeError(`more than ${formatSize(most)}`);
   }
 
   #createError(problem: string, fix?: string): EtlError {
@@ -219,7 +198,7 @@ class JsonWriter {
     });
   }
 
-  #createTooLargeError(size: string): EtlError {
+  createTooLargeError(size: string): EtlError {
     const { root, code, limitBytes } = this.#rules;
     return new EtlError(code, {
       what: `expected \`${root}\` to be at most ${formatSize(limitBytes)} of JSON, got ${size}`,
@@ -228,8 +207,13 @@ class JsonWriter {
   }
 }
 
-/** Returns true for an object literal of this or another realm, and for an object without a prototype. */
+function formatBigint(_name: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value;
+}
+
+/** Returns true for an array or an object literal of this or another realm, and for an object without a prototype. */
 function isPlain(value: object): boolean {
+  if (Array.isArray(value)) return !('toJSON' in value);
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }

@@ -1,23 +1,16 @@
 import { dirname, extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { findPrivateCache } from '../modules/cache.js';
 import { getDefaultExport } from './export.js';
-import { createLoadError } from './load-error.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
-import type { ConfigFile } from '../modules/source-text.js';
-import { rememberCompiled } from '../modules/stack.js';
+import type { ConfigFile, ReadConfigOptions } from '../modules/source-text.js';
 import { formatPosition } from '../modules/location.js';
 
 /** Options for executing a config. */
-export interface CodeOptions {
-  /** The working directory. */
-  readonly directory: string;
+export interface CodeOptions extends ReadConfigOptions {
   readonly shared: Shared;
-  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
-  readonly getuid?: (() => number) | undefined;
   /** Whether compiled code may be cached in `.etl` beside the config. */
   readonly isCached: boolean;
   /** The longest time that loading may take. */
@@ -30,8 +23,8 @@ export function isCode(file: string): boolean {
 }
 
 /**
- * Executes a config once, and returns its default export. Every error becomes an `EtlError` of class 21 with a location
- * in the user's files. An `EtlError` that the config throws itself, for example in `dag()`, passes unchanged.
+ * Executes a config once, and returns its default export. Throws `EtlError` ETL-2104 if the config does not finish in
+ * time, ETL-2105 for a wrong export, and everything that the config throws.
  */
 export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
@@ -39,37 +32,26 @@ export async function evaluate(configFile: ConfigFile, options: CodeOptions): Pr
     cache: options.isCached ? findPrivateCache(dirname(configFile.file), options.getuid) : undefined,
     version: options.shared.version,
   });
-  rememberCompiled((file) => modules.getCode(file));
-  let exports: unknown;
-  try {
-    exports = await limitTime(modules.run(configFile), configFile, options);
-  } catch (error) {
-    const { directory, shared } = options;
-    throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });
-  }
-  return getDefaultExport(configFile, exports);
+  return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
 }
 
 async function limitTime<T>(work: Promise<T>, configFile: ConfigFile, options: CodeOptions): Promise<T> {
+  const { directory, timeoutMs } = options;
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(createTooSlowError(configFile, options)), options.timeoutMs);
+    timer = setTimeout(() => {
+      const error = new EtlError('ETL-2104', {
+        what: `the config ${configFile.name} did not finish loading within ${timeoutMs / 1000} s`,
+        where: formatPosition(configFile.file, findAwaitPosition(configFile.text), directory),
+        why: 'a top-level await in the config, or in a file that it imports, is still pending',
+        fix: 'do slow work in a task, not while the config loads',
+      });
+      reject(error);
+    }, timeoutMs);
   });
   try {
     return await Promise.race([work, timeout]);
   } finally {
     clearTimeout(timer);
   }
-}
-
-function createTooSlowError(
-  { file, text, name }: ConfigFile,
-  { directory, timeoutMs }: CodeOptions,
-): EtlError {
-  return new EtlError('ETL-2104', {
-    what: `the config ${name} did not finish loading within ${timeoutMs / 1000} s`,
-    where: formatPosition(file, findAwaitPosition(text), directory),
-    why: 'a top-level await in the config, or in a file that it imports, is still pending',
-    fix: 'do slow work in a task, not while the config loads',
-  });
 }

@@ -1,5 +1,6 @@
 import { basename, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
+import { isRecord } from '../json.js';
 import { computePosition, type Position } from './position.js';
 import type { ConfigFile } from '../modules/source-text.js';
 
@@ -28,7 +29,13 @@ const BLANKS = /[ \t\r\n]*/y;
 export async function parseData(configFile: ConfigFile): Promise<unknown> {
   if (extname(configFile.file) !== '.json') return await parseYaml(configFile);
   const value = parseJson(configFile);
-  return basename(configFile.file) === 'package.json' ? getEtlKey(configFile, value) : value;
+  if (basename(configFile.file) !== 'package.json') return value;
+  if (isRecord(value) && 'etl' in value) return value['etl'];
+  throw new EtlError('ETL-2105', {
+    what: `${configFile.name} has no config`,
+    where: `${configFile.name}:1:1`,
+    fix: 'put the config under the key "etl", or name another file',
+  });
 }
 
 /**
@@ -99,15 +106,6 @@ function describeExpected(kind: string, expected: string, open: string | undefin
   if (expected.startsWith('a key') && kind === 'a string') return '":"';
   if (open === undefined) return 'the end of the file';
   return open === '{' ? '"," or "}"' : '"," or "]"';
-}
-
-function getEtlKey(configFile: ConfigFile, manifest: unknown): unknown {
-  if (typeof manifest === 'object' && manifest !== null && 'etl' in manifest) return manifest.etl;
-  throw new EtlError('ETL-2105', {
-    what: `${configFile.name} has no config`,
-    where: `${configFile.name}:1:1`,
-    fix: 'put the config under the key "etl", or name another file',
-  });
 }
 
 function isYamlProblem(error: unknown): error is YamlProblem {

@@ -1,9 +1,8 @@
-import { EtlError } from '../../errors.js';
 import type { Dag } from '../dag/dag.js';
-import { captureLocation, type Location } from '../modules/location.js';
+import { captureLocation } from '../modules/location.js';
 import type { Duration } from '../duration.js';
 import type { TaskDefaults } from '../tasks/task.js';
-import { findShapeProblem, type ShapeProblem } from './shape.js';
+import { assertShape } from './shape.js';
 
 /** A connection in a config, with a limit of its own. A connection without a limit is written as a URL alone. */
 export interface ConnectionSettings {
@@ -29,34 +28,10 @@ export interface Config {
 }
 
 /**
- * The error ETL-2106 that `defineConfig` throws. The loader of the config replaces it by an error that says where the
- * wrong key is, because only the loader knows the text of the file.
- */
-export class ShapeError extends EtlError {
-  readonly problem: ShapeProblem;
-  readonly location: Location;
-
-  constructor(problem: ShapeProblem, location: Location) {
-    super('ETL-2106', problem);
-    this.problem = problem;
-    this.location = location;
-  }
-}
-
-/**
  * Checks a config, and gives it its type: `export default defineConfig({ dags: [monthly] })`. Returns the same object.
  * Throws `EtlError` ETL-2106 for the first mistake.
  */
 export function defineConfig<const C extends Config>(config: C): C {
-  assertConfig(config, (problem) => new ShapeError(problem, captureLocation(defineConfig)));
+  assertShape(config, captureLocation(defineConfig));
   return config;
-}
-
-/** Checks that a value is a config. `report` makes the error that is thrown for the first mistake. */
-export function assertConfig(
-  value: unknown,
-  report: (problem: ShapeProblem) => EtlError,
-): asserts value is Config {
-  const problem = findShapeProblem(value);
-  if (problem !== undefined) throw report(problem);
 }

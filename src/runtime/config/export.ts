@@ -1,4 +1,4 @@
-import { EtlError, type ErrorParts } from '../../errors.js';
+import { EtlError } from '../../errors.js';
 import { findExportPosition, START } from './position.js';
 import type { ConfigFile } from '../modules/source-text.js';
 
@@ -8,65 +8,38 @@ import type { ConfigFile } from '../modules/source-text.js';
  */
 export function getDefaultExport(configFile: ConfigFile, exports: unknown): unknown {
   const value = isModule(exports) ? exports['default'] : exports;
-  if (value === undefined || (isEmpty(exports) && findExportPosition(configFile.text) === undefined)) {
+  // Nothing is exported, also by `module.exports = {}`, and the file is not marked as an ES module.
+  const isEmpty = isObject(exports) && Reflect.ownKeys(exports).length === 0;
+  if (value === undefined || (isEmpty && findExportPosition(configFile.text) === undefined))
     throw createMissingExportError(configFile, exports);
-  }
-  if (isThenable(value)) {
-    throw createWrongExportError(configFile, {
-      why: 'the default export is a promise',
-      fix: 'export the object itself: top-level await is allowed, so `export default defineConfig(await …)` works',
-    });
-  }
-  if (typeof value === 'function') {
-    throw createWrongExportError(configFile, {
-      why: 'the default export is a function',
-      fix: 'call the function and export the object itself: `export default defineConfig(…)`',
-    });
-  }
-  return value;
+  const isPromise = isObject(value) && typeof value['then'] === 'function';
+  if (!isPromise && typeof value !== 'function') return value;
+  const { line, column } = findExportPosition(configFile.text) ?? START;
+  throw new EtlError('ETL-2105', {
+    what: `the default export of ${configFile.name} is not a config`,
+    where: `${configFile.name}:${line}:${column}`,
+    why: `the default export is a ${isPromise ? 'promise' : 'function'}`,
+    fix: isPromise
+      ? 'export the object itself: top-level await is allowed, so `export default defineConfig(await …)` works'
+      : 'call the function and export the object itself: `export default defineConfig(…)`',
+  });
 }
 
 function isModule(exports: unknown): exports is Readonly<Record<string, unknown>> {
-  return isRecord(exports) && (Object.hasOwn(exports, '__esModule') || Object.hasOwn(exports, 'default'));
+  return isObject(exports) && (Object.hasOwn(exports, '__esModule') || Object.hasOwn(exports, 'default'));
 }
 
-/**
- * Says whether a file exports nothing and is not marked as an ES module. This is also true for `module.exports = {}`.
- */
-function isEmpty(exports: unknown): boolean {
-  return isRecord(exports) && Reflect.ownKeys(exports).length === 0;
-}
-
-function isThenable(value: unknown): boolean {
-  return isRecord(value) && typeof value['then'] === 'function';
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
 function createMissingExportError(configFile: ConfigFile, exports: unknown): EtlError {
-  const names = isRecord(exports)
-    ? Object.keys(exports)
-        .filter((name) => name !== 'default')
-        .toSorted()
-    : [];
+  const names = isObject(exports) ? Object.keys(exports).filter((name) => name !== 'default') : [];
+  const list = names.toSorted().map((name) => `"${name}"`);
   return new EtlError('ETL-2105', {
     what: `the config ${configFile.name} has no default export`,
     where: `${configFile.name}:1:1`,
-    why:
-      names.length === 0
-        ? undefined
-        : `the config exports ${names.map((name) => `"${name}"`).join(', ')} by name only`,
+    why: list.length === 0 ? undefined : `the config exports ${list.join(', ')} by name only`,
     fix: 'write `export default defineConfig({ … })`',
-  });
-}
-
-function createWrongExportError(configFile: ConfigFile, parts: Pick<ErrorParts, 'why' | 'fix'>): EtlError {
-  const { line, column } = findExportPosition(configFile.text) ?? START;
-  return new EtlError('ETL-2105', {
-    what: `the default export of ${configFile.name} is not a config`,
-    where: `${configFile.name}:${line}:${column}`,
-    ...parts,
   });
 }

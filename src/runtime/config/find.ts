@@ -29,14 +29,9 @@ export interface FindOptions {
   readonly explicit?: string | undefined;
 }
 
-/** The part of cosmiconfig's `Explorer` that this file uses. */
+/** The class of cosmiconfig that searches, as far as it is used here. Its types do not declare the class. */
 interface Explorer {
   search(from: string): Promise<{ readonly filepath: string } | null>;
-}
-
-/** The module of cosmiconfig that exports `Explorer`. The types of cosmiconfig do not declare this module. */
-interface ExplorerModule {
-  readonly Explorer: new (options: object) => Explorer;
 }
 
 /**
@@ -49,8 +44,15 @@ export async function findConfig({ directory, explicit }: FindOptions): Promise<
   if (explicit !== undefined) return resolveExplicitConfig(directory, explicit);
   assertFirstReadable(directory);
   const found = await (await createExplorer(directory)).search(directory);
-  if (found === null) throw createNotFoundError(directory);
-  return found.filepath;
+  if (found !== null) return found.filepath;
+  const last = listSearchedDirectories(directory).at(-1) ?? directory;
+  const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
+  throw new EtlError('ETL-2101', {
+    what: 'no config was found',
+    where: directory,
+    why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
+    fix: 'create etl.config.ts, go to the directory of your project, or name the file with --config',
+  });
 }
 
 function resolveExplicitConfig(directory: string, explicit: string): string {
@@ -94,7 +96,7 @@ function listSearchedDirectories(directory: string): string[] {
  */
 async function createExplorer(directory: string): Promise<Explorer> {
   const internals: unknown = await import('cosmiconfig/dist/Explorer.js');
-  const { Explorer } = internals as ExplorerModule;
+  const { Explorer } = internals as { readonly Explorer: new (options: object) => Explorer };
   const inPackage = (file: string, text: string): unknown =>
     basename(file) === 'package.json'
       ? { etl: hasConfig(parseJson({ file, name: shortenPath(file, directory), text })) }
@@ -123,18 +125,6 @@ function nameFile(file: string): string {
 /** Returns true if a package.json has a config. Otherwise returns null, which makes cosmiconfig search on. */
 function hasConfig(manifest: unknown): true | null {
   return typeof manifest === 'object' && manifest !== null && Object.hasOwn(manifest, 'etl') ? true : null;
-}
-
-function createNotFoundError(directory: string): EtlError {
-  const searched = listSearchedDirectories(directory);
-  const last = searched.at(-1) ?? directory;
-  const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
-  return new EtlError('ETL-2101', {
-    what: 'no config was found',
-    where: directory,
-    why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
-    fix: 'create etl.config.ts, go to the directory of your project, or name the file with --config',
-  });
 }
 
 /** Says whether a path exists. This is also true for a symbolic link that leads nowhere. */

@@ -3,13 +3,12 @@ import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
 import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
-import { ShapeError } from './define.js';
-import type { ShapeProblem } from './shape.js';
+import { ShapeError } from './shape.js';
 import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
 /** A config that failed to load, and the directories that its error needs. */
-export interface LoadContext {
+interface LoadContext {
   readonly configFile: ConfigFile;
   /** The working directory. */
   readonly directory: string;
@@ -29,8 +28,7 @@ const NOT_FOUND_CODES = new Set([
  * an `EtlError` other than `ShapeError` unchanged.
  */
 export function createLoadError(error: unknown, context: LoadContext): EtlError {
-  if (error instanceof ShapeError)
-    return createShapeError(error.problem, context, getLocationFrame(error.location));
+  if (error instanceof ShapeError) return createShapeError(error, context);
   if (error instanceof EtlError) return error;
   return (
     createParseError(error, context) ??
@@ -41,23 +39,21 @@ export function createLoadError(error: unknown, context: LoadContext): EtlError 
 }
 
 /**
- * Creates the error ETL-2106 for a mistake in the value of a config. `called` is the call of `defineConfig`: the wrong
- * key is searched in the file of this call, or in the config file if `called` is undefined.
+ * Adds the position of the wrong key to a `ShapeError`. The key is searched in the file that calls `defineConfig`, or in
+ * the config file if nothing calls it.
  */
-export function createShapeError(
-  problem: ShapeProblem,
-  { configFile, directory }: Pick<LoadContext, 'configFile' | 'directory'>,
-  called?: Frame,
-): EtlError {
-  const { file, text } =
-    called === undefined ? configFile : { file: called.file, text: readText(called.file) };
+function createShapeError(error: ShapeError, { configFile, directory }: LoadContext): EtlError {
+  const called = error.called && getLocationFrame(error.called);
+  const { file, text } = called ? { file: called.file, text: readText(called.file) } : configFile;
   const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
-  const found = problem.location === undefined ? undefined : getLocationFrame(problem.location);
+  const found = error.location && getLocationFrame(error.location);
   const start = (language === 'js' ? findExportPosition(text) : undefined) ?? START;
-  const position = found ?? findKeyPosition(text, problem.path, language) ?? called ?? start;
+  const position = found ?? findKeyPosition(text, error.path, language) ?? called ?? start;
   return new EtlError('ETL-2106', {
-    ...problem,
+    what: error.message,
     where: formatPosition(found?.file ?? file, position, directory),
+    why: error.why,
+    fix: error.fix,
   });
 }
 

@@ -1,25 +1,22 @@
 import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import type { Dag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
+import { isRecord } from '../json.js';
 import type { TaskDefaults } from '../tasks/task.js';
-import { evaluate, isCode } from './code.js';
+import { type CodeOptions, evaluate, isCode } from './code.js';
 import { parseData } from './data.js';
 import { findConfig, type FindOptions } from './find.js';
-import { createShapeError } from './load-error.js';
+import { createLoadError } from './load-error.js';
+import { assertShape } from './shape.js';
 import { findKeyPosition, START } from './position.js';
-import { assertConfig, type Config, type ConnectionSettings } from './define.js';
-import type { Shared } from '../modules/shared-packages.js';
+import type { Config, ConnectionSettings } from './define.js';
 import { setRoot } from '../modules/location.js';
 import { readConfigFile, type ConfigFile } from '../modules/source-text.js';
 
 /** Options for finding and loading the config. */
-export interface LoadOptions extends FindOptions {
-  readonly shared: Shared;
-  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
-  readonly getuid?: (() => number) | undefined;
-  /** Whether compiled code may be cached in `.etl` beside the config. */
-  readonly isCached: boolean;
+export interface LoadOptions extends FindOptions, Omit<CodeOptions, 'timeoutMs'> {
   /** The longest time that executing the config may take. Default 30,000. */
   readonly timeoutMs?: number | undefined;
 }
@@ -59,18 +56,29 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS } = options;
   const file = await findConfig(options);
   const configFile = readConfigFile(file, { directory, getuid });
-  const value = isCode(file)
-    ? await evaluate(configFile, { directory, shared, getuid, isCached, timeoutMs })
-    : checkSettingsOnly(configFile, await parseData(configFile));
-  assertConfig(value, (problem) => createShapeError(problem, { configFile, directory }));
-  const config = checkConfig(value);
+  const config = fillDefaults(
+    await loadValue(configFile, { directory, shared, getuid, isCached, timeoutMs }),
+  );
   for (const { location } of config.dags) setRoot(location, dirname(file));
   return { file, directory: dirname(file), name: configFile.name, config };
 }
 
+async function loadValue(configFile: ConfigFile, options: CodeOptions): Promise<Config> {
+  try {
+    const value = isCode(configFile.file)
+      ? await evaluate(configFile, options)
+      : assertNoDags(configFile, await parseData(configFile));
+    assertShape(value);
+    return value as Config;
+  } catch (error) {
+    const { directory, shared } = options;
+    throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });
+  }
+}
+
 /** Returns the value of a JSON or YAML config. Throws ETL-2106 if it has `dags`: a Dag contains functions. */
-function checkSettingsOnly(configFile: ConfigFile, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'dags')) return value;
+function assertNoDags(configFile: ConfigFile, value: unknown): unknown {
+  if (!isRecord(value) || !Object.hasOwn(value, 'dags')) return value;
   const { line, column } = findKeyPosition(configFile.text, ['dags'], 'data') ?? START;
   throw new EtlError('ETL-2106', {
     what: `${configFile.name} can't contain \`dags\``,
@@ -80,7 +88,7 @@ function checkSettingsOnly(configFile: ConfigFile, value: unknown): unknown {
   });
 }
 
-function checkConfig({
+function fillDefaults({
   dags = [],
   connections = {},
   defaults = {},

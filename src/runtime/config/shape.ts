@@ -1,193 +1,164 @@
-import { didYouMean, EtlError } from '../../errors.js';
+import { didYouMean, EtlError, type ErrorParts } from '../../errors.js';
 import { isDag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
 import { isRecord } from '../json.js';
-import { validateDefaults } from '../dag/options.js';
+import { DEFAULT_NAMES, validateDefaults } from '../dag/options.js';
 import type { Location } from '../modules/location.js';
 
-/** A mistake in the value of a config. */
-export interface ShapeProblem {
-  /** The keys that lead to the wrong value: `['connections', 'db', 'url']`. */
-  readonly path: readonly string[];
-  readonly what: string;
-  readonly why?: string;
-  readonly fix: string;
-  /** The location of the mistake, if it is known better than by the keys. */
-  readonly location?: Location;
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const CONFIG_KEYS = ['dags', 'connections', 'defaults', 'concurrency', 'timeout'];
-const CONNECTION_KEYS = ['url', 'concurrency'];
-const DEFAULTS_KEYS = ['conn', 'retries', 'backoff', 'timeout', 'isolation', 'retryOn'];
-const RESERVED_KEYS = ['__proto__', 'constructor', 'prototype'];
-
-/** Finds the first mistake in a value that should be a config. Returns undefined if there is none. Never throws. */
-export function findShapeProblem(value: unknown): ShapeProblem | undefined {
-  if (!isRecord(value)) return createWrongTypeProblem([], 'an object', value);
-  return findFieldsProblem(value, [], CONFIG_KEYS) ?? findValuesProblem(value);
-}
-
-function findValuesProblem(config: Fields): ShapeProblem | undefined {
-  return (
-    findDagsProblem(config['dags']) ??
-    findConnectionsProblem(config['connections']) ??
-    findDefaultsProblem(config['defaults']) ??
-    findCountProblem(config['concurrency'], ['concurrency']) ??
-    findTimeoutProblem(config['timeout'])
-  );
-}
+type Path = readonly string[];
 
 /**
- * Finds a key that would reach a prototype, a prototype that was set, or a key that is not in `keys`. If `keys` is
- * undefined, all other keys are allowed.
+ * The error ETL-2106 for the first mistake in a config. The loader of the config replaces it by an error that says where
+ * the wrong key is, because only the loader knows the text of the file.
  */
-function findFieldsProblem(
-  value: Fields,
-  path: readonly string[],
-  keys?: readonly string[],
-): ShapeProblem | undefined {
-  const reserved = RESERVED_KEYS.find((key) => Object.hasOwn(value, key));
-  if (reserved !== undefined) return createReservedKeyProblem([...path, reserved]);
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (isRecord(prototype) && prototype !== Object.prototype) {
-    // `{ __proto__: … }` in an object literal sets the prototype and leaves no key. The prototype of a class instance
-    // has a `constructor`.
-    const isLiteral = !Object.hasOwn(prototype, 'constructor');
-    return isLiteral
-      ? createReservedKeyProblem([...path, '__proto__'])
-      : createWrongTypeProblem(path, 'a plain object', value);
+export class ShapeError extends EtlError {
+  /** The keys that lead to the wrong value: `['connections', 'db', 'url']`. */
+  readonly path: Path;
+  /** The location of the mistake, if it is known better than by the keys. */
+  readonly location: Location | undefined;
+  /** The call of `defineConfig` that found the mistake. */
+  called: Location | undefined;
+
+  constructor(path: Path, parts: ErrorParts, location?: Location) {
+    super('ETL-2106', parts);
+    this.path = path;
+    this.location = location;
   }
-  const unknown = keys && Object.keys(value).find((key) => !keys.includes(key));
-  return unknown === undefined ? undefined : createUnknownKeyProblem([...path, unknown], keys);
 }
 
-function findDagsProblem(dags: unknown): ShapeProblem | undefined {
-  if (dags === undefined) return undefined;
-  if (!Array.isArray(dags)) return createWrongTypeProblem(['dags'], 'an array of Dags', dags);
-  const seen = new Set<string>();
+/** Throws a `ShapeError` for a wrong value. The keys of `path` lead to the value. */
+type Check = (value: unknown, path: Path) => void;
+
+/** Throws a `ShapeError` for the first mistake in a config. `called` is the call of `defineConfig`, if there is one. */
+export function assertShape(config: unknown, called?: Location): void {
+  try {
+    assertFields(config, [], CONFIG);
+  } catch (error) {
+    if (error instanceof ShapeError) error.called = called;
+    throw error;
+  }
+}
+
+const RESERVED_KEYS = ['__proto__', 'constructor', 'prototype'];
+
+const assertCount: Check = (value, path) => {
+  if (!Number.isSafeInteger(value) || Number(value) < 1)
+    throw createWrongTypeError(path, 'a whole number of at least 1', value);
+};
+
+const assertTimeout: Check = (value, path) => {
+  if (typeof value !== 'string' && typeof value !== 'number')
+    throw createWrongTypeError(path, 'a duration such as "10m"', value);
+  runCheck(path, () => parseDuration(value, 'timeout'));
+};
+
+const assertDefault: Check = (value, path) =>
+  runCheck(path, () => validateDefaults({ [path.at(-1) ?? '']: value }, 'defaults'));
+
+const assertUrl: Check = (value, path) => {
+  if (typeof value !== 'string') throw createWrongTypeError(path, 'a string', value);
+};
+
+const assertConnection: Check = (value, path) => {
+  if (typeof value === 'string') return;
+  if (!isRecord(value)) throw createWrongTypeError(path, 'a URL or { url, concurrency }', value);
+  assertFields(value, path, { url: assertUrl, concurrency: assertCount });
+  assertUrl(value['url'], [...path, 'url']);
+};
+
+const assertDags: Check = (dags, path) => {
+  if (!Array.isArray(dags)) throw createWrongTypeError(path, 'an array of Dags', dags);
+  const ids = new Set<string>();
   for (const [index, value] of dags.entries()) {
-    const problem = findDagProblem(value, index, seen);
-    if (problem !== undefined) return problem;
+    const valuePath = [...path, String(index)];
+    if (!isDag(value)) {
+      throw new ShapeError(valuePath, {
+        what: `expected \`dags[${index}]\` to be a Dag, got ${classify(value)}`,
+        fix: 'put only values that `dag()` returns into `dags`',
+      });
+    }
+    if (ids.has(value.id)) {
+      const what = `two Dags have the ID "${value.id}"`;
+      throw new ShapeError(valuePath, { what, fix: 'rename one of the Dags' }, value.location);
+    }
+    ids.add(value.id);
   }
-  return undefined;
-}
+};
 
-function findDagProblem(value: unknown, index: number, seen: Set<string>): ShapeProblem | undefined {
-  const path = ['dags', String(index)];
-  if (!isDag(value)) {
-    return {
-      path,
-      what: `expected \`dags[${index}]\` to be a Dag, got ${classify(value)}`,
-      fix: 'put only values that `dag()` returns into `dags`',
-    };
+const CONFIG: Readonly<Record<string, Check>> = {
+  dags: assertDags,
+  connections: (value, path) => assertFields(value, path, assertConnection),
+  defaults: (value, path) => assertFields(value, path, DEFAULTS),
+  concurrency: assertCount,
+  timeout: assertTimeout,
+};
+const DEFAULTS: Readonly<Record<string, Check>> = Object.fromEntries(
+  DEFAULT_NAMES.map((name) => [name, assertDefault]),
+);
+
+/**
+ * Checks all fields of an object. `checks` has a check for each known key, or one check for the values of all keys. A
+ * field that is undefined counts as absent.
+ */
+function assertFields(value: unknown, path: Path, checks: Readonly<Record<string, Check>> | Check): void {
+  if (!isRecord(value)) throw createWrongTypeError(path, 'an object', value);
+  assertOwnKeys(value, path);
+  if (typeof checks !== 'function') assertKnownKeys(value, path, Object.keys(checks));
+  for (const [key, field] of Object.entries(value)) {
+    const check = typeof checks === 'function' ? checks : checks[key];
+    if (field !== undefined) check?.(field, [...path, key]);
   }
-  if (seen.has(value.id)) {
-    return {
-      path,
-      what: `two Dags have the ID "${value.id}"`,
-      fix: 'rename one of the Dags',
-      location: value.location,
-    };
-  }
-  seen.add(value.id);
-  return undefined;
 }
 
-function findConnectionsProblem(connections: unknown): ShapeProblem | undefined {
-  if (connections === undefined) return undefined;
-  const path = ['connections'];
-  if (!isRecord(connections)) return createWrongTypeProblem(path, 'an object', connections);
-  const problem = findFieldsProblem(connections, path);
-  if (problem !== undefined) return problem;
-  for (const [id, value] of Object.entries(connections)) {
-    const found = findConnectionProblem(value, [...path, id]);
-    if (found !== undefined) return found;
-  }
-  return undefined;
+/** Throws a `ShapeError` for a key that would reach a prototype, and for a prototype that was set. */
+function assertOwnKeys(value: object, path: Path): void {
+  const reserved = RESERVED_KEYS.find((key) => Object.hasOwn(value, key));
+  if (reserved !== undefined) throw createReservedKeyError(path, reserved);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (!isRecord(prototype) || prototype === Object.prototype) return;
+  // `{ __proto__: … }` in an object literal sets the prototype and leaves no key. The prototype of a class instance
+  // has a `constructor`.
+  throw Object.hasOwn(prototype, 'constructor')
+    ? createWrongTypeError(path, 'a plain object', value)
+    : createReservedKeyError(path, '__proto__');
 }
 
-function findConnectionProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
-  if (value === undefined || typeof value === 'string') return undefined;
-  if (!isRecord(value)) return createWrongTypeProblem(path, 'a URL or { url, concurrency }', value);
-  const { url, concurrency } = value;
-  return (
-    findFieldsProblem(value, path, CONNECTION_KEYS) ??
-    (typeof url === 'string' ? undefined : createWrongTypeProblem([...path, 'url'], 'a string', url)) ??
-    findCountProblem(concurrency, [...path, 'concurrency'])
-  );
+function assertKnownKeys(value: object, path: Path, known: readonly string[]): void {
+  const unknown = Object.keys(value).find((key) => !known.includes(key));
+  if (unknown === undefined) return;
+  throw new ShapeError([...path, unknown], {
+    what: `unknown key "${unknown}" in ${formatName(path)}${didYouMean(unknown, known)}`,
+    fix: `the known keys are ${known.join(', ')}`,
+  });
 }
 
-function findDefaultsProblem(defaults: unknown): ShapeProblem | undefined {
-  if (defaults === undefined) return undefined;
-  if (!isRecord(defaults)) return createWrongTypeProblem(['defaults'], 'an object', defaults);
-  const problem = findFieldsProblem(defaults, ['defaults'], DEFAULTS_KEYS);
-  if (problem !== undefined) return problem;
-  for (const [key, value] of Object.entries(defaults)) {
-    const found = describeProblem(['defaults', key], () => validateDefaults({ [key]: value }, 'defaults'));
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-function findCountProblem(value: unknown, path: readonly string[]): ShapeProblem | undefined {
-  if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= 1)) return undefined;
-  return createWrongTypeProblem(path, 'a whole number of at least 1', value);
-}
-
-function findTimeoutProblem(value: unknown): ShapeProblem | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value !== 'string' && typeof value !== 'number') {
-    return createWrongTypeProblem(['timeout'], 'a duration such as "10m"', value);
-  }
-  return describeProblem(['timeout'], () => parseDuration(value, 'timeout'));
-}
-
-/** Runs a check that Dags use as well. Returns the `EtlError` of the check as a problem of the value at `path`. */
-function describeProblem(path: readonly string[], check: () => unknown): ShapeProblem | undefined {
+/** Runs a check that Dags use as well. Turns its error into a `ShapeError`. */
+function runCheck(path: Path, check: () => unknown): void {
   try {
     check();
-    return undefined;
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;
-    return { path, what: error.message, fix: error.fix ?? 'correct the value' };
+    throw new ShapeError(path, { what: error.message, fix: error.fix ?? 'correct the value' });
   }
 }
 
-function createUnknownKeyProblem(path: readonly string[], keys: readonly string[] = []): ShapeProblem {
-  const parent = path.slice(0, -1);
-  const object = parent.length === 0 ? 'the config' : `\`${formatPath(parent)}\``;
-  return {
-    path,
-    what: `unknown key "${path.at(-1) ?? ''}" in ${object}${didYouMean(path.at(-1) ?? '', keys)}`,
-    fix: `the known keys are ${keys.join(', ')}`,
-  };
-}
-
-function createReservedKeyProblem(path: readonly string[]): ShapeProblem {
-  const key = path.at(-1) ?? '';
-  return {
-    path,
+function createReservedKeyError(path: Path, key: string): ShapeError {
+  return new ShapeError([...path, key], {
     what: `the key "${key}" is not allowed in a config`,
     why: 'the key reaches the prototype that all objects share',
     fix: 'remove the key, or choose another name',
-  };
+  });
 }
 
-function createWrongTypeProblem(path: readonly string[], expected: string, value: unknown): ShapeProblem {
-  const name = path.length === 0 ? 'the config' : `\`${formatPath(path)}\``;
-  return {
-    path,
-    what: `expected ${name} to be ${expected}, got ${classify(value)}`,
+function createWrongTypeError(path: Path, expected: string, value: unknown): ShapeError {
+  return new ShapeError(path, {
+    what: `expected ${formatName(path)} to be ${expected}, got ${classify(value)}`,
     fix: 'correct the value',
-  };
+  });
 }
 
-function formatPath(path: readonly string[]): string {
-  return path
-    .map((key, index) => (/^\d+$/.test(key) && index > 0 ? `[${key}]` : index > 0 ? `.${key}` : key))
-    .join('');
+function formatName(path: Path): string {
+  return path.length === 0 ? 'the config' : `\`${path.join('.')}\``;
 }
 
 /**

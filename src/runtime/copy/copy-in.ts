@@ -177,8 +177,11 @@ export async function copyInto(
     if (wanted) await sendAll(copy, data, moved);
     signal.throwIfAborted();
     await copy.over;
-    if (!wanted) throw createNotFromStdinError(text);
-    return copy.rows;
+    if (wanted) return copy.rows;
+    throw new EtlError('ETL-3541', {
+      what: `the statement is not a COPY … FROM STDIN: ${text.slice(0, 100)}`,
+      fix: 'write `copy <table> (<columns>) from stdin`, with the format of the data',
+    });
   } catch (error) {
     copy.fail(toError(error).message);
     await within(copy.over, COPY_END_MS);
@@ -220,11 +223,4 @@ async function sendAll(
 function endData(data: object, parts: AsyncIterator<Buffer> | Iterator<Buffer>): void {
   if (data instanceof Readable) data.destroy();
   else void Promise.resolve(parts.return?.()).catch(() => undefined);
-}
-
-function createNotFromStdinError(text: string): EtlError {
-  return new EtlError('ETL-3541', {
-    what: `the statement is not a COPY … FROM STDIN: ${text.slice(0, 100)}`,
-    fix: 'write `copy <table> (<columns>) from stdin`, with the format of the data',
-  });
 }

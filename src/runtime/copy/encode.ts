@@ -121,8 +121,16 @@ function formatObject(value: unknown): string {
   return typeof prepared === 'object' && prepared !== null ? formatObject(prepared) : String(prepared);
 }
 
-function formatBytes(bytes: Uint8Array): string {
-  return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')}`;
+/** Returns a text in UTF-8, or a view of the same bytes. */
+export function toBuffer(part: string | Uint8Array): Buffer {
+  return typeof part === 'string'
+    ? Buffer.from(part)
+    : Buffer.from(part.buffer, part.byteOffset, part.byteLength);
+}
+
+/** Returns bytes as the text of a `bytea`. */
+export function formatBytes(bytes: Uint8Array): string {
+  return `\\x${toBuffer(bytes).toString('hex')}`;
 }
 
 /** Writes a PostgreSQL array: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */

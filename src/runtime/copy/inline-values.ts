@@ -1,5 +1,6 @@
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
+import { formatBytes } from './encode.js';
 import { readTokens } from '../sql/scan.js';
 import { splitStatements } from '../sql/split.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
@@ -17,7 +18,13 @@ export async function inlineBoundValues(
 ): Promise<string> {
   const { text, values = [] } = typeof sql === 'string' ? { text: sql } : sql;
   const [statement, ...more] = splitStatements(text);
-  if (statement === undefined || more.length > 0) throw createNotOneStatementError(more.length);
+  if (statement === undefined || more.length > 0) {
+    throw new EtlError('ETL-3602', {
+      what: `expected one query, got ${statement === undefined ? 'none' : more.length + 1}`,
+      fix: 'write one task for each query',
+      data: 'nothing was written',
+    });
+  }
   const numbers = getParameters(statement.text);
   if (new Set(numbers).size !== values.length || numbers.some((each) => each < 1 || each > values.length))
     throw createParameterCountError(numbers, values.length);
@@ -39,18 +46,12 @@ async function quoteValues(
   const list = values.map((_, index) => `$${index + 1}::text`).join(', ');
   const { rows } = (await client.query({
     text: `select quote_nullable(value) as quoted from unnest(array[${list}]) with ordinality as given (value, ordinal) order by ordinal`,
-    values: values.map((value) => (value instanceof Uint8Array ? formatBytea(value) : value)),
+    // pg would send bytes in binary format, and the server would read them as text.
+    values: values.map((value) => (value instanceof Uint8Array ? formatBytes(value) : value)),
     // The user's program may have changed the parsers of pg.
     types: { getTypeParser: () => String },
   })) as QueryResult<{ quoted: string }>;
   return rows.map(({ quoted }) => quoted);
-}
-
-/**
- * Returns bytes as the text of a `bytea`. pg would send them in binary format, and the server would read them as text.
- */
-function formatBytea(bytes: Uint8Array): string {
-  return `\\x${Buffer.from(bytes).toString('hex')}`;
 }
 
 /** Replaces each `$n` by its literal in parentheses. Without them a literal could merge with the token next to it. */
@@ -59,14 +60,6 @@ function replaceParameters(text: string, literals: readonly string[]): string {
     const token = text.slice(start, end);
     return kind === 'parameter' ? `(${literals[Number(token.slice(1)) - 1]})` : token;
   }).join('');
-}
-
-function createNotOneStatementError(more: number): EtlError {
-  return new EtlError('ETL-3602', {
-    what: `expected one query, got ${more === 0 ? 'none' : more + 1}`,
-    fix: 'write one task for each query',
-    data: 'nothing was written',
-  });
 }
 
 function createParameterCountError(numbers: readonly number[], values: number): EtlError {

@@ -34,7 +34,7 @@ export function createRowDecoder(fields: readonly Field[], columns: readonly Col
     (column, i) => `size = bytes.readInt32BE(at); at += 4;
       const v${i} = size < 0 ? null : ${getValue(column, i)}; if (size > 0) at += size;`,
   );
-  const row = [...last].map(([name, i]) => `${createKey(name)}: v${i}`);
+  const row = [...last].map(([name, i]) => `${quoteKey(name)}: v${i}`);
   const body = `const rows = [], all = bytes.latin1Slice();
     let at = 0, size;
     while (at < bytes.length) { at += 2; ${reads.join('\n')} rows.push({ ${row.join(', ')} }); }
@@ -53,7 +53,7 @@ function getValue({ parse, readInPlace }: Column, index: number): string {
 const TEXT = 'textAt(bytes, all, at, size)';
 
 /** Returns a name as the key of an object literal. The plain key `"__proto__"` would set the prototype. */
-function createKey(name: string): string {
+export function quoteKey(name: string): string {
   return name === '__proto__' ? '["__proto__"]' : JSON.stringify(name);
 }
 

@@ -41,23 +41,14 @@ export function toBoundQuery(query: Query): BoundQuery {
 }
 
 /**
- * Returns the text of a `COPY … FROM STDIN` into a table. Returns a string unchanged, as the text of a COPY. Throws
- * `EtlError` ETL-3542 for an unknown format.
+ * Returns the text of a COPY of a table. Returns a string unchanged, as the text of a COPY. Throws `EtlError` ETL-3542
+ * for an unknown format.
  */
-export function buildCopyFrom(into: string | CopyTable): string {
-  return typeof into === 'string' ? into : `copy ${formatTable(into)} from stdin${formatOptions(into)}`;
-}
-
-/**
- * Returns the text of a `COPY … TO STDOUT` of a table. Returns a string unchanged, as the text of a COPY. Throws
- * `EtlError` ETL-3542 for an unknown format.
- */
-export function buildCopyTo(from: string | CopyTable): string {
-  return typeof from === 'string' ? from : `copy ${formatTable(from)} to stdout${formatOptions(from)}`;
-}
-
-function formatTable({ table, columns }: CopyTable): string {
-  return quoteTable(table) + (columns === undefined ? '' : ` (${columns.map(quoteIdentifier).join(', ')})`);
+export function buildCopy(target: string | CopyTable, direction: 'from stdin' | 'to stdout'): string {
+  if (typeof target === 'string') return target;
+  const { table, columns } = target;
+  const list = columns === undefined ? '' : ` (${columns.map(quoteIdentifier).join(', ')})`;
+  return `copy ${quoteTable(table)}${list} ${direction}${formatOptions(target)}`;
 }
 
 function formatOptions({ format = 'text' }: CopyTable): string {

@@ -1,14 +1,21 @@
 /* oxlint-disable typescript/unbound-method -- a method marks a stack frame for captureLocation; it is not called */
-import {
-  assertFunction,
-  createDefinedLateError,
-  createDefinedTwiceError,
-  createForeignTaskError,
-} from './dag-errors.js';
+import { EtlError } from '../../errors.js';
 import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
 import type { JsonResult } from '../json.js';
-import { assertId, locateErrors, validateDagOptions, validateTaskOptions } from './options.js';
-import { type ConfigRoot, type Location, LocationCache, captureLocation } from '../modules/location.js';
+import {
+  assertFunction,
+  assertId,
+  locateErrors,
+  validateDagOptions,
+  validateTaskOptions,
+} from './options.js';
+import {
+  type ConfigRoot,
+  type Location,
+  TaskLocations,
+  captureLocation,
+  formatLocation,
+} from '../modules/location.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -25,7 +32,7 @@ import type { LoadResult, LoadSource } from '../tasks/load/load-input.js';
 import { loadBody } from '../tasks/load/load-task.js';
 import { createSessionBody } from '../tasks/session-task.js';
 import { type Sql, type SqlResult, createSqlBody } from '../tasks/sql-task.js';
-import { createPlainBody } from '../tasks/plain-task.js';
+import { PlainFunction } from '../tasks/plain-task.js';
 import {
   type TransferResult,
   type TransferSource,
@@ -136,12 +143,12 @@ interface DefinedTasks {
 export class DagBuilder<P, I> {
   readonly #made: DefinedTasks;
   readonly #byId = new Map<string, Task>();
-  readonly #locations: LocationCache;
+  readonly #locations: TaskLocations;
 
   /** @internal Only `dag` creates a builder. */
   constructor(made: DefinedTasks) {
     this.#made = made;
-    this.#locations = new LocationCache(made.root);
+    this.#locations = new TaskLocations(made.root);
   }
 
   /**
@@ -212,13 +219,8 @@ export class DagBuilder<P, I> {
     options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
   ): Task<Id, TransferResult> {
     const location = this.#locations.capture(this.transfer);
-    return this.#add({
-      id,
-      kind: 'transfer',
-      options,
-      body: createTransferBody(options as TransferSource),
-      location,
-    });
+    const body = createTransferBody(options as TransferSource);
+    return this.#add({ id, kind: 'transfer', options, body, location });
   }
 
   /**
@@ -232,21 +234,34 @@ export class DagBuilder<P, I> {
   ): Task<Id, R> {
     const location = this.#locations.capture(this.task);
     assertFunction(id, run, location);
-    return this.#add({ id, kind: 'task', options, body: createPlainBody(run as never), location });
+    return this.#add({ id, kind: 'task', options, body: new PlainFunction(run as never), location });
   }
 
   #add<Id extends string, R>(definition: Definition<Id>): Task<Id, R> {
     const { id, kind, options, location } = definition;
     assertId('task', id, location);
     const first = this.#byId.get(id);
-    if (first !== undefined) throw createDefinedTwiceError(id, location, first.location);
+    if (first !== undefined) {
+      throw new EtlError('ETL-2301', {
+        what: `the task ID "${id}" is used twice`,
+        where: `${formatLocation(location)}, and first at ${formatLocation(first.location)}`,
+        fix: 'give one of the tasks another ID',
+      });
+    }
     validateTaskOptions(kind, options, location);
     const { needs } = options;
     if (Array.isArray(needs)) for (const task of needs as readonly Task[]) this.#assertOwn(task, definition);
     else if (needs !== undefined)
       for (const [name, task] of Object.entries(needs)) this.#assertOwn(task, definition, name);
     const { tasks, isComplete } = this.#made;
-    if (isComplete) throw createDefinedLateError(id, location);
+    if (isComplete) {
+      throw new EtlError('ETL-2307', {
+        what: `the task "${id}" was added after its Dag was defined`,
+        where: formatLocation(location),
+        why: 'tasks must be added synchronously inside the callback of `dag()`',
+        fix: 'add the task before the callback returns; an async callback returns at its first `await`',
+      });
+    }
     const task = new DefinedTask(definition, tasks.length);
     tasks.push(task);
     this.#byId.set(id, task);
@@ -254,7 +269,12 @@ export class DagBuilder<P, I> {
   }
 
   #assertOwn(task: Task, { id, location }: Definition, name = task?.id): void {
-    if (this.#made.tasks[task?.index] !== task) throw createForeignTaskError(id, name, location);
+    if (this.#made.tasks[task?.index] === task) return;
+    throw new EtlError('ETL-2302', {
+      what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
+      where: formatLocation(location),
+      fix: 'pass the value that a method of `d` returned inside this Dag',
+    });
   }
 }
 

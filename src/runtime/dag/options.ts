@@ -3,6 +3,7 @@ import { showValue } from '../json.js';
 import {
   aFunction,
   anObject,
+  anyText,
   anything,
   checkFields,
   count,
@@ -28,7 +29,6 @@ const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
 
 const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
-const aText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 /** Accepts a character that separates or quotes fields of CSV: one that can't be a part of a number or a name. */
 const csvMark: Rule = (value) =>
   typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
@@ -68,6 +68,8 @@ const DEFAULTS = {
       : 'an array of SQLSTATEs such as "23505" or "23"',
   ),
 };
+/** The names of the options that a config or a Dag can set for all of its tasks. */
+export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULTS);
 const CHECK = { name: text, sql: text, values: listOf(anything) };
 const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
 const COMMON = { needs: anObject, tags: listOf(text), with: anything };
@@ -80,7 +82,7 @@ const csv: Rule = (value, name) => {
   const expected = fields({
     delimiter: csvMark,
     quote: csvMark,
-    null: aText,
+    null: anyText,
     header: flag,
     encoding: text,
     forceQuote: flag,
@@ -157,6 +159,16 @@ export function assertId(what: 'Dag' | 'task', id: unknown, location: Location):
     what: `${showValue(id)} can't be the ID of a ${what}`,
     where: formatLocation(location),
     fix: 'use at most 100 letters, digits, "_", "." and "-", and begin with a letter or a digit',
+  });
+}
+
+/** Throws `EtlError` ETL-2303 if the function of a task is missing. */
+export function assertFunction(id: string, run: unknown, location: Location): void {
+  if (typeof run === 'function') return;
+  throw new EtlError('ETL-2303', {
+    what: `task "${id}" has no function`,
+    where: formatLocation(location),
+    fix: 'pass an async function as the third argument',
   });
 }
 

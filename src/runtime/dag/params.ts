@@ -19,7 +19,8 @@ export async function resolveParams<Output>(
   for (const [name, value] of params) assertParam(name, value);
   if (!schema && params[0]) throw createUnknownParamError(params[0][0], []);
   const output: Output & object = schema ? await validateParams(schema, params) : Object.create(null);
-  assertRecordable(output);
+  // A resumed run reads its params from the ledger. There a bigint would have become a text.
+  encodeJson(output, { root: 'params', code: 'ETL-2402', limitBytes: DEFAULT_LIMIT_BYTES, bigint: 'refuse' });
   for (const [name] of params) {
     const others = params.filter(([other]) => other !== name);
     if (schema && !Object.hasOwn(output, name) && (await canMakeWithout(schema, others, output))) {
@@ -63,11 +64,6 @@ async function validateParams<Output>(
   const { value } = result;
   if (isRecord(value)) return value;
   throw createInvalidParamError([`the schema returns ${showValue(value)} instead of an object`], []);
-}
-
-function assertRecordable(output: object): void {
-  // A resumed run reads its params from the ledger. There a bigint would have become a text.
-  encodeJson(output, { root: 'params', code: 'ETL-2402', limitBytes: DEFAULT_LIMIT_BYTES, bigint: 'refuse' });
 }
 
 /**

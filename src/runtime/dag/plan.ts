@@ -2,7 +2,7 @@ import { EtlError } from '../../errors.js';
 import type { Dag } from './dag.js';
 import { parseDuration } from '../duration.js';
 import type { DataInterval } from '../interval/interval.js';
-import { validateDefaults } from './options.js';
+import { DEFAULT_NAMES, validateDefaults } from './options.js';
 import { type Location, formatLocation } from '../modules/location.js';
 import type { Backoff, Check, Needs, SessionOptions, Task, TaskDefaults } from '../tasks/task.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
@@ -69,14 +69,21 @@ const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m'
 export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly PlannedTask[] {
   validateDefaults(configDefaults, 'defaults');
   const defaults = { ...configDefaults, ...removeUndefined(dag.options.defaults ?? {}) };
-  const plain = getSharedPolicy(defaults, false);
-  const transactional = getSharedPolicy(defaults, true);
+  const plain = decidePolicy({}, defaults, false);
+  const transactional = decidePolicy({}, defaults, true);
   return dag.tasks.map((task) => {
     const { transactional: hasSession } = task.body;
-    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) throw createNoConnectionError(task);
+    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) {
+      throw new EtlError('ETL-2306', {
+        what: `task "${task.id}" has no connection`,
+        where: formatLocation(task.location),
+        fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
+      });
+    }
     const shared = hasSession ? transactional : plain;
     const own = getOwnOptions(task);
-    return new Planned(task, hasOwnDecision(own) ? decidePolicy(own, defaults, hasSession) : shared);
+    const isDecided = DECIDING.some((name) => name in own);
+    return new Planned(task, isDecided ? decidePolicy(own, defaults, hasSession) : shared);
   });
 }
 
@@ -118,25 +125,7 @@ function getOwnOptions({ kind, options }: Task): Partial<SessionOptions<Needs, u
 }
 
 /** The options that change the policy of a task. */
-const DECIDING: ReadonlySet<string> = new Set([
-  'conn',
-  'reads',
-  'retries',
-  'backoff',
-  'timeout',
-  'isolation',
-  'checks',
-  'retryOn',
-] satisfies readonly (keyof SessionOptions<Needs, unknown, string>)[]);
-
-function hasOwnDecision(options: object): boolean {
-  for (const name in options) if (DECIDING.has(name)) return true;
-  return false;
-}
-
-function getSharedPolicy(defaults: TaskDefaults, isTransactional: boolean): TaskPolicy {
-  return decidePolicy({}, defaults, isTransactional);
-}
+const DECIDING = [...DEFAULT_NAMES, 'reads', 'checks'];
 
 function decidePolicy(
   own: Partial<SessionOptions<Needs, unknown, string>>,
@@ -234,14 +223,6 @@ const NONE: readonly Task[] = [];
 /** Removes options whose value is `undefined`: such an option counts as not given. */
 function removeUndefined<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
-}
-
-function createNoConnectionError(task: Task): EtlError {
-  return new EtlError('ETL-2306', {
-    what: `task "${task.id}" has no connection`,
-    where: formatLocation(task.location),
-    fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
-  });
 }
 
 /** How often a task is repeated after a failure, and how long the pauses are. All times are in milliseconds. */

@@ -88,7 +88,7 @@ async function* createRowBatches(
       for (let i = start; i < batch.records.length; i++) {
         const fields = batch.records[i] as (string | null)[];
         if (fields.length !== names.length)
-          throw createFieldCountError(file, { names, fields, where: locateRow(rows.length) });
+          throw createFieldCountError(file, names, fields, locateRow(rows.length));
         rows.push(make(fields));
       }
       if (rows.length > 0) yield { rows, locateRow };
@@ -101,15 +101,9 @@ async function* createRowBatches(
 
 function createFieldCountError(
   file: string,
-  {
-    names,
-    fields,
-    where,
-  }: {
-    readonly names: readonly string[];
-    readonly fields: readonly unknown[];
-    readonly where: string;
-  },
+  names: readonly string[],
+  fields: readonly unknown[],
+  where: string,
 ): EtlError {
   const missing = names[fields.length];
   return new EtlError('ETL-3555', {

@@ -24,7 +24,7 @@ export interface Decoder {
 const PIECE_BYTES = 64 * 1024;
 
 /** Reads a file as pieces of text, and gives its chunks back. Throws as a `Decoder` does. */
-export async function* readText(file: InputFile, encoding: string | undefined): AsyncGenerator<string> {
+export async function* readText(file: InputFile, encoding?: string): AsyncGenerator<string> {
   const decoder = createDecoder(file.name, encoding);
   for await (const chunk of file.chunks()) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES)

@@ -9,15 +9,10 @@ import type { RowBatch, RowReader, InputColumn } from './row-reader.js';
 /** Options for reading the rows of an input and preparing them for COPY. */
 export interface RowOptions extends ReadOptions {
   readonly transform?: Transform;
-  /**
-   * The columns to send. Default: the columns that the input names. With `transform`, or if the input names no columns:
-   * the properties of the first 1,000 rows.
-   */
-  readonly columns?: readonly string[];
 }
 
 /** The rows of one input, ready for COPY in the text format. */
-export interface EncodedRows extends AsyncDisposable {
+export interface EncodedRows {
   /** The name of the input, for messages. */
   readonly name: string;
   /**
@@ -27,11 +22,11 @@ export interface EncodedRows extends AsyncDisposable {
   readonly columns: readonly InputColumn[];
   /**
    * Yields the bytes for `copy <table> (<columns>) from stdin`, one batch of rows at a time. Can be read once. `json`
-   * names the columns of the table that are JSON. Default: the columns whose type is `jsonb` here.
+   * names the columns of the table that are JSON.
    *
    * Throws `EtlError` ETL-3561 if a row has a property that is not a column, and ETL-3558 if a value can't be sent.
    */
-  chunks(json?: readonly string[]): AsyncIterable<Buffer>;
+  chunks(json: readonly string[]): AsyncIterable<Buffer>;
 }
 
 /** The number of rows from which types are inferred. */
@@ -42,16 +37,8 @@ const SAMPLE_ROWS = 1000;
  * batches, so memory does not grow with the input. This function reads the first rows before it resolves, to know the
  * columns.
  *
- * A load does the following for each input of `openInput`:
- *
- * ```ts
- * await using rows = await encodeRows(input, { transform });
- * const list = rows.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
- * await copyInto(connection, `copy ${table} (${list}) from stdin`, rows.chunks(jsonColumns), { signal });
- * ```
- *
- * Resolves to undefined if the input has no row and names no columns. A caller that does not read all chunks must
- * dispose of the rows: this closes the input.
+ * Resolves to undefined if the input has no row and names no columns. A caller must read the chunks: only this closes the
+ * input.
  */
 export async function encodeRows(
   input: InputFile | InputRows,
@@ -59,25 +46,26 @@ export async function encodeRows(
 ): Promise<EncodedRows | undefined> {
   const reader = await readRows(input, options);
   if (reader === undefined) return undefined;
-  const transformed = { ...reader, batches: transformBatches(reader.batches, options.transform) };
-  const sample = await takeSample(transformed.batches);
-  const rows = sample.flatMap((batch) => batch.rows);
-  const columns = chooseColumns(transformed, rows, options);
+  const batches = transformBatches(reader.batches, options.transform);
+  const sample = await takeSample(batches);
+  const columns = chooseColumns(reader, sample, options);
   if (columns.length === 0) {
-    await transformed.batches.return(undefined);
+    await batches.return(undefined);
     return undefined;
   }
-  const jsonColumns = columns.filter(({ type }) => type === 'jsonb').map(({ name }) => name);
+  const all = async function* (): AsyncGenerator<RowBatch> {
+    try {
+      yield* sample;
+      yield* batches;
+    } finally {
+      await batches.return(undefined);
+    }
+  };
+  const names = columns.map(({ name }) => name);
   return {
     name: reader.name,
     columns,
-    [Symbol.asyncDispose]: async () => void (await transformed.batches.return(undefined)),
-    chunks: (json = jsonColumns) =>
-      encodeBatches(
-        { sample, others: transformed.batches },
-        columns.map(({ name }) => name),
-        { json, jsonStrings: reader.strings },
-      ),
+    chunks: (json) => encodeBatches(all(), names, { json, jsonStrings: reader.strings }),
   };
 }
 
@@ -94,42 +82,33 @@ async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]
 
 function chooseColumns(
   { columns, strings }: RowReader,
-  rows: readonly Row[],
-  options: RowOptions,
+  sample: readonly RowBatch[],
+  { transform }: RowOptions,
 ): readonly InputColumn[] {
+  const rows = sample.flatMap((batch) => batch.rows).slice(0, SAMPLE_ROWS);
   // A transform may drop and add columns. If it returned no row, the columns of the input are the best guess.
-  const own = options.transform === undefined || rows.length === 0 ? columns : undefined;
-  const names = options.columns ?? own?.map(({ name }) => name);
+  const own = transform === undefined || rows.length === 0 ? columns : undefined;
   const known = new Map(own?.map(({ name, type }) => [name, type]));
-  const inferred = inferColumns(rows.slice(0, SAMPLE_ROWS), { strings, ...(names ? { names } : {}) });
+  const inferred = inferColumns(rows, { strings, ...(own && { names: own.map(({ name }) => name) }) });
   return inferred.map(({ name, type }) => ({ name, type: known.get(name) ?? type }));
 }
 
-interface Sampled {
-  readonly sample: readonly RowBatch[];
-  readonly others: AsyncGenerator<RowBatch>;
-}
-
 async function* encodeBatches(
-  { sample, others }: Sampled,
+  batches: AsyncIterable<RowBatch>,
   columns: readonly string[],
   options: EncodeOptions,
 ): AsyncGenerator<Buffer> {
   const encode = chooseEncoder(columns, options);
   const known = new Set(columns);
-  const write = (batch: RowBatch): Buffer => {
+  for await (const batch of batches) {
     assertKnown(batch, columns, known);
+    let bytes: Buffer;
     try {
-      return encode(batch.rows);
+      bytes = encode(batch.rows);
     } catch (error) {
       throw locateError(error, batch, encode);
     }
-  };
-  try {
-    for (const batch of sample) yield write(batch);
-    for await (const batch of others) yield write(batch);
-  } finally {
-    await others.return(undefined);
+    yield bytes;
   }
 }
 
@@ -141,21 +120,17 @@ function assertKnown(batch: RowBatch, columns: readonly string[], known: Readonl
     for (const name in rows[i]) {
       // Most rows have all columns, in the same order, so most names need no lookup.
       if (name !== columns[index++] && !known.has(name))
-        throw createUnknownPropertyError(batch, i, { name, known });
+        throw createUnknownPropertyError(batch.locateRow(i), name, known);
     }
   }
 }
 
-function createUnknownPropertyError(
-  batch: RowBatch,
-  index: number,
-  { name, known }: { readonly name: string; readonly known: ReadonlySet<string> },
-): EtlError {
+function createUnknownPropertyError(where: string, name: string, known: ReadonlySet<string>): EtlError {
   return new EtlError('ETL-3561', {
     what: `a row has the property "${name}", which is not a column${didYouMean(name, known)}`,
-    where: batch.locateRow(index),
+    where,
     why: `the columns come from the first ${SAMPLE_ROWS} rows: ${[...known].join(', ').slice(0, 200)}`,
-    fix: 'list all columns in `columns`, or remove the property in `transform`',
+    fix: 'remove the property in `transform`, or give one of the first rows this property',
   });
 }
 

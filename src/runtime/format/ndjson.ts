@@ -1,13 +1,7 @@
 import { describeThrown, EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
 import { parseExact } from './exact-json.js';
-
-/** The rows of some consecutive lines of an NDJSON file. */
-export interface NdjsonBatch {
-  readonly rows: Row[];
-  /** Returns the line of the row at `index`. Lines count from 1. */
-  lineOf(index: number): number;
-}
+import type { RowBatch } from './row-reader.js';
 
 /** The longest line in UTF-16 units. A line is held in memory. */
 const LONGEST_LINE = 64 * 1024 * 1024;
@@ -31,7 +25,7 @@ export class NdjsonParser {
   }
 
   /** Returns the rows whose lines end in this piece. */
-  push(text: string): NdjsonBatch {
+  push(text: string): RowBatch {
     const last = text.lastIndexOf('\n');
     if (last === -1) {
       this.#addRest(text);
@@ -45,7 +39,7 @@ export class NdjsonParser {
   }
 
   /** Returns the row of the last line, if the file does not end with a line break. */
-  end(): NdjsonBatch {
+  end(): RowBatch {
     return this.#createBatch([this.#rest.join('')]);
   }
 
@@ -56,7 +50,7 @@ export class NdjsonParser {
       throw this.#createError(this.#line, 'the line is longer than 64 MiB');
   }
 
-  #createBatch(lines: readonly string[]): NdjsonBatch {
+  #createBatch(lines: readonly string[]): RowBatch {
     const first = this.#line;
     const rows: Row[] = [];
     const empty: number[] = [];
@@ -66,7 +60,7 @@ export class NdjsonParser {
       else rows.push(this.#parseRow(line, first + i));
     }
     this.#line += lines.length;
-    return { rows, lineOf: (index) => first + skipEmptyLines(empty, index) };
+    return { rows, locateRow: (index) => `${this.#name}, line ${first + skipEmptyLines(empty, index)}` };
   }
 
   #parseRow(line: string, number: number): Row {

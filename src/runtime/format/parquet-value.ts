@@ -1,4 +1,5 @@
 import type { SchemaElement, SchemaTree } from 'hyparquet';
+import { toBuffer } from '../copy/encode.js';
 import { formatDate } from '../copy/date-time.js';
 import { ExactNumber } from '../copy/exact-number.js';
 
@@ -145,7 +146,7 @@ function createDecimalReading({
 /** Returns the whole number of a stored decimal: a number, or bytes in two's complement with the highest byte first. */
 function toWholeNumber(stored: unknown): bigint {
   if (!(stored instanceof Uint8Array)) return BigInt(stored as number | bigint);
-  const hex = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength).toString('hex');
+  const hex = toBuffer(stored).toString('hex');
   return BigInt.asIntN(stored.length * 8, BigInt(`0x${hex === '' ? '0' : hex}`));
 }
 

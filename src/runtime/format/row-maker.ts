@@ -1,4 +1,5 @@
 import type { Row } from '../copy/encode.js';
+import { quoteKey } from '../copy/row-decoder.js';
 
 /** Makes a row from the fields of one record. The fields are in the order of the names. */
 export type RowMaker = (fields: readonly (string | null)[]) => Row;
@@ -8,16 +9,8 @@ export type RowMaker = (fields: readonly (string | null)[]) => Row;
  * properties is fast. A loop over the names instead makes parsing, transforming and encoding together a third slower.
  */
 export function createRowMaker(names: readonly string[]): RowMaker {
-  const properties = names.map((name, index) => `${quotePropertyKey(name)}: fields[${index}]`);
+  const properties = names.map((name, index) => `${quoteKey(name)}: fields[${index}]`);
   // JSON text is a JavaScript literal, so nothing in a name is executed.
   // oxlint-disable-next-line no-new-func, typescript/no-implied-eval -- generated from literals only; see above
   return new Function('fields', `return { ${properties.join(', ')} }`) as RowMaker;
-}
-
-/**
- * Quotes a name as a property key. A plain `"__proto__"` would set the prototype of the row, so it becomes a computed
- * key.
- */
-function quotePropertyKey(name: string): string {
-  return name === '__proto__' ? '["__proto__"]' : JSON.stringify(name);
 }

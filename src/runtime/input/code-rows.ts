@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { EtlError } from '../../errors.js';
-import type { Row } from '../copy/encode.js';
+import { type Row, toBuffer } from '../copy/encode.js';
 import { decompress } from './decompress.js';
 import type { InputFile, InputOptions, InputRows } from './input.js';
 import { removeMark } from './byte-order-mark.js';
@@ -55,12 +55,6 @@ async function* getBytes(items: Items, first: string | Uint8Array): AsyncGenerat
   } finally {
     await items.return?.();
   }
-}
-
-function toBuffer(part: string | Uint8Array): Buffer {
-  return typeof part === 'string'
-    ? Buffer.from(part)
-    : Buffer.from(part.buffer, part.byteOffset, part.byteLength);
 }
 
 async function* readBatches(items: Items, first: IteratorResult<unknown>): AsyncGenerator<readonly Row[]> {

@@ -49,10 +49,23 @@ export async function* decompress(
   try {
     for await (const chunk of inflate) yield chunk as Buffer;
   } catch (error) {
-    throw isZlibError(error) ? createBrokenStreamError(name, compression, error) : error;
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (!/^(?:Z_|ERR_|ZSTD_)/.test(code)) throw error;
+    throw new EtlError('ETL-3552', {
+      what: `"${name}" can't be decompressed as ${compression}`,
+      why: code === 'Z_BUF_ERROR' ? 'the file ends too early: it is not complete' : message,
+      fix: 'get the file again, or set `compression` to the way in which the file is compressed',
+      cause: error,
+    });
   }
   // Node.js silently ignores a second brotli stream or zstd frame in the same file.
-  if (inflate.bytesWritten < read) throw createTooLongError(name, compression);
+  if (inflate.bytesWritten < read) {
+    throw new EtlError('ETL-3552', {
+      what: `"${name}" can't be decompressed completely as ${compression}`,
+      why: 'more bytes follow after the end of the compressed data, as in files that were joined',
+      fix: 'compress the data as one piece, or with gzip',
+    });
+  }
 }
 
 type Inflater = Transform & { readonly bytesWritten: number };
@@ -75,26 +88,4 @@ function createInflater(compression: Exclude<Compression, 'none'>, name: string)
     default:
       return compression satisfies never;
   }
-}
-
-function isZlibError(error: unknown): boolean {
-  return /^(?:Z_|ERR_|ZSTD_)/.test((error as { code?: string } | null)?.code ?? '');
-}
-
-function createTooLongError(name: string, compression: Compression): EtlError {
-  return new EtlError('ETL-3552', {
-    what: `"${name}" can't be decompressed completely as ${compression}`,
-    why: 'more bytes follow after the end of the compressed data, as in files that were joined',
-    fix: 'compress the data as one piece, or with gzip',
-  });
-}
-
-function createBrokenStreamError(name: string, compression: Compression, cause: unknown): EtlError {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  return new EtlError('ETL-3552', {
-    what: `"${name}" can't be decompressed as ${compression}`,
-    why: code === 'Z_BUF_ERROR' ? 'the file ends too early: it is not complete' : message,
-    fix: 'get the file again, or set `compression` to the way in which the file is compressed',
-    cause,
-  });
 }

@@ -1,4 +1,5 @@
 import { EtlError } from '../../errors.js';
+import { toBuffer } from '../copy/encode.js';
 import { getCompression, decompress } from './decompress.js';
 import type { InputFile, InputOptions } from './input.js';
 import { removeMark } from './byte-order-mark.js';
@@ -81,7 +82,7 @@ async function* readParts(
   try {
     for await (const part of stream) {
       bytes += part.length;
-      yield Buffer.from(part.buffer, part.byteOffset, part.byteLength);
+      yield toBuffer(part);
     }
   } catch (error) {
     signal.throwIfAborted();

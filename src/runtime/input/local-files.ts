@@ -16,7 +16,8 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
   try {
     return [await findLocalFile(from, options)];
   } catch (error) {
-    if (!isMissing(error)) throw error;
+    const cause = error instanceof EtlError ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    if (cause?.code !== 'ENOENT') throw error;
     if (!(await import('tinyglobby')).isDynamicPattern(from)) throw error;
   }
   const { glob } = await import('tinyglobby');
@@ -26,8 +27,13 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
     dot: false,
     expandDirectories: false,
   });
-  if (names.length === 0) throw createNoMatchError(from);
-  return Promise.all(names.toSorted(compareCodeUnits).map((name) => findLocalFile(name, options)));
+  if (names.length === 0) {
+    throw new EtlError('ETL-3501', {
+      what: `no file matches "${from}"`,
+      fix: 'correct the pattern; it starts at the directory of the config file, and `**/` matches any directories',
+    });
+  }
+  return Promise.all(names.toSorted().map((name) => findLocalFile(name, options)));
 }
 
 async function findLocalFile(name: string, options: InputOptions): Promise<InputFile> {
@@ -46,19 +52,4 @@ async function findLocalFile(name: string, options: InputOptions): Promise<Input
       return removeMark(decompress(stored, compression, name), options.signal);
     },
   };
-}
-
-function compareCodeUnits(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof EtlError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
-}
-
-function createNoMatchError(pattern: string): EtlError {
-  return new EtlError('ETL-3501', {
-    what: `no file matches "${pattern}"`,
-    fix: 'correct the pattern; it starts at the directory of the config file, and `**/` matches any directories',
-  });
 }

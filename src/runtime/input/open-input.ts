@@ -26,7 +26,12 @@ export async function* openInput<Context = undefined>(
     for (const name of input) files.push(...(await openFiles(name, options)));
     yield* files;
   } else if (isIterable(input)) yield await openCodeInput(input, options);
-  else throw createUnknownInputError(input);
+  else {
+    throw new EtlError('ETL-3560', {
+      what: `\`from\` is ${input === null ? 'null' : `a ${typeof input}`}, which can't be read`,
+      fix: 'use a path, a glob, a URL, a list of them, a stream, an iterable of rows, or a function that returns one of these',
+    });
+  }
 }
 
 async function openFiles(name: string | URL, options: InputOptions): Promise<readonly InputFile[]> {
@@ -47,11 +52,4 @@ function isIterable(input: unknown): input is AsyncIterable<unknown> | Iterable<
   return (
     typeof input === 'object' && input !== null && (Symbol.asyncIterator in input || Symbol.iterator in input)
   );
-}
-
-function createUnknownInputError(input: unknown): EtlError {
-  return new EtlError('ETL-3560', {
-    what: `\`from\` is ${input === null ? 'null' : `a ${typeof input}`}, which can't be read`,
-    fix: 'use a path, a glob, a URL, a list of them, a stream, an iterable of rows, or a function that returns one of these',
-  });
 }

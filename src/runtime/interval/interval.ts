@@ -26,7 +26,7 @@ export function findLastCompleteInterval(
   now: Date,
 ): DataInterval | undefined {
   if (!schedule) return undefined;
-  const end = schedule.findTickBefore(addMillisecond(now));
+  const end = schedule.findTickBefore(addMilliseconds(now, 1));
   const start = end && schedule.findTickBefore(end);
   if (start && !isBeforeFirst(schedule, start)) return createInterval(start, end);
   throw createNoIntervalError(schedule, 'no data interval of the Dag has ended yet');
@@ -50,7 +50,7 @@ export function findIntervalContaining(
       fix: 'run the Dag without a date, or give the Dag a `schedule`',
     });
   }
-  const start = schedule.findTickBefore(addMillisecond(toInstant(date, schedule.timezone)));
+  const start = schedule.findTickBefore(addMilliseconds(toInstant(date, schedule.timezone), 1));
   if (!start || isBeforeFirst(schedule, start)) {
     throw createNoIntervalError(
       schedule,
@@ -86,7 +86,7 @@ function isBeforeFirst(schedule: Schedule, start: Date): boolean {
 }
 
 function createNoIntervalError(schedule: Schedule, what: string): EtlError {
-  const start = schedule.findTickAfter(subtractMillisecond(schedule.startDate ?? new Date(0)));
+  const start = schedule.findTickAfter(addMilliseconds(schedule.startDate ?? new Date(0), -1));
   const end = start && schedule.findTickAfter(start);
   return new EtlError('ETL-2005', {
     what,
@@ -99,10 +99,6 @@ function formatSpan(start: Date, end: Date | undefined): string {
   return `[${start.toISOString()}, ${end?.toISOString() ?? ''})`;
 }
 
-function addMillisecond(instant: Date): Date {
-  return new Date(instant.getTime() + 1);
-}
-
-function subtractMillisecond(instant: Date): Date {
-  return new Date(instant.getTime() - 1);
+function addMilliseconds(instant: Date, ms: number): Date {
+  return new Date(instant.getTime() + ms);
 }

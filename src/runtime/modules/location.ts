@@ -15,8 +15,8 @@ export interface Location {
   readonly root: ConfigRoot;
   /** The stack of one frame. V8 formats the stack on the first read, which costs ten times as much as the capture. */
   readonly stack?: string;
-  /** Set if this is the location of a task that was defined shortly before. */
-  readonly isNear?: true;
+  /** The location of a task that was defined shortly before, if the location itself was not captured. */
+  readonly near?: Location;
 }
 
 /**
@@ -28,7 +28,10 @@ export function captureLocation(
   root: ConfigRoot = { directory: '' },
 ): Location {
   const location: Location = { root };
-  capture(location, below);
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 1;
+  Error.captureStackTrace(location, below);
+  Error.stackTraceLimit = limit;
   return location;
 }
 
@@ -39,107 +42,37 @@ export function setRoot({ root }: Location, directory: string): void {
 
 /** The number of tasks of a Dag, from the first, whose locations are exact. */
 const EXACT_LOCATIONS = 1000;
-/** Of the tasks after them, one task in 16 has an exact location. */
-const EXACT_EVERY = 16;
+/** Of the tasks after them, one task in 32 has an exact location. */
+const EXACT_EVERY = 32;
 
 /**
- * Captures the locations of the tasks of one Dag. Two measures keep large Dags fast:
- *
- * - A loop that defines 100,000 tasks has one location, which is stored once.
- * - To find a location takes longer than to define a task. So most tasks after the first 1,000 get the location of a
- *   task that was defined shortly before. Messages then say `near etl.config.ts:41:5`.
- *
- * Use one cache for one call of `dag()` only: it compares file names, and assumes that no file changes in the meantime.
+ * Captures the locations of the tasks of one Dag. A capture takes longer than the rest of a definition, and one location
+ * takes 360 bytes. So most tasks after the first 1,000 get the location of a task that was defined shortly before.
+ * Messages then say `near etl.config.ts:41:5`.
  */
-export class LocationCache {
+export class TaskLocations {
   readonly #root: ConfigRoot;
-  readonly #sites = new Map<number, KnownLocation[]>();
   #captured = 0;
-  #last: KnownLocation | undefined;
+  #near: Location;
 
   constructor(root: ConfigRoot) {
     this.#root = root;
+    this.#near = { root };
   }
 
   /** Captures a location as `captureLocation` does, or returns one that is near. */
   capture(below: (...args: never[]) => unknown): Location {
     this.#captured++;
-    if (this.#last !== undefined && this.#captured > EXACT_LOCATIONS && this.#captured % EXACT_EVERY !== 0)
-      return this.#last.near;
-    this.#last = this.#getSite(below);
-    return this.#last.location;
-  }
-
-  #getSite(below: (...args: never[]) => unknown): KnownLocation {
-    const site = getSite(below);
-    const position = site?.getPosition() ?? 0;
-    const file = site?.getFileName();
-    const known = this.#sites.get(position)?.find((each) => each.file === file);
-    if (known !== undefined) return known;
+    if (this.#captured > EXACT_LOCATIONS && this.#captured % EXACT_EVERY !== 0) return this.#near;
     const location = captureLocation(below, this.#root);
-    const added = { file, location, near: new NearLocation(location) };
-    this.#sites.set(position, [...(this.#sites.get(position) ?? []), added]);
-    return added;
+    this.#near = { root: this.#root, near: location };
+    return location;
   }
-}
-
-interface KnownLocation {
-  readonly file: string | null | undefined;
-  readonly location: Location;
-  readonly near: Location;
-}
-
-class NearLocation implements Location {
-  readonly isNear = true;
-  readonly #location: Location;
-
-  constructor(location: Location) {
-    this.#location = location;
-  }
-
-  get root(): ConfigRoot {
-    return this.#location.root;
-  }
-
-  get stack(): string {
-    return this.#location.stack ?? '';
-  }
-}
-
-/**
- * Returns the frame that called `below` as an object of V8, for comparisons. To format the frame takes ten times as
- * long.
- */
-function getSite(below: (...args: never[]) => unknown): CallSite | undefined {
-  // oxlint-disable-next-line typescript/unbound-method -- the function is restored below, not called
-  const { prepareStackTrace } = Error;
-  Error.prepareStackTrace = getFirstSite;
-  try {
-    const holder: { readonly stack?: CallSite } = {};
-    capture(holder, below);
-    return holder.stack;
-  } finally {
-    Error.prepareStackTrace = prepareStackTrace;
-  }
-}
-
-/** A call site of V8. The types of Node.js lack `getPosition`, which exists since V8 6. */
-type CallSite = NodeJS.CallSite & { getPosition(): number };
-
-function getFirstSite(_error: Error, [first]: NodeJS.CallSite[]): NodeJS.CallSite | undefined {
-  return first;
-}
-
-function capture(holder: object, below: (...args: never[]) => unknown): void {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 1;
-  Error.captureStackTrace(holder, below);
-  Error.stackTraceLimit = limit;
 }
 
 /** Returns file, line and column in the file as the user wrote it. Returns undefined if V8 knows no file. */
 export function getLocationFrame(location: Location): Frame | undefined {
-  return listUserFrames(location.stack)[0];
+  return listUserFrames((location.near ?? location).stack)[0];
 }
 
 /**
@@ -149,7 +82,7 @@ export function getLocationFrame(location: Location): Frame | undefined {
 export function formatLocation(location: Location): string {
   const frame = getLocationFrame(location);
   if (frame === undefined) return 'an unknown location';
-  return `${location.isNear ? 'near ' : ''}${formatPosition(frame.file, frame, location.root.directory)}`;
+  return `${location.near === undefined ? '' : 'near '}${formatPosition(frame.file, frame, location.root.directory)}`;
 }
 
 /** Formats a position in a file: `etl.config.ts:41:5`, or `etl.config.ts` if `position` is undefined. */

@@ -10,6 +10,7 @@ import { interopDefault } from './interop.js';
 import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
 import type { ConfigFile } from './source-text.js';
+import { compiledCode } from './stack.js';
 
 /** A file of the user that is being executed or was executed. */
 interface Loaded {
@@ -47,8 +48,6 @@ const NOT_STARTED: ReadonlySet<unknown> = new Set([
  */
 export class ConfigModules {
   readonly #options: ModulesOptions;
-  /** Compiled code by file. It includes code that V8 refuses, because errors need the source map of this code. */
-  readonly #codes = new Map<string, string>();
   readonly #loaded = new Map<string, Loaded>();
 
   constructor(options: ModulesOptions) {
@@ -58,11 +57,6 @@ export class ConfigModules {
   /** Executes the config, and resolves to its exports. */
   run({ file, text }: ConfigFile): Promise<unknown> {
     return this.#load(file, undefined, text);
-  }
-
-  /** Returns the compiled code of a file. Undefined if Node.js runs the file without compiling. */
-  getCode(file: string): string | undefined {
-    return this.#codes.get(file);
   }
 
   async #load(file: string, importer: Loaded | undefined, text?: string): Promise<unknown> {
@@ -100,7 +94,8 @@ export class ConfigModules {
     const script = cachedFile && this.#readCachedScript(file, cachedFile);
     if (script) return script;
     const code = compile(text, file);
-    this.#codes.set(file, code);
+    // Also if V8 refuses the code, because errors need the source map of this code.
+    compiledCode.set(file, code);
     const compiled = compileScript(code, file);
     if (cachedFile) keep(cachedFile, code);
     return compiled;
@@ -114,7 +109,7 @@ export class ConfigModules {
     if (code === undefined) return undefined;
     try {
       const script = compileScript(code, file);
-      this.#codes.set(file, code);
+      compiledCode.set(file, code);
       return script;
     } catch {
       return undefined;

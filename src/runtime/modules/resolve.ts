@@ -97,7 +97,8 @@ function hasExports(specifier: string, file: string): boolean {
   return folder !== undefined && readManifest(folder)?.exports !== undefined;
 }
 
-function resolveWithNode(specifier: string, file: string): string | undefined {
+/** Resolves `specifier` from `file` as `require` of Node.js does. Returns undefined if there is no such module. */
+export function resolveWithNode(specifier: string, file: string): string | undefined {
   try {
     return createRequire(file).resolve(specifier);
   } catch {

@@ -2,6 +2,7 @@ import Module, { createRequire, register } from 'node:module';
 import { existsSync, readFileSync } from 'node:fs';
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { resolveWithNode } from './resolve.js';
 
 /** The modules that a config shares with the program that runs it. Program and config use one instance of each. */
 export interface Shared {
@@ -64,7 +65,7 @@ const require = createRequire(import.meta.url);
  */
 export class SharedModules {
   readonly #shared: Shared;
-  readonly #resolveFromConfig: Resolver;
+  readonly #config: string;
   /**
    * By package name: whether the config gets the program's copy. Filled on demand, because each check takes a
    * millisecond.
@@ -75,7 +76,7 @@ export class SharedModules {
 
   constructor(config: string, shared: Shared) {
     this.#shared = shared;
-    this.#resolveFromConfig = createResolver(config);
+    this.#config = config;
   }
 
   /** Says whether a config gets the program's copy of the module. */
@@ -116,7 +117,8 @@ export class SharedModules {
   registerWithNode(): void {
     this.fillRequireCache();
     const { api, own } = this.#shared;
-    if (this.#resolveFromConfig(api.name) !== fileURLToPath(api.entry)) this.#urls[api.name] = api.entry.href;
+    if (resolveWithNode(api.name, this.#config) !== fileURLToPath(api.entry))
+      this.#urls[api.name] = api.entry.href;
     if (this.#isRegistered || Object.keys(this.#urls).length === 0) return;
     this.#isRegistered = true;
     const told = { urls: this.#urls, own: own.href };
@@ -142,7 +144,7 @@ export class SharedModules {
     const { name } = sharedPackage;
     const known = this.#isSharedByName.get(name);
     if (known !== undefined) return known;
-    const theirs = this.#resolveFromConfig(name);
+    const theirs = resolveWithNode(name, this.#config);
     const isShared = theirs === undefined || readVersion(theirs, name) === sharedPackage.version();
     this.#isSharedByName.set(name, isShared);
     if (isShared) {
@@ -151,22 +153,6 @@ export class SharedModules {
     }
     return isShared;
   }
-}
-
-type Resolver = (name: string) => string | undefined;
-
-/**
- * Creates a function that resolves a package name from `file` as Node.js does. It returns undefined if there is none.
- */
-function createResolver(file: string): Resolver {
-  const beside = createRequire(file);
-  return (name) => {
-    try {
-      return beside.resolve(name);
-    } catch {
-      return undefined;
-    }
-  };
 }
 
 /** Reads the version of the package `name` that contains `file`. Returns undefined if its manifest has no version. */

@@ -9,21 +9,16 @@ export interface Frame {
   readonly column: number;
 }
 
-/** Returns the compiled code of a file, with an inline source map. Returns undefined if the file is not compiled. */
-export type CompiledCode = (file: string) => string | undefined;
-
 const FRAME = /^\s*at (?:async )?(?:.*? \()?((?:file:\/\/|\/|[A-Za-z]:[\\/]).*):(\d+):(\d+)\)?$/;
 const EVAL_FRAME = /^\s*at .*?eval at .*? \(((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?):(\d+):(\d+)\)/;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,([A-Za-z0-9+/=]+)/;
 
-// Locations in the code of a config are read long after the config was loaded. One process loads one config, so one
-// lookup for the process is enough.
-let compiledCode: CompiledCode = () => undefined;
-
-/** Sets the lookup with which all later calls of `listUserFrames` find the compiled code of a user's file. */
-export function rememberCompiled(lookup: CompiledCode): void {
-  compiledCode = lookup;
-}
+/**
+ * The compiled code of the user's files, with an inline source map, by file. Files that Node.js runs without compiling
+ * are not here. Locations in the code are read long after the config was loaded. One process loads one config, so one map
+ * for the process is enough.
+ */
+export const compiledCode = new Map<string, string>();
 
 /**
  * Lists the frames of a stack that are in the user's files, innermost first. Files in `node_modules`, of Node.js and in
@@ -48,7 +43,7 @@ export function listUserFrames(stack: string | undefined, ours?: string): Frame[
  * Maps a frame of compiled code to the file as the user wrote it. Returns the same frame if no source map has an entry.
  */
 export function findOriginalFrame(frame: Frame): Frame {
-  const code = compiledCode(frame.file);
+  const code = compiledCode.get(frame.file);
   const map = code === undefined ? null : INLINE_MAP.exec(code);
   if (map === null) return frame;
   const payload: SourceMapPayload = JSON.parse(Buffer.from(map[1] ?? '', 'base64').toString('utf8'));

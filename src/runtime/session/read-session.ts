@@ -1,6 +1,6 @@
 import type { Database } from '../../hooks/hook.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { type Session, openSession } from './session.js';
+import { type Session, UnboundSession } from './session.js';
 import { WATCH_CLIENT } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
 import { TaskConnection } from '../postgres/task-connection.js';
@@ -87,7 +87,8 @@ export async function openReadSession(
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     taskConnection.open();
-    return { session: await openSession(database.knex, taskConnection, client), taskConnection, close };
+    const session = await new UnboundSession(database.knex).bind(taskConnection, client);
+    return { session, taskConnection, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,9 +1,10 @@
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { copyInto } from '../copy/copy-in.js';
 import { copyOut } from '../copy/copy-out.js';
+import { toBuffer } from '../copy/encode.js';
 import type { Parse } from '../copy/row-decoder.js';
 import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
-import { type CopyTable, type Query, toBoundQuery, buildCopyFrom, buildCopyTo } from '../copy/statement.js';
+import { type CopyTable, type Query, toBoundQuery, buildCopy } from '../copy/statement.js';
 import type { ValueMapper } from '../copy/portal.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { toError } from '../../errors.js';
@@ -55,8 +56,9 @@ export function createBulkSession(taskConnection: TaskConnection, client: Protoc
       );
     },
     copyFrom: (into, data, { signal = UNSTOPPED } = {}) =>
-      copyInto(taskConnection, buildCopyFrom(into), readBuffers(data), { signal }),
-    copyTo: (from, { signal = UNSTOPPED } = {}) => readGuarded(taskConnection, buildCopyTo(from), signal),
+      copyInto(taskConnection, buildCopy(into, 'from stdin'), readBuffers(data), { signal }),
+    copyTo: (from, { signal = UNSTOPPED } = {}) =>
+      readGuarded(taskConnection, buildCopy(from, 'to stdout'), signal),
   };
 }
 
@@ -69,10 +71,7 @@ async function createValueMapper(): Promise<ValueMapper> {
 }
 
 async function* readBuffers(data: CopySource): AsyncGenerator<Buffer> {
-  for await (const part of data) {
-    if (typeof part === 'string') yield Buffer.from(part);
-    else yield Buffer.from(part.buffer, part.byteOffset, part.byteLength);
-  }
+  for await (const part of data) yield toBuffer(part);
 }
 
 /**

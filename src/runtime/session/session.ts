@@ -34,15 +34,6 @@ const FORBIDDEN: Readonly<Record<string, string>> = {
   destroy: 'leave out the call: the run closes its connections',
 };
 
-/** Opens a session on the transaction that is open on `taskConnection`. */
-export function openSession(
-  knex: Knex,
-  taskConnection: TaskConnection,
-  client: ProtocolClient,
-): Promise<Session> {
-  return new UnboundSession(knex).bind(taskConnection, client);
-}
-
 /**
  * A session that is prepared before its transaction begins, because Knex needs some time to create a transaction.
  * Knex's own BEGIN and COMMIT never reach the server: `knex.transaction` reports success for a transaction that

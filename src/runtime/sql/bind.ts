@@ -55,8 +55,13 @@ function findBinds(sql: string): readonly Bind[] {
     }
     [beforeLast, last] = [last, token];
   }
-  if (parameter && binds[0]) throw createMixedBindsError(sql, parameter, binds[0]);
-  return binds;
+  const [first] = binds;
+  if (!parameter || !first) return binds;
+  throw new EtlError('ETL-3003', {
+    what: `the statement has both ${sql.slice(parameter.start, parameter.end)} and :${first.name}`,
+    why: 'each name becomes a number, so a name and a number would get each other’s values',
+    fix: 'use a name for every value',
+  });
 }
 
 /** Remembers the open parentheses and brackets. */
@@ -82,14 +87,6 @@ function createUnknownNameError(
     what: `no value is named ":${name.slice(0, 63)}"${didYouMean(name.slice(0, 63), known)}`,
     where: `line ${countNewlines(sql, 0, at) + 1} of the statement`,
     why: known.length === 0 ? 'the statement has no values' : `the names are ${known.toSorted().join(', ')}`,
-  });
-}
-
-function createMixedBindsError(sql: string, parameter: Token, { name }: Bind): EtlError {
-  return new EtlError('ETL-3003', {
-    what: `the statement has both ${sql.slice(parameter.start, parameter.end)} and :${name}`,
-    why: 'each name becomes a number, so a name and a number would get each other’s values',
-    fix: 'use a name for every value',
   });
 }
 

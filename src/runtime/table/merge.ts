@@ -18,10 +18,7 @@ export interface Merge {
 }
 
 /** The numbers of inserted and updated rows. */
-interface Counts {
-  readonly inserted: number;
-  readonly updated: number;
-}
+type Counts = Pick<Written, 'inserted' | 'updated'>;
 
 /** The temporary table with the incoming rows. */
 const INCOMING = 'pg_temp.etl_incoming';
@@ -55,7 +52,14 @@ export function assertMergeKey(
       why: `the columns of the data are ${listNames(columns)}`,
     });
   }
-  if (!table.uniqueKeys.some((names) => isSameSet(names, key))) throw createNoUniqueIndexError(table, key);
+  // Without the index, two runs could insert the same key twice, and each merge would read the whole table.
+  if (!table.uniqueKeys.some((names) => isSameSet(names, key))) {
+    throw new EtlError('ETL-3516', {
+      what: `table ${table.sql} can't be merged by ${listNames(key)}`,
+      why: 'it has no unique index on exactly these columns (a partial, deferrable or invalid index does not count)',
+      fix: `create unique index on ${table.sql} (${key.map(quoteIdentifier).join(', ')})`,
+    });
+  }
   const fixed = table.columns.filter(
     ({ name, isAlwaysIdentity }) => isAlwaysIdentity && columns.includes(name) && !key.includes(name),
   );
@@ -70,15 +74,6 @@ export function assertMergeKey(
 
 function isSameSet(one: readonly string[], other: readonly string[]): boolean {
   return one.length === new Set(other).size && one.every((name) => other.includes(name));
-}
-
-/** Without the index, two runs could insert the same key twice, and each merge would read the whole table. */
-function createNoUniqueIndexError(table: Table, key: readonly string[]): EtlError {
-  return new EtlError('ETL-3516', {
-    what: `table ${table.sql} can't be merged by ${listNames(key)}`,
-    why: 'it has no unique index on exactly these columns (a partial, deferrable or invalid index does not count)',
-    fix: `create unique index on ${table.sql} (${key.map(quoteIdentifier).join(', ')})`,
-  });
 }
 
 /**

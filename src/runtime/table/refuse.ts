@@ -1,5 +1,5 @@
 import { didYouMean, EtlError } from '../../errors.js';
-import type { TableColumn, Table } from './describe.js';
+import type { Table } from './describe.js';
 
 /** Lists quoted names for a message: `"a", "b"`. After ten names the list ends with `5 more`. */
 export function listNames(names: readonly string[]): string {
@@ -49,43 +49,31 @@ export function assertColumns(table: Table, names: readonly string[]): void {
   const unknown = names.filter((name) => !known.has(name));
   if (unknown.length > 0) throw createUnknownColumnsError(table, unknown);
   const generated = names.filter((name) => known.get(name)?.isGenerated);
-  if (generated.length > 0) throw createGeneratedColumnsError(table, generated);
-  const sent = new Set(names);
-  const missing = table.columns.filter((column) => isRequired(column) && !sent.has(column.name));
-  if (missing.length > 0) throw createMissingColumnsError(table, missing);
-}
-
-function isRequired(column: TableColumn): boolean {
-  return column.notNull && !column.hasDefault && !column.isGenerated;
-}
-
-function createUnknownColumnsError(table: Table, names: readonly string[]): EtlError {
-  const hint =
-    names.length === 1
-      ? didYouMean(
-          names[0] ?? '',
-          table.columns.map(({ name }) => name),
-        )
-      : '';
-  return new EtlError('ETL-3513', {
-    what: `table ${table.sql} does not have the column${names.length > 1 ? 's' : ''} ${listNames(names)}${hint}`,
-    why: `its columns are ${listNames(table.columns.map(({ name }) => name))}`,
-    fix: 'add the column to the table, or leave the column out of the data',
-  });
-}
-
-function createGeneratedColumnsError(table: Table, names: readonly string[]): EtlError {
-  return new EtlError('ETL-3513', {
-    what: `the data has values for ${listNames(names)}, which table ${table.sql} computes itself`,
-    fix: 'leave generated columns out of the data',
-  });
-}
-
-function createMissingColumnsError(table: Table, columns: readonly TableColumn[]): EtlError {
-  return new EtlError('ETL-3514', {
-    what: `the data has no column ${listNames(columns.map(({ name }) => name))}, which table ${table.sql} needs`,
+  if (generated.length > 0) {
+    throw new EtlError('ETL-3513', {
+      what: `the data has values for ${listNames(generated)}, which table ${table.sql} computes itself`,
+      fix: 'leave generated columns out of the data',
+    });
+  }
+  const missing = table.columns
+    .filter(({ notNull, hasDefault, isGenerated }) => notNull && !hasDefault && !isGenerated)
+    .map(({ name }) => name)
+    .filter((name) => !names.includes(name));
+  if (missing.length === 0) return;
+  throw new EtlError('ETL-3514', {
+    what: `the data has no column ${listNames(missing)}, which table ${table.sql} needs`,
     why: 'the column is not null and has no default',
     fix: 'add the column to the data, or give the column a default in the table',
+  });
+}
+
+function createUnknownColumnsError(table: Table, unknown: readonly string[]): EtlError {
+  const known = table.columns.map(({ name }) => name);
+  const [first = '', ...more] = unknown;
+  return new EtlError('ETL-3513', {
+    what: `table ${table.sql} does not have the column${more.length > 0 ? 's' : ''} ${listNames(unknown)}${more.length > 0 ? '' : didYouMean(first, known)}`,
+    why: `its columns are ${listNames(known)}`,
+    fix: 'add the column to the table, or leave the column out of the data',
   });
 }
 
@@ -100,11 +88,9 @@ export function assertSameColumns(
   throw new EtlError('ETL-3513', {
     what: `"${input.name}" has other columns than the first input`,
     why: [
-      more.length > 0 ? `it also has ${listNames(more)}` : '',
-      fewer.length > 0 ? `it lacks ${listNames(fewer)}` : '',
-    ]
-      .filter((each) => each !== '')
-      .join('; '),
+      ...(more.length > 0 ? [`it also has ${listNames(more)}`] : []),
+      ...(fewer.length > 0 ? [`it lacks ${listNames(fewer)}`] : []),
+    ].join('; '),
     fix: 'load inputs with different columns in separate tasks',
   });
 }

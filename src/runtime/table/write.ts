@@ -1,29 +1,10 @@
 import { send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/quote.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
-import { type Table, describeTable } from './describe.js';
+import type { Table } from './describe.js';
 import { assertMergeKey, merge } from './merge.js';
-import { assertColumns, assertReplaceable, assertTable } from './refuse.js';
+import { assertColumns, assertReplaceable } from './refuse.js';
 import type { BringRows, WriteTarget, Written } from './write-target.js';
-
-/**
- * Writes rows into a table in the open transaction, and does not end the transaction. `columns` are the columns that
- * `copyRows` copies, in the same order. Views, grants, foreign keys, indexes and identity sequences of the table do not
- * change.
- *
- * Throws `EtlError` ETL-3511 to ETL-3516 before a row is sent if the table, the columns or the key do not fit. Throws
- * `EtlError` ETL-3517 if the key of a merge is null or occurs twice.
- */
-export async function writeTable(
-  taskConnection: TaskConnection,
-  write: WriteTarget,
-  columns: readonly string[],
-  copyRows: BringRows,
-): Promise<Written> {
-  const table = await describeTable(taskConnection, write.into);
-  assertTable(table, write.into);
-  return writeDescribed(taskConnection, { ...write, table, columns }, copyRows);
-}
 
 /** A write to a table that is described already. */
 export interface DescribedTarget extends WriteTarget {
@@ -36,7 +17,14 @@ export interface DescribedTarget extends WriteTarget {
   readonly isChecked?: boolean;
 }
 
-/** Writes rows like `writeTable`, without describing the table again. */
+/**
+ * Writes rows into a table in the open transaction, and does not end the transaction. `columns` are the columns that
+ * `copyRows` copies, in the same order. Views, grants, foreign keys, indexes and identity sequences of the table do not
+ * change.
+ *
+ * Throws `EtlError` ETL-3512 to ETL-3516 before a row is sent if the table, the columns or the key do not fit. Throws
+ * `EtlError` ETL-3517 if the key of a merge is null or occurs twice.
+ */
 export async function writeDescribed(
   taskConnection: TaskConnection,
   write: DescribedTarget,

@@ -13,6 +13,8 @@ export type Rule = (value: unknown, name: string) => string | undefined;
 /** Accepts a string that is not empty. */
 export const text: Rule = (value) =>
   typeof value === 'string' && value !== '' ? undefined : 'a text that is not empty';
+/** Accepts every string, also an empty string. */
+export const anyText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 /** Accepts 0, 1, 2, … */
 export const count: Rule = (value) =>
   Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : 'a whole number from 0';
@@ -73,7 +75,12 @@ export function checkFields(value: object, rules: Readonly<Record<string, Rule>>
   for (const name of Object.keys(value)) {
     const field: unknown = value[name as keyof typeof value];
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) throw createUnknownOptionError(`${prefix}${name}`, name, Object.keys(rules));
+    if (rule === undefined) {
+      throw new EtlError('ETL-2303', {
+        what: `there is no option \`${prefix}${name}\`${didYouMean(name, Object.keys(rules))}`,
+        fix: `the options are ${Object.keys(rules).join(', ')}`,
+      });
+    }
     if (field === undefined) continue;
     const expected = rule(field, `${prefix}${name}`);
     if (expected !== undefined) {
@@ -82,11 +89,4 @@ export function checkFields(value: object, rules: Readonly<Record<string, Rule>>
       });
     }
   }
-}
-
-function createUnknownOptionError(path: string, name: string, known: readonly string[]): EtlError {
-  return new EtlError('ETL-2303', {
-    what: `there is no option \`${path}\`${didYouMean(name, known)}`,
-    fix: `the options are ${known.join(', ')}`,
-  });
 }

@@ -2,16 +2,11 @@ import type { PlainBody } from './task-body.js';
 import type { TaskContext } from './task-context.js';
 
 /**
- * Creates the body of a `task`: a function without a connection, for example for HTTP requests. It runs at least once.
- */
-export function createPlainBody(run: (context: TaskContext) => Promise<unknown>): PlainBody {
-  return new FunctionBody(run);
-}
-
-/**
+ * The body of a `task`: a function without a connection, for example for HTTP requests. It runs at least once.
+ *
  * A class, because its methods are shared: a Dag can have a million tasks, and object literals would take more memory.
  */
-class FunctionBody implements PlainBody {
+export class PlainFunction implements PlainBody {
   readonly run: (context: TaskContext) => Promise<unknown>;
 
   constructor(run: (context: TaskContext) => Promise<unknown>) {

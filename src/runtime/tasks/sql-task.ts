@@ -49,11 +49,12 @@ export interface SqlSource {
 
 /** Creates the body of a `sql` task: statements that run in one transaction. */
 export function createSqlBody(options: SqlSource): TransactionBody {
-  const { incremental, file } = options;
+  const { incremental, file, sql } = options;
   const body: TransactionBody = {
     transactional: true,
     readCode: async (root) => {
-      const text = file === undefined ? describeSql(options) : await readSqlFile(file, root);
+      const code = typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
+      const text = file === undefined ? code : await readSqlFile(file, root);
       return incremental === undefined ? text : JSON.stringify([text, incremental]);
     },
     run: async (work) => runStatements(work, await createStatements(options, work)),
@@ -64,14 +65,13 @@ export function createSqlBody(options: SqlSource): TransactionBody {
   return { ...body, findHighWatermark };
 }
 
-function describeSql({ sql }: SqlSource): string {
-  return typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
-}
-
 async function createStatements(options: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
   const context = await createContext(options, work);
-  if (options.file !== undefined)
-    return createFileStatements(options.file, options, { context, root: work.root });
+  if (options.file !== undefined) {
+    const values = collectNamedValues(options, context);
+    const statements = splitStatements(await readSqlFile(options.file, work.root));
+    return statements.map(({ text }) => bindNamed(text, values));
+  }
   const sql = typeof options.sql === 'function' ? await options.sql(context) : options.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
@@ -79,41 +79,21 @@ async function createStatements(options: SqlSource, work: TaskWork): Promise<rea
 
 async function createContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
   const { context, watermarks, taskConnection, highWatermark } = work;
-  const range =
-    incremental &&
-    highWatermark &&
-    (await findIncrementalRange(incremental, highWatermark, {
-      taskConnection,
-      watermarks,
-      log: context.log,
-    }));
+  if (incremental === undefined || highWatermark === undefined)
+    return { ...context, watermark: watermarks.open, incremental: undefined };
+  const reading = { taskConnection, watermarks, log: context.log };
+  const range = await findIncrementalRange(incremental, highWatermark, reading);
   return { ...context, watermark: watermarks.open, incremental: range };
-}
-
-async function createFileStatements(
-  file: string,
-  options: SqlSource,
-  { context, root }: { readonly context: SqlContext; readonly root: string },
-): Promise<readonly BoundSql[]> {
-  const values = collectNamedValues(options, context);
-  const statements = splitStatements(await readSqlFile(file, root));
-  return statements.map((statement) => bindNamed(statement.text, values));
 }
 
 function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
   const { run, interval, incremental } = context;
-  const macros = createMacros({
-    interval,
-    runId: run.id,
-    dagId: run.dagId,
-    taskId: run.taskId,
-    attempt: run.attempt,
-  });
   const range = incremental && {
     low: incremental.low,
     high: incremental.high,
     full_refresh: run.fullRefresh,
   };
+  const macros = createMacros(interval, run);
   return { ...macros, ...(context.params as object), ...range, ...options.values?.(context) };
 }
 

@@ -8,7 +8,9 @@ import { NdjsonParser } from '../../../src/runtime/format/ndjson.js';
 function parse(pieces: readonly string[]) {
   const parser = new NdjsonParser('in.ndjson');
   const batches = [...pieces.map((piece) => parser.push(piece)), parser.end()];
-  return batches.flatMap((batch) => batch.rows.map((row, index) => [batch.lineOf(index), row]));
+  return batches.flatMap((batch) =>
+    batch.rows.map((row, index) => [Number(/line (\d+)$/.exec(batch.locateRow(index))?.[1]), row]),
+  );
 }
 
 describe('the NDJSON parser', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createMacros } from '../../../src/runtime/interval/macros.js';
 
-const names = { runId: 'r1', dagId: 'monthly-report', taskId: 'stats', attempt: 2 };
+const names = { id: 'r1', dagId: 'monthly-report', taskId: 'stats', attempt: 2 };
 
 function intervalFrom(start: string, end: string): { start: Date; end: Date; logicalDate: Date } {
   return { start: new Date(start), end: new Date(end), logicalDate: new Date(start) };
@@ -10,7 +10,7 @@ function intervalFrom(start: string, end: string): { start: Date; end: Date; log
 describe('createMacros', () => {
   it('returns the names and formats of Airflow, in UTC', () => {
     const interval = intervalFrom('2020-08-01T04:00:00+02:00', '2020-09-01T02:00:00Z');
-    expect(createMacros({ interval, ...names })).to.deep.equal({
+    expect(createMacros(interval, names)).to.deep.equal({
       run_id: 'r1',
       dag_id: 'monthly-report',
       task_id: 'stats',
@@ -29,18 +29,13 @@ describe('createMacros', () => {
 
   it('writes a fraction of a second with six digits', () => {
     const interval = intervalFrom('2026-03-05T00:00:00.120Z', '2026-03-06T00:00:00Z');
-    expect(createMacros({ interval, ...names })).to.include({
+    expect(createMacros(interval, names)).to.include({
       ts: '2026-03-05T00:00:00.120000+00:00',
       ts_nodash: '20260305T000000',
     });
   });
 
   it('returns no macros of an interval without a data interval', () => {
-    expect(createMacros({ interval: undefined, ...names })).to.have.all.keys(
-      'run_id',
-      'dag_id',
-      'task_id',
-      'try_number',
-    );
+    expect(createMacros(undefined, names)).to.have.all.keys('run_id', 'dag_id', 'task_id', 'try_number');
   });
 });

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { EtlError } from '../../../src/errors.js';
 import { describeTable } from '../../../src/runtime/table/describe.js';
-import { writeDescribed, writeTable } from '../../../src/runtime/table/write.js';
+import { writeDescribed } from '../../../src/runtime/table/write.js';
 import { type TestDatabase, createDatabase } from '../../support/database.js';
-import { inTransaction, sendText } from './on-wire.js';
+import { inTransaction, sendText, writeTable } from './on-wire.js';
 import type { WriteTarget } from '../../../src/runtime/table/write-target.js';
 
 describe('a write to a table', () => {

@@ -46,7 +46,7 @@ export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
     throw createWrongOptionError('`csv.null` must not hold the delimiter, the quote or a line break');
   if (!header && columns === undefined)
     throw createWrongOptionError('a CSV file without a header needs `csv.columns`');
-  if (format.encoding !== undefined) createDecoder(format.encoding);
+  createTextDecoder(format.encoding);
   return format;
 }
 
@@ -67,12 +67,11 @@ export function readQuoting({ quote, escape }: CsvFormat): Quoting {
   return { quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) };
 }
 
-/** Decodes bytes of a file with this format. Throws a `TypeError` if the bytes are not valid in its encoding. */
-export function decodeText(format: CsvFormat, bytes: Buffer): string {
-  return createDecoder(format.encoding ?? 'utf-8').decode(bytes);
-}
-
-function createDecoder(encoding: string): TextDecoder {
+/**
+ * Creates a decoder that throws a `TypeError` for bytes that are not valid. Throws `EtlError` ETL-2303 if the encoding does
+ * not exist.
+ */
+export function createTextDecoder(encoding = 'utf-8'): TextDecoder {
   try {
     return new TextDecoder(encoding, { fatal: true });
   } catch (error) {

@@ -3,10 +3,11 @@ import { openInput } from '../../input/open-input.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
 import type { TaskWork } from '../task-body.js';
-import { createCsvFeeds } from './csv-feed.js';
-import type { CsvFormat } from './csv-format.js';
-import { END_MARK_IS_DATA_VERSION } from './end-mark.js';
-import type { Feed } from './feed.js';
+import { inferColumnsFromText, SAMPLE_BYTES } from './csv-columns.js';
+import { copyOptions, readQuoting, type CsvFormat } from './csv-format.js';
+import { END_MARK_IS_DATA_VERSION, refuseEndMark } from './end-mark.js';
+import type { DataColumn, Feed } from './feed.js';
+import { readStart } from './header.js';
 import type { LoadSource } from './load-input.js';
 import { createRowsFeeds } from './rows-feed.js';
 import { createColumnFilter } from './contract.js';
@@ -37,39 +38,59 @@ export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, un
   const options = { root, signal: context.signal, context, ...(compression && { compression }) };
   for await (const input of openInput(from, options)) {
     onOpen();
-    yield* isPlainCsv(input, load) ? createPlainFeeds(input, request) : createParsedFeeds(input, request);
+    const isPlainCsv =
+      'chunks' in input && load.transform === undefined && (load.format ?? formatOf(input.name)) === 'csv';
+    yield* isPlainCsv ? createCsvFeeds(input, request) : createParsedFeeds(input, request);
   }
   return undefined;
 }
 
-/** Returns true if the input is a CSV file without a `transform`. */
-function isPlainCsv(input: InputFile | InputRows, { format, transform }: LoadSource): input is InputFile {
-  return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'csv';
-}
-
-function createPlainFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
+/**
+ * Yields a feed that sends a CSV file unchanged: the server parses it. If the file has columns that are left out, yields
+ * feeds that parse the file in this process. Yields nothing if the file is empty. Closes the file at the end.
+ */
+async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
   const { load, csv, table } = request;
-  const allowed = listAllowedColumns(request);
-  return createCsvFeeds(file, {
-    format: csv,
-    isTyped: load.schema === 'evolve' || (load.create === true && table === undefined),
-    hasEndMark: table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION,
-    parseInstead: (columns, started) =>
-      allowed === undefined || columns.every((name) => allowed.has(name))
-        ? undefined
-        : createParsedFeeds(started, request),
-  });
+  const rest = file.chunks()[Symbol.asyncIterator]();
+  try {
+    const isTyped = load.schema === 'evolve' || (load.create === true && table === undefined);
+    const start = await readStart(rest, file.name, csv, isTyped ? SAMPLE_BYTES : 0);
+    if (start === undefined) return;
+    const chunks = concatenate(start.bytes, rest);
+    const allowed = listAllowedColumns(request);
+    if (allowed !== undefined && !start.names.every((name) => allowed.has(name))) {
+      yield* createParsedFeeds({ ...file, chunks: () => chunks }, request);
+      return;
+    }
+    const columns = isTyped ? inferColumnsFromText(file.name, start, csv) : listUntyped(start.names);
+    const hasEndMark = table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION;
+    yield {
+      name: file.name,
+      columns,
+      options: copyOptions(csv, csv.header),
+      chunks: hasEndMark ? refuseEndMark(chunks, file.name) : chunks,
+      records: { options: copyOptions(csv, false), header: start.header, quoting: readQuoting(csv) },
+      sent: () => undefined,
+    };
+  } finally {
+    await rest.return?.();
+  }
 }
 
-async function* createParsedFeeds(
-  input: InputFile | InputRows,
-  request: FeedsRequest,
-): AsyncGenerator<Feed, undefined> {
+function listUntyped(names: readonly string[]): readonly DataColumn[] {
+  return names.map((name) => ({ name, type: undefined }));
+}
+
+async function* concatenate(start: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  yield start;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+}
+
+function createParsedFeeds(input: InputFile | InputRows, request: FeedsRequest): AsyncGenerator<Feed> {
   const { load, csv, table } = request;
   const transform = chooseTransform(request);
   const options = { csv, ...(load.format && { format: load.format }), ...(transform && { transform }) };
-  yield* createRowsFeeds(input, options, table);
-  return undefined;
+  return createRowsFeeds(input, options, table);
 }
 
 /** Returns the transform of the load. With `discard`, it also removes the columns that the table does not have. */

@@ -2,7 +2,7 @@ import { readColumnNames } from '../../format/csv-rows.js';
 import { recordAt } from '../../format/csv-record.js';
 import { RecordEnds } from '../../format/record-ends.js';
 import { EtlError } from '../../../errors.js';
-import { decodeText, readQuoting, type CsvFormat } from './csv-format.js';
+import { createTextDecoder, readQuoting, type CsvFormat } from './csv-format.js';
 
 /** The header must end within this many bytes. */
 const HEADER_LIMIT_BYTES = 1024 * 1024;
@@ -19,24 +19,18 @@ export interface FileStart {
   readonly header: { readonly bytes: number; readonly lines: number };
 }
 
-/** How the beginning of a file is read. */
-export interface StartOptions {
-  /** The name of the file, for messages. */
-  readonly file: string;
-  readonly format: CsvFormat;
-  /** The number of bytes to read at least, if the file has as many. */
-  readonly minBytes: number;
-}
-
 /**
- * Reads chunks until they hold the header and at least `minBytes` bytes. Returns undefined if the file is empty.
+ * Reads chunks until they hold the header and at least `minBytes` bytes, if the file has as many. Returns undefined if
+ * the file is empty. `file` is its name for messages.
  *
  * Throws `EtlError` ETL-3502 if the header does not end, and ETL-3503 if the header has an empty name or a name twice,
  * or is not in the encoding of the file.
  */
 export async function readStart(
   chunks: AsyncIterator<Buffer>,
-  options: StartOptions,
+  file: string,
+  format: CsvFormat,
+  minBytes: number,
 ): Promise<FileStart | undefined> {
   const read: Buffer[] = [];
   for (let [size, isAll] = [0, false]; ;) {
@@ -45,15 +39,21 @@ export async function readStart(
     else read.push(next.value);
     size += next.done === true ? 0 : next.value.length;
     if (isAll && size === 0) return undefined;
-    if (!isAll && size < Math.max(1, options.minBytes)) continue;
-    const start = parseStart(Buffer.concat(read), isAll, options);
+    if (!isAll && size < Math.max(1, minBytes)) continue;
+    const start = parseStart(Buffer.concat(read), isAll, file, format);
     if (start !== undefined) return start;
-    if (isAll || size > HEADER_LIMIT_BYTES) throw createEndlessLineError(options.file, isAll);
+    if (isAll || size > HEADER_LIMIT_BYTES) {
+      throw new EtlError('ETL-3502', {
+        what: `the first line of "${file}" does not end`,
+        why: isAll ? 'a quote is opened and not closed' : 'it is longer than 1 MiB',
+        fix: 'write the column names on the first line, or set `csv.header` to false and list the names in `csv.columns`',
+      });
+    }
   }
 }
 
 /** Parses the header. Returns undefined if the header does not end within `bytes`. */
-function parseStart(bytes: Buffer, isAll: boolean, { file, format }: StartOptions): FileStart | undefined {
+function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvFormat): FileStart | undefined {
   const { columns } = format;
   if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
   const [end] = new RecordEnds(readQuoting(format)).find(bytes);
@@ -68,7 +68,7 @@ function parseStart(bytes: Buffer, isAll: boolean, { file, format }: StartOption
 
 function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
   try {
-    return decodeText(format, line);
+    return createTextDecoder(format.encoding).decode(line);
   } catch (error) {
     throw new EtlError('ETL-3503', {
       what: `the header of "${file}" is not in the encoding ${format.encoding ?? 'UTF-8'}`,
@@ -76,12 +76,4 @@ function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
       cause: error,
     });
   }
-}
-
-function createEndlessLineError(name: string, isAll: boolean): EtlError {
-  return new EtlError('ETL-3502', {
-    what: `the first line of "${name}" does not end`,
-    why: isAll ? 'a quote is opened and not closed' : 'it is longer than 1 MiB',
-    fix: 'write the column names on the first line, or set `csv.header` to false and list the names in `csv.columns`',
-  });
 }

@@ -1,9 +1,17 @@
 import { EtlError } from '../../../errors.js';
-import { aFunction, anything, count, fields, flag, listOf, oneOf, text, type Rule } from '../option-rule.js';
+import {
+  aFunction,
+  anyText,
+  anything,
+  count,
+  fields,
+  flag,
+  listOf,
+  oneOf,
+  text,
+  type Rule,
+} from '../option-rule.js';
 import { parseCsvFormat, type CsvInputOptions } from './csv-format.js';
-
-/** Accepts every string, also an empty string. */
-const anyText: Rule = (value) => (typeof value === 'string' ? undefined : 'a text');
 
 const CSV: Readonly<Record<string, Rule>> = {
   delimiter: text,

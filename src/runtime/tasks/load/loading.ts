@@ -34,7 +34,14 @@ export class LoadAttempt {
   async run(): Promise<LoadResult> {
     const { taskConnection, context } = this.#work;
     const table = await describeTable(taskConnection, this.#options.into);
-    const feeds = this.#openFeeds(table);
+    const feeds = openFeeds({
+      load: this.#options,
+      csv: parseCsvFormat(this.#options.csv),
+      table,
+      work: this.#work,
+      onOpen: () => void this.#files++,
+      omitted: this.#omitted,
+    });
     try {
       const first = await feeds.next();
       const target = await this.#prepareTable(table, first.value);
@@ -47,22 +54,13 @@ export class LoadAttempt {
         return rows;
       });
       await this.#rejects?.write();
-      if (this.#omitted.size > 0) context.log(formatOmitted([...this.#omitted]));
+      const omitted = [...this.#omitted];
+      if (omitted.length > 0)
+        context.log(`left out ${omitted.length === 1 ? 'column' : 'columns'} ${listNames(omitted)}`);
       return { ...written, rejected: this.#rejects?.count ?? 0, bytes: this.#bytes, files: this.#files };
     } finally {
       await feeds.return(undefined);
     }
-  }
-
-  #openFeeds(table: Table | undefined): AsyncGenerator<Feed, undefined> {
-    return openFeeds({
-      load: this.#options,
-      csv: parseCsvFormat(this.#options.csv),
-      table,
-      work: this.#work,
-      onOpen: () => void this.#files++,
-      omitted: this.#omitted,
-    });
   }
 
   /** Creates or changes the table, so that it fits the first input. */
@@ -106,7 +104,7 @@ export class LoadAttempt {
       this.#countBytes(batch.bytes.length);
       const reject = (index: number, error: DatabaseError): void => {
         const raw = sliceRows(batch, index, index + 1);
-        rejects.add({ file: feed.name, line: batch.lineOf(index), raw, error });
+        rejects.add(feed.name, batch.lineOf(index), raw, error);
       };
       rows += await copyWithRejects({ taskConnection, text, signal: context.signal, reject }, batch);
     }
@@ -118,10 +116,6 @@ export class LoadAttempt {
     this.#bytes += bytes;
     this.#work.moved({ bytes });
   };
-}
-
-function formatOmitted(names: readonly string[]): string {
-  return `left out ${names.length === 1 ? 'column' : 'columns'} ${listNames(names)}`;
 }
 
 function getNames({ columns }: Feed): readonly string[] {

@@ -84,7 +84,12 @@ class Cutter {
     if (bytes.length === 0) return;
     this.#rest.push(bytes);
     this.#restBytes += bytes.length;
-    if (this.#restBytes > LONGEST_RECORD_BYTES) throw createTooLongError(this.#line);
+    if (this.#restBytes <= LONGEST_RECORD_BYTES) return;
+    throw new EtlError('ETL-3502', {
+      what: `the row on line ${this.#line} is longer than 64 MiB`,
+      why: 'a load with `rejects` holds each row in memory',
+      fix: 'look for a quote that is opened and not closed: it turns all following lines into one row',
+    });
   }
 
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
@@ -100,12 +105,4 @@ function countByte(byte: number, bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) count++;
   return count;
-}
-
-function createTooLongError(line: number): EtlError {
-  return new EtlError('ETL-3502', {
-    what: `the row on line ${line} is longer than 64 MiB`,
-    why: 'a load with `rejects` holds each row in memory',
-    fix: 'look for a quote that is opened and not closed: it turns all following lines into one row',
-  });
 }

@@ -30,14 +30,6 @@ export interface Reject {
   readonly raw: string;
 }
 
-/** A row that the server refused. `raw` are its bytes, and `line` counts from 1. */
-export interface RefusedRow {
-  readonly file: string;
-  readonly line: number;
-  readonly raw: Buffer;
-  readonly error: DatabaseError;
-}
-
 /** In characters. */
 const RAW_LIMIT = 10_000;
 
@@ -56,8 +48,11 @@ export class Rejects {
     return this.#rows.length;
   }
 
-  /** Adds a row. Throws `EtlError` ETL-3521 if there are more rejected rows than `max`. */
-  add({ file, line, raw, error }: RefusedRow): void {
+  /**
+   * Adds a row that the server refused, with its bytes. Throws `EtlError` ETL-3521 if there are more rejected rows than
+   * `max`.
+   */
+  add(file: string, line: number, raw: Buffer, error: DatabaseError): void {
     const reason = `${error.message} (${describeState(error.code)})`;
     // The type text of PostgreSQL can't hold a NUL character.
     const text = raw
@@ -66,7 +61,14 @@ export class Rejects {
       .replaceAll('\0', '\uFFFD')
       .slice(0, RAW_LIMIT);
     this.#rows.push({ file, line, reason, raw: text.replace(/\r?\n$|\r$/, '') });
-    if (this.#rows.length > this.#options.max) throw createTooManyRejectsError(this.#options, this.#rows);
+    const { max } = this.#options;
+    if (this.#rows.length <= max) return;
+    throw new EtlError('ETL-3521', {
+      what: `more than ${max} ${max === 1 ? 'row was' : 'rows were'} rejected`,
+      where: `${file}, line ${line}`,
+      why: reason,
+      fix: 'correct the rows, or set `rejects.max` to a larger number',
+    });
   }
 
   /**
@@ -75,7 +77,7 @@ export class Rejects {
    */
   async write(): Promise<void> {
     const { to } = this.#options;
-    if (isFilePath(to)) {
+    if (to.endsWith('.ndjson')) {
       const { root, context } = this.#work;
       return writeRejectFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
     }
@@ -115,10 +117,6 @@ const COLUMNS = [
 ];
 const NAMES = ['run_id', 'task_id', 'file', 'line', 'reason', 'raw'];
 
-function isFilePath(to: string): boolean {
-  return to.endsWith('.ndjson');
-}
-
 /**
  * Writes to a temporary file, which is `path` with `suffix`, and renames it. So the path has either the complete new
  * file or the old file.
@@ -142,14 +140,4 @@ async function writeRejectFile(path: string, suffix: string, rejects: readonly R
       cause: error,
     });
   }
-}
-
-function createTooManyRejectsError({ max }: RejectOptions, rejects: readonly Reject[]): EtlError {
-  const last = rejects.at(-1);
-  return new EtlError('ETL-3521', {
-    what: `more than ${max} ${max === 1 ? 'row was' : 'rows were'} rejected`,
-    where: `${last?.file}, line ${last?.line}`,
-    why: last?.reason,
-    fix: 'correct the rows, or set `rejects.max` to a larger number',
-  });
 }

@@ -1,5 +1,3 @@
-import type { FieldDef, QueryResult } from 'pg';
-import { EtlError } from '../../../errors.js';
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import { send } from '../../postgres/protocol.js';
 import { quoteIdentifier } from '../../sql/quote.js';
@@ -7,6 +5,7 @@ import { type Table, describeTable } from '../../table/describe.js';
 import { assertTableExists } from '../../table/refuse.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import type { BoundSql } from '../../sql/bind.js';
+import { type OutputColumn, ROWS, describeQuery } from '../query-columns.js';
 
 /** A column that is read. `type` is the type as SQL writes it, and `oid` its OID in the database that is read. */
 export interface SelectedColumn {
@@ -35,23 +34,11 @@ export async function selectQuery(
   condition: Condition,
 ): Promise<Selection> {
   const text = await inlineBoundValues(taskConnection, query);
-  const { fields } = (await taskConnection.query({
-    text: `select * from (${text}\n) "etl rows" limit 0`,
-    values: [],
-  })) as QueryResult;
-  const names = fields.map(({ name }) => name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) {
-    throw new EtlError('ETL-3531', {
-      what: `two columns of the query are named "${twice}"`,
-      fix: 'give one of them another name: `select a.id, b.id as b_id …`',
-      data: 'nothing was sent',
-    });
-  }
-  const types = await readTypeNames(taskConnection, fields);
-  const columns = fields.map(({ name, dataTypeID }, i) => ({ name, type: types[i] ?? '', oid: dataTypeID }));
+  const described = await describeQuery(taskConnection, text, { code: 'ETL-3531', data: 'nothing was sent' });
+  const types = await readTypeNames(taskConnection, described);
+  const columns = described.map(({ name, oid }, i) => ({ name, type: types[i] ?? '', oid }));
   const where = await condition();
-  const sql = where === undefined ? `(${text}\n)` : `(select * from (${text}\n) "etl rows" where ${where})`;
+  const sql = where === undefined ? `(${text}\n)` : `(select * from (${text}\n) ${ROWS} where ${where})`;
   return { columns, sql };
 }
 
@@ -90,12 +77,12 @@ async function hasChildren(taskConnection: TaskConnection, table: string): Promi
 
 async function readTypeNames(
   taskConnection: TaskConnection,
-  fields: readonly FieldDef[],
+  columns: readonly OutputColumn[],
 ): Promise<readonly string[]> {
   const { rows } = await send(
     taskConnection,
     'select format_type(oid, modifier) as type from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, number) order by number',
-    [fields.map(({ dataTypeID }) => dataTypeID), fields.map(({ dataTypeModifier }) => dataTypeModifier)],
+    [columns.map(({ oid }) => oid), columns.map(({ modifier }) => modifier)],
   );
   return (rows as readonly { readonly type: string }[]).map(({ type }) => type);
 }

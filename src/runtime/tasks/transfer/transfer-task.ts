@@ -1,11 +1,10 @@
 import { copyInto } from '../../copy/copy-in.js';
 import { copyOut } from '../../copy/copy-out.js';
-import type { ReadSession } from '../../session/read-session.js';
 import { describeTable } from '../../table/describe.js';
 import { assertTable } from '../../table/refuse.js';
 import { writeDescribed } from '../../table/write.js';
 import { chooseFormat, withPortableText } from './transfer-format.js';
-import { type Selection, selectQuery, selectTable } from './selection.js';
+import { selectQuery, selectTable } from './selection.js';
 import {
   type FoundHighWatermark,
   type Incremental,
@@ -102,28 +101,46 @@ async function findSourceHighWatermark(
 }
 
 async function runTransfer(options: TransferSource, work: TaskWork): Promise<TransferResult> {
-  const { taskConnection } = work;
+  const { taskConnection, highWatermark } = work;
+  const { signal, run } = work.context;
   const table = await describeTable(taskConnection, options.into);
   assertTable(table, options.into);
-  const readSession = await work.openReadSession(options.from);
+  const source = (await work.openReadSession(options.from)).taskConnection;
   const condition = (): Promise<string | undefined> => buildNewRowsCondition(options, work);
+  // The user's function is called once an attempt: if it was called for the high watermark, its query is used again.
+  const getQuery = (): string | BoundSql =>
+    highWatermark?.().source.query ?? buildQuery(options, work.context);
   const selection =
     options.table === undefined
-      ? await selectQuery(readSession.taskConnection, reuseOrBuildQuery(options, work), condition)
-      : await selectTable(readSession.taskConnection, options.table, { target: table, condition });
+      ? await selectQuery(source, getQuery(), condition)
+      : await selectTable(source, options.table, { target: table, condition });
   const format = chooseFormat(selection.columns, table.columns);
+  const copyOptions = `(format ${format}, encoding 'UTF8')`;
   let bytes = 0;
-  const bring = createBringRows({ readSession, selection, format }, work, (count) => {
+  const moved = (count: number): void => {
     bytes += count;
     work.moved({ bytes: count });
-  });
-  const target = {
-    ...options,
-    mode: chooseMode(options, work.context),
-    table,
-    columns: selection.columns.map(({ name }) => name),
   };
-  const written = await writeDescribed(taskConnection, target, bring);
+  // Pipes the bytes of one COPY unchanged into the other. Reading with several COPY statements in parallel would be no
+  // faster, because the single COPY into the table takes most of the time.
+  const bringRows: BringRows = (into, list) => {
+    const text = `copy ${selection.sql} to stdout ${copyOptions}`;
+    const chunks = copyOut(source, text, { signal, isLending: true });
+    const copy = (): Promise<number> =>
+      copyInto(taskConnection, `copy ${into} (${list}) from stdin ${copyOptions}`, chunks, {
+        signal,
+        moved,
+        isOwner: true,
+      });
+    return format === 'binary'
+      ? copy()
+      : withPortableText(source, () => withPortableText(taskConnection, copy));
+  };
+  // In a full refresh every row comes again.
+  const isReplaced = options.incremental !== undefined && run.fullRefresh && options.mode === 'append';
+  const mode = isReplaced ? 'replace' : options.mode;
+  const columns = selection.columns.map(({ name }) => name);
+  const written = await writeDescribed(taskConnection, { ...options, mode, table, columns }, bringRows);
   return { ...written, bytes };
 }
 
@@ -139,52 +156,6 @@ async function buildNewRowsCondition(
   ).where;
 }
 
-/** Returns the write mode. In a full refresh every row comes again, so an incremental `append` becomes `replace`. */
-function chooseMode({ mode, incremental }: TransferSource, { run }: TaskContext): WriteTarget['mode'] {
-  return incremental !== undefined && run.fullRefresh && mode === 'append' ? 'replace' : mode;
-}
-
-/**
- * Returns the query that was built for the high watermark, if any. So the user's function is called once an attempt.
- */
-function reuseOrBuildQuery(options: TransferSource, { highWatermark, context }: TaskWork): string | BoundSql {
-  return highWatermark?.().source.query ?? buildQuery(options, context);
-}
-
 function buildQuery({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
   return typeof query === 'function' ? query(context) : query;
-}
-
-/** The rows that are read, and the format of both COPY statements. */
-interface TransferPlan {
-  readonly readSession: ReadSession;
-  readonly selection: Selection;
-  readonly format: 'binary' | 'text';
-}
-
-/**
- * Returns a function that pipes the bytes of one COPY unchanged into the other. Reading with several COPY statements in
- * parallel would be no faster, because the single COPY into the table takes most of the time.
- */
-function createBringRows(
-  { readSession, selection, format }: TransferPlan,
-  { taskConnection, context: { signal } }: TaskWork,
-  moved: (bytes: number) => void,
-): BringRows {
-  const options = `(format ${format}, encoding 'UTF8')`;
-  return async (table, list) => {
-    const copy = (): Promise<number> =>
-      copyInto(
-        taskConnection,
-        `copy ${table} (${list}) from stdin ${options}`,
-        copyOut(readSession.taskConnection, `copy ${selection.sql} to stdout ${options}`, {
-          signal,
-          isLending: true,
-        }),
-        { signal, moved, isOwner: true },
-      );
-    return format === 'binary'
-      ? copy()
-      : withPortableText(readSession.taskConnection, () => withPortableText(taskConnection, copy));
-  };
 }

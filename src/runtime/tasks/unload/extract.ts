@@ -1,6 +1,7 @@
 import type { TaskConnection } from '../../postgres/task-connection.js';
-import { isSingleLineJson } from './plain-json.js';
-import { type OutputColumn, ROWS, formatColumn, describeQuery, formatOutputQuery } from './unload-query.js';
+import { describeParquetColumns, type ParquetColumn } from './parquet-column.js';
+import { type OutputColumn, ROWS, describeQuery } from '../query-columns.js';
+import { formatColumn, formatOutputQuery } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
@@ -26,15 +27,14 @@ export interface CopyStatement {
   readonly framing: Framing;
 }
 
-const TAB = 9;
-
 /**
  * Creates a COPY that writes the rows of a query as CSV. With `by`, the rows are sorted for a partition by this column.
  */
 export async function createCsvStatement(
   taskConnection: TaskConnection,
   query: string,
-  { csv, by }: { readonly csv: CsvOptions; readonly by: string | undefined },
+  by: string | undefined,
+  csv: CsvOptions = {},
 ): Promise<CopyStatement> {
   const { delimiter = ',', quote = '"', header: hasHeader = true } = csv;
   const framing = { delimiter: delimiter.charCodeAt(0), quote: quote.charCodeAt(0), hasHeader };
@@ -53,9 +53,9 @@ export async function createCsvStatement(
 }
 
 async function sortRows(taskConnection: TaskConnection, query: string, by: string): Promise<string> {
-  const columns = await describeQuery(taskConnection, query);
-  const list = columns.map(({ name }) => formatColumn(name)).join(', ');
-  return formatOutputQuery({ query, columns, list, by });
+  const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
+  const list = listColumns(columns);
+  return formatOutputQuery(query, columns, list, by);
 }
 
 /**
@@ -63,6 +63,16 @@ async function sortRows(taskConnection: TaskConnection, query: string, by: strin
  */
 const JSON_QUOTE = 1;
 const JSON_DELIMITER = 2;
+
+/**
+ * The OIDs of the types for whose values `row_to_json` never writes a line break (src/include/catalog/pg_type.dat): bool,
+ * bytea, "char", name, int8, int2, int4, text, oid, float4, float8, money, inet, bpchar, varchar, date, time, timestamp,
+ * timestamptz, interval, timetz, numeric, uuid and jsonb.
+ */
+const SINGLE_LINE_TYPES: ReadonlySet<number> = new Set([
+  16, 17, 18, 19, 20, 21, 23, 25, 26, 700, 701, 790, 869, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266,
+  1700, 2950, 3802,
+]);
 
 /**
  * Creates a COPY that writes the rows of a query as JSON objects, one per line. The server writes the JSON, so a number
@@ -73,37 +83,46 @@ export async function createNdjsonStatement(
   query: string,
   by: string | undefined,
 ): Promise<CopyStatement> {
-  const columns = await describeQuery(taskConnection, query);
-  const row = by === undefined ? ROWS : formatRow(columns);
+  const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
+  // Without the columns that are added for the partition.
+  const row = by === undefined ? ROWS : `(select one from (select ${listColumns(columns)}) as one)`;
   // A json value keeps the line breaks between its tokens. Its strings hold none, so replacing them by spaces is safe.
-  const isOneLine = columns.every(({ oid }) => isSingleLineJson(oid));
+  const isOneLine = columns.every(({ oid }) => SINGLE_LINE_TYPES.has(oid));
   const list = isOneLine ? `row_to_json(${row})` : `translate(row_to_json(${row})::text, E'\\n\\r', '  ')`;
   return {
     text: formatCopy(
-      formatOutputQuery({ query, columns, list, by }),
+      formatOutputQuery(query, columns, list, by),
       `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`,
     ),
     framing: { delimiter: JSON_DELIMITER, quote: JSON_QUOTE, hasHeader: false },
   };
 }
 
-/** Formats a row with the columns of the query only, without the added columns for the partition. */
-function formatRow(columns: readonly OutputColumn[]): string {
-  const list = columns.map(({ name }) => formatColumn(name)).join(', ');
-  return `(select one from (select ${list}) as one)`;
+/**
+ * Creates a COPY in the text format, whose fields are the values of a Parquet file. Returns also how to read each field.
+ * With `by`, the rows are sorted for a partition by this column.
+ */
+export async function createParquetStatement(
+  taskConnection: TaskConnection,
+  query: string,
+  by: string | undefined,
+): Promise<CopyStatement & { readonly columns: readonly ParquetColumn[] }> {
+  const described = await describeQuery(taskConnection, query, NOT_WRITTEN);
+  const columns = await describeParquetColumns(taskConnection, described);
+  const list = columns.map(({ name, expression }) => expression(formatColumn(name))).join(', ');
+  return {
+    text: formatCopy(formatOutputQuery(query, described, list, by), `(encoding 'UTF8')`),
+    framing: { delimiter: TAB, quote: undefined, hasHeader: false },
+    columns,
+  };
 }
 
-/** Creates a COPY in the text format. `expressions` are the SQL expressions of `columns`, in the same order. */
-export function createTextStatement(
-  query: string,
-  columns: readonly OutputColumn[],
-  { expressions, by }: { readonly expressions: readonly string[]; readonly by: string | undefined },
-): CopyStatement {
-  const selection = formatOutputQuery({ query, columns, list: expressions.join(', '), by });
-  return {
-    text: formatCopy(selection, `(encoding 'UTF8')`),
-    framing: { delimiter: TAB, quote: undefined, hasHeader: false },
-  };
+const TAB = 9;
+
+const NOT_WRITTEN = { code: 'ETL-3606', data: 'no file was written' } as const;
+
+function listColumns(columns: readonly OutputColumn[]): string {
+  return columns.map(({ name }) => formatColumn(name)).join(', ');
 }
 
 /** Formats a COPY. The line break after the query ends a comment in its last line. */

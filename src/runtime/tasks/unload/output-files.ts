@@ -5,43 +5,39 @@ import { EtlError } from '../../../errors.js';
 import { listDirectories, listEntries, isPartName, buildPath, type Part, type Partition } from './layout.js';
 import { OutputFile } from './output-file.js';
 
-/** Where the files of an unload go. */
-export interface OutputPlan {
-  /** The absolute path of the file, or the path from which the paths of several files are built. */
-  readonly path: string;
-  /** Undefined for a single file. */
-  readonly partition: Partition | undefined;
-  /** The task, as `<dag>/<task>`. Temporary files of an earlier attempt with the same owner are removed. */
-  readonly owner: string;
-}
-
 /**
  * The files of one unload. Each file is written under a temporary name, which no reader takes for a result. Then all
  * files are renamed and replace the old files. If the process dies in between, the next attempt removes the temporary
  * files.
  */
 export class OutputFiles {
-  readonly #plan: OutputPlan;
+  readonly #path: string;
+  readonly #partition: Partition | undefined;
   /** The beginning of all temporary names of this owner and path. */
   readonly #prefix: string;
   readonly #files: OutputFile[] = [];
   /** The directories whose entries have changed. */
   readonly #directories = new Set<string>();
 
-  constructor(plan: OutputPlan) {
-    this.#plan = plan;
-    const owner = createHash('sha256')
-      .update(`${plan.owner}\0${basename(plan.path)}`)
+  /**
+   * `path` is the absolute path of the file, or the path from which the paths of several files are built. `owner` is the
+   * task, as `<dag>/<task>`: temporary files of an earlier attempt with the same owner are removed.
+   */
+  constructor(path: string, partition: Partition | undefined, owner: string) {
+    this.#path = path;
+    this.#partition = partition;
+    const hash = createHash('sha256')
+      .update(`${owner}\0${basename(path)}`)
       .digest('hex');
-    this.#prefix = `.etl-${owner.slice(0, 16)}-`;
+    this.#prefix = `.etl-${hash.slice(0, 16)}-`;
   }
 
   /**
    * Removes the temporary files of a killed attempt. Throws `EtlError` ETL-3604 if a file must not replace the path.
    */
   async prepare(): Promise<void> {
-    if (this.#plan.partition === undefined) await assertReplaceable(this.#plan.path);
-    for (const directory of await this.#listDirectories()) {
+    if (this.#partition === undefined) await assertReplaceable(this.#path);
+    for (const directory of await listDirectories(this.#path, this.#partition)) {
       for (const { name } of await listEntries(directory))
         if (name.startsWith(this.#prefix)) await rm(join(directory, name), { force: true });
     }
@@ -49,7 +45,7 @@ export class OutputFiles {
 
   /** Creates a file under a temporary name. The file before it must be closed. */
   async create(part: Part): Promise<OutputFile> {
-    const path = buildPath(this.#plan.path, part, this.#plan.partition);
+    const path = buildPath(this.#path, part, this.#partition);
     const directory = dirname(path);
     await this.#makeDirectory(directory);
     const temporary = join(directory, `${this.#prefix}${randomUUID().slice(0, 8)}.tmp`);
@@ -69,7 +65,7 @@ export class OutputFiles {
       await rename(file.temporaryPath, file.path);
     }
     for (const file of this.#files) await file.assertPublished();
-    if (this.#plan.partition !== undefined) await this.#removeStale();
+    if (this.#partition !== undefined) await this.#removeStale();
     for (const directory of this.#directories) await syncDirectory(directory);
     return this.#files;
   }
@@ -82,11 +78,6 @@ export class OutputFiles {
     }
   }
 
-  async #listDirectories(): Promise<ReadonlySet<string>> {
-    const { path, partition } = this.#plan;
-    return new Set(await listDirectories(path, partition));
-  }
-
   async #makeDirectory(directory: string): Promise<void> {
     const first = await mkdir(directory, { recursive: true });
     this.#directories.add(directory);
@@ -96,16 +87,15 @@ export class OutputFiles {
   }
 
   async #removeStale(): Promise<void> {
-    const { path, partition } = this.#plan;
     const written = new Set(this.#files.map((file) => file.path));
-    for (const directory of await this.#listDirectories()) {
+    for (const directory of await listDirectories(this.#path, this.#partition)) {
       const stale = (await listEntries(directory))
-        .filter((entry) => entry.isFile() && isPartName(entry.name, path, partition))
+        .filter((entry) => entry.isFile() && isPartName(entry.name, this.#path, this.#partition))
         .map(({ name }) => join(directory, name))
         .filter((each) => !written.has(each));
       for (const each of stale) await rm(each);
       if (stale.length > 0) this.#directories.add(directory);
-      if (stale.length > 0 && directory !== dirname(path)) await this.#removeEmpty(directory);
+      if (stale.length > 0 && directory !== dirname(this.#path)) await this.#removeEmpty(directory);
     }
   }
 

@@ -1,5 +1,6 @@
-import { basename } from 'node:path';
 import { EtlError } from '../../../errors.js';
+import { findFormat } from '../../format/input-rows.js';
+import { getCompression } from '../../input/decompress.js';
 
 /** The format of an unloaded file. */
 export type UnloadFormat = 'csv' | 'ndjson' | 'parquet';
@@ -15,15 +16,6 @@ export interface FileKind {
    */
   readonly compression: UnloadCompression | undefined;
 }
-
-const FORMATS: Readonly<Record<string, UnloadFormat>> = {
-  csv: 'csv',
-  ndjson: 'ndjson',
-  jsonl: 'ndjson',
-  parquet: 'parquet',
-};
-
-const COMPRESSIONS: Readonly<Record<string, UnloadCompression>> = { gz: 'gzip', br: 'brotli', zst: 'zstd' };
 
 /**
  * Chooses format and compression of the file `to`. The values of `given` win over the extensions of the name, such as
@@ -41,10 +33,10 @@ export function chooseFileKind(to: string, given: Partial<FileKind>): FileKind {
       data: 'no file was written',
     });
   }
-  const endings = basename(to).toLowerCase().split('.').slice(1);
-  const compression = COMPRESSIONS[endings.at(-1) ?? ''];
-  const format = given.format ?? FORMATS[endings.at(compression === undefined ? -1 : -2) ?? ''];
-  if (format !== undefined) return { format, compression: given.compression ?? compression };
+  const format = given.format ?? findFormat(to);
+  const named = getCompression(to);
+  if (format !== undefined)
+    return { format, compression: given.compression ?? (named === 'none' ? undefined : named) };
   throw new EtlError('ETL-2303', {
     what: `the format of the file "${to}" is not known`,
     why: 'the name does not end in .csv, .ndjson, .jsonl or .parquet, with or without .gz, .br or .zst',

@@ -1,6 +1,6 @@
 import type { SchemaElement } from 'hyparquet';
 import type { QueryResult } from 'pg';
-import type { OutputColumn } from './unload-query.js';
+import type { OutputColumn } from '../query-columns.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 
 /** A column of a query: how the server writes its values, and how a Parquet file stores them. */

@@ -11,16 +11,15 @@ import type { ParquetColumn } from './parquet-column.js';
 const GROUP_ROWS = 50_000;
 const GROUP_BYTES = 8 * 1024 * 1024;
 
-/** The columns of a Parquet file, and the compression of its pages. Undefined means Snappy. */
-export interface ParquetPlan {
-  readonly columns: readonly ParquetColumn[];
-  readonly compression: UnloadCompression | undefined;
-}
-
 /**
  * Creates a writer that takes the records of a COPY in the text format and writes them as row groups of a Parquet file.
+ * An undefined `compression` means Snappy.
  */
-export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): Promise<RowWriter> {
+export async function createParquetWriter(
+  file: OutputFile,
+  columns: readonly ParquetColumn[],
+  compression: UnloadCompression | undefined,
+): Promise<RowWriter> {
   const library = await loadLibrary();
   const bytes = new library.ByteWriter();
   // The `flush` of the library does nothing, so all encoded bytes would stay in memory.
@@ -30,20 +29,26 @@ export async function createParquetWriter(file: OutputFile, plan: ParquetPlan): 
       bytes.index = 0;
     },
   });
-  const { codec, compressors } = chooseCodec(plan.compression);
   const schema: SchemaElement[] = [
-    { name: 'root', num_children: plan.columns.length },
-    ...plan.columns.map(({ element }) => ({ ...element })),
+    { name: 'root', num_children: columns.length },
+    ...columns.map(({ element }) => ({ ...element })),
   ];
-  const parquet = new library.ParquetWriter({ writer, schema, codec, compressors });
-  return new RowGroupWriter(plan.columns, {
-    write: async (columnData) => parquet.write({ columnData, rowGroupSize: GROUP_ROWS }),
-    finish: async () => {
+  const parquet = new library.ParquetWriter({ writer, schema, ...chooseCodec(compression) });
+  const group = new RowGroup(columns);
+  return {
+    write: async (records) => {
+      const lines = records.toString('utf8').split('\n');
+      lines.pop(); // The text after the last line break is empty.
+      for (const line of lines)
+        if (group.add(line)) await parquet.write({ columnData: group.take(), rowGroupSize: GROUP_ROWS });
+    },
+    end: async () => {
+      if (group.rows > 0) await parquet.write({ columnData: group.take(), rowGroupSize: GROUP_ROWS });
       markJsonColumns(schema);
       await parquet.finish();
       await writer.flush();
     },
-  });
+  };
 }
 
 /**
@@ -54,63 +59,40 @@ function markJsonColumns(schema: readonly SchemaElement[]): void {
   for (const element of schema) if (element.logical_type?.type === 'JSON') element.converted_type = 'JSON';
 }
 
-/** A Parquet file that is written one row group at a time. */
-interface ParquetFile {
-  write(columns: ColumnSource[]): Promise<void>;
-  finish(): Promise<void>;
-}
-
 /** Collects the values of each column until a row group is full. */
-class RowGroupWriter implements RowWriter {
+class RowGroup {
   readonly #columns: readonly ParquetColumn[];
-  readonly #file: ParquetFile;
   #values: unknown[][];
-  #rows = 0;
   #size = 0;
+  rows = 0;
 
-  constructor(columns: readonly ParquetColumn[], file: ParquetFile) {
+  constructor(columns: readonly ParquetColumn[]) {
     this.#columns = columns;
-    this.#file = file;
     this.#values = columns.map(() => []);
   }
 
-  async write(records: Buffer): Promise<void> {
-    const lines = records.toString('utf8').split('\n');
-    lines.pop(); // The text after the last line break is empty.
-    for (const line of lines) {
-      this.#add(line.split('\t'));
-      this.#size += line.length;
-      if (++this.#rows >= GROUP_ROWS || this.#size >= GROUP_BYTES) await this.#writeGroup();
-    }
-  }
-
-  async end(): Promise<void> {
-    if (this.#rows > 0) await this.#writeGroup();
-    await this.#file.finish();
-  }
-
-  abandon(): void {
-    this.#values = [];
-  }
-
-  #add(fields: readonly string[]): void {
+  /** Adds a record. Returns true if the row group is full. */
+  add(line: string): boolean {
+    const fields = line.split('\t');
     for (const [index, column] of this.#columns.entries()) {
       const field = fields[index] ?? '';
       this.#values[index]?.push(field === '\\N' ? null : parseField(column, field));
     }
+    this.#size += line.length;
+    return ++this.rows >= GROUP_ROWS || this.#size >= GROUP_BYTES;
   }
 
-  async #writeGroup(): Promise<void> {
-    await this.#file.write(
-      this.#columns.map(({ name, element }, index) => ({
-        name,
-        data: this.#values[index] ?? [],
-        // The statistics of JSON columns are large and of no use.
-        statistics: element.logical_type?.type !== 'JSON',
-      })),
-    );
+  /** Returns the columns, and begins the next row group. */
+  take(): ColumnSource[] {
+    const values = this.#values;
     this.#values = this.#columns.map(() => []);
-    this.#rows = this.#size = 0;
+    this.rows = this.#size = 0;
+    return this.#columns.map(({ name, element }, index) => ({
+      name,
+      data: values[index] ?? [],
+      // The statistics of JSON columns are large and of no use.
+      statistics: element.logical_type?.type !== 'JSON',
+    }));
   }
 }
 

@@ -1,56 +1,7 @@
-import type { FieldDef, QueryResult } from 'pg';
 import { didYouMean, EtlError } from '../../../errors.js';
 import { quoteIdentifier } from '../../sql/quote.js';
-import type { TaskConnection } from '../../postgres/task-connection.js';
+import { ROWS, type OutputColumn } from '../query-columns.js';
 
-/** A column in the result of a query. */
-export interface OutputColumn {
-  readonly name: string;
-  /** The OID of the type. */
-  readonly oid: number;
-  /** The modifier of the type, such as the packed precision and scale of a numeric. -1 if the type has none. */
-  readonly modifier: number;
-}
-
-/**
- * Returns the columns of a query without running it. Throws `EtlError` ETL-3606 if two columns have the same name,
- * because one of them would be lost in a JSON object or a subquery.
- */
-export async function describeQuery(
-  taskConnection: TaskConnection,
-  query: string,
-): Promise<readonly OutputColumn[]> {
-  const { fields } = (await taskConnection.query({
-    text: `select * from (${query}\n) ${ROWS} limit 0`,
-    values: [],
-  })) as QueryResult;
-  const columns = fields.map(({ name, dataTypeID, dataTypeModifier }: FieldDef) => ({
-    name,
-    oid: dataTypeID,
-    modifier: dataTypeModifier,
-  }));
-  const names = columns.map(({ name }) => name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice === undefined) return columns;
-  throw new EtlError('ETL-3606', {
-    what: `two columns of the query are named "${twice}"`,
-    fix: 'give one of them another name: `select a.id, b.id as b_id …`',
-    data: 'no file was written',
-  });
-}
-
-/** A query, and what to write of each of its rows. */
-export interface OutputQuery {
-  readonly query: string;
-  readonly columns: readonly OutputColumn[];
-  /** The select list: the SQL expressions that are written of each row. They refer to the row as `ROWS`. */
-  readonly list: string;
-  /** The partition column. Undefined if the files are not split by a column. */
-  readonly by: string | undefined;
-}
-
-/** The alias of the query. It has a space so that no column of a user has the same name by accident. */
-export const ROWS = '"etl rows"';
 const KEY = '"etl key"';
 const ROW_NUMBER = '"etl place"';
 
@@ -62,8 +13,16 @@ export function formatColumn(name: string): string {
 /**
  * Formats the query of a COPY. In a partition by a column, the value of this column comes first as a key of letters and
  * digits, which no format has to quote. Rows of the same value come together, in the order of the user's query.
+ *
+ * `list` is the select list: the SQL expressions that are written of each row. They refer to the row as `ROWS`. `by` is
+ * the partition column, if the files are split by a column.
  */
-export function formatOutputQuery({ query, columns, list, by }: OutputQuery): string {
+export function formatOutputQuery(
+  query: string,
+  columns: readonly OutputColumn[],
+  list: string,
+  by: string | undefined,
+): string {
   if (by === undefined) return `select ${list} from (${query}\n) ${ROWS}`;
   assertColumn(by, columns);
   const key = `coalesce('v' || encode(convert_to(${formatColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;

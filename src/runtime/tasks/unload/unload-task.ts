@@ -1,25 +1,22 @@
 import { relative, resolve, sep } from 'node:path';
 import { EtlError } from '../../../errors.js';
 import { copyOut } from '../../copy/copy-out.js';
-import { describeParquetColumns } from './parquet-column.js';
 import { createParquetWriter } from './parquet-write.js';
 import {
   type CsvOptions,
   type CopyStatement,
   createCsvStatement,
   createNdjsonStatement,
-  createTextStatement,
+  createParquetStatement,
 } from './extract.js';
 import { OutputFiles } from './output-files.js';
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import type { Partition } from './layout.js';
-import type { OutputFile } from './output-file.js';
-import { PartWriter } from './part-writer.js';
-import { formatColumn, describeQuery } from './unload-query.js';
+import { type PartOptions, writeParts } from './part-writer.js';
 import { RecordSplitter } from './record-splitter.js';
 import { type FileKind, type UnloadCompression, type UnloadFormat, chooseFileKind } from './output-target.js';
 import { describeWriteError } from './unload-errors.js';
-import { type RowWriter, createTextWriter } from './writer.js';
+import { createTextWriter } from './writer.js';
 import { quoteTable } from '../../sql/quote.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import { type TransactionBody, type TaskWork, describeOptions } from '../task-body.js';
@@ -79,20 +76,19 @@ async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadR
   const to = typeof options.to === 'function' ? options.to(context) : options.to;
   const kind = chooseUnloadKind(to, options);
   const { dagId, taskId } = context.run;
-  const files = new OutputFiles({
-    path: resolve(root, to),
-    partition: options.partition,
-    owner: `${dagId}/${taskId}`,
-  });
+  const files = new OutputFiles(resolve(root, to), options.partition, `${dagId}/${taskId}`);
   try {
     await files.prepare();
-    const rows = await readOnly(taskConnection, async () => writeFiles(options, { work, kind, files }));
+    const rows = await readOnly(taskConnection, async () =>
+      writeFiles(await createOutput(options, kind, work), files, work),
+    );
     const published = await files.publish(context.signal);
     taskConnection.rows.written += rows;
     return {
       rows,
       bytes: published.reduce((sum, { bytes }) => sum + bytes, 0),
-      files: published.map(({ path }) => formatPath(path, root)),
+      // With `/` on every operating system.
+      files: published.map(({ path }) => relative(root, path).replaceAll(sep, '/')),
     };
   } catch (error) {
     // The error of the task is shown, not an error of the clean-up. The next attempt removes what is left.
@@ -110,11 +106,6 @@ function chooseUnloadKind(to: string, options: UnloadSource): FileKind {
   });
 }
 
-/** Formats a path relative to `root`, with `/` on every operating system. */
-function formatPath(path: string, root: string): string {
-  return relative(root, path).replaceAll(sep, '/');
-}
-
 /** Runs `read` in a savepoint that can't write. The transaction itself must stay writable for the row of the ledger. */
 async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T>): Promise<T> {
   await taskConnection.query({ text: 'savepoint etl_read; set transaction read only' });
@@ -123,40 +114,60 @@ async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T
   return result;
 }
 
-/** What `writeFiles` works with. */
-interface OutputRequest {
-  readonly work: TaskWork;
-  readonly kind: FileKind;
-  readonly files: OutputFiles;
+/** A COPY, and how its output becomes files. */
+interface Output extends PartOptions {
+  readonly text: string;
 }
 
 /** Copies the rows to files under temporary names. Returns the number of rows. */
-async function writeFiles(options: UnloadSource, { work, kind, files }: OutputRequest): Promise<number> {
+async function writeFiles(output: Output, files: OutputFiles, work: TaskWork): Promise<number> {
   const { taskConnection, context, moved } = work;
-  const query = await buildQuery(options, work);
-  const {
-    text,
-    framing,
-    createWriter: writerFor,
-  } = await createCopyPlan(query, { options, kind, taskConnection });
-  const isSplit = options.partition !== undefined || kind.format === 'parquet';
-  const splitter = isSplit ? new RecordSplitter(framing, options.partition) : undefined;
-  const mayBeEmpty = options.partition === undefined || !('by' in options.partition);
-  const writer = new PartWriter({ files, createWriter: writerFor, splitter, mayBeEmpty });
-  try {
-    const copy = copyOut(taskConnection, text, {
-      signal: context.signal,
-      moved: (bytes) => moved({ bytes }),
-      isLending: splitter === undefined,
+  const { text, splitter } = output;
+  const copy = copyOut(taskConnection, text, {
+    signal: context.signal,
+    moved: (bytes) => moved({ bytes }),
+    isLending: splitter === undefined,
+  });
+  await writeParts(copy, files, output);
+  if (splitter !== undefined && splitter.rows !== copy.rows) {
+    throw new EtlError('ETL-3605', {
+      what: `the server sent ${copy.rows} rows, but the task found ${splitter.rows} rows in the output`,
+      fix: 'report this as a bug, with the query and the options of the task',
+      data: 'no file was written',
     });
-    for await (const chunk of copy) await writer.write(chunk);
-    await writer.end();
-    if (splitter !== undefined) assertCounted(splitter.rows, copy.rows);
-    moved({ rows: copy.rows });
-    return copy.rows;
-  } catch (error) {
-    writer.abandon();
-    throw error;
+  }
+  moved({ rows: copy.rows });
+  return copy.rows;
+}
+
+async function createOutput(
+  options: UnloadSource,
+  { format, compression }: FileKind,
+  work: TaskWork,
+): Promise<Output> {
+  const { partition, csv } = options;
+  const { taskConnection } = work;
+  const by = partition !== undefined && 'by' in partition ? partition.by : undefined;
+  const query = await buildQuery(options, work);
+  const toOutput = (
+    { text, framing }: CopyStatement,
+    createWriter: PartOptions['createWriter'] = async (file) => createTextWriter(file, compression ?? 'none'),
+  ): Output => {
+    const isSplit = partition !== undefined || format === 'parquet';
+    const splitter = isSplit ? new RecordSplitter(framing, partition) : undefined;
+    return { text, splitter, createWriter, mayBeEmpty: by === undefined };
+  };
+  switch (format) {
+    case 'csv':
+      return toOutput(await createCsvStatement(taskConnection, query, by, csv));
+    case 'ndjson':
+      return toOutput(await createNdjsonStatement(taskConnection, query, by));
+    case 'parquet': {
+      const statement = await createParquetStatement(taskConnection, query, by);
+      return toOutput(statement, (file) => createParquetWriter(file, statement.columns, compression));
+    }
+    default:
+      return format satisfies never;
   }
 }
 
@@ -166,56 +177,4 @@ async function buildQuery(
 ): Promise<string> {
   if (table !== undefined) return `select * from ${quoteTable(table)}`;
   return inlineBoundValues(taskConnection, typeof query === 'function' ? query(context) : (query ?? ''));
-}
-
-/** A COPY, and the writers for its output. */
-interface CopyPlan extends CopyStatement {
-  readonly createWriter: (file: OutputFile) => Promise<RowWriter>;
-}
-
-async function createCopyPlan(
-  query: string,
-  {
-    options,
-    kind,
-    taskConnection,
-  }: { readonly options: UnloadSource; readonly kind: FileKind; readonly taskConnection: TaskConnection },
-): Promise<CopyPlan> {
-  const { compression } = kind;
-  const by = options.partition !== undefined && 'by' in options.partition ? options.partition.by : undefined;
-  const createTextFileWriter = async (file: OutputFile): Promise<RowWriter> =>
-    createTextWriter(file, compression ?? 'none');
-  switch (kind.format) {
-    case 'csv':
-      return {
-        ...(await createCsvStatement(taskConnection, query, { csv: options.csv ?? {}, by })),
-        createWriter: createTextFileWriter,
-      };
-    case 'ndjson':
-      return {
-        ...(await createNdjsonStatement(taskConnection, query, by)),
-        createWriter: createTextFileWriter,
-      };
-    case 'parquet': {
-      const described = await describeQuery(taskConnection, query);
-      const columns = await describeParquetColumns(taskConnection, described);
-      const expressions = columns.map(({ name, expression }) => expression(formatColumn(name)));
-      return {
-        ...createTextStatement(query, described, { expressions, by }),
-        createWriter: (file) => createParquetWriter(file, { columns, compression }),
-      };
-    }
-    default:
-      return kind.format satisfies never;
-  }
-}
-
-/** Throws `EtlError` ETL-3605 if the splitter found fewer or more rows than the server counted. */
-function assertCounted(found: number, sent: number): void {
-  if (found === sent) return;
-  throw new EtlError('ETL-3605', {
-    what: `the server sent ${sent} rows, but the task found ${found} rows in the output`,
-    fix: 'report this as a bug, with the query and the options of the task',
-    data: 'no file was written',
-  });
 }
