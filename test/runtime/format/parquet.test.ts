@@ -18,7 +18,7 @@ describe('openParquet', () => {
   /** Reads a file to its end, or until it has read `enough` rows. */
   async function read(from: string, root = folder, enough = Infinity) {
     for await (const input of openInput(from, { root, signal: new AbortController().signal })) {
-      await using rows = await encodeRows(input);
+      const rows = await encodeRows(input);
       const parts: Buffer[] = [];
       let lines = 0;
       for await (const chunk of rows?.chunks([]) ?? []) {
