@@ -1,6 +1,6 @@
 // Removes dist and builds it anew: the program as one file, the public API, the types of the API, the ledger's DDL, and
 // the lists of the bundled packages.
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleApi, bundleProgram } from './bundle.js';
 import { joinLicenses, readPackages } from './licenses.js';
@@ -16,8 +16,6 @@ const [programMetafiles, apiMetafiles] = await Promise.all([
   bundleApi(dist),
   bundleTypes(dist),
 ]);
-// The program reads a migration when it installs the ledger, so that a start need not parse the DDL.
-cpSync(join(root, 'src/runtime/ledger/migrations'), join(dist, 'migrations'), { recursive: true });
 
 const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const packages = readPackages([...programMetafiles, ...apiMetafiles], root);

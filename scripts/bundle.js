@@ -1,6 +1,6 @@
 // Bundles the program: a start reads one file instead of 1,500 files.
 import { createHash } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -78,6 +78,8 @@ export async function bundleProgram(directory, { minify = true } = {}) {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
   writeFileSync(join(directory, 'watchdog-thread.cjs'), getText(watchdog));
+  // The program reads a migration when it installs the ledger, so that a start need not parse the DDL.
+  cpSync(join(root, 'src/runtime/ledger/migrations'), join(directory, 'migrations'), { recursive: true });
   writeSharedPackages(join(directory, 'shared'));
   return [program, watchdog].map(({ metafile }) => metafile);
 }
