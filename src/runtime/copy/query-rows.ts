@@ -2,7 +2,7 @@ import { EtlError } from '../../errors.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { ClosePortal, Fetch, type PortalOptions } from './portal.js';
 import { getColumn } from './columns.js';
-import { createRowDecoder, type DecodeRows, type Field, type Parse } from './row-decoder.js';
+import { createRowDecoder, type DecodeRows, type Parse } from './row-decoder.js';
 
 /** The options of `session.rows`. */
 export interface RowsOptions {
@@ -53,7 +53,7 @@ async function* read<Row>(
   open: () => Promise<PortalOptions>,
   { batch, text = false }: RowsOptions & { readonly batch: number },
 ): AsyncGenerator<Row[]> {
-  const { taskConnection } = rowFetch;
+  const { taskConnection, getParser } = rowFetch;
   const portal = `etl_${++portalCount}`;
   let last: Fetch | undefined;
   const fetch = (limit: number, portalOptions?: PortalOptions): Fetch => {
@@ -71,20 +71,16 @@ async function* read<Row>(
       const bytes = current.takeBytes();
       // Asks for the next rows before the current rows are decoded, so that the server works at the same time.
       current = isSuspended ? fetch(Math.floor((limit * BATCH_BYTES) / bytes.length)) : undefined;
-      decode ??= createDecoder(fields ?? [], rowFetch, text);
+      decode ??= createRowDecoder(
+        fields ?? [],
+        (fields ?? []).map(({ dataTypeID: oid }) => (text ? {} : getColumn(oid, getParser(oid)))),
+      );
       const rows = decode(bytes) as Row[];
       if (rows.length > 0) yield rows;
     }
   } finally {
     await close(taskConnection, portal, last);
   }
-}
-
-function createDecoder(fields: readonly Field[], { getParser }: RowFetch, isText: boolean): DecodeRows {
-  const columns = fields.map(({ dataTypeID }) =>
-    isText ? {} : getColumn(dataTypeID, getParser(dataTypeID)),
-  );
-  return createRowDecoder(fields, columns);
 }
 
 /**

@@ -21,7 +21,7 @@ export async function openCodeInput(
   { signal, compression = 'none' }: Pick<InputOptions, 'signal' | 'compression'>,
 ): Promise<InputFile | InputRows> {
   const name = from instanceof Readable ? 'the stream' : 'the rows of `from`';
-  const items = getIterator(from);
+  const items: Items = Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
   if (opened.has(items) || (from instanceof Readable && (from.readableDidRead || from.destroyed)))
     throw createReadAlreadyError(name);
   opened.add(items);
@@ -36,10 +36,6 @@ export async function openCodeInput(
 }
 
 type Items = AsyncIterator<unknown> | Iterator<unknown>;
-
-function getIterator(from: AsyncIterable<unknown> | Iterable<unknown>): Items {
-  return Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
-}
 
 function isBytes(item: unknown): item is string | Uint8Array {
   return typeof item === 'string' || item instanceof Uint8Array;
