@@ -24,18 +24,19 @@ export function takeChunk(bytes: number): Buffer {
 }
 
 /**
- * Returns a chunk to the pool. The argument is the chunk or any part of it. After this call nobody may read any part of
- * the chunk. Does nothing for a buffer that is not from the pool.
+ * Returns a chunk to the pool. The argument is the chunk or any part of the chunk. After this call nobody may read any
+ * part of the chunk. Does nothing if the buffer is not from the pool, or if the chunk is in the pool already. If the
+ * pool has `MAX_FREE_CHUNKS` chunks of this size, the garbage collector frees the chunk.
  */
 export function giveBack(part: Buffer): void {
-  const whole = chunkByMemory.get(part.buffer);
-  if (whole === undefined) return;
-  const others = free.get(whole.length) ?? [];
-  if (others.length < MAX_FREE_CHUNKS && !others.includes(whole)) others.push(whole);
-  free.set(whole.length, others);
+  const chunk = chunkByMemory.get(part.buffer);
+  if (chunk === undefined) return;
+  const sameSize = free.get(chunk.length) ?? [];
+  if (sameSize.length < MAX_FREE_CHUNKS && !sameSize.includes(chunk)) sameSize.push(chunk);
+  free.set(chunk.length, sameSize);
 }
 
-/** Copies the bytes of a chunk, or of a part of it, into a new buffer, and returns the chunk to the pool. */
+/** Copies the bytes of a chunk, or of a part of a chunk, into a new buffer, and returns the chunk to the pool. */
 export function copyBytes(part: Buffer): Buffer {
   const copy = Buffer.from(part);
   giveBack(part);

@@ -32,7 +32,7 @@ export function createClientClass(
     constructor(config: ClientConfig) {
       super(config);
       this.#timeout = config.connectionTimeoutMillis ?? Infinity;
-      // The driver takes these two from the environment if they are empty.
+      // If these two are empty, the driver has read them from the environment (PGOPTIONS, PGREPLICATION).
       Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
     }
 
@@ -48,6 +48,8 @@ export function createClientClass(
         // The driver leaves the socket open if it found the error itself.
         this.connection.stream.destroy();
         clients.open.delete(this);
+        // The driver's error for its time limit has no code. So every error that comes at the time limit is reported as
+        // ETIMEDOUT, and has the driver's error as its cause.
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
         const late = Object.assign(new Error('no answer in time', { cause: error }), { code: 'ETIMEDOUT' });
         throw describeConnectError(inTime ? error : late, clients.connection);
@@ -78,7 +80,7 @@ interface DriverState extends CancelTarget {
   _getActiveQuery?(): unknown;
 }
 
-/** How early a timer can fire, in milliseconds. */
+/** How much earlier than its delay a timer can fire, in milliseconds. */
 const TIMER_PRECISION = 10;
 
 /** The members of pg's client that a cancel request needs. */
@@ -90,12 +92,16 @@ export interface CancelTarget {
   readonly connection: { readonly stream: object };
 }
 
+/** A cancel request is four 32-bit integers: its length in bytes, this code, the process ID and the secret key. */
+const CANCEL_REQUEST_CODE = 80_877_102;
+
 /**
  * Asks the server to cancel the running statement. Takes at most `millis` milliseconds. Never rejects, and does not
  * tell whether the server cancelled the statement. Does nothing for the embedded database, whose statements block the
  * event loop: no statement can be running when this function is called.
  *
- * The request is not encrypted. Its key only allows cancelling statements of a session whose statement ends anyway.
+ * The request is not encrypted. A person who reads the key of the request can only cancel statements of a session whose
+ * statement ends anyway.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
 export function cancelStatement(client: CancelTarget, millis: number): Promise<void> {
@@ -103,7 +109,8 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
   if (!processID || typeof secretKey !== 'number' || !(connection.stream instanceof Socket))
     return Promise.resolve();
   const request = Buffer.alloc(16);
-  [16, 80_877_102, processID, secretKey].forEach((word, index) => request.writeInt32BE(word, index * 4));
+  const words = [request.length, CANCEL_REQUEST_CODE, processID, secretKey];
+  words.forEach((word, index) => request.writeInt32BE(word, index * 4));
   const address = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
   return new Promise((resolve) => {
     const socket = connect(address, () => socket.end(request));
@@ -113,15 +120,16 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
       clearTimeout(timer);
       resolve();
     });
+    // The server closes the socket without an answer. A socket that is not read would never emit `close`.
     socket.resume();
   });
 }
 
-/** Creates a logger for knex that calls `notice`. By default knex prints to stdout, which is for data only. */
+/** Creates a logger for knex that calls `notice` with the first line of each message. By default knex prints to stdout, which is for data only. */
 export function createKnexLog(notice: OpenSettings['notice']): Knex.Logger {
   const log = (message: unknown): void => {
     const line = String(message).split('\n')[0] ?? '';
-    // Knex also throws the errors of connecting, so these lines would show them twice.
+    // Knex also throws an error of connecting. With this line the user would see the error twice.
     if (!/^(Acquire connection|Connection) error:/i.test(line)) notice(`knex: ${line}`);
   };
   return { debug: log, deprecate: log, error: log, warn: log };

@@ -8,9 +8,8 @@ import type { Connection } from './connection.js';
 export function describeConnectError(error: unknown, connection: Connection): EtlError {
   if (error instanceof EtlError) return error;
   const code = getCode(error);
-  const [what, fix, why = getMessage(error)] = (REASONS[code] ?? getOtherReason(code))(
-    describeInWords(connection),
-  );
+  const explain = EXPLAIN_BY_CODE[code] ?? chooseByPattern(code);
+  const [what, fix, why = getMessage(error)] = explain(describeInWords(connection));
   return new EtlError('ETL-1001', {
     what: `connection "${connection.id}" ${what}${code && ` (${code})`}`,
     where: connection.definedBy,
@@ -47,28 +46,34 @@ export function getCode(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** Returns the parts of a connection as the messages write them. */
+/**
+ * Returns the parts of a connection as the messages write them, for example the server `db:5432`, the user `user "ann"`
+ * and the database `database "shop"`.
+ */
 function describeInWords({ host = 'localhost', port = 5432, login = '', database = login }: Connection) {
   const server = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
   return { server, user: `user "${login}"`, database: `database "${database}"` };
 }
 
-/** Explains one kind of error. Without `why`, the message of the driver's error says why. */
-type Reason = (
+/**
+ * Explains one kind of error: `what` continues "connection "<id>" …". If `why` is absent, the error
+ * has the message of the driver's error as its `why`.
+ */
+type Explain = (
   words: ReturnType<typeof describeInWords>,
 ) => readonly [what: string, fix: string, why?: string];
 
-const explainNoAnswer: Reason = ({ server }) => [
+const explainNoAnswer: Explain = ({ server }) => [
   `got no answer from ${server}`,
   'try the same host and port from this machine with another client',
   'packets to the server get lost, usually because of a firewall, a security group, or a VPN that is off',
 ];
-const explainUnknownHost: Reason = ({ server }) => [
+const explainUnknownHost: Explain = ({ server }) => [
   `names a host that can't be found: ${server}`,
   'check the spelling of the host name, and the DNS servers of this machine',
   'the host name does not resolve on this machine',
 ];
-const explainUnusableSocket: Reason = ({ server }) => [
+const explainUnusableSocket: Explain = ({ server }) => [
   `can't use the socket ${server}`,
   'check that the server runs on this machine, and that its unix_socket_directories has this directory',
 ];
@@ -77,7 +82,7 @@ const explainUnusableSocket: Reason = ({ server }) => [
  * The explanations by SQLSTATE or by code of a Node error.
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-const REASONS: Readonly<Record<string, Reason>> = {
+const EXPLAIN_BY_CODE: Readonly<Record<string, Explain>> = {
   ECONNREFUSED: ({ server }) => [
     `was refused by ${server}`,
     'check that the server runs, and that host and port are right',
@@ -118,8 +123,9 @@ const REASONS: Readonly<Record<string, Reason>> = {
   ],
 };
 
-function getOtherReason(code: string): Reason {
-  // These are the codes of OpenSSL and Node for a certificate that is not trusted.
+/** Returns the explanation for an error whose code is not in `EXPLAIN_BY_CODE`. */
+function chooseByPattern(code: string): Explain {
+  // OpenSSL and Node have many codes for a certificate that is not trusted, such as CERT_HAS_EXPIRED.
   if (/^ERR_TLS|CERT|SIGNATURE|^CRL_|^HOSTNAME_MISMATCH$/.test(code))
     return ({ server }) => [
       `does not trust the certificate of ${server}`,

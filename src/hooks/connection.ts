@@ -52,14 +52,22 @@ export function createConnection(
   return Object.freeze(connection);
 }
 
-/** Formats a connection for messages: `postgres://etl:***@db:5432/shop`. Masks the password and secret extras. */
+/**
+ * Formats a connection for messages, without secrets. A password and each extra that can be secret are written as `***`.
+ *
+ * - `postgres://etl:***@db:5432/shop?sslmode=require&options=***`
+ * - `postgres://@:5433` if there is only a port
+ * - `pglite:data/shop`
+ */
 export function formatDsn(connection: Connection): string {
   const { scheme, host = '', port, login = '', password, database = '', extra } = connection;
-  // A pglite connection is not encoded: everything after the colon, or after `://`, is the directory.
+  // The directory of a pglite connection is not percent-encoded. A reader of `pglite://<text>` takes the text after `//`
+  // as the directory, so a directory that starts with `//` gets another `//` before it.
   if (scheme === 'pglite') return `pglite:${database.startsWith('//') ? '//' : ''}${database}`;
   const user = quote(login) + (password === undefined ? '' : ':***');
   // Airflow writes a port without host and login as `type://@:5433`, not as `type://:5433`.
   const at = user !== '' || (host === '' && port !== undefined) ? '@' : '';
+  // Only an IPv6 address has a colon.
   const address = (host.includes(':') ? `[${host}]` : quote(host)) + (port === undefined ? '' : `:${port}`);
   const query = Object.entries(extra).map(maskPair).join('&');
   const path = database + query === '' ? '' : `/${quote(database)}`;
@@ -91,11 +99,13 @@ const HARMLESS: ReadonlySet<string> = new Set([
   'target_session_attrs',
 ]);
 
+/** Formats one extra for the query of a URI: `sslmode=require`, or `options=***` if the value can be secret. */
 function maskPair([key, value]: [string, unknown]): string {
   const shown = HARMLESS.has(key) && (typeof value === 'string' || typeof value === 'number');
   return `${quotePlus(key)}=${shown ? quotePlus(String(value)) : '***'}`;
 }
 
+/** Yields the value if it is a string, else every string inside the object or list, at any depth. */
 function* listStrings(value: unknown): Generator<string> {
   if (typeof value === 'string') yield value;
   if (typeof value !== 'object' || value === null) return;

@@ -35,7 +35,10 @@ export interface DefinitionIndex {
   readonly flags: Declared;
   readonly config: Declared;
   readonly environment: Environment;
-  /** Returns the name of the config key of a connection: `connections.my_db in etl.config.ts`. */
+  /**
+   * Returns the name of the config key of a connection: `connections.my_db in etl.config.ts`, or
+   * `connections["my-db"] in etl.config.ts`.
+   */
   readonly describeConfigKey: (id: string) => string;
 }
 
@@ -48,8 +51,8 @@ export function indexDefinitions({ flags, environment, config, configName }: Def
     ([id, setting]) => [id, typeof setting === 'object' ? setting.url : setting] as const,
   );
   return {
-    flags: declare(Object.entries(flags), { declaredIn: '--conn', environment }),
-    config: declare(declared, { declaredIn: `connections in ${configName}`, environment }),
+    flags: indexById(Object.entries(flags), { declaredIn: '--conn', environment }),
+    config: indexById(declared, { declaredIn: `connections in ${configName}`, environment }),
     environment,
     describeConfigKey: (id) =>
       `connections${/^[a-z_]\w*$/i.test(id) ? `.${id}` : `["${id}"]`} in ${configName}`,
@@ -57,14 +60,17 @@ export function indexDefinitions({ flags, environment, config, configName }: Def
 }
 
 /**
- * Lists everything that can define a connection, in the order of the search. The names have the declared spelling of
- * the ID. Throws ETL-2210 if the ID is not valid.
+ * Lists everything that can define a connection, in the order of the search: `--conn`, the variables, the config, and
+ * for the connection `default` also the variables that other programs use. A list entry says whether the definition is
+ * set. The names have the declared spelling of the ID. Throws ETL-2210 if the ID is not valid.
  */
 export function listPossibleDefinitions(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
   checkId(id, 'the requested ID');
   const { flags, config, environment } = index;
   const name = getSpelling(index, id);
   const inConfig = index.describeConfigKey(name);
+  // An entry that is a string is the name of a variable, which the last line looks up. The Set removes a name that comes
+  // twice: for `my_db` the first two names are the same, for `my-db` they are ETL_CONN_MY-DB and ETL_CONN_MY_DB.
   return [
     { name: `--conn ${name}=…`, definedBy: '--conn', text: flags.get(foldCase(id))?.text },
     ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
@@ -73,7 +79,7 @@ export function listPossibleDefinitions(index: DefinitionIndex, id: string): rea
   ].map((each) => (typeof each === 'string' ? lookUpVariable(environment, each) : each));
 }
 
-/** Returns the ID as the config spells it, else as `--conn` spells it, else in lower case. The lookup ignores case. */
+/** Returns the ID as the config spells it, else as `--conn` spells it, else in lower case. Ignores the case of `id`. */
 export function getSpelling({ config, flags }: DefinitionIndex, id: string): string {
   return (config.get(foldCase(id)) ?? flags.get(foldCase(id)))?.id ?? foldCase(id);
 }
@@ -85,6 +91,7 @@ export function getSpelling({ config, flags }: DefinitionIndex, id: string): str
 export function listKnownIds(index: DefinitionIndex): readonly string[] {
   const declared = [...index.flags.keys(), ...index.config.keys()];
   const variables = listEnvironmentIds(index.environment, new Set(declared.map(toVariableName)));
+  // DATABASE_URL and the PG* variables define the connection `default` without naming its ID.
   const standard = listPossibleDefinitions(index, 'default').some(({ text }) => text !== undefined)
     ? ['default']
     : [];
@@ -133,16 +140,18 @@ function checkId(id: string, subject: string): void {
  * Indexes declared connections by ID in lower case. Throws ETL-2210 if an ID is not valid. Throws ETL-2203 if two IDs
  * differ only in case, or if a variable is set that would define both. `declaredIn` is for messages.
  */
-function declare(
+function indexById(
   entries: readonly (readonly [id: string, text: string | undefined])[],
   { declaredIn, environment }: { declaredIn: string; environment: Environment },
 ): Declared {
   const declared = new Map<string, { id: string; text: string | undefined }>();
-  const variables = new Map<string, string>();
+  /** The declared ID of each variable that can define a connection. */
+  const idByVariable = new Map<string, string>();
   for (const [id, text] of entries) {
     checkId(id, `a key of ${declaredIn}`);
     const variable = toVariableName(id);
-    const shared = environment.variables[variable] === undefined ? undefined : variables.get(variable);
+    // `my-db` and `my.db` have the same variable. That is an error only if the variable is set.
+    const shared = environment.variables[variable] === undefined ? undefined : idByVariable.get(variable);
     const other = declared.get(foldCase(id))?.id ?? shared;
     if (other !== undefined)
       throw new EtlError('ETL-2203', {
@@ -152,12 +161,16 @@ function declare(
         fix: 'rename one of them',
       });
     declared.set(foldCase(id), { id, text });
-    variables.set(variable, id);
+    idByVariable.set(variable, id);
   }
   return declared;
 }
 
-/** Looks up one variable, or all of `LIBPQ_VARIABLES` if `name` is `LIBPQ`. */
+/**
+ * Looks up one variable. If `name` is the text `LIBPQ`, looks up all `LIBPQ_VARIABLES`: they define a connection if one
+ * of them is set. `definedBy` names the variables that are set, and the file if a file sets them: `PGHOST, PGUSER in
+ * .env`.
+ */
 function lookUpVariable({ variables, sources }: Environment, name: string): PossibleDefinition {
   const names = name === LIBPQ ? LIBPQ_VARIABLES : [name];
   const set = names.filter((variable) => variables[variable] !== undefined);
@@ -172,7 +185,7 @@ function lookUpVariable({ variables, sources }: Environment, name: string): Poss
 }
 
 /**
- * Lists the IDs that variables define, in lower case. Leaves out the variables in `claimed`, which belong to declared
+ * Lists the IDs that variables define, in lower case: `my_db` for `ETL_CONN_MY_DB` and `AIRFLOW_CONN_MY_DB`. Leaves out the variables in `claimed`, which belong to declared
  * connections.
  */
 function listEnvironmentIds({ variables }: Environment, claimed: ReadonlySet<string>): string[] {

@@ -31,6 +31,7 @@ export function loadEnvironment({ variables, directory }: EnvironmentOptions): E
   const merged = new Map<string, string>();
   const sources = new Map<string, string>();
   const notices: string[] = [];
+  // Keeps a variable that an earlier call has set.
   const add = (values: Variables, setBy: string): void => {
     for (const [name, value] of Object.entries(values)) {
       if (value === undefined || merged.has(name)) continue;
@@ -48,12 +49,17 @@ export function loadEnvironment({ variables, directory }: EnvironmentOptions): E
   return { variables: Object.fromEntries(merged), sources, notices };
 }
 
+/** A `.env` file that was read. `mode` has the permission bits of the file. */
 interface EnvironmentFile {
   readonly name: string;
   readonly mode: number;
   readonly values: Variables;
 }
 
+/**
+ * Lists the names of the files that can set variables, the most important first. `stage` is the value of `ETL_ENV`. The
+ * Set removes a name that comes twice, for `ETL_ENV=local`. Throws ETL-2010 if `stage` could lead to another directory.
+ */
 function listFileNames(stage: string | undefined): readonly string[] {
   if (stage === undefined) return ['.env.local', '.env'];
   if (/^[A-Za-z0-9_.-]+$/.test(stage)) return [...new Set([`.env.${stage}`, '.env.local', '.env'])];
@@ -75,6 +81,7 @@ function readFile(directory: string, name: string): EnvironmentFile | undefined 
   return { name, mode: stats.mode, values: parseEnv(readText(path)) };
 }
 
+/** Reads the kind and the mode of a file. Returns undefined if there is no such file. Throws ETL-2107 otherwise. */
 function readStat(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
@@ -92,6 +99,7 @@ function readText(path: string): string {
   }
 }
 
+/** Says why a file can't be read. A `TypeError` comes from the strict `TextDecoder`, for bytes that are not UTF-8. */
 function describeReason(error: unknown): string {
   if (error instanceof TypeError) return 'it is not UTF-8 text';
   return describeThrown(error);
@@ -107,6 +115,7 @@ function createUnreadableError(path: string, { why, cause }: { why: string; caus
   });
 }
 
+/** Matches the name of a variable that usually has a secret. */
 const SECRET_NAME = /^(?:ETL_CONN_|AIRFLOW_CONN_|DATABASE_URL$)|PASSWORD|PASSWD|SECRET|TOKEN|_KEY$/i;
 
 /**
@@ -115,6 +124,7 @@ const SECRET_NAME = /^(?:ETL_CONN_|AIRFLOW_CONN_|DATABASE_URL$)|PASSWORD|PASSWD|
  */
 function describeExposure({ name, mode, values }: EnvironmentFile): readonly string[] {
   const secret = Object.keys(values).find((variable) => SECRET_NAME.test(variable));
-  if (secret === undefined || (mode & 0o077) === 0 || platform() === 'win32') return [];
+  const isPrivate = (mode & 0o077) === 0; // No permission for the group and for others.
+  if (secret === undefined || isPrivate || platform() === 'win32') return [];
   return [`${name} sets ${secret}, and other users can access the file: run chmod 600 ${name}`];
 }

@@ -61,6 +61,10 @@ export function createLookup(definitions: Definitions): Lookup {
   };
 }
 
+/**
+ * Finds and parses the first definition of a connection. Throws ETL-2210 if the ID is not valid, ETL-2202 if nothing
+ * defines the ID, and ETL-2201 if the definition is malformed.
+ */
 function findConnection(index: DefinitionIndex, id: string): Connection {
   const spelling = getSpelling(index, id);
   const found = findDefinition(index, spelling);
@@ -68,6 +72,7 @@ function findConnection(index: DefinitionIndex, id: string): Connection {
   return parseConnection(spelling, found.text, found.definedBy);
 }
 
+/** Returns the first definition of a connection that is set. Does not parse the definition. Undefined if none is set. */
 function findDefinition(index: DefinitionIndex, id: string): { definedBy: string; text: string } | undefined {
   for (const { definedBy, text } of listPossibleDefinitions(index, id))
     if (text !== undefined) return { definedBy, text };
@@ -78,6 +83,7 @@ function listIdsWithPrefix(index: DefinitionIndex, prefix: string): string[] {
   return listKnownIds(index).filter((id) => id.toLowerCase().startsWith(prefix.toLowerCase()));
 }
 
+/** Creates the entry of a connection for a listing. A missing or malformed definition gives an entry with an error. */
 function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
   const found = findDefinition(index, id);
   if (found === undefined)
@@ -92,14 +98,15 @@ function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
   }
 }
 
+/** Creates ETL-2202, which lists everything that was searched, and suggests a defined ID with a similar spelling. */
 function createMissingConnectionError(index: DefinitionIndex, id: string): EtlError {
   const searched = listPossibleDefinitions(index, id);
-  const declared = index.config.has(id.toLowerCase());
+  const isDeclared = index.config.has(id.toLowerCase());
   const names = listKnownIds(index).filter((name) => findDefinition(index, name) !== undefined);
   return new EtlError('ETL-2202', {
     what: `connection "${id}" is not defined${didYouMean(id, names)}`,
     why: `searched in this order: ${searched.map(({ name }) => name).join(', ')}`,
-    fix: declared
+    fix: isDeclared
       ? `${index.describeConfigKey(id)} declares the connection without a value: set the variable that the value comes from`
       : `set ${toVariableName(id)} to postgres://..., or declare ${index.describeConfigKey(id)}`,
   });

@@ -1,6 +1,6 @@
 /**
  * Percent-encodes like Python's `quote(text, safe='')`, which Airflow uses to write URIs: every character except
- * `A-Z a-z 0-9 _ . - ~` is encoded.
+ * `A-Z a-z 0-9 _ . - ~` is encoded. `encodeURIComponent` leaves `! ' ( ) *`, too, so these are encoded afterwards.
  */
 export function quote(text: string): string {
   return encodeURIComponent(text).replace(
@@ -19,6 +19,10 @@ export function quotePlus(text: string): string {
 /**
  * Decodes like Python's `unquote`: a `%` that starts no escape stays as it is. Returns undefined if the decoded bytes
  * are not UTF-8. Python writes U+FFFD for such bytes, which no user means.
+ *
+ * - `50%25%20off` -> `50% off`
+ * - `50% off` -> `50% off`
+ * - `%FF` -> undefined
  */
 export function unquote(text: string): string | undefined {
   try {

@@ -1,11 +1,13 @@
 import { isRecord } from '../../runtime/json.js';
 import type { ConnectionFields } from '../connection.js';
-import { readDirectory } from '../pglite/pglite-directory.js';
+import { parsePgliteDirectory } from '../pglite/pglite-directory.js';
 import { createMalformedError, type ConnectionDefinition } from '../definition.js';
 
 /**
  * Parses Airflow's JSON form of a connection. The fields have Airflow's names. `extra` is an object, or a string with a
  * JSON object. Throws ETL-2201 if the definition is malformed.
+ *
+ * `{"conn_type": "postgres", "host": "db", "schema": "shop"}` -> scheme `postgres`, host `db`, database `shop`
  */
 export function parseJson(definition: ConnectionDefinition): ConnectionFields {
   const fields = parseObject(definition.text);
@@ -17,7 +19,7 @@ export function parseJson(definition: ConnectionDefinition): ConnectionFields {
   }
   refuseUnknown(definition, fields);
   const text = (field: string): string | undefined => readText(definition, field, fields[field]);
-  text('description');
+  text('description'); // Only checks the description. A connection has no description.
   const parsed = {
     scheme: readScheme(definition, text('conn_type')),
     host: text('host'),
@@ -27,7 +29,7 @@ export function parseJson(definition: ConnectionDefinition): ConnectionFields {
     database: text('schema'),
     extra: readExtra(definition, fields['extra']),
   };
-  return parsed.scheme === 'pglite' ? readPglite(definition, parsed) : parsed;
+  return parsed.scheme === 'pglite' ? readPgliteFields(definition, parsed) : parsed;
 }
 
 /**
@@ -66,13 +68,15 @@ export function readExtra(
   return extra;
 }
 
-/** Parses a port from 0 to 65535 in decimal digits. Returns undefined for any other text. */
+/** Parses a port from 0 to 65535 in decimal digits. Returns undefined for any other text, also for an empty one. */
 export function parsePort(text: string): number | undefined {
   return /^\d+$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
 }
 
+/** Airflow's names of the fields. */
 const FIELDS = ['conn_type', 'description', 'login', 'password', 'host', 'port', 'schema', 'extra'];
 
+/** Parses JSON. Returns undefined if the text is not JSON, or is JSON but not an object. */
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -84,7 +88,8 @@ function parseObject(text: string): Record<string, unknown> | undefined {
 }
 
 /**
- * Throws ETL-2201 for an unknown field. The error has the field's number, because a misplaced secret could be the name.
+ * Throws ETL-2201 for an unknown field. The error has the number of the field and not its name, because a user can have
+ * written a secret where the name belongs.
  */
 function refuseUnknown(definition: ConnectionDefinition, fields: Record<string, unknown>): void {
   const index = Object.keys(fields).findIndex((name) => !FIELDS.includes(name));
@@ -95,6 +100,10 @@ function refuseUnknown(definition: ConnectionDefinition, fields: Record<string, 
   });
 }
 
+/**
+ * Returns the text of a field. Undefined, null and an empty string count as not set. Throws ETL-2201 for any other value
+ * that is not a string, and for a string that the server can't store: with a NUL or an unpaired surrogate.
+ */
 function readText(definition: ConnectionDefinition, field: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined;
   if (typeof value === 'string' && !/[\0\p{Cs}]/u.test(value)) return value;
@@ -105,6 +114,7 @@ function readText(definition: ConnectionDefinition, field: string, value: unknow
   });
 }
 
+/** Returns the type of a connection in normal form. Throws ETL-2201 if `conn_type` is missing or is not a type's name. */
 function readScheme(definition: ConnectionDefinition, type: string | undefined): string {
   if (type !== undefined && /^[a-z][a-z0-9+._-]*$/i.test(type)) return normalizeScheme(type);
   throw createMalformedError(definition, {
@@ -114,6 +124,10 @@ function readScheme(definition: ConnectionDefinition, type: string | undefined):
   });
 }
 
+/**
+ * Returns the port, which Airflow writes as a number or as a string. Undefined, null and an empty string count as not
+ * set. Throws ETL-2201 for any other value that is not a port.
+ */
 function readPort(definition: ConnectionDefinition, value: unknown): number | undefined {
   if (value === undefined || value === null || value === '') return undefined;
   const port = typeof value === 'number' || typeof value === 'string' ? parsePort(String(value)) : undefined;
@@ -125,10 +139,14 @@ function readPort(definition: ConnectionDefinition, value: unknown): number | un
   });
 }
 
-function readPglite(definition: ConnectionDefinition, fields: ConnectionFields): ConnectionFields {
+/**
+ * Returns the fields of a pglite connection: `schema` has its directory. Throws ETL-2201 if another field or an extra is
+ * set.
+ */
+function readPgliteFields(definition: ConnectionDefinition, fields: ConnectionFields): ConnectionFields {
   const { host, port, login, password, database, extra } = fields;
   const others = [host, port, login, password, ...Object.keys(extra ?? {})];
-  if (others.every((value) => value === undefined)) return readDirectory(definition, database ?? '');
+  if (others.every((value) => value === undefined)) return parsePgliteDirectory(definition, database ?? '');
   throw createMalformedError(definition, {
     why: 'a pglite connection has a directory, in the field "schema", and nothing else',
     fix: 'write {"conn_type": "pglite", "schema": "<directory>"}',

@@ -1,7 +1,7 @@
 import { parseJson } from './airflow-json.js';
 import { parseUri } from './airflow-uri.js';
 import { createConnection, type Connection, type ConnectionFields } from '../connection.js';
-import { readDirectory } from '../pglite/pglite-directory.js';
+import { parsePgliteDirectory } from '../pglite/pglite-directory.js';
 import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
 
 /**
@@ -14,6 +14,7 @@ export function parseConnection(id: string, text: string, definedBy: string): Co
   return createConnection({ id, definedBy, ...readFields(definition) });
 }
 
+/** Reads the fields from JSON (the text starts with `{`), from `pglite:<directory>`, or from any other URI. */
 function readFields(definition: ConnectionDefinition): ConnectionFields {
   const { text } = definition;
   if (text === '')
@@ -21,6 +22,6 @@ function readFields(definition: ConnectionDefinition): ConnectionFields {
   if (text.startsWith('{')) return parseJson(definition);
   const directory = /^pglite:(?:\/\/)?(.*)$/is.exec(text)?.[1];
   // The directory is not percent-decoded, because users write a path without percent-encoding.
-  if (directory !== undefined) return readDirectory(definition, directory);
+  if (directory !== undefined) return parsePgliteDirectory(definition, directory);
   return parseUri(definition);
 }

@@ -68,12 +68,15 @@ interface Holder {
  */
 async function seizeLock(path: string, draft: string, me: Holder): Promise<void> {
   for (;;) {
+    // Creating a link fails if the file exists, so exactly one process gets the lock.
     if (await createLink(draft, path)) return;
     const found = await readHolder(path);
     if (found === undefined) continue; // The holder has released the lock in the meantime.
     if (await mayBeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
     const succession = `${path}.${found.token}`;
     await seizeLock(succession, draft, me);
+    // This process now may replace the file of the dead holder, if that file is still at `path`. The succession file has
+    // the same content as the draft, so it becomes the lock file.
     if ((await readHolder(path))?.token === found.token) {
       await rename(succession, path);
       return;
@@ -116,12 +119,16 @@ async function readHolder(path: string): Promise<Holder | undefined> {
  * Returns whether a holder can be alive. Returns true if that can't be determined. The age of the lock does not matter.
  */
 async function mayBeAlive(holder: Holder, me: Holder): Promise<boolean> {
+  // Processes of another machine are not visible here.
   if (holder.host !== me.host) return true;
+  // The machine has restarted since, so all processes of that time have ended.
   if (holder.boot !== undefined && me.boot !== undefined && holder.boot !== me.boot) return false;
+  // In another pid namespace the same pid names another process.
   if (holder.pidSpace !== me.pidSpace) return true;
   if (!isRunning(holder.pid)) return false;
   const now = await readStat(holder.pid);
   if (now === undefined || holder.started === undefined) return true;
+  // A process with another start time is a later process that got the same pid.
   return now.state !== ZOMBIE && now.started === holder.started;
 }
 
@@ -134,6 +141,7 @@ function isRunning(pid: number): boolean {
     getPriority(pid);
     return true;
   } catch (error) {
+    // ESRCH: there is no such process. Node puts the code of the system call into the property `info`.
     return getCode(error instanceof Error && 'info' in error ? error.info : error) !== 'ESRCH';
   }
 }
@@ -163,15 +171,17 @@ const ZOMBIE = 'Z';
 async function readStat(pid: number): Promise<{ state: string; started: string } | undefined> {
   const text = await readTextIfPresent(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' '); // Begins with field 3.
   const [state, started] = [fields[0], fields[19]];
   return state === undefined || started === undefined ? undefined : { state, started };
 }
 
+/** Reads a text file. Returns undefined if there is no such file. */
 function readTextIfPresent(path: string): Promise<string | undefined> {
   return readIfPresent(readFile(path, 'utf8'));
 }
 
+/** Waits for `read`. Returns undefined if it rejects because there is no such file or process. */
 async function readIfPresent(read: Promise<string>): Promise<string | undefined> {
   try {
     return await read;
@@ -182,6 +192,7 @@ async function readIfPresent(read: Promise<string>): Promise<string | undefined>
   }
 }
 
+/** Creates ETL-7502 for a directory that the process in the lock file at `path` uses, which can be this process. */
 function createDirectoryLockedError(path: string, { pid, host, since }: Holder, me: Holder): EtlError {
   const isOwn = pid === me.pid && host === me.host;
   return new EtlError('ETL-7502', {

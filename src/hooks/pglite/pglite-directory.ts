@@ -2,10 +2,10 @@ import type { ConnectionFields } from '../connection.js';
 import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
 
 /**
- * Reads the fields of a pglite connection from the text after `pglite:`: a directory, which is trimmed, or `:memory:`.
- * Throws ETL-2201 if the text can't be a directory.
+ * Parses the text after `pglite:`, which is a directory or `:memory:`, and returns the fields of the connection. Removes
+ * spaces at both ends. Reads no directory. Throws ETL-2201 if the text can't be a directory.
  */
-export function readDirectory(definition: ConnectionDefinition, text: string): ConnectionFields {
+export function parsePgliteDirectory(definition: ConnectionDefinition, text: string): ConnectionFields {
   const database = text.trim();
   if (database === '') {
     throw createMalformedError(definition, {

@@ -24,6 +24,11 @@ export const pgliteHook: Hook = {
 /** The time limits of `close`, in milliseconds: first for queries to end, then for the database to close. */
 const GRACE = { idle: 300, shutdown: 600 };
 
+/**
+ * Starts the embedded database, and creates a knex that reaches it through streams in this process. There is only one
+ * session, so the pool has one connection. Throws ETL-2211 if the package is missing, ETL-7502 if another process uses
+ * the directory, ETL-2212 if the directory has other files, and ETL-1001 if the database can't start.
+ */
 async function openPglite(connection: Connection, settings: OpenSettings): Promise<Database> {
   const pglite = await findPglite(settings.root, connection.definedBy);
   const [{ default: knex }, { session, lock }] = await Promise.all([
@@ -62,8 +67,9 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
 }
 
 /**
- * Locks the data directory and starts PGlite in it, or starts PGlite in memory. Rejects with ETL-7502 if another
- * process has the lock, and with ETL-1001 if PGlite can't start.
+ * Creates and locks the data directory and starts PGlite in it, or starts PGlite in memory without a lock. Releases the
+ * lock if PGlite can't start. Rejects with ETL-7502 if another process has the lock, with ETL-2212 if the directory has
+ * other files, and with ETL-1001 if PGlite can't start.
  */
 async function startLocked(
   pglite: PglitePackage,
@@ -99,7 +105,10 @@ async function makeDirectory({ database }: Connection, root: string): Promise<st
   return realpath(directory);
 }
 
-/** Returns a hook of knex's pool that keeps the open clients in a set. */
+/**
+ * Returns a function for the option `afterCreate` of knex's pool. The function adds each new client to `clients`, and
+ * removes the client when its connection ends.
+ */
 function rememberIn(clients: Set<Client>) {
   return (client: Client, done: (error: Error | undefined, client: Client) => void): void => {
     clients.add(client);

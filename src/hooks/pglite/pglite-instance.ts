@@ -42,6 +42,7 @@ export async function findPglite(root: string, definedBy: string): Promise<Pglit
 /** The supported versions, the same as in `peerDependencies`: 0.5.14 or later, below 0.6. */
 const SUPPORTED = /^0\.5\.(?:1[4-9]|[2-9]\d|\d{3,})$/;
 
+/** Returns the path of the package's module as a module at `base` would load it. Undefined if it is not installed. */
 function resolveFrom(base: string): string | undefined {
   try {
     return createRequire(base).resolve('@electric-sql/pglite');
@@ -72,13 +73,14 @@ export async function startPglite(
     extensions: { withoutTimers },
     ...(seed && { loadDataDir: seed }),
   });
+  // The database is complete, so a later start may use it.
   if (directory !== undefined && isNew) await rm(resolve(directory, UNFINISHED));
   return pglite;
 }
 
 /**
- * The file that marks a directory during its first start. If the first start is cut off, the file remains. Without it,
- * PGlite would take half a database for a complete one.
+ * The file that marks a directory during its first start. If the first start is cut off, the file remains. Without the
+ * file, PGlite would take half a database for a complete one.
  */
 const UNFINISHED = 'etl-unfinished';
 
@@ -107,8 +109,8 @@ async function prepareDirectory(directory: string): Promise<boolean> {
 }
 
 /**
- * Reads the packed data directory of a new database, which the build made with the same version of PGlite. It saves
- * running initdb. Returns undefined if there is no packed directory for this version.
+ * Reads the packed data directory of a new database, which the build made with the same version of PGlite. With this
+ * directory, PGlite does not run initdb. Returns undefined if there is no packed directory for this version.
  */
 async function readSeed(version: string): Promise<Blob | undefined> {
   try {

@@ -3,17 +3,20 @@ import { encode, encodeQuery, join } from './pglite-message.js';
 
 /**
  * The only session of a PGlite in this process. One socket at a time uses the session. Each socket gets a clean
- * session, like a new server process: the transaction of the socket before is rolled back and its settings are
+ * session, like a new server process: the transaction of the previous socket is rolled back and its settings are
  * discarded.
  *
  * PGlite 0.5 catches every PostgreSQL error and continues with the next message. After a FATAL error there is no next
  * message, and PGlite loops for ever. Every error consumes one message, so more errors than messages mean such a loop:
- * `run` then rejects.
+ * `run` then rejects. PGlite calls `stackRestore` once for each error, so the constructor replaces this function by one
+ * that counts.
  */
 export class PgliteSession {
   readonly #pglite: PGlite;
+  /** How many errors the messages of the current `run` can still have. */
   #errorsLeft = 0;
-  #free: Promise<void> = Promise.resolve();
+  /** Resolves when the last socket in the queue has left and the session is clean again. */
+  #whenFree: Promise<void> = Promise.resolve();
 
   constructor(pglite: PGlite) {
     this.#pglite = pglite;
@@ -27,20 +30,24 @@ export class PgliteSession {
   }
 
   /**
-   * Waits until the socket before has left, and returns the function by which this socket leaves. Rejects with the
-   * error of the reset if the session is no longer usable.
+   * Waits until the previous socket has left, and returns the function by which this socket leaves. The sockets enter in
+   * the order of their calls. Rejects with the error of the reset if the session is no longer usable.
    */
   async enter(): Promise<() => void> {
-    const before = this.#free;
+    // `#whenFree` changes before the first `await`, so a second call waits for this socket and not for the previous one.
+    const before = this.#whenFree;
     let leave = (): void => {};
     const left = new Promise<void>((resolve) => (leave = resolve));
-    this.#free = before.then(() => left).then(() => this.#reset());
-    this.#free.catch(() => undefined); // The next call of `enter` gets the error.
+    this.#whenFree = before.then(() => left).then(() => this.#reset());
+    this.#whenFree.catch(() => undefined); // The next call of `enter` gets the error.
     await before;
     return leave;
   }
 
-  /** Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer. */
+  /**
+   * Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer. Rejects
+   * if the session has ended with a FATAL error.
+   */
   async run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
     this.#errorsLeft = messages.length;
     // Each answer is copied, because PGlite uses the same memory for the next answer.
@@ -48,9 +55,9 @@ export class PgliteSession {
     await this.#pglite.execProtocolRawStream(join(messages), { onRawData });
   }
 
-  /** Shuts PostgreSQL down and writes its data, when every socket has left. */
+  /** Waits until every socket has left. Then shuts PostgreSQL down, which writes its data. */
   async close(): Promise<void> {
-    await this.#free.catch(() => undefined); // A failed reset does not matter, because nobody uses the session again.
+    await this.#whenFree.catch(() => undefined); // A failed reset does not matter, because nobody uses the session again.
     await this.#pglite.close();
   }
 

@@ -27,7 +27,9 @@ export class PgliteSocket extends Duplex {
   #copy: Copy | undefined;
   /** True after the message with which a client ends its session. Messages after it are ignored. */
   #isEnded = false;
+  /** Makes the session free for the next socket. Undefined until this socket has the session. */
   #leave: (() => void) | undefined;
+  /** Resolves when the messages of the last write have been handled. */
   #running: Promise<void> = Promise.resolve();
 
   constructor(session: PgliteSession, copyLimit = COPY_LIMIT) {
@@ -36,6 +38,7 @@ export class PgliteSocket extends Duplex {
     this.#copyLimit = copyLimit;
   }
 
+  /** Emits `connect` when the session is free. Destroys the socket if the session is no longer usable. */
   connect(): this {
     this.#enter().catch((error: unknown) => this.destroy(error as Error));
     return this;
@@ -52,7 +55,7 @@ export class PgliteSocket extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#input.add(chunk);
-    this.#running = this.#drain(done);
+    this.#running = this.#handleMessages(done);
   }
 
   override _final(done: () => void): void {
@@ -65,6 +68,7 @@ export class PgliteSocket extends Duplex {
     done(error);
   }
 
+  /** Waits for the session. If the socket was destroyed in the meantime, leaves the session at once. */
   async #enter(): Promise<void> {
     const leave = await this.#session.enter();
     if (this.destroyed) return leave();
@@ -72,17 +76,18 @@ export class PgliteSocket extends Duplex {
     this.emit('connect');
   }
 
+  /** Makes the session free for the next socket, after the statement that runs now. */
   async #leaveWhenIdle(): Promise<void> {
     await this.#running;
     this.#leave?.();
   }
 
   /** Handles all complete messages. Calls `done` with the first error. Never rejects. */
-  async #drain(done: (error?: Error) => void): Promise<void> {
+  async #handleMessages(done: (error?: Error) => void): Promise<void> {
     await this.#running; // `write` returns before a statement begins, so a socket that is destroyed now runs none.
     try {
       for (let message = this.#input.next(); message && this.#isOpen; message = this.#input.next()) {
-        await this.#receive(message);
+        await this.#handleMessage(message);
       }
     } catch (error) {
       return done(error as Error);
@@ -95,9 +100,19 @@ export class PgliteSocket extends Duplex {
     return !this.destroyed && !this.#isEnded;
   }
 
-  async #receive(message: Buffer): Promise<void> {
+  /**
+   * Handles one message of the client:
+   *
+   * - Terminate ends the session.
+   * - During a COPY FROM STDIN, the message is a part of the COPY.
+   * - Any other message is kept in `#pending`. If the client waits for an answer after this message, all pending messages
+   *   run, or, if the message is a query with COPY FROM STDIN, the client is asked for the data.
+   *
+   * Rejects if a client may not send the message now.
+   */
+  async #handleMessage(message: Buffer): Promise<void> {
     const type = getType(message);
-    if (type === 'X') {
+    if (type === TERMINATE) {
       this.#isEnded = true;
       this.push(null);
       return;
@@ -119,6 +134,10 @@ export class PgliteSocket extends Duplex {
     await nextTurn(); // Lets timers and signals run between two statements.
   }
 
+  /**
+   * Handles one message of the client during a COPY FROM STDIN. Keeps the data in memory until CopyDone or CopyFail, and
+   * then runs the COPY. Above the limit, runs only the query, which then fails, and answers with an error about the limit.
+   */
   async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
     const type = getType(message);
     if (type === 'S' || type === 'H') return; // The protocol says to skip Sync and Flush during a COPY.
@@ -126,7 +145,7 @@ export class PgliteSocket extends Duplex {
     copy.bytes += message.length;
     copy.data.push(message);
     const isTooLong = copy.bytes > this.#copyLimit;
-    if (type === 'd' && !isTooLong) return;
+    if (type === COPY_DATA && !isTooLong) return;
     this.#copy = undefined;
     if (isTooLong) await this.#runCopy(copy.request, encodeCopyTooLongError(this.#copyLimit));
     else await this.#runCopy([...copy.request, ...copy.data]);
@@ -149,6 +168,7 @@ export class PgliteSocket extends Duplex {
     await nextTurn();
   }
 
+  /** Sends a piece of an answer to the client. A closed socket drops the piece. */
   #answer(bytes: Buffer): void {
     if (this.#isOpen) this.push(bytes);
   }
@@ -158,21 +178,23 @@ const EMPTY = Buffer.alloc(0);
 /** The answer to COPY FROM STDIN, with text format and no columns. pg reads neither value. */
 const COPY_IN_RESPONSE = encode('G', Buffer.alloc(3));
 /**
- * A CopyFail message after statements, which can have a COPY FROM STDIN that was not recognised. It ends such a COPY.
- * Without it, PGlite would wait for data and find none, which is a FATAL error that PGlite does not survive. If there
- * is no COPY, PostgreSQL skips the message.
+ * A CopyFail message, which is sent after each request. If the request has a COPY FROM STDIN that `isCopyFromStdin` did
+ * not find, CopyFail ends this COPY. Without CopyFail, PGlite would wait for data and find none, which is a FATAL error
+ * that PGlite does not survive. If there is no COPY, PostgreSQL skips the message.
  */
 const COPY_FAIL = encode(
   'f',
   'in the embedded database, only a COPY in a simple query of its own can read from the client\0',
 );
+const TERMINATE = 'X';
+const COPY_DATA = 'd';
 /** CopyData, CopyDone and CopyFail. */
-const COPY_TYPES: ReadonlySet<string> = new Set(['d', 'c', 'f']);
+const COPY_TYPES: ReadonlySet<string> = new Set([COPY_DATA, 'c', 'f']);
 /** The first message of a client. */
 const START = '\0';
 /** Query, Sync, Flush, FunctionCall and the first message. After these messages the client waits for an answer. */
 const ENDING_TYPES: ReadonlySet<string> = new Set(['Q', 'S', 'H', 'F', START]);
-/** The messages that end, and those that an extended query has before: Parse, Bind, Describe, Execute and Close. */
+/** The messages of `ENDING_TYPES`, and the parts of an extended query: Parse, Bind, Describe, Execute and Close. */
 const CLIENT_TYPES: ReadonlySet<string> = new Set([...ENDING_TYPES, 'P', 'B', 'D', 'E', 'C']);
 
 function createUnexpectedMessageError(type: string): Error {

@@ -20,6 +20,7 @@ export function readSslMode(found: Setting | undefined, rootcert: string | undef
   return mode;
 }
 
+/** Creates ETL-2206 for an unknown sslmode. `no-verify`, which only the driver pg knows, has its own explanation. */
 function createUnknownModeError(found: Setting): EtlError {
   const fix = `use one of: ${MODES.join(', ')}`;
   if (found.text === 'no-verify') {

@@ -14,7 +14,7 @@ export interface ResolvedServer {
   /** Command-line options of the server process, such as `-c search_path=app`. */
   readonly options: string | undefined;
   readonly connectTimeoutMillis: number;
-  /** The idle time before the first TCP keepalive. Undefined if keepalives are off. */
+  /** The idle time before the first TCP keepalive, by default 5 s. Undefined if keepalives are off. */
   readonly keepAliveMillis: number | undefined;
   readonly tls: TlsRequest;
 }
@@ -41,13 +41,14 @@ export function resolveServer(connection: Connection, settings: OpenSettings): R
   const address = resolveAddress(connection, settings.variables);
   const attributes = findOption('target_session_attrs');
   if (attributes && attributes.text !== 'any') throw createUnsupportedError(connection, attributes.name);
-  const keepAlive = parseWholeNumber(findOption('keepalives')) !== 0;
+  const keepsAlive = parseWholeNumber(findOption('keepalives')) !== 0;
   return {
     ...address,
     applicationName: findOption('application_name')?.text ?? settings.applicationName,
     options: findOption('options')?.text,
+    // The options have seconds. `||` gives the default also for 0.
     connectTimeoutMillis: (parseWholeNumber(findOption('connect_timeout')) || 10) * 1_000,
-    keepAliveMillis: keepAlive ? (parseWholeNumber(findOption('keepalives_idle')) ?? 5) * 1_000 : undefined,
+    keepAliveMillis: keepsAlive ? (parseWholeNumber(findOption('keepalives_idle')) ?? 5) * 1_000 : undefined,
     tls: {
       mode: readSslMode(findOption('sslmode'), findOption('sslrootcert')?.text),
       rootcert: findOption('sslrootcert')?.text,
@@ -72,7 +73,7 @@ const VARIABLE_OF = {
 } as const;
 type Option = keyof typeof VARIABLE_OF;
 
-/** The keys of `extra` that only Airflow's PostgresHook uses. It removes them before it calls libpq. */
+/** The keys of `extra` that only Airflow's PostgresHook uses. Airflow does not pass these keys to libpq. */
 const AIRFLOW_ONLY = new Set([
   'iam',
   'redshift',
@@ -85,7 +86,10 @@ const AIRFLOW_ONLY = new Set([
   'sqlalchemy_query',
 ]);
 
-/** Throws ETL-2204 for an unknown option and ETL-2207 for `iam=true`. Sends a notice about options only for Airflow. */
+/**
+ * Throws ETL-2204 for an unknown option, and ETL-2207 for `iam=true`. If there are options that only Airflow uses, sends
+ * one notice that names them.
+ */
 function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): void {
   const { id, definedBy, extra } = connection;
   const keys = Object.keys(extra);
@@ -104,6 +108,7 @@ function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): 
     notice(`connection "${id}": etl ignores ${ignored.join(', ')}, which only Airflow uses`);
 }
 
+/** Creates ETL-2207 for an option that etl does not support. An option without an entry in `UNSUPPORTED` is about roles. */
 function createUnsupportedError({ id, definedBy }: Connection, name: string): EtlError {
   const [why, fix] = UNSUPPORTED[name] ?? [
     "the driver can't choose a server by its role",
@@ -122,7 +127,10 @@ const UNSUPPORTED: Readonly<Record<string, readonly [why: string, fix: string]>>
   'more than one host': ['the driver connects to one host', 'name only the host that accepts writes'],
 };
 
-/** Returns the option from `extra`, else from its variable. Throws ETL-2206 if the value is an object or a list. */
+/**
+ * Returns the option from `extra`, else from the variable of the option, else undefined. An empty value counts as not
+ * set. Throws ETL-2206 if the value is an object or a list.
+ */
 function findSetting(connection: Connection, variables: Variables, name: Option): Setting | undefined {
   const value = connection.extra[name];
   const where = connection.definedBy;
@@ -138,14 +146,15 @@ function findSetting(connection: Connection, variables: Variables, name: Option)
   );
 }
 
+/** Returns a variable. Undefined if the variable is not set or empty, or if the option has no variable. */
 function findVariable(variables: Variables, name: string | undefined): Setting | undefined {
   const text = name === undefined ? undefined : variables[name];
   return text && name ? { text, name, where: 'the environment' } : undefined;
 }
 
 /**
- * Parses a whole number from 0 to 999999. `true` and `false`, which a JSON connection can have, are 1 and 0. Throws
- * ETL-2206 for any other text.
+ * Parses a whole number from 0 to 999999. Returns undefined if the setting is undefined. `true` and `false`, which a JSON
+ * connection can have, are 1 and 0. Throws ETL-2206 for any other text.
  */
 function parseWholeNumber(found: Setting | undefined): number | undefined {
   if (!found) return undefined;
@@ -161,21 +170,28 @@ function parseWholeNumber(found: Setting | undefined): number | undefined {
   );
 }
 
+/**
+ * Resolves host, port, user and database, each from the connection, else from its variable, else from its default. The
+ * default host is `localhost`, the default user is the user of the operating system, and the default database has the
+ * name of the user. Throws ETL-2206 for a port that makes no sense, ETL-2207 for a list of hosts, and ETL-2213 if there
+ * is no user.
+ */
 function resolveAddress(
   connection: Connection,
   variables: Variables,
 ): Pick<ResolvedServer, 'connection' | 'address'> {
   // PGHOSTADDR belongs to PGHOST. It must not redirect a connection that has a host of its own.
-  const given = connection.host ? undefined : findVariable(variables, 'PGHOSTADDR')?.text;
-  const host = connection.host || findVariable(variables, 'PGHOST')?.text || given || 'localhost';
+  const hostAddress = connection.host ? undefined : findVariable(variables, 'PGHOSTADDR')?.text;
+  const host = connection.host || findVariable(variables, 'PGHOST')?.text || hostAddress || 'localhost';
   if (host.includes(',')) throw createUnsupportedError(connection, 'more than one host');
   const login = connection.login || findVariable(variables, 'PGUSER')?.text || getAccountName(connection);
   const database = connection.database || findVariable(variables, 'PGDATABASE')?.text || login;
   const port = resolvePort(connection, variables);
   // A copy by spreading has no password.
-  return { connection: { ...connection, host, port, login, database }, address: given ?? host };
+  return { connection: { ...connection, host, port, login, database }, address: hostAddress ?? host };
 }
 
+/** Returns the port of the connection, else of PGPORT, else 5432. Throws ETL-2206 if it is not from 1 to 65535. */
 function resolvePort({ port, definedBy }: Connection, variables: Variables): number {
   const found =
     port === undefined

@@ -25,6 +25,7 @@ export async function readPassword(
     notice(`the password file ${path} is ignored: it is not a regular file`);
     return undefined;
   }
+  // The bits 077 are the permissions of the group and of others.
   if (found.mode & 0o077) {
     notice(`the password file ${path} is ignored: other users can access it; run chmod 600 ${path}`);
     return undefined;
@@ -32,7 +33,10 @@ export async function readPassword(
   return findPassword(await readFile(path, 'utf8'), query);
 }
 
-/** Returns the password of the first matching line in the text of a password file. Undefined if no line matches. */
+/**
+ * Returns the password of the first matching line in the text of a password file. Undefined if no line matches.
+ * Example: in the text `db:5432:*:ann:secret`, the user `ann` of any database on `db:5432` has the password `secret`.
+ */
 export function findPassword(
   text: string,
   { host, port, database, user }: PasswordQuery,
@@ -40,17 +44,19 @@ export function findPassword(
   // A line for a Unix socket names the directory of the socket, or `localhost`.
   const hosts = host.startsWith('/') ? [host, 'localhost'] : [host];
   for (const line of text.split(/\r?\n/)) {
-    const [, first, second, third, fourth, secret] = LINE.exec(line) ?? [];
-    const rest = isMatch(second, String(port)) && isMatch(third, database) && isMatch(fourth, user);
-    if (secret !== undefined && rest && hosts.some((name) => isMatch(first, name)))
-      return removeEscapes(secret);
+    const [, lineHost, linePort, lineDatabase, lineUser, secret] = LINE.exec(line) ?? [];
+    const isHostMatch = hosts.some((name) => isMatch(lineHost, name));
+    const isRestMatch =
+      isMatch(linePort, String(port)) && isMatch(lineDatabase, database) && isMatch(lineUser, user);
+    if (secret !== undefined && isHostMatch && isRestMatch) return removeEscapes(secret);
   }
   return undefined;
 }
 
 /**
- * A line has the form `host:port:database:user:password`. A backslash escapes the next character. A line that starts
- * with `#` is a comment.
+ * Matches a line of the form `host:port:database:user:password`: four fields that each end with `:`, and the password up
+ * to the end or to a further `:`. A backslash escapes the next character, so a field can have `\:`. A backslash at the
+ * end of the line stands for itself. A line that starts with `#` is a comment, and does not match.
  */
 const LINE = new RegExp(
   `^(?!#)${String.raw`((?:\\.|[^:\\])*):`.repeat(4)}${String.raw`((?:\\.|[^:\\])*\\?)`}`,
@@ -62,6 +68,7 @@ function isMatch(field: string | undefined, value: string): boolean {
   return field === '*' || (field !== undefined && removeEscapes(field) === value);
 }
 
+/** Replaces each escaped character by the character: `a\:b` -> `a:b`. */
 function removeEscapes(field: string): string {
   return field.replace(/\\(.)/gs, '$1');
 }

@@ -30,31 +30,39 @@ export const postgresHook: Hook = {
  */
 const GRACE = { idle: 600, cancel: 300 };
 
+/**
+ * Opens a PostgreSQL server. Reads the password file and the TLS files at once, so their errors come from here. The TLS
+ * request and the import of the drivers run side by side. The sessions come later: knex and `openControl` call
+ * `configure`, which waits for the result of the TLS request and chooses the settings, once for all sessions.
+ */
 async function openPostgres(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const target = resolveServer(connection, settings);
-  const base = await createBaseConfig(connection, target, settings);
-  const tls = isTlsUsed(target) && (await readTlsOptions(target, settings));
+  const server = resolveServer(connection, settings);
+  const base = await createBaseConfig(connection, server, settings);
+  const tls = mayUseTls(server) && (await readTlsOptions(server, settings));
   const closing = new AbortController();
-  const negotiated = runOnce(async () => tls && negotiate(target, tls, closing.signal));
-  // The server answers while the drivers are imported. A failure is ignored here, because `configure` reports it.
+  // The TLS options to use, or false for sessions without TLS.
+  const negotiated = runOnce(async () => tls && negotiate(server, tls, closing.signal));
+  // The server answers while the drivers are imported. A failure is ignored here, because `configure` calls the function
+  // again and reports a failure.
   negotiated().catch(() => {});
   const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
 
-  const clients: Clients = { connection: target.connection, open: new Set(), closing: closing.signal };
+  const clients: Clients = { connection: server.connection, open: new Set(), closing: closing.signal };
   const DatabaseClient = createClientClass(Client, clients);
   const configure = runOnce(async (): Promise<Config> => {
     const offered = await negotiated();
-    const trial = offered && target.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
-    const used = trial && (await canConnect(trial)) ? false : offered;
-    const weak = describeWeakness(target, used);
+    // sslmode `allow` uses TLS only if the server refuses a session without TLS.
+    const trial = offered && server.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
+    const used = trial && (await tryConnect(trial)) ? false : offered;
+    const weak = describeWeakness(server, used);
     if (weak !== undefined) settings.notice(weak);
     return { ...base, ssl: used, ...(used === false && { stream: createSocket }) };
   });
   const handle = knex({
     ...KNEX,
     connection: configure,
-    pool: { min: 0, max: settings.poolSize, createTimeoutMillis: 2 * target.connectTimeoutMillis },
-    acquireConnectionTimeout: Math.max(10_000, target.connectTimeoutMillis + 1_000),
+    pool: { min: 0, max: settings.poolSize, createTimeoutMillis: 2 * server.connectTimeoutMillis },
+    acquireConnectionTimeout: Math.max(10_000, server.connectTimeoutMillis + 1_000),
     log: createKnexLog(settings.notice),
   });
   handle.client.driver = { Client: DatabaseClient };
@@ -86,39 +94,43 @@ const KNEX = {
   compileSqlOnError: false,
 } satisfies Knex.Config;
 
+/**
+ * Creates the settings of every session, without the TLS options. The password comes from the connection, else from
+ * PGPASSWORD, else from the password file. No password is no error until the server asks for one.
+ */
 async function createBaseConfig(
   connection: Connection,
-  target: ResolvedServer,
+  server: ResolvedServer,
   { variables, root, notice }: OpenSettings,
 ): Promise<Config> {
-  const { host, port, login, database } = target.connection;
+  const { host, port, login, database } = server.connection;
   const file = resolve(root, variables['PGPASSFILE'] || join(variables['HOME'] || homedir(), '.pgpass'));
   const password =
     connection.password ||
     variables['PGPASSWORD'] ||
     (await readPassword(file, { host, port, database, user: login }, notice));
   return {
-    host: target.address,
+    host: server.address,
     port,
     user: login,
     database,
     // The driver calls this function when the server asks for a password. A dump of the settings shows no password.
     password: () => {
-      if (password === undefined) throw createPasswordMissingError(target.connection);
+      if (password === undefined) throw createPasswordMissingError(server.connection);
       return password;
     },
-    application_name: target.applicationName,
-    ...(target.options !== undefined && { options: target.options }),
-    connectionTimeoutMillis: target.connectTimeoutMillis,
-    keepAlive: target.keepAliveMillis !== undefined,
-    keepAliveInitialDelayMillis: target.keepAliveMillis ?? 0,
+    application_name: server.applicationName,
+    ...(server.options !== undefined && { options: server.options }),
+    connectionTimeoutMillis: server.connectTimeoutMillis,
+    keepAlive: server.keepAliveMillis !== undefined,
+    keepAliveInitialDelayMillis: server.keepAliveMillis ?? 0,
     sslnegotiation: 'postgres',
     enableChannelBinding: true,
   };
 }
 
 /** Returns whether the connection may use TLS. A Unix socket never uses TLS, whatever sslmode says. */
-function isTlsUsed({ address, tls }: ResolvedServer): boolean {
+function mayUseTls({ address, tls }: ResolvedServer): boolean {
   return !address.startsWith('/') && tls.mode !== 'disable';
 }
 
@@ -127,12 +139,12 @@ function isTlsUsed({ address, tls }: ResolvedServer): boolean {
  * fall back by itself. Rejects with ETL-1001 if sslmode requires TLS and the server has none.
  */
 async function negotiate(
-  target: ResolvedServer,
+  server: ResolvedServer,
   options: ConnectionOptions,
   signal: AbortSignal,
 ): Promise<ConnectionOptions | false> {
-  const { connection, tls } = target;
-  const offered = await askForTls(target, signal).catch((error: unknown) => {
+  const { connection, tls } = server;
+  const offered = await askForTls(server, signal).catch((error: unknown) => {
     throw describeConnectError(error, connection);
   });
   if (offered) return options;
@@ -141,15 +153,17 @@ async function negotiate(
 }
 
 /**
- * Returns whether the server accepts a session without TLS, which sslmode `allow` prefers. Returns false only for
- * SQLSTATE 28000. After any other error it returns true, because the real connection will report that error.
+ * Opens and ends a session without TLS, to find out whether the server accepts such a session. Returns false if the
+ * server refuses the session with SQLSTATE 28000 (pg_hba.conf). Returns true after any other error, because the first
+ * real session reports that error.
  */
-async function canConnect(trial: Client): Promise<boolean> {
+async function tryConnect(trial: Client): Promise<boolean> {
   try {
     await trial.connect();
     await trial.end();
     return true;
   } catch (error) {
+    // The cause of an ETL-1001 is the error of the server.
     return getCode(error instanceof Error ? error.cause : error) !== '28000';
   }
 }
@@ -169,6 +183,10 @@ function runOnce<Result>(make: () => Promise<Result>): () => Promise<Result> {
   };
 }
 
+/**
+ * Closes the database: lets no client connect any more, waits a short time for the sessions in use, and then ends every
+ * session that is still open. Never rejects.
+ */
 async function close(handle: Knex, { open }: Clients, closing: AbortController): Promise<void> {
   closing.abort(new Error('the database was closed'));
   // `destroy` never resolves if a transaction is never ended (knex/knex#1752). Its errors do not matter here.

@@ -19,6 +19,7 @@ export async function readTlsOptions(
   { root, variables }: { readonly root: string; readonly variables: Variables },
 ): Promise<ConnectionOptions> {
   const home = join(variables['HOME'] || homedir(), '.postgresql');
+  // Reads the named file, which must exist. Without a path, reads the default file, or returns undefined if it is missing.
   const read = (path: string | undefined, standard: string): Promise<Buffer | undefined> =>
     path === undefined
       ? readFile(join(home, standard)).catch(returnUndefinedIfMissing)
@@ -32,8 +33,8 @@ export async function readTlsOptions(
           });
         });
   const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
-  const verified = tls.mode.startsWith('verify');
-  if (verified && !ca && tls.rootcert !== 'system')
+  const isVerifying = tls.mode.startsWith('verify');
+  if (isVerifying && !ca && tls.rootcert !== 'system')
     throw new EtlError('ETL-2208', {
       what: `connection "${connection.id}" has sslmode=${tls.mode}, but no root certificate to verify the server with`,
       where: connection.definedBy,
@@ -44,15 +45,19 @@ export async function readTlsOptions(
   const key = cert && (await read(tls.key, 'postgresql.key'));
   return {
     // With a root certificate, `require` verifies the chain, too. libpq does so for backward compatibility.
-    rejectUnauthorized: verified || (tls.mode === 'require' && ca !== undefined),
+    rejectUnauthorized: isVerifying || (tls.mode === 'require' && ca !== undefined),
+    // Only verify-full checks that the certificate names the host.
     ...(tls.mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
     ...(ca && { ca }),
     ...(cert && { cert }),
     ...(key && { key }),
-    // The driver verifies the host that it connects to. With PGHOSTADDR that is an address, so the name is set here.
+    // With PGHOSTADDR the driver connects to an address. The certificate has the name of the host, so the name is set here.
     ...(address !== connection.host && isIP(connection.host) === 0 ? { servername: connection.host } : {}),
   };
 }
+
+/** The message SSLRequest: its length of 8 bytes and the code 80877103, both as 32-bit integers. */
+const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 
 /**
  * Asks the server whether it offers TLS, as libpq does, on a socket that is closed after the answer. Rejects with the
@@ -64,19 +69,20 @@ export function askForTls(
   { connection, address, connectTimeoutMillis }: ResolvedServer,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const request = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
   return new Promise((fulfil, reject) => {
-    const socket = connect(connection.port, address, () => socket.write(request));
+    const socket = connect(connection.port, address, () => socket.write(SSL_REQUEST));
     const stop = (code: string): unknown => socket.destroy(Object.assign(new Error('no answer'), { code }));
     const timer = setTimeout(() => stop('ETIMEDOUT'), connectTimeoutMillis);
     const onAbort = (): unknown => stop('ABORT_ERR');
     signal.addEventListener('abort', onAbort, { once: true });
     socket.once('error', reject);
+    // `close` comes last, also after an answer or an error. The promise has its result by then, and `reject` does nothing.
     socket.once('close', () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       reject(Object.assign(new Error('closed without an answer'), { code: 'ECONNRESET' }));
     });
+    // The answer is one byte: `S` if the server offers TLS, else `N`.
     socket.once('data', (answer) => {
       fulfil(answer[0] === 'S'.charCodeAt(0));
       socket.destroy();
@@ -86,14 +92,16 @@ export function askForTls(
 
 /**
  * Returns a line for the user if others could read or forge the traffic to a server on another machine. Returns
- * undefined if the server is on this machine or if its certificate is verified.
+ * undefined if the server is on this machine or if its certificate is verified. `used` has the TLS options of the
+ * connection, or is false for a connection without TLS.
  */
 export function describeWeakness(
   { connection, address, tls }: ResolvedServer,
   used: ConnectionOptions | false,
 ): string | undefined {
-  const local = /^(\/|localhost$|::1$)/.test(address) || (isIP(address) === 4 && address.startsWith('127.'));
-  if (local || (used && used.rejectUnauthorized)) return undefined;
+  const isLocal =
+    /^(\/|localhost$|::1$)/.test(address) || (isIP(address) === 4 && address.startsWith('127.'));
+  if (isLocal || (used && used.rejectUnauthorized)) return undefined;
   const server = `${connection.host}:${connection.port}`;
   const state = used ? `the certificate of ${server} is not verified` : `${server} is used without TLS`;
   return `connection "${connection.id}": ${state} (sslmode=${tls.mode}); set sslmode=verify-full and sslrootcert`;

@@ -14,7 +14,10 @@ export interface AttemptRow {
   readonly finishedAt: Date | undefined;
 }
 
-/** Records attempts that did not succeed, in the order of `attempts`. */
+/**
+ * Records attempts that did not succeed, in the order of `attempts`, with one statement. An attempt without `finishedAt`
+ * is recorded as finished now.
+ */
 export async function insertAttempts(
   client: ProtocolClient,
   runId: string,

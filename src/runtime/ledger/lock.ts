@@ -27,6 +27,10 @@ export async function takeLock(client: ProtocolClient, dagId: string, overlap: O
   throw await createLockHeldError(client, dagId);
 }
 
+/**
+ * The statements that begin the transaction of the lock. The transaction lasts as long as the run, so the server must not
+ * end it by a timeout. `WRITES_NOTHING_LOCK` marks the transaction, so no search for a high watermark waits for its end.
+ */
 const BEGIN_LOCK = [
   'begin',
   'set local idle_in_transaction_session_timeout = 0',
@@ -34,11 +38,18 @@ const BEGIN_LOCK = [
   `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
 ];
 
+/** The SQLSTATE `lock_not_available` of a statement that waited longer than `lock_timeout`. */
+const LOCK_TIMEOUT = '55P03';
+
 /** Builds the SQL of the lock's key. The pattern of Dag IDs excludes quotes, so the ID needs no bound value. */
 function buildLockKey(dagId: string): string {
   return `hashtextextended('etl:${dagId}', 0)`;
 }
 
+/**
+ * Begins a transaction and takes the lock in it. Returns false if another run holds the lock, in the mode `wait` only
+ * after the time to wait. The transaction stays open in both cases.
+ */
 async function tryLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
   const begin = [...BEGIN_LOCK, ...WATCH_CLIENT].join('; ');
   if (overlap.mode === 'wait') {
@@ -47,24 +58,27 @@ async function tryLock(client: ProtocolClient, dagId: string, overlap: Overlap):
   }
   const shared = overlap.mode === 'share' ? '_shared' : '';
   const lock = `select pg_try_advisory_xact_lock${shared}(${buildLockKey(dagId)}) as taken`;
+  // Several statements in one message have one result each. The result of the lock is the last.
   const results = (await send(client, `${begin}; ${lock}`)) as unknown as readonly QueryResult[];
   return results.at(-1)?.rows[0]?.taken === true;
 }
 
+/** Waits at most `waitMs` milliseconds for the lock, in the open transaction. Returns false if the time is over. */
 async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number): Promise<boolean> {
   await send(client, `set local lock_timeout = ${Math.ceil(waitMs)}`);
   try {
     await send(client, `select pg_advisory_xact_lock(${buildLockKey(dagId)})`);
     return true;
   } catch (error) {
-    if (findDatabaseError(error)?.code === '55P03') return false;
+    if (findDatabaseError(error)?.code === LOCK_TIMEOUT) return false;
     throw error;
   }
 }
 
 /**
- * Ends the transactions that an earlier process of the Dag has left open in this database, for example because its
- * network broke. Call it only with the lock of the Dag: then no other process works for the Dag.
+ * Ends the sessions whose transactions an earlier process of the Dag has left open in this database, for example because
+ * the network of the process broke. The sessions are found by their application name. Call this function only with the
+ * lock of the Dag: then no other process works for the Dag.
  */
 export async function endLeftovers(control: ProtocolClient, dagId: string): Promise<void> {
   await send(
@@ -76,6 +90,7 @@ export async function endLeftovers(control: ProtocolClient, dagId: string): Prom
   );
 }
 
+/** Reads which run holds the lock of the Dag, and creates ETL-7501 with this run. */
 async function createLockHeldError(client: ProtocolClient, dagId: string): Promise<EtlError> {
   const who = (await describeHolder(client, dagId)) ?? 'a run that has just started';
   return new EtlError('ETL-7501', {

@@ -30,10 +30,10 @@ export async function readDatabaseIdentity(client: ProtocolClient): Promise<stri
 }
 
 /**
- * Returns the runs of `runIds` whose process died: their row says `running`, and no process holds the lock of their Dag
- * for them. The lock is reliable, because the server frees the lock when its connection ends. The process ID in the row
- * is not: the ID may belong to another machine, or to another process by now. A run whose tasks another scheduler
- * starts (`by_task`) never counts as crashed, because no process exists between its tasks.
+ * Returns the runs of `runIds` whose process died. The row of such a run says `running`, and no process holds the lock of
+ * the Dag for the run. The lock is reliable, because the server frees the lock when its connection ends. The process ID in
+ * the row is not reliable: the ID may belong to another machine, or to another process by now. A run whose tasks another
+ * scheduler starts (`by_task`) never counts as crashed, because no process exists between its tasks.
  */
 export async function readCrashed(
   client: ProtocolClient,
@@ -55,14 +55,22 @@ export async function readCrashed(
   return new Set(rows.map((row: { run_id: string }) => row.run_id));
 }
 
-/** The lock of `takeLock` as a row of pg_locks: https://www.postgresql.org/docs/current/view-pg-locks.html */
+/**
+ * True if a process holds the lock of the Dag of run `r` (see `takeLock`). In pg_locks, `classid` has the upper 32 bits
+ * and `objid` the lower 32 bits of the lock's key, and `objsubid` is 1 for a key of 64 bits:
+ * https://www.postgresql.org/docs/current/view-pg-locks.html
+ */
 const IS_LOCKED = `exists (
   select from pg_locks k
   where k.locktype = 'advisory' and k.objsubid = 1 and k.granted
     and k.database = (select oid from pg_database where datname = current_database())
     and (k.classid::bigint << 32 | k.objid::bigint) = hashtextextended('etl:' || r.dag_id, 0))`;
 
-/** True for the run with the newest epoch, and for a run that has its row and is about to take its epoch. */
+/**
+ * True if the lock of the Dag can belong to run `r`. `l` is the row of `etl.lock`, which names the run with the newest
+ * epoch. There are three cases: the Dag has no epoch yet, run `r` has the newest epoch, or run `r` started after the
+ * newest epoch was taken and is about to take an epoch.
+ */
 const IS_NEWEST = `(l.run_id is null or l.run_id = r.run_id or l.taken_at < r.started_at)`;
 
 /**
@@ -98,10 +106,10 @@ export async function readDoneRows(
   return rows.map((row: DoneRow) => Object.assign(row, { rows: row.rows ?? undefined }));
 }
 
-/** A longer list would not help a person to choose. */
+/** The maximum number of run IDs that `findRunIds` returns. A longer list would not help a person to choose. */
 const MOST_IDS = 20;
 
-/** Finds the IDs of runs that begin or end with `part`, the newest first, at most 20. */
+/** Finds the run IDs that begin or end with `part`, the newest run first, at most `MOST_IDS`. */
 export async function findRunIds(client: ProtocolClient, part: string): Promise<readonly string[]> {
   const { rows } = await send(
     client,

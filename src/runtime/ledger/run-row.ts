@@ -85,9 +85,9 @@ export async function reopenRun(client: ProtocolClient, header: RunHeader): Prom
 }
 
 /**
- * Records how a run ended. Returns false, and changes nothing, if a newer process has taken the epoch of the Dag. The
- * COMMIT waits for the disk, also if the tasks' own COMMITs do not, so a crash of the server loses nothing that was
- * reported.
+ * Records how a run ended, in a transaction of its own. Returns false, and changes nothing, if a newer process has taken
+ * the epoch of the Dag. The COMMIT waits for the disk, also if the tasks' own COMMITs do not, so a crash of the server
+ * loses nothing that was reported.
  */
 export async function closeRun(
   client: ProtocolClient,
@@ -101,6 +101,7 @@ export async function closeRun(
     `set local application_name = '${formatApplicationName(dagId, '')}'`,
     ...BRIEF,
   ].map((text) => ({ text }));
+  // `for share` waits for a newer process that is taking the epoch, and then sees its `holder`.
   const close = {
     text: `with fence as (select 1 from etl.lock where dag_id = $3 and holder = $4 for share)
      update etl.run set state = $2, finished_at = clock_timestamp() where run_id = $1 and exists (select from fence)`,
@@ -108,7 +109,7 @@ export async function closeRun(
   };
   const answers = await new Pipeline([...statements, close, COMMIT]).send(client);
   assertCommitted(answers);
-  return answers.at(-2)?.tag === 'UPDATE 1';
+  return answers.at(-2)?.tag === 'UPDATE 1'; // The answer to `close`, which comes before COMMIT.
 }
 
 /** Finds a run by its ID. Returns undefined if the ledger has no such run. */
@@ -146,7 +147,7 @@ export async function findLastRun(
   return runs[0];
 }
 
-/** Reads runs. `selection` is the SQL after the name of the table. */
+/** Reads runs. `selection` is the SQL after the name of the table: conditions, order and limit. */
 async function readRuns(
   client: ProtocolClient,
   selection: string,
@@ -172,6 +173,7 @@ interface Columns extends Omit<RunRow, 'interval' | 'startedAt' | 'finishedAt'> 
   readonly finishedAt: number | null;
 }
 
+/** Converts the times of a row, and its nulls, to a `RunRow`. The interval is undefined if the Dag has no schedule. */
 function toRunRow({ start, end, startedAt, finishedAt, ...others }: Columns): RunRow {
   const [from, until] = [toDate(start), toDate(end)];
   return {

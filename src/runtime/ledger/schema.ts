@@ -17,7 +17,7 @@ export function readMigration(version: number): string {
   return readFileSync(new URL(`migrations/${String(version).padStart(4, '0')}.sql`, import.meta.url), 'utf8');
 }
 
-// to_regclass() would be wrong here: it may answer from a cache that is older than the commit of another installer.
+// to_regclass() would be wrong here: its answer may come from a cache that is older than the commit of another installer.
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = 'etl' and c.relname = 'migration') as installed`;
 
@@ -46,7 +46,8 @@ export async function migrate(client: ProtocolClient, databaseName: string): Pro
 }
 
 /**
- * Reads the version with one query. `readVersion` needs two, but its first query does not fail if there is no schema.
+ * Reads the version with one query, which fails if the schema does not exist. Returns 0 then. Do not call this function in
+ * a transaction, which the failed query would abort. `readVersion` can be called in a transaction, but needs two queries.
  */
 async function readVersionInOneQuery(client: ProtocolClient): Promise<number> {
   try {
@@ -61,9 +62,13 @@ async function readVersionInOneQuery(client: ProtocolClient): Promise<number> {
 /** Returns true if the server's error says that a table or a schema does not exist. */
 export function isNotInstalled(error: unknown): boolean {
   const code = findDatabaseError(error)?.code;
-  return code === '42P01' || code === '3F000';
+  return code === '42P01' || code === '3F000'; // undefined_table and invalid_schema_name
 }
 
+/**
+ * Installs one version of the schema in a transaction of its own, if no other installer has installed it. A lock lets one
+ * installer at a time work in this database. Rolls back and throws if a statement fails.
+ */
 async function installVersion(client: ProtocolClient, version: number): Promise<void> {
   await send(
     client,

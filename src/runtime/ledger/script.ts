@@ -6,6 +6,7 @@ import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
  * schemas. The script can run again, and can run while programs install the schema themselves.
  */
 export function buildLedgerScript(): string {
+  // The versions are 1 to SCHEMA_VERSION.
   const migrations = Array.from({ length: SCHEMA_VERSION }, (_, index) => index + 1).map(
     (version) => `-- version ${version}
 ${readMigration(version)}
@@ -26,6 +27,7 @@ commit;
 ${GRANTS}`;
 }
 
+/** The end of the script: GRANT statements as comments, which the DBA edits and runs. */
 const GRANTS = `-- The rights that a role needs to run Dags and to read their history. Replace etl_runner by the name of the role.
 -- grant usage on schema etl to etl_runner;
 -- grant select, insert, update on etl.task, etl.run, etl.lock to etl_runner;

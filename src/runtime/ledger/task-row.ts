@@ -32,8 +32,8 @@ export const CLAIM_START = 'insert into etl.task (run_id';
  * transaction that writes.
  *
  * - The unique key makes the claim wait while an older transaction of the same task is undecided.
- * - The row is sealed: the row refers to a row of `etl.seal` that does not exist, so the server refuses each COMMIT
- *   before the close.
+ * - The row is sealed: its column `seal` refers to a row of `etl.seal` that does not exist. The server checks the
+ *   reference at COMMIT, so it refuses each COMMIT before the close.
  * - The command tag says how many rows were claimed: 0 if the task is done with the same fingerprint.
  * - With `isFirst`, for a task that nobody can have done, a row that exists already is an error (23505) instead.
  */
@@ -50,6 +50,10 @@ export function createClaimStatement(
   };
 }
 
+/**
+ * Replaces the row of the task, unless the task is done with the same fingerprint. Only a committed row can be found
+ * here, and a row is committed only if its task is done.
+ */
 const UNLESS_DONE = `on conflict (run_id, task_id, map_key) do update
        set state = excluded.state, fingerprint = excluded.fingerprint, attempt = excluded.attempt, pid = excluded.pid,
            xid = excluded.xid, started_at = excluded.started_at, seal = excluded.seal, result = null, rows = null
@@ -89,7 +93,9 @@ export interface TaskClose {
  *   triggers that check the seal.
  *
  * The statement is an INSERT with a conflict, not an UPDATE: the INSERT always finds the row by the unique key, however
- * large the table was when the server made the plan.
+ * large the table was when the server made the plan. If the row is gone, the INSERT adds a row with the state `running`.
+ * The expression after `returning` is `1 / 1` if all conditions are true, and `1 / 0` otherwise, which is an error.
+ * `for share` waits for a newer run that is taking the epoch.
  */
 export function createCloseStatement({ key, result, rows }: TaskClose): PipelineStatement {
   return {
@@ -107,7 +113,10 @@ export function createCloseStatement({ key, result, rows }: TaskClose): Pipeline
 /** The SQLSTATE of a close that found no row of its own transaction. The close then divides by zero. */
 export const NOT_CLOSED = '22012';
 
-/** Creates the error that says why a close found no row. The transaction must have been rolled back before. */
+/**
+ * Reads the newest epoch of the Dag, and creates the error that says why a close failed with `NOT_CLOSED`: ETL-7503 if a
+ * newer run has the epoch, else ETL-3202. The transaction must have been rolled back before.
+ */
 export async function createNotClosedError(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     key.dagId,
@@ -139,6 +148,7 @@ export async function recordTask(
     readonly result: string;
   },
 ): Promise<void> {
+  // `fence` has no row if a newer run has the epoch. Nothing is inserted then.
   const { rowCount } = await send(
     client,
     `with fence as (select 1 from etl.lock where dag_id = $3 and epoch = $8 for share)

@@ -52,6 +52,7 @@ export async function writeWatermarks(
   setter: WatermarkSetter,
 ): Promise<void> {
   const runId = setter.by === 'task' ? setter.runId : null;
+  // The inserts are CTEs, which the server runs although the last `select` uses neither of them.
   await send(
     client,
     `with given as (select * from json_to_recordset($3) as g (name text, value text, type text)),
@@ -119,10 +120,11 @@ export async function readWatermarkHistory(
   return rows.map((row) => Object.assign(row, toFields(row), { value: row.value ?? undefined }));
 }
 
+/** The columns that `etl.watermark` and `etl.watermark_history` have in common, by their names in `WatermarkRow`. */
 const COLUMNS = `dag_id as "dagId", task_id as "taskId", name, value, type, run_id as "runId",
   ${selectMilliseconds('set_at')} as "setAt"`;
 
-/** Converts the fields of a row that are null where a `WatermarkRow` has undefined, and the time. */
+/** Returns `type` and `runId` with undefined instead of null, and `setAt` as a `Date` instead of milliseconds. */
 function toFields(row: {
   readonly type: string | null;
   readonly runId: string | null;

@@ -1,11 +1,14 @@
 import type { RunEvent } from './event.js';
 import { formatRows } from './words.js';
 
+/** The event that says how much a task has moved. */
 type Moved = RunEvent & { readonly type: 'task_progress' };
 
-/** Collects how many rows and bytes each running task has moved. */
+/** Collects how many rows and bytes each running task has moved, and formats them. */
 export class Movements {
+  /** When the attempt of each task began, in milliseconds since 1970. */
   readonly #startedAt = new Map<string, number>();
+  /** The newest text of each running task. */
   readonly #texts = new Map<string, string>();
 
   /** Adds an event. Ignores kinds of events that say nothing about progress. */
@@ -25,6 +28,7 @@ export class Movements {
     return this.#texts.get(taskId);
   }
 
+  /** Formats `<task>  <rows>  <bytes>  <rate>`. Leaves out a part that is 0. */
   #formatText({ taskId, rows, bytes, at }: Moved): string {
     const seconds = (at.getTime() - (this.#startedAt.get(taskId) ?? at.getTime())) / 1000;
     const amount = [rows === 0 ? '' : formatRows(rows), bytes === 0 ? '' : formatMegabytes(bytes)];
@@ -32,6 +36,7 @@ export class Movements {
   }
 }
 
+/** Formats bytes per second, or rows per second if there are no bytes. Returns an empty text if no time has passed. */
 function formatRate({ rows, bytes }: Pick<Moved, 'rows' | 'bytes'>, seconds: number): string {
   if (seconds <= 0) return '';
   return bytes > 0 ? `${formatMegabytes(bytes / seconds)}/s` : `${formatRows(Math.round(rows / seconds))}/s`;

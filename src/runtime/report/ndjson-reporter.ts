@@ -19,6 +19,7 @@ export function buildResultJson(event: RunEvent & { type: 'run_finished' }): unk
   return toFields(event);
 }
 
+/** Converts an event to the object of its line. The fields that all events have come first. */
 function toFields(event: RunEvent): Record<string, unknown> {
   const { at, type, runId, dagId, ...rest } = event;
   return {
@@ -31,6 +32,13 @@ function toFields(event: RunEvent): Record<string, unknown> {
   };
 }
 
+/**
+ * Converts a value to plain JSON, at any depth:
+ *
+ * - The name of a field becomes snake case: `durationMs` -> `duration_ms`. Only `taskId` becomes `task`.
+ * - A `Date` becomes ISO 8601 text, and an error an object with its parts.
+ * - A number is rounded to three digits after the point.
+ */
 function toSnakeCase(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Error) return toErrorFields(value as EtlError);
@@ -45,6 +53,7 @@ function toSnakeCase(value: unknown): unknown {
   return Object.fromEntries(entries);
 }
 
+/** Converts an error to its parts, with the field `sqlstate` if a database error is the cause. */
 function toErrorFields(error: EtlError): Record<string, unknown> {
   // Only an error of the database has a SQLSTATE. Errors of files and sockets have a `code`, too.
   const sqlstate = findDatabaseError(error.cause)?.code;

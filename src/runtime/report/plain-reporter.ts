@@ -25,8 +25,9 @@ export interface PlainOptions {
 const PROGRESS_MS = 10_000;
 
 /**
- * Creates the reporter for logs, mails of cron and persons: a line for each event, and every ten seconds a line for a
- * task with progress.
+ * Creates the reporter for logs, mails of cron and persons. Writes lines for each event that a person should see, and at
+ * most every ten seconds a line for a task with progress. With `quiet`, keeps the lines until the run ends, and writes
+ * them only if the run failed.
  */
 export function createPlainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   const buffered: string[] = [];
@@ -47,17 +48,18 @@ export function createPlainReporter({ write, paint, quiet }: PlainOptions): Repo
   };
 }
 
-/** Formats a progress line for each task, at most every ten seconds. */
+/** Formats progress lines: for each task at most one every ten seconds, the first ten seconds after the task started. */
 class ProgressLines {
   readonly #paint: Paint;
   readonly #movements = new Movements();
-  /** The time of the last line of each task, in milliseconds. */
+  /** When the last line of each task was printed, or else when the task started, in milliseconds since 1970. */
   readonly #printedAt = new Map<string, number>();
 
   constructor(paint: Paint) {
     this.#paint = paint;
   }
 
+  /** Returns one line if the event says the progress of a task and a line of the task is due, else no line. */
   formatEventLines(event: RunEvent): readonly string[] {
     this.#movements.addEvent(event);
     const at = event.at.getTime();
@@ -78,6 +80,7 @@ function formatResumeHint(event: RunEvent, isRecorded: boolean): readonly string
   return [`resume: ${formatResumeCommand(event.dagId, event.runId)}`];
 }
 
+/** Formats an event as lines. Returns no lines for the start and the progress of a task. */
 function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
   switch (event.type) {
     case 'run_started':
@@ -105,6 +108,7 @@ function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
   }
 }
 
+/** Formats `<dag>  run <run ID>  [<start>, <end>)  <home connection>`. Leaves out the parts that the Dag does not have. */
 function formatStartLine(event: RunEvent & { type: 'run_started' }, paint: Paint): string {
   const parts = [`run ${event.runId}`];
   if (event.interval)
@@ -113,6 +117,7 @@ function formatStartLine(event: RunEvent & { type: 'run_started' }, paint: Paint
   return `${paint.strong(event.dagId)}  ${paint.faint(parts.join('  '))}`;
 }
 
+/** Formats how the run ended before, and then a line for each task that runs again, with the reason. */
 function formatResumeLines(event: RunEvent & { type: 'run_resumed' }, paint: Paint): readonly string[] {
   const ago = formatDuration(event.at.getTime() - event.startedAt.getTime());
   const was = event.was === 'running' ? 'died' : event.was === 'failed' ? 'failed' : 'succeeded';
@@ -122,13 +127,22 @@ function formatResumeLines(event: RunEvent & { type: 'run_resumed' }, paint: Pai
   ];
 }
 
+/** Formats a log line of a task: the message, and then the fields, such as `loaded a file name="a.csv" size=12`. */
 function formatLogText({ message, fields }: RunEvent & { type: 'task_log' }): string {
   const values = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return [message, ...values].join(' ');
 }
 
+/** The sign before the name of a task that has ended. */
 const MARKS = { success: '✔', failed: '✖', upstream_failed: '↷', skipped: '↷' } as const;
 
+/**
+ * Formats how a task ended:
+ *
+ * - ` ✔ load  12 rows  1.2s` for a task that ran, with the lines of its error if it failed
+ * - ` = load  12 rows  1.2s  reused` for a task whose result was in the ledger
+ * - ` ↷ load  skipped: <reason>` for a task with a reason
+ */
 function formatTaskLines(task: TaskSummary, paint: Paint): readonly string[] {
   const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
   const mark = colour(task.reused ? '=' : MARKS[task.state]);
@@ -148,6 +162,7 @@ function formatTaskLines(task: TaskSummary, paint: Paint): readonly string[] {
     : [line, ...formatErrorLines(task.error, paint).map((each) => `   ${each}`)];
 }
 
+/** Formats the errors of the run itself, and then a line such as `OK  2 ok, 12 rows, 1.2s`. */
 function formatFinishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
   const rows = event.tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
   const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');

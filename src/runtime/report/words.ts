@@ -20,6 +20,7 @@ export function joinLines(lines: readonly string[]): string {
  * stay.
  */
 export function neutralizeText(text: string): string {
+  // \p{Cc} are the control characters. The others are the marks and overrides of the direction of text.
   return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) => {
     if (character === '\n' || character === '\t') return character;
     return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
@@ -31,7 +32,10 @@ export function buildErrorFields({ code, message: what, where, why, fix, data }:
   return { code, what, where, why, fix, data };
 }
 
-/** Formats an error as lines: the code with the message, and then each part. A part of several lines is indented. */
+/**
+ * Formats an error as lines: the code with the message, and then a line for each part that the error has, such as
+ * `  why   the file is empty`. Further lines of a part are indented.
+ */
 export function formatErrorLines(error: EtlError, paint: Paint): string[] {
   const parts: [string, string | undefined][] = [
     ['where', error.where],
@@ -56,15 +60,16 @@ export function formatRows(rows: number | undefined): string {
 
 /** Formats a whole number with commas, such as `12,345,678`. Does not use Intl, because Intl takes 10 ms to load. */
 export function groupDigits(count: number): string {
+  // Matches each position inside the number that has a multiple of three digits after it.
   return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 /** Formats a number of rejected rows, such as `3 rejected`. Returns an empty text for 0. */
 export function formatRejected(rejected = 0): string {
-  return rejected === 0 ? '' : `${rejected.toLocaleString('en-US')} rejected`;
+  return rejected === 0 ? '' : `${groupDigits(rejected)} rejected`;
 }
 
-/** Counts tasks by their end, such as `2 ok, 1 failed, 1 skipped`. A count of 0 is left out. */
+/** Counts tasks by how they ended, such as `2 ok, 1 failed, 1 skipped`. A count of 0 is left out. */
 export function formatCounts(tasks: readonly TaskSummary[]): string {
   const count = (...states: readonly string[]): number =>
     tasks.filter(({ state }) => states.includes(state)).length;

@@ -14,8 +14,8 @@ export interface CursorInput {
   /** The time zone of the cursor's values. Only for a type without a zone of its own. */
   readonly timeZone: string | undefined;
   /**
-   * How much earlier than the begin of its transaction a row may be stamped, in milliseconds. Undefined means that no
-   * row is.
+   * The option `lag` of the task, in milliseconds: how much earlier than the begin of its transaction a row may be stamped.
+   * Undefined if the task has no such option, and rows are never stamped earlier.
    */
   readonly lagMs: number | undefined;
   /** Aborts the wait for other transactions. */
@@ -29,12 +29,15 @@ export interface CursorColumn extends CursorFacts {
   readonly fullType: string;
 }
 
+/** What the server says about the cursor column, except its type. */
 interface CursorFacts {
+  /** True if the server is a replica. */
   readonly isReplica: boolean;
+  /** True if a row of the input has no cursor value. */
   readonly hasNulls: boolean;
   /** The OID of the sequence that the column's numbers come from. Null if the table owns no sequence for the column. */
   readonly sequence: string | null;
-  /** Null if there is no sequence. */
+  /** True if a later number of the sequence is always higher. Null if there is no sequence. */
   readonly isOrdered: boolean | null;
 }
 
@@ -44,8 +47,8 @@ interface CursorFacts {
  */
 export async function describeCursor(client: ProtocolClient, input: CursorInput): Promise<CursorColumn> {
   const { from, cursor } = input;
-  // Reads no rows yet: with a foreign table, another server would have to read them. The plan names each table behind a
-  // view or a query.
+  // Neither statement reads a row, because the rows of a foreign table are on another server, and etl refuses such a
+  // table. The first statement describes the cursor. The plan names each table behind a view or a query.
   const [empty, plan] = await sendAll(client, [
     `select ${quoteIdentifier(cursor)} from ${from} where false`,
     `explain (verbose, format json, costs off) select from ${from}`,
@@ -71,7 +74,10 @@ export async function describeCursor(client: ProtocolClient, input: CursorInput)
   return column;
 }
 
-/** Sends the statements in one message, which the server runs as one transaction. Returns one result a statement. */
+/**
+ * Sends the statements in one message, which the server runs as one transaction. Returns the results in the order of the
+ * statements. There must be at least two statements.
+ */
 export async function sendAll(
   client: ProtocolClient,
   statements: readonly string[],
@@ -79,11 +85,15 @@ export async function sendAll(
   return (await send(client, statements.join(';\n'))) as unknown as readonly QueryResult[];
 }
 
-/** Creates an error of a search that has read no rows. */
+/** Creates an error of the search for a high watermark, which reads no rows into the task. */
 export function createCursorError(code: ErrorCode, parts: Omit<ErrorParts, 'data'>): EtlError {
   return new EtlError(code, { ...parts, data: 'nothing was read, and the watermark is unchanged' });
 }
 
+/**
+ * Reads whether the server is a replica, whether a row has no cursor value, and the sequence behind the cursor. A
+ * sequence is ordered if it counts up and no session takes its numbers in advance (`CACHE 1`).
+ */
 async function readCursorFacts(
   client: ProtocolClient,
   { from, table, cursor }: CursorInput,
@@ -102,7 +112,15 @@ async function readCursorFacts(
   return rows[0] as CursorFacts;
 }
 
-/** Throws `EtlError` if an incremental task could lose rows with this cursor. */
+/**
+ * Throws `EtlError` if an incremental task could lose rows with this cursor:
+ *
+ * - ETL-3705: a cursor value is null
+ * - ETL-3706: the values are local times, and the task names no time zone
+ * - ETL-3707: the task has the option `lag`, and the values are not times
+ * - ETL-3708: the server is a replica, and the task has no option `lag`
+ * - ETL-3709: the sequence of the values does not count up, or sessions take its numbers in advance
+ */
 function refuseUnusable({ cursor, from, timeZone, lagMs }: CursorInput, column: CursorColumn): void {
   const { type, isReplica, hasNulls, isOrdered } = column;
   if (hasNulls)
@@ -158,8 +176,9 @@ const INDIRECT_TABLES = {
 } as const;
 
 /**
- * Throws ETL-3712 if another server, a REFRESH or a subscription fills a table of the plan. A `lag` can cover the delay
- * of a subscription, but of nothing else.
+ * Throws ETL-3712 if another server, a REFRESH or a subscription fills a table of the plan. A table with a subscription
+ * is allowed if the task has the option `lag`, which can cover the delay of the subscription. `plan` is the JSON of
+ * EXPLAIN.
  */
 async function refuseIndirectTable(
   client: ProtocolClient,
@@ -185,7 +204,8 @@ async function refuseIndirectTable(
 }
 
 /**
- * Lists the schema and name of each scanned table, at any depth of the plan:
+ * Lists the schema and name of each table that a plan scans, at any depth of the plan. `plan` is the JSON of EXPLAIN, or
+ * any part of the JSON:
  * https://www.postgresql.org/docs/current/sql-explain.html
  */
 function listTables(plan: unknown): readonly { readonly schema: string; readonly name: string }[] {

@@ -25,7 +25,11 @@ export interface CursorType {
   readonly toText: (expression: string) => string;
 }
 
-/** `format` is for to_char. `shift` moves a value with a zone to UTC; a type without `shift` is local. */
+/**
+ * Creates a cursor type whose values are times. `format` is the format of to_char for the canonical text. `shift` is SQL
+ * after a value that converts an instant to UTC. A type without `shift` has local times. `infinity` and `-infinity`, which
+ * to_char can't format, stay as they are.
+ */
 function createTimeType(name: string, format: string, shift = ''): CursorType {
   return {
     name,
@@ -37,12 +41,13 @@ function createTimeType(name: string, format: string, shift = ''): CursorType {
   };
 }
 
+/** Creates a cursor type whose values are whole numbers. The canonical text is the number in decimal digits. */
 function createNumberType(name: string, kind: CursorKind, lowest: string): CursorType {
   return { name, kind, isLocal: false, lowest, toText: (expression) => `(${expression})::text` };
 }
 
 /**
- * The key is the OID of the type. PostgreSQL never changes these OIDs
+ * The cursor types by their OID. PostgreSQL never changes these OIDs
  * (https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat).
  *
  * All sizes of whole numbers have one name, so a column may change from `int` to `bigint`. `lowest` differs, because
@@ -89,9 +94,13 @@ export async function readCanonicalText(
   return String(rows[0]?.text);
 }
 
+/** Matches a date, or a date and a time, without a zone: `2024-05-01`, `2024-05-01 10:30`, `2024-05-01T10:30:00.5`. */
 const BARE_TIME = /^\s*\d+-\d+-\d+(?:[ T]\d+:\d+(?::\d+(?:\.\d+)?)?)?\s*$/;
 
-/** Returns the later of two canonical texts of one type. */
+/**
+ * Returns the later of two canonical texts of one type: the higher number, or the later time. Times compare as texts,
+ * except `-infinity`, which is before every time.
+ */
 export function chooseLater(type: CursorType, a: string, b: string): string {
   if (type.kind !== 'time') return BigInt(a) > BigInt(b) ? a : b;
   if (a === type.lowest || b === type.lowest) return a === type.lowest ? b : a;

@@ -24,7 +24,7 @@ export interface HighWatermark {
   readonly type: CursorType;
   /**
    * Canonical text (see `CursorType.toText`). Every row with a smaller cursor is visible from now on, and no new row
-   * gets a smaller cursor. Undefined if the input has no rows.
+   * gets a smaller cursor. Undefined if the input has no rows, and on a replica that has replayed no transaction yet.
    */
   readonly high: string | undefined;
   /**
@@ -36,9 +36,10 @@ export interface HighWatermark {
 
 /** How long to wait for the end of a transaction whose begin is unknown. */
 const WAIT_MS = 30_000;
+/** The longest pause between two looks at the open transactions. */
 const LONGEST_POLL_MS = 250;
 /**
- * A transaction takes its time first, and other sessions see the transaction a little later: within this many seconds.
+ * How many seconds can pass between the begin of a transaction and the moment when other sessions see the transaction.
  */
 const PUBLISH_S = 0.01;
 
@@ -66,16 +67,17 @@ export async function findHighWatermark(client: ProtocolClient, input: CursorInp
 }
 
 /**
- * Finds the begin of the oldest open transaction, or now if no transaction is open. A transaction stamps its rows with
- * its begin or a later time, so no new row can get an earlier time.
+ * Finds the begin of the oldest open transaction, or now if no transaction is open, less the option `lag` of the task. A
+ * transaction stamps its rows with its begin or a later time, so no new row can get an earlier time. First waits for the
+ * end of transactions whose begin is unknown. Throws ETL-3710 if they do not end within 30 seconds.
  */
 async function findByTime(
   client: ProtocolClient,
   input: CursorInput,
   column: CursorColumn,
 ): Promise<HighWatermark> {
-  // now() is the time at which the server got this message. The open transactions are read after a short sleep, when
-  // each transaction that began before now() is visible.
+  // now() is the time at which the server got this message. The open transactions are read after a short sleep. Then each
+  // open transaction that began before now() is visible.
   const results = await sendAll(client, [
     `select pg_sleep(${PUBLISH_S})`,
     `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
@@ -88,8 +90,10 @@ async function findByTime(
     open.filter(({ startedAt }) => startedAt === undefined),
     input,
   );
+  // The times are texts of one format in UTC, so the smallest text is the earliest time.
   const dated = open.filter((each) => each.startedAt !== undefined);
   const oldest = dated.toSorted((a, b) => ((a.startedAt ?? '') < (b.startedAt ?? '') ? -1 : 1))[0];
+  // A transaction that began during the short sleep is later than now().
   const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
   return {
     type: column.type,
@@ -99,9 +103,10 @@ async function findByTime(
 }
 
 /**
- * Finds the time of the last replayed transaction, less the lag. A replica does not show which transactions are open on
- * its primary, but replays commits in their order. So all rows of a transaction that began earlier than the result are
- * here, if no transaction lasts longer than the lag.
+ * Finds the commit time of the last replayed transaction, less the option `lag` of the task. A replica does not show which
+ * transactions are open on its primary, but replays the commits in their order. So every transaction that committed
+ * before that time is here. If no transaction lasts longer than `lag`, every transaction that began before the result is
+ * here, too. The high watermark is undefined if the replica has replayed no transaction yet.
  */
 async function findOnReplica(
   client: ProtocolClient,
@@ -113,9 +118,11 @@ async function findOnReplica(
 }
 
 /**
- * Finds the highest visible number, and waits for the transactions that are open now. A transaction takes a number
- * before it commits the row, so a smaller number that is not visible belongs to one of these transactions. When they
- * have ended, all rows up to the number are visible. Throws ETL-3710 after 30 seconds.
+ * Finds the highest visible number plus 1, and waits for the transactions that are open now. A transaction takes a number
+ * before it commits the row, so a smaller number that is not visible belongs to one of these transactions. When the
+ * transactions have ended, all rows up to the number are visible. With a known sequence, waits only for transactions that
+ * took a number of the sequence. Throws ETL-3710 after 30 seconds. The high watermark is undefined if the input has no
+ * rows.
  */
 async function findBySequence(
   client: ProtocolClient,
@@ -123,6 +130,8 @@ async function findBySequence(
   column: CursorColumn,
 ): Promise<HighWatermark> {
   const { sequence, type } = column;
+  // The open transactions are read after the highest number. In the other order, a transaction could begin and take a
+  // smaller number in between, and nobody would wait for the transaction.
   const results = await sendAll(client, [
     `select (max(${quoteIdentifier(input.cursor)})::numeric + 1)::text as high from ${input.from}`,
     ...buildOpenTransactionQueries(sequence ?? undefined),
@@ -140,8 +149,9 @@ async function findByTransaction(client: ProtocolClient, { type }: CursorColumn)
 }
 
 /**
- * Reads the cursor value of a row that is stamped at `instant` (SQL), less the lag. Undefined if the instant is null.
- * Throws ETL-3706 if the zone of a local time has more than one UTC offset.
+ * Reads the cursor value of a row that is stamped at `instant`, less the option `lag` of the task. `instant` is SQL for a
+ * time with a zone. The value has the type and the precision of the cursor, and is canonical text. Returns undefined if
+ * the instant is null. Throws ETL-3706 if the cursor has local times of a zone with more than one UTC offset.
  */
 async function readValueAt(
   client: ProtocolClient,
@@ -150,6 +160,8 @@ async function readValueAt(
   { type, fullType }: CursorColumn,
 ): Promise<string | undefined> {
   const zone = quoteLiteral(timeZone ?? 'UTC');
+  // Local times are in order only if the zone has one UTC offset. The SQL counts the offsets of every 30th day, which is
+  // often enough to find summer time.
   const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
     from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t)`;
   const shifted = `(${instant} - interval '${lagMs} milliseconds')`;
@@ -168,8 +180,8 @@ async function readValueAt(
 }
 
 /**
- * Polls until all of `others` have ended. Throws ETL-3710 after 30 seconds, and the signal's reason if the signal
- * aborts.
+ * Waits until all of `others` have ended. Looks at the open transactions after 10 ms, and then after longer and longer
+ * pauses. Throws ETL-3710 after 30 seconds, and an `AbortError` if the signal aborts.
  */
 async function waitForTransactions(
   client: ProtocolClient,
@@ -185,7 +197,9 @@ async function waitForTransactions(
   }
 }
 
+/** Creates ETL-3710, which names the transactions that did not end. */
 function createStillOpenError(cursor: string, open: readonly OpenTransaction[]): EtlError {
+  // A transaction has no age if the role may not see when the transaction began.
   const isHidden = open.some(({ ageSeconds }) => ageSeconds === undefined);
   return createCursorError('ETL-3710', {
     what: `the high watermark of "${cursor}" was not found: a transaction did not end within ${formatDuration(WAIT_MS)}`,

@@ -53,9 +53,9 @@ export type SqlIncremental = Incremental & IncrementalSource;
 export type FoundHighWatermark = () => HighWatermark & { readonly source: IncrementalSource };
 
 /**
- * Finds the high watermark of the rows to read, on an idle connection to their database, before the transaction that
- * reads them. Does not throw if the search fails: the returned function throws the error. So a task that is already
- * done, and needs no high watermark, does not fail. Throws if `lag` is no duration.
+ * Finds the high watermark of the rows to read, before the transaction that reads the rows. `client` is an idle connection
+ * to the database of the rows. Does not throw if the search fails: the returned function throws the error. So a task that
+ * is already done, and needs no high watermark, does not fail. Throws if the option `lag` is no duration.
  */
 export async function prepareHighWatermark(
   client: ProtocolClient,
@@ -63,6 +63,7 @@ export async function prepareHighWatermark(
   { source, signal }: { readonly source: IncrementalSource; readonly signal: AbortSignal },
 ): Promise<FoundHighWatermark> {
   const { cursor, lag, timeZone } = incremental;
+  // A query becomes a subquery. The line break ends a comment in the last line of the query.
   const table = source.table === undefined ? undefined : quoteTable(source.table);
   const from = table ?? `(${removeSemicolon(source.query ?? '')}\n) as source`;
   const lagMs = lag === undefined ? undefined : parseDuration(lag, 'incremental.lag');
@@ -77,9 +78,10 @@ export async function prepareHighWatermark(
 }
 
 /**
- * Finds the range of rows that a task reads in this attempt, and moves the task's watermark to the end of the range.
- * The watermark is committed together with the task's data. `taskConnection` has the task's own transaction. Throws
- * what `highWatermark` throws, and ETL-3711 if the watermark belongs to another cursor or another type.
+ * Finds the range of rows that a task reads in this attempt, and sets the task's watermark to the end of the range. The
+ * watermark is committed together with the task's data. `taskConnection` has the task's own transaction. The range is
+ * empty if the high watermark is not above the watermark. Throws what `highWatermark` throws, and ETL-3711 if the watermark
+ * belongs to another cursor or another type.
  */
 export async function findIncrementalRange(
   incremental: Incremental,
@@ -91,8 +93,8 @@ export async function findIncrementalRange(
   const low = await findLow(incremental, type, { taskConnection, watermarks });
   const high = upper === undefined ? low : chooseLater(type, low, upper);
   if (heldBack !== undefined && high === low) log(heldBack);
-  // An open transaction can hold back a time. A number can be lower only if the numbering was restarted or rows were
-  // deleted.
+  // The high watermark can be below the watermark. For times the reason is an open transaction, and for numbers it is a
+  // restarted numbering or deleted rows.
   if (type.kind !== 'time' && upper !== undefined && high !== upper)
     log(
       `all values of "${cursor}" are below ${low}, where this run starts to read: new rows with lower values are not read (was the numbering restarted?)`,
@@ -112,6 +114,15 @@ interface AttemptParts {
   readonly log: Log;
 }
 
+/**
+ * Finds the cursor value where this attempt starts to read, as canonical text:
+ *
+ * - the task's watermark
+ * - else the option `initial`
+ * - else the lowest value of the type
+ *
+ * Throws ETL-3711 if the watermark has another type, or if the task's newest watermark belongs to another cursor.
+ */
 async function findLow(
   { cursor, initial }: Incremental,
   type: CursorType,
@@ -119,8 +130,10 @@ async function findLow(
 ): Promise<string> {
   const row = await watermarks.find(cursor);
   const other = (await watermarks.readAll()).find((each) => each.name !== cursor && each.type !== undefined);
-  // A watermark that an earlier cursor left says nothing about rows that were read by another cursor since.
-  if (other !== undefined && !(row !== undefined && row.setAt > other.setAt))
+  // `other` is the watermark of another cursor that the task had. It says nothing about the cursor of today. The row of
+  // today's cursor counts only if it was set later, by a run or by a person.
+  const isNewest = other === undefined || (row !== undefined && row.setAt > other.setAt);
+  if (!isNewest)
     throw createChangedCursorError(cursor, {
       what: `the task has read up to ${other.name} ${other.value}, and now its cursor is "${cursor}"`,
       why: 'the old watermark says nothing about the new cursor column',
@@ -128,19 +141,22 @@ async function findLow(
   if (row === undefined) {
     return initial === undefined ? type.lowest : readCanonicalText(taskConnection, type, initial);
   }
-  if (row.type === type.name) return row.value;
+  if (row.type === type.name) return row.value; // An earlier run has set the value, as canonical text.
   if (row.type !== undefined)
     throw createChangedCursorError(cursor, {
       what: `the type of the cursor "${cursor}" was ${row.type}, and now is ${type.name}`,
       why: 'the old watermark can not be compared with values of the new type',
     });
+  // A person has set the value on the command line, so its form can be any that PostgreSQL reads.
   return readCanonicalText(taskConnection, type, row.value);
 }
 
+/** Removes spaces at both ends, and one semicolon at the end, which a subquery can't have. */
 function removeSemicolon(query: string): string {
   return query.trim().replace(/;$/, '');
 }
 
+/** Creates ETL-3711 for a task whose watermark does not fit its cursor. */
 function createChangedCursorError(
   cursor: string,
   parts: { readonly what: string; readonly why: string },

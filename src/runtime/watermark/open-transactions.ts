@@ -25,7 +25,8 @@ export interface OpenTransaction {
 }
 
 /**
- * Reads the sessions with an open transaction in this database.
+ * The query for the sessions with an open transaction in this database, except this session and sessions that are marked
+ * with `WRITES_NOTHING_LOCK`.
  *
  * - `pg_locks` shows each transaction to every role: a transaction holds a lock on its own virtual ID.
  * - `pg_stat_activity` shows when the transaction began, but only to a role that may see the session.
@@ -53,10 +54,12 @@ const SESSIONS = `
     and (l.pid is not null or a.xact_start is not null or (a.state = 'active' and a.backend_type = 'client backend'))
     and a.pid not in (select pid from harmless)`;
 
+/** The query for the prepared transactions of this database, with the columns that `selectColumns` needs. */
 const PREPARED = `
   select transaction::text as id, concat('the prepared transaction "', gid, '"') as holder, null::timestamptz as started_at
   from pg_prepared_xacts where database = current_database()`;
 
+/** Builds the statement that selects the fields of `OpenTransaction` from `SESSIONS` or `PREPARED`. */
 const selectColumns = (from: string, condition = 'true'): string =>
   `select id, holder, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as "startedAt",
           extract(epoch from clock_timestamp() - started_at)::float8 as "ageSeconds"
@@ -77,7 +80,7 @@ export function buildOpenTransactionQueries(sequence?: string): readonly string[
   return [selectColumns(SESSIONS, taken), selectColumns(PREPARED)];
 }
 
-/** Converts the results of the two statements of `buildOpenTransactionQueries`. */
+/** Converts the results of the two statements of `buildOpenTransactionQueries` to one list. */
 export function parseOpenTransactions(results: readonly QueryResult[]): readonly OpenTransaction[] {
   return results.flatMap(({ rows }) =>
     rows.map((row: OpenTransaction) =>
@@ -89,7 +92,7 @@ export function parseOpenTransactions(results: readonly QueryResult[]): readonly
   );
 }
 
-/** Returns the transactions of `before` that are still open. */
+/** Reads the open transactions again, and returns those transactions of `before` that are still open. */
 export async function listStillOpen(
   client: Pick<ProtocolClient, 'query'>,
   before: readonly OpenTransaction[],
@@ -104,5 +107,6 @@ export async function listStillOpen(
 /** Says who has the transaction open, and for how long, for example `pid 42 (app), open for 3.0s`. */
 export function formatHolder({ holder, ageSeconds }: OpenTransaction): string {
   if (ageSeconds === undefined) return holder;
+  // The age can be negative if the clock of the server was set back.
   return `${holder}, open for ${formatDuration(Math.max(0, ageSeconds) * 1000)}`;
 }

@@ -36,6 +36,7 @@ export interface WatermarkRun {
 export class Watermarks {
   readonly #taskConnection: TaskConnection;
   readonly #run: WatermarkRun;
+  /** The values that `save` writes, by the name of the watermark. */
   readonly #given = new Map<string, GivenWatermark>();
   #rows: Promise<readonly WatermarkRow[]> | undefined;
   #isSaved = false;
@@ -83,7 +84,10 @@ export class Watermarks {
     this.#given.set(given.name, given);
   }
 
-  /** Writes the values that were set. Called after the task's own work and before the close of its ledger row. */
+  /**
+   * Writes the values that were set. Called after the task's own work and before the close of its ledger row. After this
+   * call no value can be set. Writes nothing if a statement of the task has failed.
+   */
   async save(): Promise<void> {
     this.#isSaved = true;
     // After an SQL error the transaction is aborted, and the attempt reports that error itself.
@@ -93,6 +97,7 @@ export class Watermarks {
   }
 }
 
+/** Returns a value that is not empty text without NUL. Throws ETL-3702 for any other value. */
 function checkValue(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
   const isDate = value instanceof Date;
