@@ -28,8 +28,8 @@ export interface PlainAttemptRequest {
 export async function attemptPlainTask(request: PlainAttemptRequest): Promise<AttemptOutcome> {
   const startedAt = new Date();
   try {
-    const result = encodeResult(await untilStopped(request));
-    await record(request, startedAt, result);
+    const result = encodeResult(await runUntilStopped(request));
+    await recordDone(request, startedAt, result);
     return { state: 'success', result: JSON.parse(result) as unknown, rows: undefined, reused: false };
   } catch (error) {
     if (error instanceof SkipTask && !request.signal.aborted)
@@ -51,7 +51,7 @@ export async function attemptPlainTask(request: PlainAttemptRequest): Promise<At
  * Runs the body and returns its result. If the signal aborts, waits `STOP_GRACE_MS` for the body, then throws the
  * reason of the signal.
  */
-async function untilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
+async function runUntilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
   const work = body.run(context);
   try {
     return await untilAborted(work, signal);
@@ -62,7 +62,7 @@ async function untilStopped({ body, context, signal }: PlainAttemptRequest): Pro
 }
 
 /** Records the task as done. Does nothing if the Dag has no home connection. */
-async function record(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
+async function recordDone(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
   const { database, key, fingerprint, attempt, signal } = request;
   if (database === undefined) return;
   const client = await acquire(database, signal);

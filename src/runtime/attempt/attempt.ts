@@ -50,7 +50,7 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
     client = await acquire(request.database, request.signal);
   } catch (error) {
     return createFailedOutcome(error, {
-      ...describeTask(request),
+      ...getTaskFacts(request),
       ending: 'rolled back',
       isClaimed: false,
       findStatement: () => undefined,
@@ -218,7 +218,7 @@ class Attempt {
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isWhole) return { state: 'skipped', reason: thrown.message };
     return createFailedOutcome(this.#findCause(thrown), {
-      ...describeTask(this.#request),
+      ...getTaskFacts(this.#request),
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
       findStatement: (failure) => this.#taskConnection.findStatement(failure),
@@ -289,7 +289,7 @@ class Attempt {
   }
 }
 
-function describeTask({ task }: AttemptRequest) {
+function getTaskFacts({ task }: AttemptRequest) {
   return { taskId: task.id, location: task.location, retryOn: task.retryOn };
 }
 

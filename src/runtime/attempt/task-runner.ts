@@ -115,11 +115,11 @@ export class TaskRunner {
       if (outcome.state !== 'failed') return { outcome, attempts: attempt };
       if (outcome.ending === 'unknown') undecided = outcome;
       else if (outcome.isClaimed) undecided = undefined;
-      spent = countRetry(spent, outcome.kind);
+      spent = addFailure(spent, outcome.kind);
       const wait = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
       if (wait !== undefined) {
         emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs: wait });
-        if (await waitFor(wait, signal)) continue;
+        if (await pause(wait, signal)) continue;
       }
       if (undecided === undefined) return { outcome, attempts: attempt };
       return { outcome: await this.#resolveCommit(task, attempt, undecided), attempts: attempt };
@@ -138,7 +138,7 @@ export class TaskRunner {
     const { signal } = this.#services;
     const deadline = performance.now() + RESOLVE_COMMIT_MS;
     for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
-      if (!(await waitFor(delayMs, signal))) break;
+      if (!(await pause(delayMs, signal))) break;
       const outcome = await this.#runAttempt(task, attempt, true);
       if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
     }
@@ -237,12 +237,12 @@ export class TaskRunner {
   }
 }
 
-function countRetry(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
+function addFailure(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
   return kind === 'permanent' ? spent : { ...spent, [kind]: spent[kind] + 1 };
 }
 
 /** Waits. Returns false if the run stops during the wait. */
-async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
+async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   try {
     await delay(ms, undefined, { signal });
     return true;

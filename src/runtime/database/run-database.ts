@@ -152,7 +152,7 @@ export class RunDatabase {
       this.#idle.push(client);
       return;
     }
-    if (!isUsable) cutOff(client);
+    if (!isUsable) destroyConnection(client);
     await this.database.knex.client.releaseConnection(client);
   }
 
@@ -176,7 +176,7 @@ export class RunDatabase {
     try {
       return await work(client);
     } finally {
-      if (!isIdle(client)) cutOff(client);
+      if (!isIdle(client)) destroyConnection(client);
       await this.database.knex.client.releaseConnection(client);
     }
   }
@@ -237,7 +237,7 @@ export class RunDatabase {
 }
 
 /** Destroys a connection. The pool then removes it. */
-function cutOff(client: ProtocolClient): void {
+function destroyConnection(client: ProtocolClient): void {
   client.__knex__disposed ??= 'not clean';
   client.connection.stream.destroy();
 }
@@ -277,12 +277,12 @@ export async function acquire(database: RunDatabase, signal: AbortSignal): Promi
   signal.throwIfAborted();
   return (
     database.takeIdle() ??
-    untilAborted(acquireFree(database, signal), signal, (late) => database.release(late, true))
+    untilAborted(acquireFromPool(database, signal), signal, (late) => database.release(late, true))
   );
 }
 
 /** Takes a connection from the pool. Tries again if Knex gives up on a full pool. */
-async function acquireFree(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+async function acquireFromPool(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
   for (;;) {
     try {
       return await database.acquire();

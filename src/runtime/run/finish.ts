@@ -107,15 +107,15 @@ function confirmOutcome(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask
   const row = rows.get(outcome.taskId);
   if (outcome.undecided !== undefined && row?.fingerprint === outcome.undecided) {
     const { error: _error, ...rest } = summary;
-    return { ...rest, state: 'success', ...countRows(row) };
+    return { ...rest, state: 'success', ...getRows(row) };
   }
   if (outcome.state !== 'success') return summary;
   if (row === undefined)
     return { ...summary, state: 'failed', error: createNotInLedgerError(outcome.taskId) };
-  return { ...summary, ...countRows(row) };
+  return { ...summary, ...getRows(row) };
 }
 
-function countRows({ rows }: DoneTask): { readonly rows?: number } {
+function getRows({ rows }: DoneTask): { readonly rows?: number } {
   return rows === undefined ? {} : { rows };
 }
 
