@@ -1,11 +1,11 @@
 import type { SharedPackage } from '../../runtime/modules/shared-packages.js';
 
 /**
- * The packages that are part of the bundle of the program and that a config may import. The program and the config share
- * one copy of each package, so an object that the config creates with knex is an object for the program too.
+ * The packages that are part of the bundle of the program and that a config may import. The program and the config
+ * share one copy of each package, so an object that the config creates with knex is an object for the program too.
  *
- * `load` returns this copy and loads it at its first use. `load` has to be synchronous, so it calls `require`. The bundle
- * is a CommonJS file and has `require`; this file does not work outside of the bundle.
+ * `load` returns this copy and loads it at its first use. `load` has to be synchronous, so it calls `require`. The
+ * bundle is a CommonJS file and has `require`; this file does not work outside of the bundle.
  */
 export const SHARED_PACKAGES: readonly SharedPackage[] = [
   {

@@ -41,8 +41,8 @@ export class Ledgers implements AsyncDisposable {
    * database that has no ledger. Reads a database only once if several connections lead to it, and returns its answer
    * for the first of them.
    *
-   * Throws an `EtlError` if a database can't be reached, ETL-4004 if a ledger can't be read, and ETL-4001 if a ledger has
-   * the version of another release.
+   * Throws an `EtlError` if a database can't be reached, ETL-4004 if a ledger can't be read, and ETL-4001 if a ledger
+   * has the version of another release.
    */
   async readEach<T>(
     connectionIds: Iterable<string>,

@@ -31,8 +31,8 @@ export function getSignalExitCode(signal: StopSignal): number {
  * - The first stop signal aborts `signal`. The second one ends the process at once.
  * - An unhandled error fails the task whose code caused the error.
  * - `process.exit` throws ETL-3007 in a task.
- * - If the process exits during the run nevertheless, the exit code is `EXIT.bug`, so an unfinished run never exits with
- *   0.
+ * - If the process exits during the run nevertheless, the exit code is `EXIT.bug`, so an unfinished run never exits
+ *   with 0.
  */
 export function guardProcess(): Guard {
   const controller = new AbortController();

@@ -76,8 +76,8 @@ function createResumeStart(dag: Dag, flags: RequestFlags): RunStart {
 }
 
 /**
- * Creates the start of a new run or, with `--task`, of one task of a run. Throws ETL-2001 for flags that contradict each
- * other, and an `EtlError` if the params or the date are wrong.
+ * Creates the start of a new run or, with `--task`, of one task of a run. Throws ETL-2001 for flags that contradict
+ * each other, and an `EtlError` if the params or the date are wrong.
  */
 async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> {
   const { date, strict, param, task, 'run-id': runId } = flags;

@@ -72,8 +72,8 @@ export function startWatchdog(limitMs: number): Watchdog {
 }
 
 /**
- * Starts the second thread. It gets neither the options nor the environment of this process, which could load other code
- * into the thread. The thread does not keep the process alive.
+ * Starts the second thread. It gets neither the options nor the environment of this process, which could load other
+ * code into the thread. The thread does not keep the process alive.
  */
 function startThread(workerData: WatchdogData): Worker {
   const worker = new Worker(new URL('./watchdog-thread.cjs', import.meta.url), {

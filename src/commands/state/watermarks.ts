@@ -109,9 +109,9 @@ export async function setWatermark(
 }
 
 /**
- * Removes one watermark of a task, or all its watermarks if `name` is undefined. Returns the removed names. Searches all
- * databases that the Dag writes to, because the connection of the task can have been changed. Holds the lock of the Dag
- * while it works, and throws an `EtlError` with exit code 75 if a run has the lock.
+ * Removes one watermark of a task, or all its watermarks if `name` is undefined. Returns the removed names. Searches
+ * all databases that the Dag writes to, because the connection of the task can have been changed. Holds the lock of
+ * the Dag while it works, and throws an `EtlError` with exit code 75 if a run has the lock.
  */
 export async function clearTaskWatermarks(
   change: ChangedTask,

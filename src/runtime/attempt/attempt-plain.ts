@@ -48,8 +48,8 @@ export async function attemptPlainTask(request: PlainAttemptRequest): Promise<At
 }
 
 /**
- * Runs the body and returns its result. If the signal aborts, waits `STOP_GRACE_MS` for the body, then throws the
- * reason of the signal.
+ * Runs the body and returns its result. If the signal aborts, gives the body `STOP_GRACE_MS` to end, and then throws
+ * the reason of the signal, whether the body has ended or not.
  */
 async function runUntilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
   const work = body.run(context);
@@ -66,11 +66,12 @@ async function recordDone(request: PlainAttemptRequest, startedAt: Date, result:
   const { database, key, fingerprint, attempt, signal } = request;
   if (database === undefined) return;
   const client = await acquire(database, signal);
-  let clean = false;
+  let isIntact = false;
   try {
     await untilAborted(recordTask(client, key, { fingerprint, attempt, startedAt, result }), signal);
-    clean = true;
+    isIntact = true;
   } finally {
-    database.release(client, clean);
+    // After an error or an abort the statement may still be running, so the connection is destroyed.
+    database.release(client, isIntact);
   }
 }

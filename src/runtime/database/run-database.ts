@@ -98,8 +98,8 @@ export class RunDatabase {
   }
 
   /**
-   * Takes a clean connection that is ready, without waiting. Undefined if no such connection is there. A connection that
-   * was lost while it was ready goes back to the pool, which removes it.
+   * Takes a clean connection that is ready, without waiting. Undefined if no such connection is there. A connection
+   * that was lost while it was ready goes back to the pool, which removes it.
    */
   takeIdle(): ProtocolClient | undefined {
     for (let client = this.#idle.pop(); client !== undefined; client = this.#idle.pop()) {

@@ -49,9 +49,9 @@ export class RunDatabases {
   }
 
   /**
-   * Makes this process the newest of its Dag, for a run that exists already: takes the epoch of the home database. After
-   * that, no task of an older process can commit there. The epochs of the databases in `connectionIds` are taken at one
-   * of two times:
+   * Makes this process the newest of its Dag, for a run that exists already: takes the epoch of the home database.
+   * After that, no task of an older process can commit there. The epochs of the databases in `connectionIds` are
+   * taken at one of two times:
    *
    * - at once, if the run that had the previous epoch has not ended, because its tasks may still be running there
    * - otherwise when `get` opens the database

@@ -72,8 +72,8 @@ export class Pipeline {
 
   /**
    * Writes the pipeline and the last query in one piece. The driver calls this method when the pipeline becomes its
-   * active query. Does nothing if this is the second pipeline of `sendWith`, which is written already. Returns the error
-   * of the last query if the query can't be sent, else null.
+   * active query. Does nothing if this is the second pipeline of `sendWith`, which is written already. Returns the
+   * error of the last query if the query can't be sent, else null.
    */
   submit(connection: ProtocolConnection): Error | null {
     if (this.#isWritten) return null;

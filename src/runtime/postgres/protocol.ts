@@ -112,8 +112,8 @@ export interface QueryCall {
 }
 
 /**
- * Creates a query of the driver that can be the last query of a pipeline. Returns undefined for a query that can't be in
- * a pipeline:
+ * Creates a query of the driver that can be the last query of a pipeline. Returns undefined for a query that can't be
+ * in a pipeline:
  *
  * - a named statement or a limit of rows (`rows`), for which the driver keeps state
  * - a text that may have several statements, which the extended protocol refuses
@@ -167,8 +167,8 @@ export function getText(config: unknown): string {
 }
 
 /**
- * The identity of a transaction: the process ID of its backend and its transaction ID. The two together identify exactly
- * one transaction, so a request to stop this transaction stops no other.
+ * The identity of a transaction: the process ID of its backend and its transaction ID. The two together identify
+ * exactly one transaction, so a request to stop this transaction stops no other.
  */
 export interface TransactionId {
   readonly pid: number;

@@ -101,9 +101,9 @@ function isConnectionState(code: string): boolean {
 type ErrorFields = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
 
 /**
- * Returns true if the number of values of a statement differs from the number of its parameters. PostgreSQL reports this
- * as 08P01 and keeps the connection open. A pooler sends the same SQLSTATE as its last message before it closes the
- * connection. The two are told apart by `routine`, which only PostgreSQL sends.
+ * Returns true if the number of values of a statement differs from the number of its parameters. PostgreSQL reports
+ * this as 08P01 and keeps the connection open. A pooler sends the same SQLSTATE as its last message before it closes
+ * the connection. The two are told apart by `routine`, which only PostgreSQL sends.
  */
 export function isWrongValueCount({ code, routine }: ErrorFields): boolean {
   return code === '08P01' && routine !== undefined;

@@ -71,8 +71,8 @@ export interface TransactionSettings {
  * `application_name`, local to the transaction. Without a task timeout, statements have no time limit, and the
  * transaction may idle for `IDLE_TIMEOUT_MS`.
  *
- * Pass the answer to the SELECT to `parseTransactionId`. The process ID is read from the server, because behind a pooler
- * it differs from the process ID that the driver knows.
+ * Pass the answer to the SELECT to `parseTransactionId`. The process ID is read from the server, because behind a
+ * pooler it differs from the process ID that the driver knows.
  */
 export function createBeginStatements(settings: TransactionSettings): readonly PipelineStatement[] {
   const budget =
