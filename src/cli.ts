@@ -11,12 +11,14 @@ export { COMMANDS } from './commands/index.js';
 export { keep } from './runtime/modules/cache.js';
 
 /**
- * Runs one command and ends the process with the command's exit code. A timer or a socket that a task has left open
- * does not keep the process alive. The commands write their output synchronously, so the process loses no output when
- * it ends.
+ * Runs one command and ends the process with the command's exit code. `argv` is the command line without `node` and the
+ * program. A timer or a socket that a task has left open does not keep the process alive. The commands write their
+ * output synchronously, so the process loses no output when it ends.
  */
 export async function main(argv: readonly string[]): Promise<never> {
+  // Without a listener, the error of a closed pipe (EPIPE) would end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  // A config that imports `@oneshot/etl` gets this instance, because `dist/index.js` looks for the symbol.
   Object.assign(globalThis, { [Symbol.for('@oneshot/etl')]: api });
   const config = await createOclifConfig();
   try {
@@ -48,8 +50,9 @@ class UnthemedConfig extends Config {
 }
 
 /**
- * Reports an error that oclif throws outside of a command, and sets the exit code. Reports nothing if oclif threw the
- * error because it has shown the help.
+ * Reports an error that oclif throws outside of a command, and sets the exit code. With `--json`, also prints the error
+ * as JSON. An error that does not say "command … not found" is a bug of etl (ETL-9001). After oclif has shown the help,
+ * it throws an error with exit code 0, and nothing is reported.
  */
 function reportError(error: unknown, argv: readonly string[], config: Config): void {
   const { oclif, message } = error as { oclif?: { exit?: number }; message: string };

@@ -53,7 +53,11 @@ export abstract class EtlCommand extends Command {
     this.out(`${JSON.stringify(data, null, 2)}\n`);
   }
 
-  /** Shows an error and sets the exit code. oclif's own method would end the process before the report is written. */
+  /**
+   * Shows an error of the command and sets the exit code. An error that is neither an `EtlError` nor a usage error of
+   * oclif is shown as a bug, with its stack. With `--json`, also prints the error as JSON, unless it is a bug. oclif
+   * calls this method; its own version would end the process before the report is written.
+   */
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
     const shown = error instanceof EtlError ? error : toUsageError(error, this.id?.replaceAll(':', ' '));
@@ -63,6 +67,7 @@ export abstract class EtlCommand extends Command {
     if (isJson && shown) this.printJson(buildErrorJson(shown));
   }
 
+  /** Reports on stderr that a stream can't be written any more. */
   #onWriteFailed(stream: string, error: Error): void {
     // A reader that closes the pipe early, as in `etl list | head -1`, is not a failure.
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') {
@@ -86,9 +91,11 @@ export function buildErrorJson(error: EtlError): unknown {
 }
 
 /**
- * Returns the error for arguments that name no command. The error says that a flag stands before the command
- * (ETL-2001), that an argument after the command is one too many (ETL-2001), or that no command has this name
- * (ETL-2003).
+ * Returns the error for arguments that name no command. There are three cases:
+ *
+ * - A flag stands before the command: `--json list` (ETL-2001).
+ * - A command has an argument too many: `list shop` (ETL-2001).
+ * - No command has this name: `lst` (ETL-2003). The error suggests the nearest name.
  */
 export function createUnknownCommandError(argv: readonly string[], config: Interfaces.Config): EtlError {
   const firstFlag = argv.findIndex((word) => word.startsWith('-'));
@@ -111,6 +118,10 @@ export function createUnknownCommandError(argv: readonly string[], config: Inter
   });
 }
 
+/**
+ * Parses the values of `--conn`. Example: `['shop=postgres://db/shop']` -> `{ shop: 'postgres://db/shop' }`. If two
+ * values have the same ID, the last one counts. Throws ETL-2001 for a value that is not of the form `id=url`.
+ */
 function parseConnFlags(values: readonly string[]): Readonly<Record<string, string>> {
   const entries = values.map((value, index): [string, string] => {
     const equals = value.indexOf('=');
@@ -125,8 +136,9 @@ function parseConnFlags(values: readonly string[]): Readonly<Record<string, stri
 }
 
 /**
- * Converts oclif's error about a flag or an argument. Returns undefined for any other error: only oclif's errors have
- * the property `oclif`.
+ * Converts oclif's error about a flag or an argument to ETL-2001: the first line of oclif's message becomes `what`, the
+ * other lines become `why`. Returns undefined for any other error: only oclif's errors have the property `oclif`.
+ * `command` is the name of the command with spaces, such as `state list`.
  */
 function toUsageError(error: Error, command: string | undefined): EtlError | undefined {
   const { oclif } = error as { oclif?: { exit?: number | false } };
@@ -142,7 +154,7 @@ function toUsageError(error: Error, command: string | undefined): EtlError | und
   });
 }
 
-/** Writes the beginning of oclif's messages as in ours. */
+/** Returns a text with its first letter in lower case, because our messages begin in lower case. */
 function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
@@ -153,11 +165,15 @@ function lowerFirst(text: string): string {
  */
 const OCLIF_ADVICE = /^(?:See more help with --help|Note: .* allow|Alternatively, you can use "--")/;
 
-/** Masks the password of each URL in a text, such as a connection string that the user passed in the wrong position. */
+/**
+ * Masks the password of each URL in a text, such as a connection string that the user passed in the wrong position.
+ * Example: `postgres://me:secret@db/shop` -> `postgres://me:***@db/shop`.
+ */
 function removePassword(text: string): string {
   return text.replace(/(:\/\/[^\s:@/]*:)\S*@/g, '$1***@');
 }
 
+/** Formats an error that is a bug of etl. The stack is shown, because the developers need it. */
 function formatBugReport(error: Error): string {
   return `ETL-9001 a bug in etl, not in your code: ${error.stack ?? error.message}\n`;
 }

@@ -78,19 +78,28 @@ export class EtlError extends Error {
   }
 }
 
-/** Returns `; did you mean "x"?` for the nearest of `names`, or an empty string if no name is near. */
+/**
+ * Returns `; did you mean "x"?` for the nearest of `names`, without regard to case. Returns an empty string if no name
+ * is near enough: a third of the letters of `name`, but always two, may differ.
+ */
 export function didYouMean(name: string, names: Iterable<string>): string {
   let nearest: string | undefined;
-  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
+  // A name is near if its distance is less than `leastDistance`. At the start, no name has been found yet.
+  let leastDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of names) {
     const distance = computeEditDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) [nearest, least] = [candidate, distance];
+    if (distance < leastDistance) [nearest, leastDistance] = [candidate, distance];
   }
   return nearest === undefined ? '' : `; did you mean "${nearest}"?`;
 }
 
-/** Returns the Levenshtein distance of two strings. A swap of two neighbouring characters counts as one edit. */
+/**
+ * Returns how many edits turn one string into the other: the Levenshtein distance, in which a swap of two neighbouring
+ * characters also counts as one edit. Example: `lits` and `list` -> 1.
+ * https://en.wikipedia.org/wiki/Damerau–Levenshtein_distance
+ */
 function computeEditDistance(a: string, b: string): number {
+  // `rows[i][j]` is the distance of the first `i` characters of `a` and the first `j` characters of `b`.
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   const at = (i: number, j: number): number => rows[i]?.[j] ?? Infinity;
   for (let i = 1; i <= a.length; i++) {

@@ -38,12 +38,13 @@ export class CheckCommand extends EtlCommand {
 }
 
 /**
- * Finds the connections of all Dags. Throws an `EtlError` if a connection is not defined or no hook opens the
- * connection's scheme.
+ * Returns the IDs of the connections that the Dags use, each once. Throws an `EtlError` if a Dag can't be planned, if a
+ * connection is not defined, or if no hook opens the connection's scheme.
  */
 function findUsedConnections({ loaded, lookup }: Program): readonly string[] {
   const { dags, defaults } = loaded.config;
   const ids = [...new Set(dags.flatMap((dag) => findConnections(planDag(dag, defaults)).used))];
+  // Both calls throw if the connection can't be used. Their results are not needed here.
   for (const id of ids) findHook(lookup.find(id));
   return ids;
 }

@@ -2,7 +2,10 @@ import * as Args from '@oclif/core/args';
 import { loadHelpClass } from '@oclif/core/help';
 import { EtlCommand, createUnknownCommandError } from '../command.js';
 
-/** `etl help`: shows oclif's help for the program, a topic or a command. */
+/**
+ * `etl help`: shows oclif's help for the program, a topic or a command. Fails with ETL-2003 if the words name no topic
+ * and no command.
+ */
 export class HelpCommand extends EtlCommand {
   static override summary = 'Show the help for a command.';
   static override examples = ['<%= config.bin %> help run', '<%= config.bin %> help connections list'];

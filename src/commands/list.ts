@@ -41,6 +41,7 @@ interface ListedTask {
   readonly runs: 'exactly once' | 'at least once';
 }
 
+/** Returns the facts of a Dag that `etl list` shows. */
 function describeDag(dag: Dag, defaults: TaskDefaults): ListedDag {
   const { description, schedule, timezone } = dag.options;
   return {
@@ -64,8 +65,8 @@ function describeTask({ task, conn }: PlannedTask): ListedTask {
 }
 
 /**
- * Returns the interval of the next run. Undefined if the Dag has no schedule or its first interval is not complete
- * (ETL-2005).
+ * Returns the last interval that has ended: `etl run` without a date covers it. Undefined if the Dag has no schedule,
+ * or if its first interval has not ended yet (ETL-2005).
  */
 function getLastInterval(dag: Dag): ListedDag['last_interval'] {
   if (dag.schedule === undefined) return undefined;
@@ -78,6 +79,10 @@ function getLastInterval(dag: Dag): ListedDag['last_interval'] {
   }
 }
 
+/**
+ * Formats a Dag for a person: a line with its ID, description and schedule, a line with the interval of the next run,
+ * and a line for each task. Example of a task: ` copy-orders  transfer  shop  at least once  needs extract`.
+ */
 function formatDag({ dag, description, schedule, timezone, last_interval: last, tasks }: ListedDag): string {
   const head = [dag, description, schedule && `schedule ${schedule} ${timezone ?? ''}`]
     .filter(Boolean)

@@ -97,6 +97,7 @@ SIGINT and SIGTERM.`;
     }),
   };
 
+  /** The signal that stopped the run before its first task. `catch` needs it for the exit code. */
   #stoppedBy: StopSignal | undefined;
 
   override async run(): Promise<void> {
@@ -109,7 +110,8 @@ SIGINT and SIGTERM.`;
       this.#finish(await this.#run(request, program, { flags, guard, watchdog }), guard, flags);
     } catch (error) {
       this.#stoppedBy = guard.stoppedBy();
-      if (flags.overlap !== 'skip' || !(error instanceof EtlError) || error.code !== 'ETL-7501') throw error;
+      const isLocked = error instanceof EtlError && error.code === 'ETL-7501';
+      if (!isLocked || flags.overlap !== 'skip') throw error;
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
       guard.dispose();
@@ -128,6 +130,7 @@ SIGINT and SIGTERM.`;
     return this.parse(RunCommand);
   }
 
+  /** Runs the Dag with the services of this process: its connections, streams, signals and clock. */
   #run(
     request: RunRequest,
     program: Program,
@@ -157,6 +160,10 @@ SIGINT and SIGTERM.`;
     });
   }
 
+  /**
+   * Creates the reporter of the run. `--reporter ndjson` prints each event on stdout. Any other reporter writes lines
+   * to stderr; with `--json`, it also prints the result of the run on stdout at the end.
+   */
   #createReporter(flags: RunFlags): Reporter {
     const { reporter, json } = flags;
     const shown =
@@ -172,6 +179,7 @@ SIGINT and SIGTERM.`;
     };
   }
 
+  /** Creates a reporter that writes lines to stderr. In a terminal, it also shows the running tasks below the lines. */
   #createLineReporter({ quiet, color }: RunFlags): Reporter {
     const write = (text: string): void => this.err(text);
     const lines = createPlainReporter({ write, paint: this.paint(color, 'stderr'), quiet });
@@ -179,18 +187,25 @@ SIGINT and SIGTERM.`;
     return createStatusReporter(lines, { write, columns: () => process.stderr.columns || 80 });
   }
 
+  /**
+   * Sets the exit code of a run that has ended: the signal that stopped it decides first, then an unhandled error that
+   * came after the end of the run, then the result. Shows such late errors on stderr.
+   */
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
     const paint = this.paint(color, 'stderr');
-    // The result has the earlier unhandled errors already.
-    const last = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
-    for (const unhandled of last) this.err(joinLines(formatErrorLines(unhandled, paint)));
+    // The result has the unhandled errors that came before the end of the run.
+    const late = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
+    for (const unhandled of late) this.err(joinLines(formatErrorLines(unhandled, paint)));
     if (signal !== undefined) process.exitCode = getSignalExitCode(signal);
-    else process.exitCode = last.length > 0 ? EXIT.taskFailed : getExitCode(result);
+    else process.exitCode = late.length > 0 ? EXIT.taskFailed : getExitCode(result);
   }
 }
 
-/** Returns the exit code of a run that no signal has stopped. */
+/**
+ * Returns the exit code of a run that no signal has stopped: 124 if the run reached its timeout, 0 if it succeeded, 3
+ * if it failed only because checks found rows, else 1.
+ */
 export function getExitCode({ state, tasks, errors }: RunResult): number {
   if (errors.some(({ code }) => code === 'ETL-3303')) return EXIT.timeout;
   if (state === 'success') return EXIT.success;
@@ -199,7 +214,7 @@ export function getExitCode({ state, tasks, errors }: RunResult): number {
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
 }
 
-/** Wraps a reporter: the watchdog observes each event, too. */
+/** Wraps a reporter: the watchdog sees each event before the reporter does. */
 function watchReporter(reporter: Reporter, watchdog: Watchdog): Reporter {
   return {
     report(event) {

@@ -49,6 +49,7 @@ A run is "crashed" if it has not ended and no process works on it.`;
   }
 }
 
+/** Returns the JSON of a run in the list, for another program. */
 function buildRunJson(run: CountedRun, now: Date): unknown {
   return {
     run_id: run.runId,
@@ -66,11 +67,15 @@ function buildRunJson(run: CountedRun, now: Date): unknown {
   };
 }
 
-/** Formats a line for each run. If the run can be resumed, the next line has the command for that. */
+/**
+ * Formats a heading and a line for each run. If a run can be resumed, the line below it has the command that resumes
+ * it.
+ */
 function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): string {
   const tasks = alignRight(['TASKS', ...runs.map((run) => `${run.tasksDone}/${run.taskCount}`)]);
   const rows = alignRight(['ROWS', ...runs.map((run) => groupDigits(run.rows))]);
   const durations = alignRight(['DURATION', ...runs.map((run) => formatRunDuration(run, now))]);
+  // `undefined` stands for the heading. The columns above begin with their headings, so the indexes agree.
   const lines = [undefined, ...runs].map((run, index) => {
     const [first, interval] = run
       ? [
@@ -89,6 +94,7 @@ function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): strin
   return joinLines([head, ...shown]);
 }
 
+/** Formats the duration of a run, such as `2m 3s`. A dash if the duration is unknown. */
 function formatRunDuration(run: CountedRun, now: Date): string {
   const ms = getDuration(run, now);
   return ms === undefined ? '-' : formatDuration(ms);

@@ -3,7 +3,10 @@ import { connFlag, EtlCommand } from '../../command.js';
 import { EXIT } from '../../errors.js';
 import { formatTable } from '../program/terminal.js';
 
-/** `etl connections list`: lists the connections that are defined, without opening them. */
+/**
+ * `etl connections list`: lists the connections that are defined, without opening them. Exits with 2 if a definition
+ * can't be read, but lists all other connections.
+ */
 export class ConnectionsListCommand extends EtlCommand {
   static override summary =
     'List all connections that are defined, and where each is defined, without passwords.';

@@ -61,6 +61,10 @@ export function buildTrialsJson(trials: readonly Trial[]): unknown {
   }));
 }
 
+/**
+ * Opens one connection. Returns the properties of its server, or the error. Never throws. The location is missing if
+ * the definition of the connection can't be read.
+ */
 async function tryConnection(program: Program, id: string): Promise<Trial> {
   let dsn: string | undefined;
   try {
@@ -73,6 +77,10 @@ async function tryConnection(program: Program, id: string): Promise<Trial> {
   }
 }
 
+/**
+ * Opens a connection, asks the server for its version and its TLS, and measures one more query. Throws if the database
+ * can't be reached or a query fails. Closes the database in every case.
+ */
 async function askServer(program: Program, connection: Connection): Promise<Omit<Trial, 'id'>> {
   const database = await program.open(connection, { concurrency: 1 });
   try {
@@ -81,6 +89,7 @@ async function askServer(program: Program, connection: Connection): Promise<Omit
       `select current_setting('server_version') as version,
               (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as tls`,
     );
+    // Measures a second query, because the first query also opens the connection.
     const startedAt = performance.now();
     await knex.raw('select 1');
     return {

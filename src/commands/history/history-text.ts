@@ -2,7 +2,7 @@ import type { DataInterval } from '../../runtime/interval/interval.js';
 import type { Paint } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
 
-/** Formats a time in the time zone of this process, such as `2026-11-23 05:46:45`. */
+/** Formats a time in the time zone of this process. Example: `2026-11-23 05:46:45`. */
 export function formatLocalTime(date: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
@@ -10,8 +10,9 @@ export function formatLocalTime(date: Date): string {
 }
 
 /**
- * Formats an interval in the time zone of this process, such as `[2026-03-01 02:00, 2026-04-01 02:00)`. Undefined if
- * the run has no interval, because its Dag has no schedule.
+ * Formats an interval in the time zone of this process. Leaves out seconds that are 0. Example:
+ * `[2026-03-01 02:00, 2026-04-01 02:00)`. Returns undefined if the run has no interval, because its Dag has no
+ * schedule.
  */
 export function formatInterval(interval: DataInterval | undefined): string | undefined {
   if (interval === undefined) return undefined;
@@ -28,13 +29,16 @@ export function buildIntervalJson(
   return interval && { start: interval.start, end: interval.end };
 }
 
-/** Pads the cells of a column on the left, so that all cells are as wide as the widest cell. */
+/**
+ * Pads the cells of a column with spaces on the left, so that all cells are as wide as the widest cell. Example:
+ * `['1', '10']` -> `[' 1', '10']`.
+ */
 export function alignRight(cells: readonly string[]): readonly string[] {
   const width = Math.max(0, ...cells.map(({ length }) => length));
   return cells.map((cell) => cell.padStart(width));
 }
 
-/** The mark and the colour of each state of a run or a task. */
+/** The mark and the colour of each state of a run or a task. All other states get a faint dot. */
 const MARKS: Readonly<Record<string, readonly [mark: string, colour: keyof Paint]>> = {
   success: ['✔', 'good'],
   failed: ['✖', 'bad'],
@@ -45,9 +49,11 @@ const MARKS: Readonly<Record<string, readonly [mark: string, colour: keyof Paint
 };
 
 /**
- * Formats rows in columns, with the mark of the row's state before each line. A row without a state is a heading. A
- * column whose cells are all empty, except for the heading, is left out. Colours are added last, because escape codes
- * would count as characters of a cell.
+ * Formats rows in columns, and returns one line a row. Each line begins with the mark of the row's state. Example:
+ * ` ✔ load-orders  1,200 rows`. A row without a state is a heading and gets no mark.
+ *
+ * A column is left out if no row has a text in it, apart from the heading. Colours are added after the columns are
+ * aligned, because escape codes would count as characters of a cell.
  */
 export function formatMarkedTable(
   rows: readonly { readonly state: string | undefined; readonly cells: readonly string[] }[],

@@ -38,6 +38,7 @@ export function buildRunJson(run: RunHistory, now: Date): unknown {
   };
 }
 
+/** Returns the JSON of one task of a run. Fields that only a done task has are left out for any other task. */
 function buildTaskJson(task: PastTask, run: RunHistory): unknown {
   const { taskId, isInConfig, done, attempts } = task;
   return {
@@ -68,12 +69,14 @@ function buildTaskJson(task: PastTask, run: RunHistory): unknown {
  */
 type PastTaskState = 'success' | AttemptRow['state'] | 'not_done' | 'not_run';
 
+/** Returns the state of a task: from its ledger row, else from the state of the run, else from its last attempt. */
 function describeState({ done, attempts }: PastTask, run: RunHistory): PastTaskState {
   if (done !== undefined) return 'success';
   if (run.state === 'running') return 'not_done';
   return attempts.at(-1)?.state ?? 'not_run';
 }
 
+/** Formats the first lines of a run: its Dag, ID and state, then a line for each fact that is known. */
 function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly string[] {
   const ms = getDuration(run, now);
   const params = JSON.stringify(run.params);
@@ -122,7 +125,10 @@ interface Span {
   readonly finishedAt: Date;
 }
 
-/** Returns the start and end of a task's last attempt. Undefined if no attempt of the task was run to an end. */
+/**
+ * Returns the start and end of a task's last attempt. Undefined if no attempt of the task was run to an end. The
+ * number 0 is the attempt of a task that was not started, because it was skipped or because of an upstream task.
+ */
 function getSpan({ done, attempts }: PastTask): Span | undefined {
   if (done !== undefined) return { startedAt: done.startedAt, finishedAt: done.committedAt };
   const last = attempts.at(-1);
@@ -134,6 +140,10 @@ function getMillis({ startedAt, finishedAt }: Span): number {
   return Math.max(0, finishedAt.getTime() - startedAt.getTime());
 }
 
+/**
+ * Formats the note at the end of a task's line: the number of the attempt from the second on, why the task was skipped,
+ * and that the config does not have the task any more. Example: `attempt 2  not in the config any more`.
+ */
 function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskState, run: RunHistory): string {
   const attempt = done?.attempt ?? attempts.at(-1)?.attempt ?? 0;
   const isSkipped = state === 'skipped' || state === 'upstream_failed';
@@ -147,6 +157,10 @@ function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskSta
   return notes.filter((note) => note !== '').join('  ');
 }
 
+/**
+ * Formats the error of each failed attempt of a task. Further lines of an error are indented below its first line. The
+ * SQLSTATE is left out if the message has it already. Example: `attempt 1  2026-11-23 05:46:45  ETL-3001 …`.
+ */
 function formatFailureLines({ attempts }: PastTask, paint: Paint): readonly string[] {
   const failures = attempts.filter(({ state }) => state === 'failed' || state === 'up_for_retry');
   return failures.flatMap(({ attempt, finishedAt, code, sqlstate, message }) => {
@@ -157,7 +171,7 @@ function formatFailureLines({ attempts }: PastTask, paint: Paint): readonly stri
   });
 }
 
-/** Returns the first line of a text, without control characters. */
+/** Returns the first line of a text. Control characters are replaced by their codes. */
 function getFirstLine(text: string): string {
   return neutralizeText(text).split('\n')[0] ?? '';
 }

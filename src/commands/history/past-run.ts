@@ -48,7 +48,11 @@ const SHORTEST_PART = 4;
 /** The number of newest runs that are searched for an ID to suggest. */
 const SUGGESTED_FROM = 100;
 
-/** Reads one run and its tasks. Throws ETL-2012 if several runs have the name, and ETL-2013 if no run has the name. */
+/**
+ * Reads one run and its tasks. The row of the run and its failed attempts are in the home connection. The rows of its
+ * done tasks can be in any connection of its Dag. Throws ETL-2012 if several runs match the name, ETL-2013 if no run
+ * matches, and ETL-2002 if the config does not have the given Dag.
+ */
 export async function readRun(program: Program, ledgers: Ledgers, name: RunName): Promise<RunHistory> {
   const dagConnections = mapDagConnections(program);
   const { connectionId, value: row } = await findOneRun(ledgers, dagConnections, name);
@@ -70,7 +74,11 @@ export async function readRun(program: Program, ledgers: Ledgers, name: RunName)
   };
 }
 
-/** Finds the run that a name stands for: the run with this ID or, if there is none, the run whose ID has this part. */
+/**
+ * Finds the only run that a name stands for: the run with this ID or, if there is none, the run whose ID begins or ends
+ * with the name. A name shorter than `SHORTEST_PART` matches only a whole ID. Throws ETL-2012 if several runs match,
+ * and ETL-2013 with the nearest known ID if no run matches.
+ */
 async function findOneRun(
   ledgers: Ledgers,
   dagConnections: DagConnectionMap,
@@ -80,11 +88,9 @@ async function findOneRun(
   if (dagId !== undefined && !dagConnections.has(dagId))
     throw createUnknownDagError(dagId, [...dagConnections.keys()]);
   const homes = listHomes(dagConnections, dagId);
-  const exact = await findRunsById(ledgers, homes, name, async () => [part]);
-  const found =
-    exact.length > 0 || part.length < SHORTEST_PART
-      ? exact
-      : await findRunsById(ledgers, homes, name, (client) => findRunIds(client, part));
+  let found = await findRunsById(ledgers, homes, name, async () => [part]);
+  if (found.length === 0 && part.length >= SHORTEST_PART)
+    found = await findRunsById(ledgers, homes, name, (client) => findRunIds(client, part));
   const [first, ...others] = found;
   if (first !== undefined && others.length === 0) return first;
   if (first !== undefined)
@@ -99,7 +105,10 @@ async function findOneRun(
   );
 }
 
-/** Finds the runs with the IDs that `readIds` returns. If a Dag is given, finds only runs of the Dag. */
+/**
+ * Finds runs in each home connection: the runs whose IDs `readIds` returns for this connection. If a Dag is given,
+ * finds only runs of this Dag.
+ */
 async function findRunsById(
   ledgers: Ledgers,
   homes: readonly string[],
@@ -118,8 +127,9 @@ async function findRunsById(
 }
 
 /**
- * Returns the tasks of the config in their order, then the tasks that only the ledger has; of these the successful
- * tasks come first.
+ * Lists the tasks of a run, each once, in this order: the tasks of the config in the order of the config; then tasks
+ * that only the ledger has and that succeeded; then tasks that only the ledger has and that did not succeed.
+ * `configured` has the IDs of the config's tasks. `answers` has the done tasks of each ledger.
  */
 function listTasks(
   configured: readonly string[],
@@ -131,22 +141,26 @@ function listTasks(
       value.map((row) => [row.taskId, { ...row, connectionId }] as const),
     ),
   );
-  const failed = new Map<string, AttemptRow[]>();
+  const attemptsByTask = new Map<string, AttemptRow[]>();
   for (const attempt of attempts) {
-    const earlier = failed.get(attempt.taskId);
-    if (earlier === undefined) failed.set(attempt.taskId, [attempt]);
+    const earlier = attemptsByTask.get(attempt.taskId);
+    if (earlier === undefined) attemptsByTask.set(attempt.taskId, [attempt]);
     else earlier.push(attempt);
   }
   const inConfig = new Set(configured);
-  const ids = new Set([...configured, ...done.keys(), ...failed.keys()]);
+  const ids = new Set([...configured, ...done.keys(), ...attemptsByTask.keys()]);
   return [...ids].map((taskId) => ({
     taskId,
     isInConfig: inConfig.has(taskId),
     done: done.get(taskId),
-    attempts: failed.get(taskId) ?? [],
+    attempts: attemptsByTask.get(taskId) ?? [],
   }));
 }
 
+/**
+ * Creates the error ETL-2012 of a name that several runs match: either they all have this ID, each in another home
+ * connection, or their IDs begin or end with the same part.
+ */
 function createAmbiguousRunError(part: string, rows: readonly RunRow[]): EtlError {
   const isSameId = rows.every(({ runId }) => runId === rows[0]?.runId);
   return new EtlError('ETL-2012', {
@@ -158,6 +172,7 @@ function createAmbiguousRunError(part: string, rows: readonly RunRow[]): EtlErro
   });
 }
 
+/** Creates the error ETL-2013 of a name that no run matches. Suggests the nearest ID of the runs in `known`. */
 function createUnknownRunError({ part, dagId }: RunName, known: readonly RunRow[]): EtlError {
   const ids = known.map(({ runId }) => runId);
   const of = dagId === undefined ? '' : ` of "${dagId}"`;

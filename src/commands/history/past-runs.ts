@@ -28,8 +28,9 @@ export interface CountedRun extends PastRun {
 }
 
 /**
- * Reads runs, the newest first, at most `limit`: the runs of one Dag, or all runs in the home connections of the
- * config's Dags. Throws ETL-2002 if neither the config nor a ledger has the Dag.
+ * Reads at most `limit` runs, the newest first. With `dagId`, reads the runs of this Dag. Without `dagId`, reads all
+ * runs in the home connections of the config's Dags. Throws ETL-2002 if the config does not have the Dag `dagId` and no
+ * ledger has a run of it.
  */
 export async function readRuns(
   program: Program,
@@ -45,15 +46,18 @@ export async function readRuns(
       value.map((run) => createPastRun(run, connectionId, dagConnections)),
     )
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
-  if (dagId !== undefined && runs.length === 0 && !dagConnections.has(dagId))
+  if (dagId !== undefined && !dagConnections.has(dagId) && runs.length === 0)
     throw createUnknownDagError(dagId, [...dagConnections.keys()]);
   return countTasks(runs.slice(0, limit), ledgers, dagConnections);
 }
 
-/** A run row whose state says `crashed` if nobody holds the run's lock. */
+/** A run row whose state is `crashed` if the ledger says `running` but nobody holds the run's lock. */
 type CheckedRow = Omit<RunRow, 'state'> & Pick<PastRun, 'state'>;
 
-/** Sets the state of crashed runs: runs that the ledger calls `running` and whose lock nobody holds. */
+/**
+ * Returns the rows with the state `crashed` for runs whose process died: the ledger calls the run `running`, but nobody
+ * holds its lock. All other rows are returned unchanged. Changes nothing in the ledger.
+ */
 export async function markCrashed(
   client: ProtocolClient,
   rows: readonly RunRow[],
@@ -63,7 +67,10 @@ export async function markCrashed(
   return rows.map((row) => (crashed.has(row.runId) ? { ...row, state: 'crashed' } : row));
 }
 
-/** Adds the connection and the command that resumes the run to a row. */
+/**
+ * Adds two facts to a row: the connection whose ledger has the row, and the command that resumes the run. There is a
+ * command only for a run that failed or crashed and whose Dag is in the config.
+ */
 export function createPastRun(
   row: CheckedRow,
   connectionId: string,
@@ -75,8 +82,8 @@ export function createPastRun(
 }
 
 /**
- * Returns the duration of a run up to now or to its end, in milliseconds. Undefined for a crashed run, whose end is
- * unknown.
+ * Returns the duration of a run in milliseconds: up to its end, or up to `now` if it is running. Undefined for a
+ * crashed run, because nobody knows when its process died.
  */
 export function getDuration({ state, startedAt, finishedAt }: PastRun, now: Date): number | undefined {
   const end = finishedAt ?? (state === 'running' ? now : undefined);
@@ -84,6 +91,10 @@ export function getDuration({ state, startedAt, finishedAt }: PastRun, now: Date
   return end && Math.max(0, end.getTime() - startedAt.getTime());
 }
 
+/**
+ * Adds to each run the number of its done tasks and the rows that they wrote, summed over all databases of the run's
+ * Dag. Keeps the order of the runs.
+ */
 async function countTasks(
   runs: readonly PastRun[],
   ledgers: Ledgers,
@@ -106,13 +117,13 @@ async function countTasks(
   }));
 }
 
-/** Runs of one Dag in one home connection. */
+/** Runs of one Dag that one ledger has. `first` stands for what all of them have in common. */
 interface Group {
   readonly first: PastRun;
   readonly runs: PastRun[];
 }
 
-/** Groups the runs by Dag and home connection. One query counts the tasks of a group. */
+/** Groups the runs by Dag and by the connection that has them, because one query can count the tasks of a group. */
 function groupRuns(runs: readonly PastRun[]): Iterable<Group> {
   const groups = new Map<string, Group>();
   for (const run of runs) {
@@ -124,6 +135,7 @@ function groupRuns(runs: readonly PastRun[]): Iterable<Group> {
   return groups.values();
 }
 
+/** Adds up the counts of one run over the answers of several ledgers. A ledger without tasks of the run counts 0. */
 function sumCounts(
   answers: readonly LedgerAnswer<ReadonlyMap<string, DoneCount>>[],
   runId: string,

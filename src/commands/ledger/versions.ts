@@ -37,19 +37,22 @@ export async function readVersions(
   program: Program,
   connections: readonly Connection[],
 ): Promise<readonly LedgerVersion[]> {
-  return readEachVersion(connections, async (connection) => {
+  return visitEach(connections, async (connection) => {
     if (isUncreated(connection, program)) return { found: 0, version: 0 };
     const version = await withClient(await openDatabase(program, connection), readVersion);
     return { found: version, version };
   });
 }
 
-/** Migrates each ledger to the version of this program, one after the other. */
+/**
+ * Migrates each ledger to the version of this program, one after the other. Creates a ledger, and an embedded database,
+ * that does not exist yet.
+ */
 export async function migrateAll(
   program: Program,
   connections: readonly Connection[],
 ): Promise<readonly LedgerVersion[]> {
-  return readEachVersion(connections, async (connection) =>
+  return visitEach(connections, async (connection) =>
     withClient(await openDatabase(program, connection), async (client) => {
       const found = await readVersion(client);
       await migrate(client, `connection "${connection.id}"`);
@@ -97,12 +100,17 @@ export function buildVersionsJson(versions: readonly LedgerVersion[]): unknown {
 
 type VersionState = 'current' | 'missing' | 'old' | 'newer';
 
+/** Compares the version of a ledger with the version of this program. `missing`: the database has no ledger. */
 function classifyVersion(version: number): VersionState {
   if (version === SCHEMA_VERSION) return 'current';
   if (version > SCHEMA_VERSION) return 'newer';
   return version === 0 ? 'missing' : 'old';
 }
 
+/**
+ * Returns the exit code for one ledger: the exit code of its error; else 0 if it is up to date, 2 if it is newer than
+ * this program, and 1 if it must be installed or migrated.
+ */
 function getExitCode({ version, error }: LedgerVersion): number {
   if (error !== undefined) return error.exitCode;
   const state = version === undefined ? 'missing' : classifyVersion(version);
@@ -110,6 +118,10 @@ function getExitCode({ version, error }: LedgerVersion): number {
   return state === 'newer' ? EXIT.usage : EXIT.taskFailed;
 }
 
+/**
+ * Describes a ledger in words: the code of its error, what the command changed (`migrated from version 1 to 2`), or its
+ * version (`version 2, up to date`).
+ */
 function describeVersion({ found, version, error }: LedgerVersion): string {
   if (error !== undefined || version === undefined) return error?.code ?? '';
   if (found === 0 && version > 0) return `installed version ${version}`;
@@ -124,10 +136,10 @@ function describeVersion({ found, version, error }: LedgerVersion): string {
 }
 
 /**
- * Calls `read` for each connection, one after the other. An error for one connection does not keep the others from
- * being read.
+ * Calls `read` for each connection, one after the other, and returns a result for each. If `read` throws, the result
+ * of this connection has the error, and the next connection follows. Rethrows an error that is a bug of etl.
  */
-async function readEachVersion(
+async function visitEach(
   connections: readonly Connection[],
   read: (connection: Connection) => Promise<{ found: number; version: number }>,
 ): Promise<readonly LedgerVersion[]> {
@@ -144,7 +156,7 @@ async function readEachVersion(
   return versions;
 }
 
-/** Calls `work` with a client of the database, and closes the database afterwards. */
+/** Calls `work` with a client of the database, and returns its result. Closes the database in every case. */
 async function withClient<T>(
   database: RunDatabase,
   work: (client: ProtocolClient) => Promise<T>,
@@ -156,7 +168,10 @@ async function withClient<T>(
   }
 }
 
-/** Converts an error of the database to an `EtlError`. Rethrows any other error, because it is a bug of etl. */
+/**
+ * Returns an `EtlError` as it is, and converts an error of the server to ETL-4005. Rethrows any other error, because
+ * it is a bug of etl.
+ */
 function toEtlError(error: unknown, id: string): EtlError {
   if (error instanceof EtlError) return error;
   const cause = findDatabaseError(error);

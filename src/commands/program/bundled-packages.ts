@@ -1,9 +1,11 @@
 import type { SharedPackage } from '../../runtime/modules/shared-packages.js';
 
 /**
- * The packages of the bundle that a config may import: program and config share one copy of each. `load` calls
- * `require`, because a package is loaded at its first use, and loading has to be synchronous. So this file works only
- * in the bundle, which is a CommonJS file.
+ * The packages that are part of the bundle of the program and that a config may import. The program and the config
+ * share one copy of each package, so an object that the config creates with knex is an object for the program too.
+ *
+ * `load` returns this copy and loads it at its first use. `load` has to be synchronous, so it calls `require`. The
+ * bundle is a CommonJS file and has `require`; this file does not work outside of the bundle.
  */
 export const SHARED_PACKAGES: readonly SharedPackage[] = [
   {
@@ -26,6 +28,7 @@ export const SHARED_PACKAGES: readonly SharedPackage[] = [
   },
 ];
 
+/** Returns the field `version` of the content of a package.json. */
 function readVersionField(manifest: unknown): string {
   return (manifest as { version: string }).version;
 }

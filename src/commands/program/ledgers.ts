@@ -37,9 +37,12 @@ export class Ledgers implements AsyncDisposable {
   }
 
   /**
-   * Calls `read` for the ledger of each connection, one after the other. Skips a database that has no ledger, and a
-   * database that was read for an earlier connection. Throws an `EtlError` if a database can't be reached, and ETL-4004
-   * if a ledger can't be read. Throws ETL-4001 if a ledger has the version of another release.
+   * Calls `read` for the ledger of each connection, one after the other. Returns the answers in this order. Skips a
+   * database that has no ledger. Reads a database only once if several connections lead to it, and returns its answer
+   * for the first of them.
+   *
+   * Throws an `EtlError` if a database can't be reached, ETL-4004 if a ledger can't be read, and ETL-4001 if a ledger
+   * has the version of another release.
    */
   async readEach<T>(
     connectionIds: Iterable<string>,
@@ -57,6 +60,7 @@ export class Ledgers implements AsyncDisposable {
     return answers;
   }
 
+  /** Closes all databases that were opened. A database that could not be opened is closed already. */
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = await Promise.allSettled(this.#opened.values());
     await Promise.all(
@@ -64,7 +68,10 @@ export class Ledgers implements AsyncDisposable {
     );
   }
 
-  /** Opens each DSN once: two IDs with one DSN share a database, because an embedded database can't be opened twice. */
+  /**
+   * Returns the open ledger of a connection, and opens it at its first use. Two connections with the same DSN share one
+   * opened database, because an embedded database can't be opened twice. Undefined if the database does not exist yet.
+   */
   #get(connectionId: string): Promise<OpenLedger | undefined> {
     const connection = this.#program.lookup.find(connectionId);
     const dsn = formatDsn(connection);
@@ -76,6 +83,10 @@ export class Ledgers implements AsyncDisposable {
     return opened;
   }
 
+  /**
+   * Opens a database, and reads its identity and the version of its ledger. Returns undefined for an embedded database
+   * that does not exist yet, because opening it would create it.
+   */
   async #open(connection: Connection): Promise<OpenLedger | undefined> {
     if (isUncreated(connection, this.#program)) return undefined;
     const database = await openDatabase(this.#program, connection);
@@ -97,7 +108,10 @@ export async function openDatabase(program: Program, connection: Connection): Pr
   return new RunDatabase(await program.open(connection, { concurrency: 1 }));
 }
 
-/** Returns true for an embedded database that does not exist yet or is in memory. Opening it creates the database. */
+/**
+ * Returns true if opening the connection would create a database: an embedded database that does not exist yet, or one
+ * in memory.
+ */
 export function isUncreated({ scheme, database }: Connection, { loaded }: Program): boolean {
   if (scheme !== 'pglite' || database === undefined) return false;
   return database === ':memory:' || !existsSync(resolve(loaded.directory, database));
@@ -114,7 +128,10 @@ const SETTINGS = [
   `set local timezone = 'UTC'`,
 ];
 
-/** Calls `read` in a read-only transaction. Throws ETL-4004 if the database reports an error. */
+/**
+ * Calls `read` in a read-only transaction, and returns its result. Throws ETL-4004 if the server reports an error.
+ * Rethrows any other error.
+ */
 async function readSafely<T>(
   database: RunDatabase,
   connectionId: string,
@@ -135,6 +152,7 @@ async function readSafely<T>(
   }
 }
 
+/** Throws ETL-4001 if the ledger of a connection does not have the version of this program. */
 function assertReadable(version: number, connectionId: string): void {
   if (version === SCHEMA_VERSION) return;
   const isOld = version < SCHEMA_VERSION;
@@ -147,6 +165,7 @@ function assertReadable(version: number, connectionId: string): void {
   });
 }
 
+/** Creates the error of a ledger that can't be read. For SQLSTATE 42501 (insufficient privilege), names the grants. */
 function createUnreadableError(connectionId: string, cause: { code: string; message: string }): EtlError {
   return new EtlError('ETL-4004', {
     what: `the ledger in connection "${connectionId}" can't be read: ${cause.message}`,

@@ -7,7 +7,7 @@ export const PACKAGE = fileURLToPath(new URL('../', import.meta.url));
 
 let manifest: Interfaces.PJSON | undefined;
 
-/** Reads our package.json once, and returns its content. */
+/** Returns the content of our package.json. Reads the file at the first call only. */
 export function readManifest(): Interfaces.PJSON {
   manifest ??= JSON.parse(
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),

@@ -51,6 +51,7 @@ export async function loadProgram({ config, connections, mask, notice }: Program
   const directory = process.cwd();
   const file = await findConfig({ directory, explicit: config ?? process.env['ETL_CONFIG'] });
   const environment = loadEnvironment({ variables: process.env, directory: dirname(file) });
+  // The config may use a variable of an `.env` file, so the variables must be set before the config is loaded.
   for (const [name, value] of Object.entries(environment.variables)) process.env[name] ??= value;
   const loaded = await loadConfig({
     directory,
@@ -80,7 +81,10 @@ export async function loadProgram({ config, connections, mask, notice }: Program
   };
 }
 
-/** Wraps a lookup: adds the secrets of each connection that is found to the mask. */
+/**
+ * Returns a lookup whose `find` also adds the secrets of the connection to the mask, so that no later output shows
+ * them.
+ */
 function maskLookup(lookup: Lookup, mask: Mask): Lookup {
   return {
     ...lookup,
@@ -92,12 +96,17 @@ function maskLookup(lookup: Lookup, mask: Mask): Lookup {
   };
 }
 
+/**
+ * Returns how many transactions may be open at once on a connection: the lowest of `concurrency`, the limit that the
+ * config sets for the connection, and the limit of the connection's hook.
+ */
 function getPoolSize({ config }: LoadedConfig, connection: Connection, concurrency: number): number {
   const setting = config.connections[connection.id];
   const limit = typeof setting === 'object' ? setting.concurrency : undefined;
   return Math.min(concurrency, limit ?? Infinity, findHook(connection).maxPoolSize ?? Infinity);
 }
 
+/** Opens a database by the hook of its connection, with the facts that the hook needs about this process. */
 async function openDatabase(
   {
     connection,

@@ -70,7 +70,10 @@ export function createWriter(descriptor: 1 | 2, mask: Mask, onFailed: (error: Er
   };
 }
 
-/** Writes all bytes. Repeats a write after 1 ms if it fails with EAGAIN, because the reader of a pipe is slow. */
+/**
+ * Writes all bytes to a file descriptor, and returns when they are written. If the reader of a pipe is slow, a write
+ * fails with EAGAIN; it is then repeated after 1 ms. Throws any other error.
+ */
 function writeAll(descriptor: number, bytes: Buffer): void {
   let written = 0;
   while (written < bytes.length) {
@@ -78,15 +81,19 @@ function writeAll(descriptor: number, bytes: Buffer): void {
       written += writeSync(descriptor, bytes, written);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-      Atomics.wait(PAUSE, 0, 0, 1);
+      // Pauses this thread for 1 ms. The write is synchronous, so it can't await a timer.
+      Atomics.wait(UNCHANGED_MEMORY, 0, 0, 1);
     }
   }
 }
 
-/** The memory that `Atomics.wait` waits on. Nobody changes it. */
-const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+/** The memory that `Atomics.wait` waits on. Nobody changes it, so each wait lasts until its timeout. */
+const UNCHANGED_MEMORY = new Int32Array(new SharedArrayBuffer(4));
 
-/** Formats rows in columns. Each column is as wide as its widest cell. Lines have no spaces at the end. */
+/**
+ * Formats rows in columns, one line a row. Each column is as wide as its widest cell, and two spaces separate columns.
+ * Lines have no spaces at the end.
+ */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));

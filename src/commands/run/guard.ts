@@ -25,9 +25,14 @@ export function getSignalExitCode(signal: StopSignal): number {
 }
 
 /**
- * Guards the process during a run. A stop signal aborts `signal`. An unhandled error fails the task whose code caused
- * the error. `process.exit` throws in a task. If the process exits during the run nevertheless, the exit code is
- * `EXIT.bug`, so an unfinished run never exits with 0.
+ * Guards the process during a run, until `dispose` is called. Adds listeners to the process, and replaces
+ * `process.exit`.
+ *
+ * - The first stop signal aborts `signal`. The second one ends the process at once.
+ * - An unhandled error fails the task whose code caused the error.
+ * - `process.exit` throws ETL-3007 in a task.
+ * - If the process exits during the run nevertheless, the exit code is `EXIT.bug`, so an unfinished run never exits
+ *   with 0.
  */
 export function guardProcess(): Guard {
   const controller = new AbortController();
@@ -36,6 +41,7 @@ export function guardProcess(): Guard {
   const realExit = process.exit.bind(process);
   const onSignal = (signal: StopSignal): void => {
     if (stoppedBy !== undefined) {
+      // This is the second signal. The listener would replace the exit code of the signal by `EXIT.bug`.
       process.removeListener('exit', onExit);
       realExit(getSignalExitCode(signal));
     }
@@ -50,6 +56,7 @@ export function guardProcess(): Guard {
   process.on('unhandledRejection', onUnhandled);
   process.on('uncaughtException', onUnhandled);
   process.on('exit', onExit);
+  // Code of a task runs in the scope of the task, so the store is set only there.
   process.exit = (code?: number | string | null) =>
     taskScope.getStore() ? refuseExit(code) : realExit(code);
   return {
@@ -66,7 +73,10 @@ export function guardProcess(): Guard {
   };
 }
 
-/** Fails the running task that caused an unhandled error, or adds the error to `unhandledErrors`. */
+/**
+ * Fails the running task whose code caused an unhandled error. If no task caused it, or if the task has ended, adds the
+ * error to `unhandledErrors` instead.
+ */
 function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void {
   // The run already reports a query that was sent after its session had ended.
   if (error instanceof EtlError && error.code === 'ETL-3206') return;
@@ -81,6 +91,7 @@ function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void
   if (scope?.fail(unhandled) !== true) unhandledErrors.push(unhandled);
 }
 
+/** Throws the error of a task that calls `process.exit`. */
 function refuseExit(code: number | string | null | undefined): never {
   throw new EtlError('ETL-3007', {
     what: `a task must not call process.exit(${code ?? ''})`,
@@ -89,6 +100,7 @@ function refuseExit(code: number | string | null | undefined): never {
   });
 }
 
+/** Creates the reason with which a signal stops the run. */
 function createStoppedError(signal: StopSignal): EtlError {
   return new EtlError('ETL-3302', {
     what: `the run was stopped by ${signal}`,

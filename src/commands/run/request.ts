@@ -24,7 +24,9 @@ export interface RequestFlags {
   readonly 'full-refresh-task'?: readonly string[] | undefined;
 }
 
+/** The run IDs that `--run-id` accepts. */
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}$/;
+/** How long `--overlap wait` without a limit waits for the lock. */
 const DEFAULT_WAIT_MS = 60_000;
 
 /**
@@ -44,6 +46,7 @@ export async function createRequest(
   return { ...planned, start, overlap: parseOverlap(flags.overlap) };
 }
 
+/** Returns the Dag with this ID. Throws ETL-2002 if the config does not have the Dag. */
 function findDag(dags: readonly Dag[], id: string): Dag {
   const dag = dags.find((each) => each.id === id);
   if (dag !== undefined) return dag;
@@ -54,6 +57,10 @@ function findDag(dags: readonly Dag[], id: string): Dag {
   );
 }
 
+/**
+ * Creates the start of a resumed run. Throws ETL-2001 for a flag that contradicts `--resume`, because a resumed run
+ * keeps its params, its interval and its full refresh.
+ */
 function createResumeStart(dag: Dag, flags: RequestFlags): RunStart {
   const { date, strict, param, task, 'run-id': runId } = flags;
   if (task !== undefined)
@@ -68,6 +75,10 @@ function createResumeStart(dag: Dag, flags: RequestFlags): RunStart {
   return { kind: 'resume', runId: runId === undefined ? undefined : checkRunId(runId), interval, strict };
 }
 
+/**
+ * Creates the start of a new run or, with `--task`, of one task of a run. Throws ETL-2001 for flags that contradict
+ * each other, and an `EtlError` if the params or the date are wrong.
+ */
 async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> {
   const { date, strict, param, task, 'run-id': runId } = flags;
   if (strict) throw createUsageError('--strict needs --resume');
@@ -80,7 +91,7 @@ async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> 
       ? findLastCompleteInterval(dag.schedule, now)
       : findIntervalContaining(dag.schedule, date, now);
   const params = await resolveParams(dag.options.params, parseParams(param ?? []));
-  const options = { runId: id, interval, params, fullRefresh: listRefreshedTasks(dag, flags) };
+  const options = { runId: id, interval, params, fullRefresh: listFullRefreshTasks(dag, flags) };
   return task === undefined ? { kind: 'new', ...options } : { kind: 'task', taskId: task, ...options };
 }
 
@@ -88,7 +99,7 @@ async function createRunStart(dag: Dag, flags: RequestFlags): Promise<RunStart> 
  * Returns the IDs of the tasks that ignore their watermarks; `*` stands for all tasks. Throws an `EtlError` if the Dag
  * has no such task.
  */
-function listRefreshedTasks(dag: Dag, flags: RequestFlags): readonly string[] {
+function listFullRefreshTasks(dag: Dag, flags: RequestFlags): readonly string[] {
   if (flags['full-refresh']) return ['*'];
   const ids = dag.tasks.map(({ id }) => id);
   return (flags['full-refresh-task'] ?? []).map((id) => {
@@ -97,6 +108,10 @@ function listRefreshedTasks(dag: Dag, flags: RequestFlags): readonly string[] {
   });
 }
 
+/**
+ * Parses the values of `--param`. Example: `['region=eu', 'minTotal=5']` -> `{ region: 'eu', minTotal: '5' }`. Throws
+ * ETL-2001 if a param is given twice.
+ */
 function parseParams(values: readonly string[]): Readonly<Record<string, string>> {
   const given = new Map<string, string>();
   for (const [name, value] of values.map(parseParamFlag)) {
@@ -107,8 +122,9 @@ function parseParams(values: readonly string[]): Readonly<Record<string, string>
 }
 
 /**
- * Parses `fail`, `skip`, `wait` or `wait:90s`. Returns `fail` for `skip`, because the run fails in both cases; the
- * command then turns the failure into exit code 0.
+ * Parses the value of `--overlap`: `fail`, `skip`, `wait`, or `wait` with a limit. Example: `wait:90s` ->
+ * `{ mode: 'wait', waitMs: 90_000 }`. Returns `fail` for `skip`, because the run fails in both cases; the command then
+ * turns the failure into exit code 0. Throws ETL-2001 for any other text.
  */
 function parseOverlap(text: string): Overlap {
   const [mode, limit, ...rest] = text.split(':');
@@ -119,6 +135,7 @@ function parseOverlap(text: string): Overlap {
   throw createUsageError('--overlap must be fail, skip, wait, or wait with a limit, such as wait:90s');
 }
 
+/** Returns the ID of a run if it is valid. Throws ETL-2001 if it is not. */
 function checkRunId(id: string): string {
   if (RUN_ID.test(id)) return id;
   throw createUsageError(

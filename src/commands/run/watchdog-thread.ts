@@ -2,10 +2,12 @@ import { writeSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 import type { WatchdogData } from './watchdog.js';
 
-// The watchdog thread. It still runs if a task blocks the event loop of the main thread.
+// The watchdog thread. It still runs if a task blocks the event loop of the main thread. It reads the counter that a
+// timer of the main thread increments. If the counter stands still for `limitMs`, the event loop is blocked.
 
 const { beat, running, limitMs, pid } = workerData as WatchdogData;
 let lastBeat = -1;
+/** When the counter was last seen to change. */
 let seenAt = Date.now();
 
 setInterval(
@@ -14,11 +16,13 @@ setInterval(
     if (beats !== lastBeat) [lastBeat, seenAt] = [beats, Date.now()];
     else if (Date.now() - seenAt > limitMs) killProcess();
   },
+  // Looks often enough to notice a short limit in time.
   Math.min(limitMs / 4, 1000),
 );
 
 /** Reports the running tasks on stderr and kills the process. */
 function killProcess(): void {
+  // The bytes after `length` can be left from an earlier, longer list.
   const length = Atomics.load(beat, 1);
   const tasks = Buffer.from(running.slice(0, length)).toString('utf8');
   writeSync(

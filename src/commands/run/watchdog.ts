@@ -3,7 +3,10 @@ import type { RunEvent } from '../../runtime/report/event.js';
 
 /** The data that the main thread and the watchdog thread share. */
 export interface WatchdogData {
-  /** Two numbers: how often the timer of the main thread has fired, and how many bytes of `running` are used. */
+  /**
+   * Two numbers: at index 0, how often the timer of the main thread has fired; at index 1, how many bytes of `running`
+   * are used.
+   */
   readonly beat: Int32Array;
   /** The IDs of the running tasks, separated by commas, in UTF-8. */
   readonly running: Uint8Array;
@@ -13,7 +16,7 @@ export interface WatchdogData {
   readonly pid: number;
 }
 
-/** Ends the process if a task blocks the event loop. */
+/** Kills the process if a task blocks the event loop. */
 export interface Watchdog {
   /** Learns from an event which tasks are running. The first started task starts the thread. */
   observe(event: RunEvent): void;
@@ -32,6 +35,10 @@ const NAMES_BYTES = 4096;
 /**
  * Starts a watchdog, which kills the process if its event loop is blocked for longer than `limitMs`. A task in an
  * endless loop blocks all timers, so the run's own timeouts can't end the task.
+ *
+ * A timer of the main thread increments a counter in shared memory. A second thread reads the counter and kills the
+ * process if the counter stands still. The shared memory also has the IDs of the running tasks, for the message of the
+ * thread.
  */
 export function startWatchdog(limitMs: number): Watchdog {
   const beat = new Int32Array(new SharedArrayBuffer(8));
@@ -50,6 +57,7 @@ export function startWatchdog(limitMs: number): Watchdog {
       else return;
       const bytes = Buffer.from([...running].join(', ')).subarray(0, NAMES_BYTES);
       names.set(bytes);
+      // The length is stored after the names, so the thread never reads more bytes than there are.
       Atomics.store(beat, 1, bytes.length);
       worker ??= startThread(workerData).once('online', () => (isUp = true));
     },
@@ -63,6 +71,10 @@ export function startWatchdog(limitMs: number): Watchdog {
   };
 }
 
+/**
+ * Starts the second thread. It gets neither the options nor the environment of this process, which could load other
+ * code into the thread. The thread does not keep the process alive.
+ */
 function startThread(workerData: WatchdogData): Worker {
   const worker = new Worker(new URL('./watchdog-thread.cjs', import.meta.url), {
     workerData,

@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { clearState, createNoWatermarkError } from './watermarks.js';
+import { clearTaskWatermarks, createNoWatermarkError } from './watermarks.js';
 
 /** `etl state clear`: removes the watermarks of a task. */
 export class StateClearCommand extends EtlCommand {
@@ -28,7 +28,7 @@ Exit codes: 0 the watermark is removed, 2 the task has no such watermark, 75 a r
     const { args, flags } = await this.parse(StateClearCommand);
     const { dag: dagId, task: taskId, name } = args;
     const program = await this.loadProgram(flags);
-    const cleared = await clearState({ program, dagId, taskId, pid: process.pid }, name);
+    const cleared = await clearTaskWatermarks({ program, dagId, taskId, pid: process.pid }, name);
     if (cleared.length === 0) throw createNoWatermarkError({ dagId, taskId }, name, []);
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, cleared });
     this.err(`removed ${cleared.join(', ')} of "${taskId}"\n`);

@@ -2,10 +2,18 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../../command.js';
 import { Ledgers } from '../program/ledgers.js';
-import { buildStateChangeJson, formatStateHistory, buildStateJson, formatState } from './watermark-text.js';
-import { createNoWatermarkError, readState, readStateHistory } from './watermarks.js';
+import {
+  buildWatermarkChangeJson,
+  formatWatermarkHistory,
+  buildWatermarkJson,
+  formatWatermarks,
+} from './watermark-text.js';
+import { createNoWatermarkError, collectWatermarks, collectWatermarkHistory } from './watermarks.js';
 
-/** `etl state get`: prints the watermarks of a task. */
+/**
+ * `etl state get`: prints the watermarks of a task. With a name, prints only the value of this watermark. With
+ * `--history`, prints the earlier values as well.
+ */
 export class StateGetCommand extends EtlCommand {
   static override summary =
     'Print the watermarks of a task. With a name, print only the value of this watermark.';
@@ -33,27 +41,20 @@ export class StateGetCommand extends EtlCommand {
     const program = await this.loadProgram(flags);
     await using ledgers = new Ledgers(program);
     const isNamed = (row: { readonly name: string }): boolean => name === undefined || row.name === name;
-    const all = await readState(program, ledgers, { dagId, taskId });
+    const all = await collectWatermarks(program, ledgers, { dagId, taskId });
+    const knownNames = all.map((row) => row.name);
     const paint = this.paint(flags.color, 'stdout');
     if (flags.history) {
-      const changes = (await readStateHistory(program, ledgers, { dagId, taskId })).filter(isNamed);
-      if (changes.length === 0)
-        throw createNoWatermarkError(
-          { dagId, taskId },
-          name,
-          all.map((row) => row.name),
-        );
-      if (flags.json) return this.printJson(changes.map(buildStateChangeJson));
-      return this.out(formatStateHistory(changes, paint));
+      const changes = (await collectWatermarkHistory(program, ledgers, { dagId, taskId })).filter(isNamed);
+      if (changes.length === 0) throw createNoWatermarkError({ dagId, taskId }, name, knownNames);
+      if (flags.json) return this.printJson(changes.map(buildWatermarkChangeJson));
+      return this.out(formatWatermarkHistory(changes, paint));
     }
     const rows = all.filter(isNamed);
-    if (rows.length === 0)
-      throw createNoWatermarkError(
-        { dagId, taskId },
-        name,
-        all.map((row) => row.name),
-      );
-    if (flags.json) return this.printJson(rows.map(buildStateJson));
-    this.out(name === undefined ? formatState(rows, paint) : rows.map(({ value }) => `${value}\n`).join(''));
+    if (rows.length === 0) throw createNoWatermarkError({ dagId, taskId }, name, knownNames);
+    if (flags.json) return this.printJson(rows.map(buildWatermarkJson));
+    this.out(
+      name === undefined ? formatWatermarks(rows, paint) : rows.map(({ value }) => `${value}\n`).join(''),
+    );
   }
 }

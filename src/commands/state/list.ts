@@ -1,8 +1,8 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { Ledgers } from '../program/ledgers.js';
-import { buildStateJson, formatState } from './watermark-text.js';
-import { readState } from './watermarks.js';
+import { buildWatermarkJson, formatWatermarks } from './watermark-text.js';
+import { collectWatermarks } from './watermarks.js';
 
 /** `etl state list`: lists watermarks. */
 export class StateListCommand extends EtlCommand {
@@ -18,10 +18,10 @@ export class StateListCommand extends EtlCommand {
     const { args, flags } = await this.parse(StateListCommand);
     const program = await this.loadProgram(flags);
     await using ledgers = new Ledgers(program);
-    const rows = await readState(program, ledgers, { dagId: args.dag });
-    if (flags.json) return this.printJson(rows.map(buildStateJson));
+    const rows = await collectWatermarks(program, ledgers, { dagId: args.dag });
+    if (flags.json) return this.printJson(rows.map(buildWatermarkJson));
     if (rows.length === 0)
       return this.err(`no task${args.dag === undefined ? '' : ` of "${args.dag}"`} has a watermark\n`);
-    this.out(formatState(rows, this.paint(flags.color, 'stdout')));
+    this.out(formatWatermarks(rows, this.paint(flags.color, 'stdout')));
   }
 }

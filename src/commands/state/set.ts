@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import { setState } from './watermarks.js';
+import { setWatermark } from './watermarks.js';
 
 /** `etl state set`: sets a watermark of a task. */
 export class StateSetCommand extends EtlCommand {
@@ -25,7 +25,7 @@ Dag is running.`;
     const { args, flags } = await this.parse(StateSetCommand);
     const { dag: dagId, task: taskId, name, value } = args;
     const program = await this.loadProgram(flags);
-    const text = await setState({ program, dagId, taskId, pid: process.pid }, { name, value });
+    const text = await setWatermark({ program, dagId, taskId, pid: process.pid }, { name, value });
     if (flags.json) return this.printJson({ dag: dagId, task: taskId, name, value: text });
     this.err(`${name} of "${taskId}" is ${text} now\n`);
   }

@@ -4,7 +4,7 @@ import type { WatermarkChange, WatermarkRow } from '../../runtime/ledger/waterma
 import type { InLedger } from './watermarks.js';
 
 /** Formats watermarks for a person: one line a watermark. */
-export function formatState(rows: readonly InLedger<WatermarkRow>[], paint: Paint): string {
+export function formatWatermarks(rows: readonly InLedger<WatermarkRow>[], paint: Paint): string {
   const head = ['DAG', 'TASK', 'NAME', 'VALUE', 'SET', 'BY', 'CONNECTION'];
   const lines = rows.map((row) => [
     row.dagId,
@@ -15,11 +15,11 @@ export function formatState(rows: readonly InLedger<WatermarkRow>[], paint: Pain
     row.runId ?? 'cli',
     row.connectionId,
   ]);
-  return formatStateTable(head, lines, paint);
+  return formatRowTable(head, lines, paint);
 }
 
 /** Formats changes of watermarks for a person: one line a change. */
-export function formatStateHistory(changes: readonly InLedger<WatermarkChange>[], paint: Paint): string {
+export function formatWatermarkHistory(changes: readonly InLedger<WatermarkChange>[], paint: Paint): string {
   const lines = changes.map((each) => [
     formatLocalTime(each.setAt),
     each.name,
@@ -27,21 +27,21 @@ export function formatStateHistory(changes: readonly InLedger<WatermarkChange>[]
     each.runId ?? each.setBy,
     each.connectionId,
   ]);
-  return formatStateTable(['SET', 'NAME', 'VALUE', 'BY', 'CONNECTION'], lines, paint);
+  return formatRowTable(['SET', 'NAME', 'VALUE', 'BY', 'CONNECTION'], lines, paint);
 }
 
 /** Returns the JSON of a watermark for another program. */
-export function buildStateJson(row: InLedger<WatermarkRow>): unknown {
-  return { ...getKeys(row), value: row.value };
+export function buildWatermarkJson(row: InLedger<WatermarkRow>): unknown {
+  return { ...buildCommonFields(row), value: row.value };
 }
 
 /** Returns the JSON of a change of a watermark; `value` is null if the watermark was removed. */
-export function buildStateChangeJson(change: InLedger<WatermarkChange>): unknown {
-  return { ...getKeys(change), value: change.value ?? null, set_by: change.setBy };
+export function buildWatermarkChangeJson(change: InLedger<WatermarkChange>): unknown {
+  return { ...buildCommonFields(change), value: change.value ?? null, set_by: change.setBy };
 }
 
 /** Returns the fields that a watermark and a change have in common. */
-function getKeys(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
+function buildCommonFields(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
   return {
     dag: row.dagId,
     task: row.taskId,
@@ -53,7 +53,8 @@ function getKeys(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
   };
 }
 
-function formatStateTable(
+/** Formats a heading and one line a row. Control characters in a cell are replaced by their codes. */
+function formatRowTable(
   head: readonly string[],
   lines: readonly (readonly string[])[],
   paint: Paint,

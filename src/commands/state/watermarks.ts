@@ -26,32 +26,39 @@ import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark
 export type InLedger<T> = T & { readonly connectionId: string };
 
 /**
- * Reads the watermarks of one task, of one Dag or of all Dags. Throws ETL-2002 if neither the config nor a ledger has
- * the Dag.
+ * Reads the watermarks of one task, of one Dag or of all Dags, ledger by ledger. A Dag that was removed from the
+ * config is found by the watermarks that the ledgers still have. Throws ETL-2002 if the config does not have the Dag
+ * and no watermark was found.
  */
-export async function readState(
+export async function collectWatermarks(
   program: Program,
   ledgers: Ledgers,
   { dagId, taskId }: WatermarkFilter,
 ): Promise<readonly InLedger<WatermarkRow>[]> {
-  const rows = await readEach(program, ledgers, dagId, (client) => readWatermarks(client, { dagId, taskId }));
+  const rows = await readFromLedgers(program, ledgers, dagId, (client) =>
+    readWatermarks(client, { dagId, taskId }),
+  );
   const dagConnections = mapDagConnections(program);
-  if (dagId !== undefined && rows.length === 0 && !dagConnections.has(dagId))
+  if (dagId !== undefined && !dagConnections.has(dagId) && rows.length === 0)
     throw createUnknownDagError(dagId, [...dagConnections.keys()]);
   return rows;
 }
 
 /** Reads the changes of a task's watermarks, database by database. In each database the newest change comes first. */
-export function readStateHistory(
+export function collectWatermarkHistory(
   program: Program,
   ledgers: Ledgers,
   owner: WatermarkOwner,
 ): Promise<readonly InLedger<WatermarkChange>[]> {
-  return readEach(program, ledgers, owner.dagId, (client) => readWatermarkHistory(client, owner));
+  return readFromLedgers(program, ledgers, owner.dagId, (client) => readWatermarkHistory(client, owner));
 }
 
-/** Reads rows from the ledgers of one Dag or, if the config does not have the Dag, from the ledgers of all Dags. */
-async function readEach<T extends object>(
+/**
+ * Calls `read` for ledgers, one after the other, and returns the rows of all ledgers, each with the connection of its
+ * ledger. If the config has the Dag `dagId`, the ledgers are those of this Dag. In any other case (no Dag is given, or
+ * the config does not have the Dag) they are the ledgers of all Dags.
+ */
+async function readFromLedgers<T extends object>(
   program: Program,
   ledgers: Ledgers,
   dagId: string | undefined,
@@ -66,24 +73,29 @@ async function readEach<T extends object>(
 const UNCHANGED = 'nothing was changed';
 
 /** The task whose watermarks are changed. */
-export interface StateChange extends WatermarkOwner {
+export interface ChangedTask extends WatermarkOwner {
   readonly program: Program;
   /** The ID of this process, which holds the lock. */
   readonly pid: number;
 }
 
 /**
- * Sets a watermark, as a committed attempt of the task does. Holds the lock of the Dag for this time. Throws an
- * `EtlError` with exit code 75 if a run has the lock. Throws ETL-2015 if the value is not of the watermark's type.
- * Returns the stored value: the text that PostgreSQL writes for the value if the type of the watermark is known, else
- * the given value.
+ * Sets a watermark, as a committed attempt of the task does, and returns the stored value. Holds the lock of the Dag
+ * while it works.
+ *
+ * - If the ledger knows the type of the watermark, the stored value is the canonical text of the given value. Example
+ *   for a time with a time zone: `2026-01-01` -> `2026-01-01 00:00:00.000000+00`. Throws ETL-2015 if the value is not
+ *   of this type.
+ * - If the ledger does not know the type, as for a new watermark, the stored value is the given value.
+ *
+ * Throws an `EtlError` with exit code 75 if a run has the lock.
  */
-export async function setState(
-  change: StateChange,
+export async function setWatermark(
+  change: ChangedTask,
   { name, value }: { readonly name: string; readonly value: string },
 ): Promise<string> {
   const { program, dagId, taskId } = change;
-  const connectionId = getConnection(program, change);
+  const connectionId = getConnectionId(program, change);
   return runLocked(change, async (databases) => {
     const database = await databases.get(connectionId);
     return database.with(async (client) => {
@@ -97,11 +109,15 @@ export async function setState(
 }
 
 /**
- * Removes one watermark or all watermarks of a task, and returns their names. Holds the lock of the Dag as `setState`
- * does.
+ * Removes one watermark of a task, or all its watermarks if `name` is undefined. Returns the removed names. Searches
+ * all databases that the Dag writes to, because the connection of the task can have been changed. Holds the lock of
+ * the Dag while it works, and throws an `EtlError` with exit code 75 if a run has the lock.
  */
-export async function clearState(change: StateChange, name: string | undefined): Promise<readonly string[]> {
-  const { connectionIds } = getDag(change.program, change.dagId);
+export async function clearTaskWatermarks(
+  change: ChangedTask,
+  name: string | undefined,
+): Promise<readonly string[]> {
+  const { connectionIds } = getDagConnections(change.program, change.dagId);
   return runLocked(change, async (databases) => {
     const cleared: string[] = [];
     for (const id of connectionIds) {
@@ -113,14 +129,18 @@ export async function clearState(change: StateChange, name: string | undefined):
 }
 
 /**
- * Calls `work` while this process holds the lock of the Dag. No task of the Dag can commit during that time. A task
- * that began before can't commit afterwards either, because its epoch is old.
+ * Calls `work` while this process holds the lock of the Dag, and returns the result of `work`. During that time no run
+ * of the Dag can start, and no task of the Dag can commit. A task that began before can't commit afterwards either,
+ * because its epoch is old. Closes all databases at the end.
+ *
+ * Throws an `EtlError` with exit code 75 if a run has the lock, and ETL-1003 if the connection with the lock was lost
+ * before `work` began.
  */
 async function runLocked<T>(
-  { program, dagId, pid }: StateChange,
+  { program, dagId, pid }: ChangedTask,
   work: (databases: RunDatabases) => Promise<T>,
 ): Promise<T> {
-  const { home, connectionIds } = getDag(program, dagId);
+  const { home, connectionIds } = getDagConnections(program, dagId);
   const holder = { dagId, holder: randomUUID(), pid, host: hostname() };
   const lost: EtlError[] = [];
   const databases = new RunDatabases(
@@ -130,6 +150,7 @@ async function runLocked<T>(
   );
   try {
     await databases.openHome(home, { mode: 'fail' });
+    // The first argument is a run ID, which messages show. No run has this ID.
     await databases.takeEpochs('etl state', connectionIds);
     if (lost[0] !== undefined) throw lost[0];
     return await work(databases);
@@ -138,7 +159,11 @@ async function runLocked<T>(
   }
 }
 
-function getDag(program: Program, dagId: string): DagConnections & { readonly home: string } {
+/**
+ * Returns the connections of a Dag that has a home connection. Throws ETL-2002 if the config does not have the Dag, and
+ * ETL-2014 if the Dag has no connection.
+ */
+function getDagConnections(program: Program, dagId: string): DagConnections & { readonly home: string } {
   const dagConnections = mapDagConnections(program);
   const found = dagConnections.get(dagId);
   if (found === undefined) throw createUnknownDagError(dagId, [...dagConnections.keys()], UNCHANGED);
@@ -150,9 +175,13 @@ function getDag(program: Program, dagId: string): DagConnections & { readonly ho
   });
 }
 
-function getConnection(program: Program, owner: WatermarkOwner): string {
+/**
+ * Returns the ID of the connection that a task writes to; the watermarks of the task are in its ledger. Throws ETL-2004
+ * if the Dag does not have the task, or if the task works without a connection.
+ */
+function getConnectionId(program: Program, owner: WatermarkOwner): string {
   const { dagId, taskId } = owner;
-  const { taskIds } = getDag(program, dagId);
+  const { taskIds } = getDagConnections(program, dagId);
   const { config } = program.loaded;
   const dag = config.dags.find(({ id }) => id === dagId);
   const task = dag && planTasks(dag, config.defaults).find(({ id }) => id === taskId);
@@ -164,6 +193,10 @@ function getConnection(program: Program, owner: WatermarkOwner): string {
   });
 }
 
+/**
+ * Converts a value to the canonical text of a cursor type. Returns the value unchanged if the type is unknown. Throws
+ * ETL-2015 if the database can't read the value as this type.
+ */
 async function castToType(client: ProtocolClient, type: string | undefined, value: string): Promise<string> {
   const cursor = type === undefined ? undefined : findCursorTypeByName(type);
   if (cursor === undefined) return value;

@@ -28,8 +28,8 @@ export interface PlainAttemptRequest {
 export async function attemptPlainTask(request: PlainAttemptRequest): Promise<AttemptOutcome> {
   const startedAt = new Date();
   try {
-    const result = encodeResult(await untilStopped(request));
-    await record(request, startedAt, result);
+    const result = encodeResult(await runUntilStopped(request));
+    await recordDone(request, startedAt, result);
     return { state: 'success', result: JSON.parse(result) as unknown, rows: undefined, reused: false };
   } catch (error) {
     if (error instanceof SkipTask && !request.signal.aborted)
@@ -48,10 +48,10 @@ export async function attemptPlainTask(request: PlainAttemptRequest): Promise<At
 }
 
 /**
- * Runs the body and returns its result. If the signal aborts, waits `STOP_GRACE_MS` for the body, then throws the
- * reason of the signal.
+ * Runs the body and returns its result. If the signal aborts, gives the body `STOP_GRACE_MS` to end, and then throws
+ * the reason of the signal, whether the body has ended or not.
  */
-async function untilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
+async function runUntilStopped({ body, context, signal }: PlainAttemptRequest): Promise<unknown> {
   const work = body.run(context);
   try {
     return await untilAborted(work, signal);
@@ -62,15 +62,16 @@ async function untilStopped({ body, context, signal }: PlainAttemptRequest): Pro
 }
 
 /** Records the task as done. Does nothing if the Dag has no home connection. */
-async function record(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
+async function recordDone(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
   const { database, key, fingerprint, attempt, signal } = request;
   if (database === undefined) return;
   const client = await acquire(database, signal);
-  let clean = false;
+  let isIntact = false;
   try {
     await untilAborted(recordTask(client, key, { fingerprint, attempt, startedAt, result }), signal);
-    clean = true;
+    isIntact = true;
   } finally {
-    database.release(client, clean);
+    // After an error or an abort the statement may still be running, so the connection is destroyed.
+    database.release(client, isIntact);
   }
 }

@@ -37,6 +37,7 @@ import type { Check } from '../tasks/task.js';
  */
 export async function attemptTask(request: AttemptRequest): Promise<AttemptOutcome> {
   const outcome = await attemptOnce(request);
+  // Undefined: the fast claim has failed. The safe claim (`isFirst: false`) never returns undefined.
   return outcome ?? (await attemptTask({ ...request, isFirst: false }));
 }
 
@@ -50,7 +51,7 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
     client = await acquire(request.database, request.signal);
   } catch (error) {
     return createFailedOutcome(error, {
-      ...describeTask(request),
+      ...getTaskFacts(request),
       ending: 'rolled back',
       isClaimed: false,
       findStatement: () => undefined,
@@ -61,13 +62,13 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
     return await attempt.run();
   } catch (error) {
     if (request.isFirst && (await attempt.hasFastClaimFailed())) return undefined;
-    return await attempt.describeFailure(error);
+    return await attempt.toOutcome(error);
   } finally {
     await attempt.release();
   }
 }
 
-/** One attempt that has its connection. Call `run`, after an error `describeFailure`, and always `release`. */
+/** One attempt that has its connection. Call `run`. If `run` throws, call `toOutcome`. Always call `release` last. */
 class Attempt {
   readonly #request: AttemptRequest;
   readonly #client: ProtocolClient;
@@ -95,7 +96,13 @@ class Attempt {
     });
   }
 
-  /** Runs the attempt up to the answer to the COMMIT. Throws if the attempt failed or was skipped. */
+  /**
+   * Runs the attempt up to the answer to the COMMIT. Returns a success: the result of the body or, if the task is
+   * already done, the result in the ledger. Throws if the attempt failed or was skipped.
+   *
+   * The fast claim of a first attempt (`isFirst`) is sent by `#runBody`, together with the first query of the body. The
+   * safe claim is sent here, and its answer decides whether the body runs.
+   */
   async run(): Promise<AttemptOutcome> {
     const { body, context, signal } = this.#request;
     const highWatermark = await body.findHighWatermark?.({
@@ -125,8 +132,9 @@ class Attempt {
   }
 
   /**
-   * Runs the body and waits for its queries. Returns the result as JSON text. Afterwards the task connection refuses
-   * each query of the task.
+   * Runs the body, and waits for the claim and for all queries that the body has started. Returns the result as JSON
+   * text. Throws if the body, the claim or one of these queries fails, or if the attempt is stopped. In every case the
+   * task connection refuses each later query of the task, and the read sessions are closed.
    */
   async #runBody(highWatermark: FoundHighWatermark | undefined): Promise<string> {
     const { task, body, context, database, moved, signal } = this.#request;
@@ -143,9 +151,11 @@ class Attempt {
         root: task.location.root.directory,
         moved,
       });
+      // The body has run up to its first `await`. If it has sent a query, the begin is sent with the query.
       void this.#taskConnection.beginSoon();
       const finished = work.then(async (result) => {
         await watermarks.save();
+        // A body without a query can end before `beginSoon` has sent the begin.
         this.#taskConnection.begin();
         await this.#taskConnection.awaitQueries();
         return result;
@@ -171,7 +181,11 @@ class Attempt {
     await runChecks(this.#client, this.#request.task.checks);
   }
 
-  /** Closes the ledger row and commits, in one pipeline. */
+  /**
+   * Closes the ledger row and commits, in one pipeline. Throws the reason, before anything is sent, if the connection
+   * is lost, if the task has sent a query too late, or if the attempt is stopped. From the moment when the COMMIT is
+   * sent, a stop does not cancel it.
+   */
   async #commit(result: string): Promise<AttemptOutcome> {
     if (this.#taskConnection.lost !== undefined) throw this.#taskConnection.lost;
     if (this.#taskConnection.lateQuery !== undefined) throw createSentTooLateError();
@@ -181,6 +195,7 @@ class Attempt {
     this.#taskConnection.endByRunner();
     const { committed, cleaned } = commitTask(this.#client, { key: this.#request.key, result, rows });
     this.#cleaned = cleaned;
+    // Uses the time until the answer to the COMMIT.
     this.#request.database.prepareSession();
     await committed;
     this.#reportLate();
@@ -208,17 +223,21 @@ class Attempt {
     return code === '23505' || code === '26000';
   }
 
-  /** Turns the error of the attempt into its outcome: skipped or failed. */
-  async describeFailure(error: unknown): Promise<AttemptOutcome> {
+  /**
+   * Turns the error that `run` has thrown into the outcome of the attempt: skipped for a `SkipTask`, otherwise
+   * failed. A `SkipTask` also counts as a failure if the attempt was stopped, if the task has ended its transaction
+   * itself, or if the connection was lost.
+   */
+  async toOutcome(error: unknown): Promise<AttemptOutcome> {
     const thrown = toError(error);
     await this.#taskConnection.drain();
-    const isWhole =
+    const isUndisturbed =
       !this.#request.signal.aborted &&
       !this.#taskConnection.isEndedByTask &&
       this.#taskConnection.lost === undefined;
-    if (thrown instanceof SkipTask && isWhole) return { state: 'skipped', reason: thrown.message };
+    if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
     return createFailedOutcome(this.#findCause(thrown), {
-      ...describeTask(this.#request),
+      ...getTaskFacts(this.#request),
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
       findStatement: (failure) => this.#taskConnection.findStatement(failure),
@@ -226,8 +245,15 @@ class Attempt {
   }
 
   /**
-   * Returns the first cause of the failure. A stop of the attempt, a transaction that the task ended, a failed
-   * statement and the last message of the server cause further errors. These further errors are not reported.
+   * Returns the first cause of the failure, because `thrown` can be only its consequence. The first case that applies
+   * decides:
+   *
+   * 1. The attempt was stopped before the COMMIT: the reason of the stop.
+   * 2. The task has ended its transaction itself: ETL-3202.
+   * 3. The task has made the server check the seal: ETL-3208.
+   * 4. A statement was refused because an earlier statement had failed: the earlier error, as ETL-3203.
+   * 5. The connection was lost: the last message of the server, else ETL-1002.
+   * 6. Otherwise: `thrown`.
    */
   #findCause(thrown: Error): unknown {
     const { signal } = this.#request;
@@ -235,14 +261,20 @@ class Attempt {
     if (this.#taskConnection.isEndedByTask) return createEndedByTaskError(thrown);
     if (isSealed(thrown)) return createSealTouchedError(thrown);
     const { failure } = this.#taskConnection;
-    if (failure !== undefined && failure !== findDatabaseError(thrown) && isAborted(thrown))
-      return createSwallowedError(failure);
+    const isConsequence = failure !== findDatabaseError(thrown) && isAborted(thrown);
+    if (failure !== undefined && isConsequence) return createSwallowedError(failure);
     if (this.#taskConnection.lost !== undefined && isConnectionLoss(thrown))
       return this.#taskConnection.fatal ?? createConnectionLostError(this.#taskConnection.lost);
     return thrown;
   }
 
-  /** Returns what became of the transaction. */
+  /**
+   * Returns what became of the transaction:
+   *
+   * - `check data`: the task has ended the transaction itself.
+   * - `rolled back`: no COMMIT was sent, or the server has refused the COMMIT and the connection is still open.
+   * - `unknown`: any other error after the COMMIT was sent.
+   */
   #findEnding(thrown: Error): Ending {
     if (this.#taskConnection.isEndedByTask && !isSealed(thrown)) return 'check data';
     if (!this.#isCommitting) return 'rolled back';
@@ -253,20 +285,24 @@ class Attempt {
     return isRefused && this.#taskConnection.lost === undefined ? 'rolled back' : 'unknown';
   }
 
-  /** Rolls back an open transaction, then releases or destroys the connection. Never throws. */
+  /**
+   * Rolls back an open transaction, and gives the connection back to the database. If the rollback fails, terminates
+   * the backend; the database then destroys the connection. Never throws.
+   */
   async release(): Promise<void> {
     this.#stop.dispose();
     await this.#readSessions.close();
-    const clean = await this.#rollBack();
+    const isIntact = await this.#rollBack();
     this.#taskConnection.detach();
     // After its last message (`fatal`) the server has ended the backend itself.
-    if (!clean && this.#taskConnection.fatal === undefined) await this.#stop.terminate();
-    this.#request.database.release(this.#client, clean, this.#cleaned);
+    if (!isIntact && this.#taskConnection.fatal === undefined) await this.#stop.terminate();
+    this.#request.database.release(this.#client, isIntact, this.#cleaned);
   }
 
   /**
-   * Rolls back an open transaction, within `CLEAN_UP_MS`. Returns true if the connection is idle and can be used
-   * again.
+   * Rolls back an open transaction, within `CLEAN_UP_MS`. Returns true if the connection is idle and can be used again.
+   * Returns false without a rollback if the connection is lost, if a query is still running or waiting, or if the
+   * attempt was stopped: the stop may have cancelled or destroyed something at any point.
    */
   async #rollBack(): Promise<boolean> {
     if (
@@ -289,7 +325,8 @@ class Attempt {
   }
 }
 
-function describeTask({ task }: AttemptRequest) {
+/** Returns the facts about the task of an attempt that an error report needs. */
+function getTaskFacts({ task }: AttemptRequest) {
   return { taskId: task.id, location: task.location, retryOn: task.retryOn };
 }
 
@@ -302,8 +339,9 @@ export async function runChecks(client: ProtocolClient, checks: readonly Check[]
 }
 
 /**
- * Wraps the query of a check so that the server returns at most one empty row. The line break ends a comment at the
- * end of the query.
+ * Wraps the query of a check so that the server returns no data: one row without columns if the query finds a row, else
+ * no row. The line break before the bracket ends a `--` comment at the end of the query. Example:
+ * `select id from report;` -> `select from (select id from report\n) as offending limit 1`.
  */
 function selectOffendingRows(sql: string): string {
   return `select from (${sql.trim().replace(/;$/, '')}\n) as offending limit 1`;

@@ -17,6 +17,7 @@ import type { TaskContext } from '../tasks/task-context.js';
 export class TaskBegin {
   readonly #request: AttemptRequest;
   readonly #name: string;
+  /** The number of statements of the begin that the server has answered. */
   #answered = 0;
   #resolve: (isClaimed: boolean) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
@@ -53,8 +54,9 @@ export class TaskBegin {
   }
 
   /**
-   * Sends the begin and the claim, with the first query of the task behind them. The server skips the query if the
-   * claim fails.
+   * Sends the begin and the claim, with the first query of the task (`first`) behind them in one pipeline. The server
+   * skips the query if the claim fails. Returns at once; `claimed` tells the answer. A notice is written if the claim
+   * has to wait.
    */
   send(client: ProtocolClient, first?: DriverQuery): void {
     const { task, key, fingerprint, attempt, isFirst, database } = this.#request;
@@ -86,12 +88,15 @@ export class TaskBegin {
     this.#reject(reason);
   }
 
+  /** Takes the answers to BEGIN, to the settings and to the claim, in this order. */
   #onAnswer(answer: StatementResult, client: ProtocolClient): void {
     this.#answered++;
+    // The settings are the statement before the claim. Their answer has the ID of the transaction.
     if (this.#answered === STATEMENT_COUNT - 1) {
       this.transaction = parseTransactionId(answer);
       enablePreparedStatements(client, this.transaction);
     }
+    // The tag of a claim is `INSERT 0 1`, or `INSERT 0 0` if the task is already done.
     if (this.isOver) this.#resolve(answer.tag === 'INSERT 0 1');
   }
 }

@@ -48,7 +48,10 @@ const SELECT_BLOCKERS = `
   from pg_stat_activity where pid = any (pg_blocking_pids($1))
     and exists (select from pg_stat_activity where pid = $1 and starts_with(query, '${CLAIM_START}'))`;
 
-/** Looks up the blockers of a claim. Turns an error into a notice; never throws. */
+/**
+ * Asks the server which transactions block a claim, and reports or terminates them (see `reportBlockers`). Does nothing
+ * if the transaction of the claim has not begun. Turns an error into a notice; never throws.
+ */
 async function inspectWait(wait: ClaimWait, terminate: boolean): Promise<void> {
   const { taskId, ask, notice } = wait;
   const pid = wait.pid();
@@ -63,8 +66,9 @@ async function inspectWait(wait: ClaimWait, terminate: boolean): Promise<void> {
 }
 
 /**
- * Writes a notice for each transaction that blocks the claim. With `terminate`, terminates those of the same task
- * instead.
+ * Handles each transaction that blocks a claim. Without `terminate`, writes a notice that names the transaction. With
+ * `terminate`, terminates the transaction and writes a notice, but only if it belongs to the same task; all other
+ * transactions are left alone.
  */
 async function reportBlockers(
   control: ProtocolClient,
@@ -76,6 +80,8 @@ async function reportBlockers(
     const who = `pid ${blocker.pid} (${blocker.name}), in its transaction since ${blocker.since}`;
     if (!terminate) notice(`"${taskId}" waits for ${who}`);
     else if (blocker.name === name) {
+      // Looks for the blocker again in the same statement: it may have ended meanwhile, and its process ID may be used
+      // by another transaction.
       await send(
         control,
         `select pg_terminate_backend(pid) from (${SELECT_BLOCKERS}) as b where pid = $2 and name = $3`,

@@ -24,8 +24,9 @@ export interface CommitInProgress {
 
 /**
  * Closes the ledger row of a task and commits, in one pipeline: the server skips the COMMIT if the close fails. The
- * statements that clean the session are sent in the same write as a second pipeline. The next task starts while they
- * run.
+ * statements that clean the session are a second pipeline in the same write. The next task starts while they run.
+ *
+ * If the close finds no row of its own transaction, rolls back, and rejects `committed` with the error that says why.
  */
 export function commitTask(client: ProtocolClient, close: TaskClose): CommitInProgress {
   const cleaning = new Pipeline(createCleanStatements(client.connection));
@@ -36,7 +37,8 @@ export function commitTask(client: ProtocolClient, close: TaskClose): CommitInPr
     committed: answers.then(assertCommitted, async (error: unknown) => {
       // Waits for the answer to the second pipeline: nothing can be sent before.
       await within(cleaned, CLEAN_UP_MS);
-      if (pipeline.answered > 0 || findDatabaseError(error)?.code !== NOT_CLOSED) throw error;
+      const hasCloseFailed = pipeline.answered === 0 && findDatabaseError(error)?.code === NOT_CLOSED;
+      if (!hasCloseFailed) throw error;
       await send(client, 'rollback');
       throw await createNotClosedError(client, close.key);
     }),

@@ -49,10 +49,12 @@ export function createContext(
 
 /**
  * Collects the results of the upstream tasks, by the names in `needs`. Objects are cloned, so that no task can change
- * an object of another task.
+ * an object of another task. Example: `needs: { raw }` -> `{ raw: { rows: 5 } }`. `results` has the results of all
+ * tasks by index.
  */
 function collectUpstreamResults(task: PlannedTask, results: readonly unknown[]): unknown {
   const named: Record<string, unknown> = {};
+  // The names in `task.task.upstream` and the indexes in `task.upstream` have the same order.
   let i = 0;
   for (const name of task.task.upstream.keys()) {
     const result = results[task.upstream[i++] ?? -1];

@@ -39,6 +39,10 @@ export function createFailedOutcome(thrown: unknown, facts: FailureFacts): Attem
   return { state: 'failed', error, kind: classifyFailure(cause, database, facts), ending, isClaimed };
 }
 
+/**
+ * Returns the kind of a failure. Permanent are: a transaction that the task ended itself, a `FailTask`, an error of our
+ * own that a retry meets again, and a wrong number of values. In all other cases the SQLSTATE and `retryOn` decide.
+ */
 function classifyFailure(
   cause: Error,
   database: DatabaseError | undefined,
@@ -61,7 +65,14 @@ const TRANSIENT: ReadonlySet<string> = new Set([
   'ETL-3203',
 ]);
 
-/** Creates the error that is reported for an error of the server or of the user's code. */
+/**
+ * Creates the error that is reported for an error of the server or of the user's code.
+ *
+ * - An error of the user's code becomes ETL-3001, with the location where it was thrown.
+ * - An error of the server (`database`) becomes ETL-3001, with the position in the SQL, the SQLSTATE in words and the
+ *   hint of the server.
+ * - A lost connection becomes ETL-1002, with the same parts.
+ */
 function createTaskError(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
   const task = `task defined at ${formatLocation(facts.location)}`;
   if (database === undefined) {
@@ -74,8 +85,8 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
     });
   }
   const statement = facts.findStatement(database);
-  const lost = facts.ending === 'unknown' || database.severity === 'FATAL';
-  return new EtlError(lost ? 'ETL-1002' : 'ETL-3001', {
+  const isLost = facts.ending === 'unknown' || database.severity === 'FATAL';
+  return new EtlError(isLost ? 'ETL-1002' : 'ETL-3001', {
     what: statement?.message || database.message,
     where: [task, ...findFile(cause), ...formatSqlPosition(database, statement)].join('\n'),
     why: [describeState(database.code), ...formatObjects(database)].join(', '),
@@ -94,7 +105,7 @@ function formatThrowLocation(cause: Error, { root }: Location): string[] {
   return frame === undefined ? [] : [`thrown at ${formatPosition(frame.file, frame, root.directory)}`];
 }
 
-/** Adds the location of the task and the state of the data to one of our own errors, if the error has none. */
+/** Copies one of our own errors. Adds the location of the task and the state of the data if the error has none. */
 function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.message,
@@ -111,7 +122,11 @@ function findFile(cause: Error): string[] {
   return cause instanceof FileError ? [`file "${cause.file}"`] : [];
 }
 
-/** Formats the position of a database error: in the input of a COPY, and in the SQL text. */
+/**
+ * Formats the position of a database error: a line for the position in the input of a COPY, and the SQL text with a
+ * caret under the position in it. Empty if the server has named no position. Example of the first:
+ * `COPY orders, line 7, column "total"`.
+ */
 function formatSqlPosition(error: DatabaseError, statement: FailedStatement | undefined): string[] {
   const lines: string[] = [];
   // The context of a COPY names the line and the column, and quotes the value. The value is left out: reports contain

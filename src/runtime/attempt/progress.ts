@@ -26,7 +26,7 @@ export class Progress {
     this.#now = now;
   }
 
-  /** Adds the progress since the last call. */
+  /** Adds the progress since the last call. Reports the totals if the last report is at least `INTERVAL_MS` old. */
   addMovement({ rows = 0, bytes = 0 }: Moved): void {
     this.#totals = { rows: this.#totals.rows + rows, bytes: this.#totals.bytes + bytes };
     this.#isReported = false;

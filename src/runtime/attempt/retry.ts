@@ -45,8 +45,11 @@ const PERMANENT_CLASSES: ReadonlySet<string> = new Set([
 const SERIALIZATION_STATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03']);
 
 /**
- * Returns the kind of a failure with this SQLSTATE. A failure without a SQLSTATE is transient. `retryOn` makes
- * permanent SQLSTATEs transient: its entries are SQLSTATEs (`23505`) or classes (`23`).
+ * Returns the kind of a failure with this SQLSTATE:
+ *
+ * - `serialization`: 40001, 40P01 and 55P03.
+ * - `permanent`: a class of `PERMANENT_CLASSES`, unless `retryOn` names the SQLSTATE (`23505`) or its class (`23`).
+ * - `transient`: any other SQLSTATE, and a failure without a SQLSTATE.
  */
 export function classifyState(state: string | undefined, retryOn: readonly string[]): FailureKind {
   if (state === undefined) return 'transient';
@@ -57,8 +60,10 @@ export function classifyState(state: string | undefined, retryOn: readonly strin
 
 /**
  * Returns how many milliseconds to wait before the next attempt. Returns undefined if there is no retry left. `spent`
- * includes the failure that has just happened. `random` returns a number in `[0, 1)`. A random wait (jitter) keeps
- * two tasks from meeting again.
+ * includes the failure that has just happened. `random` returns a number in `[0, 1)`.
+ *
+ * The wait grows with each retry up to a maximum. The wait is then multiplied by a random number (jitter), which keeps
+ * two tasks from meeting again. Example without jitter, with `initialMs` 5000 and `factor` 2: 5000, 10000, 20000.
  */
 export function nextDelay(
   kind: FailureKind,

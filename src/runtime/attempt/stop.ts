@@ -53,15 +53,17 @@ export class AttemptStop {
     await this.#stopBackend('pg_terminate_backend');
   }
 
+  /** Cancels the running statement, and limits the time until the connection is destroyed. `dispose` ends the limit. */
   readonly #onAbort = (): void => {
-    const committing = this.#options.isCommitting();
-    this.#timer = setTimeout(() => this.#cutConnection(), committing ? COMMIT_GRACE_MS : STOP_GRACE_MS);
-    if (!committing) void this.#cancel();
+    const isCommitting = this.#options.isCommitting();
+    const graceMs = isCommitting ? COMMIT_GRACE_MS : STOP_GRACE_MS;
+    this.#timer = setTimeout(() => this.#cutConnection(), graceMs);
+    if (!isCommitting) void this.#cancel();
   };
 
   /**
-   * Cancels the running statement. Before the transaction begins, the running statement can be the search for the
-   * high watermark.
+   * Cancels the running statement. Before the transaction begins, there is no transaction ID to look for, so whatever
+   * the connection runs is cancelled: it can be the search for the high watermark.
    */
   async #cancel(): Promise<void> {
     const { client, transaction } = this.#options;

@@ -104,10 +104,14 @@ export class TaskRunner {
     }
   }
 
-  /** Runs attempts until one succeeds or no retry is left. Returns the last outcome and the number of attempts. */
+  /**
+   * Runs attempts until one succeeds or is skipped, no retry is left, or the run stops. Returns the last outcome and
+   * the number of attempts. If it is unknown whether an attempt was committed, finds that out before the end.
+   */
   async #runAttempts(task: PlannedTask): Promise<{ outcome: AttemptOutcome; attempts: number }> {
     const { emit, random, signal } = this.#services;
     let spent: UsedRetries = { serialization: 0, transient: 0 };
+    // The last attempt whose COMMIT got no answer. If a later attempt gets its claim, nothing was committed.
     let undecided: FailedAttempt | undefined;
     for (let attempt = 1; ; attempt++) {
       emit({ type: 'task_started', taskId: task.id, attempt });
@@ -115,11 +119,11 @@ export class TaskRunner {
       if (outcome.state !== 'failed') return { outcome, attempts: attempt };
       if (outcome.ending === 'unknown') undecided = outcome;
       else if (outcome.isClaimed) undecided = undefined;
-      spent = countRetry(spent, outcome.kind);
-      const wait = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
-      if (wait !== undefined) {
-        emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs: wait });
-        if (await waitFor(wait, signal)) continue;
+      spent = addFailure(spent, outcome.kind);
+      const delayMs = signal.aborted ? undefined : nextDelay(outcome.kind, spent, task.retry, random);
+      if (delayMs !== undefined) {
+        emit({ type: 'task_retrying', taskId: task.id, attempt, error: outcome.error, delayMs });
+        if (await pause(delayMs, signal)) continue;
       }
       if (undecided === undefined) return { outcome, attempts: attempt };
       return { outcome: await this.#resolveCommit(task, attempt, undecided), attempts: attempt };
@@ -127,8 +131,13 @@ export class TaskRunner {
   }
 
   /**
-   * Finds out whether a COMMIT that got no answer took place. Each try is an attempt that ends after its claim.
-   * Returns `undecided` if the database can't be reached for `RESOLVE_COMMIT_MS`, or if the run is stopped.
+   * Finds out whether a COMMIT that got no answer took place, by attempts that end after their claim.
+   *
+   * - If the task is done, the COMMIT took place: returns the success that the ledger has.
+   * - If the task could be claimed, the COMMIT did not take place: returns a failure.
+   * - If the database can't be reached for `RESOLVE_COMMIT_MS`, or if the run is stopped: returns `undecided`.
+   *
+   * The pause before each try doubles: 0, 100, 300, 700 ms and so on, up to 5 s.
    */
   async #resolveCommit(
     task: PlannedTask,
@@ -138,7 +147,7 @@ export class TaskRunner {
     const { signal } = this.#services;
     const deadline = performance.now() + RESOLVE_COMMIT_MS;
     for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
-      if (!(await waitFor(delayMs, signal))) break;
+      if (!(await pause(delayMs, signal))) break;
       const outcome = await this.#runAttempt(task, attempt, true);
       if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
     }
@@ -146,8 +155,9 @@ export class TaskRunner {
   }
 
   /**
-   * Runs one attempt with its own timeout, in a scope (`taskScope`) that assigns unhandled errors to the task. An
-   * unhandled error stops the attempt.
+   * Runs one attempt with its own timeout, and returns its outcome. Never rejects. Three events stop the attempt: the
+   * stop of the run, the timeout of the task, and an unhandled error of the task's code. `taskScope` assigns an
+   * unhandled error to the task; an error that comes after the COMMIT becomes an error of the run.
    */
   async #runAttempt(task: PlannedTask, attempt: number, claimOnly: boolean): Promise<AttemptOutcome> {
     const { signal } = this.#services;
@@ -161,6 +171,7 @@ export class TaskRunner {
       deadline && setTimeout(() => controller.abort(createTaskTimeoutError(task.timeoutMs ?? 0)), timeoutMs);
     let unhandledError: EtlError | undefined;
     let isOver = false;
+    // Takes an unhandled error of the task. Returns false if the attempt is over and can't fail any more.
     const fail = (error: EtlError): boolean => {
       unhandledError ??= error;
       if (!isOver) controller.abort(error);
@@ -186,7 +197,11 @@ export class TaskRunner {
     }
   }
 
-  /** Opens the database of the task and runs one attempt. Throws if the database can't be opened. */
+  /**
+   * Prepares one attempt and runs it: computes the fingerprint, opens the database of the task, and creates the
+   * context. A task without a connection that is already done is not run; its result in the ledger is reused. (The
+   * claim does this for a task with a connection.) Throws if the database can't be opened.
+   */
   async #prepareAndRun(task: PlannedTask, limits: AttemptLimits): Promise<AttemptOutcome> {
     const { databases, onLateError } = this.#services;
     const { body } = task.task;
@@ -199,8 +214,10 @@ export class TaskRunner {
       moved: limits.moved,
       results: this.#results,
     });
-    const home = task.conn ?? this.#plan.home;
-    const database = home === undefined ? undefined : await untilAborted(databases.get(home), limits.signal);
+    // The ledger of this connection records the task. A Dag without any connection records nothing.
+    const connectionId = task.conn ?? this.#plan.home;
+    const database =
+      connectionId === undefined ? undefined : await untilAborted(databases.get(connectionId), limits.signal);
     const key = this.#createKey(task, database?.epoch ?? '');
     const common = { ...limits, task, key, fingerprint, context };
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
@@ -231,18 +248,20 @@ export class TaskRunner {
     return { runId: this.#plan.runId, dagId: this.#plan.dag.id, taskId: task.id, epoch };
   }
 
+  /** Returns the fingerprint of a task. Computes it at the first call, from the fingerprints of the upstream tasks. */
   async #readFingerprint(task: PlannedTask): Promise<string> {
     const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
     return (this.#fingerprints[task.index] ??= await computeFingerprint(task, upstream));
   }
 }
 
-function countRetry(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
+/** Returns the numbers of failed attempts with one more failure of this kind. A permanent failure is not counted. */
+function addFailure(spent: UsedRetries, kind: 'serialization' | 'transient' | 'permanent'): UsedRetries {
   return kind === 'permanent' ? spent : { ...spent, [kind]: spent[kind] + 1 };
 }
 
-/** Waits. Returns false if the run stops during the wait. */
-async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
+/** Waits `ms` milliseconds and returns true. Returns false at once if the run stops. */
+async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   try {
     await delay(ms, undefined, { signal });
     return true;
@@ -252,7 +271,10 @@ async function waitFor(ms: number, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-/** Creates the outcome of an attempt that could not start: its database can't be opened, or the program has a bug. */
+/**
+ * Creates the outcome of an attempt that could not start. An `EtlError` or an error of the server, such as a database
+ * that can't be opened, is reported as it is. Any other error is a bug of etl (ETL-9001).
+ */
 function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome {
   const { id: taskId, location, retryOn } = task;
   const cause = toError(thrown);

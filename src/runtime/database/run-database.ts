@@ -29,6 +29,7 @@ export class RunDatabase {
   readonly #idle: ProtocolClient[] = [];
   /** A session that was created in advance for the next task. */
   #unboundSession: UnboundSession | undefined;
+  /** True if a task of the run has used a session. */
   #usesSessions = false;
   /** Resolves when the last question of `ask` is answered. Questions run one after another. */
   #lastAnswer: Promise<unknown> = Promise.resolve();
@@ -96,7 +97,10 @@ export class RunDatabase {
     return begun;
   }
 
-  /** Returns a clean connection that is ready, without waiting. Undefined if there is none. */
+  /**
+   * Takes a clean connection that is ready, without waiting. Undefined if no such connection is there. A connection
+   * that was lost while it was ready goes back to the pool, which removes it.
+   */
   takeIdle(): ProtocolClient | undefined {
     for (let client = this.#idle.pop(); client !== undefined; client = this.#idle.pop()) {
       if (client.__knex__disposed === undefined) return client;
@@ -105,7 +109,7 @@ export class RunDatabase {
     return undefined;
   }
 
-  /** Returns a session for one task. The session is not bound to a connection yet. */
+  /** Returns a new session for one task. The session is not bound to a connection yet. */
   takeUnboundSession(): UnboundSession {
     const unboundSession = this.#unboundSession ?? new UnboundSession(this.database.knex);
     this.#unboundSession = undefined;
@@ -136,23 +140,29 @@ export class RunDatabase {
   /**
    * Gives a connection back. Never throws.
    *
-   * The connection is used again only if it is whole (`isWhole`) and its session is clean. The session is clean if
-   * `cleaned` resolves to true, or after DISCARD ALL. Any other connection is destroyed. The clean-up runs in the
-   * background; meanwhile the next task uses another connection.
+   * The connection is used again only if its attempt left it idle and undamaged (`isIntact`), and if its session is
+   * clean. The session is clean if `cleaned` resolves to true, or after a DISCARD ALL that this method sends. Any other
+   * connection is destroyed. The clean-up runs in the background; meanwhile the next task uses another connection.
    */
-  release(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): void {
-    const released = this.#giveBack(client, isWhole, cleaned).finally(() => this.#releasing.delete(released));
+  release(client: ProtocolClient, isIntact: boolean, cleaned?: Promise<boolean>): void {
+    const released = this.#giveBack(client, isIntact, cleaned).finally(() =>
+      this.#releasing.delete(released),
+    );
     this.#releasing.add(released);
   }
 
-  /** Cleans a connection, and keeps it, returns it to the pool or destroys it. */
-  async #giveBack(client: ProtocolClient, isWhole: boolean, cleaned?: Promise<boolean>): Promise<void> {
-    const isUsable = isWhole && ((await isCleanInTime(cleaned)) || (await cleanSession(client)));
+  /**
+   * Makes the session of a connection clean, if it is not clean yet. Then puts the connection into `#idle`, returns it
+   * to the pool, or destroys it if it can't be used again. A destroyed connection also goes back to the pool, which
+   * removes it.
+   */
+  async #giveBack(client: ProtocolClient, isIntact: boolean, cleaned?: Promise<boolean>): Promise<void> {
+    const isUsable = isIntact && ((await isCleanInTime(cleaned)) || (await cleanSession(client)));
     if (isUsable && this.#mayKeep) {
       this.#idle.push(client);
       return;
     }
-    if (!isUsable) cutOff(client);
+    if (!isUsable) destroyConnection(client);
     await this.database.knex.client.releaseConnection(client);
   }
 
@@ -167,7 +177,8 @@ export class RunDatabase {
   }
 
   /**
-   * Runs `work` of the runner itself on a connection of the pool. `work` must leave nothing behind in the session.
+   * Runs `work` of the runner itself on a connection of the pool, and returns its result. `work` must leave nothing
+   * behind in the session. The connection is destroyed if `work` leaves a transaction open.
    */
   async with<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
     // Waits for a connection that is on its way back: this takes less time than opening a new one.
@@ -176,15 +187,17 @@ export class RunDatabase {
     try {
       return await work(client);
     } finally {
-      if (!isIdle(client)) cutOff(client);
+      if (!isIdle(client)) destroyConnection(client);
       await this.database.knex.client.releaseConnection(client);
     }
   }
 
   /**
-   * Runs queries about the server's sessions on the control connection. Questions run one after another. Each
-   * question sees the current sessions: the snapshot that the transaction of the lock holds is cleared before.
-   * Returns undefined if the database has no control connection, because it allows one session only.
+   * Runs a question, which is one or more queries about the server's sessions, on the control connection. Questions run
+   * one after another. Returns undefined if the database has no control connection, because it allows one session only.
+   *
+   * Each question sees the current sessions. The control connection is in the transaction of the lock, and in a
+   * transaction the server keeps its first snapshot of the sessions, so the snapshot is cleared before each question.
    */
   ask<T>(question: (control: ProtocolClient) => Promise<T>): Promise<T | undefined> {
     const answer = this.#lastAnswer.then(async () => {
@@ -208,6 +221,7 @@ export class RunDatabase {
 
   /** Closes all connections in any state. Each wait has a limit. Never throws. */
   async close(): Promise<void> {
+    // From now on, the end of the control connection is no loss of the lock.
     this.#isClosing = true;
     const control = await this.#control?.catch(() => undefined);
     await within(Promise.all(this.#releasing), CLEAN_UP_MS);
@@ -236,12 +250,13 @@ export class RunDatabase {
   }
 }
 
-/** Destroys a connection. The pool then removes it. */
-function cutOff(client: ProtocolClient): void {
+/** Destroys a connection, and marks it so that the pool removes it when it is released. */
+function destroyConnection(client: ProtocolClient): void {
   client.__knex__disposed ??= 'not clean';
   client.connection.stream.destroy();
 }
 
+/** Creates the error of a run whose control connection was lost, and with it the lock of the Dag. */
 function createLockLostError(dagId: string): EtlError {
   return new EtlError('ETL-1003', {
     what: `the connection that holds the lock of "${dagId}" was lost`,
@@ -251,15 +266,19 @@ function createLockLostError(dagId: string): EtlError {
   });
 }
 
-/** Returns true if `cleaned` resolves to true within `CLEAN_UP_MS`. */
+/** Returns true if `cleaned` resolves to true within `CLEAN_UP_MS`. Returns false if there is no `cleaned`. */
 async function isCleanInTime(cleaned: Promise<boolean> = Promise.resolve(false)): Promise<boolean> {
   return (await within(cleaned, CLEAN_UP_MS)) && cleaned;
 }
 
-/** Cleans the session of an idle connection. Returns true if the connection can be used again. */
+/**
+ * Cleans the session of an idle connection with DISCARD ALL. Returns true if the connection can be used again. Returns
+ * false if the connection is not idle, is broken, or does not answer within `CLEAN_UP_MS`.
+ */
 async function cleanSession(client: ProtocolClient): Promise<boolean> {
   if (!isIdle(client)) return false;
   try {
+    // Without prepared statements, the clean-up is a DISCARD ALL, which removes whatever the task has left.
     forgetPreparedStatements(client.connection);
     const discarded = new Pipeline(createCleanStatements(client.connection)).send(client);
     return (await within(discarded, CLEAN_UP_MS)) && isClean(await discarded);
@@ -270,19 +289,20 @@ async function cleanSession(client: ProtocolClient): Promise<boolean> {
 }
 
 /**
- * Takes a connection for one attempt. Waits without a limit while other tasks use all connections. Throws the reason
- * of `signal` if the signal aborts.
+ * Takes a connection for one attempt: a connection that is ready or, if there is none, a connection of the pool. Waits
+ * without a limit while other tasks use all connections. Throws the reason of `signal` if the signal aborts; a
+ * connection that arrives later is released.
  */
 export async function acquire(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
   signal.throwIfAborted();
   return (
     database.takeIdle() ??
-    untilAborted(acquireFree(database, signal), signal, (late) => database.release(late, true))
+    untilAborted(acquireFromPool(database, signal), signal, (late) => database.release(late, true))
   );
 }
 
-/** Takes a connection from the pool. Tries again if Knex gives up on a full pool. */
-async function acquireFree(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
+/** Takes a connection from the pool. Waits again if Knex gives up on a full pool, until the signal aborts. */
+async function acquireFromPool(database: RunDatabase, signal: AbortSignal): Promise<ProtocolClient> {
   for (;;) {
     try {
       return await database.acquire();

@@ -20,9 +20,9 @@ export class RunDatabases {
   /** The databases that the run writes to. Their ledger is up to date. */
   readonly #prepared = new Map<string, Promise<RunDatabase>>();
   #home: RunDatabase | undefined;
-  /** True if tasks of an earlier run may still be running. */
+  /** True if transactions of an earlier run may still be open, and this process may end them. */
   #hasLeftovers = false;
-  /** True if this process holds the Dag's lock alone. */
+  /** True if this process holds the Dag's lock alone. False if processes that each run one task share the lock. */
   #isAlone = true;
   #runId = '';
 
@@ -49,10 +49,12 @@ export class RunDatabases {
   }
 
   /**
-   * Makes this process the newest of its Dag, for a run that exists already. Takes the epoch of the home database
-   * first. If the run that had the previous epoch has not ended, also takes the epochs of all databases in
-   * `connectionIds` now, because tasks of that run may still be running there. Otherwise the epoch of each database
-   * is taken when the database is opened.
+   * Makes this process the newest of its Dag, for a run that exists already: takes the epoch of the home database.
+   * After that, no task of an older process can commit there. The epochs of the databases in `connectionIds` are
+   * taken at one of two times:
+   *
+   * - at once, if the run that had the previous epoch has not ended, because its tasks may still be running there
+   * - otherwise when `get` opens the database
    */
   async takeEpochs(runId: string, connectionIds: readonly string[]): Promise<void> {
     const { dagId } = this.#holder;
@@ -87,7 +89,10 @@ export class RunDatabases {
     if (this.#isAlone) await this.#home?.endLeftovers(this.#holder.dagId);
   }
 
-  /** Opens the databases in `connectionIds` now if the run that had the previous epoch has not ended. */
+  /**
+   * Remembers the run, for the databases that are opened later. Opens the databases in `connectionIds` at once if the
+   * run that had the previous epoch has not ended (`hasPredecessor`).
+   */
   async #prepareConnections(
     runId: string,
     hasPredecessor: boolean,
@@ -99,8 +104,8 @@ export class RunDatabases {
   }
 
   /**
-   * Returns a database that the run can write to. On first use, opens the database, brings its ledger up to date and
-   * takes the epoch.
+   * Returns a database that the run can write to. On first use, opens the database, brings its ledger up to date, ends
+   * the open transactions of an earlier run, and takes the epoch. If this fails, the next call tries again.
    */
   get(connectionId: string): Promise<RunDatabase> {
     let opened = this.#prepared.get(connectionId);
@@ -112,7 +117,7 @@ export class RunDatabases {
         await database.takeEpoch({ ...this.#holder, runId });
       });
       this.#prepared.set(connectionId, opened);
-      // Forgets a failure, so that the next attempt tries again.
+      // Forgets a failure, so that the next call tries again.
       opened.catch(() => this.#prepared.delete(connectionId));
     }
     return opened;
@@ -135,7 +140,7 @@ export class RunDatabases {
     return this.#home.with(work);
   }
 
-  /** Runs `read` in each of these databases. Returns the results by connection ID. */
+  /** Runs `read` in each of these databases, one after the other. Returns the results by connection ID. */
   async readEach<T>(
     connectionIds: readonly string[],
     read: (client: ProtocolClient) => Promise<T>,
@@ -166,7 +171,7 @@ export class RunDatabases {
     this.#databases.clear();
   }
 
-  /** Opens a database and prepares it. Closes the database if `prepare` throws. */
+  /** Opens a database and prepares it. If `prepare` throws, closes the database and throws the error. */
   async #openAndPrepare(
     connectionId: string,
     prepare: (database: RunDatabase) => Promise<void>,

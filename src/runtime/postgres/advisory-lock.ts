@@ -1,7 +1,8 @@
 /**
  * The key of the shared advisory lock that marks a transaction as one that writes no rows. The high watermark ignores
- * marked transactions. The program's own locks and read sessions stay open as long as a run, and would hold the high
- * watermark back.
+ * marked transactions. The program marks its own transactions that stay open as long as a run: the transaction of the
+ * Dag's lock and the read sessions. Without the mark, these transactions would hold the high watermark back. The number
+ * is arbitrary.
  */
 export const WRITES_NOTHING_LOCK = 7_238_104_456;
 

@@ -2,9 +2,13 @@ import type { PreparedStatements } from './prepared-statements.js';
 import type { PipelineStatement } from './protocol.js';
 
 /**
- * Encodes the messages of a pipeline as one buffer, because each write costs more than encoding the messages. Each
- * statement becomes Bind and Execute. A Parse precedes them if `prepared` does not have the statement yet. With
- * `isWhole`, no other query follows, and the pipeline ends with Sync.
+ * Encodes the messages of a pipeline as one buffer, because each write costs more than encoding the messages.
+ *
+ * - Each statement becomes Bind and Execute.
+ * - A Parse precedes these two if the statement is not prepared yet. `prepared` has the statements that are prepared on
+ *   the connection; undefined if the connection prepares none.
+ * - The pipeline ends with Sync if `isWhole` is true. If it is false, a query of the driver follows and sends the Sync.
+ *
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 export function encodePipeline(
@@ -12,12 +16,14 @@ export function encodePipeline(
   isWhole: boolean,
   prepared: PreparedStatements | undefined,
 ): Buffer {
-  const out = new MessageBuffer(statements.reduce((sum, statement) => sum + computeSizeLimit(statement), 5));
+  const size = statements.reduce((sum, statement) => sum + computeSizeLimit(statement), HEADER_SIZE);
+  const out = new MessageBuffer(size);
   for (const statement of statements) encodeStatement(out, statement, prepared);
   if (isWhole) out.end(out.begin(SYNC));
   return out.written;
 }
 
+/** Writes the messages of one statement: Parse if needed, Bind, Execute, and Flush if the statement asks for it. */
 function encodeStatement(
   out: MessageBuffer,
   statement: PipelineStatement,
@@ -32,14 +38,14 @@ function encodeStatement(
     out.end(parse);
   }
   const bind = out.begin(BIND);
-  out.writeText('');
+  out.writeText(''); // The unnamed portal.
   out.writeText(name);
   out.writeInt16(0); // All values are text.
   out.writeValues(getValues(statement));
   out.writeInt16(0); // All results are text.
   out.end(bind);
   const execute = out.begin(EXECUTE);
-  out.writeText('');
+  out.writeText(''); // The unnamed portal, which the Bind has made.
   out.writeInt32(0); // No limit of rows.
   out.end(execute);
   if (statement.flush) out.end(out.begin(FLUSH));
@@ -48,14 +54,21 @@ function encodeStatement(
 /** The unnamed statement, which is parsed each time. */
 const UNNAMED = { name: '', isNew: true };
 
-// The types of the messages.
+/** The bytes before the content of a message: one byte for its type, four bytes for its length. */
+const HEADER_SIZE = 5;
+
+// The types of the messages: the letters P, B, E, H and S.
 const PARSE = 0x50;
 const BIND = 0x42;
 const EXECUTE = 0x45;
 const FLUSH = 0x48;
 const SYNC = 0x53;
 
-/** Returns an upper limit for the encoded size of a statement, in bytes. */
+/**
+ * Returns an upper limit for the encoded size of a statement, in bytes. A character of JavaScript takes at most three
+ * bytes in UTF-8, and each value has a length of four bytes. 100 bytes are more than all other parts together: the
+ * headers of four messages, the name of a prepared statement twice, and the counts.
+ */
 function computeSizeLimit(statement: PipelineStatement): number {
   return getValues(statement).reduce(
     (sum, value) => sum + 4 + 3 * (value?.length ?? 0),
@@ -80,14 +93,17 @@ class MessageBuffer {
     return this.#bytes.subarray(0, this.#end);
   }
 
-  /** Begins a message. Returns the position of its length, which `end` writes. */
+  /**
+   * Begins a message: writes its type and leaves four bytes free for its length. Returns the position of the length.
+   * Pass the position to `end`, which writes the length.
+   */
   begin(type: number): number {
     this.#bytes[this.#end] = type;
-    this.#end += 5;
+    this.#end += HEADER_SIZE;
     return this.#end - 4;
   }
 
-  /** Ends the message whose length is at `start`. */
+  /** Ends the message that begins with its length at `start`. The length counts itself, but not the type. */
   end(start: number): void {
     this.#bytes.writeInt32BE(this.#end - start, start);
   }
@@ -105,11 +121,12 @@ class MessageBuffer {
     this.#bytes[this.#end++] = 0;
   }
 
+  /** Writes the count of values, then each value with its length in bytes before it. The length of null is -1. */
   writeValues(values: readonly (string | null)[]): void {
     this.writeInt16(values.length);
     for (const value of values) {
       const start = this.#end;
-      this.#end += 4;
+      this.#end += 4; // The length is written below, when it is known.
       if (value !== null) this.#end += this.#bytes.write(value, this.#end);
       this.#bytes.writeInt32BE(value === null ? -1 : this.#end - start - 4, start);
     }

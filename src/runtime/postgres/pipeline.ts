@@ -22,7 +22,7 @@ export class Pipeline {
   readonly #onAnswer: ((answer: StatementResult) => void) | undefined;
   readonly #answers: StatementResult[] = [];
   #rows: (readonly (string | null)[])[] = [];
-  /** The pipeline that is written together with this pipeline. */
+  /** The second pipeline of `sendWith`, which is written together with this pipeline. */
   #next: { readonly pipeline: Pipeline; readonly client: ProtocolClient } | undefined;
   #isWritten = false;
   #resolve: (answers: readonly StatementResult[]) => void = () => undefined;
@@ -71,8 +71,9 @@ export class Pipeline {
   }
 
   /**
-   * Writes the pipeline and the last query in one piece. Does nothing if `sendWith` has written this pipeline
-   * already.
+   * Writes the pipeline and the last query in one piece. The driver calls this method when the pipeline becomes its
+   * active query. Does nothing if this is the second pipeline of `sendWith`, which is written already. Returns the
+   * error of the last query if the query can't be sent, else null.
    */
   submit(connection: ProtocolConnection): Error | null {
     if (this.#isWritten) return null;
@@ -81,6 +82,7 @@ export class Pipeline {
       stream.write(this.#encode(connection));
       return null;
     }
+    // Holds the bytes back until `uncork`: the driver writes the last query itself, message by message.
     stream.cork();
     try {
       stream.write(this.#encode(connection));
@@ -99,6 +101,7 @@ export class Pipeline {
     else this.#rows.push(message.fields ?? []);
   }
 
+  /** Stores the answer of a statement, or passes the message to the last query. */
   handleCommandComplete(message: ServerMessage, connection: ProtocolConnection): void {
     if (this.#isOnLast) {
       this.#lastQuery?.handleCommandComplete(message, connection);
@@ -114,6 +117,7 @@ export class Pipeline {
     this.#lastQuery?.handleEmptyQuery(connection);
   }
 
+  /** Rejects `completed` and passes the error to the last query, which the server has skipped or refused. */
   handleError(error: Error, connection: ProtocolConnection): void {
     // The server has skipped the statements after the error, so it is unknown which statements are prepared.
     forgetPreparedStatements(connection);
@@ -128,6 +132,7 @@ export class Pipeline {
     this.#lastQuery?.handleReadyForQuery(connection);
   }
 
+  /** Encodes this pipeline and, behind it, the second pipeline. Marks both as written. */
   #encode(connection: ProtocolConnection): Buffer {
     this.#isWritten = true;
     const own = encodePipeline(
@@ -139,7 +144,10 @@ export class Pipeline {
     return next === undefined ? own : Buffer.concat([own, next.#encode(connection)]);
   }
 
-  /** Makes the second pipeline the active query of the driver: the next answers belong to that pipeline. */
+  /**
+   * Gives the second pipeline to the driver as its next query, because the next answers belong to that pipeline. The
+   * driver does not write it again: `submit` sees that it is written. Does nothing at a second call.
+   */
   #submitNext(): void {
     const { pipeline, client } = this.#next ?? {};
     this.#next = undefined;

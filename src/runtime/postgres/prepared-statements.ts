@@ -9,6 +9,7 @@ import type {
 
 /** The prefix of the names of the runner's prepared statements. The space makes an equal name in a task unlikely. */
 const PREFIX = 'etl runner ';
+/** The number of names that were given in this process. */
 let count = 0;
 
 /**
@@ -31,7 +32,10 @@ export class PreparedStatements {
     return this.#names.size;
   }
 
-  /** Returns the name of a statement. With `isNew`, the caller must first parse the statement under this name. */
+  /**
+   * Returns the name of the prepared statement with this text. If `isNew` is true, the session does not have the
+   * statement yet, and the caller must send a Parse with this name.
+   */
   getName(text: string): { readonly name: string; readonly isNew: boolean } {
     const known = this.#names.get(text);
     if (known !== undefined) return { name: known, isNew: false };
@@ -51,9 +55,9 @@ export function findPreparedStatements(connection: ProtocolConnection): Prepared
 }
 
 /**
- * Lets a connection prepare statements from now on, if the backend of the transaction is the backend that the driver
- * connected to. Behind a pooler the two differ: the next transaction can run in another session, which does not have
- * the prepared statements.
+ * Lets a connection prepare statements from now on. Does nothing behind a pooler: there the next transaction can run in
+ * another session, which does not have the prepared statements. A pooler is recognized by two process IDs that differ:
+ * the ID of the backend of the transaction, and the ID that the driver was told when it connected.
  */
 export function enablePreparedStatements(
   { processID, connection }: ProtocolClient,
@@ -78,8 +82,10 @@ export function forgetPreparedStatements(connection: ProtocolConnection): void {
  * Creates the statements that reset a session to its state after connecting. No setting, lock, cursor or temporary
  * table of a task reaches the next task. Pass the answers to `isClean`.
  *
- * The statement is DISCARD ALL. On a connection with prepared statements, the parts of DISCARD ALL are sent instead,
- * without DISCARD PLANS and DEALLOCATE ALL.
+ * - On a connection without prepared statements: DISCARD ALL.
+ * - On a connection with prepared statements: the parts of DISCARD ALL, without DISCARD PLANS and DEALLOCATE ALL, which
+ *   would remove the prepared statements and their plans. The last statement checks that a task has prepared nothing.
+ *
  * https://www.postgresql.org/docs/current/sql-discard.html
  */
 export function createCleanStatements(connection: ProtocolConnection): readonly PipelineStatement[] {
@@ -95,8 +101,8 @@ export function createCleanStatements(connection: ProtocolConnection): readonly 
 }
 
 /**
- * Returns true if the answers to `createCleanStatements` say that the session is clean: the session has the prepared
- * statements of the runner and no others.
+ * Returns true if the answers to `createCleanStatements` say that the session is clean: either DISCARD ALL has removed
+ * everything, or the check has found the prepared statements of the runner and no others.
  */
 export function isClean(answers: readonly StatementResult[]): boolean {
   const last = answers.at(-1);

@@ -112,9 +112,12 @@ export interface QueryCall {
 }
 
 /**
- * Creates a query that can be the last query of a pipeline. Returns undefined for a query that can't be in a
- * pipeline: several statements in one text, a COPY, or a query that the driver keeps state for, such as a named
- * statement.
+ * Creates a query of the driver that can be the last query of a pipeline. Returns undefined for a query that can't be
+ * in a pipeline:
+ *
+ * - a named statement or a limit of rows (`rows`), for which the driver keeps state
+ * - a text that may have several statements, which the extended protocol refuses
+ * - a COPY, whose data follow in messages of their own
  */
 export function toPipelinedQuery(
   client: ProtocolClient,
@@ -123,6 +126,7 @@ export function toPipelinedQuery(
   const given = typeof config === 'string' ? { text: config } : (config as PipelinedConfig);
   const bound = values ?? given.values ?? [];
   if (typeof given.text !== 'string' || !Array.isArray(bound) || given.name || given.rows) return undefined;
+  // A text with a semicolon may have several statements. With values, the driver itself uses the extended protocol.
   if (bound.length === 0 && !/^[^;]+$/.test(given.text)) return undefined;
   if (/\bcopy\b/i.test(given.text)) return undefined;
   const { Query } = client.constructor;
@@ -163,8 +167,8 @@ export function getText(config: unknown): string {
 }
 
 /**
- * The identity of a transaction: the process ID of its backend and its transaction ID. Together they identify exactly
- * one transaction, so nothing else is stopped.
+ * The identity of a transaction: the process ID of its backend and its transaction ID. The two together identify
+ * exactly one transaction, so a request to stop this transaction stops no other.
  */
 export interface TransactionId {
   readonly pid: number;

@@ -20,7 +20,7 @@ export interface QueuedQuery {
   refuse(error: Error): void;
 }
 
-/** The begin of a transaction. It is sent before the first query of the task, or together with the query. */
+/** The begin of a transaction. It is sent before the first query of the task, or in one pipeline with the query. */
 export interface TransactionBegin {
   /** True if the begin was sent. */
   readonly isSent: boolean;
@@ -40,15 +40,18 @@ export const BEGIN_QUERY: QueuedQuery = {
   refuse: () => undefined,
 };
 
-/** Creates a queued query with a callback. The callback runs in the async context of the caller. */
+/**
+ * Creates a queued query. `given` is called with its result or error, in the async context of the code that created the
+ * query. `config` and `values` are the arguments of `pg.Client.query`.
+ */
 export function createQueuedQuery(
   client: ProtocolClient,
   config: unknown,
   values: unknown,
   given: Callback,
 ): QueuedQuery {
-  // Binds the callback to the context of this task. Without this, the callback would run in the context that opened
-  // the socket, and an unhandled error would be assigned to another task.
+  // Binds the callback to the async context of this task. Without this, the callback would run in the context that
+  // opened the socket, and an unhandled error in the callback would be assigned to another task.
   const callback = AsyncResource.bind(given);
   return {
     sql: getText(config),
@@ -58,14 +61,17 @@ export function createQueuedQuery(
   };
 }
 
-/** Creates a queued query for a COPY stream or a cursor. */
+/**
+ * Creates a queued query for a COPY stream or a cursor. Changes the stream: adds a listener for errors, and makes the
+ * listeners of its events run in the async context of the code that created the query.
+ */
 export function createQueuedStream(
   client: ProtocolClient,
   stream: Submittable & Partial<EventEmitter> & Refusable,
 ): QueuedQuery {
-  // Adds a listener, because the error of an abandoned stream without a listener would end the process when its
-  // connection is destroyed. No failure is hidden: the server aborts the transaction, and the close of the ledger row
-  // then fails.
+  // When its connection is destroyed, an abandoned stream emits an error. An error without a listener would end the
+  // process. The listener hides no failure: the server aborts the transaction, and the close of the ledger row then
+  // fails.
   stream.on?.('error', () => undefined);
   if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
   return {

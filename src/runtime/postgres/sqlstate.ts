@@ -69,18 +69,22 @@ export function describeState(code: string): string {
   return name === undefined ? `SQLSTATE ${code}` : `SQLSTATE ${code}, ${name}`;
 }
 
+/** The maximum number of errors around the error of the server. The limit also ends a circle of causes. */
+const MAX_DEPTH = 5;
+
 /**
- * Finds the error of the server: the error itself, or an error inside it that Objection or other code has wrapped.
- * Undefined if there is none.
+ * Finds the error of the server: the given error itself, or the error that it wraps. Objection wraps an error as its
+ * `nativeError`, other code as its `cause`. Returns undefined if no error of the server is found.
  */
 export function findDatabaseError(error: unknown): DatabaseError | undefined {
   let current: unknown = error;
-  for (let depth = 0; depth < 5 && typeof current === 'object' && current !== null; depth++) {
+  for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {
     const { code, nativeError, cause } = current as {
       code?: unknown;
       nativeError?: unknown;
       cause?: unknown;
     };
+    // Errors of the system, such as EPIPE, also have a code of five letters, but only the server sends a severity.
     if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in current)
       return current as DatabaseError;
     current = nativeError ?? cause;
@@ -97,8 +101,9 @@ function isConnectionState(code: string): boolean {
 type ErrorFields = Pick<DatabaseError, 'routine'> & { readonly code?: unknown };
 
 /**
- * Returns true if the statement has another number of values than parameters. Its SQLSTATE is 08P01. A pooler uses
- * the same SQLSTATE for its last message before it closes a connection, but only PostgreSQL names a routine.
+ * Returns true if the number of values of a statement differs from the number of its parameters. PostgreSQL reports
+ * this as 08P01 and keeps the connection open. A pooler sends the same SQLSTATE as its last message before it closes
+ * the connection. The two are told apart by `routine`, which only PostgreSQL sends.
  */
 export function isWrongValueCount({ code, routine }: ErrorFields): boolean {
   return code === '08P01' && routine !== undefined;

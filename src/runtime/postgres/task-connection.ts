@@ -28,8 +28,13 @@ export interface FailedStatement {
  * The task connection also reads the messages of the server, because Knex and pg do not report that a transaction
  * ended, failed or was terminated.
  *
- * Its phases: `new`; `begin` after `openWithBegin`; `open` when the server has answered the begin, or after `open`;
- * `closed` after `close`.
+ * A task connection goes through these phases:
+ *
+ * - `new`: no query of the task may pass yet.
+ * - `begin`, after `openWithBegin`: queries wait until the begin is sent and answered. The first query can be sent
+ *   together with the begin.
+ * - `open`, after the answer to the begin or after `open`: queries pass, one at a time.
+ * - `closed`, after `close` or after the begin has failed: queries are refused.
  */
 export class TaskConnection {
   readonly #client: ProtocolClient;
@@ -100,14 +105,15 @@ export class TaskConnection {
     if (this.lost !== undefined) transactionBegin.fail(this.lost);
   }
 
-  /** Sends the begin if it was not sent yet. */
+  /** Sends the begin. Does nothing if the begin was sent already, after `close`, and without a connection. */
   begin(): void {
     if (this.#transactionBegin?.isSent === false && this.#phase === 'begin' && this.lost === undefined)
       this.#send(this.#transactionBegin);
   }
 
   /**
-   * Sends the begin in two turns of the event loop, so that a first query of the body can be in the same pipeline.
+   * Sends the begin, but waits two turns of the event loop before. A first query that the body sends in the meantime
+   * sends the begin itself, in one pipeline with the query.
    */
   async beginSoon(): Promise<void> {
     await turn();
@@ -122,7 +128,14 @@ export class TaskConnection {
     for (const query of this.#queue.splice(0)) query.refuse(createTooLateError());
   }
 
-  /** Sends a query after the queries before it are done. The signature is the signature of `pg.Client.query`. */
+  /**
+   * Sends a query after the queries before it are done, or refuses the query. The signature is the signature of
+   * `pg.Client.query`. There are three cases:
+   *
+   * - A COPY stream or a cursor: returns the stream. Its end or its error are events of the stream.
+   * - A query with a callback (`callback`, `values` as a function, or `config.callback`): returns undefined.
+   * - Any other query: returns a promise of the result.
+   */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     if (isSubmittable(config)) {
       this.#enqueue(createQueuedStream(this.#client, config));
@@ -130,6 +143,7 @@ export class TaskConnection {
     }
     const given = typeof values === 'function' ? (values as Callback) : (callback ?? getCallback(config));
     if (given === undefined) {
+      // Calls this method again, with a callback.
       return new Promise<QueryResult>((resolve, reject) => {
         this.query(config, values, (error, result) => {
           if (error) reject(error);
@@ -143,14 +157,14 @@ export class TaskConnection {
     return undefined;
   }
 
-  /** Reports that the runner ends the transaction now. */
+  /** Reports that the runner ends the transaction now, so an ended transaction is not the fault of the task. */
   endByRunner(): void {
     this.#isInTransaction = false;
   }
 
   /**
-   * Waits for the queries that the task started and did not await. Throws ETL-3205 if a COPY or a cursor was left
-   * open.
+   * Waits until no query of the task is active, because a task can start queries without awaiting them. Also returns
+   * if the connection is lost. Throws ETL-3205 if a COPY or a cursor is still open after `STREAM_GRACE_MS`.
    */
   async awaitQueries(): Promise<void> {
     // A Knex builder calls `query` up to two turns of the event loop after its `then` was called.
@@ -160,13 +174,14 @@ export class TaskConnection {
       const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
       if (this.#active.stream === undefined) await idle;
       else if (!(await within(idle, STREAM_GRACE_MS))) throw createLeftOpenError();
+      // The code that awaited a query may send its next query now.
       await turn();
     }
   }
 
   /**
-   * Waits up to `LAST_STATEMENT_MS` for the active query of a task that failed. The error of a statement arrives
-   * before the ReadyForQuery, which has the state of the transaction.
+   * Waits up to `LAST_STATEMENT_MS` for the end of the active query of a task that failed. The task learns of an error
+   * before the server has sent ReadyForQuery, and only ReadyForQuery tells the state of the transaction.
    */
   async drain(): Promise<void> {
     if (this.#active === undefined || this.lost !== undefined) return;
@@ -194,7 +209,11 @@ export class TaskConnection {
   }
 
   /**
-   * Queues a query, or refuses it: after a loss of the connection, during a held COPY, and outside the transaction.
+   * Queues a query, or refuses it. A query is refused in three cases:
+   *
+   * - The connection is lost.
+   * - A COPY is active or queued that continues only when the task goes on. The query would wait forever.
+   * - The phase is `new` or `closed`. Such a query is reported as late.
    */
   #enqueue(query: QueuedQuery): void {
     if (this.lost !== undefined) query.refuse(this.lost);
@@ -232,6 +251,11 @@ export class TaskConnection {
     transactionBegin.send(this.#client, first);
   }
 
+  /**
+   * Takes an error of the server. Stores the error as `fatal` if the server closes the connection after it, and as
+   * `failure` if it aborts the transaction of the task. Remembers the statement that caused the error. An error of the
+   * begin closes this task connection.
+   */
   #onError(message: ServerMessage): void {
     // Uses the SQLSTATE, because the severity is in the language of the server.
     if (isConnectionEnd(message)) this.fatal ??= message;
@@ -242,16 +266,20 @@ export class TaskConnection {
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
+  /** Takes a command tag: of a statement of the task, which is counted, or of the begin. */
   #onComplete(message: ServerMessage): void {
     if (this.#phase === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
     else if (this.#phase === 'begin' && this.#transactionBegin?.isOver) this.open();
   }
 
+  /**
+   * Takes the end of a query, with the state of the transaction, and sends the next query. Destroys the connection if
+   * the query has ended the transaction: the next statement would be committed at once.
+   */
   #onReady(message: ServerMessage): void {
+    // In state `T` the transaction is not aborted: an earlier error was rolled back to a savepoint.
     if (message.status === 'T') this.failure = undefined;
     if (message.status === 'I' && this.#isInTransaction) {
-      // The transaction is gone, and the next statement would be committed at once. Destroys the connection before
-      // the statement is sent.
       this.isEndedByTask = true;
       this.#onLost();
       this.#client.connection.stream.destroy();
@@ -261,6 +289,7 @@ export class TaskConnection {
     this.#sendNext();
   }
 
+  /** Takes the loss of the connection: refuses all waiting queries, and ends the wait for the active query. */
   readonly #onLost = (error?: Error): void => {
     this.lost ??= error ?? new Error('the connection was closed');
     this.#transactionBegin?.fail(this.lost);

@@ -67,15 +67,19 @@ export interface TransactionSettings {
 }
 
 /**
- * Creates the statements that begin a transaction. All settings are local to the transaction. The last answer is one
- * row with the process ID of the backend and the transaction ID, for `parseTransactionId`. Behind a pooler, the
- * process ID differs from the one that the driver knows.
+ * Creates the two statements that begin a transaction: BEGIN, and a SELECT that sets the timeouts and the
+ * `application_name`, local to the transaction. Without a task timeout, statements have no time limit, and the
+ * transaction may idle for `IDLE_TIMEOUT_MS`.
+ *
+ * Pass the answer to the SELECT to `parseTransactionId`. The process ID is read from the server, because behind a
+ * pooler it differs from the process ID that the driver knows.
  */
 export function createBeginStatements(settings: TransactionSettings): readonly PipelineStatement[] {
   const budget =
     settings.budgetMs === undefined
       ? undefined
       : Math.min(Math.max(1, Math.ceil(settings.budgetMs)) + SERVER_DELAY_MS, LONGEST_MS);
+  // `0` means no limit.
   const local: Readonly<Record<string, string>> = {
     statement_timeout: String(budget ?? 0),
     lock_timeout: String(Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)),
@@ -83,6 +87,7 @@ export function createBeginStatements(settings: TransactionSettings): readonly P
     application_name: settings.name,
     ...(settings.watchClient ? WATCH_SETTINGS : {}),
   };
+  // A setting can't be a parameter of SET LOCAL. `set_config(…, true)` does the same and takes parameters.
   const set = Object.keys(local).map((name, index) => `set_config('${name}', $${index + 1}, true)`);
   return [
     { text: `begin isolation level ${settings.isolation}` },

@@ -41,6 +41,7 @@ export function executeDag<O extends EndedTask>(
 /** The key of the tasks without a connection. */
 const NO_CONNECTION = '';
 
+/** The state of one walk over a Dag. The constructor starts the walk. `done` resolves when all tasks have ended. */
 class DagWalk<O extends EndedTask> {
   readonly done: Promise<readonly O[]>;
   readonly #tasks: readonly PlannedTask[];
@@ -70,6 +71,7 @@ class DagWalk<O extends EndedTask> {
     this.#startReady();
   }
 
+  /** Adds a ready task to the queue of its connection. Does not start the task. */
   #enqueue(task: PlannedTask): void {
     const key = task.conn ?? NO_CONNECTION;
     let ready = this.#ready.get(key);
@@ -77,12 +79,16 @@ class DagWalk<O extends EndedTask> {
     ready.queue.push(task);
   }
 
-  /** Starts ready tasks up to the limits. After a stop, ends them as not started. */
+  /**
+   * Starts ready tasks up to the limits. After a stop, starts none, and ends all ready tasks as not started. Resolves
+   * `done` if no task is left.
+   */
   #startReady(): void {
     if (this.#options.signal.aborted) this.#isStopped = true;
     for (const [key, ready] of this.#ready) {
       const limit = key === NO_CONNECTION ? Infinity : this.#options.getPoolSize(key);
       while (this.#isStopped || (ready.running < limit && this.#running < this.#options.concurrency)) {
+        // `#end` can add tasks to this queue while the loop runs.
         const task = ready.queue[ready.next];
         if (task === undefined) break;
         ready.next++;
@@ -93,6 +99,7 @@ class DagWalk<O extends EndedTask> {
     if (this.#remaining === 0) this.#resolve(this.#outcomes);
   }
 
+  /** Runs a task and counts it as running meanwhile. Afterwards records its outcome and starts tasks that are ready. */
   async #start(task: PlannedTask, ready: { running: number }): Promise<void> {
     ready.running++;
     this.#running++;
@@ -103,7 +110,12 @@ class DagWalk<O extends EndedTask> {
     this.#startReady();
   }
 
-  /** Records the outcome of a task. Also records the outcomes of all tasks that can't run because of this task. */
+  /**
+   * Records the outcome of a task, and tells its downstream tasks that it has ended. A downstream task whose upstream
+   * tasks have all ended is queued if they all succeeded. Otherwise it can't run: its outcome comes from `passOver`,
+   * and its own downstream tasks are told in turn. `ended` is the stack of tasks whose outcomes are still to be
+   * recorded; it stands for a recursion.
+   */
   #end(first: PlannedTask, outcome: O): void {
     const ended: [PlannedTask, O][] = [[first, outcome]];
     for (let pair = ended.pop(); pair !== undefined; pair = ended.pop()) {
@@ -138,12 +150,18 @@ class Downstream {
   readonly #starts: Int32Array;
   readonly #indexes: Int32Array;
 
+  /**
+   * Sorts the edges of the Dag by their upstream task (a counting sort): counts the downstream tasks of each task, adds
+   * the counts up to the position where the downstream tasks of each task end, and then fills each task's part of the
+   * array from its end to its start.
+   */
   constructor(tasks: readonly PlannedTask[]) {
     const ends = new Int32Array(tasks.length + 1);
     for (const { upstream } of tasks) for (const index of upstream) ends[index] = (ends[index] ?? 0) + 1;
     for (let i = 0, sum = 0; i < ends.length; i++) ends[i] = sum += ends[i] ?? 0;
     this.#indexes = new Int32Array(ends.at(-1) ?? 0);
-    // Goes backwards, so that downstream tasks are in the order of definition. Each entry of `ends` becomes a start.
+    // Goes backwards, because each part is filled from its end: the downstream tasks are then in the order of
+    // definition. Each write lowers an entry of `ends` by 1, so at the end each entry is the start of its part.
     for (let i = tasks.length - 1; i >= 0; i--)
       for (const index of tasks[i]?.upstream ?? []) {
         const at = (ends[index] ?? 0) - 1;

@@ -13,7 +13,10 @@ export class FailureLog {
     this.#redact = redact;
   }
 
-  /** Takes the next event of the run. */
+  /**
+   * Takes the next event of the run. Adds a row for an attempt that will be retried, and for a task that has ended
+   * without success. Ignores all other events.
+   */
   add(event: RunEvent): void {
     if (event.type === 'task_started') this.#startedAt.set(event.taskId, event.at);
     if (event.type === 'task_retrying') {
@@ -26,6 +29,7 @@ export class FailureLog {
     }
   }
 
+  /** Adds the row of an attempt that ended `at` this time. A task that was not started also started `at` this time. */
   #push(at: Date, row: Omit<AttemptRow, 'startedAt' | 'finishedAt'>): void {
     this.rows.push({ ...row, startedAt: this.#startedAt.get(row.taskId) ?? at, finishedAt: at });
   }

@@ -48,7 +48,13 @@ export async function finishRun(request: FinishRequest): Promise<FinishedRun> {
   return finished ?? createFinishedRun(outcomes.map(summarize), errors);
 }
 
-/** Compares the outcomes with the ledger and records the end of the run in the home database. Adds to `errors`. */
+/**
+ * Compares the outcomes with the ledger, and records the end of the run and its failed attempts in the home database.
+ * Returns the end of the run. Never throws: adds an error to `errors` if the end can't be recorded or if a newer
+ * process has taken over the run, and the run has then failed.
+ *
+ * A process that ran one task of the run (`isWhole` is false) leaves the run open as long as other tasks are not done.
+ */
 async function recordEnd(request: FinishRequest): Promise<FinishedRun | undefined> {
   const { plan, outcomes, errors, databases } = request;
   const ledger = await readLedger(request);
@@ -58,15 +64,17 @@ async function recordEnd(request: FinishRequest): Promise<FinishedRun | undefine
   });
   const finished = createFinishedRun(tasks, errors);
   try {
-    const isClosed = await databases.withHome(async (client) => {
+    const isRecorded = await databases.withHome(async (client) => {
       if (request.attempts.length > 0) await insertAttempts(client, plan.runId, request.attempts);
-      if (!request.isWhole && finished.state === 'success' && !isAllDone(plan, ledger)) return true;
+      const isLeftOpen = !request.isWhole && finished.state === 'success' && !isAllDone(plan, ledger);
+      if (isLeftOpen) return true;
       const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
       return closeRun(client, run, finished.state);
     });
-    if (!isClosed)
+    if (!isRecorded)
       errors.push(createTakenOverError(plan.dag.id, { data: 'tasks that had ended are committed' }));
-    return isClosed ? finished : createFinishedRun(tasks, errors);
+    // `errors` has one more error in the second case, so the run has failed.
+    return isRecorded ? finished : createFinishedRun(tasks, errors);
   } catch (error) {
     errors.push(createUnrecordedError(error));
     return createFinishedRun(tasks, errors);
@@ -87,39 +95,48 @@ async function readLedger({ plan, errors, databases }: FinishRequest): Promise<L
   return ledger;
 }
 
+/** Returns true if each task of the plan has a done row in the ledger of its connection. */
 function isAllDone(plan: RunPlan, ledger: LedgerRows): boolean {
   return plan.tasks.every(({ id, conn }) => ledger.get(conn ?? plan.home ?? '')?.has(id));
 }
 
+/** Returns the end of a run: failed if a task failed, if a task could not run for this reason, or if there are errors. */
 function createFinishedRun(tasks: readonly TaskSummary[], errors: readonly EtlError[]): FinishedRun {
   const failed = tasks.some(({ state }) => state === 'failed' || state === 'upstream_failed');
   return { state: failed || errors.length > 0 ? 'failed' : 'success', tasks };
 }
 
 /**
- * Returns the summary of a task, corrected by the ledger. `rows` are the done tasks of the task's database. Undefined
- * if the database can't be read.
+ * Returns the summary of a task, corrected by the ledger. `rows` are the done tasks of the task's database, by task ID;
+ * undefined if the database can't be read.
+ *
+ * - The ledger can't be read: the outcome stays.
+ * - The COMMIT of the task got no answer, and the ledger has its row with the same fingerprint: a success.
+ * - The task succeeded, but the ledger has no row: a failure (ETL-4003).
+ * - The task succeeded, and the ledger has its row: a success with the rows that the ledger has.
+ * - The task did not succeed: the outcome stays.
  */
 function confirmOutcome(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask> | undefined): TaskSummary {
   const summary = summarize(outcome);
-  // Keeps the outcome if the ledger can't be read. The run has already failed for this reason.
+  // The run has already failed, because the ledger can't be read.
   if (rows === undefined) return summary;
   const row = rows.get(outcome.taskId);
   if (outcome.undecided !== undefined && row?.fingerprint === outcome.undecided) {
     const { error: _error, ...rest } = summary;
-    return { ...rest, state: 'success', ...countRows(row) };
+    return { ...rest, state: 'success', ...getRows(row) };
   }
   if (outcome.state !== 'success') return summary;
   if (row === undefined)
     return { ...summary, state: 'failed', error: createNotInLedgerError(outcome.taskId) };
-  return { ...summary, ...countRows(row) };
+  return { ...summary, ...getRows(row) };
 }
 
-function countRows({ rows }: DoneTask): { readonly rows?: number } {
+/** Returns the number of rows that a done task wrote, as a field. No field for a task without a connection. */
+function getRows({ rows }: DoneTask): { readonly rows?: number } {
   return rows === undefined ? {} : { rows };
 }
 
-/** Returns the part of an outcome that events and results show. */
+/** Returns the part of an outcome that events and results show. Adds the number of rejected rows of a load, if any. */
 export function summarize({ result, undecided: _undecided, ...summary }: TaskOutcome): TaskSummary {
   const { rejected } = (result ?? {}) as { rejected?: unknown };
   return typeof rejected === 'number' && rejected > 0 ? { ...summary, rejected } : summary;

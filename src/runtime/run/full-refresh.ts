@@ -12,9 +12,8 @@ export function assertRefreshable(tasks: readonly PlannedTask[], fullRefresh: re
   for (const task of tasks) {
     if (!isFullRefresh(fullRefresh, task.id)) continue;
     const table = getAppendedTable(task);
-    const other = tasks.find(
-      (each) => each !== task && table !== undefined && getIncrementalTable(each) === table,
-    );
+    if (table === undefined) continue;
+    const other = tasks.find((each) => each !== task && getIncrementalTable(each) === table);
     if (other !== undefined) throw createSharedTableError(task, other);
   }
 }
@@ -26,12 +25,16 @@ function getAppendedTable(task: PlannedTask): string | undefined {
   return findTransfer(task)?.mode === 'append' ? getIncrementalTable(task) : undefined;
 }
 
-/** Returns the connection and the table of an incremental transfer, as text. Undefined for any other task. */
+/**
+ * Returns the connection and the table of an incremental transfer as one text, such as `shop "public"."orders"`.
+ * Undefined for any other task.
+ */
 function getIncrementalTable(task: PlannedTask): string | undefined {
   const transfer = findTransfer(task);
   return transfer?.incremental && `${task.conn} ${quoteTable(transfer.into)}`;
 }
 
+/** Returns the options of a transfer. Undefined for a task of another kind. */
 function findTransfer({ task }: PlannedTask): TransferSource | undefined {
   return task.kind === 'transfer' ? (task.options as unknown as TransferSource) : undefined;
 }

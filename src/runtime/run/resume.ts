@@ -10,7 +10,11 @@ export interface ResumePlan {
   readonly toRun: readonly { readonly taskId: string; readonly why: string }[];
 }
 
-/** Computes the fingerprints of the tasks, by the index of the task. */
+/**
+ * Computes the fingerprints of the tasks, by the index of the task. `tasks` must be in an order in which each task
+ * comes after its upstream tasks, because the fingerprint of a task depends on the fingerprints of its upstream
+ * tasks.
+ */
 export async function computeFingerprints(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
   const fingerprints: string[] = [];
   for (const task of tasks) {
@@ -25,8 +29,10 @@ export async function computeFingerprints(tasks: readonly PlannedTask[]): Promis
 }
 
 /**
- * Decides which tasks a resumed run runs. Pure. A task that is done with the same fingerprint is reused. A task that
- * was changed runs again, and so do all tasks that need it.
+ * Decides which tasks a resumed run runs, and why. Pure. A task that is done with the same fingerprint is reused. Any
+ * other task runs, for one of three reasons: it is not done; it needs a task that runs again; or it was changed.
+ *
+ * A task that needs a changed task never has the same fingerprint, because its fingerprint covers its upstream tasks.
  */
 export function planResume(
   tasks: readonly PlannedTask[],
@@ -43,9 +49,9 @@ export function planResume(
       continue;
     }
     rerun.add(task.index);
-    const upstream = task.upstream.find((index) => rerun.has(index));
-    const changed = upstream === undefined ? 'changed since it ran' : `needs "${tasks[upstream]?.id ?? ''}"`;
-    toRun.push({ taskId: task.id, why: doneBefore === undefined ? 'not done' : changed });
+    const cause = task.upstream.find((index) => rerun.has(index));
+    const whyAgain = cause === undefined ? 'changed since it ran' : `needs "${tasks[cause]?.id ?? ''}"`;
+    toRun.push({ taskId: task.id, why: doneBefore === undefined ? 'not done' : whyAgain });
   }
   return { reused, toRun };
 }

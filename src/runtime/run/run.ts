@@ -108,7 +108,10 @@ class Run {
     );
   }
 
-  /** Runs the Dag. Listens to the signal and the timeout of the run until all connections are closed. */
+  /**
+   * Runs the Dag and returns the result of the run. Listens to the signal and the timeout of the run until the end of
+   * the run is recorded; then closes all connections. Throws `EtlError` if the run can't start.
+   */
   async run(): Promise<RunResult> {
     const { signal, limits } = this.#services;
     const { timeoutMs } = limits;
@@ -129,13 +132,17 @@ class Run {
     }
   }
 
-  /** Takes the lock, starts or resumes the run in the ledger, and emits the first events. */
+  /**
+   * Takes the lock, starts or resumes the run in the ledger, and emits `run_started` and, for a resumed run,
+   * `run_resumed`. Throws `EtlError` if the run can't start, or if it is stopped before.
+   */
   async #start(): Promise<StartedRun> {
     const { process, connections } = this.#services;
     const services = { databases: this.#databases, process };
     const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
       throwNotStarted,
     );
+    // Each running task listens to the signal, so Node.js must not warn of more than ten listeners.
     setMaxListeners(0, this.#stop.signal);
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
@@ -149,7 +156,10 @@ class Run {
     return started;
   }
 
-  /** Runs the tasks, and returns their outcomes in the order of definition. */
+  /**
+   * Runs the tasks, and returns their outcomes in the order of definition. If the run is for one task (`only`), runs
+   * this task alone and returns its outcome. Emits `task_finished` for each task.
+   */
   async #execute({ plan, done, fingerprints, only, resume }: StartedRun): Promise<readonly TaskOutcome[]> {
     const { random, connections, limits } = this.#services;
     const { signal } = this.#stop;
@@ -200,13 +210,14 @@ class Run {
     return { runId: plan.runId, state, tasks, errors, durationMs };
   }
 
-  /** Stops the run. Only the first reason counts. */
+  /** Stops the run, which fails with `reason`. A later reason is ignored. */
   #abort(reason: EtlError): void {
     if (this.#stop.signal.aborted) return;
     this.#errors.push(reason);
     this.#stop.abort(reason);
   }
 
+  /** Adds the time, the run and the Dag to an event. Gives the event to the failure log and to the reporter. */
   #emit(body: EventBody): void {
     const event = { at: new Date(), runId: this.#runId, dagId: this.#request.dag.id, ...body };
     this.#failures.add(event);
@@ -215,8 +226,9 @@ class Run {
 }
 
 /**
- * Returns the ID of the holder of the lock, a UUID. Processes that each run one task of the same run compute the same
- * ID, so that no process fences another.
+ * Returns the ID of the holder of the lock, in the form of a UUID. A process that runs a whole run has its own ID.
+ * Processes that each run one task of the same run compute the same ID from the ID of the run. So they count as one
+ * holder, and no process makes the epoch of another process old.
  */
 function createHolder(start: RunRequest['start'], { process }: RunServices): string {
   if (start.kind !== 'task') return process.holder;
@@ -231,8 +243,8 @@ function createHolder(start: RunRequest['start'], { process }: RunServices): str
 }
 
 /**
- * Throws the error of a run that can't start. An error of the database becomes an `EtlError`: ETL-1002 if the
- * connection was lost, otherwise ETL-4006.
+ * Throws the error of a run that can't start. An error of the server or of a connection becomes an `EtlError`: ETL-1002
+ * if the connection was lost, otherwise ETL-4006. Rethrows any other error.
  */
 function throwNotStarted(error: unknown): never {
   const cause = toError(error);
@@ -251,7 +263,10 @@ function throwNotStarted(error: unknown): never {
   });
 }
 
-/** Creates the outcome of a task that was not started. */
+/**
+ * Creates the outcome of a task that was not started: skipped if the run has stopped or if the upstream task
+ * `because.taskId` was skipped; `upstream_failed` if this upstream task failed or could not run itself.
+ */
 function createPassedOverOutcome(
   { id }: PlannedTask,
   because: { readonly taskId: string; readonly outcome: TaskOutcome } | 'stopped',
@@ -264,6 +279,7 @@ function createPassedOverOutcome(
   return { ...base, state: 'upstream_failed', reason: `needs "${taskId}"` };
 }
 
+/** Creates the error of a run that reached its timeout. */
 function createRunTimeoutError(timeoutMs: number): EtlError {
   return new EtlError('ETL-3303', {
     what: `the run did not end within its timeout of ${formatDuration(timeoutMs)}`,

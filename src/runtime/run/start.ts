@@ -167,7 +167,13 @@ async function resumeRun(
   };
 }
 
-/** Starts one task of a run. Other processes run the other tasks. Throws ETL-2011 if an upstream task is not done. */
+/**
+ * Starts one task of a run. Other processes run the other tasks. The first process records the run with its interval
+ * and params (`first`); each later process reads the recorded ones.
+ *
+ * Throws ETL-2004 if the Dag does not have the task, ETL-2008 if the run belongs to another Dag, and ETL-2011 if an
+ * upstream task is not done or was changed since.
+ */
 async function startTask(
   { dag, tasks, home }: RecordedRequest,
   { runId, taskId, ...first }: RunStart & { kind: 'task' },
@@ -181,6 +187,7 @@ async function startTask(
   const run = { fullRefresh: [], ...first, runId, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: true };
   const row = await databases.withHome(async (client) => {
+    // Inserts nothing if another process has recorded the run.
     await insertRun(client, header);
     return findRun(client, runId);
   });
@@ -199,8 +206,11 @@ async function startTask(
 }
 
 /**
- * Reads the tasks of a run that are done, by task ID. A row counts only in the database that the task writes to now.
- * Other databases can hold an older row, from before the task's connection was changed.
+ * Reads the done tasks of a run, by task ID, from all databases that the Dag writes to.
+ *
+ * - A task of the Dag counts as done only if the database that it writes to now has the row. Another database can have
+ *   an older row, from before the task's connection was changed.
+ * - A task that was removed from the Dag counts as done in any database.
  */
 async function readAllDone(
   databases: RunDatabases,
@@ -210,6 +220,7 @@ async function readAllDone(
   const rows = await databases.readEach(connectionIds, (client) => readDone(client, runId));
   const done = new Map<string, DoneTask>();
   for (const each of rows.values()) for (const [id, row] of each) done.set(id, row);
+  // Corrects the tasks that the Dag still has.
   for (const { id, conn } of tasks) {
     const row = rows.get(conn ?? home)?.get(id);
     if (row === undefined) done.delete(id);
@@ -218,6 +229,7 @@ async function readAllDone(
   return done;
 }
 
+/** Creates the error of a new run whose ID a recorded run has. */
 function createRunIdTakenError(runId: string, dagId: string): EtlError {
   return new EtlError('ETL-2008', {
     what: `the run "${runId}" exists already`,
@@ -226,6 +238,10 @@ function createRunIdTakenError(runId: string, dagId: string): EtlError {
   });
 }
 
+/**
+ * Creates the error of a resume for which the Dag has no run: no run at all, none for the interval, or none with the
+ * ID. `found` is the run with the ID if the run belongs to another Dag.
+ */
 function createNothingToResumeError(
   dagId: string,
   { runId, interval }: RunStart & { kind: 'resume' },
@@ -242,6 +258,7 @@ function createNothingToResumeError(
   });
 }
 
+/** Creates the error of a single task whose upstream task is not done in the run, or was changed since it was done. */
 function createParentNotDoneError(taskId: string, parentId: string, runId: string): EtlError {
   return new EtlError('ETL-2011', {
     what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}" or was changed since`,
