@@ -7,7 +7,7 @@ import type { TransactionBody } from '../task-body.js';
  * the column of each field, so the order of the fields does not matter. Views, grants and foreign keys of the table
  * stay as they are.
  */
-export function loadBody(options: LoadSource): TransactionBody {
+export function createLoadBody(options: LoadSource): TransactionBody {
   return {
     transactional: true,
     readCode: async () => JSON.stringify(options, toComparable),
