@@ -90,7 +90,7 @@ export async function openReadSession(
   try {
     signal.throwIfAborted(); // The listener misses an abort that happened while the connection was opened.
     await beforeSnapshot?.(client);
-    // An embedded database has no second connection and no TCP socket, so it can't watch its client.
+    // A database without `openControl` has only one session and is embedded: it has no TCP connection to watch.
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     taskConnection.open();
