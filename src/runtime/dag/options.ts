@@ -82,6 +82,7 @@ const DEFAULTS = {
 export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULTS);
 /** The rules of the fields of one check. */
 const CHECK = { name: text, sql: text, values: listOf(anything) };
+/** The rules of the fields of `incremental`, without those that say what the task reads. */
 const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
 /** The rules of the options that every kind of task has, without `DEFAULTS`. */
 const COMMON = { needs: anObject, tags: listOf(text), with: anything };

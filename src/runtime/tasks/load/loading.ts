@@ -126,6 +126,7 @@ export class LoadAttempt {
     return rows;
   }
 
+  /** Counts bytes that were sent, and reports them as progress. */
   readonly #countBytes = (bytes: number): void => {
     this.#bytes += bytes;
     this.#work.moved({ bytes });

@@ -107,6 +107,7 @@ class BatchCutter {
   }
 }
 
+/** Counts how often `byte` occurs in `bytes`. */
 function countByte(byte: number, bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) count++;

@@ -7,6 +7,7 @@ const LADDERS: readonly (readonly string[])[] = [
   ['json', 'jsonb'],
 ];
 
+/** The types of numbers. */
 const NUMBERS = ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'];
 
 /** Groups of types whose values can fit each other. COPY decides for each value. */
