@@ -29,7 +29,7 @@ import type {
   Upstream,
 } from '../tasks/task.js';
 import type { LoadResult, LoadSource } from '../tasks/load/load-input.js';
-import { loadBody } from '../tasks/load/load-task.js';
+import { createLoadBody } from '../tasks/load/load-task.js';
 import { createSessionBody } from '../tasks/session-task.js';
 import { type Sql, type SqlResult, createSqlBody } from '../tasks/sql-task.js';
 import { PlainFunction } from '../tasks/plain-task.js';
@@ -81,15 +81,18 @@ export interface Dag {
   readonly location: Location;
 }
 
+/** The type of the params of a Dag: the output of its schema, or an object without properties. */
 type ParamsOf<O extends DagOptions> = O['params'] extends StandardSchema
   ? InferOutput<O['params']>
   : Readonly<Record<never, never>>;
+/** The type of the data interval of a Dag. A Dag without a schedule, or with `@once`, has no data interval. */
 type IntervalOf<O extends DagOptions> = O['schedule'] extends '@once'
   ? undefined
   : O['schedule'] extends string
     ? DataInterval
     : undefined;
 
+/** All Dags that `dag()` returned. A copy of a Dag, or an object that looks like a Dag, is not in this set. */
 const DAGS = new WeakSet<object>();
 
 /**
@@ -125,7 +128,9 @@ export function isDag(value: unknown): value is Dag {
   return typeof value === 'object' && value !== null && DAGS.has(value);
 }
 
+/** The context of a task function, with the results of the tasks in `needs`. */
 type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
+/** The context of the functions of a sql task. It has a range of rows if the task is incremental. */
 type InSql<P, I, N extends Needs, W, Inc> = TransactionContext<P, I, Upstream<N>, W> & {
   readonly incremental: Inc extends SqlIncremental ? IncrementalRange : undefined;
 };
@@ -197,7 +202,7 @@ export class DagBuilder<P, I> {
     options: TaskOptions<N, W> & LoadSource<Context<P, I, N, W>>,
   ): Task<Id, LoadResult> {
     const location = this.#locations.capture(this.load);
-    return this.#add({ id, kind: 'load', options, body: loadBody(options as LoadSource), location });
+    return this.#add({ id, kind: 'load', options, body: createLoadBody(options as LoadSource), location });
   }
 
   /**
@@ -237,6 +242,11 @@ export class DagBuilder<P, I> {
     return this.#add({ id, kind: 'task', options, body: new PlainFunction(run as never), location });
   }
 
+  /**
+   * Checks the definition of a task, adds the task to the Dag and returns its handle. Throws `EtlError` ETL-2301 if the
+   * ID is used twice, ETL-2302 if a task in `needs` belongs to another Dag, ETL-2303 for a wrong option, ETL-2305 for a
+   * wrong ID, and ETL-2307 if `define` has already returned.
+   */
   #add<Id extends string, R>(definition: Definition<Id>): Task<Id, R> {
     const { id, kind, options, location } = definition;
     assertId('task', id, location);
@@ -268,7 +278,12 @@ export class DagBuilder<P, I> {
     return task as unknown as Task<Id, R>;
   }
 
+  /**
+   * Throws `EtlError` ETL-2302 if `task`, which a definition lists in `needs`, is not a task of this Dag. `name` is the
+   * key of the task in `needs`, or its ID if `needs` is an array. `task` is undefined if the user passed `undefined`.
+   */
   #assertOwn(task: Task, { id, location }: Definition, name = task?.id): void {
+    // A task of another Dag has an index too, but in this Dag another task is at this index.
     if (this.#made.tasks[task?.index] === task) return;
     throw new EtlError('ETL-2302', {
       what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
@@ -308,6 +323,7 @@ export class DefinedTask implements Task {
     this.location = location;
   }
 
+  /** Builds the map from `needs`. The keys are the names in `needs`, or the task IDs if `needs` is an array. */
   get upstream(): ReadonlyMap<string, Task> {
     const { needs = [] } = this.options;
     if (Array.isArray(needs)) return new Map((needs as readonly Task[]).map((task) => [task.id, task]));

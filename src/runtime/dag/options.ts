@@ -27,20 +27,31 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
 
 const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
 
+/** Accepts a string that is not empty, or a function. */
 const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
-/** Accepts a character that separates or quotes fields of CSV: one that can't be a part of a number or a name. */
+/**
+ * Accepts a character that separates or quotes the fields of CSV: a tab or an ASCII punctuation mark, such as `;` or
+ * `'`. Letters, digits and spaces can be a part of a value. COPY refuses a backslash.
+ */
 const csvMark: Rule = (value) =>
   typeof value === 'string' && /^[\t!-/:-@[-`{-~]$/.test(value) && value !== '\\'
     ? undefined
     : 'one ASCII character that is no letter, digit, space or backslash';
+/** Accepts an object with exactly one of the fields `rows`, `bytes` and `by`. */
 const partition: Rule = (value, name) => {
   const expected = fields({ rows: positive, bytes: positive, by: text })(value, name);
-  return (
-    expected ?? (Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`')
-  );
+  if (expected !== undefined) return expected;
+  return Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`';
 };
-/** Makes the rule of the option `incremental`. `inputs` are the rules of the options that say what the task reads. */
+/**
+ * Creates the rule of the option `incremental`. `inputs` are the rules of the fields that say what the task reads:
+ *
+ * - A sql task has the inputs `table` and `query`. Its `incremental` must have exactly one of these two fields.
+ * - A transfer has no inputs here, because the transfer task itself has the options `table` and `query`.
+ *
+ * In both cases `cursor` is required.
+ */
 const createIncrementalRule =
   (inputs: Readonly<Record<string, Rule>>): Rule =>
   (value, name) => {
@@ -48,14 +59,13 @@ const createIncrementalRule =
     if (wrong !== undefined) return wrong;
     const has = (option: string): boolean => (value as Record<string, unknown>)[option] !== undefined;
     if (!has('cursor')) return 'an object with the name of a `cursor`';
-    const given = Object.keys(inputs).filter(has);
-    return given.length === Math.min(1, Object.keys(inputs).length)
-      ? undefined
-      : `an object with one of ${Object.keys(inputs)
-          .map((each) => `\`${each}\``)
-          .join(' and ')}`;
+    const names = Object.keys(inputs);
+    if (names.length === 0 || names.filter(has).length === 1) return undefined;
+    return `an object with one of ${names.map((each) => `\`${each}\``).join(' and ')}`;
   };
+/** The rules of the fields of `backoff`. */
 const BACKOFF = { initial: duration, factor, max: duration, jitter: flag };
+/** The rules of the options that a config or a Dag can set for all of its tasks. */
 const DEFAULTS = {
   conn: text,
   retries: count,
@@ -70,12 +80,18 @@ const DEFAULTS = {
 };
 /** The names of the options that a config or a Dag can set for all of its tasks. */
 export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULTS);
+/** The rules of the fields of one check. */
 const CHECK = { name: text, sql: text, values: listOf(anything) };
+/** The rules of the fields of `incremental`, without those that say what the task reads. */
 const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
+/** The rules of the options that every kind of task has, without `DEFAULTS`. */
 const COMMON = { needs: anObject, tags: listOf(text), with: anything };
+/** The rules of the options of a task that works in a transaction. */
 const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
+/** The rules of the options of a task without a connection. */
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
+/** The rules of the options of a task that only reads its database. */
 const { checks: _checks, ...READING } = TRANSACTIONAL;
 /** Accepts the CSV options of an unload. COPY would refuse wrong options later, and without the location. */
 const csv: Rule = (value, name) => {
@@ -91,6 +107,7 @@ const csv: Rule = (value, name) => {
   const { delimiter = ',', quote = '"' } = value as CsvOptions;
   return delimiter === quote ? 'an object whose `delimiter` and `quote` differ' : undefined;
 };
+/** The rules of the options of an unload, without the options of every task. */
 const UNLOAD = {
   query: anything,
   table: text,
@@ -98,9 +115,10 @@ const UNLOAD = {
   format: oneOf(['csv', 'ndjson', 'parquet']),
   compression: oneOf(['gzip', 'brotli', 'zstd', 'none']),
   csv,
-  partition: partition,
+  partition,
 };
 
+/** All options of each kind of task. */
 const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> = {
   session: { ...TRANSACTIONAL, reads: listOf(text) },
   sql: {
@@ -126,6 +144,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
   task: PLAIN,
 };
 
+/** The options that each kind of task must have. */
 const REQUIRED: Readonly<Partial<Record<TaskKind, readonly string[]>>> = {
   load: ['from', 'into', 'mode'],
   unload: ['to'],
@@ -139,6 +158,7 @@ const EITHER: Readonly<Partial<Record<TaskKind, readonly [string, string]>>> = {
   transfer: ['query', 'table'],
 };
 
+/** The rules of the options of a Dag. */
 const DAG = {
   description: text,
   schedule: text,
@@ -177,7 +197,8 @@ export function validateDagOptions(options: object, location: Location): void {
   locateErrors(location, () => {
     checkFields(options, DAG, '');
     const { schedule, timezone, startDate } = options as Record<string, unknown>;
-    if (schedule === undefined && (timezone ?? startDate) !== undefined) {
+    const needsSchedule = timezone !== undefined || startDate !== undefined;
+    if (schedule === undefined && needsSchedule) {
       throw new EtlError('ETL-2303', {
         what: '`timezone` and `startDate` belong to a `schedule`, but the Dag has no `schedule`',
         fix: 'add `schedule`, or remove `timezone` and `startDate`',
@@ -187,8 +208,11 @@ export function validateDagOptions(options: object, location: Location): void {
 }
 
 /**
- * Throws `EtlError` ETL-2303, with the location, if an option does not exist for the kind of the task, has a wrong
- * value, or is missing.
+ * Throws `EtlError` ETL-2303, with the location, for a mistake in the options of a task:
+ *
+ * - an option that this kind of task does not have, an option with a wrong value, or a required option that is missing
+ * - both or none of two options of which the task needs one, such as `query` and `table` of an unload
+ * - options that contradict each other, such as `incremental` and `mode: 'replace'`
  */
 export function validateTaskOptions(kind: TaskKind, options: object, location: Location): void {
   locateErrors(location, () => {
@@ -198,11 +222,15 @@ export function validateTaskOptions(kind: TaskKind, options: object, location: L
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
     if ('mode' in options) assertMode(options);
     const [one, other] = EITHER[kind] ?? [];
-    if (one !== undefined && other !== undefined && one in options === other in options)
+    const isPair = one !== undefined && other !== undefined;
+    if (isPair && one in options === other in options)
+      // Both are given, or both are missing.
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });
-    const { sql, incremental } = options as Record<string, unknown>;
     if (kind === 'transfer') assertKeepsRows(options);
-    if (kind === 'sql' && incremental !== undefined && sql !== undefined && typeof sql !== 'function') {
+    const { sql, incremental } = options as Record<string, unknown>;
+    // A fixed text can't contain the bounds of the range. A file can: it binds `:low` and `:high`.
+    const isFixedText = sql !== undefined && typeof sql !== 'function';
+    if (kind === 'sql' && incremental !== undefined && isFixedText) {
       throw new EtlError('ETL-2303', {
         what: 'the `sql` of an incremental task must be a function, or be in a `file`',
         fix: 'sql: ({ incremental: { low, high } }) => ({ text: …, values: [low, high] })',
@@ -230,7 +258,10 @@ export function validateDefaults(defaults: object, name: string): void {
   checkFields(defaults, DEFAULTS, `${name}.`);
 }
 
-/** Runs `work`. If it throws an `EtlError` without `where`, adds the location in the user's code. */
+/**
+ * Runs `work` and returns its result. If `work` throws an `EtlError` without `where`, throws a copy of the error whose
+ * `where` is the location in the user's code. Every other error is thrown unchanged.
+ */
 export function locateErrors<T>(location: Location, work: () => T): T {
   try {
     return work();

@@ -6,7 +6,7 @@ import type { SchemaIssue, StandardSchema } from './standard-schema.js';
 /**
  * Validates the given params of a run with the schema of the Dag, and resolves to the output of the schema. The result
  * is frozen and has no prototype. The result must be JSON, because the ledger records it. A param that is `undefined`
- * counts as not given.
+ * counts as not given. If the Dag has no schema, it takes no params, and the result is empty.
  *
  * Rejects with `EtlError` ETL-2401 if the schema does not know a param, and with ETL-2402 if the schema refuses a value
  * or its output is not JSON.
@@ -21,9 +21,11 @@ export async function resolveParams<Output>(
   const output: Output & object = schema ? await validateParams(schema, params) : Object.create(null);
   // A resumed run reads its params from the ledger. There a bigint would have become a text.
   encodeJson(output, { root: 'params', code: 'ETL-2402', limitBytes: DEFAULT_LIMIT_BYTES, bigint: 'refuse' });
+  // Most schemas drop an unknown key without an issue. So a param that is missing in the output may be unknown, or the
+  // schema may have used the param to compute another key. To tell the cases apart, validate again without the param.
   for (const [name] of params) {
     const others = params.filter(([other]) => other !== name);
-    if (schema && !Object.hasOwn(output, name) && (await canMakeWithout(schema, others, output))) {
+    if (schema && !Object.hasOwn(output, name) && (await givesSameOutput(schema, others, output))) {
       throw createUnknownParamError(name, Object.keys(output));
     }
   }
@@ -40,6 +42,7 @@ export function parseParamFlag(flag: string): readonly [name: string, value: str
   });
 }
 
+/** Throws `EtlError` ETL-2401 if a param is named `__proto__`, and ETL-2402 if its name or value has a NUL character. */
 function assertParam(name: string, value: unknown): void {
   // No schema needs a param `__proto__`. Code that copies properties by name would change a prototype with it.
   if (name === '__proto__') throw createUnknownParamError(name, []);
@@ -50,6 +53,10 @@ function assertParam(name: string, value: unknown): void {
   );
 }
 
+/**
+ * Validates params with a schema and returns the output. Throws `EtlError` ETL-2402 with all issues of the schema, or if
+ * the output is not an object.
+ */
 async function validateParams<Output>(
   schema: StandardSchema<unknown, Output>,
   params: readonly Param[],
@@ -67,11 +74,10 @@ async function validateParams<Output>(
 }
 
 /**
- * Says whether the schema returns the same output for `params`, which lacks one of the given params. Then the schema
- * ignores this param, as most schemas do with unknown keys. A param that the schema uses to compute another one is not
- * ignored: without it, the output differs.
+ * Says whether the schema accepts `params` and returns a value that is equal to `output`. The caller leaves one param out
+ * of `params`: if the output stays the same, the schema ignores the param that was left out.
  */
-async function canMakeWithout(
+async function givesSameOutput(
   schema: StandardSchema,
   params: readonly Param[],
   output: object,
@@ -80,6 +86,7 @@ async function canMakeWithout(
   return !result.issues && isDeepStrictEqual(result.value, output);
 }
 
+/** A param as the user gave it. */
 type Param = readonly [name: string, value: unknown];
 
 /**
@@ -89,11 +96,16 @@ function removePrototype<T extends object>(object: T): T {
   return Object.assign(Object.create(null), object);
 }
 
+/** Formats an issue of a schema. Issue `{ message: 'too small', path: ['limits', 0] }` -> `limits.0: too small`. */
 function formatIssue({ message, path = [] }: SchemaIssue): string {
   const keys = path.map((step) => String(typeof step === 'object' ? step.key : step));
   return keys.length === 0 ? message : `${formatName(keys.join('.'))}: ${message}`;
 }
 
+/**
+ * Creates the error ETL-2402. `problems` are lines for the message. `given` are the names of the given params, which the
+ * message lists.
+ */
 function createInvalidParamError(problems: readonly string[], given: readonly string[]): EtlError {
   return new EtlError('ETL-2402', {
     what: `the params of this run are not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
@@ -102,6 +114,7 @@ function createInvalidParamError(problems: readonly string[], given: readonly st
   });
 }
 
+/** Creates the error ETL-2401 for a param that the Dag does not take. `known` are the names of the params that it takes. */
 function createUnknownParamError(name: string, known: readonly string[]): EtlError {
   const list =
     known.length === 0 ? 'this Dag takes no such param' : `the params of this Dag are ${known.join(', ')}`;
@@ -111,7 +124,10 @@ function createUnknownParamError(name: string, known: readonly string[]): EtlErr
   });
 }
 
-/** Formats a name that may contain anything: on one line, with escapes, at most 60 characters of it. */
+/**
+ * Formats the first 60 characters of a name that may contain anything. Quotes, line breaks and control characters become
+ * escapes, so the result has one line: a line break becomes `\n`.
+ */
 function formatName(name: string): string {
   return JSON.stringify(name.slice(0, 60)).slice(1, -1);
 }

@@ -62,13 +62,14 @@ export function isFullRefresh(fullRefresh: readonly string[], taskId: string): b
 const DEFAULT_BACKOFF: Required<Backoff> = { initial: '5s', factor: 2, max: '5m', jitter: true };
 
 /**
- * Decides the options of every task. The options of a task win over the defaults of its Dag, and those win over the
- * defaults of the config. Pure. Throws `EtlError` ETL-2303 if a default of the config is wrong, and ETL-2306 if a task
+ * Decides the options of every task. The options of a task win over the defaults of its Dag. The defaults of the Dag win
+ * over the defaults of the config. Pure. Throws `EtlError` ETL-2303 if a default of the config is wrong, and ETL-2306 if a task
  * needs a connection and neither the task nor the defaults name one.
  */
 export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly PlannedTask[] {
   validateDefaults(configDefaults, 'defaults');
   const defaults = { ...configDefaults, ...removeUndefined(dag.options.defaults ?? {}) };
+  // A Dag can have a million tasks. All tasks without options of their own share one of these two policies.
   const plain = decidePolicy({}, defaults, false);
   const transactional = decidePolicy({}, defaults, true);
   return dag.tasks.map((task) => {
@@ -82,12 +83,15 @@ export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly Plan
     }
     const shared = hasSession ? transactional : plain;
     const own = getOwnOptions(task);
-    const isDecided = DECIDING.some((name) => name in own);
-    return new Planned(task, isDecided ? decidePolicy(own, defaults, hasSession) : shared);
+    const hasOwnPolicy = POLICY_OPTIONS.some((name) => name in own);
+    return new Planned(task, hasOwnPolicy ? decidePolicy(own, defaults, hasSession) : shared);
   });
 }
 
-/** Plans the tasks of a Dag, as `planTasks` does, and finds the home connection. Pure. Throws as `planTasks`. */
+/**
+ * Plans the tasks of a Dag and finds its home connection. Pure. Throws `EtlError` ETL-2303 and ETL-2306 in the cases of
+ * `planTasks`.
+ */
 export function planDag(dag: Dag, configDefaults: TaskDefaults): PlannedDag {
   const tasks = planTasks(dag, configDefaults);
   const first = tasks.find((task) => task.conn !== undefined)?.conn;
@@ -104,7 +108,7 @@ export interface DagConnections {
   readonly used: readonly string[];
 }
 
-/** Finds the connections that runs of a Dag open. */
+/** Finds the connections that runs of a Dag open. A task opens its own `conn` and each connection of its `reads`. */
 export function findConnections({ tasks, home }: Omit<PlannedDag, 'dag'>): DagConnections {
   const recording = new Set(home === undefined ? [] : [home]);
   const used = new Set(recording);
@@ -125,8 +129,12 @@ function getOwnOptions({ kind, options }: Task): Partial<SessionOptions<Needs, u
 }
 
 /** The options that change the policy of a task. */
-const DECIDING = [...DEFAULT_NAMES, 'reads', 'checks'];
+const POLICY_OPTIONS = [...DEFAULT_NAMES, 'reads', 'checks'];
 
+/**
+ * Merges the options of a task, `own`, with the defaults of its Dag and config, and fills in the built-in defaults.
+ * `backoff` is merged field by field. A task that is not transactional gets no connection, even if the defaults name one.
+ */
 function decidePolicy(
   own: Partial<SessionOptions<Needs, unknown, string>>,
   defaults: TaskDefaults,
@@ -215,6 +223,7 @@ function listUpstream({ options: { needs = NONE } }: Task): readonly number[] {
   if (!Array.isArray(needs))
     return Object.values(needs as Readonly<Record<string, Task>>).map(({ index }) => index);
   const indexes = (needs as readonly Task[]).map(({ index }) => index);
+  // A plan can have a million tasks, and nearly no task lists the same task twice: then no second array is made.
   return indexes.length < 2 || new Set(indexes).size === indexes.length ? indexes : [...new Set(indexes)];
 }
 

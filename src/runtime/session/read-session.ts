@@ -6,7 +6,10 @@ import { CLEAN_UP_MS, within } from '../waiting.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
-/** The statements that begin a read session. After the first query, nobody can change the transaction to read write. */
+/**
+ * The statements that begin a read session. The second statement is also the first query of the transaction: after it,
+ * nobody can change the transaction to read write.
+ */
 const BEGIN = [
   'begin isolation level repeatable read read only',
   `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
@@ -42,7 +45,10 @@ export class ReadSessions {
     this.#open = open;
   }
 
-  /** Returns the read session of a connection ID, and opens the session at the first call. */
+  /**
+   * Returns the read session of a connection ID. The first call for an ID opens the session. Two calls at the same time get
+   * the same session, because the map holds promises.
+   */
   readonly open: OpenReadSession = (id, beforeSnapshot) => {
     const readSession = this.#byId.get(id) ?? this.#open(id, beforeSnapshot);
     this.#byId.set(id, readSession);
@@ -72,18 +78,19 @@ export async function openReadSession(
   beforeSnapshot?: BeforeSnapshot,
 ): Promise<ReadSession> {
   const { client, end } = await connect(database);
-  const cut = (): void => client.connection.stream.destroy();
-  signal.addEventListener('abort', cut, { once: true });
+  const destroyStream = (): void => client.connection.stream.destroy();
+  signal.addEventListener('abort', destroyStream, { once: true });
   const taskConnection = new TaskConnection(client);
   const close = async (): Promise<void> => {
-    signal.removeEventListener('abort', cut);
+    signal.removeEventListener('abort', destroyStream);
     taskConnection.close();
     taskConnection.detach();
-    await within(end(), CLEAN_UP_MS);
+    await within(end(), CLEAN_UP_MS); // A server that does not answer can't hold up the end of the attempt.
   };
   try {
-    signal.throwIfAborted();
+    signal.throwIfAborted(); // The listener misses an abort that happened while the connection was opened.
     await beforeSnapshot?.(client);
+    // A database without `openControl` has only one session and is embedded: it has no TCP connection to watch.
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     taskConnection.open();
@@ -96,8 +103,10 @@ export async function openReadSession(
 }
 
 /**
- * Connects outside of the pool if the database allows more connections. Two tasks that read each other's databases
- * would wait for each other if both took the connection from the pools.
+ * Opens a connection outside of the pool if the database allows more connections, otherwise takes one from the pool. If
+ * all connections came from the pools, two tasks that read each other's databases would wait for each other.
+ *
+ * `end` closes the connection, or rolls back and returns the connection to the pool.
  */
 async function connect(database: Database): Promise<{ client: ProtocolClient; end: () => Promise<unknown> }> {
   if (database.openControl !== undefined) {

@@ -62,6 +62,7 @@ export function createBulkSession(taskConnection: TaskConnection, client: Protoc
   };
 }
 
+/** A signal that never aborts. */
 const UNSTOPPED = new AbortController().signal;
 
 /** Loads pg at the first call, and returns the function with which pg writes parameter values. */
@@ -70,13 +71,19 @@ async function createValueMapper(): Promise<ValueMapper> {
   return (pg as unknown as { readonly utils: { readonly prepareValue: ValueMapper } }).utils.prepareValue;
 }
 
+/** Yields each part of the data as a buffer. */
 async function* readBuffers(data: CopySource): AsyncGenerator<Buffer> {
   for await (const part of data) yield toBuffer(part);
 }
 
 /**
- * Reads a COPY inside a savepoint. A COPY that the caller ends early fails on the server, and would abort the whole
- * transaction without the savepoint.
+ * Reads a COPY inside a savepoint, because a COPY that ends early fails on the server and would abort the whole
+ * transaction. The end of the savepoint depends on how the COPY ends:
+ *
+ * - The caller reads all parts: the savepoint is released.
+ * - The caller ends the COPY early with `break`, or `signal` aborts: the transaction goes back to the savepoint. The task
+ *   can continue to use the session.
+ * - The server reports an error: the savepoint stays. The transaction is aborted, as after any other failed statement.
  */
 async function* readGuarded(
   taskConnection: TaskConnection,
@@ -94,7 +101,7 @@ async function* readGuarded(
     throw error;
   } finally {
     const rollback = isWhole ? '' : 'rollback to savepoint etl_copy; ';
-    if (failure === undefined || signal.aborted)
-      await send(taskConnection, `${rollback}release savepoint etl_copy`);
+    const isUsable = failure === undefined || signal.aborted;
+    if (isUsable) await send(taskConnection, `${rollback}release savepoint etl_copy`);
   }
 }

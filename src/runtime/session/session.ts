@@ -28,6 +28,7 @@ interface ModelClass {
   bindKnex(knex: never): unknown;
 }
 
+/** The methods of a Knex transaction that a task can't call, and what the task does instead. */
 const FORBIDDEN: Readonly<Record<string, string>> = {
   commit: 'return from the task to commit',
   rollback: 'throw from the task to roll back',
@@ -47,7 +48,11 @@ export class UnboundSession {
     this.#transaction = knex.transaction(undefined, { connection: this.#connection });
   }
 
-  /** Returns the session on the transaction that is open on `taskConnection`. Call `bind` only once. */
+  /**
+   * Returns the session on the transaction that is open on `taskConnection`. The session is the Knex transaction with
+   * three changes: it has the methods of `BulkSession` and `bind`, its `commit`, `rollback` and `destroy` throw, and its
+   * queries go to `taskConnection`. Call `bind` only once.
+   */
   async bind(taskConnection: TaskConnection, client: ProtocolClient): Promise<Session> {
     this.#connection.taskConnection = taskConnection;
     const transaction = await this.#transaction;
@@ -69,7 +74,10 @@ export class UnboundSession {
 class KnexConnection {
   taskConnection: TaskConnection | undefined;
 
-  /** Has the signature of `pg.Client.query`. Answers Knex's own BEGIN without sending it. */
+  /**
+   * Has the signature of `pg.Client.query`, in which `values` can be left out: then the second argument is the callback.
+   * Answers Knex's own BEGIN without sending it, and passes every other query to the task connection.
+   */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     const done = typeof values === 'function' ? (values as Callback) : callback;
     if (getText(config) !== 'BEGIN;' || done === undefined)
@@ -79,8 +87,10 @@ class KnexConnection {
   }
 }
 
+/** The answer of a server to BEGIN. */
 const BEGUN = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;
 
+/** Returns a function that throws `EtlError` ETL-3201 for a call of `session.<name>()`. */
 function forbid(name: string): () => never {
   return () => {
     throw new EtlError('ETL-3201', {

@@ -61,6 +61,7 @@ export async function describeTable(
   return found && { sql, ...found.described };
 }
 
+/** Selects the columns of the table `c` of `pg_class` as a JSON array of `TableColumn`. */
 const COLUMNS = `
   select coalesce(json_agg(json_build_object(
     'name', a.attname,
@@ -74,6 +75,7 @@ const COLUMNS = `
   from pg_attribute a join pg_type t on t.oid = a.atttypid
   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped`;
 
+/** Selects the `uniqueKeys` of the table `c`. The columns after `indnkeyatts` are INCLUDE columns, which are no key. */
 const UNIQUE_KEYS = `
   select coalesce(json_agg(k.names), '[]') from (
     select (
@@ -89,8 +91,9 @@ const UNIQUE_KEYS = `
   ) k`;
 
 /**
- * Builds a query that finds foreign keys to a table from outside of its tree of partitions and children. Keys inside
- * the tree do not matter, because the whole tree is emptied together.
+ * Builds a query that says whether a foreign key with `condition` refers to the table `c`, its partitions or its child
+ * tables, and belongs to a table outside this tree. Foreign keys inside the tree do not matter, because the whole tree is
+ * emptied together. `condition` is SQL about the constraint `f`.
  */
 const buildReferenceQuery = (condition: string): string => `
   with recursive tree (oid) as (
@@ -101,6 +104,7 @@ const buildReferenceQuery = (condition: string): string => `
       and f.confrelid in (select tree.oid from tree) and f.conrelid not in (select tree.oid from tree)
   )`;
 
+/** Selects the table named `$1` as one JSON object. Selects no row if the table does not exist. */
 const DESCRIBE = `
 select json_build_object(
   'kind', case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'f' then 'foreign table'

@@ -31,8 +31,9 @@ const MERGE_RETURNING_VERSION = 170_000;
 const ENOUGH_MEMORY = `select set_config('work_mem', '64MB', true) from pg_settings where name = 'work_mem' and setting::int < 65536`;
 
 /**
- * Throws `EtlError` ETL-3515 if the key is missing or not part of the data. Throws `EtlError` ETL-3516 if the table
- * can't be merged by the key.
+ * Throws `EtlError` ETL-3515 if `key` is missing, or if `columns`, the columns of the data, lack a column of the key.
+ * Throws `EtlError` ETL-3516 if the table has no unique index on exactly the key, or if the merge would have to update a
+ * column that is `generated always as identity`.
  */
 export function assertMergeKey(
   table: Table,
@@ -60,6 +61,7 @@ export function assertMergeKey(
       fix: `create unique index on ${table.sql} (${key.map(quoteIdentifier).join(', ')})`,
     });
   }
+  // UPDATE can't set such a column. A key column is never updated, because it is equal in both rows.
   const fixed = table.columns.filter(
     ({ name, isAlwaysIdentity }) => isAlwaysIdentity && columns.includes(name) && !key.includes(name),
   );
@@ -72,6 +74,7 @@ export function assertMergeKey(
   }
 }
 
+/** Says whether both lists have the same names, in any order. `other` can have a name twice, `one` can't. */
 function isSameSet(one: readonly string[], other: readonly string[]): boolean {
   return one.length === new Set(other).size && one.every((name) => other.includes(name));
 }
@@ -86,6 +89,7 @@ export async function merge(
   copyRows: BringRows,
 ): Promise<Written> {
   const { columns, deleteMissing } = plan;
+  // The statements on the temporary table do not count as rows that the task wrote.
   const before = taskConnection.rows.written;
   const list = columns.map(quoteIdentifier).join(', ');
   await createIncoming(taskConnection, plan);
@@ -101,7 +105,10 @@ export async function merge(
   return { rows, ...counts, deleted };
 }
 
-/** Creates the temporary table: the incoming columns with their types, and with their constraints if `isChecked`. */
+/**
+ * Creates the temporary table with the incoming columns and their types. With `isChecked`, the temporary table also gets
+ * the `not null` and check constraints of the real table, and the key as its primary key.
+ */
 async function createIncoming(
   taskConnection: TaskConnection,
   { table, columns, key, isChecked }: Merge,
@@ -142,6 +149,7 @@ async function assertKeys(taskConnection: TaskConnection, { key }: Merge): Promi
   if (found !== undefined) throw createBadKeyError(key, found.key);
 }
 
+/** Creates the error ETL-3517. `values` are the values of the bad key as text, in the order of `key`. */
 function createBadKeyError(key: readonly string[], values: readonly (string | null)[]): EtlError {
   const shown = key.map((name, i) => `${name} = ${values[i] ?? 'null'}`).join(', ');
   const isNull = values.includes(null);
@@ -156,6 +164,7 @@ function createBadKeyError(key: readonly string[], values: readonly (string | nu
   });
 }
 
+/** Deletes the rows of the table whose key is not in the data. Returns the number of deleted rows. */
 async function deleteMissingRows(taskConnection: TaskConnection, { table, key }: Merge): Promise<number> {
   const { rowCount } = await send(
     taskConnection,
@@ -164,14 +173,18 @@ async function deleteMissingRows(taskConnection: TaskConnection, { table, key }:
   return rowCount ?? 0;
 }
 
+/** Formats the condition that the rows `t` and `i` have the same key: `t."id" = i."id" and t."day" = i."day"`. */
 function formatKeyCondition(key: readonly string[]): string {
   return key.map((name) => `t.${quoteIdentifier(name)} = i.${quoteIdentifier(name)}`).join(' and ');
 }
 
 /**
- * Merges with MERGE, which is the faster statement, or with INSERT … ON CONFLICT. MERGE fails with 23505 if another
- * transaction inserts the same key at the same time. INSERT … ON CONFLICT then updates the other row, or fails with an
- * error that the runner retries.
+ * Merges the temporary table into the real table:
+ *
+ * - PostgreSQL 17 and later: with MERGE, which is the faster statement. MERGE fails with 23505 (unique violation) if
+ *   another transaction inserts the same key at the same time. Then the savepoint undoes the MERGE, and INSERT … ON
+ *   CONFLICT runs instead. It updates the row of the other transaction, or fails with an error that the runner retries.
+ * - Earlier versions: with INSERT … ON CONFLICT, because their MERGE does not tell inserted rows from updated rows.
  */
 async function mergeRows(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
   if (plan.table.serverVersion < MERGE_RETURNING_VERSION) return runInsert(taskConnection, plan);
@@ -187,6 +200,7 @@ async function mergeRows(taskConnection: TaskConnection, plan: Merge): Promise<C
   }
 }
 
+/** Runs the MERGE statement and counts its actions. `float8` makes the counts JavaScript numbers instead of strings. */
 async function runMerge(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
   const { rows } = await send(
     taskConnection,
@@ -197,7 +211,10 @@ async function runMerge(taskConnection: TaskConnection, plan: Merge): Promise<Co
   return rows[0] as Counts;
 }
 
-/** Counts the new keys before the INSERT, because the server counts inserted and updated rows together. */
+/**
+ * Runs the INSERT … ON CONFLICT statement. Counts the new keys before it, because the server counts inserted and updated
+ * rows together.
+ */
 async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
   const { table, key } = plan;
   const { rows } = await send(
@@ -210,6 +227,7 @@ async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<C
   return { inserted, updated: (rowCount ?? 0) - inserted };
 }
 
+/** Builds the MERGE statement. It returns the action of each row. Without columns outside the key, nothing is updated. */
 function buildMergeSql({ table, columns, key }: Merge): string {
   const { list, set, differs, values } = buildFragments(columns, key, 'i');
   const update = set === '' ? '' : `when matched and ${differs} then update set ${set}`;
@@ -218,6 +236,7 @@ function buildMergeSql({ table, columns, key }: Merge): string {
     returning merge_action() as action`;
 }
 
+/** Builds the INSERT … ON CONFLICT statement. Without columns outside the key, an existing row stays as it is. */
 function buildInsertSql({ table, columns, key }: Merge): string {
   const { list, set, differs } = buildFragments(columns, key, 'excluded');
   const update = set === '' ? 'nothing' : `update set ${set} where ${differs}`;
@@ -226,8 +245,16 @@ function buildInsertSql({ table, columns, key }: Merge): string {
 }
 
 /**
- * Returns the parts of both statements. The condition `differs` compares the stored bytes of two rows, so it works for
- * every type, also for json. It also finds a difference between 1.0 and 1.00.
+ * Builds the parts that both statements have. `from` is the alias of the incoming row. For columns `id` and `name`, key
+ * `id` and alias `i`:
+ *
+ * - `list`: `"id", "name"`
+ * - `values`: `i."id", i."name"`
+ * - `set`: `"name" = i."name"`; empty if all columns are in the key
+ * - `differs`: `row(t."name")::record operator(pg_catalog.*<>) row(i."name")::record`
+ *
+ * The operator `*<>` compares the stored bytes, so the condition works for every type, also for json. It also finds a
+ * difference between 1.0 and 1.00.
  */
 function buildFragments(columns: readonly string[], key: readonly string[], from: string) {
   const names = columns.map(quoteIdentifier);

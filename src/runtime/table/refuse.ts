@@ -1,7 +1,7 @@
 import { didYouMean, EtlError } from '../../errors.js';
 import type { Table } from './describe.js';
 
-/** Lists quoted names for a message: `"a", "b"`. After ten names the list ends with `5 more`. */
+/** Lists quoted names for a message: `"a", "b"`. A list of 15 names shows ten names and ends with `5 more`. */
 export function listNames(names: readonly string[]): string {
   const shown = names.slice(0, 10).map((name) => JSON.stringify(name));
   return [...shown, ...(names.length > shown.length ? [`${names.length - shown.length} more`] : [])].join(
@@ -18,7 +18,10 @@ export function assertTableExists(table: Table | undefined, name: string): asser
   });
 }
 
-/** Throws `EtlError` ETL-3511 if the table does not exist, and ETL-3512 if the name is that of a view or the like. */
+/**
+ * Throws `EtlError` ETL-3511 if the table does not exist. Throws `EtlError` ETL-3512 if rows can't be loaded into the
+ * relation with this name, such as a view.
+ */
 export function assertTable(table: Table | undefined, name: string): asserts table is Table {
   assertTableExists(table, name);
   if (LOADABLE.has(table.kind)) return;
@@ -38,11 +41,13 @@ export function assertReplaceable(table: Table): void {
   });
 }
 
+/** The kinds of relations that rows can be loaded into. */
 const LOADABLE: ReadonlySet<string> = new Set(['table', 'partitioned table', 'foreign table']);
 
 /**
- * Throws `EtlError` ETL-3513 for columns of the data that the table does not have or computes itself. Throws `EtlError`
- * ETL-3514 if the data lacks a column that is not null and has no default.
+ * Compares `names`, the columns of the data, with the columns of the table. Throws `EtlError` ETL-3513 if the table does
+ * not have a column of the data, or computes its values itself. Throws `EtlError` ETL-3514 if the data lacks a column that
+ * is not null and has no default.
  */
 export function assertColumns(table: Table, names: readonly string[]): void {
   const known = new Map(table.columns.map((column) => [column.name, column]));
@@ -67,6 +72,10 @@ export function assertColumns(table: Table, names: readonly string[]): void {
   });
 }
 
+/**
+ * Creates the error ETL-3513 for columns that the table does not have. If `unknown` is one column, the message suggests a
+ * similar name.
+ */
 function createUnknownColumnsError(table: Table, unknown: readonly string[]): EtlError {
   const known = table.columns.map(({ name }) => name);
   const [first = '', ...more] = unknown;

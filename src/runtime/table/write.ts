@@ -46,8 +46,10 @@ export async function writeDescribed(
 
 /**
  * Deletes all rows, by TRUNCATE if possible. TRUNCATE frees the disk space and is fast for a table of any size. It also
- * locks out readers until the COMMIT, and needs a privilege of its own. PostgreSQL refuses to truncate a table with
- * foreign keys that refer to it: DELETE empties such a table, and checks the foreign keys.
+ * locks out readers until the COMMIT.
+ *
+ * Uses DELETE in three cases: the role does not have the TRUNCATE privilege; a foreign key of another table refers to the
+ * table, so PostgreSQL refuses TRUNCATE (DELETE checks the foreign keys); or the table is a foreign table.
  */
 async function emptyTable(taskConnection: TaskConnection, table: Table): Promise<void> {
   const canTruncate = table.mayTruncate && !table.isReferenced && table.kind !== 'foreign table';

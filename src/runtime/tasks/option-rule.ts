@@ -38,7 +38,7 @@ export const oneOf =
   (values: readonly string[]): Rule =>
   (value) =>
     values.includes(value as string) ? undefined : values.map((each) => `"${each}"`).join(' or ');
-/** Returns a rule that accepts an array whose elements all pass `rule`. */
+/** Returns a rule that accepts an array whose elements all pass `rule`. For a wrong element, the rule returns the text of `rule`. */
 export const listOf =
   (rule: Rule): Rule =>
   (value, name) =>

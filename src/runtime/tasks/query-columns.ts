@@ -15,8 +15,8 @@ export interface OutputColumn {
 }
 
 /**
- * Returns the columns of a query without running it. Throws an `EtlError` with the code and the data of `refusal` if two
- * columns have the same name, because one of them would be lost.
+ * Returns the columns of a query. Sends the query with `limit 0`, for which the server computes no row. Throws an
+ * `EtlError` with the code and the data of `refusal` if two columns have the same name, because one of them would be lost.
  */
 export async function describeQuery(
   taskConnection: TaskConnection,
@@ -33,6 +33,7 @@ export async function describeQuery(
     modifier: dataTypeModifier,
   }));
   const names = columns.map(({ name }) => name);
+  // The first name that occurred before: `indexOf` then finds an earlier index.
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice === undefined) return columns;
   throw new EtlError(refusal.code, {

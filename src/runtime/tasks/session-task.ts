@@ -4,7 +4,8 @@ import type { SessionContext } from './task-context.js';
 
 /**
  * Creates the body of a `session` task: a function that works with a session, for models and for everything that needs
- * more than SQL. `reads` are the IDs of the connections that the function gets in `sources`.
+ * more than SQL. `reads` are the IDs of the connections that the function gets in `sources`. They are opened one after the
+ * other, before the function is called.
  */
 export function createSessionBody(
   run: (context: SessionContext) => Promise<unknown>,

@@ -47,7 +47,10 @@ export interface SqlSource {
   readonly incremental?: SqlIncremental;
 }
 
-/** Creates the body of a `sql` task: statements that run in one transaction. */
+/**
+ * Creates the body of a `sql` task: statements that run in one transaction. The code for the fingerprint is the SQL text,
+ * the text of the SQL file, or the code of the function. The body of an incremental task also finds a high watermark.
+ */
 export function createSqlBody(options: SqlSource): TransactionBody {
   const { incremental, file, sql } = options;
   const body: TransactionBody = {
@@ -65,6 +68,10 @@ export function createSqlBody(options: SqlSource): TransactionBody {
   return { ...body, findHighWatermark };
 }
 
+/**
+ * Returns the statements of one attempt with their values. Splits a file into single statements, because a statement with
+ * values must be sent alone. A text without values may hold several statements, and the server splits it.
+ */
 async function createStatements(options: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
   const context = await createContext(options, work);
   if (options.file !== undefined) {
@@ -77,6 +84,7 @@ async function createStatements(options: SqlSource, work: TaskWork): Promise<rea
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
 }
 
+/** Creates the context for the user's functions. Moves the watermark of an incremental task to the end of its range. */
 async function createContext({ incremental }: SqlSource, work: TaskWork): Promise<SqlContext> {
   const { context, watermarks, taskConnection, highWatermark } = work;
   if (incremental === undefined || highWatermark === undefined)
@@ -86,6 +94,10 @@ async function createContext({ incremental }: SqlSource, work: TaskWork): Promis
   return { ...context, watermark: watermarks.open, incremental: range };
 }
 
+/**
+ * Collects the values for the names in a SQL file. A later group wins if two groups have the same name: macros, params,
+ * the bounds of the range, and the values that the user's function returns.
+ */
 function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<Record<string, unknown>> {
   const { run, interval, incremental } = context;
   const range = incremental && {
@@ -97,6 +109,7 @@ function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<R
   return { ...macros, ...(context.params as object), ...range, ...options.values?.(context) };
 }
 
+/** Reads a SQL file. `root` is the directory of the config file. Throws `EtlError` ETL-3005 if the file can't be read. */
 async function readSqlFile(file: string, root: string): Promise<string> {
   try {
     return await readFile(resolve(root, file), 'utf8');
@@ -110,6 +123,7 @@ async function readSqlFile(file: string, root: string): Promise<string> {
   }
 }
 
+/** Runs the statements in order and returns the result of the task. Throws the reason of the task's signal if it aborts. */
 async function runStatements(
   { taskConnection, context }: TaskWork,
   statements: readonly BoundSql[],
@@ -118,6 +132,7 @@ async function runStatements(
   for (const { text, values } of statements) {
     context.signal.throwIfAborted();
     const answer = await (taskConnection.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
+    // pg returns an array of results if the text held several statements, otherwise one result.
     for (const { command, rowCount } of [answer].flat()) results.push({ command, rows: rowCount ?? 0 });
   }
   return { rows: taskConnection.rows.written, statements: results };

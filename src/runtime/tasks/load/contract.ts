@@ -56,6 +56,7 @@ export async function applyContract(
   return describeExisting(work, table.sql);
 }
 
+/** Throws `EtlError` ETL-3518 if no value of a column can fit the type that the table has for the column. */
 function assertTypes(table: Table, columns: readonly DataColumn[]): void {
   for (const { name, type } of columns) {
     const column = table.columns.find((each) => each.name === name);
@@ -67,6 +68,10 @@ function assertTypes(table: Table, columns: readonly DataColumn[]): void {
   }
 }
 
+/**
+ * Lists the clauses of an ALTER TABLE that adds missing columns and widens columns that are too narrow for the data:
+ * `add column "note" text`, `alter column "id" type bigint`.
+ */
 function listChanges(table: Table, columns: readonly DataColumn[]): readonly string[] {
   return columns.flatMap(({ name, type, narrowest = type }) => {
     const column = table.columns.find((each) => each.name === name);
@@ -82,6 +87,7 @@ async function executeDefinition(work: TaskWork, sql: string): Promise<void> {
   await send(work.taskConnection, sql);
 }
 
+/** Describes a table that this attempt has created or changed. */
 async function describeExisting({ taskConnection }: TaskWork, name: string): Promise<Table> {
   const table = await describeTable(taskConnection, name);
   if (table === undefined) throw new Error(`table ${name} does not exist after it was created or changed`);
@@ -90,14 +96,14 @@ async function describeExisting({ taskConnection }: TaskWork, name: string): Pro
 
 /**
  * Returns a transform that runs `transform`, if there is one, and then removes all properties that are not in
- * `columns`. Adds the names of the removed properties to `omitted`.
+ * `columns`. Adds the names of the removed properties to `omitted`. Rows that `transform` leaves out stay left out.
  */
 export function createColumnFilter(
   columns: ReadonlySet<string>,
   transform: Transform | undefined,
   omitted: Set<string>,
 ): Transform {
-  const pick = (row: Row): Row => {
+  const pickColumns = (row: Row): Row => {
     const picked: Record<string, unknown> = {};
     for (const name in row) {
       if (columns.has(name)) picked[name] = row[name];
@@ -105,14 +111,15 @@ export function createColumnFilter(
     }
     return picked;
   };
-  if (transform === undefined) return pick;
+  if (transform === undefined) return pickColumns;
   return (row) => {
     const made = transform(row);
     if (made === undefined || made === null) return made;
-    return isRowList(made) ? made.map(pick) : pick(made);
+    return isRowList(made) ? made.map(pickColumns) : pickColumns(made);
   };
 }
 
+/** Narrows the type. TypeScript does not narrow a readonly array with `Array.isArray`. */
 function isRowList(made: Row | readonly Row[]): made is readonly Row[] {
   return Array.isArray(made);
 }

@@ -30,6 +30,7 @@ export async function copyWithRejects(copy: CopyWithRejects, batch: Batch): Prom
     const outcome = await tryRows(copy, sliceRows(batch, from, to));
     if (typeof outcome === 'number') rows += outcome;
     else if (to - from === 1) copy.reject(from, outcome);
+    // `pop` takes the last range, so the ranges are pushed in reverse order.
     else ranges.push(...splitRange(from, to, parseLineNumber(outcome)).toReversed());
   }
   return rows;
@@ -45,9 +46,9 @@ async function tryRows(
 ): Promise<number | DatabaseError> {
   await send(taskConnection, 'savepoint etl_rows');
   try {
-    const taken = await copyInto(taskConnection, text, [rows], { signal });
+    const accepted = await copyInto(taskConnection, text, [rows], { signal });
     await send(taskConnection, 'release savepoint etl_rows');
-    return taken;
+    return accepted;
   } catch (error) {
     const refused = findDatabaseError(error);
     if (refused === undefined || !isRowError(refused.code)) throw error;
@@ -71,12 +72,18 @@ function parseLineNumber({ where }: DatabaseError): number | undefined {
 }
 
 /**
- * Splits a range in three: the rows before the refused row, the refused row, and the rows after it. Without a line
- * number, splits the range in two halves. The line number is wrong if rows hold line breaks; then the search only takes
- * longer.
+ * Splits a range of rows after the server refused a row in it. `line` is the line of the refused row in the COPY, from 1.
+ *
+ * - With a line number, returns the rows before the refused row, the refused row, and the rows after it:
+ *   `splitRange(10, 20, 4)` -> `[10, 13], [13, 14], [14, 20]`. Leaves out empty ranges.
+ * - Without a line number, returns two halves: `splitRange(10, 20, undefined)` -> `[10, 15], [15, 20]`.
+ *
+ * If rows hold line breaks, the line number is larger than the number of the row. Then another row is taken out of the
+ * range, and the search only takes longer.
  */
 function splitRange(from: number, to: number, line: number | undefined): (readonly [number, number])[] {
   const guess = line === undefined ? undefined : Math.min(from + line - 1, to - 1);
+  /** The indexes at which the range is cut. */
   const cuts = guess === undefined ? [from + Math.floor((to - from) / 2)] : [guess, guess + 1];
   const bounds = [from, ...cuts, to];
   return bounds

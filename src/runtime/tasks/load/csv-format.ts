@@ -38,6 +38,7 @@ export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
   const { delimiter = ',', quote = '"', header = true, columns } = options;
   const format = { null: '', escape: quote, ...options, delimiter, quote, header };
   for (const name of ['delimiter', 'quote', 'escape'] as const) {
+    // One character that is no line break, no NUL, and below U+0080.
     if (!/^[^\r\n\0\u0080-\uffff]$/.test(format[name]))
       throw createWrongOptionError(`\`csv.${name}\` must be one ASCII character`);
   }
@@ -46,13 +47,13 @@ export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
     throw createWrongOptionError('`csv.null` must not hold the delimiter, the quote or a line break');
   if (!header && columns === undefined)
     throw createWrongOptionError('a CSV file without a header needs `csv.columns`');
-  createTextDecoder(format.encoding);
+  createTextDecoder(format.encoding); // Throws if the encoding does not exist.
   return format;
 }
 
 /**
- * Returns the options of a COPY that reads the format, for `with (…)`. `header` is true if the bytes begin with a
- * header.
+ * Formats the options of a COPY that reads the format, for `with (…)`: `format csv, header true, delimiter ',', …`.
+ * `header` is true if the bytes begin with a header.
  */
 export function copyOptions(format: CsvFormat, header: boolean): string {
   const options = ['format csv', `header ${header}`];

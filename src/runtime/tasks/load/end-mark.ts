@@ -6,7 +6,10 @@ import { EtlError } from '../../../errors.js';
  */
 export const END_MARK_IS_DATA_VERSION = 180_000;
 
+/** The two bytes that end the data if they are alone on a line. */
 const MARK = Buffer.from('\\.');
+/** The longest part of a marked line that a chunk can end with: a line break and the mark. */
+const TAIL_BYTES = 3;
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -16,17 +19,20 @@ const CR = 0x0d;
  * file for the message.
  */
 export async function* refuseEndMark(chunks: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
-  // The last bytes of the previous chunk, because the mark can begin there. At first a line break, as if before line 1.
+  // The last bytes of the chunks before, because a marked line can begin there. Before line 1 it is a line break, so that
+  // a mark on line 1 is found too.
   let tail: Buffer = Buffer.from([LF]);
   for await (const chunk of chunks) {
     const probe = Buffer.concat([tail, chunk]);
     if (hasEndMark(probe)) throw createEndMarkError(name);
-    tail = Buffer.from(probe.subarray(-3));
+    tail = Buffer.from(probe.subarray(-TAIL_BYTES));
     yield chunk;
   }
+  // The last line of the file may have no line break.
   if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw createEndMarkError(name);
 }
 
+/** Says whether the bytes have a mark with a line break before it and a line break after it. */
 function hasEndMark(bytes: Buffer): boolean {
   for (let at = bytes.indexOf(MARK); at !== -1; at = bytes.indexOf(MARK, at + 1)) {
     if (isBreak(bytes[at - 1]) && isBreak(bytes[at + 2])) return true;

@@ -46,15 +46,21 @@ export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, un
 }
 
 /**
- * Yields a feed that sends a CSV file unchanged: the server parses it. If the file has columns that are left out, yields
- * feeds that parse the file in this process. Yields nothing if the file is empty. Closes the file at the end.
+ * Yields the feed of a CSV file:
+ *
+ * - If the load leaves out columns of the file, the feed parses the file in this process.
+ * - Otherwise the feed sends the bytes of the file unchanged, and the server parses them.
+ * - Yields nothing if the file is empty.
+ *
+ * Closes the file at the end.
  */
 async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
   const { load, csv, table } = request;
   const rest = file.chunks()[Symbol.asyncIterator]();
   try {
-    const isTyped = load.schema === 'evolve' || (load.create === true && table === undefined);
-    const start = await readStart(rest, file.name, csv, isTyped ? SAMPLE_BYTES : 0);
+    /** Whether the load needs the types of the columns, because it creates or changes the table. */
+    const needsTypes = load.schema === 'evolve' || (load.create === true && table === undefined);
+    const start = await readStart(rest, file.name, csv, needsTypes ? SAMPLE_BYTES : 0);
     if (start === undefined) return;
     const chunks = concatenate(start.bytes, rest);
     const allowed = listAllowedColumns(request);
@@ -62,13 +68,13 @@ async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGen
       yield* createParsedFeeds({ ...file, chunks: () => chunks }, request);
       return;
     }
-    const columns = isTyped ? inferColumnsFromText(file.name, start, csv) : listUntyped(start.names);
-    const hasEndMark = table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION;
+    const columns = needsTypes ? inferColumnsFromText(file.name, start, csv) : listUntyped(start.names);
+    const mustRefuseEndMark = table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION;
     yield {
       name: file.name,
       columns,
       options: copyOptions(csv, csv.header),
-      chunks: hasEndMark ? refuseEndMark(chunks, file.name) : chunks,
+      chunks: mustRefuseEndMark ? refuseEndMark(chunks, file.name) : chunks,
       records: { options: copyOptions(csv, false), header: start.header, quoting: readQuoting(csv) },
       sent: () => undefined,
     };
@@ -77,15 +83,18 @@ async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGen
   }
 }
 
+/** Returns columns with these names and without a type. */
 function listUntyped(names: readonly string[]): readonly DataColumn[] {
   return names.map((name) => ({ name, type: undefined }));
 }
 
+/** Yields the bytes that were read already, and then the rest of the chunks. */
 async function* concatenate(start: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
   yield start;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
 }
 
+/** Yields the feed of an input whose rows are parsed in this process. Yields nothing if the input has no row. */
 function createParsedFeeds(input: InputFile | InputRows, request: FeedsRequest): AsyncGenerator<Feed> {
   const { load, csv, table } = request;
   const transform = chooseTransform(request);
@@ -100,7 +109,10 @@ function chooseTransform(request: FeedsRequest): LoadSource['transform'] {
   return allowed === undefined ? transform : createColumnFilter(allowed, transform, request.omitted);
 }
 
-/** Returns the columns that can be sent, if `discard` leaves out all others. Returns undefined otherwise. */
+/**
+ * Returns the columns that can be sent, if the contract is `discard`: the columns of the table that are not generated.
+ * Returns undefined, which allows every column, with another contract or if the table does not exist yet.
+ */
 function listAllowedColumns({ load, table }: FeedsRequest): ReadonlySet<string> | undefined {
   if (load.schema !== 'discard' || table === undefined) return undefined;
   return new Set(table.columns.filter(({ isGenerated }) => !isGenerated).map(({ name }) => name));

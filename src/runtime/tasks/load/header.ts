@@ -20,8 +20,8 @@ export interface FileStart {
 }
 
 /**
- * Reads chunks until they hold the header and at least `minBytes` bytes, if the file has as many. Returns undefined if
- * the file is empty. `file` is its name for messages.
+ * Reads chunks until they hold the header and at least `minBytes` bytes, or until the file ends. Returns undefined if the
+ * file is empty. `file` is its name for messages.
  *
  * Throws `EtlError` ETL-3502 if the header does not end, and ETL-3503 if the header has an empty name or a name twice,
  * or is not in the encoding of the file.
@@ -40,6 +40,7 @@ export async function readStart(
     size += next.done === true ? 0 : next.value.length;
     if (isAll && size === 0) return undefined;
     if (!isAll && size < Math.max(1, minBytes)) continue;
+    // The header may still be incomplete. Then the next chunk is read, and the header is parsed again from its beginning.
     const start = parseStart(Buffer.concat(read), isAll, file, format);
     if (start !== undefined) return start;
     if (isAll || size > HEADER_LIMIT_BYTES) {
@@ -52,7 +53,11 @@ export async function readStart(
   }
 }
 
-/** Parses the header. Returns undefined if the header does not end within `bytes`. */
+/**
+ * Parses the header. `isAll` is true if `bytes` is the whole file: then the end of the file also ends the header. Returns
+ * undefined if the header does not end within `bytes`, for example because of a quote that is not closed. Throws `EtlError`
+ * ETL-3503 if the header has an empty name or a name twice, or is not in the encoding of the file.
+ */
 function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvFormat): FileStart | undefined {
   const { columns } = format;
   if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
@@ -66,6 +71,7 @@ function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvForm
   return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1 } };
 }
 
+/** Decodes the bytes of the header. Throws `EtlError` ETL-3503 if they are not in the encoding of the file. */
 function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
   try {
     return createTextDecoder(format.encoding).decode(line);

@@ -13,6 +13,7 @@ import {
 } from '../option-rule.js';
 import { parseCsvFormat, type CsvInputOptions } from './csv-format.js';
 
+/** The rules of the fields of `csv`. */
 const CSV: Readonly<Record<string, Rule>> = {
   delimiter: text,
   quote: text,

@@ -7,7 +7,7 @@ import type { TransactionBody } from '../task-body.js';
  * the column of each field, so the order of the fields does not matter. Views, grants and foreign keys of the table
  * stay as they are.
  */
-export function loadBody(options: LoadSource): TransactionBody {
+export function createLoadBody(options: LoadSource): TransactionBody {
   return {
     transactional: true,
     readCode: async () => JSON.stringify(options, toComparable),
@@ -16,13 +16,18 @@ export function loadBody(options: LoadSource): TransactionBody {
 }
 
 /**
- * Replaces values that JSON can't hold, for the fingerprint: a function by its code, and an array of rows by a fixed
- * word. A stream or an iterator is replaced by the name of its class, because it can be read only once.
+ * Replaces values of the options that can't be a part of the fingerprint, for `JSON.stringify`:
+ *
+ * - An array of rows in `from` becomes the word `rows`. The rows are data, and may differ in each run.
+ * - A function becomes its code.
+ * - A stream or an iterator becomes the name of its class, because it can be read only once.
+ *
+ * Every other value stays unchanged.
  */
 function toComparable(name: string, value: unknown): unknown {
   if (name === 'from' && Array.isArray(value) && typeof value[0] === 'object') return 'rows';
   if (typeof value === 'function') return value.toString();
-  const isData =
+  const isClassInstance =
     typeof value === 'object' && value !== null && !Array.isArray(value) && !(value.constructor === Object);
-  return isData ? value.constructor.name : value;
+  return isClassInstance ? value.constructor.name : value;
 }

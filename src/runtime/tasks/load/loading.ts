@@ -30,7 +30,11 @@ export class LoadAttempt {
     this.#rejects = options.rejects && new Rejects(work, options.rejects);
   }
 
-  /** Loads all inputs and returns the result of the task. */
+  /**
+   * Loads all inputs and returns the result of the task. Opens the first input before the table is created or changed,
+   * because the columns come from this input. Opens each other input after the input before it was sent. Closes the open
+   * input also if the load fails.
+   */
   async run(): Promise<LoadResult> {
     const { taskConnection, context } = this.#work;
     const table = await describeTable(taskConnection, this.#options.into);
@@ -63,7 +67,11 @@ export class LoadAttempt {
     }
   }
 
-  /** Creates or changes the table, so that it fits the first input. */
+  /**
+   * Creates or changes the table, so that it fits the first input. `found` is undefined if the table does not exist.
+   * `first` is undefined if no input has a row: then nothing is created or changed. Throws `EtlError` ETL-3511 if the table
+   * does not exist and is not created, and ETL-3512 if rows can't be loaded into it.
+   */
   async #prepareTable(found: Table | undefined, first: Feed | undefined): Promise<DescribedTarget> {
     const { into, create = false, schema = 'freeze', key } = this.#options;
     const canCreate = found === undefined && create && first !== undefined;
@@ -78,7 +86,10 @@ export class LoadAttempt {
     };
   }
 
-  /** Copies a feed into the table `name` and returns the number of rows that the server counted. */
+  /**
+   * Copies a feed into the table `name`, a quoted name, and returns the number of rows that the server counted. An error of
+   * the server becomes a `FileError`, which names the input.
+   */
   async #send(feed: Feed, name: string): Promise<number> {
     const list = feed.columns.map((column) => quoteIdentifier(column.name)).join(', ');
     const copyWith = (options: string): string => `copy ${name} (${list}) from stdin with (${options})`;
@@ -95,7 +106,10 @@ export class LoadAttempt {
     }
   }
 
-  /** Copies a feed in batches of rows, and puts aside the rows that the server refuses. */
+  /**
+   * Copies a feed in batches of rows, and puts aside the rows that the server refuses. `text` is the COPY statement for rows
+   * without a header. Returns the number of rows that the server accepted.
+   */
   async #sendWithRejects(feed: Feed, text: string, rejects: Rejects): Promise<number> {
     const { taskConnection, context } = this.#work;
     const before = rejects.count;
@@ -112,6 +126,7 @@ export class LoadAttempt {
     return rows;
   }
 
+  /** Counts bytes that were sent, and reports them as progress. */
   readonly #countBytes = (bytes: number): void => {
     this.#bytes += bytes;
     this.#work.moved({ bytes });

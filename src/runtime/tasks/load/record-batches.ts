@@ -14,7 +14,7 @@ export interface Batch {
   lineOf(index: number): number;
 }
 
-/** Returns the bytes of the rows from index `from` up to but not including `to`. */
+/** Returns the bytes of the rows from index `from` up to but not including `to`, without copying them. */
 export function sliceRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
@@ -27,7 +27,7 @@ export async function* cutBatches(
   chunks: AsyncIterable<Buffer>,
   format: RecordFormat,
 ): AsyncGenerator<Batch> {
-  const cutter = new Cutter(format);
+  const cutter = new BatchCutter(format);
   for await (const chunk of chunks) {
     const batch = cutter.cut(chunk);
     if (batch !== undefined) yield batch;
@@ -37,7 +37,7 @@ export async function* cutBatches(
 }
 
 /** Splits chunks into batches. The bytes of an incomplete row wait for the next chunk. */
-class Cutter {
+class BatchCutter {
   readonly #ends: RecordEnds;
   /** The bytes of the header that are still to be skipped. */
   #skip: number;
@@ -62,6 +62,7 @@ class Cutter {
       this.#addRest(bytes);
       return undefined;
     }
+    // In the batch, the bytes of the incomplete row come before the bytes of this chunk, so each end moves by their number.
     const offset = this.#restBytes;
     const batch = this.#createBatch(
       Buffer.concat([...this.#rest, bytes.subarray(0, end)]),
@@ -80,6 +81,7 @@ class Cutter {
       : this.#createBatch(Buffer.concat(this.#rest), [this.#restBytes]);
   }
 
+  /** Keeps the bytes of an incomplete row. Throws `EtlError` ETL-3502 if the row is longer than 64 MiB. */
   #addRest(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#rest.push(bytes);
@@ -92,6 +94,10 @@ class Cutter {
     });
   }
 
+  /**
+   * Creates a batch, and moves `#line` to the line after it. `lineOf` counts the line breaks before a row, also those
+   * inside quotes, and only when it is called: few rows are rejected.
+   */
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
     const [first, { lineBreak }] = [this.#line, this.#ends];
     this.#line += countByte(lineBreak, bytes);
@@ -101,6 +107,7 @@ class Cutter {
   }
 }
 
+/** Counts how often `byte` occurs in `bytes`. */
 function countByte(byte: number, bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) count++;

@@ -30,8 +30,10 @@ export interface Reject {
   readonly raw: string;
 }
 
-/** In characters. */
+/** The largest length of `Reject.raw`, in characters. */
 const RAW_LIMIT = 10_000;
+/** The largest number of bytes of one character in UTF-8. */
+const MAX_CHARACTER_BYTES = 4;
 
 /** Collects the rejected rows of one attempt and writes them at its end. */
 export class Rejects {
@@ -49,14 +51,14 @@ export class Rejects {
   }
 
   /**
-   * Adds a row that the server refused, with its bytes. Throws `EtlError` ETL-3521 if there are more rejected rows than
+   * Adds a row that the server refused. `raw` are the bytes of the row with its line break. Throws `EtlError` ETL-3521 if there are more rejected rows than
    * `max`.
    */
   add(file: string, line: number, raw: Buffer, error: DatabaseError): void {
     const reason = `${error.message} (${describeState(error.code)})`;
     // The type text of PostgreSQL can't hold a NUL character.
     const text = raw
-      .subarray(0, RAW_LIMIT * 4)
+      .subarray(0, RAW_LIMIT * MAX_CHARACTER_BYTES)
       .toString('utf8')
       .replaceAll('\0', '\uFFFD')
       .slice(0, RAW_LIMIT);
@@ -84,6 +86,10 @@ export class Rejects {
     if (this.#rows.length > 0) await this.#insert(to);
   }
 
+  /**
+   * Inserts the rejected rows into the table `to`, and creates the table if it does not exist. Throws `EtlError` ETL-3512 to
+   * ETL-3514 if an existing table does not fit.
+   */
   async #insert(to: string): Promise<void> {
     const { taskConnection, context } = this.#work;
     const before = taskConnection.rows.written;
@@ -106,6 +112,7 @@ export class Rejects {
   }
 }
 
+/** The columns of a table for rejected rows, as the program creates it. */
 const COLUMNS = [
   'run_id text not null',
   'task_id text not null',
@@ -115,11 +122,13 @@ const COLUMNS = [
   'raw text not null',
   'rejected_at timestamptz not null default now()',
 ];
+/** The columns that the program sets. */
 const NAMES = ['run_id', 'task_id', 'file', 'line', 'reason', 'raw'];
 
 /**
- * Writes to a temporary file, which is `path` with `suffix`, and renames it. So the path has either the complete new
- * file or the old file.
+ * Writes rejected rows to a temporary file, whose path is `path` with `suffix`, and renames the file to `path`. So `path`
+ * has either the complete new file or the old file. Throws `EtlError` ETL-3522 if the file can't be written, and removes
+ * the temporary file.
  */
 async function writeRejectFile(path: string, suffix: string, rejects: readonly Reject[]): Promise<void> {
   const temporary = `${path}${suffix}`;

@@ -35,12 +35,18 @@ function hasExactTypes(input: InputFile | InputRows, { format, transform }: RowO
   return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'parquet';
 }
 
-/** Marks a `bigint` as a guess. How large the seen numbers are is not known, so the narrowest type is `smallint`. */
+/**
+ * Marks a guessed `bigint` as a guess. The sizes of the seen numbers are not known, so `narrowest` is `smallint`: then a
+ * load never widens an existing integer column because of the guess.
+ */
 function guessColumn(column: InputColumn): DataColumn {
   return column.type === 'bigint' ? { ...column, narrowest: 'smallint' } : column;
 }
 
-/** Lists the JSON columns. A column that the table does not have yet gets the type of the data. */
+/**
+ * Lists the names of the JSON columns. The type of the table decides. The type of the data decides for a column that the
+ * table does not have yet.
+ */
 function listJsonColumns(columns: readonly InputColumn[], table: Table | undefined): readonly string[] {
   const types = new Map(table?.columns.map(({ name, type }) => [name, type]));
   return columns
@@ -48,7 +54,10 @@ function listJsonColumns(columns: readonly InputColumn[], table: Table | undefin
     .map(({ name }) => name);
 }
 
-/** Counts the rows that pass. In COPY's text format every line break ends a row. */
+/**
+ * Yields the chunks unchanged, and calls `count` with the number of rows in each chunk. In COPY's text format every line
+ * break ends a row, because a line break in a value is escaped.
+ */
 async function* countRows(
   chunks: AsyncIterable<Buffer>,
   count: (rows: number) => void,

@@ -7,6 +7,7 @@ const LADDERS: readonly (readonly string[])[] = [
   ['json', 'jsonb'],
 ];
 
+/** The types of numbers. */
 const NUMBERS = ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'];
 
 /** Groups of types whose values can fit each other. COPY decides for each value. */
@@ -36,13 +37,18 @@ function removeModifier(type: string): string {
   return type.replace(/\([^)]*\)/, '');
 }
 
+/** Returns the group of a type. Returns undefined for text and for types that are not in a group. */
 function findFamily(type: string): readonly string[] | undefined {
   return FAMILIES.find((family) => family.includes(removeModifier(type)));
 }
 
 /**
- * Returns false only if surely no value of type `dataType` fits a column of type `columnType`. A text can hold
- * anything, and so can a type that is not built into PostgreSQL. Digits can be a date, JSON, or true and false.
+ * Returns false only if surely no value of type `dataType` fits a column of type `columnType`. Returns true in these cases:
+ *
+ * - One of the types is text, or is not in `FAMILIES`: text can hold anything, and so can a type of an extension.
+ * - Both types are in the same family.
+ * - The data are numbers: digits can be a date, JSON, or true and false.
+ * - The column is `bytea`, which accepts most texts.
  */
 export function canFit(dataType: string, columnType: string): boolean {
   const [from, to] = [findFamily(dataType), findFamily(columnType)];
@@ -52,18 +58,21 @@ export function canFit(dataType: string, columnType: string): boolean {
 }
 
 /**
- * Returns the narrowest type that holds all values of both types. Returns undefined if the column can stay as it is.
- * The length and precision of a column never change, because the user chose them.
+ * Returns the narrowest type that holds all values of both types, or undefined if the column can stay as it is:
+ * `widenType('integer', 'bigint')` -> `bigint`, `widenType('bigint', 'integer')` -> undefined,
+ * `widenType('uuid', 'date')` -> `text`. The length and precision of a column never change, because the user chose them.
  */
 export function widenType(columnType: string, dataType: string): string | undefined {
   const [from, to] = [removeModifier(dataType), removeModifier(columnType)];
   const family = findFamily(columnType);
+  // A column without a family is text, or is of a type that the program does not know.
   if (from === to || family === undefined) return undefined;
   if (LOOK_ALIKE.get(to)?.includes(from)) return undefined;
   if (!family.includes(from)) return 'text';
   const ladder = LADDERS.find((each) => each.includes(from) && each.includes(to));
   if (ladder !== undefined) return ladder.indexOf(from) > ladder.indexOf(to) ? dataType : undefined;
-  // Here one of the types is an integer or numeric, and the other is a floating-point type.
+  // No ladder has both types. Only one such pair needs a wider column: an integer column for floating-point data. A
+  // numeric column holds floating-point values, and COPY converts the values of all other pairs.
   return isFloating(from) && family.includes('numeric') && to !== 'numeric' ? dataType : undefined;
 }
 

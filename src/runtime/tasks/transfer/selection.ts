@@ -27,7 +27,10 @@ export interface Selection {
  */
 export type Condition = () => Promise<string | undefined>;
 
-/** Selects the rows of a query. Throws `EtlError` ETL-3531 if two columns have the same name. */
+/**
+ * Selects the rows of a query. Throws `EtlError` ETL-3531 if two columns have the same name, and ETL-3602 if the text is
+ * not exactly one statement or its parameters do not match its values.
+ */
 export async function selectQuery(
   taskConnection: TaskConnection,
   query: string | BoundSql,
@@ -44,7 +47,8 @@ export async function selectQuery(
 
 /**
  * Selects the rows of a table or a view, including the rows of tables that inherit from the table. `target` is the
- * table that is written. A generated column is left out if it is also generated in `target`.
+ * table that is written. A generated column is left out if it is also generated in `target`, because nobody can set it
+ * there. Throws `EtlError` ETL-3511 if the table that is read does not exist.
  */
 export async function selectTable(
   taskConnection: TaskConnection,
@@ -53,19 +57,22 @@ export async function selectTable(
 ): Promise<Selection> {
   const table = await describeTable(taskConnection, name);
   assertTableExists(table, name);
-  const computed = new Set(
+  const generatedInTarget = new Set(
     target.columns.filter(({ isGenerated }) => isGenerated).map((column) => column.name),
   );
-  const columns = table.columns.filter((column) => !(column.isGenerated && computed.has(column.name)));
+  const columns = table.columns.filter(
+    (column) => !(column.isGenerated && generatedInTarget.has(column.name)),
+  );
   const list = columns.map((column) => quoteIdentifier(column.name)).join(', ');
   const where = await condition();
   if (where !== undefined) return { columns, sql: `(select ${list} from ${table.sql} where ${where})` };
-  const isStored = table.kind === 'table' && !columns.some(({ isGenerated }) => isGenerated);
+  const hasOnlyStoredColumns = table.kind === 'table' && !columns.some(({ isGenerated }) => isGenerated);
   // COPY reads a table a little faster than a query. But it can't read views, generated columns and inheriting tables.
-  const isPlain = isStored && !(await hasChildren(taskConnection, table.sql));
-  return { columns, sql: isPlain ? `${table.sql} (${list})` : `(select ${list} from ${table.sql})` };
+  const canCopyTable = hasOnlyStoredColumns && !(await hasChildren(taskConnection, table.sql));
+  return { columns, sql: canCopyTable ? `${table.sql} (${list})` : `(select ${list} from ${table.sql})` };
 }
 
+/** Says whether other tables inherit from a table. `table` is the quoted name. */
 async function hasChildren(taskConnection: TaskConnection, table: string): Promise<boolean> {
   const { rows } = await send(
     taskConnection,
@@ -75,6 +82,7 @@ async function hasChildren(taskConnection: TaskConnection, table: string): Promi
   return (rows[0] as { isParent: boolean }).isParent;
 }
 
+/** Returns the SQL names of the column types, such as `numeric(10,2)`, in the order of the columns. */
 async function readTypeNames(
   taskConnection: TaskConnection,
   columns: readonly OutputColumn[],

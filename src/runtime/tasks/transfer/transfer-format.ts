@@ -12,9 +12,11 @@ const FIRST_GENERATED_OID = 10_000;
 const TEXTS: ReadonlySet<number> = new Set([25, 1042, 1043]);
 
 /**
- * Chooses the COPY format of a transfer. Returns `binary` if each column has the same built-in type on both sides, and
- * if its bytes mean the same in both databases. The bytes of `regclass` and the like do not, because they are OIDs of
- * objects. Otherwise returns `text`, which works for every type.
+ * Chooses the COPY format of a transfer. Returns `binary` if each column of `from` has the same built-in type in `to`, or
+ * if both types are text types. Otherwise returns `text`, which works for every type.
+ *
+ * Types such as `regclass` need `text` as well. Their bytes are the OID of an object, and the other database has another
+ * object with this OID.
  *
  * Lengths and precisions may differ: the table that is written applies its own in both formats.
  */
@@ -41,7 +43,10 @@ const PORTABLE_SETTINGS = {
   xmloption: 'content',
 };
 
-/** Runs `work` with the settings above on a connection, and restores the previous settings afterwards. */
+/**
+ * Runs `work` with `PORTABLE_SETTINGS` on a connection, and restores the previous settings afterwards. Does not restore
+ * them if `work` throws: the transaction is rolled back then, and the settings end with the transaction.
+ */
 export async function withPortableText<T>(
   taskConnection: TaskConnection,
   work: () => Promise<T>,
@@ -62,6 +67,7 @@ export async function withPortableText<T>(
   return result;
 }
 
+/** Sets settings until the end of the transaction. `values` are in the order of `names`. */
 async function setSettings(
   taskConnection: TaskConnection,
   names: readonly string[],

@@ -58,6 +58,7 @@ export interface TransferResult {
  */
 export function createTransferBody(options: TransferSource): TransactionBody {
   const { from, table, query, into, mode, key, deleteMissing, incremental } = options;
+  // The options of every task, such as `retries`, must not change the fingerprint.
   const ownOptions = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
   const body: TransactionBody = {
     transactional: true,
@@ -69,11 +70,13 @@ export function createTransferBody(options: TransferSource): TransactionBody {
 }
 
 /**
- * Finds the high watermark on the connection that later reads the rows, because another connection could lead to
- * another replica. This happens before the task's own transaction begins: if both connections lead to the same
- * database, an open transaction of the task would hold the high watermark back.
+ * Opens the read session and finds the high watermark on its connection, because another connection could lead to another
+ * replica. The search runs before the read session takes its snapshot. It also runs before the task's own transaction
+ * begins: if both connections lead to the same database, an open transaction of the task would hold the high watermark
+ * back.
  *
- * Never rejects: calling the result throws the error, also an error of the connection.
+ * Does not reject if the connection or the search fails: the returned function throws the error. So an attempt that finds
+ * the task already done does not fail.
  */
 async function findSourceHighWatermark(
   options: TransferSource,
@@ -95,11 +98,16 @@ async function findSourceHighWatermark(
       throw error;
     };
   }
+  // The callback does not run if the read session is open already. Nothing opens it before this function.
   if (highWatermark === undefined)
     throw new Error('the read session was opened before its high watermark was found');
   return highWatermark;
 }
 
+/**
+ * Runs one attempt of a transfer: describes the table that is written, selects the rows of the other database, and sends
+ * them from one COPY to the other. Throws `EtlError` ETL-3511 if one of the tables does not exist.
+ */
 async function runTransfer(options: TransferSource, work: TaskWork): Promise<TransferResult> {
   const { taskConnection, highWatermark } = work;
   const { signal, run } = work.context;
@@ -136,15 +144,18 @@ async function runTransfer(options: TransferSource, work: TaskWork): Promise<Tra
       ? copy()
       : withPortableText(source, () => withPortableText(taskConnection, copy));
   };
-  // In a full refresh every row comes again.
-  const isReplaced = options.incremental !== undefined && run.fullRefresh && options.mode === 'append';
-  const mode = isReplaced ? 'replace' : options.mode;
+  // A full refresh reads every row again: `append` would add the rows of earlier runs a second time. A merge updates them.
+  const mustReplace = options.incremental !== undefined && run.fullRefresh && options.mode === 'append';
+  const mode = mustReplace ? 'replace' : options.mode;
   const columns = selection.columns.map(({ name }) => name);
   const written = await writeDescribed(taskConnection, { ...options, mode, table, columns }, bringRows);
   return { ...written, bytes };
 }
 
-/** Builds the SQL condition for the new rows. Returns undefined if the transfer is not incremental. */
+/**
+ * Builds the SQL condition for the new rows, and moves the task's watermark to the end of their range. Returns undefined
+ * if the transfer is not incremental.
+ */
 async function buildNewRowsCondition(
   { incremental }: TransferSource,
   work: TaskWork,
@@ -156,6 +167,7 @@ async function buildNewRowsCondition(
   ).where;
 }
 
+/** Returns the query of the options. Calls the user's function if `query` is a function. */
 function buildQuery({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
   return typeof query === 'function' ? query(context) : query;
 }

@@ -31,7 +31,10 @@ export function createCompressor(compression: Exclude<UnloadCompression, 'none'>
   }
 }
 
-/** Node.js has zstd from 22.15 on. The types of older versions do not have it, hence the cast. */
+/**
+ * Creates the compressor for zstd, which Node.js has from 22.15 on. The cast makes both functions optional, because an
+ * older Node.js does not have them. Throws `EtlError` ETL-3603 if they are missing.
+ */
 function createZstd(): Compressor {
   const { createZstdCompress, zstdCompressSync } = zlib as {
     readonly createZstdCompress?: () => Transform;

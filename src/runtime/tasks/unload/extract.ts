@@ -52,6 +52,7 @@ export async function createCsvStatement(
   return { text: formatCopy(rows, `(${options.join(', ')})`), framing };
 }
 
+/** Returns a query for the same columns and rows, with the partition key first and sorted by it. See `formatOutputQuery`. */
 async function sortRows(taskConnection: TaskConnection, query: string, by: string): Promise<string> {
   const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
   const list = listColumns(columns);
@@ -59,10 +60,12 @@ async function sortRows(taskConnection: TaskConnection, query: string, by: strin
 }
 
 /**
- * Control characters, which JSON text never holds because it escapes them. So COPY never quotes or changes the JSON.
+ * The control characters U+0001 and U+0002. JSON text never has them, because it escapes control characters. With them as
+ * quote and delimiter, COPY's CSV format never quotes or changes the JSON.
  */
 const JSON_QUOTE = 1;
 const JSON_DELIMITER = 2;
+const JSON_COPY_OPTIONS = `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`;
 
 /**
  * The OIDs of the types for whose values `row_to_json` never writes a line break (src/include/catalog/pg_type.dat): bool,
@@ -84,16 +87,15 @@ export async function createNdjsonStatement(
   by: string | undefined,
 ): Promise<CopyStatement> {
   const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
-  // Without the columns that are added for the partition.
+  // For a partition, the inner query also has the columns of the key and the row number. The JSON must not have them, so
+  // its row is built from the columns of the user's query only.
   const row = by === undefined ? ROWS : `(select one from (select ${listColumns(columns)}) as one)`;
-  // A json value keeps the line breaks between its tokens. Its strings hold none, so replacing them by spaces is safe.
+  // A value of type json keeps the line breaks that the user wrote between its tokens. A string inside JSON has no line
+  // break, only the escape \n. So `translate` can replace all line breaks by spaces without changing a value.
   const isOneLine = columns.every(({ oid }) => SINGLE_LINE_TYPES.has(oid));
   const list = isOneLine ? `row_to_json(${row})` : `translate(row_to_json(${row})::text, E'\\n\\r', '  ')`;
   return {
-    text: formatCopy(
-      formatOutputQuery(query, columns, list, by),
-      `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`,
-    ),
+    text: formatCopy(formatOutputQuery(query, columns, list, by), JSON_COPY_OPTIONS),
     framing: { delimiter: JSON_DELIMITER, quote: JSON_QUOTE, hasHeader: false },
   };
 }
@@ -117,15 +119,18 @@ export async function createParquetStatement(
   };
 }
 
+/** The delimiter of COPY's text format. */
 const TAB = 9;
 
+/** The code and the state of the data for an error about the columns of the query. */
 const NOT_WRITTEN = { code: 'ETL-3606', data: 'no file was written' } as const;
 
+/** Lists columns of the query for a select list. */
 function listColumns(columns: readonly OutputColumn[]): string {
   return columns.map(({ name }) => formatColumn(name)).join(', ');
 }
 
-/** Formats a COPY. The line break after the query ends a comment in its last line. */
+/** Formats a COPY statement. The line break after the query ends a `--` comment in the last line of the query. */
 function formatCopy(query: string, options: string): string {
   return `copy (${query}\n) to stdout with ${options}`;
 }

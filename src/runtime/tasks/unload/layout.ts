@@ -24,7 +24,13 @@ export interface Part {
 /** The directory name that readers of the Hive layout take for NULL. */
 const NULL_VALUE = '__HIVE_DEFAULT_PARTITION__';
 
-/** Returns the path of a file. Without a partition it is `path` itself. */
+/**
+ * Builds the path of one file from `path`, the path in the options:
+ *
+ * - Without a partition: `path` itself.
+ * - By rows or bytes: `out/orders.csv.gz` -> `out/orders.part-00001.csv.gz`.
+ * - By the column `country`: `out/orders.csv` -> `out/country=DE/orders.csv`.
+ */
 export function buildPath(path: string, part: Part, partition: Partition | undefined): string {
   if (partition === undefined) return path;
   if (!('by' in partition)) {
@@ -34,7 +40,10 @@ export function buildPath(path: string, part: Part, partition: Partition | undef
   return join(dirname(path), `${encodeName(partition.by)}=${encodeValue(part.value)}`, basename(path));
 }
 
-/** Lists the existing directories that can hold files of an earlier run. */
+/**
+ * Lists the existing directories that can hold files of an earlier run. In a partition by a column these are the
+ * directories `<column>=…` next to the file, otherwise only the directory of the file, which may not exist.
+ */
 export async function listDirectories(
   path: string,
   partition: Partition | undefined,
@@ -47,7 +56,10 @@ export async function listDirectories(
   return parts.map(({ name }) => join(directory, name));
 }
 
-/** Returns true if a file with this name, in one of the directories of `listDirectories`, belongs to the unload. */
+/**
+ * Says whether a file of this name, in one of the directories of `listDirectories`, belongs to the unload. For a partition
+ * by rows and the path `orders.csv`, returns true for `orders.part-00012.csv` and false for `orders.csv`.
+ */
 export function isPartName(name: string, path: string, partition: Partition | undefined): boolean {
   if (partition === undefined || 'by' in partition) return name === basename(path);
   const [stem, ending] = splitName(path);
@@ -68,10 +80,14 @@ export async function listEntries(directory: string) {
 /** Splits the name of a file at its first dot: `orders.csv.gz` into `orders` and `.csv.gz`. */
 function splitName(path: string): readonly [stem: string, ending: string] {
   const name = basename(path);
-  const dot = name.indexOf('.', 1);
+  const dot = name.indexOf('.', 1); // A dot at the beginning belongs to the name: `.orders.csv`.
   return dot === -1 ? [name, ''] : [name.slice(0, dot), name.slice(dot)];
 }
 
+/**
+ * Encodes a value as a part of a directory name. A text value that is equal to the name for NULL is encoded differently:
+ * `%5F_HIVE_DEFAULT_PARTITION__`.
+ */
 function encodeValue(value: string | null): string {
   if (value === null) return NULL_VALUE;
   return value === NULL_VALUE ? value.replace('_', '%5F') : encodeName(value);

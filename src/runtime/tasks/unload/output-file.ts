@@ -15,10 +15,14 @@ export class OutputFile {
   /** The path until `publish` of `OutputFiles`. */
   readonly temporaryPath: string;
   readonly #handle: FileHandle;
+  /** The inode of the file, which `close` reads. */
   #inode: bigint | undefined;
+  /** The next batch. */
   #waiting: PendingWrite[] = [];
   #waitingBytes = 0;
+  /** Resolves when the batch that was started last is written. */
   #writing: Promise<void> = Promise.resolve();
+  /** The running sync, or the failed sync. Undefined if no sync runs. */
   #syncing: Promise<void> | undefined;
   #unsyncedBytes = 0;
   /** The number of bytes that were given to `write` so far. */
@@ -73,6 +77,10 @@ export class OutputFile {
     if (ino !== this.#inode) throw this.#createChangedError('another file replaced it');
   }
 
+  /**
+   * Waits for the previous batch, and starts to write the next batch without waiting for it. So one batch is written while
+   * the caller collects another. Also starts a sync if enough bytes were written since the last sync.
+   */
   async #startBatch(): Promise<void> {
     await this.#writing;
     const batch = this.#waiting;
@@ -83,16 +91,19 @@ export class OutputFile {
     this.#writing.catch(() => undefined); // The next `write` or `close` throws the error.
     if (this.#unsyncedBytes < SYNC_BYTES || this.#syncing !== undefined) return;
     this.#syncing = this.#sync();
-    // A file system reports an error only once: here or in the sync of `close`. `close` throws both.
+    // A file system reports an error only once: to this sync or to the sync of `close`. `close` awaits both, so it throws
+    // the error in both cases.
     this.#syncing.catch(() => undefined);
   }
 
+  /** Syncs the bytes that were written so far. If it rejects, `#syncing` stays rejected, and `close` throws the error. */
   async #sync(): Promise<void> {
     this.#unsyncedBytes = 0;
     await this.#handle.datasync();
     this.#syncing = undefined;
   }
 
+  /** Creates the error ETL-3605 for a file that another program or another file of the task has changed. */
   #createChangedError(why: string): EtlError {
     return new EtlError('ETL-3605', {
       what: `the file "${this.path}" is not the file that the task wrote`,
@@ -119,7 +130,10 @@ async function writeAll(handle: FileHandle, batch: readonly PendingWrite[]): Pro
   for (const { onWritten } of batch) onWritten?.();
 }
 
-/** Returns the parts without their first `bytes` bytes. */
+/**
+ * Returns the parts without their first `bytes` bytes: dropping 5 bytes from parts of 3, 4 and 2 bytes leaves parts of 2
+ * and 2 bytes.
+ */
 function dropBytes(parts: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let skipped = bytes;
   const first = parts.findIndex((part) => {

@@ -33,7 +33,8 @@ export class OutputFiles {
   }
 
   /**
-   * Removes the temporary files of a killed attempt. Throws `EtlError` ETL-3604 if a file must not replace the path.
+   * Removes the temporary files of a killed attempt. Throws `EtlError` ETL-3604 if something is at the path that a file must
+   * not replace, such as a directory.
    */
   async prepare(): Promise<void> {
     if (this.#partition === undefined) await assertReplaceable(this.#path);
@@ -78,14 +79,18 @@ export class OutputFiles {
     }
   }
 
+  /** Makes a directory and its missing parents. Adds all directories that got a new entry to `#directories`. */
   async #makeDirectory(directory: string): Promise<void> {
+    // `mkdir` returns the outermost directory that it made. Undefined if the directory exists already.
     const first = await mkdir(directory, { recursive: true });
     this.#directories.add(directory);
     if (first === undefined) return;
+    // From the directory up to `first`, each one is a new entry of its parent.
     for (let made = directory; made.length >= first.length; made = dirname(made))
       this.#directories.add(dirname(made));
   }
 
+  /** Removes the files of earlier runs that this run has not written, and the directories that are empty then. */
   async #removeStale(): Promise<void> {
     const written = new Set(this.#files.map((file) => file.path));
     for (const directory of await listDirectories(this.#path, this.#partition)) {
@@ -94,12 +99,15 @@ export class OutputFiles {
         .map(({ name }) => join(directory, name))
         .filter((each) => !written.has(each));
       for (const each of stale) await rm(each);
-      if (stale.length > 0) this.#directories.add(directory);
-      if (stale.length > 0 && directory !== dirname(this.#path)) await this.#removeEmpty(directory);
+      if (stale.length === 0) continue;
+      this.#directories.add(directory);
+      // Only a directory such as `country=DE` belongs to the unload. The user's own directory stays.
+      if (directory !== dirname(this.#path)) await this.#removeIfEmpty(directory);
     }
   }
 
-  async #removeEmpty(directory: string): Promise<void> {
+  /** Removes a directory if it has no entries. Then its parent is synced instead. */
+  async #removeIfEmpty(directory: string): Promise<void> {
     if ((await listEntries(directory)).length > 0) return;
     await rmdir(directory);
     this.#directories.delete(directory);
@@ -128,7 +136,7 @@ async function assertReplaceable(path: string): Promise<void> {
 /** The errors of file systems and operating systems that can't sync a directory. */
 const CANNOT_SYNC: ReadonlySet<string | undefined> = new Set(['EISDIR', 'EPERM', 'EINVAL', 'ENOTSUP']);
 
-/** Syncs a directory, so that new names survive a power failure. */
+/** Syncs a directory, so that new names survive a power failure. Does nothing where directories can't be synced. */
 async function syncDirectory(directory: string): Promise<void> {
   try {
     await using handle = await open(directory, 'r');

@@ -34,7 +34,7 @@ export function chooseFileKind(to: string, given: Partial<FileKind>): FileKind {
     });
   }
   const format = given.format ?? findFormat(to);
-  const named = getCompression(to);
+  const named = getCompression(to); // `none` if the name has no extension of a compression.
   if (format !== undefined)
     return { format, compression: given.compression ?? (named === 'none' ? undefined : named) };
   throw new EtlError('ETL-2303', {

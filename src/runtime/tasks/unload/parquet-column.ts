@@ -22,11 +22,16 @@ type ParquetType = Omit<ParquetColumn, 'name' | 'element'> & {
 const selectAsIs = (column: string): string => column;
 const keepText = (value: string): string => value;
 
+/** A text in UTF-8. */
 const STRING: ParquetType = {
   expression: selectAsIs,
   parse: keepText,
   element: { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } },
 };
+/**
+ * A JSON text, as bytes. The column has no `converted_type` while rows are written, so that the library writes the bytes
+ * unchanged.
+ */
 const JSON_TEXT: ParquetType = {
   expression: selectAsIs,
   parse: (value) => Buffer.from(value),
@@ -37,6 +42,7 @@ const JSON_TEXT: ParquetType = {
  * Selects a timestamp as microseconds since 1970. The result does not depend on DateStyle and TimeZone of the session.
  */
 const selectMicroseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
+/** Creates the type of a timestamp. `isAdjustedToUTC` is true for a timestamp with time zone. */
 const createTimestampType = (isAdjustedToUTC: boolean): ParquetType => ({
   expression: selectMicroseconds,
   parse: BigInt,
@@ -76,6 +82,7 @@ const PARQUET_TYPES: Readonly<Record<number, ParquetType>> = {
   3802: JSON_TEXT,
 };
 
+/** The OID of the type `numeric`. */
 const NUMERIC = 1700;
 
 /**
@@ -103,7 +110,7 @@ async function readNestedTypes(
 ): Promise<ReadonlySet<number>> {
   const oids = columns
     .map(({ oid }) => oid)
-    .filter((oid) => oid !== NUMERIC && PARQUET_TYPES[oid] === undefined);
+    .filter((oid) => oid !== NUMERIC && PARQUET_TYPES[oid] === undefined); // All other types are known not to be nested.
   if (oids.length === 0) return new Set();
   const { rows } = (await taskConnection.query({
     text: `select oid::int8::text as oid from pg_type where oid = any($1::oid[]) and (typcategory in ('A', 'C') or oid in ('record'::regtype, 'record[]'::regtype))`,
@@ -112,22 +119,29 @@ async function readNestedTypes(
   return new Set(rows.map(({ oid }) => Number(oid)));
 }
 
+/** An array or a row, stored as JSON. */
 const NESTED: ParquetType = { ...JSON_TEXT, expression: (column) => `to_json(${column})` };
 
+/** Returns how to store a type that is not nested. */
 function chooseType({ oid, modifier }: OutputColumn): ParquetType {
   return oid === NUMERIC ? createDecimalType(modifier) : (PARQUET_TYPES[oid] ?? STRING);
 }
 
 /**
- * Creates the type of a `numeric` column. Precision and scale are packed into the modifier of the type. The scale takes
- * 11 bits and has a sign (numeric.c of PostgreSQL).
+ * Creates the type of a `numeric` column. Returns the type of a text if Parquet can't store every value of the column: for
+ * a numeric without precision (modifier -1), for more than 38 digits, for a negative scale, or for a scale that is larger
+ * than the precision.
+ *
+ * The modifier is `(precision << 16 | scale) + 4`. The scale is a signed number of 11 bits (numeric.c of PostgreSQL):
+ * `numeric(10,2)` has the modifier 655366.
  */
 function createDecimalType(modifier: number): ParquetType {
   const precision = ((modifier - 4) >> 16) & 0xffff;
+  // `(x ^ 1024) - 1024` extends the sign of an 11-bit number: 2047 becomes -1.
   const scale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
   if (modifier < 4 || precision > 38 || scale < 0 || scale > precision) return STRING;
   const width =
-    precision <= 18
+    precision <= 18 // The most digits that always fit 64 bits.
       ? ({ type: 'INT64' } as const)
       : ({ type: 'FIXED_LEN_BYTE_ARRAY', type_length: 16 } as const);
   return {

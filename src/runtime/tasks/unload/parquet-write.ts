@@ -22,7 +22,8 @@ export async function createParquetWriter(
 ): Promise<RowWriter> {
   const library = await loadLibrary();
   const bytes = new library.ByteWriter();
-  // The `flush` of the library does nothing, so all encoded bytes would stay in memory.
+  // The `flush` of the library does nothing, so all encoded bytes would stay in memory. This `flush` hands a copy of the
+  // bytes to the file, because the library then uses its buffer again.
   const writer = Object.assign(bytes, {
     flush: async (): Promise<void> => {
       await file.write(bytes.getBytes().slice());
@@ -71,7 +72,7 @@ class RowGroup {
     this.#values = columns.map(() => []);
   }
 
-  /** Adds a record. Returns true if the row group is full. */
+  /** Adds a record: fields with a tab between them, and `\N` for NULL. Returns true if the row group is full. */
   add(line: string): boolean {
     const fields = line.split('\t');
     for (const [index, column] of this.#columns.entries()) {
@@ -100,10 +101,10 @@ class RowGroup {
  * Parses one field of a record. Throws `EtlError` ETL-3606 if the type in the file has no such value, as NaN in a
  * decimal.
  */
-function parseField({ name, parse: read }: ParquetColumn, field: string): unknown {
+function parseField({ name, parse }: ParquetColumn, field: string): unknown {
   const text = field.includes('\\') ? unescapeField(field) : field;
   try {
-    return read(text);
+    return parse(text);
   } catch (cause) {
     throw new EtlError('ETL-3606', {
       what: `the value ${text.slice(0, 60)} of the column "${name}" can't be stored in Parquet`,
@@ -115,13 +116,15 @@ function parseField({ name, parse: read }: ParquetColumn, field: string): unknow
   }
 }
 
+/** The characters that letters after a backslash stand for. */
 const ESCAPES: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };
 
 /**
- * Replaces the escapes of COPY's text format. https://www.postgresql.org/docs/current/sql-copy.html lists what the
- * server writes.
+ * Replaces the escapes of COPY's text format: a backslash and `t` become a tab, and two backslashes become one.
+ * https://www.postgresql.org/docs/current/sql-copy.html lists the escapes that the server writes.
  */
 function unescapeField(field: string): string {
+  // `[^]` is any character, also a line break.
   return field.replace(/\\([^])/g, (_, character: string) => ESCAPES[character] ?? character);
 }
 
@@ -140,9 +143,13 @@ async function loadLibrary() {
   }
 }
 
+/** The names of the compressions in Parquet. */
 const CODECS = { gzip: 'GZIP', brotli: 'BROTLI', zstd: 'ZSTD' } as const;
 
-/** Chooses the codec of the pages. In a Parquet file the pages are compressed, not the whole file. */
+/**
+ * Chooses the codec of the pages, because in a Parquet file the pages are compressed, not the whole file. The library has
+ * Snappy itself and needs no compressor for uncompressed pages. For the other codecs the program passes a compressor.
+ */
 function chooseCodec(compression: UnloadCompression | undefined): {
   readonly codec: CompressionCodec;
   readonly compressors: Partial<Record<CompressionCodec, Compressor['bytes']>>;

@@ -19,8 +19,12 @@ export interface PartOptions {
 const WHOLE: Part = { number: 1, value: null };
 
 /**
- * Writes the chunks of a COPY to one file after the other. Only one file is open at a time. Without a splitter, calls
- * `giveBack` with each chunk when it is written. Resolves when every file is complete and on the disk.
+ * Writes the chunks of a COPY to one file after the other. Only one file is open at a time.
+ *
+ * - Without a splitter, all chunks go unchanged to one file. Calls `giveBack` with each chunk when it is written.
+ * - With a splitter, opens a new file for each part that the splitter begins, and writes the header to it.
+ *
+ * Resolves when every file is complete and on the disk. If it rejects, the last file stays open: the caller discards it.
  */
 export async function writeParts(
   chunks: AsyncIterable<Buffer>,
@@ -28,12 +32,14 @@ export async function writeParts(
   { createWriter, splitter, mayBeEmpty }: PartOptions,
 ): Promise<void> {
   const current: { file?: OutputFile; writer?: RowWriter } = {};
+  /** Completes and closes the current file, if there is one. */
   const close = async (): Promise<void> => {
     await current.writer?.end();
     await current.file?.close();
     delete current.writer;
     delete current.file;
   };
+  /** Closes the current file, and creates the file of `part` with the header. */
   const open = async (part = WHOLE): Promise<RowWriter> => {
     await close();
     current.file = await files.create(part);

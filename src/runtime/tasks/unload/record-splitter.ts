@@ -32,7 +32,9 @@ export class RecordSplitter {
   readonly #ends: RecordEnds;
   /** The bytes of the last, incomplete record. */
   #pending: Buffer[] = [];
+  /** Whether the first complete records were read. If the COPY has a header, it was the first of them. */
   #hasBegun = false;
+  /** The number of the current file, from 1. 0 before the first file. */
   #part = 0;
   #rowsOfPart = 0;
   #bytesOfPart = 0;
@@ -68,11 +70,16 @@ export class RecordSplitter {
     );
   }
 
+  /**
+   * Yields complete records. Takes the header out of the first records. `ends` has the offset in `whole` after each
+   * record.
+   */
   *#split(whole: Buffer, ends: readonly number[]): Generator<PartRecords> {
     let start = 0;
     let rest = ends;
     if (this.#framing.hasHeader && !this.#hasBegun) {
       [start = 0, ...rest] = ends;
+      // With a key, the first column of the header is the key, which no file has.
       this.header = Buffer.from(
         this.#isKeyed ? whole.subarray(this.#findKeyEnd(whole, 0), start) : whole.subarray(0, start),
       );
@@ -85,9 +92,14 @@ export class RecordSplitter {
     else yield* this.#splitBySize(whole, start, rest);
   }
 
+  /**
+   * Splits records by the number of rows or bytes of a file. `from` is the offset of the first record. `part` is the new
+   * file that begins at `start`; it is undefined while the records still belong to the file that is open.
+   */
   *#splitBySize(whole: Buffer, from: number, ends: readonly number[]): Generator<PartRecords> {
     let start = from;
     let previous = from;
+    // The very first record begins the first file.
     let part = this.#part === 0 ? this.#nextPart(null) : undefined;
     for (const end of ends) {
       if (this.#isFull(end - previous)) {
@@ -102,6 +114,7 @@ export class RecordSplitter {
     yield { part, bytes: whole.subarray(start, previous) };
   }
 
+  /** Says whether the current file has no room for a record of `next` bytes. A file without a row always has room. */
   #isFull(next: number): boolean {
     const limit = this.#partition;
     if (limit === undefined || this.#rowsOfPart === 0) return false;
@@ -109,7 +122,10 @@ export class RecordSplitter {
     return 'bytes' in limit && this.#bytesOfPart + next > limit.bytes;
   }
 
-  /** Splits by the value of the first field, which is the key of the partition. Removes the key from the records. */
+  /**
+   * Splits records by the value of the first field, which is the key of the partition. A new file begins at each record
+   * whose key differs from the key before. Copies the records without the key to a new buffer.
+   */
   *#splitByKey(whole: Buffer, from: number, ends: readonly number[]): Generator<PartRecords> {
     const out = Buffer.allocUnsafe(whole.length);
     let [start, written] = [0, 0];
@@ -117,6 +133,7 @@ export class RecordSplitter {
     let at = from;
     for (const end of ends) {
       const keyEnd = this.#findKeyEnd(whole, at);
+      // The key has only ASCII letters and digits. Decoding them as Latin-1 is faster than as UTF-8.
       const key = whole.toString('latin1', at, keyEnd - 1);
       if (key !== this.#key) {
         if (written > start || part !== undefined) yield { part, bytes: out.subarray(start, written) };
@@ -140,11 +157,13 @@ export class RecordSplitter {
     return key.charCodeAt(0) === this.#framing.quote ? key.slice(1, -1) : key;
   }
 
+  /** Begins the next file and returns it. `value` is the value of the partition column. */
   #nextPart(value: string | null): Part {
     this.#rowsOfPart = this.#bytesOfPart = 0;
     return { number: ++this.#part, value };
   }
 
+  /** Whether the rows are split by a column. Then the first field of each record is the key. */
   get #isKeyed(): boolean {
     return this.#partition !== undefined && 'by' in this.#partition;
   }

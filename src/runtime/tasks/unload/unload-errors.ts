@@ -1,5 +1,6 @@
 import { EtlError } from '../../../errors.js';
 
+/** The reasons for the usual error codes of file systems. */
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: "the user's quota of the disk is used up",

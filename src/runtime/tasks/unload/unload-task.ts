@@ -71,6 +71,10 @@ export function createUnloadBody(options: UnloadSource): TransactionBody {
   };
 }
 
+/**
+ * Runs one attempt of an unload. Writes the rows to files under temporary names, and renames the files when all of them
+ * are complete. If anything fails, removes the temporary files. Throws `EtlError` ETL-3601 for an error of the file system.
+ */
 async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadResult> {
   const { context, root, taskConnection } = work;
   const to = typeof options.to === 'function' ? options.to(context) : options.to;
@@ -97,6 +101,10 @@ async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadR
   }
 }
 
+/**
+ * Chooses format and compression of the file `to`, as `chooseFileKind` does. Also throws `EtlError` ETL-2303 if the options
+ * have `csv` for a file of another format.
+ */
 function chooseUnloadKind(to: string, options: UnloadSource): FileKind {
   const kind = chooseFileKind(to, options);
   if (kind.format === 'csv' || options.csv === undefined) return kind;
@@ -106,7 +114,11 @@ function chooseUnloadKind(to: string, options: UnloadSource): FileKind {
   });
 }
 
-/** Runs `read` in a savepoint that can't write. The transaction itself must stay writable for the row of the ledger. */
+/**
+ * Runs `read` in a savepoint that can't write. The transaction itself must stay writable for the row of the ledger: when
+ * the savepoint is released, PostgreSQL makes the transaction writable again. If `read` throws, the savepoint stays,
+ * because the runner rolls back the transaction.
+ */
 async function readOnly<T>(taskConnection: TaskConnection, read: () => Promise<T>): Promise<T> {
   await taskConnection.query({ text: 'savepoint etl_read; set transaction read only' });
   const result = await read();
@@ -119,7 +131,10 @@ interface Output extends PartOptions {
   readonly text: string;
 }
 
-/** Copies the rows to files under temporary names. Returns the number of rows. */
+/**
+ * Copies the rows to files under temporary names. Returns the number of rows. Throws `EtlError` ETL-3605 if the splitter
+ * found another number of rows than the server sent.
+ */
 async function writeFiles(output: Output, files: OutputFiles, work: TaskWork): Promise<number> {
   const { taskConnection, context, moved } = work;
   const { text, splitter } = output;
@@ -140,6 +155,10 @@ async function writeFiles(output: Output, files: OutputFiles, work: TaskWork): P
   return copy.rows;
 }
 
+/**
+ * Creates the COPY of an unload for the format of the file. The output is split into records for a partition and for a
+ * Parquet file. A partition by a column writes no file if there is no row, because it has no value for the directory.
+ */
 async function createOutput(
   options: UnloadSource,
   { format, compression }: FileKind,
@@ -171,6 +190,7 @@ async function createOutput(
   }
 }
 
+/** Returns the query of the options with its values as literals, or a query for all rows of `table`. */
 async function buildQuery(
   { query, table }: UnloadSource,
   { taskConnection, context }: TaskWork,

@@ -14,7 +14,10 @@ export interface RowWriter {
   abandon?(): void;
 }
 
-/** Creates a writer that writes records unchanged, through the compression. */
+/**
+ * Creates a writer that writes records unchanged, through the compression. `write` waits if the compression has no room.
+ * An error of the compression or of the file rejects a later `write`, or `end`.
+ */
 export function createTextWriter(file: OutputFile, compression: UnloadCompression): RowWriter {
   if (compression === 'none')
     return { write: (records, onWritten) => file.write(records, onWritten), end: async () => {} };
@@ -26,7 +29,9 @@ export function createTextWriter(file: OutputFile, compression: UnloadCompressio
   written.catch(() => undefined);
   return {
     write: async (records, onWritten) => {
+      // Node.js calls the callback when the stream has read the records. After an error they are not given back.
       if (stream.write(records, (error) => error || onWritten?.(records))) return;
+      // If writing the file fails, the stream never drains: then `written` rejects.
       await Promise.race([once(stream, 'drain'), written]);
     },
     end: async () => {
