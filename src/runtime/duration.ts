@@ -2,6 +2,10 @@ import { EtlError } from '../errors.js';
 import { showValue } from './json.js';
 
 const MS_OF_UNITS = [86_400_000, 3_600_000, 60_000, 1000, 1] as const;
+/**
+ * Matches a duration. The groups are the numbers of days, hours, minutes, seconds and milliseconds, in the order of
+ * `MS_OF_UNITS`.
+ */
 const DURATION = /^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
 const MAX_DAYS = 30;
 
@@ -27,6 +31,8 @@ export function parseDuration(value: string | number, name: string): number {
 /** Returns a duration in milliseconds as text for people: `0.04s`, `12.3s`, `3m 05s`, `1h 02m`. */
 export function formatDuration(ms: number): string {
   const seconds = ms / 1000;
+  // The limits are where rounding would give the next form: 0.095 s is `0.1s`, not `0.10s`, and 59.95 s is `1m 00s`,
+  // not `60.0s`.
   if (seconds < 0.095) return `${seconds.toFixed(2)}s`;
   if (seconds < 59.95) return `${seconds.toFixed(1)}s`;
   const whole = Math.round(seconds);
@@ -35,11 +41,16 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(minutes / 60)}h ${formatTwoDigits(minutes % 60)}m`;
 }
 
+/**
+ * Returns the milliseconds of a text such as `1h30m`. Returns undefined for an empty text, another text, and a value
+ * that is not a text.
+ */
 function parseMilliseconds(text: unknown): number | undefined {
   const units = typeof text === 'string' && text !== '' ? DURATION.exec(text)?.slice(1) : undefined;
   return units?.reduce((sum, digits, unit) => sum + Number(digits ?? 0) * (MS_OF_UNITS[unit] ?? 0), 0);
 }
 
+/** Creates the error ETL-2303 for the option `name`. `expected` says what the value has to be. */
 function createNotADurationError(value: unknown, name: string, expected: string): EtlError {
   return new EtlError('ETL-2303', {
     what: `expected \`${name}\` to be ${expected}, got ${showValue(value)}`,

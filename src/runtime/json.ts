@@ -130,7 +130,9 @@ class JsonCheck {
   readonly #rules: JsonRules;
   /** The size of the parts so far, in UTF-16 units: at most that of their JSON text. */
   #size = 0;
+  /** The names and indexes that lead to the value that is being checked. */
   readonly #path: (string | number)[] = [];
+  /** The objects around the value that is being checked, to find an object that contains itself. */
   readonly #parents = new Set<object>();
   hasBigint = false;
 
@@ -138,8 +140,10 @@ class JsonCheck {
     this.#rules = rules;
   }
 
+  /** Throws an error with the path if the value is not JSON. Sets `hasBigint` if the value contains a bigint. */
   assertJson(value: unknown): void {
     if (typeof value === 'string') return this.#assertText(value);
+    // At least one character, and the comma, colon or bracket after it.
     this.#count(2);
     if (typeof value === 'boolean' || value === null) return;
     if (typeof value === 'object') return this.#assertObject(value);
@@ -153,7 +157,9 @@ class JsonCheck {
       throw this.#createError(`is ${value}`, 'use null, or the text of the number');
   }
 
+  /** Throws for a text that `jsonb` can't hold. */
   #assertText(value: string): void {
+    // The text, two quotes, and the comma, colon or bracket after them.
     this.#count(value.length + 3);
     const found = NOT_TEXT.exec(value);
     if (found?.[0] === '\0')
@@ -162,6 +168,10 @@ class JsonCheck {
       throw this.#createError(`holds half of a surrogate pair at index ${found.index}`, 'use toWellFormed()');
   }
 
+  /**
+   * Checks an array or an object and all of its parts. Throws for an object that contains itself, is nested too deep,
+   * is of a class, or has symbols as names.
+   */
   #assertObject(value: object): void {
     if (this.#parents.has(value)) throw this.#createError('contains itself');
     if (this.#parents.size >= MAX_DEPTH)
@@ -184,12 +194,14 @@ class JsonCheck {
     this.#parents.delete(value);
   }
 
+  /** Adds the size of a part. Throws if the value is many times larger than the limit, before more of it is checked. */
   #count(size: number): void {
     this.#size += size;
     const most = this.#rules.limitBytes * COUNTED_LIMITS;
     if (this.#size > most) throw this.createTooLargeError(`more than ${formatSize(most)}`);
   }
 
+  /** Creates an error that names the value at the current path, such as `result.rows[3].at`. */
   #createError(problem: string, fix?: string): EtlError {
     const { root, code } = this.#rules;
     return new EtlError(code, {
@@ -198,6 +210,7 @@ class JsonCheck {
     });
   }
 
+  /** Creates the error for a value whose JSON text is larger than the limit. `size` is its size as text. */
   createTooLargeError(size: string): EtlError {
     const { root, code, limitBytes } = this.#rules;
     return new EtlError(code, {
@@ -207,22 +220,28 @@ class JsonCheck {
   }
 }
 
+/** Replaces a bigint by its digits. A replacer for `JSON.stringify`. */
 function formatBigint(_name: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }
 
-/** Returns true for an array or an object literal of this or another realm, and for an object without a prototype. */
+/**
+ * Returns true for an object without a class: an object literal of this or another realm, or an object without a
+ * prototype. Also returns true for an array, unless it has a `toJSON`.
+ */
 function isPlain(value: object): boolean {
   if (Array.isArray(value)) return !('toJSON' in value);
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
+/** Returns the name of the class of an object, or `object` if it has none. */
 function getClassName(value: object): string {
   const { constructor } = value;
   return typeof constructor === 'function' && constructor.name !== '' ? constructor.name : 'object';
 }
 
+/** Puts `a` or `an` before a noun. `undefined` gets no article. */
 function addArticle(noun: string): string {
   if (noun === 'undefined') return noun;
   return `${/^[aeio]/i.test(noun) ? 'an' : 'a'} ${noun}`;
@@ -238,6 +257,7 @@ function formatPath(path: readonly (string | number)[]): string {
   return text.length > 200 ? `…${text.slice(-200)}` : text;
 }
 
+/** Writes a number of bytes for people: `512 bytes`, `1.5 KiB`, `2 MiB`. */
 function formatSize(bytes: number): string {
   if (bytes < 1024) return `${bytes} bytes`;
   const unit = bytes < 1024 * 1024 ? 'KiB' : 'MiB';

@@ -1,6 +1,6 @@
 import { dirname, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
-import { findPrivateCache } from '../modules/cache.js';
+import { createPrivateCache } from '../modules/cache.js';
 import { getDefaultExport } from './export.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
@@ -29,12 +29,16 @@ export function isCode(file: string): boolean {
 export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
     shared: new SharedModules(configFile.file, options.shared),
-    cache: options.isCached ? findPrivateCache(dirname(configFile.file), options.getuid) : undefined,
+    cache: options.isCached ? createPrivateCache(dirname(configFile.file), options.getuid) : undefined,
     version: options.shared.version,
   });
   return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
 }
 
+/**
+ * Returns the result of `work`. Throws ETL-2104 after `timeoutMs`, with the location of the first top-level `await` of
+ * the config. `work` itself can't be stopped, and goes on.
+ */
 async function limitTime<T>(work: Promise<T>, configFile: ConfigFile, options: CodeOptions): Promise<T> {
   const { directory, timeoutMs } = options;
   let timer: NodeJS.Timeout | undefined;

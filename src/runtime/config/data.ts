@@ -18,6 +18,10 @@ interface YamlProblem {
   readonly mark?: { readonly line: number; readonly column: number };
 }
 
+/**
+ * Matches one token of JSON at `lastIndex`: a punctuation character (group 1), a string (group 2), or a number, `true`,
+ * `false` or `null`. The flag `y` allows no characters before the match.
+ */
 const TOKEN =
   /([{}[\],:])|("(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.])/y;
 const BLANKS = /[ \t\r\n]*/y;
@@ -53,6 +57,7 @@ export function parseJson(configFile: ConfigFile): unknown {
   );
 }
 
+/** Parses YAML. Throws ETL-2103 with line and column, and any other error of the parser unchanged. */
 async function parseYaml(configFile: ConfigFile): Promise<unknown> {
   const { defaultLoaders } = await import('cosmiconfig');
   try {
@@ -70,11 +75,13 @@ async function parseYaml(configFile: ConfigFile): Promise<unknown> {
  * be nested deeper than the stack.
  */
 function findJsonProblem(text: string): JsonProblem | undefined {
+  /** The brackets and braces that are open, the innermost last. */
   const open: string[] = [];
   let expected = 'a value';
   for (let offset = skipBlanks(text, 0); offset < text.length; offset = skipBlanks(text, TOKEN.lastIndex)) {
     TOKEN.lastIndex = offset;
     const match = TOKEN.exec(text);
+    // A punctuation character is its own kind.
     const kind = match === null ? undefined : (match[1] ?? (match[2] === undefined ? 'a value' : 'a string'));
     if (kind === undefined || !isAllowed(kind, expected)) return { offset, expected };
     if (kind === '{' || kind === '[') open.push(kind);
@@ -84,12 +91,17 @@ function findJsonProblem(text: string): JsonProblem | undefined {
   return expected === 'the end of the file' ? undefined : { offset: text.length, expected };
 }
 
+/** Returns the index of the first character at or after `from` that is not a blank. */
 function skipBlanks(text: string, from: number): number {
   BLANKS.lastIndex = from;
   BLANKS.exec(text);
   return BLANKS.lastIndex;
 }
 
+/**
+ * Says whether a token of this kind is allowed where `expected` is expected. `expected` is a text of
+ * `describeExpected`, such as `a value or "]"`, so the text that messages show is also the state of the parser.
+ */
 function isAllowed(kind: string, expected: string): boolean {
   if (expected.startsWith('a value')) {
     return ['a value', 'a string', '{', '['].includes(kind) || (kind === ']' && expected.endsWith('"]"'));
@@ -98,6 +110,11 @@ function isAllowed(kind: string, expected: string): boolean {
   return expected.includes(`"${kind}"`);
 }
 
+/**
+ * Says what may follow a token of the kind `kind`. `expected` is what was expected before the token: it tells a key
+ * from a value. `open` is the innermost open bracket after the token. Examples: after `[` it is `a value or "]"`, after
+ * a value in an object `"," or "}"`.
+ */
 function describeExpected(kind: string, expected: string, open: string | undefined): string {
   if (kind === '{') return 'a key in double quotes or "}"';
   if (kind === '[') return 'a value or "]"';
@@ -108,10 +125,12 @@ function describeExpected(kind: string, expected: string, open: string | undefin
   return open === '{' ? '"," or "}"' : '"," or "]"';
 }
 
+/** Says whether an error is a syntax error of js-yaml. */
 function isYamlProblem(error: unknown): error is YamlProblem {
   return error instanceof Error && error.name === 'YAMLException' && 'reason' in error;
 }
 
+/** Creates the error ETL-2103 for a syntax error. The position counts from 1. */
 function createUnreadableError(configFile: ConfigFile, { line, column }: Position, why: string): EtlError {
   return new EtlError('ETL-2103', {
     what: `the config ${configFile.name} could not be read`,

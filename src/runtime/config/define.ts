@@ -19,7 +19,7 @@ export interface Config {
    * `db: process.env['DB_URL']` if the variable is not set.
    */
   readonly connections?: Readonly<Record<string, string | ConnectionSettings | undefined>>;
-  /** Options of all tasks of all Dags. The options of a task win over the defaults of its Dag, and those over these. */
+  /** Options of all tasks of all Dags. An option of a task or a default of its Dag replaces the default here. */
   readonly defaults?: TaskDefaults;
   /** How many tasks of a run may run at once. */
   readonly concurrency?: number;

@@ -25,6 +25,7 @@ export function getDefaultExport(configFile: ConfigFile, exports: unknown): unkn
   });
 }
 
+/** Says whether exports are those of an ES module, also of one that was compiled to CommonJS. */
 function isModule(exports: unknown): exports is Readonly<Record<string, unknown>> {
   return isObject(exports) && (Object.hasOwn(exports, '__esModule') || Object.hasOwn(exports, 'default'));
 }
@@ -33,6 +34,7 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
+/** Creates the error ETL-2105 for a config without a default export. Names the other exports. */
 function createMissingExportError(configFile: ConfigFile, exports: unknown): EtlError {
   const names = isObject(exports) ? Object.keys(exports).filter((name) => name !== 'default') : [];
   const list = names.toSorted().map((name) => `"${name}"`);

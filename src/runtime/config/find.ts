@@ -35,8 +35,11 @@ interface Explorer {
 }
 
 /**
- * Finds the config, and returns its absolute path. The config is the explicit file, or the first of `SEARCHED_FILES` in
- * `directory` or the directories above it, up to the nearest one with a package file. The search does not continue in the home directory, because a config is code. Nothing is executed here.
+ * Finds the config, and returns its absolute path. Executes nothing.
+ *
+ * If `explicit` is given, the config is this file. Otherwise the config is the first of `SEARCHED_FILES` in `directory`
+ * or the directories above it, up to the nearest one with a package file. The search does not continue in the home
+ * directory, because a config is code.
  *
  * Throws `EtlError` ETL-2101 if there is no config, and ETL-2102 if the first path that exists is not a readable file.
  */
@@ -55,6 +58,7 @@ export async function findConfig({ directory, explicit }: FindOptions): Promise<
   });
 }
 
+/** Returns the absolute path of a config that the user has named. Throws ETL-2101 if nothing has this path. */
 function resolveExplicitConfig(directory: string, explicit: string): string {
   const file = resolve(directory, explicit);
   if (exists(file)) return file;
@@ -74,6 +78,7 @@ function assertFirstReadable(directory: string): void {
   const files = listSearchedDirectories(directory).flatMap((each) =>
     SEARCHED_FILES.map((name) => join(each, name)),
   );
+  // A package.json is left out, because it is a config only if it has the key `etl`. The search checks this later.
   const first = files.find((file) => basename(file) !== 'package.json' && exists(file));
   if (first !== undefined) assertReadable(first, directory);
 }

@@ -16,6 +16,7 @@ interface LoadContext {
   readonly ours: string;
 }
 
+/** Matches the message of a syntax error of jiti: the reason, and then file, line and column on a line of their own. */
 const PARSE_ERROR = /^ParseError: ([\s\S]*?)\s*\n\s*(\S.*):(\d+):(\d+)\s*$/;
 const NOT_FOUND_CODES = new Set([
   'MODULE_NOT_FOUND',
@@ -48,6 +49,8 @@ function createShapeError(error: ShapeError, { configFile, directory }: LoadCont
   const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
   const found = error.location && getLocationFrame(error.location);
   const start = (language === 'js' ? findExportPosition(text) : undefined) ?? START;
+  // The best position that is known: of the mistake, of its key, of the call of `defineConfig`, or the beginning of the
+  // config.
   const position = found ?? findKeyPosition(text, error.path, language) ?? called ?? start;
   return new EtlError('ETL-2106', {
     what: error.message,
@@ -57,7 +60,10 @@ function createShapeError(error: ShapeError, { configFile, directory }: LoadCont
   });
 }
 
-/** Creates the error for a syntax error that Babel, the parser of jiti, has found. Babel's columns count from 0. */
+/**
+ * Creates the error for a syntax error that Babel, the parser of jiti, has found. Returns undefined for any other
+ * error. Babel's columns count from 0.
+ */
 function createParseError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   const match = error instanceof Error ? PARSE_ERROR.exec(error.message) : null;
   if (match === null) return undefined;
@@ -103,8 +109,13 @@ function findImporter(error: Error): string | undefined {
 }
 
 /**
- * Creates the error for a syntax error that V8 finds and Babel does not, such as a wrong regular expression. The stack
- * of such an error begins with the file, the line and a caret below the column.
+ * Creates the error for a syntax error that V8 finds and Babel does not, such as a wrong regular expression. Returns
+ * undefined for any other error. The stack of such an error begins with the file and the line, then the text of the line,
+ * then a caret below the column:
+ *
+ *     /project/etl.config.ts:3
+ *     const pattern = /(/;
+ *                     ^^^
  */
 function createV8SyntaxError(error: unknown, { directory }: LoadContext): EtlError | undefined {
   if (!(error instanceof SyntaxError)) return undefined;
@@ -117,6 +128,7 @@ function createV8SyntaxError(error: unknown, { directory }: LoadContext): EtlErr
   return createSyntaxError(error.message, frame, { directory, cause: error });
 }
 
+/** Creates the error ETL-2103 for a syntax error. `frame` is its position in the file as the user wrote it. */
 function createSyntaxError(
   reason: string,
   frame: Frame,
@@ -149,6 +161,7 @@ function createThrownError(error: unknown, { configFile, directory, ours }: Load
   });
 }
 
+/** Describes a thrown value that is not an `Error`. Shows only a text. */
 function describe(value: unknown): string {
   return typeof value === 'string' ? `the text "${value}"` : `a value that is not an Error (${typeof value})`;
 }
@@ -161,6 +174,7 @@ function removeFrames(message: string): string {
     .join('\n');
 }
 
+/** Returns the text of a file, or an empty text if the file does not exist. */
 function readText(file: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }

@@ -63,6 +63,10 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   return { file, directory: dirname(file), name: configFile.name, config };
 }
 
+/**
+ * Executes or parses the config, and checks the shape of its value. Every error is an `EtlError` with a location in the
+ * user's files.
+ */
 async function loadValue(configFile: ConfigFile, options: CodeOptions): Promise<Config> {
   try {
     const value = isCode(configFile.file)
@@ -88,6 +92,7 @@ function assertNoDags(configFile: ConfigFile, value: unknown): unknown {
   });
 }
 
+/** Returns the content of a checked config with a default for every field that is left out. */
 function fillDefaults({
   dags = [],
   connections = {},

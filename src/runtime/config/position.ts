@@ -4,6 +4,10 @@ export interface Position {
   readonly column: number;
 }
 
+/**
+ * The patterns match strings, which are kept (group 1), and comments, which are replaced. A comment sign in a string
+ * begins no comment.
+ */
 const JS_NOISE = /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/[^\n]*|\/\*[\s\S]*?\*\//g;
 const YAML_NOISE = /("(?:\\.|[^"\\\n])*"|'[^'\n]*')|(?<=^|\s)#[^\n]*/gm;
 const DEFAULT_EXPORT = /\bexport\s+default\b|\bmodule\.exports\s*=|\bas\s+default\b/;
@@ -46,6 +50,7 @@ export function findExportPosition(text: string): Position | undefined {
  * does not finish loading probably waits there. Returns undefined if there is none.
  */
 export function findAwaitPosition(text: string): Position | undefined {
+  // Strings become blanks, so that a bracket or `await` in a string does not count.
   const code = removeComments(text, 'js').replace(/(["'`])(?:\\.|(?!\1)[^\\])*\1/g, (string) =>
     ' '.repeat(string.length),
   );
@@ -58,7 +63,10 @@ export function findAwaitPosition(text: string): Position | undefined {
   return undefined;
 }
 
-/** Finds the first string `specifier` in a JavaScript or TypeScript file. Returns undefined if there is none. */
+/**
+ * Finds the first string in a JavaScript or TypeScript file whose content is `specifier`, in single, double or back
+ * quotes. Returns undefined if there is none.
+ */
 export function findSpecifierPosition(text: string, specifier: string): Position | undefined {
   const code = removeComments(text, 'js');
   const offsets = [`'${specifier}'`, `"${specifier}"`, `\`${specifier}\``].map((quoted) =>
@@ -68,6 +76,11 @@ export function findSpecifierPosition(text: string, specifier: string): Position
   return offset === undefined ? undefined : computePosition(text, offset);
 }
 
+/**
+ * Finds the position of the last key of `path` after the index `start`: each key is searched after the key before.
+ * Returns the position of the last key that was found, or undefined if the first key was not found. A key is a name,
+ * perhaps in quotes, before `:`, `,`, `}`, `(` or `]`.
+ */
 function findKeyFrom(code: string, path: readonly string[], start: number): Position | undefined {
   let [from, found] = [start, -1];
   for (const key of path.filter((part) => !/^\d+$/.test(part))) {
@@ -81,12 +94,13 @@ function findKeyFrom(code: string, path: readonly string[], start: number): Posi
   return found < 0 ? undefined : computePosition(code, found);
 }
 
-/** Replaces comments by blanks, so that all offsets stay the same. */
+/** Replaces each comment by blanks of the same length, so that all offsets stay the same. Line breaks stay. */
 function removeComments(text: string, language: 'js' | 'data'): string {
   const noise = language === 'js' ? JS_NOISE : YAML_NOISE;
   return text.replace(noise, (found: string, string?: string) => string ?? found.replace(/[^\n]/g, ' '));
 }
 
+/** Returns a regular expression that matches exactly this text. */
 function escapePattern(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

@@ -52,6 +52,7 @@ const assertTimeout: Check = (value, path) => {
   runCheck(path, () => parseDuration(value, 'timeout'));
 };
 
+/** Checks one default of tasks by the rules of the task option with the same name. */
 const assertDefault: Check = (value, path) =>
   runCheck(path, () => validateDefaults({ [path.at(-1) ?? '']: value }, 'defaults'));
 
@@ -59,6 +60,7 @@ const assertUrl: Check = (value, path) => {
   if (typeof value !== 'string') throw createWrongTypeError(path, 'a string', value);
 };
 
+/** Throws a `ShapeError` unless the value is a URL as text, or an object with a URL and perhaps a limit. */
 const assertConnection: Check = (value, path) => {
   if (typeof value === 'string') return;
   if (!isRecord(value)) throw createWrongTypeError(path, 'a URL or { url, concurrency }', value);
@@ -66,6 +68,7 @@ const assertConnection: Check = (value, path) => {
   assertUrl(value['url'], [...path, 'url']);
 };
 
+/** Throws a `ShapeError` unless the value is an array of Dags whose IDs differ. */
 const assertDags: Check = (dags, path) => {
   if (!Array.isArray(dags)) throw createWrongTypeError(path, 'an array of Dags', dags);
   const ids = new Set<string>();
@@ -85,6 +88,7 @@ const assertDags: Check = (dags, path) => {
   }
 };
 
+/** The checks for the fields of a config. */
 const CONFIG: Readonly<Record<string, Check>> = {
   dags: assertDags,
   connections: (value, path) => assertFields(value, path, assertConnection),
@@ -110,7 +114,10 @@ function assertFields(value: unknown, path: Path, checks: Readonly<Record<string
   }
 }
 
-/** Throws a `ShapeError` for a key that would reach a prototype, and for a prototype that was set. */
+/**
+ * Throws a `ShapeError` for a key that would reach a prototype, for a prototype that was set, and for an instance of a
+ * class.
+ */
 function assertOwnKeys(value: object, path: Path): void {
   const reserved = RESERVED_KEYS.find((key) => Object.hasOwn(value, key));
   if (reserved !== undefined) throw createReservedKeyError(path, reserved);
@@ -123,6 +130,7 @@ function assertOwnKeys(value: object, path: Path): void {
     : createReservedKeyError(path, '__proto__');
 }
 
+/** Throws a `ShapeError` for the first key that is not in `known`. */
 function assertKnownKeys(value: object, path: Path, known: readonly string[]): void {
   const unknown = Object.keys(value).find((key) => !known.includes(key));
   if (unknown === undefined) return;
@@ -142,6 +150,7 @@ function runCheck(path: Path, check: () => unknown): void {
   }
 }
 
+/** Creates the error for a key such as `__proto__`. `path` leads to the object with the key. */
 function createReservedKeyError(path: Path, key: string): ShapeError {
   return new ShapeError([...path, key], {
     what: `the key "${key}" is not allowed in a config`,
@@ -150,6 +159,7 @@ function createReservedKeyError(path: Path, key: string): ShapeError {
   });
 }
 
+/** Creates the error for a value of a wrong type. `expected` names the right type: `a string`. */
 function createWrongTypeError(path: Path, expected: string, value: unknown): ShapeError {
   return new ShapeError(path, {
     what: `expected ${formatName(path)} to be ${expected}, got ${classify(value)}`,
@@ -157,6 +167,7 @@ function createWrongTypeError(path: Path, expected: string, value: unknown): Sha
   });
 }
 
+/** Returns the name of a value for messages: `` `connections.db` ``, or `the config` for the config itself. */
 function formatName(path: Path): string {
   return path.length === 0 ? 'the config' : `\`${path.join('.')}\``;
 }

@@ -45,10 +45,15 @@ const TIMES = [
   '9999-01-01 01:02:03.001-12',
 ];
 
+/** Says whether two parsers return the same values for all sample texts. */
 function isSameParse(one: Parse, other: Parse, texts: readonly string[]): boolean {
   return texts.every((text) => isSame(one(text), other(text)));
 }
 
+/**
+ * Says whether two values are equal. A `Date` of a subclass is never equal, because a reader would replace it by a
+ * plain `Date`.
+ */
 function isSame(one: unknown, other: unknown): boolean {
   if (one instanceof Date && other instanceof Date) {
     return Object.getPrototypeOf(one) === Date.prototype && Object.is(one.getTime(), other.getTime());
@@ -56,12 +61,14 @@ function isSame(one: unknown, other: unknown): boolean {
   return Object.is(one, other);
 }
 
+/** Returns a parser of texts that calls a reader of bytes. */
 function parseInPlace(read: ReadInPlace): Parse {
   return (text) => read(Buffer.from(text), 0, text.length);
 }
 
 const MINUS = 45;
 
+/** Reads an integer of ASCII digits with an optional minus: the `size` bytes that begin at `at`. */
 function readInteger(bytes: Buffer, at: number, size: number): number {
   const isNegative = bytes[at] === MINUS;
   let value = 0;

@@ -33,12 +33,15 @@ const COPY_DONE = Buffer.from([0x63, 0, 0, 0, 4]);
 /** A `COPY … FROM STDIN` on a connection. `send` sends rows as fast as the socket accepts them. */
 export class CopyIn extends Exchange {
   #stream: Connection['stream'] | undefined;
+  /** True from the answer of the server that it accepts rows, until `finish` or `fail`. */
   #isOpen = false;
+  /** True after `fail`. An answer that arrives later does not open the COPY. */
   #hasFailed = false;
   /** True while the COPY waits for the next part of the data. */
   isHeld = false;
   #bytesInTurn = 0;
   #partsInTurn = 0;
+  /** Ends the current wait of `waitWhileOpen`. */
   #wake: (() => void) | undefined;
   readonly #isOwner: boolean;
 
@@ -52,19 +55,27 @@ export class CopyIn extends Exchange {
     connection.query(this.text);
   }
 
+  /** Called when the server asks for rows. If `fail` was called before, the COPY is failed now. */
   override handleCopyInResponse(connection: Connection): void {
     if (this.#hasFailed) return super.handleCopyInResponse(connection);
     this.#isOpen = true;
     this.#wake?.();
   }
 
-  /** Waits for the first answer. Returns false if the statement ended without asking for rows. */
+  /**
+   * Waits for the first answer of the server. Returns true if the server asks for rows, false if the statement ended
+   * without asking for rows.
+   */
   async waitUntilOpen(): Promise<boolean> {
+    // The promise never resolves: only `#wake` ends the wait.
     if (!this.#isOpen && !this.isOver) await this.waitWhileOpen(new Promise<never>(() => undefined));
     return this.isWanted;
   }
 
-  /** Sends rows, and waits until the socket accepts more. Sends nothing more if the COPY has ended. */
+  /**
+   * Sends rows in messages of at most 1 MiB, and waits until the socket accepts more. Sends nothing more if the COPY
+   * has ended. The last part carries the chunk back to `hooks/chunks.ts` after it is sent, if the COPY owns its chunks.
+   */
   async send(chunk: Buffer): Promise<void> {
     for (let at = 0; at < chunk.length; at += MESSAGE_BYTES) {
       if (!this.isWanted) return;
@@ -85,7 +96,10 @@ export class CopyIn extends Exchange {
     }
   }
 
-  /** Waits for `work`. Returns undefined if the COPY ends first. */
+  /**
+   * Waits for `work`, and returns its result. Returns undefined if the COPY ends first. Only one wait can be active at
+   * a time.
+   */
   async waitWhileOpen<T>(work: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#wake = () => resolve(undefined);
@@ -116,7 +130,10 @@ export class CopyIn extends Exchange {
     this.#wake?.();
   }
 
-  /** Returns false if the socket is full. Gives the chunk of `part` back after it is sent if `isLast`. */
+  /**
+   * Writes one CopyData message: the byte `d`, the length, and the rows. Returns false if the socket is full. If
+   * `isLast`, gives the chunk of `part` back after the message is sent.
+   */
   #write(part: Buffer, isLast: boolean): boolean {
     const stream = this.#stream;
     if (stream === undefined) return true;
@@ -141,6 +158,7 @@ export class CopyIn extends Exchange {
     await turn();
   }
 
+  /** Waits until the socket accepts more, or until the COPY ends. */
   async #waitForDrain(): Promise<void> {
     const stream = this.#stream;
     if (stream === undefined || !stream.writableNeedDrain) return;
@@ -191,6 +209,11 @@ export async function copyInto(
   }
 }
 
+/**
+ * Sends all parts of `data`, then tells the server that all rows are sent. Stops early, without an error, if the COPY
+ * ends: the error of the server is then in `copy.over`. Closes data that is not read to its end. Rejects with an error
+ * of `data`.
+ */
 async function sendAll(
   copy: CopyIn,
   data: AsyncIterable<Buffer> | Iterable<Buffer>,
@@ -209,6 +232,7 @@ async function sendAll(
     }
     if (isAtEnd) copy.finish();
   } catch (error) {
+    // Data that has thrown has ended, and is not closed again.
     isAtEnd = true;
     throw error;
   } finally {

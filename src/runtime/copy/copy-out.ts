@@ -20,12 +20,14 @@ const PART_BYTES = 256 * 1024;
 export class CopyOut extends Exchange {
   /** True while the reader works on a part. */
   isHeld = false;
+  /** The full parts that the reader has not taken yet. */
   readonly #waiting: Buffer[] = [];
   /** The part that is not full yet. Its first `#filled` bytes are set. */
   #part: Buffer | undefined;
   #filled = 0;
   #isDropping = false;
   #connection: Connection | undefined;
+  /** Ends the wait of `next`. */
   #wake: (() => void) | undefined;
 
   override submit(connection: Connection): void {
@@ -40,6 +42,8 @@ export class CopyOut extends Exchange {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     const bytes = this.#waiting.shift() ?? this.#takeLast();
+    // After the last part, `over` rejects if the server has reported an error. The socket flows again when no full part
+    // waits.
     if (bytes === undefined) await (this.isOver ? this.over : undefined);
     else if (this.#waiting.length === 0 && !this.isOver) this.#connection?.stream.resume();
     return bytes;
@@ -62,6 +66,10 @@ export class CopyOut extends Exchange {
     this.#wake?.();
   }
 
+  /**
+   * Copies bytes of the server into parts, and gives the chunk of the socket back. Pauses the socket if a full part
+   * waits for the reader. Discards the bytes after `drop`.
+   */
   #take(bytes: Buffer): void {
     for (let at = 0; at < bytes.length && !this.#isDropping;) {
       this.#part ??= takeChunk(PART_BYTES);
@@ -74,6 +82,7 @@ export class CopyOut extends Exchange {
     if (this.#waiting.length > 0) this.#connection?.stream.pause();
   }
 
+  /** Hands a full part to the reader, and begins a new part. */
   #put(part: Buffer): void {
     this.#waiting.push(part);
     this.#part = undefined;
@@ -81,6 +90,9 @@ export class CopyOut extends Exchange {
     this.#wake?.();
   }
 
+  /**
+   * Returns the rows of the part that is not full, and begins a new part. Returns undefined if the part has no bytes.
+   */
   #takeLast(): Buffer | undefined {
     const bytes = this.#part?.subarray(0, this.#filled);
     this.#part = undefined;
@@ -143,7 +155,10 @@ export function copyOut(
   };
 }
 
-/** Cancels a COPY that is not read to its end, and waits for its end. */
+/**
+ * Cancels a COPY that is not read to its end, and waits until it has ended. Destroys the connection if that takes
+ * longer than `COPY_END_MS`.
+ */
 async function endEarly(taskConnection: TaskConnection | ProtocolClient, copy: CopyOut): Promise<void> {
   copy.drop();
   const cancelled =

@@ -6,6 +6,7 @@ const TWO_DIGITS = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0
 /** The numbers 0 to 999 with three digits. */
 const THREE_DIGITS = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'));
 
+/** The last day that `formatDate` has formatted, in days since 1970, and its text with a `T`. */
 let lastDay = Number.NaN;
 let lastDayText = '';
 
@@ -32,10 +33,11 @@ export function formatDate(date: Date): string {
 }
 
 /**
- * Returns the date with a `T`: `2026-01-31T`. JavaScript has a year 0 and writes years after 9999 with a sign.
- * PostgreSQL has no year 0 and refuses the sign.
+ * Returns the date with a `T`: `2026-01-31T`. JavaScript has a year 0, which is 1 BC, and writes years after 9999 with
+ * a sign. PostgreSQL has no year 0 and refuses the sign. The caller adds ` BC`.
  */
 function formatDay(date: Date): string {
+  // In every year the text ends like `01-31T23:59:59.999Z`; only the year before these 19 characters varies.
   const [month, day] = date.toISOString().slice(-19, -14).split('-');
   const year = date.getUTCFullYear();
   return `${String(year > 0 ? year : 1 - year).padStart(4, '0')}-${month}-${day}T`;
@@ -43,16 +45,17 @@ function formatDay(date: Date): string {
 
 const ZERO = 48;
 
-/** Returns the value of the digit at `at`. */
+/** Returns the value of the ASCII digit at index `at`: 7 for `7`. */
 export function readDigit(bytes: Buffer, at: number): number {
   return (bytes[at] ?? 0) - ZERO;
 }
 
-/** The lengths of a `timestamptz` and of its parts, with DateStyle ISO. pg reads no other style. */
+/** The length of the shortest `timestamptz` with DateStyle ISO. pg reads no other style. */
 const SHORTEST = '2020-01-31 23:59:59+00'.length;
 
 const DAY = '2020-01-31'.length;
 
+/** The index of the first digit after the point. */
 const FRACTION = '2020-01-31 23:59:59.'.length;
 
 const OFFSET = '+00'.length;
@@ -67,13 +70,15 @@ const SPACE = 32;
 
 /**
  * Returns a function that reads a `timestamptz` like pg's parser, but faster: the function remembers the day of the
- * last value. `parse` reads the texts that `isUsual` does not accept.
+ * last value. `parse` reads every text that the fast way can't read: an offset with minutes, a year of five digits, BC,
+ * a time before 1970-01-02, and `infinity`.
  */
 export function readTimestamps(parse: Parse): ReadInPlace {
+  /** The last day as a number of its digits, such as 20200131, and its start in milliseconds since 1970. */
   let day = NaN;
   let dayMs = NaN;
   return (bytes, at, size) => {
-    if (!isUsual(bytes, at, size)) return parse(bytes.toString('latin1', at, at + size));
+    if (!isFastReadable(bytes, at, size)) return parse(bytes.toString('latin1', at, at + size));
     const dayDigits =
       readTwoDigits(bytes, at) * 1e6 +
       readTwoDigits(bytes, at + 2) * 1e4 +
@@ -83,24 +88,26 @@ export function readTimestamps(parse: Parse): ReadInPlace {
       day = dayDigits;
       dayMs = Date.parse(bytes.toString('latin1', at, at + DAY));
     }
-    // `parse` reads an invalid date, and a time before 1970: such a time may be rounded in the other direction.
+    // The comparison is false for an invalid date, where `dayMs` is NaN, and for a day before 1970-01-02: with its offset
+    // the time may be before 1970, and such a time may be rounded in the other direction.
     if (!(dayMs >= MS_PER_DAY)) return parse(bytes.toString('latin1', at, at + size));
     return new Date(dayMs + readClockMs(bytes, at, at + size));
   };
 }
 
 /**
- * Returns true for a text with a year of four digits and an offset of hours, such as `+02`, after whole seconds or a
- * fraction. Returns false for an offset with minutes, a year of five digits, or BC.
+ * Returns true for a text such as `2020-01-31 23:59:59.5+02`: a year of four digits, whole seconds or a fraction, and
+ * an offset of hours. Returns false for an offset with minutes, a year of five digits, and BC. Looks only at the length
+ * and at two characters, so a text that is not a date may pass.
  */
-function isUsual(bytes: Buffer, at: number, size: number): boolean {
+function isFastReadable(bytes: Buffer, at: number, size: number): boolean {
   const sign = bytes[at + size - OFFSET];
   return size >= SHORTEST && (sign === PLUS || sign === MINUS) && bytes[at + DAY] === SPACE;
 }
 
 /**
- * Returns the milliseconds since 00:00 UTC of the day that the text names. Cuts off digits after the milliseconds, like
- * pg.
+ * Returns the milliseconds from 00:00 UTC of the day that the text names: `2020-01-31 01:00:00+02` gives -3,600,000.
+ * Cuts off digits after the milliseconds, like pg.
  */
 function readClockMs(bytes: Buffer, at: number, end: number): number {
   const seconds =
@@ -113,6 +120,7 @@ function readClockMs(bytes: Buffer, at: number, end: number): number {
   return (seconds + (bytes[end - OFFSET] === PLUS ? -offset : offset)) * 1000 + ms;
 }
 
+/** Returns the value of the two ASCII digits that begin at index `at`. */
 function readTwoDigits(bytes: Buffer, at: number): number {
   return readDigit(bytes, at) * 10 + readDigit(bytes, at + 1);
 }

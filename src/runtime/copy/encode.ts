@@ -67,13 +67,20 @@ const CHUNK_BYTES = 256 * 1024;
 /** The maximum size of a UTF-16 code unit in UTF-8. */
 const MOST_BYTES = 3;
 
+/**
+ * Returns a text in UTF-8. A short text is written into a chunk of `hooks/chunks.ts`, which can be used again; a longer
+ * text gets its own memory.
+ */
 function toBytes(text: string): Buffer {
   if (text.length * MOST_BYTES > CHUNK_BYTES) return Buffer.from(text);
   const chunk = takeChunk(CHUNK_BYTES);
   return chunk.subarray(0, chunk.write(text));
 }
 
-/** Returns a function that is compiled for the columns. A loop over the columns takes a third longer. */
+/**
+ * Returns a function that writes one row with its line break. It is compiled for the columns: for the columns `a` and
+ * `b` it is `(row) => cell0(row["a"]) + '\t' + cell1(row["b"]) + '\n'`. A loop over the columns takes a third longer.
+ */
 function createLineFormatter(columns: readonly string[], cells: readonly FormatCell[]): (row: Row) => string {
   const names = cells.map((_, i) => `cell${i}`).join();
   const texts = columns.map((name, i) => `cell${i}(row[${JSON.stringify(name)}])`).join(` + '\\t' + `);
@@ -84,6 +91,7 @@ function createLineFormatter(columns: readonly string[], cells: readonly FormatC
 
 const SPECIAL = /[\\\t\n\r]/;
 
+/** Escapes the characters that have a meaning in COPY's text format: backslash, tab and line breaks. */
 function escapeText(text: string): string {
   if (!SPECIAL.test(text)) return text;
   return text
@@ -93,6 +101,7 @@ function escapeText(text: string): string {
     .replaceAll('\r', '\\r');
 }
 
+/** Writes the value of a column that is not JSON. Throws a `TypeError` for a function or a symbol. */
 function formatCell(value: unknown): string {
   // The most frequent types come first.
   if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
@@ -102,14 +111,20 @@ function formatCell(value: unknown): string {
   throw new TypeError(`a ${typeof value} can't be the value of a column`);
 }
 
+/** Writes the value of a JSON column in which a string is JSON text already. */
 function formatJsonCell(value: unknown): string {
   return typeof value === 'object' && value !== null ? escapeText(buildJson(value)) : formatCell(value);
 }
 
+/** Writes the value of a JSON column in which a string is a value and needs quotes. */
 function formatJsonValueCell(value: unknown): string {
   return value === null || value === undefined ? '\\N' : escapeText(buildJson(value));
 }
 
+/**
+ * Returns an object as the text of a PostgreSQL value, not yet escaped for COPY. An object without a type of its own is
+ * JSON. The result of `toPostgres()` is formatted in the same way.
+ */
 function formatObject(value: unknown): string {
   if (value instanceof Date) return formatDate(value);
   if (value instanceof Uint8Array) return formatBytes(value);
@@ -121,7 +136,7 @@ function formatObject(value: unknown): string {
   return typeof prepared === 'object' && prepared !== null ? formatObject(prepared) : String(prepared);
 }
 
-/** Returns a text in UTF-8, or a view of the same bytes. */
+/** Returns a text in UTF-8. Returns bytes as a `Buffer` that shares their memory. */
 export function toBuffer(part: string | Uint8Array): Buffer {
   return typeof part === 'string'
     ? Buffer.from(part)
@@ -138,6 +153,9 @@ function formatArray(items: readonly unknown[]): string {
   return `{${items.map(formatItem).join(',')}}`;
 }
 
+/**
+ * Writes one item of an array: `NULL`, a number or boolean without quotes, a nested array, or a text in double quotes.
+ */
 function formatItem(item: unknown): string {
   if (item === null || item === undefined) return 'NULL';
   if (Array.isArray(item)) return formatArray(item);
@@ -146,6 +164,10 @@ function formatItem(item: unknown): string {
   return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
+/**
+ * Creates the error ETL-3558 for a row that can't be written. `error` is the error of the row. Each column is written
+ * again, alone, to find the one that fails.
+ */
 function createUnencodableError(
   row: Row,
   columns: readonly string[],
@@ -167,6 +189,7 @@ function createUnencodableError(
   });
 }
 
+/** Creates the error ETL-3558 for half of a surrogate pair. Searches the column whose text contains it. */
 function createIllFormedTextError(rows: readonly Row[], columns: readonly string[]): EtlError {
   const column = columns.find((name) =>
     rows.some((row) => !(formatCell(row[name]) as WellFormed).isWellFormed()),

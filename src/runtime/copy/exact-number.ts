@@ -35,7 +35,10 @@ export function buildJson(value: unknown): string {
   return text;
 }
 
-/** Returns true if `JSON.stringify` loses no digit of the value. Throws the errors of `buildJson`. */
+/**
+ * Returns true if `JSON.stringify` loses no digit of the value: there is no `bigint` and no `ExactNumber` in it. Throws
+ * the errors of `buildJson`. A value that contains itself reaches the maximum depth.
+ */
 function isPlainJson(value: unknown, depth: number): boolean {
   if (typeof value === 'bigint') return false;
   if (typeof value === 'function' || typeof value === 'symbol')
@@ -48,10 +51,16 @@ function isPlainJson(value: unknown, depth: number): boolean {
     throw new TypeError(`the value contains itself, or is nested more than ${MAX_DEPTH} levels deep`);
   if ('toJSON' in value) return isPlainJson((value as { toJSON(): unknown }).toJSON(), depth + 1);
   let isPlain = true;
+  // Checks all parts, also after one that is not plain, because a later part may be an error.
   for (const part of Object.values(value)) isPlain = isPlainJson(part, depth + 1) && isPlain;
   return isPlain;
 }
 
+/**
+ * Writes a value like `JSON.stringify`, but a `bigint` and an `ExactNumber` with all digits. `key` is the name of the
+ * property, which `toJSON` gets. Returns undefined for `undefined`: a property is then left out, and an item of an
+ * array becomes `null`.
+ */
 function write(value: unknown, key: string): string | undefined {
   if (typeof value === 'bigint' || value instanceof ExactNumber) return value.toString();
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

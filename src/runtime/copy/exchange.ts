@@ -35,12 +35,17 @@ export abstract class Exchange implements Submittable {
     return Number(this.tag?.split(' ').at(-1) ?? 0);
   }
 
+  /** Called when the server reports an error or the connection is lost. Ends the statement. */
   handleError(error: Error): void {
     this.#isOver = true;
     this.#deferred?.reject(error);
     this.onOver();
   }
 
+  /**
+   * Called when the server is ready for the next statement. Ends the statement. After `handleError` this changes
+   * nothing of the result.
+   */
   handleReadyForQuery(): void {
     this.#isOver = true;
     this.#deferred?.resolve();
@@ -67,7 +72,8 @@ export abstract class Exchange implements Submittable {
 }
 
 /**
- * Returns a CopyFail message, with which the client fails its COPY. Removes NUL characters, which would end the text.
+ * Returns a CopyFail message, with which the client fails its COPY: the byte `f`, the length, and the reason with a NUL
+ * at its end. Removes NUL characters from the reason, because they would end the text, and cuts it to 1,000 characters.
  */
 export function createCopyFail(reason: string): Buffer {
   const text = Buffer.from(`${reason.replaceAll('\0', '').slice(0, 1000)}\0`);

@@ -32,6 +32,7 @@ export class Frames {
   #partialHeader = Buffer.alloc(0);
   /** The number of bytes that are still missing of the current message. */
   #left = 0;
+  /** Whether the current message is of the readers' type. */
   #isData = false;
 
   constructor(readers: FrameReaders) {
@@ -40,13 +41,14 @@ export class Frames {
   }
 
   /**
-   * Reads the next bytes of the socket. Returns the bytes from ReadyForQuery on, which no longer belong to the
-   * statement. Returns undefined if ReadyForQuery has not arrived.
+   * Reads the next bytes of the socket. Calls the readers with the messages in them. Returns the bytes from
+   * ReadyForQuery on, which no longer belong to the statement. Returns undefined if ReadyForQuery has not arrived.
    */
   read(bytes: Buffer): Buffer | undefined {
     const chunk = this.#partialHeader.length === 0 ? bytes : this.#joinPart(bytes);
     this.#partialHeader = Buffer.alloc(0);
     let at = 0;
+    /** The content of the messages so far is in `chunk`, up to this index. */
     let end = 0;
     while (at < chunk.length) {
       if (this.#left === 0) {
@@ -56,6 +58,7 @@ export class Frames {
           break;
         }
         this.#isData = chunk[at] === this.#type;
+        // The length in the header counts itself, but not the type byte.
         this.#left = chunk.readUInt32BE(at + 1) + 1;
         if (this.#isData) {
           at += HEADER_BYTES;
@@ -65,6 +68,7 @@ export class Frames {
       const stop = Math.min(at + this.#left, chunk.length);
       this.#left -= stop - at;
       if (this.#isData) {
+        // Overwrites the headers before, which are read already.
         if (end !== at) chunk.copyWithin(end, at, stop);
         end += stop - at;
       } else this.#readers.other(Buffer.from(chunk.subarray(at, stop)));
@@ -76,6 +80,9 @@ export class Frames {
       : undefined;
   }
 
+  /**
+   * Returns the incomplete header of the chunk before and the new bytes as one buffer. Gives the chunk of `bytes` back.
+   */
   #joinPart(bytes: Buffer): Buffer {
     const whole = Buffer.concat([this.#partialHeader, bytes]);
     giveBack(bytes);

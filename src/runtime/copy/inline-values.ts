@@ -26,19 +26,24 @@ export async function inlineBoundValues(
     });
   }
   const numbers = getParameters(statement.text);
+  // Each value must be used at least once, and each parameter must have a value.
   if (new Set(numbers).size !== values.length || numbers.some((each) => each < 1 || each > values.length))
     throw createParameterCountError(numbers, values.length);
   if (values.length === 0) return statement.text;
   return replaceParameters(statement.text, await quoteValues(client, values));
 }
 
+/** Returns the numbers of the parameters of a query, in order of appearance: `[2, 1, 2]` for `$2, $1, $2`. */
 function getParameters(text: string): readonly number[] {
   return Array.from(readTokens(text))
     .filter(({ kind }) => kind === 'parameter')
     .map(({ start, end }) => Number(text.slice(start + 1, end)));
 }
 
-/** Returns each value as an SQL literal. */
+/**
+ * Returns each value as an SQL literal, in order: `'it''s'` for `it's`, `NULL` for null. The server quotes the values
+ * in one query.
+ */
 async function quoteValues(
   client: Pick<ProtocolClient, 'query'>,
   values: readonly unknown[],
@@ -62,6 +67,7 @@ function replaceParameters(text: string, literals: readonly string[]): string {
   }).join('');
 }
 
+/** Creates the error ETL-3602. `numbers` are the parameters of the query, `values` is the number of values. */
 function createParameterCountError(numbers: readonly number[], values: number): EtlError {
   const names = [...new Set(numbers)].toSorted((a, b) => a - b).map((each) => `$${each}`);
   return new EtlError('ETL-3602', {

@@ -43,6 +43,7 @@ export class Fetch extends Exchange {
     this.#options = options;
   }
 
+  /** Sends the fetch in one write. The first fetch of a portal also prepares the query and opens the portal. */
   override submit(connection: Connection): void {
     const messages = connection as unknown as ExtendedProtocol;
     const portal = this.#portal;
@@ -63,6 +64,7 @@ export class Fetch extends Exchange {
     this.fields = fields;
   }
 
+  /** Called if the fetch has returned `limit` rows and the query is not at its end. */
   override handlePortalSuspended(): void {
     this.isSuspended = true;
   }

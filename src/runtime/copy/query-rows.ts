@@ -25,6 +25,7 @@ export interface RowFetch {
   readonly getParser: (oid: number) => Parse;
 }
 
+/** The number of rows of the first fetch, before the size of a row is known. */
 const FIRST_ROWS = 100;
 const MOST_ROWS = 10_000;
 const BATCH_BYTES = 512 * 1024;
@@ -48,6 +49,11 @@ export function readRows<Row>(
   return { batches, [Symbol.asyncIterator]: () => new RowIterator(batches()) };
 }
 
+/**
+ * Yields the rows of one query in batches. The first fetch asks for `FIRST_ROWS` rows. Each next fetch asks for as many
+ * rows as fill `BATCH_BYTES`, by the size of the rows before, but for at most `batch` rows. Closes the portal when the
+ * reading ends, also if it ends early.
+ */
 async function* read<Row>(
   rowFetch: RowFetch,
   open: () => Promise<PortalOptions>,
@@ -55,7 +61,9 @@ async function* read<Row>(
 ): AsyncGenerator<Row[]> {
   const { taskConnection, getParser } = rowFetch;
   const portal = `etl_${++portalCount}`;
+  /** The last fetch that was sent. Undefined until the first fetch is sent. */
   let last: Fetch | undefined;
+  /** Sends a fetch of about `limit` rows. `portalOptions` are for the first fetch only, which opens the portal. */
   const fetch = (limit: number, portalOptions?: PortalOptions): Fetch => {
     const next = new Fetch(portal, Math.max(1, Math.min(limit, batch, MOST_ROWS)), portalOptions);
     taskConnection.query(next);
@@ -84,15 +92,21 @@ async function* read<Row>(
 }
 
 /**
- * Closes the portal. Does nothing if the last fetch failed, because the server has closed the portal then. The server
- * accepts the closing of a portal that ended with its savepoint.
+ * Waits for the last fetch, and closes the portal on the server. Does nothing in these cases:
+ *
+ * - No fetch was sent: there is no portal.
+ * - The last fetch failed: the server has closed the portal.
+ * - The connection is lost.
+ *
+ * A rollback to a savepoint also closes the portals that were opened after the savepoint. Closing such a portal again
+ * is allowed: the server ignores a Close for a portal that does not exist.
  */
 async function close(taskConnection: TaskConnection, portal: string, last: Fetch | undefined): Promise<void> {
-  const isDone = await last?.over.then(
+  const hasFetched = await last?.over.then(
     () => true,
     () => false,
   );
-  if (!isDone || taskConnection.lost !== undefined) return;
+  if (!hasFetched || taskConnection.lost !== undefined) return;
   const end = new ClosePortal(portal);
   taskConnection.query(end);
   await end.over;
@@ -112,16 +126,19 @@ class RowIterator<Row> implements AsyncIterableIterator<Row> {
     return this;
   }
 
+  /** Returns the next row of the current batch, or the first row of the next batch. */
   next(): Promise<IteratorResult<Row>> {
     if (this.#at >= this.#rows.length) return this.#nextBatch();
     return Promise.resolve({ done: false, value: this.#rows[this.#at++] as Row });
   }
 
+  /** Ends the reading early, for example after `break`, and closes the portal. */
   async return(): Promise<IteratorResult<Row>> {
     await this.#batches.return?.();
     return { done: true, value: undefined };
   }
 
+  /** Reads the next batch, and returns its first row. A batch is never empty. */
   async #nextBatch(): Promise<IteratorResult<Row>> {
     const next = await this.#batches.next();
     if (next.done) return { done: true, value: undefined };

@@ -30,11 +30,13 @@ const SHORT = 12;
 export function createRowDecoder(fields: readonly Field[], columns: readonly Column[]): DecodeRows {
   // The last of several columns with the same name counts, like in pg.
   const last = new Map(fields.map(({ name }, index) => [name, index]));
+  // Each value begins with its size in four bytes. The size -1 means NULL.
   const reads = columns.map(
     (column, i) => `size = bytes.readInt32BE(at); at += 4;
       const v${i} = size < 0 ? null : ${getValue(column, i)}; if (size > 0) at += size;`,
   );
   const row = [...last].map(([name, i]) => `${quoteKey(name)}: v${i}`);
+  // Each row begins with the number of its columns in two bytes, which is known already.
   const body = `const rows = [], all = bytes.latin1Slice();
     let at = 0, size;
     while (at < bytes.length) { at += 2; ${reads.join('\n')} rows.push({ ${row.join(', ')} }); }
@@ -45,6 +47,7 @@ export function createRowDecoder(fields: readonly Field[], columns: readonly Col
   return make(parse, readInPlace, readText) as DecodeRows;
 }
 
+/** Returns the code that reads one value: `readInPlace[2](bytes, at, size)` for the third column, for example. */
 function getValue({ parse, readInPlace }: Column, index: number): string {
   if (readInPlace) return `readInPlace[${index}](bytes, at, size)`;
   return parse ? `parse[${index}](${TEXT})` : TEXT;
@@ -62,7 +65,10 @@ interface TextBytes extends Buffer {
   utf8Slice(start: number, end: number): string;
 }
 
-/** Reads a text. `all` is the whole buffer as latin1: a short ASCII text is a substring of `all`. */
+/**
+ * Reads a text of `size` bytes in UTF-8. `all` is the whole buffer as latin1. A short ASCII text is a substring of
+ * `all`, because latin1 and UTF-8 are equal for ASCII, and a substring is faster than decoding.
+ */
 function readText(bytes: TextBytes, all: string, start: number, size: number): string {
   const end = start + size;
   if (size > SHORT) return bytes.utf8Slice(start, end);

@@ -51,6 +51,9 @@ export function buildCopy(target: string | CopyTable, direction: 'from stdin' | 
   return `copy ${quoteTable(table)}${list} ${direction}${formatOptions(target)}`;
 }
 
+/**
+ * Returns the options of the COPY. The server converts text and CSV to UTF-8. Throws ETL-3542 for an unknown format.
+ */
 function formatOptions({ format = 'text' }: CopyTable): string {
   if (FORMATS.has(format)) return ` (format ${format}, encoding 'UTF8')`;
   throw new EtlError('ETL-3542', {

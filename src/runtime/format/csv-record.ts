@@ -54,6 +54,7 @@ export function recordAt(text: string, at: number, search: RecordSearch): CsvRec
 const LF = 10;
 const CR = 13;
 
+/** One search for the end of a record. The fields that were read so far are in `#fields`; `#at` is the next index. */
 class Scan {
   readonly #text: string;
   readonly #search: RecordSearch;
@@ -71,6 +72,10 @@ class Scan {
     this.#quote = search.quote.charCodeAt(0);
   }
 
+  /**
+   * Reads fields until the record ends. Returns undefined if the record does not end in the text and more text follows.
+   * If the file ends inside quotes, the record has the problem `open`.
+   */
   record(): CsvRecord | undefined {
     for (;;) {
       const closed = this.#readField();
@@ -81,10 +86,14 @@ class Scan {
     }
   }
 
-  /** Reads a field up to a delimiter or an unquoted line break. Returns false if the text ends inside quotes. */
+  /**
+   * Reads a field up to a delimiter or an unquoted line break, and adds the field to `#fields`. Quotes may begin
+   * anywhere in a field: `a"b,c"d` is the value `ab,cd`. Returns false if the text ends inside quotes.
+   */
   #readField(): boolean {
     const text = this.#text;
     let value = '';
+    /** The index at which the part begins that is not yet in `value`. */
     let start = this.#at;
     let isQuoted = false;
     for (; this.#at < text.length; this.#at++) {
@@ -104,8 +113,8 @@ class Scan {
   }
 
   /**
-   * Reads the text between the quote at `#at` and the closing quote, and moves `#at` to the closing quote. Returns
-   * undefined if the text ends before the closing quote is certain.
+   * Reads the text between the quote at `#at` and the closing quote, and moves `#at` to the closing quote: `"a""b"`
+   * gives `a"b`. Returns undefined if the text ends before the closing quote is certain.
    */
   #readQuoted(): string | undefined {
     const { quote, escape, isLast } = this.#search;
@@ -122,17 +131,18 @@ class Scan {
         from = end + 2;
       } else if (sign === quote) {
         value += this.#text.slice(from, end);
-        this.#count(this.#at + 1, end);
+        this.#countBreaks(this.#at + 1, end);
         this.#at = end;
         return value;
       } else {
+        // An escape character before any other character is data.
         value += this.#text.slice(from, end + 1);
         from = end + 1;
       }
     }
   }
 
-  /** Returns the index of the next quote or escape character, or -1. */
+  /** Returns the index of the next quote or escape character at or after `from`, or -1. */
   #findSign(from: number): number {
     const { quote, escape } = this.#search;
     const end = this.#text.indexOf(quote, from);
@@ -141,12 +151,20 @@ class Scan {
     return escaped !== -1 && (end === -1 || escaped < end) ? escaped : end;
   }
 
-  #count(from: number, to: number): void {
+  /**
+   * Adds the line breaks in the quoted text from index `from` to `to` to `#breaks`, by the rule of `CsvRecord.breaks`.
+   */
+  #countBreaks(from: number, to: number): void {
     const sign = this.#search.eol === '\r' || this.#search.eol === '\r\n' ? '\r' : '\n';
     for (let at = this.#text.indexOf(sign, from); at !== -1 && at < to; at = this.#text.indexOf(sign, at + 1))
       this.#breaks++;
   }
 
+  /**
+   * Ends the record with the line break at `#at`. Returns undefined if only more text can tell whether the line break
+   * is CR or CR LF. In a file with CR, an LF after the CR is not a part of the line break: it is the first character of
+   * the next record, which then has the problem `stray`.
+   */
   #readLineEnd(): CsvRecord | undefined {
     const { eol, isLast } = this.#search;
     const isCr = this.#text.charCodeAt(this.#at) === CR;
@@ -158,6 +176,7 @@ class Scan {
     return this.#endRecord(found, eol === undefined || eol === found ? undefined : 'stray');
   }
 
+  /** Returns the record of all fields that were read. `#at` is the index after the record. */
   #endRecord(eol: CsvRecord['eol'], problem?: CsvRecord['problem']): CsvRecord {
     return { fields: this.#fields, next: this.#at, eol, breaks: this.#breaks, problem };
   }

@@ -28,6 +28,7 @@ export async function openCsvRows(file: InputFile, reading: CsvReading = {}): Pr
   const batches = readCsvBatches(file, reading);
   const hasHeader = reading.header ?? true;
   let first = await batches.next();
+  // A piece of text that holds only a part of the first record gives a batch without records.
   while (first.done !== true && first.value.records.length === 0) first = await batches.next();
   if (first.done === true && reading.columns === undefined) return undefined;
   const header = hasHeader && first.done !== true ? first.value.records[0] : undefined;
@@ -58,6 +59,7 @@ export function readColumnNames(fields: readonly (string | null)[], file: string
   });
 }
 
+/** Decodes and parses the file. Yields one batch of records for each piece of text. A batch can be empty. */
 async function* readCsvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
   const { delimiter = ',', quote = '"', escape = quote } = reading;
   const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
@@ -65,6 +67,7 @@ async function* readCsvBatches(file: InputFile, reading: CsvReading): AsyncGener
   yield parser.end();
 }
 
+/** The batches of a CSV file, of which the first is read already to find the header. */
 interface Batches {
   readonly first: IteratorResult<CsvBatch>;
   readonly others: AsyncGenerator<CsvBatch>;
@@ -72,6 +75,11 @@ interface Batches {
   readonly skip: number;
 }
 
+/**
+ * Turns records into rows with the properties `names`. Yields no empty batch. Closes the input when the reading ends,
+ * also if it ends early. Throws ETL-3555, with the line, for a record whose number of fields differs from the number of
+ * names.
+ */
 async function* createRowBatches(
   file: string,
   names: readonly string[],
@@ -99,6 +107,10 @@ async function* createRowBatches(
   }
 }
 
+/**
+ * Creates the error ETL-3555 for a record with too many or too few fields. `where` is the location of the record. The
+ * first column without a field is named.
+ */
 function createFieldCountError(
   file: string,
   names: readonly string[],

@@ -70,11 +70,16 @@ export class CsvParser {
     return this.#createBatch(() => this.#parse(this.#rest, true));
   }
 
+  /**
+   * Runs `parse`, which adds records and returns the index at which the rest of the text begins. Returns the records as
+   * a batch. Throws ETL-3555 if the rest is longer than the longest record.
+   */
   #createBatch(parse: () => number): CsvBatch {
     this.#records = [];
     this.#lines = undefined;
     const first = this.#line;
     this.#rest = this.#rest.slice(parse());
+    // Without a record the text must double before it is parsed again, so parsing a long record takes linear time.
     this.#minLength = this.#records.length === 0 ? this.#rest.length * 2 : 0;
     if (this.#rest.length > LONGEST_RECORD)
       throw this.#createError('the record is longer than 64 MiB', QUOTE_HINT);
@@ -82,13 +87,19 @@ export class CsvParser {
     return { records, lineOf: (index) => lines?.[index] ?? first + index };
   }
 
-  /** Adds all complete records of the text. Returns the index at which the first incomplete record begins. */
+  /**
+   * Adds all complete records of the text to `#records`. Returns the index at which the first incomplete record begins.
+   *
+   * Lines before the next quote are split by the fast way, `#addPlainLines`. The record with the quote is read by
+   * `recordAt`.
+   */
   #parse(text: string, isLast: boolean): number {
     this.#delimiterAt = -1;
     this.#eol ??= this.#findFirstEol(text, isLast);
     if (this.#eol === undefined && !isLast) return 0;
     const eol = this.#eol ?? '\n';
-    // One search in the whole text replaces one search in each line.
+    // One search for other line breaks in the whole text replaces one search in each line. For CR LF the text is never
+    // clean, because both characters occur in it.
     const isClean = eol === '\n' ? !text.includes('\r') : eol === '\r' && !text.includes('\n');
     let at = 0;
     while (at < text.length) {
@@ -107,15 +118,22 @@ export class CsvParser {
     return at;
   }
 
-  /** Returns the line break that ends the first line. Returns undefined if the first line does not end in this text. */
+  /**
+   * Returns the line break that ends the first record. Returns undefined if the first record does not end in this text,
+   * or ends with the file.
+   */
   #findFirstEol(text: string, isLast: boolean): LineBreak | undefined {
     const first = recordAt(text, 0, { ...this.#syntax, eol: undefined, isLast });
     if (first === undefined || first.problem !== undefined) return undefined;
     return first.eol;
   }
 
-  /** Adds the lines that end before `before`. Returns the index at which the next line begins. */
+  /**
+   * Adds the lines that end at or before `before`, where the first quote is. Returns the index at which the next line
+   * begins: this line contains the quote, or is incomplete.
+   */
   #addPlainLines(text: string, { at, before, eol, isClean }: PlainPart): number {
+    // The index of the last line break that is completely before the quote.
     const last = before < eol.length ? -1 : text.lastIndexOf(eol, before - eol.length);
     if (last < at) return at;
     for (let start = at; start <= last;) {
@@ -127,12 +145,15 @@ export class CsvParser {
     return last + eol.length;
   }
 
+  /** Throws ETL-3555 if a line contains a line break that differs from the line break of the first line. */
   #assertOneLine(line: string): void {
     if (line.includes('\r') || line.includes('\n')) throw this.#createLineBreakError();
   }
 
   /**
-   * Splits a line into fields, in half the time of `split`. Each delimiter is searched once, also if a line has none.
+   * Splits the line from index `start` to `end` into fields, in half the time of `split`. A delimiter that is found
+   * after the end of the line is remembered in `#delimiterAt` for the next lines, so each delimiter of the text is
+   * searched once.
    */
   #addPlainLine(text: string, start: number, end: number): void {
     const { delimiter, null: nullText } = this.#syntax;
@@ -153,11 +174,17 @@ export class CsvParser {
     this.#delimiterAt = to;
   }
 
+  /**
+   * Adds the record with quotes that begins at `at`. Returns the index after the record, or undefined if the record is
+   * not complete and more text follows. Throws ETL-3555 for a wrong line break, and if the file ends inside quotes.
+   */
   #addQuotedRecord(text: string, at: number, isLast: boolean): number | undefined {
     const record = recordAt(text, at, { ...this.#syntax, eol: this.#eol, isLast });
     if (record === undefined) return undefined;
     if (record.problem === 'stray') throw this.#createLineBreakError();
     if (record.problem === 'open') throw this.#createError('a quote is not closed', QUOTE_HINT);
+    // From the first record with line breaks on, the line of each record is stored. The earlier records of the batch
+    // take one line each.
     if (record.breaks > 0) this.#lines ??= this.#records.map((_, i) => this.#line - this.#records.length + i);
     this.#lines?.push(this.#line);
     this.#records.push(record.fields);
@@ -173,6 +200,7 @@ export class CsvParser {
     );
   }
 
+  /** Creates the error ETL-3555 with the line at which the current record begins. */
   #createError(why: string, fix: string): EtlError {
     return new EtlError('ETL-3555', {
       what: `"${this.#name}" is not valid CSV`,
@@ -183,7 +211,7 @@ export class CsvParser {
   }
 }
 
-/** Returns the next index of `sign`, or the length of the text if there is none. */
+/** Returns the next index of `sign` at or after `from`, or the length of the text if there is none. */
 function findFrom(text: string, sign: string, from: number): number {
   const index = text.indexOf(sign, from);
   return index === -1 ? text.length : index;

@@ -10,7 +10,8 @@ import type { InputFile } from '../input/input.js';
  */
 export interface Decoder {
   /**
-   * Returns the text up to the last complete character. The bytes of an incomplete character wait for the next call.
+   * Returns the text up to the last complete character. The decoder stores the bytes of an incomplete character until
+   * the next call.
    */
   decode(chunk: Buffer): string;
   /** Returns the rest of the text. Throws if the file ends inside a character. */
@@ -45,7 +46,9 @@ export function createDecoder(name: string, encoding = 'utf-8'): Decoder {
 /** Decodes UTF-8 several times as fast as `TextDecoder`: ASCII text, the most frequent case, takes one copy. */
 class Utf8Decoder implements Decoder {
   readonly #name: string;
+  /** The bytes of an incomplete character at the end of the chunk before. */
   #rest: Buffer = Buffer.alloc(0);
+  /** The number of bytes that were decoded. */
   #offset = 0;
 
   constructor(name: string) {
@@ -65,13 +68,22 @@ class Utf8Decoder implements Decoder {
     return this.#decodeText(this.#rest);
   }
 
+  /**
+   * Decodes bytes that contain complete characters only. Throws ETL-3554 with the offset of the first invalid byte in
+   * the file.
+   */
   #decodeText(bytes: Buffer): string {
+    // For ASCII, latin1 gives the same text as UTF-8, and is copied without decoding.
     if (isAscii(bytes)) return bytes.toString('latin1');
     if (isUtf8(bytes)) return bytes.toString('utf8');
     throw createNotTextError(this.#name, 'UTF-8', this.#offset + findInvalidByte(bytes));
   }
 }
 
+/**
+ * Decodes any other encoding with `TextDecoder`. Errors name the offset of the chunk, because `TextDecoder` does not
+ * tell which byte is wrong.
+ */
 class OtherDecoder implements Decoder {
   readonly #name: string;
   readonly #encoding: string;
@@ -94,6 +106,7 @@ class OtherDecoder implements Decoder {
     return this.#guard(() => this.#decoder.decode());
   }
 
+  /** Runs `decode`. Turns an error of `TextDecoder` into ETL-3554. */
   #guard(decode: () => string): string {
     try {
       return decode();
@@ -103,7 +116,12 @@ class OtherDecoder implements Decoder {
   }
 }
 
-/** Returns the number of bytes without an incomplete character at the end. */
+/**
+ * Returns the number of bytes without an incomplete UTF-8 character at the end: 1 for the two bytes of `a` and the
+ * first half of `é`. The first byte of a character says how many bytes the character has: from 0xc0 two, from 0xe0
+ * three, from 0xf0 four. The other bytes are 0x80 to 0xbf. A character has at most four bytes, so an incomplete
+ * character has at most three.
+ */
 function countWholeCharacters(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;
@@ -116,8 +134,12 @@ function countWholeCharacters(bytes: Buffer): number {
   return bytes.length;
 }
 
-/** Finds the offset of the first invalid byte by bisection. */
+/**
+ * Returns the offset at which bytes stop being valid UTF-8, by bisection. The beginning of an incomplete character
+ * counts as valid.
+ */
 function findInvalidByte(bytes: Buffer): number {
+  // The first `good` bytes are valid, and the first `bad` bytes are not.
   let [good, bad] = [0, bytes.length];
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);
@@ -127,6 +149,7 @@ function findInvalidByte(bytes: Buffer): number {
   return good;
 }
 
+/** Creates the error ETL-3554. `offset` is the first invalid byte in UTF-8, and a byte before it in other encodings. */
 function createNotTextError(name: string, encoding: string, offset: number, cause?: unknown): EtlError {
   return new EtlError('ETL-3554', {
     what: `"${name}" contains bytes that are not ${encoding}`,

@@ -53,6 +53,7 @@ export async function encodeRows(
     await batches.return(undefined);
     return undefined;
   }
+  // `batches` is closed here too: the reading may end while `sample` is yielded.
   const all = async function* (): AsyncGenerator<RowBatch> {
     try {
       yield* sample;
@@ -69,6 +70,7 @@ export async function encodeRows(
   };
 }
 
+/** Takes batches until they have `SAMPLE_ROWS` rows together, or until the input ends. */
 async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]> {
   const sample: RowBatch[] = [];
   for (let rows = 0; rows < SAMPLE_ROWS;) {
@@ -80,6 +82,10 @@ async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]
   return sample;
 }
 
+/**
+ * Returns the columns of the rows, with their types. Without a `transform`, names and types come from the input as far
+ * as it has them. Otherwise they are inferred from the sample.
+ */
 function chooseColumns(
   { columns, strings }: RowReader,
   sample: readonly RowBatch[],
@@ -93,6 +99,10 @@ function chooseColumns(
   return inferred.map(({ name, type }) => ({ name, type: known.get(name) ?? type }));
 }
 
+/**
+ * Encodes each batch for COPY. Throws ETL-3561 for a property that is not in `columns`, and ETL-3558, with the location
+ * of the row, for a value that can't be sent.
+ */
 async function* encodeBatches(
   batches: AsyncIterable<RowBatch>,
   columns: readonly string[],
@@ -125,6 +135,9 @@ function assertKnown(batch: RowBatch, columns: readonly string[], known: Readonl
   }
 }
 
+/**
+ * Creates the error ETL-3561 for the property `name`. `where` is the location of the row, `known` holds the columns.
+ */
 function createUnknownPropertyError(where: string, name: string, known: ReadonlySet<string>): EtlError {
   return new EtlError('ETL-3561', {
     what: `a row has the property "${name}", which is not a column${didYouMean(name, known)}`,
@@ -135,7 +148,8 @@ function createUnknownPropertyError(where: string, name: string, known: Readonly
 }
 
 /**
- * Adds the location of the row that can't be encoded to an `EtlError` of the encoder. Returns other errors as they are.
+ * Adds the location of the row that can't be encoded to an `EtlError` of the encoder. The encoder does not say which
+ * row failed, so each row is encoded again, alone, until one fails. Returns other errors as they are.
  */
 function locateError(error: unknown, batch: RowBatch, encode: (rows: readonly Row[]) => Buffer): unknown {
   if (!(error instanceof EtlError)) return error;

@@ -8,8 +8,10 @@ const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d[\d.eE+-]*/g;
 
 /**
  * Parses JSON as `JSON.parse` does, but changes no number. A whole number that a double would change becomes a
- * `bigint`, any other number that a double would change an `ExactNumber`. Throws a `SyntaxError` if the text is not
- * JSON.
+ * `bigint`. Any other number that a double would change becomes an `ExactNumber`. Example: `{"id":9007199254740993}`
+ * gives `{ id: 9007199254740993n }`.
+ *
+ * Throws a `SyntaxError` if the text is not JSON.
  */
 export function parseExact(text: string): unknown {
   if (!MAY_BE_INEXACT.test(text)) return JSON.parse(text);
@@ -31,10 +33,18 @@ export function parseExact(text: string): unknown {
   });
 }
 
+/**
+ * Returns a number that a double would change as a `bigint` (`9007199254740993`) or as an `ExactNumber`
+ * (`0.12345678901234567890`).
+ */
 function toExactNumber(token: string): bigint | ExactNumber {
   return WHOLE.test(token) ? BigInt(token) : new ExactNumber(token);
 }
 
+/**
+ * Returns true if `JSON.parse` and writing the number again keep its value: true for `1.50`, false for
+ * `9007199254740993`, `1e999` and `1000000000000000000000`.
+ */
 function isExact(token: string): boolean {
   const value = Number(token);
   const written = String(value);
@@ -51,6 +61,7 @@ function normalizeDigits(token: string): string {
   const [, whole = '', fraction = '', exponent = '0'] =
     /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
   const all = whole + fraction;
+  // Without the leading zeros the value is `0.<digits>` times ten to the power of the exponent below.
   const digits = all.replace(/^0+/, '');
   if (digits === '') return '0';
   return `${digits.replace(/0+$/, '')}e${whole.length - (all.length - digits.length) + Number(exponent)}`;

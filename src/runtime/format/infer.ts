@@ -44,6 +44,7 @@ const NO_JSON_TYPE: readonly TextType[] = [
 
 const INT8_MAX = 2n ** 63n - 1n;
 
+/** Collects the values of one column, and infers a type that fits all of them. */
 class TypeGuess {
   /** The types that fit all strings so far, the narrowest first. */
   #texts: readonly TextType[];
@@ -55,6 +56,7 @@ class TypeGuess {
     this.#texts = strings === 'text' ? TEXT_TYPES : NO_JSON_TYPE;
   }
 
+  /** Takes the next value of the column. `null` and `undefined` fit every type. */
   addValue(value: unknown): void {
     if (value === null || value === undefined) return;
     if (typeof value !== 'string') {
@@ -65,6 +67,15 @@ class TypeGuess {
     if (this.#texts.length > 0) this.#texts = this.#texts.filter((type) => isOfType(type, value));
   }
 
+  /**
+   * Returns the type of the values so far:
+   *
+   * - no values: `text`
+   * - only strings: the narrowest type that fits every string, otherwise `text`
+   * - only other values of one type: this type
+   * - only numbers, of several types: `numeric` if one is `numeric`, otherwise `double precision`
+   * - anything else: `text`
+   */
   inferType(): string {
     if (this.#kinds.size === 0) return (this.#hasText ? this.#texts[0] : undefined) ?? 'text';
     if (this.#hasText) return 'text';
@@ -78,6 +89,7 @@ class TypeGuess {
 
 const NUMBERS: ReadonlySet<string> = new Set(['bigint', 'numeric', 'double precision']);
 
+/** Returns the PostgreSQL type of a value that is not a string, `null` or `undefined`. */
 function classifyValue(value: unknown): string {
   if (typeof value === 'boolean') return 'boolean';
   if (typeof value === 'number') return Number.isSafeInteger(value) ? 'bigint' : 'double precision';

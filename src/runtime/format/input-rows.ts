@@ -50,10 +50,12 @@ export async function readRows(
   }
 }
 
+/** Returns a reader of rows that name their own columns. */
 function createReader(name: string, batches: AsyncGenerator<RowBatch>): RowReader {
   return { name, columns: undefined, strings: 'value', batches };
 }
 
+/** Yields the batches of rows from the user's code. The location of a row is its number: `the stream, row 17`. */
 async function* readCodeRows(input: InputRows): AsyncGenerator<RowBatch> {
   let seen = 0;
   for await (const rows of input.rows()) {
@@ -63,6 +65,7 @@ async function* readCodeRows(input: InputRows): AsyncGenerator<RowBatch> {
   }
 }
 
+/** Decodes and parses an NDJSON file. Yields no empty batch. */
 async function* readNdjsonRows(file: InputFile): AsyncGenerator<RowBatch> {
   const parser = new NdjsonParser(file.name);
   for await (const text of readText(file)) {

@@ -15,8 +15,10 @@ const LONGEST_LINE = 64 * 1024 * 1024;
  */
 export class NdjsonParser {
   readonly #name: string;
+  /** The pieces of the line that has not ended yet. */
   #rest: string[] = [];
   #restLength = 0;
+  /** The line on which the next batch begins. */
   #line = 1;
 
   /** `name` is the name of the file, for messages. */
@@ -43,6 +45,7 @@ export class NdjsonParser {
     return this.#createBatch([this.#rest.join('')]);
   }
 
+  /** Adds a piece to the line that has not ended yet. Throws ETL-3556 if the line is too long. */
   #addRest(text: string): void {
     this.#rest.push(text);
     this.#restLength += text.length;
@@ -50,6 +53,10 @@ export class NdjsonParser {
       throw this.#createError(this.#line, 'the line is longer than 64 MiB');
   }
 
+  /**
+   * Parses lines without their LF, and returns their rows. Leaves out lines of blanks only, and counts them:
+   * `locateRow` names the line of the file.
+   */
   #createBatch(lines: readonly string[]): RowBatch {
     const first = this.#line;
     const rows: Row[] = [];
@@ -63,6 +70,7 @@ export class NdjsonParser {
     return { rows, locateRow: (index) => `${this.#name}, line ${first + skipEmptyLines(empty, index)}` };
   }
 
+  /** Parses one line. `number` is its number in the file. Throws ETL-3556 if the line is not a JSON object. */
   #parseRow(line: string, number: number): Row {
     let value: unknown;
     try {
@@ -85,7 +93,10 @@ export class NdjsonParser {
   }
 }
 
-/** Returns the index of a row among all lines of the batch. `empty` holds the indexes of the empty lines. */
+/**
+ * Returns the index of a row among all lines of the batch. `empty` holds the indexes of the empty lines, in order: with
+ * `[0, 2]`, row 0 has index 1 and row 1 has index 3.
+ */
 function skipEmptyLines(empty: readonly number[], index: number): number {
   let line = index;
   for (const each of empty) if (each <= line) line++;

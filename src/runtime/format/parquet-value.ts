@@ -15,13 +15,17 @@ export interface ColumnReading {
 
 /**
  * Chooses the PostgreSQL type and the value reader for a column of a Parquet file, by its logical type:
- * https://github.com/apache/parquet-format/blob/master/LogicalTypes.md. Lists of simple values become arrays; other
- * lists, maps and structs become `jsonb`.
+ * https://github.com/apache/parquet-format/blob/master/LogicalTypes.md.
+ *
+ * - A simple value gets the type of `chooseLeafReading`.
+ * - A list of simple values becomes an array of this type.
+ * - Other lists, maps and structs become `jsonb`.
  */
 export function chooseReading(tree: SchemaTree): ColumnReading {
   const { element, children } = tree;
   const isRepeated = element.repetition_type === 'REPEATED';
   if (children.length === 0 && !isRepeated) return chooseLeafReading(element);
+  // A repeated column without a list around it is a list, too. Its item is the same column without the repetition.
   const item = isRepeated ? { ...tree, element: { ...element, repetition_type: undefined } } : getItem(tree);
   if (item !== undefined) {
     const { type, read } = chooseReading(item as SchemaTree);
@@ -51,8 +55,10 @@ function keepValue(stored: unknown): unknown {
 }
 
 /**
- * Returns the element of a list, in the three-level form that programs write today and in the older two-level form.
- * Returns undefined if the column is not a list.
+ * Returns the element of a list, or undefined if the column is not a list. Programs write two forms:
+ *
+ * - today, three levels: the list, a repeated group, and the element as the only child of the group
+ * - formerly, two levels: the list, and the repeated element itself, which has no child or several children
  */
 function getItem({ element, children }: SchemaTree): SchemaTree | undefined {
   const [repeated] = children;
@@ -62,14 +68,17 @@ function getItem({ element, children }: SchemaTree): SchemaTree | undefined {
   return repeated && { ...repeated, element: { ...repeated.element, repetition_type: 'REQUIRED' } };
 }
 
+/** Says whether a column is a map, in the notation of today or in an older one. */
 function isMap({ converted_type, logical_type }: SchemaElement): boolean {
   return converted_type === 'MAP' || converted_type === 'MAP_KEY_VALUE' || logical_type?.type === 'MAP';
 }
 
+/** Reads each item of a list with `read`. Returns a value that is not a list unchanged. */
 function readList(stored: unknown, read: ValueReader): unknown {
   return Array.isArray(stored) ? stored.map((item) => (item === null ? null : read(item))) : stored;
 }
 
+/** Reads each property of a struct or a map. `readerOf` returns the reader for a property name. */
 function readProperties(stored: unknown, readerOf: (name: string) => ValueReader): unknown {
   if (typeof stored !== 'object' || stored === null) return stored;
   return Object.fromEntries(
@@ -77,10 +86,12 @@ function readProperties(stored: unknown, readerOf: (name: string) => ValueReader
   );
 }
 
+/** Returns the logical type of an element, otherwise its older name (`converted_type`), otherwise its physical type. */
 function classify({ converted_type, logical_type, type }: SchemaElement): string {
   return logical_type?.type ?? converted_type ?? type ?? '';
 }
 
+/** The PostgreSQL types of elements whose values need no conversion, by their logical, older or physical type. */
 const SIMPLE: Readonly<Record<string, string>> = {
   BOOLEAN: 'boolean',
   INT32: 'integer',
@@ -105,6 +116,10 @@ const SIMPLE: Readonly<Record<string, string>> = {
   UINT_64: 'numeric(20,0)',
 };
 
+/**
+ * Chooses the type and the reader of a column without children. A kind that is not known becomes `bytea`, because its
+ * values are bytes.
+ */
 function chooseLeafReading(element: SchemaElement): ColumnReading {
   const kind = classify(element);
   const logical = element.logical_type;
@@ -131,6 +146,10 @@ function chooseTimedReading({ logical_type: logical }: SchemaElement, kind: stri
 /** The number of digits after the decimal point of a second. */
 const DIGITS = { MILLIS: 3, MICROS: 6, NANOS: 9 } as const;
 
+/**
+ * Creates the reading of a decimal. The precision and the scale come from the logical type, in older files from the
+ * element itself.
+ */
 function createDecimalReading({
   precision = 38,
   scale = 0,
@@ -150,6 +169,7 @@ function toWholeNumber(stored: unknown): bigint {
   return BigInt.asIntN(stored.length * 8, BigInt(`0x${hex === '' ? '0' : hex}`));
 }
 
+/** Writes a whole number with `scale` digits after the point: `-5` with scale 2 is `-0.05`. */
 function formatDecimal(whole: bigint, scale: number): string {
   if (scale === 0) return String(whole);
   const digits = String(whole < 0n ? -whole : whole).padStart(scale + 1, '0');
@@ -162,18 +182,26 @@ function formatDay(days: number): string {
   return text.slice(0, text.indexOf('T')) + (text.endsWith(' BC') ? ' BC' : '');
 }
 
-/** Creates the reading of a timestamp. The text keeps nanoseconds; PostgreSQL rounds them to microseconds. */
+/**
+ * Creates the reading of a timestamp, which is counted in seconds with `digits` digits after the point. The text keeps
+ * nanoseconds; PostgreSQL rounds them to microseconds.
+ */
 function createTimestampReading(digits: number, isInUtc: boolean): ColumnReading {
   const zone = isInUtc ? 'Z' : '';
   return {
     type: `timestamp ${isInUtc ? 'with' : 'without'} time zone`,
     read: (stored) => {
       const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
+      // `.000Z` is replaced, not cut off, because ` BC` may follow.
       return formatDate(new Date(seconds * 1000)).replace('.000Z', fraction + zone);
     },
   };
 }
 
+/**
+ * Creates the reading of a time of day. `digits` is the number of digits after the point of a second, in which the time
+ * is counted.
+ */
 function createTimeReading(digits: number): ColumnReading {
   return {
     type: 'time without time zone',
@@ -184,17 +212,21 @@ function createTimeReading(digits: number): ColumnReading {
   };
 }
 
-/** Splits a time into whole seconds and the fraction as text, such as `.123`. The text is empty without a fraction. */
+/**
+ * Splits a time into whole seconds, rounded down, and the rest as text. With 3 digits, `1500` gives `[1, '.500']`,
+ * `2000` gives `[2, '']`, and `-1` gives `[-1, '.999']`.
+ */
 function splitSeconds(stored: number | bigint, digits: number): readonly [seconds: number, fraction: string] {
   const perSecond = 10 ** digits;
   const near = Number(stored);
+  // Most times are safe integers, and dividing them as numbers is faster than as `bigint`.
   const [seconds, rest] = Number.isSafeInteger(near)
     ? [Math.floor(near / perSecond), near - Math.floor(near / perSecond) * perSecond]
     : divideDown(BigInt(stored), BigInt(perSecond));
   return [seconds, rest === 0 ? '' : `.${String(rest).padStart(digits, '0')}`];
 }
 
-/** Divides and rounds down. Returns the quotient and the remainder, which is never negative. */
+/** Divides and rounds down: `-1n` by `1000n` gives `[-1, 999]`. The remainder is never negative. */
 function divideDown(value: bigint, by: bigint): readonly [number, number] {
   const rest = ((value % by) + by) % by;
   return [Number((value - rest) / by), Number(rest)];

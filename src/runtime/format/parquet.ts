@@ -12,6 +12,8 @@ import type { RowBatch, RowReader } from './row-reader.js';
 type Hyparquet = typeof Module;
 
 const BATCH_ROWS = 1000;
+/** The codecs that hyparquet reads by itself. It needs a decompressor for every other codec. */
+const READ_BY_HYPARQUET: ReadonlySet<string> = new Set(['UNCOMPRESSED', 'SNAPPY']);
 
 /**
  * Opens a Parquet file as rows with the package `hyparquet`, which the user installs. The column types come from the
@@ -42,6 +44,7 @@ export async function openParquet(file: InputFile): Promise<RowReader> {
   };
 }
 
+/** An open Parquet file, and the parts of hyparquet that read it. */
 interface Reading {
   readonly file: InputFile;
   readonly hyparquet: Hyparquet;
@@ -50,6 +53,7 @@ interface Reading {
   readonly compressors: Compressors;
 }
 
+/** Yields the rows of the file in batches of `BATCH_ROWS`. Holds the columns of one row group in memory at a time. */
 async function* readRowBatches(
   reading: Reading,
   readings: ReadonlyMap<string, ColumnReading>,
@@ -57,6 +61,7 @@ async function* readRowBatches(
   const names = [...readings.keys()];
   const reads = names.map((name) => readings.get(name)?.read);
   const make = createRowMaker(names) as (fields: readonly unknown[]) => RowBatch['rows'][number];
+  /** The number of rows in the row groups before. */
   let before = 0;
   for (const group of reading.metadata.row_groups) {
     const rows = Number(group.num_rows);
@@ -78,7 +83,10 @@ async function* readRowBatches(
   }
 }
 
-/** Reads the columns of a row group, each as one array. */
+/**
+ * Reads the rows from `rowStart` up to but not including `rowEnd`, which are one row group. Returns the stored values
+ * of each column as one array, by the name of the column. Throws ETL-3557 if the file can't be read.
+ */
 async function readGroup(
   { file, hyparquet, buffer, metadata, compressors }: Reading,
   rowStart: number,
@@ -109,6 +117,10 @@ async function readGroup(
   return new Map([...chunks].map(([name, list]) => [name, joinColumnChunks(list, rowStart, rowEnd)]));
 }
 
+/**
+ * Joins the chunks of one column to one array, whose index 0 is the row `rowStart`. A single chunk that begins at
+ * `rowStart` is returned without a copy.
+ */
 function joinColumnChunks(
   chunks: readonly ColumnData[],
   rowStart: number,
@@ -134,6 +146,10 @@ function removeConversions(metadata: FileMetaData): FileMetaData {
   return { ...metadata, schema };
 }
 
+/**
+ * Returns the file in the form in which hyparquet reads parts of it. Throws ETL-3557 unless the file is on the disk and
+ * uncompressed.
+ */
 function openDiskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
   if (path === undefined || bytes === undefined) {
     throw new EtlError('ETL-3557', {
@@ -145,6 +161,10 @@ function openDiskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
   return { byteLength: bytes, slice: (start, end = bytes) => readSlice(path, start, end) };
 }
 
+/**
+ * Reads the bytes from `start` up to but not including `end`. Opens and closes the file each time. Throws if the file
+ * is shorter.
+ */
 async function readSlice(path: string, start: number, end: number): Promise<ArrayBuffer> {
   const file = await open(path);
   try {
@@ -160,6 +180,7 @@ async function readSlice(path: string, start: number, end: number): Promise<Arra
   }
 }
 
+/** Loads the package `hyparquet`. Throws ETL-3557 if the package is not installed. */
 async function loadHyparquet(): Promise<Hyparquet> {
   try {
     return await import('hyparquet');
@@ -169,11 +190,15 @@ async function loadHyparquet(): Promise<Hyparquet> {
 }
 
 /**
- * Returns the decompressors of Node.js, and those of the package `hyparquet-compressors` if the file needs a codec that
- * Node.js does not have.
+ * Returns the decompressors that the file needs: those of Node.js, and those of the package `hyparquet-compressors` if
+ * Node.js lacks the codec of a column, such as LZ4. No package is loaded for UNCOMPRESSED and SNAPPY, which hyparquet
+ * reads without a decompressor.
+ *
+ * Throws ETL-3557 if the package is needed and not installed. `name` is the name of the file, for messages.
  */
 async function loadCompressors(name: string, { row_groups: groups }: FileMetaData): Promise<Compressors> {
   const codecs = new Set(groups.flatMap(({ columns }) => columns.map(({ meta_data: meta }) => meta?.codec)));
+  // Node.js has zstd since 22.15.
   const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer };
   const own: Compressors = {
     GZIP: (input) => zlib.gunzipSync(input),
@@ -181,7 +206,7 @@ async function loadCompressors(name: string, { row_groups: groups }: FileMetaDat
     ...(zstdDecompressSync === undefined ? {} : { ZSTD: zstdDecompressSync }),
   };
   const lacking = [...codecs].find(
-    (codec) => codec !== undefined && codec !== 'UNCOMPRESSED' && codec !== 'SNAPPY' && !(codec in own),
+    (codec) => codec !== undefined && !READ_BY_HYPARQUET.has(codec) && !(codec in own),
   );
   if (lacking === undefined) return own;
   try {
@@ -196,6 +221,10 @@ async function loadCompressors(name: string, { row_groups: groups }: FileMetaDat
   }
 }
 
+/**
+ * Creates the error ETL-3557 for a package that the user has to install. Returns `cause` unchanged if the import failed
+ * for another reason.
+ */
 function createMissingPackageError(name: string, purpose: string, cause: unknown): unknown {
   if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') return cause;
   return new EtlError('ETL-3557', {
@@ -205,6 +234,7 @@ function createMissingPackageError(name: string, purpose: string, cause: unknown
   });
 }
 
+/** Runs `read`. Turns every error into ETL-3557, because hyparquet throws plain errors for a wrong file. */
 async function runGuarded<T>(name: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();

@@ -17,7 +17,9 @@ export interface Quoting {
 export class RecordEnds {
   readonly #quoting: Quoting | undefined;
   #lineBreak: number | undefined;
+  /** Whether the next byte is inside quotes. */
   #isQuoted = false;
+  /** Whether an escape byte precedes the next byte, which is inside quotes: then a quote is data. */
   #isEscaped = false;
   /** Whether the chunk before ended with the CR of the first line break. The next byte decides between CR and CR LF. */
   #isAfterCr = false;
@@ -61,13 +63,17 @@ export class RecordEnds {
         for (; breakAt < quoteAt; breakAt = findByte(chunk, this.#lineBreak, breakAt + 1))
           ends.push(breakAt + 1);
       }
+      // A quote opens quotes. Without one, `at` goes beyond the chunk and the loop ends.
       this.#isQuoted = quoteAt < chunk.length;
       at = quoteAt + 1;
     }
     return ends;
   }
 
-  /** Returns the index after the closing quote, or the length of the chunk if the chunk has no closing quote. */
+  /**
+   * Skips the bytes inside quotes from `from` on. Returns the index after the closing quote, and clears `#isQuoted`.
+   * Returns the length of the chunk if the chunk has no closing quote: then the next chunk begins inside the quotes.
+   */
   #skipQuoted(chunk: Buffer, from: number): number {
     const { quote, escape } = this.#quoting as Quoting;
     if (quote === escape) {
@@ -86,7 +92,11 @@ export class RecordEnds {
     return chunk.length;
   }
 
-  /** Returns the last byte of the first line break, if it is between `from` and `to` and its kind is known. */
+  /**
+   * Returns the last byte of the first line break between `from` and `to`: LF for LF and CR LF, CR for CR. Returns
+   * undefined if there is no line break, or if its CR is the last byte of the chunk. In the last case `#isAfterCr` is
+   * set, and the next chunk decides.
+   */
   #findFirstLineBreak(chunk: Buffer, from: number, to: number): number | undefined {
     const offset = chunk.subarray(from, to).findIndex((byte) => byte === LF || byte === CR);
     if (offset === -1) return undefined;

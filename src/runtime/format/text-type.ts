@@ -39,6 +39,10 @@ export function isOfType(type: TextType, text: string): boolean {
   return type.startsWith('date') || type.startsWith('timestamp') ? isDay(match) : true;
 }
 
+/**
+ * Says whether a day exists: false for 2024-02-30 and for the year 0. `match` has year, month and day in its groups 1
+ * to 3.
+ */
 function isDay([, year = '', month = '', day = '']: RegExpExecArray): boolean {
   const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
   return Number(year) > 0 && date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day);

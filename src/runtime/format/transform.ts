@@ -29,6 +29,10 @@ export async function* transformBatches(
   }
 }
 
+/**
+ * Transforms each row of a batch. `locateRow` of the result leads from a resulting row to the row of the input that it
+ * comes from.
+ */
 function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
   const rows: Row[] = [];
   /** The index in `batch` of each resulting row. Undefined while every row of `batch` has given exactly one row. */
@@ -40,6 +44,7 @@ function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
       rows.push(result);
       continue;
     }
+    // The first row that gives no row, or an array: so far row `n` of the result came from row `n` of the input.
     inputIndexes ??= rows.map((_, index) => index);
     for (const row of toRowList(result, batch, i)) {
       inputIndexes.push(i);
@@ -49,6 +54,7 @@ function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
   return { rows, locateRow: (index) => batch.locateRow(inputIndexes?.[index] ?? index) };
 }
 
+/** Calls `transform` with the row at `index`. Throws ETL-3559, with the location of the row, if `transform` throws. */
 function callTransform(transform: Transform, batch: RowBatch, index: number): unknown {
   try {
     return transform(batch.rows[index] as Record<string, unknown>);
@@ -62,12 +68,17 @@ function callTransform(transform: Transform, batch: RowBatch, index: number): un
   }
 }
 
+/** Says whether a result is one row: an object that is neither an array nor a promise. */
 function isRow(result: unknown): result is Row {
   return (
     typeof result === 'object' && result !== null && !Array.isArray(result) && !(result instanceof Promise)
   );
 }
 
+/**
+ * Returns the rows of a result that is not a single row: an array of rows, or none for `undefined` and `null`. Throws
+ * ETL-3559, with the location of the row, for anything else.
+ */
 function toRowList(result: unknown, batch: RowBatch, index: number): readonly Row[] {
   if (result === undefined || result === null) return [];
   if (Array.isArray(result) && result.every(isRow)) return result;

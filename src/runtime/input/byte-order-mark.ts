@@ -7,6 +7,7 @@ export async function* removeMark(
   chunks: AsyncIterable<Buffer>,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
+  /** The first bytes, until they are as many as a mark has. Undefined after that. */
   let start: Buffer | undefined = Buffer.alloc(0);
   for await (const chunk of chunks) {
     signal.throwIfAborted();
@@ -19,6 +20,7 @@ export async function* removeMark(
     yield start.subarray(0, MARK.length).equals(MARK) ? start.subarray(MARK.length) : start;
     start = undefined;
   }
+  // The whole input is shorter than a mark.
   if (start !== undefined && start.length > 0) yield start;
 }
 

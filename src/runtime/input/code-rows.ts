@@ -5,6 +5,7 @@ import { decompress } from './decompress.js';
 import type { InputFile, InputOptions, InputRows } from './input.js';
 import { removeMark } from './byte-order-mark.js';
 
+/** The number of rows in a batch. */
 const BATCH_ROWS = 1000;
 
 /** All iterators that were opened, and all inputs whose iterator has returned an item. */
@@ -41,6 +42,10 @@ function isBytes(item: unknown): item is string | Uint8Array {
   return typeof item === 'string' || item instanceof Uint8Array;
 }
 
+/**
+ * Yields the items as bytes, beginning with `first`. Closes the iterator when the reading ends. Throws ETL-3560 for an
+ * item that is not a string or bytes.
+ */
 async function* getBytes(items: Items, first: string | Uint8Array): AsyncGenerator<Buffer> {
   try {
     yield toBuffer(first);
@@ -53,6 +58,10 @@ async function* getBytes(items: Items, first: string | Uint8Array): AsyncGenerat
   }
 }
 
+/**
+ * Yields the items as batches of `BATCH_ROWS` rows, beginning with the item of `first`. Closes the iterator when the
+ * reading ends. Throws ETL-3560 for an item that is not a row.
+ */
 async function* readBatches(items: Items, first: IteratorResult<unknown>): AsyncGenerator<readonly Row[]> {
   let batch: Row[] = [];
   try {
@@ -72,11 +81,13 @@ async function* readBatches(items: Items, first: IteratorResult<unknown>): Async
   if (batch.length > 0) yield batch;
 }
 
+/** Returns an item that is a row. Throws ETL-3560 for an array, bytes, or anything that is not an object. */
 function getRow(item: unknown): Row {
   if (typeof item === 'object' && item !== null && !Array.isArray(item) && !isBytes(item)) return item as Row;
   throw createMixedInputError(item);
 }
 
+/** Creates the error ETL-3560, which names the type of the wrong item. */
 function createMixedInputError(item: unknown): EtlError {
   const kind = item === null ? 'null' : Array.isArray(item) ? 'an array' : `a ${typeof item}`;
   return new EtlError('ETL-3560', {

@@ -37,6 +37,7 @@ export async function* decompress(
   }
   const inflate = createInflater(compression, name);
   let read = 0;
+  // Counts the bytes of the file, to find out at the end whether some of them were not decompressed.
   const counted = async function* (): AsyncGenerator<Buffer> {
     for await (const chunk of chunks) {
       read += chunk.length;
@@ -50,6 +51,7 @@ export async function* decompress(
     for await (const chunk of inflate) yield chunk as Buffer;
   } catch (error) {
     const { code = '', message } = error as NodeJS.ErrnoException;
+    // Other errors are from reading the file. They are not about the compression.
     if (!/^(?:Z_|ERR_|ZSTD_)/.test(code)) throw error;
     throw new EtlError('ETL-3552', {
       what: `"${name}" can't be decompressed as ${compression}`,
@@ -70,6 +72,10 @@ export async function* decompress(
 
 type Inflater = Transform & { readonly bytesWritten: number };
 
+/**
+ * Creates the stream of Node.js that decompresses. Throws ETL-3552 if this version of Node.js has no zstd. `name` is
+ * the name of the file, for messages.
+ */
 function createInflater(compression: Exclude<Compression, 'none'>, name: string): Inflater {
   const options = { chunkSize: INFLATED_BYTES };
   switch (compression) {

@@ -37,6 +37,9 @@ export async function* readDiskChunks(
   }
 }
 
+/**
+ * Reads the next part of the file into a chunk of `hooks/chunks.ts`. Returns an empty buffer at the end of the file.
+ */
 async function readPart(file: FileHandle): Promise<Buffer> {
   const chunk = takeChunk(CHUNK_BYTES);
   const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES);

@@ -26,11 +26,13 @@ export function createWebFile(from: string, options: InputOptions): InputFile {
   return { name, chunks: () => removeMark(readBody({ url, name }, options), options.signal) };
 }
 
+/** The URL of an input, and its name for messages, which contains no credential. */
 interface Address {
   readonly url: URL;
   readonly name: string;
 }
 
+/** Requests the URL, and yields the decompressed body of the answer. Throws ETL-3551 if the status is not 2xx. */
 async function* readBody(address: Address, options: InputOptions): AsyncGenerator<Buffer> {
   const response = await sendRequest(address, options.signal);
   if (!response.ok || response.body === null) {
@@ -46,6 +48,11 @@ async function* readBody(address: Address, options: InputOptions): AsyncGenerato
   yield* decompress(readParts(response.body, address.name, options.signal), compression, address.name);
 }
 
+/**
+ * Sends a GET request, and resolves when the answer begins. The user and password of the URL are sent in a header,
+ * because `fetch` refuses a URL with credentials. Throws the reason of `signal` if it aborts, and ETL-3551 for every
+ * other failure, also if the answer does not begin in time.
+ */
 async function sendRequest({ url, name }: Address, signal: AbortSignal): Promise<Response> {
   const bare = new URL(url);
   bare.username = '';
@@ -69,10 +76,12 @@ async function sendRequest({ url, name }: Address, signal: AbortSignal): Promise
   }
 }
 
+/** Returns the user and password of the URL in the form of HTTP basic authentication: `name:secret` in base64. */
 function formatCredentials({ username, password }: URL): string {
   return Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
 }
 
+/** Yields the parts of the body. Throws the reason of `signal` if it aborts, and ETL-3551 if the answer breaks off. */
 async function* readParts(
   stream: AsyncIterable<Uint8Array>,
   name: string,
@@ -101,6 +110,7 @@ function describeReason(error: unknown): string {
   return code ?? inner ?? message;
 }
 
+/** Creates the error ETL-3551 for an input that a web server does not deliver completely. */
 function createRefusedError(name: string, why: string, cause?: unknown): EtlError {
   return new EtlError('ETL-3551', {
     what: `"${name}" can't be read`,

@@ -17,6 +17,7 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
     return [await findLocalFile(from, options)];
   } catch (error) {
     const cause = error instanceof EtlError ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    // A name that is not a file may be a glob. Any other error is about an existing file.
     if (cause?.code !== 'ENOENT') throw error;
     if (!(await import('tinyglobby')).isDynamicPattern(from)) throw error;
   }
@@ -36,6 +37,9 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
   return Promise.all(names.toSorted().map((name) => findLocalFile(name, options)));
 }
 
+/**
+ * Returns the file with this name, without opening it. Throws ETL-3501 if the file does not exist or is a directory.
+ */
 async function findLocalFile(name: string, options: InputOptions): Promise<InputFile> {
   const path = resolve(options.root, name);
   const found = await stat(path).catch((error: unknown) => {

@@ -34,12 +34,17 @@ export async function* openInput<Context = undefined>(
   }
 }
 
+/** Returns the inputs of one name: one web file, or the files of a path, a `file:` URL or a glob. */
 async function openFiles(name: string | URL, options: InputOptions): Promise<readonly InputFile[]> {
   const text = String(name);
   if (isWebUrl(text)) return [createWebFile(text, options)];
   return listLocalFiles(/^file:/i.test(text) ? fileURLToPath(text) : text, options);
 }
 
+/**
+ * Says whether an input is an array of paths and URLs. Returns false for an empty array, which is an iterable without
+ * rows.
+ */
 function isListOfNames(input: unknown): input is readonly (string | URL)[] {
   return (
     Array.isArray(input) &&
@@ -48,6 +53,7 @@ function isListOfNames(input: unknown): input is readonly (string | URL)[] {
   );
 }
 
+/** Says whether an input is a stream or an iterable, and not a text. */
 function isIterable(input: unknown): input is AsyncIterable<unknown> | Iterable<unknown> {
   return (
     typeof input === 'object' && input !== null && (Symbol.asyncIterator in input || Symbol.iterator in input)

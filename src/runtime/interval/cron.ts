@@ -35,7 +35,7 @@ const PRESETS: ReadonlyMap<string, string> = new Map([
   ['@yearly', '0 0 1 1 *'],
 ]);
 
-/** An ISO date, with an optional time and an optional offset. */
+/** An ISO date (group 1), with an optional time (group 2) and an optional offset after the time (group 3). */
 const ISO =
   /^(\d{4}-\d\d-\d\d)(?:T((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,3})?)?)(Z|[+-](?:0\d|1[0-4]):?[0-5]\d)?)?$/;
 
@@ -67,13 +67,21 @@ export function parseSchedule(definition: ScheduleDefinition): Schedule | undefi
     findTickBefore: (instant) => cron.previousRuns(1, instant)[0],
     findTickAfter: (instant) => cron.nextRun(instant) ?? undefined,
   };
+  // A schedule such as `0 0 30 2 *` is valid for croner, but never ticks.
   if (schedule.findTickAfter(startDate ?? new Date(0))) return schedule;
   throw createBadScheduleError(definition.schedule, 'no such date exists in any year');
 }
 
 /**
- * Reads an ISO text: a date, or a date and a time with an offset or `Z`. `readLocal` reads a text without an offset.
- * Returns undefined for another text, for a date that does not exist, and if `readLocal` returns undefined.
+ * Reads an ISO text. There are three cases:
+ *
+ * - A date and a time with an offset, such as `2026-03-05T02:00:00+01:00` or `2026-03-05T01:00Z`: returns this instant.
+ * - A date alone, such as `2026-03-05`: returns the result of `readLocal('2026-03-05', undefined)`.
+ * - A date and a time without an offset, such as `2026-03-05T02:00`: returns the result of `readLocal('2026-03-05',
+ *   '02:00')`.
+ *
+ * Returns undefined for any other text, and for a date that does not exist. `readLocal` chooses the timezone, and
+ * returns undefined for a text that it refuses.
  */
 export function parseInstant(
   text: string,
@@ -85,18 +93,22 @@ export function parseInstant(
 }
 
 /**
- * Returns the first instant of a day (`2026-03-05`) in a timezone, which is not 00:00 on some days. Returns undefined
- * for a day that the timezone skipped.
+ * Returns the first instant of a day (`2026-03-05`) in a timezone. This is not 00:00 on a day whose midnight is skipped
+ * by a clock change. Returns undefined for a day that the timezone skipped.
  */
 export function findStartOfDay(date: string, timezone: string): Date | undefined {
   const [, month, day] = date.split('-').map(Number);
   const midnightInUtc = new Date(`${date}T00:00Z`).getTime();
+  // A cron schedule for 00:00 of this day and month ticks after the gap if 00:00 is skipped. The year is chosen by the
+  // search from shortly before the day.
   const first = new Cron(`0 0 ${day} ${month} *`, { timezone }).nextRun(
     new Date(midnightInUtc - FURTHEST_ZONE_MS),
   );
+  // A later tick belongs to another year: the timezone has skipped the day.
   return first && first.getTime() <= midnightInUtc + FURTHEST_ZONE_MS ? first : undefined;
 }
 
+/** Returns the timezone if it is an IANA name. Throws ETL-2304 otherwise. */
 function checkTimezone(timezone: unknown): string {
   // Refuses an offset such as "+02:00": an offset has no clock changes, and older versions of Intl do not know offsets.
   if (typeof timezone === 'string' && /^[A-Za-z]/.test(timezone) && isTimezone(timezone)) return timezone;
@@ -106,6 +118,7 @@ function checkTimezone(timezone: unknown): string {
   });
 }
 
+/** Says whether Intl knows a timezone. */
 function isTimezone(name: string): boolean {
   if (name === 'UTC') return true; // Most configs use UTC, and Intl needs 20 ms to check a name.
   try {
@@ -116,6 +129,10 @@ function isTimezone(name: string): boolean {
   }
 }
 
+/**
+ * Returns the instant of a start date, or undefined without one. A text without an offset is in UTC. Throws ETL-2304
+ * for another text.
+ */
 function checkStartDate(startDate: unknown): Date | undefined {
   if (startDate === undefined) return undefined;
   const instant = typeof startDate === 'string' ? parseInstant(startDate, parseUtcDate) : undefined;
@@ -126,11 +143,15 @@ function checkStartDate(startDate: unknown): Date | undefined {
   });
 }
 
+/** Returns the instant of a date and a time in UTC. Without a time it is 00:00. */
 function parseUtcDate(date: string, time = '00:00'): Date {
   return new Date(`${date}T${time}Z`);
 }
 
-/** Returns five cron fields. Replaces a preset by its fields. Refuses, with a reason, schedules of other programs. */
+/**
+ * Returns five cron fields, separated by one space: `0 0 * * *` for `@daily`. Throws ETL-2304 for an unknown preset,
+ * for another number of fields, and, with a reason, for notations that only other programs have.
+ */
 function normalizeExpression(schedule: unknown): string {
   if (typeof schedule !== 'string') throw createBadScheduleError(schedule);
   if (schedule === '@continuous')
@@ -157,6 +178,10 @@ function normalizeExpression(schedule: unknown): string {
   return fields.join(' ');
 }
 
+/**
+ * Parses five cron fields with croner. Throws ETL-2304 with the reason of croner. `schedule` is the text of the user,
+ * for the message.
+ */
 function parseCron(schedule: string, expression: string, timezone: string): Cron {
   try {
     return new Cron(expression, { mode: '5-part', timezone });
@@ -166,6 +191,7 @@ function parseCron(schedule: string, expression: string, timezone: string): Cron
   }
 }
 
+/** Creates the error ETL-2304 for a schedule. */
 function createBadScheduleError(schedule: unknown, why?: string, cause?: unknown): EtlError {
   return new EtlError('ETL-2304', {
     what: `expected \`schedule\` to be five cron fields or a preset such as "@daily", got ${showValue(schedule)}`,

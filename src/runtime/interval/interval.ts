@@ -26,6 +26,7 @@ export function findLastCompleteInterval(
   now: Date,
 ): DataInterval | undefined {
   if (!schedule) return undefined;
+  // A tick at `now` itself also counts, so the search begins 1 ms later.
   const end = schedule.findTickBefore(addMilliseconds(now, 1));
   const start = end && schedule.findTickBefore(end);
   if (start && !isBeforeFirst(schedule, start)) return createInterval(start, end);
@@ -50,6 +51,7 @@ export function findIntervalContaining(
       fix: 'run the Dag without a date, or give the Dag a `schedule`',
     });
   }
+  // A tick at the date itself starts the interval, so the search begins 1 ms later.
   const start = schedule.findTickBefore(addMilliseconds(toInstant(date, schedule.timezone), 1));
   if (!start || isBeforeFirst(schedule, start)) {
     throw createNoIntervalError(
@@ -65,6 +67,10 @@ export function findIntervalContaining(
   });
 }
 
+/**
+ * Returns the instant of a date from the command line: a day means its first instant in the timezone, and a time needs
+ * an offset. Throws ETL-2005 for another text.
+ */
 function toInstant(date: string, timezone: string): Date {
   const instant = parseInstant(date, (day, time) =>
     time === undefined ? findStartOfDay(day, timezone) : undefined,
@@ -76,15 +82,20 @@ function toInstant(date: string, timezone: string): Date {
   });
 }
 
+/** Returns the interval. Throws a `RangeError` if it would be empty, which is a fault of this program. */
 function createInterval(start: Date, end: Date): DataInterval {
   if (start >= end) throw new RangeError(`a data interval must not be empty: ${formatSpan(start, end)}`);
   return { start, end, logicalDate: start };
 }
 
+/** Says whether an interval with this start is before the `startDate` of the Dag. */
 function isBeforeFirst(schedule: Schedule, start: Date): boolean {
   return schedule.startDate !== undefined && start < schedule.startDate;
 }
 
+/**
+ * Creates the error ETL-2005, which names the first data interval of the Dag, and the time from which on it can run.
+ */
 function createNoIntervalError(schedule: Schedule, what: string): EtlError {
   const start = schedule.findTickAfter(addMilliseconds(schedule.startDate ?? new Date(0), -1));
   const end = start && schedule.findTickAfter(start);
@@ -95,6 +106,7 @@ function createNoIntervalError(schedule: Schedule, what: string): EtlError {
   });
 }
 
+/** Writes a span for messages: `[2026-03-05T00:00:00.000Z, 2026-03-06T00:00:00.000Z)`. */
 function formatSpan(start: Date, end: Date | undefined): string {
   return `[${start.toISOString()}, ${end?.toISOString() ?? ''})`;
 }

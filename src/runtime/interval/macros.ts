@@ -38,7 +38,10 @@ export function createMacros(
   };
 }
 
-/** Writes an instant like Python's `isoformat`. A fraction has six digits. A fraction of zero is left out. */
+/**
+ * Writes an instant like Python's `isoformat`: `2020-08-01T02:00:00+00:00`, or `2020-08-01T02:00:00.123000+00:00` with
+ * a fraction.
+ */
 function formatIso(instant: Date): string {
   return instant
     .toISOString()

@@ -25,6 +25,7 @@ export function compile(text: string, file: string): string {
     jsx: false,
     babel: { sourceMaps: 'inline', sourceFileName: file, plugins: [replaceImportMeta] },
   });
+  // jiti does not throw a syntax error, but returns code that stores the error in `exports`.
   const failed = /^exports\.__JITI_ERROR__ = (.*)$/s.exec(code)?.[1];
   if (failed === undefined) return code;
   const { filename, line, column, message } = JSON.parse(failed) as Record<string, string>;

@@ -15,6 +15,7 @@ export function interopDefault(loaded: unknown): unknown {
   return new Proxy(names, {
     get: (_names, name) => {
       if (name === '__esModule') return true;
+      // Without a default export, the module itself is the default.
       if (name === 'default') return value ?? names;
       if (name in names || !isObject(value)) return names[name];
       return Reflect.get(value, name) as unknown;

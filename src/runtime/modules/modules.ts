@@ -59,6 +59,10 @@ export class ConfigModules {
     return this.#load(file, undefined, text);
   }
 
+  /**
+   * Executes a file unless it was executed before, and resolves to its exports. `importer` is the file that imports it.
+   * `text` is its content if that is known already.
+   */
   async #load(file: string, importer: Loaded | undefined, text?: string): Promise<unknown> {
     const known = this.#loaded.get(file);
     if (known !== undefined) {
@@ -74,6 +78,10 @@ export class ConfigModules {
     return loaded.module.exports;
   }
 
+  /**
+   * Runs the compiled code of a file. The arguments are the parameters of `WRAPPER`: those of CommonJS, and the
+   * functions that jiti's code calls for `import()`, `import.meta.resolve` and `import.meta`.
+   */
   async #execute(loaded: Loaded, text: string): Promise<void> {
     const { file, module } = loaded;
     const run = this.#getScript(file, text).runInThisContext() as (
@@ -116,12 +124,26 @@ export class ConfigModules {
     }
   }
 
+  /**
+   * Returns the path of the cached code of a file, or undefined if code is not cached. The name is a hash of everything
+   * that the code depends on, so the code never has to be checked for being out of date.
+   */
   #nameCachedFile(file: string, text: string): string | undefined {
     const { cache, version } = this.#options;
     const hash = createHash('sha256').update([version, WRAPPER, file, text].join('\0')).digest('hex');
     return cache && join(cache, `${hash.slice(0, 32)}.js`);
   }
 
+  /**
+   * Imports a module for the user's code, in the first of these ways that applies:
+   *
+   * - a shared package: the copy of the program
+   * - a file that must be compiled: see `#load`
+   * - any other module: Node.js runs it. If Node.js can't run a JavaScript file of the user, for example because of a
+   *   missing extension in an import, and has not executed any of it, the file is compiled instead.
+   *
+   * Throws the error of Node.js if there is no such module.
+   */
   async #import(specifier: string, importer: Loaded): Promise<unknown> {
     const { shared } = this.#options;
     if (shared.has(specifier)) return interopDefault(shared.load(specifier));
@@ -138,6 +160,7 @@ export class ConfigModules {
     }
   }
 
+  /** Makes Node.js load a module without compiling, by `require` or by `import`. Prepares the shared packages first. */
   #runAsItIs(resolved: NativeModule, importer: string): unknown {
     this.#prepareShared(resolved);
     if (resolved.kind === 'require') return createRequire(importer)(resolved.id);
@@ -147,14 +170,20 @@ export class ConfigModules {
     );
   }
 
-  /** Prepares the shared packages for a module that Node.js is about to run. */
+  /**
+   * Prepares the shared packages for a module that Node.js is about to run. For a file of the user, Node.js resolves
+   * imports of the shared packages. A package gets them from the cache of `require`. A module of Node.js needs none.
+   */
   #prepareShared(resolved: NativeModule): void {
     const { shared } = this.#options;
     if (getOwnFile(resolved) !== undefined) shared.registerWithNode();
     else if (resolved.kind !== 'require' || !isBuiltin(resolved.id)) shared.fillRequireCache();
   }
 
-  /** Creates the `require` of a compiled file. It also loads TypeScript. */
+  /**
+   * Creates the `require` of a compiled file. It returns the program's copy of a shared package. jiti loads what
+   * `require` of Node.js can't load: TypeScript and ES modules. Node.js loads everything else.
+   */
   #createRequire(file: string): NodeJS.Require {
     const { shared } = this.#options;
     const native = createRequire(file);
@@ -170,8 +199,10 @@ export class ConfigModules {
   }
 }
 
+/** A module that Node.js runs without compiling. */
 type NativeModule = Exclude<ResolvedModule, { kind: 'compile' }>;
 
+/** Makes V8 parse the compiled code of a file. Throws a `SyntaxError` if V8 refuses the code. */
 function compileScript(code: string, file: string): Script {
   return new Script(`${WRAPPER}${code}\n})`, { filename: file });
 }

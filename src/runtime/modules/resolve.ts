@@ -14,6 +14,7 @@ export type ResolvedModule =
   /** A package with `exports` in its manifest. `import` of Node.js resolves and runs the package. */
   | { readonly kind: 'package'; readonly specifier: string };
 
+/** The part of a package.json that is read here. */
 interface Manifest {
   readonly type?: string;
   readonly exports?: unknown;
@@ -39,6 +40,10 @@ export function resolveRequire(specifier: string, file: string): ResolvedModule 
   return found === undefined ? undefined : classifyFile(found);
 }
 
+/**
+ * Says how to run a file. TypeScript is compiled. A `.js` file of the user with ES syntax, but without `"type":
+ * "module"`, is compiled, too. Files in `node_modules` are never compiled.
+ */
 function classifyFile(file: string): ResolvedModule {
   if (/[\\/]node_modules[\\/]/.test(file)) {
     return isModule(file) ? { kind: 'import', file } : { kind: 'require', id: file };
@@ -55,23 +60,33 @@ function isModule(file: string): boolean {
   return findManifestAbove(dirname(file))?.type === 'module';
 }
 
+/** Returns the manifest of the nearest directory that has one, from `directory` upward. */
 function findManifestAbove(directory: string): Manifest | undefined {
   const manifest = readManifest(directory);
   const parent = dirname(directory);
   return manifest ?? (parent === directory ? undefined : findManifestAbove(parent));
 }
 
+/** Returns the package.json of a directory, or undefined if there is none. */
 function readManifest(directory: string): Manifest | undefined {
   const file = join(directory, 'package.json');
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Manifest) : undefined;
 }
 
+/**
+ * Returns the absolute path that a specifier means: for `file:` URLs, absolute and relative paths. Returns undefined
+ * for the name of a package.
+ */
 function getPath(specifier: string, file: string): string | undefined {
   if (specifier.startsWith('file:')) return fileURLToPath(specifier);
   const path = specifier.replace(/[?].*$/, '');
   return /^\.\.?(?:[\\/]|$)/.test(path) || isAbsolute(path) ? resolve(dirname(file), path) : undefined;
 }
 
+/**
+ * Returns the file that a path means: the path itself, the path with an extension, the path with `.ts` instead of
+ * `.js`, a directory with an index file, or what Node.js resolves it to. Returns undefined if there is no such file.
+ */
 function findLocalFile(path: string): string | undefined {
   const candidates = [
     path,

@@ -4,7 +4,10 @@ import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { resolveWithNode } from './resolve.js';
 
-/** The modules that a config shares with the program that runs it. Program and config use one instance of each. */
+/**
+ * The modules that a config shares with the program that runs it. An instance of a module is the loaded module with its
+ * classes and its state. Program and config use one instance of each shared module.
+ */
 export interface Shared {
   readonly api: Api;
   readonly packages: readonly SharedPackage[];
@@ -18,9 +21,9 @@ export interface Shared {
 export interface Api {
   /** `@oneshot/etl` */
   readonly name: string;
-  /** Returns the instance of the running program. */
+  /** Returns the public module as the running program has loaded it. */
   load(): unknown;
-  /** A module that exports the same instance. Node.js loads it in place of an installed copy. */
+  /** A file that exports what `load` returns. Node.js loads the file in place of an installed copy of the program. */
   readonly entry: URL;
 }
 
@@ -29,7 +32,7 @@ export interface SharedPackage {
   readonly name: string;
   /** Returns the version of the program's copy. */
   version(): string;
-  /** Returns the program's instance. The first call loads the package. */
+  /** Returns the package as the program has loaded it. The first call loads the package. */
   load(): unknown;
   /**
    * A CommonJS file that stands for the package if none is installed. Node.js reads the names of the exports from it.
@@ -71,7 +74,12 @@ export class SharedModules {
    * millisecond.
    */
   readonly #isSharedByName = new Map<string, boolean>();
+  /**
+   * By package name: the file that Node.js loads in place of the package, for packages that are not installed, and for
+   * the public module.
+   */
   readonly #urls: Record<string, string> = {};
+  /** Whether the hooks are registered with Node.js. They are registered at most once. */
   #isRegistered = false;
 
   constructor(config: string, shared: Shared) {
@@ -86,7 +94,10 @@ export class SharedModules {
     return sharedPackage !== undefined && this.#decideShared(sharedPackage);
   }
 
-  /** Returns the program's instance of a module. Returns undefined if no shared module has this name. */
+  /**
+   * Returns the shared module with this name as the program has loaded it. Returns undefined if no shared module has
+   * this name.
+   */
   load(name: string): unknown {
     const { api, packages } = this.#shared;
     return [api, ...packages].find((each) => each.name === name)?.load();
@@ -94,12 +105,12 @@ export class SharedModules {
 
   /** Returns all shared modules by name. A module is loaded when its property is read. */
   loadAll(): Record<string, unknown> {
-    const loadAll: Record<string, unknown> = {};
+    const modules: Record<string, unknown> = {};
     for (const { name } of [this.#shared.api, ...this.#shared.packages]) {
       if (!this.has(name)) continue;
-      Object.defineProperty(loadAll, name, { get: () => this.load(name), enumerable: true });
+      Object.defineProperty(modules, name, { get: () => this.load(name), enumerable: true });
     }
-    return loadAll;
+    return modules;
   }
 
   /**
@@ -121,6 +132,7 @@ export class SharedModules {
       this.#urls[api.name] = api.entry.href;
     if (this.#isRegistered || Object.keys(this.#urls).length === 0) return;
     this.#isRegistered = true;
+    // `#urls` is passed by reference, so the hooks in this thread also see packages that are added later.
     const told = { urls: this.#urls, own: own.href };
     const { registerHooks }: SyncHooks = require('node:module');
     if (registerHooks === undefined) {
@@ -138,7 +150,8 @@ export class SharedModules {
   }
 
   /**
-   * Says whether the config gets the program's copy. The first call for a package also makes `require` find the copy.
+   * Says whether the config gets the program's copy of a package: true if the project has not installed the package, or
+   * has installed the same version. The first call for a package also puts the copy into the cache of `require`.
    */
   #decideShared(sharedPackage: SharedPackage): boolean {
     const { name } = sharedPackage;
@@ -164,7 +177,10 @@ function readVersion(file: string, name: string): string | undefined {
   return (JSON.parse(readFileSync(manifest, 'utf8')) as { version?: string }).version;
 }
 
-/** Puts the program's instance into the cache of `require` under the path `file`. Other packages then get it, too. */
+/**
+ * Puts the program's copy of a package into the cache of `require` under the path `file`. Every `require` that resolves
+ * to this path then gets the copy. The package is loaded when its exports are first read.
+ */
 function addToRequireCache(file: string, sharedPackage: SharedPackage): void {
   if (require.cache[file] !== undefined) return;
   const module = new Module(file);

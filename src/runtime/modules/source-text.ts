@@ -61,6 +61,7 @@ export function assertReadable(file: string, directory: string): Stats {
   return stats;
 }
 
+/** Returns the state of a file that this user may read. Throws ETL-2102, with the reason, if the file can't be read. */
 function readStats(file: string, name: string): Stats {
   try {
     accessSync(file, constants.R_OK);
@@ -71,6 +72,7 @@ function readStats(file: string, name: string): Stats {
   }
 }
 
+/** Throws ETL-2102 if the file belongs neither to user `uid` nor to root, or if every user can write to it. */
 function assertTrusted(name: string, stats: Stats, uid: number): void {
   if (stats.uid !== uid && stats.uid !== ROOT) {
     throw createRefusedError(name, {
@@ -86,6 +88,7 @@ function assertTrusted(name: string, stats: Stats, uid: number): void {
   }
 }
 
+/** Decodes UTF-8, and removes a byte order mark. Throws ETL-2102 for a file with the byte order mark of UTF-16. */
 function decodeText(bytes: Buffer, name: string): string {
   const mark = bytes.subarray(0, 2).toString('hex');
   if (mark === 'fffe' || mark === 'feff') {
@@ -94,6 +97,7 @@ function decodeText(bytes: Buffer, name: string): string {
   return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }
 
+/** Creates the error ETL-2102. `name` is the path of the file for messages. */
 function createRefusedError(name: string, parts: Omit<ErrorParts, 'what' | 'where'>): EtlError {
   return new EtlError('ETL-2102', { what: `the config ${name} was refused`, where: name, ...parts });
 }

@@ -9,7 +9,9 @@ export interface Frame {
   readonly column: number;
 }
 
+/** Matches a line of a stack: the path or `file:` URL (group 1), the line and the column. */
 const FRAME = /^\s*at (?:async )?(?:.*? \()?((?:file:\/\/|\/|[A-Za-z]:[\\/]).*):(\d+):(\d+)\)?$/;
+/** Matches a line of a stack for code in `eval`, with the position of the call of `eval`. */
 const EVAL_FRAME = /^\s*at .*?eval at .*? \(((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?):(\d+):(\d+)\)/;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,([A-Za-z0-9+/=]+)/;
 
@@ -34,6 +36,7 @@ export function listUserFrames(stack: string | undefined, ours?: string): Frame[
     const frame = { file: getPath(path), line: Number(row), column: Number(column) };
     if (/[\\/]node_modules[\\/]/.test(frame.file) || (ours !== undefined && frame.file.startsWith(ours)))
       continue;
+    // Node.js runs ES modules itself and names them by URL. Only files that are named by a path may be compiled.
     frames.push(path.startsWith('file:') ? frame : findOriginalFrame(frame));
   }
   return frames;
@@ -47,6 +50,7 @@ export function findOriginalFrame(frame: Frame): Frame {
   const map = code === undefined ? null : INLINE_MAP.exec(code);
   if (map === null) return frame;
   const payload: SourceMapPayload = JSON.parse(Buffer.from(map[1] ?? '', 'base64').toString('utf8'));
+  // Source maps count lines and columns from 0. The first line of the code comes after the wrapper.
   const column = Math.max(0, frame.column - 1 - (frame.line === 1 ? WRAPPER.length : 0));
   const entry = new SourceMap(payload).findEntry(frame.line - 1, column);
   if (!('originalLine' in entry)) return frame;
@@ -59,8 +63,8 @@ export function findOriginalFrame(frame: Frame): Frame {
 }
 
 /**
- * Moves a column from the bracket of a call to the beginning of the function's name. Compiling replaces the names of
- * imported functions, so the source map leads to the bracket. V8 reports the name.
+ * Moves a column from the bracket of a call to the beginning of the function's name: from 4 to 0 in `dag1(…)`.
+ * Compiling replaces the names of imported functions, so the source map leads to the bracket. V8 reports the name.
  */
 function findNameStart(line: string, column: number): number {
   return line[column] === '(' ? column - (/[\w$]*$/.exec(line.slice(0, column))?.[0].length ?? 0) : column;

@@ -40,14 +40,21 @@ interface Bind {
   readonly end: number;
 }
 
+/**
+ * Returns the names of a statement in order, without those in quotes, comments, casts and array slices. Throws ETL-3003
+ * if the statement has names and also numbers such as `$1`.
+ */
 function findBinds(sql: string): readonly Bind[] {
   const binds: Bind[] = [];
+  /** The parentheses and brackets that are open, the innermost last. */
   const brackets: string[] = [];
   let parameter: Token | undefined;
   let [beforeLast, last]: (Token | undefined)[] = [];
   for (const token of readTokens(sql)) {
     if (token.kind === 'parameter') parameter = token;
     if (token.kind === 'symbol') trackBrackets(brackets, sql.charAt(token.start));
+    // The tokenizer makes `::` and `:=` tokens of their own, so a single colon can only begin a name or separate the
+    // bounds of a slice.
     const colon = last && sql.slice(last.start, last.end) === ':' ? last : undefined;
     const isSlice = brackets.at(-1) === '[' && isBoundEnd(sql, beforeLast);
     if (colon && token.kind === 'word' && !isSlice) {
@@ -70,12 +77,16 @@ function trackBrackets(brackets: string[], symbol: string): void {
   else if (symbol === ')' || symbol === ']') brackets.pop();
 }
 
-/** Returns true if a colon directly after the token belongs to an array slice, given that the token is in brackets. */
+/**
+ * Says whether the token before a colon in brackets can end the lower bound of an array slice: true in `a[1:n]` and
+ * `a[f(x):n]`, false after a space and in `a[:n]`.
+ */
 function isBoundEnd(sql: string, token: Token | undefined): boolean {
   if (!token || token.kind === 'space' || token.kind === 'comment') return false;
   return token.kind !== 'symbol' || /[\])]/.test(sql.charAt(token.start));
 }
 
+/** Creates the error ETL-3003 for a name without a value. `at` is the index of its colon. */
 function createUnknownNameError(
   sql: string,
   at: number,

@@ -4,7 +4,17 @@ import { showValue } from '../json.js';
 /** PostgreSQL cuts a longer name (NAMEDATALEN), and then two different names can become the same name. */
 const MAX_BYTES = 63;
 
-/** One part of a table name, up to a dot or the end: a quoted name, or a name that SQL accepts without quotes. */
+/**
+ * The length of the longest valid `schema.table`: two names in quotes, in which each character is a doubled quote, and a
+ * dot. A longer text is not split at all.
+ */
+const MAX_TABLE_LENGTH = 2 * (2 * MAX_BYTES + '""'.length) + '.'.length;
+
+/**
+ * Matches one part of a table name at `lastIndex`: a name in quotes (group 1) or a name that SQL accepts without quotes
+ * (group 2), and then a dot, or nothing at the end of the text (group 3). The flag `y` allows no characters before the
+ * match.
+ */
 const PART = /(?:"((?:[^"]|"")*)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))(\.|$)/iy;
 
 /**
@@ -33,6 +43,7 @@ export function quoteTable(table: string): string {
   });
 }
 
+/** Returns the reason why PostgreSQL would refuse, cut or change a name. Returns undefined for a good name. */
 function describeProblem(name: string): string | undefined {
   if (name === '') return 'the name is empty';
   if (name.includes('\0')) return 'the name holds a NUL character';
@@ -43,14 +54,21 @@ function describeProblem(name: string): string | undefined {
     : undefined;
 }
 
+/**
+ * Splits a table name into its parts, without their quotes: `Staging."Order ""Items"""` gives `['staging', 'Order
+ * "Items"']`. A part without quotes is converted to lower case. Returns undefined if the text is not a list of names
+ * with dots between them, or is too long.
+ */
 function splitParts(table: string): string[] | undefined {
   const parts: string[] = [];
-  if (table.length > 4 * MAX_BYTES + 5) return undefined;
+  if (table.length > MAX_TABLE_LENGTH) return undefined;
+  // `exec` of a regular expression with the flag `y` continues where the match before has ended.
   PART.lastIndex = 0;
   for (let part = PART.exec(table); part; part = PART.exec(table)) {
-    const [, quoted, bare = '', dot] = part;
+    const [, quoted, bare = '', separator] = part;
     parts.push(quoted === undefined ? lowerAscii(bare) : quoted.replaceAll('""', '"'));
-    if (dot === '') return parts;
+    const isAtEnd = separator === '';
+    if (isAtEnd) return parts;
   }
   return undefined;
 }

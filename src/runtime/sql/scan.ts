@@ -36,6 +36,10 @@ export function countNewlines(sql: string, from: number, to: number): number {
   return count;
 }
 
+/**
+ * Returns the token that begins at `start`. The order of the checks matters: `e'` begins a text, although `e` could
+ * begin a word.
+ */
 function readToken(sql: string, start: number): Token {
   const char = sql.charAt(start);
   const two = sql.slice(start, start + 2);
@@ -50,7 +54,7 @@ function readToken(sql: string, start: number): Token {
   return { kind: 'symbol', start, end: start + (two === '::' || two === ':=' ? 2 : 1) };
 }
 
-/** Returns the end of a block comment. In PostgreSQL such comments nest. */
+/** Returns the index after a block comment. In PostgreSQL such comments nest, so an inner comment is skipped. */
 function findCommentEnd(sql: string, start: number): number {
   const marks = /\/\*|\*\//g;
   marks.lastIndex = start;
@@ -62,7 +66,7 @@ function findCommentEnd(sql: string, start: number): number {
   throw createInvalidTextError(sql, start, 'a comment /*');
 }
 
-/** Returns the end of a text in quotes. A doubled quote does not end the text. */
+/** Returns the index after a text in single or double quotes. A doubled quote does not end the text. */
 function findQuoteEnd(sql: string, start: number): number {
   const quote = sql.charAt(start);
   for (let end = sql.indexOf(quote, start + 1); end !== -1; end = sql.indexOf(quote, end + 2)) {
@@ -71,7 +75,9 @@ function findQuoteEnd(sql: string, start: number): number {
   throw createInvalidTextError(sql, start, quote === '"' ? 'a quoted identifier' : 'a quoted text');
 }
 
-/** Returns the end of `E'…'`, with its continuations. A quote after a backslash does not end the text. */
+/**
+ * Returns the index after `E'…'` and its continuations on later lines. A quote after a backslash does not end the text.
+ */
 function findEscapesEnd(sql: string, start: number): number {
   const marks = /\\[^]|''|'/g;
   marks.lastIndex = start + 2;
@@ -96,6 +102,10 @@ function findContinuation(sql: string, end: number): number | undefined {
   return sql.charAt(at) === "'" && /[\r\n]/.test(sql.slice(end, at)) ? at : undefined;
 }
 
+/**
+ * Reads the token that begins with `$`: a parameter (`$1`), a dollar-quoted text (`$tag$…$tag$`), or the symbol `$`
+ * alone.
+ */
 function readDollar(sql: string, start: number): Token {
   if (isDigit(sql, start + 1)) return { kind: 'parameter', start, end: skip(sql, start + 1, isDigit) };
   const tagEnd = isWordStart(sql, start + 1) ? skip(sql, start + 1, isTagPart) : start + 1;
@@ -106,6 +116,7 @@ function readDollar(sql: string, start: number): Token {
   return { kind: 'quoted', start, end: close + tag.length };
 }
 
+/** Creates the error ETL-3002. `at` is the index of the NUL character, or of the beginning of what does not end. */
 function createInvalidTextError(sql: string, at: number, what: string): EtlError {
   const line = countNewlines(sql, 0, at) + 1;
   const nul = sql.charAt(at) === '\0';
@@ -116,12 +127,17 @@ function createInvalidTextError(sql: string, at: number, what: string): EtlError
   });
 }
 
+/** Returns the first index from `start` on for which `test` is false, or the length of the text. */
 function skip(sql: string, start: number, test: (sql: string, at: number) => boolean): number {
   let end = start;
   while (end < sql.length && test(sql, end)) end++;
   return end;
 }
 
+/**
+ * Returns the index of the first match at or after `from`. Needs a pattern with the flag `g`, which searches from
+ * `lastIndex` on.
+ */
 function find(sql: string, from: number, pattern: RegExp): number | undefined {
   pattern.lastIndex = from;
   return pattern.exec(sql)?.index;

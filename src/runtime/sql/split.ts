@@ -22,12 +22,16 @@ export function splitStatements(sql: string): readonly Statement[] {
   return splitter.finish();
 }
 
+/** Collects the tokens of a file into statements. */
 class Splitter {
   readonly #sql: string;
   readonly #statements: Statement[] = [];
   #nesting = new Nesting();
+  /** The index of the planner hint before the current statement. */
   #hint: number | undefined;
+  /** The index at which the current statement starts. Undefined before its first token. */
   #start: number | undefined;
+  /** The index after the last token of the current statement, without comments and blanks. */
   #end = 0;
   #line = 1;
   /** The index up to which `#line` is counted. */
@@ -37,6 +41,7 @@ class Splitter {
     this.#sql = sql;
   }
 
+  /** Adds a token to the current statement. A semicolon outside of everything else ends the statement. */
   take(token: Token): void {
     if (token.kind === 'space') return;
     if (token.kind === 'comment') {
@@ -51,11 +56,13 @@ class Splitter {
     this.#end = token.end;
   }
 
+  /** Ends the last statement, which needs no semicolon, and returns all statements. */
   finish(): readonly Statement[] {
     this.#cut();
     return this.#statements;
   }
 
+  /** Ends the current statement. Stores it unless it is empty. */
   #cut(): void {
     if (this.#start !== undefined) {
       this.#line += countNewlines(this.#sql, this.#countedUntil, this.#start);
@@ -69,18 +76,21 @@ class Splitter {
 
 /** Knows whether a semicolon would end the statement: not in parentheses, and not in `BEGIN ATOMIC … END`. */
 class Nesting {
-  /** The first four tokens. */
+  /** The first four tokens: enough to tell `create or replace function`. */
   #head = '';
   #headWords = 0;
   #parentheses = 0;
+  /** The number of `BEGIN ATOMIC` and, inside, `CASE` that are not yet closed by `END`. */
   #blocks = 0;
+  /** The token before, in lower case. */
   #previous = '';
 
+  /** Whether a semicolon would end the statement. */
   get isOutside(): boolean {
     return this.#parentheses === 0 && this.#blocks === 0;
   }
 
-  /** `text` is in lower case, and empty for a quoted token. */
+  /** Takes the next token of the statement. `text` is in lower case, and empty for a quoted token. */
   take(token: Token, text: string): void {
     if (text === '(') this.#parentheses++;
     else if (text === ')') this.#parentheses = Math.max(0, this.#parentheses - 1);
@@ -90,6 +100,7 @@ class Nesting {
     this.#previous = text;
   }
 
+  /** Counts the blocks that a word outside parentheses opens or closes. */
   #takeWord(word: string): void {
     // Here the word is the name of a column or a label.
     if (this.#previous === '.' || this.#previous === 'as') return;
@@ -98,6 +109,7 @@ class Nesting {
     else if (word === 'atomic' && this.#previous === 'begin' && this.#isRoutine()) this.#blocks++;
   }
 
+  /** Says whether the statement creates a function or a procedure: only their bodies are in `BEGIN ATOMIC … END`. */
   #isRoutine(): boolean {
     return /^create (?:or replace )?(?:function|procedure) /.test(this.#head);
   }
