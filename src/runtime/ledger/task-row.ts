@@ -122,7 +122,7 @@ export async function createNotClosedError(client: ProtocolClient, key: TaskKey)
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     key.dagId,
   ]);
-  const newest = String(rows[0]?.epoch);
+  const newest = rows[0]?.epoch as string | undefined;
   if (newest !== key.epoch) {
     const why = newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`;
     return createTakenOverError(key.dagId, { why });
