@@ -125,7 +125,10 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
   });
 }
 
-/** Creates a logger for knex that calls `notice` with the first line of each message. By default knex prints to stdout, which is for data only. */
+/**
+ * Creates a logger for knex that calls `notice` with the first line of each message. By default knex prints to stdout,
+ * which is for data only.
+ */
 export function createKnexLog(notice: OpenSettings['notice']): Knex.Logger {
   const log = (message: unknown): void => {
     const line = String(message).split('\n')[0] ?? '';

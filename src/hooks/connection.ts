@@ -53,7 +53,8 @@ export function createConnection(
 }
 
 /**
- * Formats a connection for messages, without secrets. A password and each extra that can be secret are written as `***`.
+ * Formats a connection for messages, without secrets. A password and each extra that can be secret are written as
+ * `***`.
  *
  * - `postgres://etl:***@db:5432/shop?sslmode=require&options=***`
  * - `postgres://@:5433` if there is only a port
@@ -61,8 +62,8 @@ export function createConnection(
  */
 export function formatDsn(connection: Connection): string {
   const { scheme, host = '', port, login = '', password, database = '', extra } = connection;
-  // The directory of a pglite connection is not percent-encoded. A reader of `pglite://<text>` takes the text after `//`
-  // as the directory, so a directory that starts with `//` gets another `//` before it.
+  // The directory of a pglite connection is not percent-encoded. A reader of `pglite://<text>` takes the text after
+  // `//` as the directory, so a directory that starts with `//` gets another `//` before it.
   if (scheme === 'pglite') return `pglite:${database.startsWith('//') ? '//' : ''}${database}`;
   const user = quote(login) + (password === undefined ? '' : ':***');
   // Airflow writes a port without host and login as `type://@:5433`, not as `type://:5433`.

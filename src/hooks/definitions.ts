@@ -69,8 +69,8 @@ export function listPossibleDefinitions(index: DefinitionIndex, id: string): rea
   const { flags, config, environment } = index;
   const name = getSpelling(index, id);
   const inConfig = index.describeConfigKey(name);
-  // An entry that is a string is the name of a variable, which the last line looks up. The Set removes a name that comes
-  // twice: for `my_db` the first two names are the same, for `my-db` they are ETL_CONN_MY-DB and ETL_CONN_MY_DB.
+  // An entry that is a string is the name of a variable, which the last line looks up. The Set removes a name that
+  // comes twice: for `my_db` the first two names are the same, for `my-db` they are ETL_CONN_MY-DB and ETL_CONN_MY_DB.
   return [
     { name: `--conn ${name}=…`, definedBy: '--conn', text: flags.get(foldCase(id))?.text },
     ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
@@ -185,8 +185,8 @@ function lookUpVariable({ variables, sources }: Environment, name: string): Poss
 }
 
 /**
- * Lists the IDs that variables define, in lower case: `my_db` for `ETL_CONN_MY_DB` and `AIRFLOW_CONN_MY_DB`. Leaves out the variables in `claimed`, which belong to declared
- * connections.
+ * Lists the IDs that variables define, in lower case: `my_db` for `ETL_CONN_MY_DB` and `AIRFLOW_CONN_MY_DB`. Leaves out
+ * the variables in `claimed`, which belong to declared connections.
  */
 function listEnvironmentIds({ variables }: Environment, claimed: ReadonlySet<string>): string[] {
   return Object.keys(variables).flatMap((name) => {

@@ -72,7 +72,9 @@ function findConnection(index: DefinitionIndex, id: string): Connection {
   return parseConnection(spelling, found.text, found.definedBy);
 }
 
-/** Returns the first definition of a connection that is set. Does not parse the definition. Undefined if none is set. */
+/**
+ * Returns the first definition of a connection that is set. Does not parse the definition. Undefined if none is set.
+ */
 function findDefinition(index: DefinitionIndex, id: string): { definedBy: string; text: string } | undefined {
   for (const { definedBy, text } of listPossibleDefinitions(index, id))
     if (text !== undefined) return { definedBy, text };

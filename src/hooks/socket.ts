@@ -14,7 +14,8 @@ export function createSocket(): Socket {
     buffer: () => takeChunk(READ_BYTES),
     callback: (bytes, memory) => {
       const read = Buffer.from(memory.buffer, memory.byteOffset, bytes);
-      // `push` returns false if the stream has enough bytes. The socket then stops to read until the bytes are consumed.
+      // `push` returns false if the stream has enough bytes. The socket then stops reading until the bytes are
+      // consumed.
       return socket.push(bytes < COPIED_BYTES ? copyBytes(read) : read);
     },
   };

@@ -101,8 +101,8 @@ function refuseUnknown(definition: ConnectionDefinition, fields: Record<string, 
 }
 
 /**
- * Returns the text of a field. Undefined, null and an empty string count as not set. Throws ETL-2201 for any other value
- * that is not a string, and for a string that the server can't store: with a NUL or an unpaired surrogate.
+ * Returns the text of a field. Undefined, null and an empty string count as not set. Throws ETL-2201 for any other
+ * value that is not a string, and for a string that the server can't store: with a NUL or an unpaired surrogate.
  */
 function readText(definition: ConnectionDefinition, field: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined;
@@ -114,7 +114,9 @@ function readText(definition: ConnectionDefinition, field: string, value: unknow
   });
 }
 
-/** Returns the type of a connection in normal form. Throws ETL-2201 if `conn_type` is missing or is not a type's name. */
+/**
+ * Returns the type of a connection in normal form. Throws ETL-2201 if `conn_type` is missing or is not a type's name.
+ */
 function readScheme(definition: ConnectionDefinition, type: string | undefined): string {
   if (type !== undefined && /^[a-z][a-z0-9+._-]*$/i.test(type)) return normalizeScheme(type);
   throw createMalformedError(definition, {
@@ -140,8 +142,8 @@ function readPort(definition: ConnectionDefinition, value: unknown): number | un
 }
 
 /**
- * Returns the fields of a pglite connection: `schema` has its directory. Throws ETL-2201 if another field or an extra is
- * set.
+ * Returns the fields of a pglite connection: `schema` has its directory. Throws ETL-2201 if another field or an extra
+ * is set.
  */
 function readPgliteFields(definition: ConnectionDefinition, fields: ConnectionFields): ConnectionFields {
   const { host, port, login, password, database, extra } = fields;

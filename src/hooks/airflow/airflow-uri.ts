@@ -10,8 +10,8 @@ import { unquote } from '../percent.js';
  * Airflow would silently drop or misplace a part: a raw `#`, a raw `@` after the host, a control character, or escapes
  * that are not UTF-8.
  *
- * `postgres://ann:s%40lt@db:5432/shop?sslmode=require` -> scheme `postgres`, login `ann`, password `s@lt`, host `db`, port
- * 5432, database `shop`, extra `{ sslmode: 'require' }`
+ * `postgres://ann:s%40lt@db:5432/shop?sslmode=require` -> scheme `postgres`, login `ann`, password `s@lt`, host `db`,
+ * port 5432, database `shop`, extra `{ sslmode: 'require' }`
  *
  * https://github.com/apache/airflow/blob/main/airflow-core/src/airflow/models/connection.py
  */
@@ -109,15 +109,15 @@ function refuseRawCharacters(definition: ConnectionDefinition): void {
 
 /**
  * Returns the protocol of the host: `https://` in `http://https://host`, and an empty string in `http://host`. `at` is
- * the index after the scheme, where the search for a second `://` begins. Throws ETL-2201 if a second `://` does not end
- * a protocol, or if there is a third.
+ * the index after the scheme, where the search for a second `://` begins. Throws ETL-2201 if a second `://` does not
+ * end a protocol, or if there is a third.
  */
 function readProtocol(definition: ConnectionDefinition, at: number): string {
   const [head = '', ...rest] = definition.text.slice(at).split('://');
   if (rest.length === 0) return '';
   if (rest.length === 1 && /^[a-z][a-z0-9+.-]*$/i.test(head)) return `${head}://`;
-  // The text goes on with the path or the query, as in `postgres:///shop?proxy=http://host`. So there is no host, and the
-  // second :// belongs to the database or to a parameter.
+  // The text goes on with the path or the query, as in `postgres:///shop?proxy=http://host`. So there is no host, and
+  // the second :// belongs to the database or to a parameter.
   if (rest.length === 1 && /^[/?][^@:]*$/.test(head)) return '';
   throw createMalformedError(definition, {
     index: at + head.length,
@@ -131,7 +131,8 @@ function readProtocol(definition: ConnectionDefinition, at: number): string {
 
 /**
  * Reads the part between `type://` and the path: `login:password@host:port`. The last `@` ends the login and password,
- * and the first `:` before this `@` ends the login. An empty field is undefined. Throws ETL-2201 if a field is malformed.
+ * and the first `:` before this `@` ends the login. An empty field is undefined. Throws ETL-2201 if a field is
+ * malformed.
  */
 function readAuthority(
   definition: ConnectionDefinition,
@@ -157,8 +158,9 @@ function readAuthority(
 }
 
 /**
- * Reads `host:port` or `[IPv6 address]:port`. Host and port can be missing. The host of a Unix socket is a directory with
- * percent-encoded slashes. Throws ETL-2201 for brackets without an IPv6 address, and for a port that is not a port.
+ * Reads `host:port` or `[IPv6 address]:port`. Host and port can be missing. The host of a Unix socket is a directory
+ * with percent-encoded slashes. Throws ETL-2201 for brackets without an IPv6 address, and for a port that is not a
+ * port.
  */
 function readHostAndPort(
   definition: ConnectionDefinition,

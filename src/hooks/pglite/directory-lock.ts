@@ -75,8 +75,8 @@ async function seizeLock(path: string, draft: string, me: Holder): Promise<void>
     if (await mayBeAlive(found, me)) throw createDirectoryLockedError(path, found, me);
     const succession = `${path}.${found.token}`;
     await seizeLock(succession, draft, me);
-    // This process now may replace the file of the dead holder, if that file is still at `path`. The succession file has
-    // the same content as the draft, so it becomes the lock file.
+    // This process now may replace the file of the dead holder, if that file is still at `path`. The succession file
+    // has the same content as the draft, so it becomes the lock file.
     if ((await readHolder(path))?.token === found.token) {
       await rename(succession, path);
       return;

@@ -2,8 +2,8 @@ import type { ConnectionFields } from '../connection.js';
 import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
 
 /**
- * Parses the text after `pglite:`, which is a directory or `:memory:`, and returns the fields of the connection. Removes
- * spaces at both ends. Reads no directory. Throws ETL-2201 if the text can't be a directory.
+ * Parses the text after `pglite:`, which is a directory or `:memory:`, and returns the fields of the connection.
+ * Removes spaces at both ends. Reads no directory. Throws ETL-2201 if the text can't be a directory.
  */
 export function parsePgliteDirectory(definition: ConnectionDefinition, text: string): ConnectionFields {
   const database = text.trim();

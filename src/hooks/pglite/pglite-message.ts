@@ -30,8 +30,8 @@ export class MessageReader {
    * length.
    */
   next(): Buffer | undefined {
-    // The chunks are joined at most twice a message (when the header is there, and when the message is there), so a long
-    // message is not copied again and again.
+    // The chunks are joined at most twice a message (when the header is there, and when the message is there), so a
+    // long message is not copied again and again.
     if (this.#available < this.#needed) return undefined;
     const bytes = join(this.#chunks);
     const header = this.#typeLength + LENGTH_BYTES;
@@ -104,8 +104,8 @@ export function isCopyFromStdin(message: Buffer): boolean {
 }
 
 /**
- * Matches in this order: a line comment, a block comment, a text with backslash escapes (`e'…'`), a text, a quoted name,
- * and a dollar-quoted text (`$tag$…$tag$`). `[^]` is any character, also a line break.
+ * Matches in this order: a line comment, a block comment, a text with backslash escapes (`e'…'`), a text, a quoted
+ * name, and a dollar-quoted text (`$tag$…$tag$`). `[^]` is any character, also a line break.
  */
 const COMMENT_OR_QUOTED =
   /--[^\n]*|\/\*[^]*?\*\/|\be'(?:[^'\\]+|\\[^])*'|'[^']*'|"[^"]*"|\$((?:[a-z_]\w*)?)\$[^]*?\$\1\$/gi;

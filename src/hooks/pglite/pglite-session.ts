@@ -30,11 +30,12 @@ export class PgliteSession {
   }
 
   /**
-   * Waits until the previous socket has left, and returns the function by which this socket leaves. The sockets enter in
-   * the order of their calls. Rejects with the error of the reset if the session is no longer usable.
+   * Waits until the previous socket has left, and returns the function by which this socket leaves. The sockets enter
+   * in the order of their calls. Rejects with the error of the reset if the session is no longer usable.
    */
   async enter(): Promise<() => void> {
-    // `#whenFree` changes before the first `await`, so a second call waits for this socket and not for the previous one.
+    // `#whenFree` changes before the first `await`, so a second call waits for this socket and not for the previous
+    // one.
     const before = this.#whenFree;
     let leave = (): void => {};
     const left = new Promise<void>((resolve) => (leave = resolve));
@@ -45,8 +46,8 @@ export class PgliteSession {
   }
 
   /**
-   * Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer. Rejects
-   * if the session has ended with a FATAL error.
+   * Runs whole messages in one call, which blocks the event loop. Calls `onAnswer` for each piece of the answer.
+   * Rejects if the session has ended with a FATAL error.
    */
   async run(messages: readonly Buffer[], onAnswer: (bytes: Buffer) => void): Promise<void> {
     this.#errorsLeft = messages.length;

@@ -105,8 +105,8 @@ export class PgliteSocket extends Duplex {
    *
    * - Terminate ends the session.
    * - During a COPY FROM STDIN, the message is a part of the COPY.
-   * - Any other message is kept in `#pending`. If the client waits for an answer after this message, all pending messages
-   *   run, or, if the message is a query with COPY FROM STDIN, the client is asked for the data.
+   * - Any other message is kept in `#pending`. If the client waits for an answer after this message, all pending
+   *   messages run, or, if the message is a query with COPY FROM STDIN, the client is asked for the data.
    *
    * Rejects if a client may not send the message now.
    */
@@ -135,8 +135,9 @@ export class PgliteSocket extends Duplex {
   }
 
   /**
-   * Handles one message of the client during a COPY FROM STDIN. Keeps the data in memory until CopyDone or CopyFail, and
-   * then runs the COPY. Above the limit, runs only the query, which then fails, and answers with an error about the limit.
+   * Handles one message of the client during a COPY FROM STDIN. Keeps the data in memory until CopyDone or CopyFail,
+   * and then runs the COPY. Above the limit, runs only the query, which then fails, and answers with an error about the
+   * limit.
    */
   async #continueCopy(copy: Copy, message: Buffer): Promise<void> {
     const type = getType(message);

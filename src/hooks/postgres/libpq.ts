@@ -87,8 +87,8 @@ const AIRFLOW_ONLY = new Set([
 ]);
 
 /**
- * Throws ETL-2204 for an unknown option, and ETL-2207 for `iam=true`. If there are options that only Airflow uses, sends
- * one notice that names them.
+ * Throws ETL-2204 for an unknown option, and ETL-2207 for `iam=true`. If there are options that only Airflow uses,
+ * sends one notice that names them.
  */
 function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): void {
   const { id, definedBy, extra } = connection;
@@ -108,7 +108,9 @@ function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): 
     notice(`connection "${id}": etl ignores ${ignored.join(', ')}, which only Airflow uses`);
 }
 
-/** Creates ETL-2207 for an option that etl does not support. An option without an entry in `UNSUPPORTED` is about roles. */
+/**
+ * Creates ETL-2207 for an option that etl does not support. An option without an entry in `UNSUPPORTED` is about roles.
+ */
 function createUnsupportedError({ id, definedBy }: Connection, name: string): EtlError {
   const [why, fix] = UNSUPPORTED[name] ?? [
     "the driver can't choose a server by its role",
@@ -153,8 +155,8 @@ function findVariable(variables: Variables, name: string | undefined): Setting |
 }
 
 /**
- * Parses a whole number from 0 to 999999. Returns undefined if the setting is undefined. `true` and `false`, which a JSON
- * connection can have, are 1 and 0. Throws ETL-2206 for any other text.
+ * Parses a whole number from 0 to 999999. Returns undefined if the setting is undefined. `true` and `false`, which a
+ * JSON connection can have, are 1 and 0. Throws ETL-2206 for any other text.
  */
 function parseWholeNumber(found: Setting | undefined): number | undefined {
   if (!found) return undefined;

@@ -54,9 +54,9 @@ export function findPassword(
 }
 
 /**
- * Matches a line of the form `host:port:database:user:password`: four fields that each end with `:`, and the password up
- * to the end or to a further `:`. A backslash escapes the next character, so a field can have `\:`. A backslash at the
- * end of the line stands for itself. A line that starts with `#` is a comment, and does not match.
+ * Matches a line of the form `host:port:database:user:password`: four fields that each end with `:`, and the password
+ * up to the end or to a further `:`. A backslash escapes the next character, so a field can have `\:`. A backslash at
+ * the end of the line stands for itself. A line that starts with `#` is a comment, and does not match.
  */
 const LINE = new RegExp(
   `^(?!#)${String.raw`((?:\\.|[^:\\])*):`.repeat(4)}${String.raw`((?:\\.|[^:\\])*\\?)`}`,

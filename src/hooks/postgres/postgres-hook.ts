@@ -42,8 +42,8 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   const closing = new AbortController();
   // The TLS options to use, or false for sessions without TLS.
   const negotiated = runOnce(async () => tls && negotiate(server, tls, closing.signal));
-  // The server answers while the drivers are imported. A failure is ignored here, because `configure` calls the function
-  // again and reports a failure.
+  // The server answers while the drivers are imported. A failure is ignored here, because `configure` calls the
+  // function again and reports a failure.
   negotiated().catch(() => {});
   const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
 

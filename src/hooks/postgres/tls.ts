@@ -19,7 +19,8 @@ export async function readTlsOptions(
   { root, variables }: { readonly root: string; readonly variables: Variables },
 ): Promise<ConnectionOptions> {
   const home = join(variables['HOME'] || homedir(), '.postgresql');
-  // Reads the named file, which must exist. Without a path, reads the default file, or returns undefined if it is missing.
+  // Reads the named file, which must exist. Without a path, reads the default file, or returns undefined if it is
+  // missing.
   const read = (path: string | undefined, standard: string): Promise<Buffer | undefined> =>
     path === undefined
       ? readFile(join(home, standard)).catch(returnUndefinedIfMissing)
@@ -51,7 +52,8 @@ export async function readTlsOptions(
     ...(ca && { ca }),
     ...(cert && { cert }),
     ...(key && { key }),
-    // With PGHOSTADDR the driver connects to an address. The certificate has the name of the host, so the name is set here.
+    // With PGHOSTADDR the driver connects to an address. The certificate has the name of the host, so the name is set
+    // here.
     ...(address !== connection.host && isIP(connection.host) === 0 ? { servername: connection.host } : {}),
   };
 }
@@ -76,7 +78,8 @@ export function askForTls(
     const onAbort = (): unknown => stop('ABORT_ERR');
     signal.addEventListener('abort', onAbort, { once: true });
     socket.once('error', reject);
-    // `close` comes last, also after an answer or an error. The promise has its result by then, and `reject` does nothing.
+    // `close` comes last, also after an answer or an error. The promise has its result by then, and `reject` does
+    // nothing.
     socket.once('close', () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);

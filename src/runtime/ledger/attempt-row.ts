@@ -15,8 +15,8 @@ export interface AttemptRow {
 }
 
 /**
- * Records attempts that did not succeed, in the order of `attempts`, with one statement. An attempt without `finishedAt`
- * is recorded as finished now.
+ * Records attempts that did not succeed, in the order of `attempts`, with one statement. An attempt without
+ * `finishedAt` is recorded as finished now.
  */
 export async function insertAttempts(
   client: ProtocolClient,

@@ -60,8 +60,8 @@ export async function hasOpenPredecessor(client: ProtocolClient, dagId: string):
 export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Promise<string> {
   const taken = await send(client, `with ${buildTakeEpochText(0)}`, listHolderValues(holder));
   if (taken.rows[0] !== undefined) return String(taken.rows[0].epoch);
-  // The statement changes no row if this process is the holder already: it has taken the epoch through another connection
-  // to the same database.
+  // The statement changes no row if this process is the holder already: it has taken the epoch through another
+  // connection to the same database.
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     holder.dagId,
   ]);
@@ -69,15 +69,16 @@ export async function takeEpoch(client: ProtocolClient, holder: LockHolder): Pro
 }
 
 /**
- * Builds the text after `with` of a statement that takes an epoch. The statement returns the new epoch, or no row if the
- * same process is the holder already. The statement has the values of `listHolderValues`, after `before` other values.
+ * Builds the text after `with` of a statement that takes an epoch. The statement returns the new epoch, or no row if
+ * the same process is the holder already. The statement has the values of `listHolderValues`, after `before` other
+ * values.
  * `condition` names a CTE: if the CTE returns no row, the statement takes no epoch.
  */
 function buildTakeEpochText(before: number, condition?: string): string {
   const [dagId, ...others] = [1, 2, 3, 4, 5].map((position) => `$${before + position}`);
-  // The CTE `limited` sets a time limit for the lock on the row, in the same statement. The insert reads from `limited`,
-  // because the server does not run a CTE that nothing reads. A task of the previous run locks the row only during its
-  // COMMIT, so 30 seconds are enough.
+  // The CTE `limited` sets a time limit for the lock on the row, in the same statement. The insert reads from
+  // `limited`, because the server does not run a CTE that nothing reads. A task of the previous run locks the row only
+  // during its COMMIT, so 30 seconds are enough.
   return `limited as materialized (select set_config('lock_timeout', '30s', true))
      insert into etl.lock as l (dag_id, epoch, holder, run_id, pid, host, taken_at)
      select ${dagId}, 1, ${others.join(', ')}, clock_timestamp() from limited${condition === undefined ? '' : `, ${condition}`}

@@ -28,8 +28,9 @@ export async function takeLock(client: ProtocolClient, dagId: string, overlap: O
 }
 
 /**
- * The statements that begin the transaction of the lock. The transaction lasts as long as the run, so the server must not
- * end it by a timeout. `WRITES_NOTHING_LOCK` marks the transaction, so no search for a high watermark waits for its end.
+ * The statements that begin the transaction of the lock. The transaction lasts as long as the run, so the server must
+ * not end it by a timeout. `WRITES_NOTHING_LOCK` marks the transaction, so no search for a high watermark waits for its
+ * end.
  */
 const BEGIN_LOCK = [
   'begin',
@@ -76,9 +77,9 @@ async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number
 }
 
 /**
- * Ends the sessions whose transactions an earlier process of the Dag has left open in this database, for example because
- * the network of the process broke. The sessions are found by their application name. Call this function only with the
- * lock of the Dag: then no other process works for the Dag.
+ * Ends the sessions whose transactions an earlier process of the Dag has left open in this database, for example
+ * because the network of the process broke. The sessions are found by their application name. Call this function only
+ * with the lock of the Dag: then no other process works for the Dag.
  */
 export async function endLeftovers(control: ProtocolClient, dagId: string): Promise<void> {
   await send(
@@ -101,8 +102,8 @@ async function createLockHeldError(client: ProtocolClient, dagId: string): Promi
 }
 
 /**
- * Describes the run that last took the Dag's epoch. Returns undefined if the first run holds the lock and is still creating
- * the ledger.
+ * Describes the run that last took the Dag's epoch. Returns undefined if the first run holds the lock and is still
+ * creating the ledger.
  */
 async function describeHolder(client: ProtocolClient, dagId: string): Promise<string | undefined> {
   try {

@@ -30,10 +30,10 @@ export async function readDatabaseIdentity(client: ProtocolClient): Promise<stri
 }
 
 /**
- * Returns the runs of `runIds` whose process died. The row of such a run says `running`, and no process holds the lock of
- * the Dag for the run. The lock is reliable, because the server frees the lock when its connection ends. The process ID in
- * the row is not reliable: the ID may belong to another machine, or to another process by now. A run whose tasks another
- * scheduler starts (`by_task`) never counts as crashed, because no process exists between its tasks.
+ * Returns the runs of `runIds` whose process died. The row of such a run says `running`, and no process holds the lock
+ * of the Dag for the run. The lock is reliable, because the server frees the lock when its connection ends. The process
+ * ID in the row is not reliable: the ID may belong to another machine, or to another process by now. A run whose tasks
+ * another scheduler starts (`by_task`) never counts as crashed, because no process exists between its tasks.
  */
 export async function readCrashed(
   client: ProtocolClient,

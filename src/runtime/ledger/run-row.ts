@@ -85,9 +85,9 @@ export async function reopenRun(client: ProtocolClient, header: RunHeader): Prom
 }
 
 /**
- * Records how a run ended, in a transaction of its own. Returns false, and changes nothing, if a newer process has taken
- * the epoch of the Dag. The COMMIT waits for the disk, also if the tasks' own COMMITs do not, so a crash of the server
- * loses nothing that was reported.
+ * Records how a run ended, in a transaction of its own. Returns false, and changes nothing, if a newer process has
+ * taken the epoch of the Dag. The COMMIT waits for the disk, also if the tasks' own COMMITs do not, so a crash of the
+ * server loses nothing that was reported.
  */
 export async function closeRun(
   client: ProtocolClient,

@@ -17,7 +17,8 @@ export function readMigration(version: number): string {
   return readFileSync(new URL(`migrations/${String(version).padStart(4, '0')}.sql`, import.meta.url), 'utf8');
 }
 
-// to_regclass() would be wrong here: its answer may come from a cache that is older than the commit of another installer.
+// to_regclass() would be wrong here: its answer may come from a cache that is older than the commit of another
+// installer.
 const IS_INSTALLED = `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = 'etl' and c.relname = 'migration') as installed`;
 
@@ -46,8 +47,9 @@ export async function migrate(client: ProtocolClient, databaseName: string): Pro
 }
 
 /**
- * Reads the version with one query, which fails if the schema does not exist. Returns 0 then. Do not call this function in
- * a transaction, which the failed query would abort. `readVersion` can be called in a transaction, but needs two queries.
+ * Reads the version with one query, which fails if the schema does not exist. Returns 0 then. Do not call this function
+ * in a transaction, which the failed query would abort. `readVersion` can be called in a transaction, but needs two
+ * queries.
  */
 async function readVersionInOneQuery(client: ProtocolClient): Promise<number> {
   try {
@@ -66,8 +68,8 @@ export function isNotInstalled(error: unknown): boolean {
 }
 
 /**
- * Installs one version of the schema in a transaction of its own, if no other installer has installed it. A lock lets one
- * installer at a time work in this database. Rolls back and throws if a statement fails.
+ * Installs one version of the schema in a transaction of its own, if no other installer has installed it. A lock lets
+ * one installer at a time work in this database. Rolls back and throws if a statement fails.
  */
 async function installVersion(client: ProtocolClient, version: number): Promise<void> {
   await send(

@@ -93,8 +93,9 @@ export interface TaskClose {
  *   triggers that check the seal.
  *
  * The statement is an INSERT with a conflict, not an UPDATE: the INSERT always finds the row by the unique key, however
- * large the table was when the server made the plan. If the row is gone, the INSERT adds a row with the state `running`.
- * The expression after `returning` is `1 / 1` if all conditions are true, and `1 / 0` otherwise, which is an error.
+ * large the table was when the server made the plan. If the row is gone, the INSERT adds a row with the state
+ * `running`. The expression after `returning` is `1 / 1` if all conditions are true, and `1 / 0` otherwise, which is an
+ * error.
  * `for share` waits for a newer run that is taking the epoch.
  */
 export function createCloseStatement({ key, result, rows }: TaskClose): PipelineStatement {
@@ -114,14 +115,14 @@ export function createCloseStatement({ key, result, rows }: TaskClose): Pipeline
 export const NOT_CLOSED = '22012';
 
 /**
- * Reads the newest epoch of the Dag, and creates the error that says why a close failed with `NOT_CLOSED`: ETL-7503 if a
- * newer run has the epoch, else ETL-3202. The transaction must have been rolled back before.
+ * Reads the newest epoch of the Dag, and creates the error that says why a close failed with `NOT_CLOSED`: ETL-7503 if
+ * a newer run has the epoch, else ETL-3202. The transaction must have been rolled back before.
  */
 export async function createNotClosedError(client: ProtocolClient, key: TaskKey): Promise<EtlError> {
   const { rows } = await send(client, 'select epoch::text as epoch from etl.lock where dag_id = $1', [
     key.dagId,
   ]);
-  const newest = String(rows[0]?.epoch);
+  const newest = rows[0]?.epoch as string | undefined;
   if (newest !== key.epoch) {
     const why = newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`;
     return createTakenOverError(key.dagId, { why });

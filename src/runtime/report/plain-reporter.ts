@@ -25,9 +25,9 @@ export interface PlainOptions {
 const PROGRESS_MS = 10_000;
 
 /**
- * Creates the reporter for logs, mails of cron and persons. Writes lines for each event that a person should see, and at
- * most every ten seconds a line for a task with progress. With `quiet`, keeps the lines until the run ends, and writes
- * them only if the run failed.
+ * Creates the reporter for logs, mails of cron and persons. Writes lines for each event that a person should see, and
+ * at most every ten seconds a line for a task with progress. With `quiet`, keeps the lines until the run ends, and
+ * writes them only if the run failed.
  */
 export function createPlainReporter({ write, paint, quiet }: PlainOptions): Reporter {
   const buffered: string[] = [];
@@ -48,7 +48,9 @@ export function createPlainReporter({ write, paint, quiet }: PlainOptions): Repo
   };
 }
 
-/** Formats progress lines: for each task at most one every ten seconds, the first ten seconds after the task started. */
+/**
+ * Formats progress lines: for each task at most one every ten seconds, the first ten seconds after the task started.
+ */
 class ProgressLines {
   readonly #paint: Paint;
   readonly #movements = new Movements();
@@ -108,7 +110,9 @@ function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
   }
 }
 
-/** Formats `<dag>  run <run ID>  [<start>, <end>)  <home connection>`. Leaves out the parts that the Dag does not have. */
+/**
+ * Formats `<dag> run <run ID> [<start>, <end>) <home connection>`. Leaves out the parts that the Dag does not have.
+ */
 function formatStartLine(event: RunEvent & { type: 'run_started' }, paint: Paint): string {
   const parts = [`run ${event.runId}`];
   if (event.interval)

@@ -14,8 +14,8 @@ export interface StatusOptions {
 }
 
 /**
- * Creates a reporter for a terminal. Passes each event to the reporter `lines`, except progress: progress is shown in one
- * line with all tasks, below the other lines. The next event removes or replaces this line.
+ * Creates a reporter for a terminal. Passes each event to the reporter `lines`, except progress: progress is shown in
+ * one line with all tasks, below the other lines. The next event removes or replaces this line.
  */
 export function createStatusReporter(lines: Reporter, { write, columns }: StatusOptions): Reporter {
   const movements = new Movements();

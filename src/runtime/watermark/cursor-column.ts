@@ -14,8 +14,8 @@ export interface CursorInput {
   /** The time zone of the cursor's values. Only for a type without a zone of its own. */
   readonly timeZone: string | undefined;
   /**
-   * The option `lag` of the task, in milliseconds: how much earlier than the begin of its transaction a row may be stamped.
-   * Undefined if the task has no such option, and rows are never stamped earlier.
+   * The option `lag` of the task, in milliseconds: how much earlier than the begin of its transaction a row may be
+   * stamped. Undefined if the task has no such option, and rows are never stamped earlier.
    */
   readonly lagMs: number | undefined;
   /** Aborts the wait for other transactions. */
@@ -75,8 +75,8 @@ export async function describeCursor(client: ProtocolClient, input: CursorInput)
 }
 
 /**
- * Sends the statements in one message, which the server runs as one transaction. Returns the results in the order of the
- * statements. There must be at least two statements.
+ * Sends the statements in one message, which the server runs as one transaction. Returns the results in the order of
+ * the statements. There must be at least two statements.
  */
 export async function sendAll(
   client: ProtocolClient,
@@ -204,8 +204,8 @@ async function refuseIndirectTable(
 }
 
 /**
- * Lists the schema and name of each table that a plan scans, at any depth of the plan. `plan` is the JSON of EXPLAIN, or
- * any part of the JSON:
+ * Lists the schema and name of each table that a plan scans, at any depth of the plan. `plan` is the JSON of EXPLAIN,
+ * or any part of the JSON:
  * https://www.postgresql.org/docs/current/sql-explain.html
  */
 function listTables(plan: unknown): readonly { readonly schema: string; readonly name: string }[] {

@@ -26,9 +26,9 @@ export interface CursorType {
 }
 
 /**
- * Creates a cursor type whose values are times. `format` is the format of to_char for the canonical text. `shift` is SQL
- * after a value that converts an instant to UTC. A type without `shift` has local times. `infinity` and `-infinity`, which
- * to_char can't format, stay as they are.
+ * Creates a cursor type whose values are times. `format` is the format of to_char for the canonical text. `shift` is
+ * SQL after a value that converts an instant to UTC. A type without `shift` has local times. `infinity` and
+ * `-infinity`, which to_char can't format, stay as they are.
  */
 function createTimeType(name: string, format: string, shift = ''): CursorType {
   return {

@@ -67,17 +67,17 @@ export async function findHighWatermark(client: ProtocolClient, input: CursorInp
 }
 
 /**
- * Finds the begin of the oldest open transaction, or now if no transaction is open, less the option `lag` of the task. A
- * transaction stamps its rows with its begin or a later time, so no new row can get an earlier time. First waits for the
- * end of transactions whose begin is unknown. Throws ETL-3710 if they do not end within 30 seconds.
+ * Finds the begin of the oldest open transaction, or now if no transaction is open, less the option `lag` of the task.
+ * A transaction stamps its rows with its begin or a later time, so no new row can get an earlier time. First waits for
+ * the end of transactions whose begin is unknown. Throws ETL-3710 if they do not end within 30 seconds.
  */
 async function findByTime(
   client: ProtocolClient,
   input: CursorInput,
   column: CursorColumn,
 ): Promise<HighWatermark> {
-  // now() is the time at which the server got this message. The open transactions are read after a short sleep. Then each
-  // open transaction that began before now() is visible.
+  // now() is the time at which the server got this message. The open transactions are read after a short sleep. Then
+  // each open transaction that began before now() is visible.
   const results = await sendAll(client, [
     `select pg_sleep(${PUBLISH_S})`,
     `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
@@ -103,10 +103,10 @@ async function findByTime(
 }
 
 /**
- * Finds the commit time of the last replayed transaction, less the option `lag` of the task. A replica does not show which
- * transactions are open on its primary, but replays the commits in their order. So every transaction that committed
- * before that time is here. If no transaction lasts longer than `lag`, every transaction that began before the result is
- * here, too. The high watermark is undefined if the replica has replayed no transaction yet.
+ * Finds the commit time of the last replayed transaction, less the option `lag` of the task. A replica does not show
+ * which transactions are open on its primary, but replays the commits in their order. So every transaction that
+ * committed before that time is here. If no transaction lasts longer than `lag`, every transaction that began before
+ * the result is here, too. The high watermark is undefined if the replica has replayed no transaction yet.
  */
 async function findOnReplica(
   client: ProtocolClient,
@@ -118,11 +118,11 @@ async function findOnReplica(
 }
 
 /**
- * Finds the highest visible number plus 1, and waits for the transactions that are open now. A transaction takes a number
- * before it commits the row, so a smaller number that is not visible belongs to one of these transactions. When the
- * transactions have ended, all rows up to the number are visible. With a known sequence, waits only for transactions that
- * took a number of the sequence. Throws ETL-3710 after 30 seconds. The high watermark is undefined if the input has no
- * rows.
+ * Finds the highest visible number plus 1, and waits for the transactions that are open now. A transaction takes a
+ * number before it commits the row, so a smaller number that is not visible belongs to one of these transactions. When
+ * the transactions have ended, all rows up to the number are visible. With a known sequence, waits only for
+ * transactions that took a number of the sequence. Throws ETL-3710 after 30 seconds. The high watermark is undefined if
+ * the input has no rows.
  */
 async function findBySequence(
   client: ProtocolClient,
@@ -149,9 +149,9 @@ async function findByTransaction(client: ProtocolClient, { type }: CursorColumn)
 }
 
 /**
- * Reads the cursor value of a row that is stamped at `instant`, less the option `lag` of the task. `instant` is SQL for a
- * time with a zone. The value has the type and the precision of the cursor, and is canonical text. Returns undefined if
- * the instant is null. Throws ETL-3706 if the cursor has local times of a zone with more than one UTC offset.
+ * Reads the cursor value of a row that is stamped at `instant`, less the option `lag` of the task. `instant` is SQL for
+ * a time with a zone. The value has the type and the precision of the cursor, and is canonical text. Returns undefined
+ * if the instant is null. Throws ETL-3706 if the cursor has local times of a zone with more than one UTC offset.
  */
 async function readValueAt(
   client: ProtocolClient,
@@ -160,8 +160,8 @@ async function readValueAt(
   { type, fullType }: CursorColumn,
 ): Promise<string | undefined> {
   const zone = quoteLiteral(timeZone ?? 'UTC');
-  // Local times are in order only if the zone has one UTC offset. The SQL counts the offsets of every 30th day, which is
-  // often enough to find summer time.
+  // Local times are in order only if the zone has one UTC offset. The SQL counts the offsets of every 30th day, which
+  // is often enough to find summer time.
   const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
     from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t)`;
   const shifted = `(${instant} - interval '${lagMs} milliseconds')`;

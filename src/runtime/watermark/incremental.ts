@@ -53,9 +53,10 @@ export type SqlIncremental = Incremental & IncrementalSource;
 export type FoundHighWatermark = () => HighWatermark & { readonly source: IncrementalSource };
 
 /**
- * Finds the high watermark of the rows to read, before the transaction that reads the rows. `client` is an idle connection
- * to the database of the rows. Does not throw if the search fails: the returned function throws the error. So a task that
- * is already done, and needs no high watermark, does not fail. Throws if the option `lag` is no duration.
+ * Finds the high watermark of the rows to read, before the transaction that reads the rows. `client` is an idle
+ * connection to the database of the rows. Does not throw if the search fails: the returned function throws the error.
+ * So a task that is already done, and needs no high watermark, does not fail. Throws if the option `lag` is no
+ * duration.
  */
 export async function prepareHighWatermark(
   client: ProtocolClient,
@@ -80,8 +81,8 @@ export async function prepareHighWatermark(
 /**
  * Finds the range of rows that a task reads in this attempt, and sets the task's watermark to the end of the range. The
  * watermark is committed together with the task's data. `taskConnection` has the task's own transaction. The range is
- * empty if the high watermark is not above the watermark. Throws what `highWatermark` throws, and ETL-3711 if the watermark
- * belongs to another cursor or another type.
+ * empty if the high watermark is not above the watermark. Throws what `highWatermark` throws, and ETL-3711 if the
+ * watermark belongs to another cursor or another type.
  */
 export async function findIncrementalRange(
   incremental: Incremental,

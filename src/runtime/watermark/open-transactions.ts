@@ -25,8 +25,8 @@ export interface OpenTransaction {
 }
 
 /**
- * The query for the sessions with an open transaction in this database, except this session and sessions that are marked
- * with `WRITES_NOTHING_LOCK`.
+ * The query for the sessions with an open transaction in this database, except this session and sessions that are
+ * marked with `WRITES_NOTHING_LOCK`.
  *
  * - `pg_locks` shows each transaction to every role: a transaction holds a lock on its own virtual ID.
  * - `pg_stat_activity` shows when the transaction began, but only to a role that may see the session.

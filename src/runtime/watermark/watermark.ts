@@ -85,8 +85,8 @@ export class Watermarks {
   }
 
   /**
-   * Writes the values that were set. Called after the task's own work and before the close of its ledger row. After this
-   * call no value can be set. Writes nothing if a statement of the task has failed.
+   * Writes the values that were set. Called after the task's own work and before the close of its ledger row. After
+   * this call no value can be set. Writes nothing if a statement of the task has failed.
    */
   async save(): Promise<void> {
     this.#isSaved = true;
