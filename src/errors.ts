@@ -80,7 +80,7 @@ export class EtlError extends Error {
 
 /**
  * Returns `; did you mean "x"?` for the nearest of `names`, without regard to case. Returns an empty string if no name
- * is near enough: a third of the letters of `name`, but always two, may differ.
+ * is near enough. A name is near if at most a third of its letters differ; in short names, two letters may differ.
  */
 export function didYouMean(name: string, names: Iterable<string>): string {
   let nearest: string | undefined;

@@ -286,8 +286,8 @@ class Attempt {
   }
 
   /**
-   * Rolls back an open transaction, and gives the connection back to the database. If the rollback fails, terminates
-   * the backend; the database then destroys the connection. Never throws.
+   * Rolls back an open transaction, and gives the connection back to the pool. If the rollback fails, terminates the
+   * server process of the connection, and the pool destroys the connection. Never throws.
    */
   async release(): Promise<void> {
     this.#stop.dispose();

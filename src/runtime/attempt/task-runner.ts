@@ -131,13 +131,14 @@ export class TaskRunner {
   }
 
   /**
-   * Finds out whether a COMMIT that got no answer took place, by attempts that end after their claim.
+   * Finds out whether a COMMIT that got no answer took place, by claiming the task again. Each try is
+   * an attempt that stops after its claim and does not run the task's code.
    *
    * - If the task is done, the COMMIT took place: returns the success that the ledger has.
    * - If the task could be claimed, the COMMIT did not take place: returns a failure.
    * - If the database can't be reached for `RESOLVE_COMMIT_MS`, or if the run is stopped: returns `undecided`.
    *
-   * The pause before each try doubles: 0, 100, 300, 700 ms and so on, up to 5 s.
+   * The pauses before the tries are 0, 100, 300, 700, 1500 ms and so on, at most 5 s.
    */
   async #resolveCommit(
     task: PlannedTask,

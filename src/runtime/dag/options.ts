@@ -251,8 +251,8 @@ function assertKeepsRows(options: object): void {
 }
 
 /**
- * Throws `EtlError` ETL-2303 if a default of a config does not exist or has a wrong value. `name` is the name of the
- * object for messages: `defaults`.
+ * Throws `EtlError` ETL-2303 if `defaults` of a config has an unknown option, or an option with a wrong value. Messages
+ * name an option as `<name>.<option>`, for example `defaults.retries`.
  */
 export function validateDefaults(defaults: object, name: string): void {
   checkFields(defaults, DEFAULTS, `${name}.`);

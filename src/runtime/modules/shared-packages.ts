@@ -23,7 +23,10 @@ export interface Api {
   readonly name: string;
   /** Returns the public module as the running program has loaded it. */
   load(): unknown;
-  /** A file that exports what `load` returns. Node.js loads the file in place of an installed copy of the program. */
+  /**
+   * A module file that exports the same as `load()`. When a module of the project imports `@oneshot/etl`, Node.js loads this
+   * file, and not the copy of `@oneshot/etl` in the project's `node_modules`.
+   */
   readonly entry: URL;
 }
 

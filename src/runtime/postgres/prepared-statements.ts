@@ -80,11 +80,13 @@ export function forgetPreparedStatements(connection: ProtocolConnection): void {
 
 /**
  * Creates the statements that reset a session to its state after connecting. No setting, lock, cursor or temporary
- * table of a task reaches the next task. Pass the answers to `isClean`.
+ * table of a task reaches the next task. `isClean` reads from
+ * the answers whether the session is clean.
  *
  * - On a connection without prepared statements: DISCARD ALL.
  * - On a connection with prepared statements: the parts of DISCARD ALL, without DISCARD PLANS and DEALLOCATE ALL, which
- *   would remove the prepared statements and their plans. The last statement checks that a task has prepared nothing.
+ *   would remove the prepared statements and their plans. The last statement releases session
+ *   locks and checks that the session has the runner's prepared statements and no others.
  *
  * https://www.postgresql.org/docs/current/sql-discard.html
  */
@@ -96,7 +98,8 @@ export function createCleanStatements(connection: ProtocolConnection): readonly 
     connection.parsedStatements = {};
     return DISCARD_ALL;
   }
-  // `values` is a function: the number is read after the check itself was prepared, because the check counts itself.
+  // The check compares the number of prepared statements on the server with `prepared.size`. The check is a prepared
+  // statement itself, and is counted. `values` is a function, so `size` is read after the check was added.
   return [...DISCARD_SESSION, { text: CHECK_AND_UNLOCK, keep: true, values: () => [String(prepared.size)] }];
 }
 

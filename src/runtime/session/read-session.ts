@@ -66,7 +66,7 @@ export class ReadSessions {
 
 /**
  * Opens a read-only transaction on a new connection. The transaction is read-only because a task commits in one
- * database only: a repeated task could not know whether its writes to a second database are there already.
+ * database only. If a task could also write here, a retry would write the same rows a second time.
  * `beforeSnapshot` runs before the transaction begins. An abort of `signal` destroys the connection.
  *
  * Rejects with the reason of `signal`, the error of `beforeSnapshot`, or the error of the server. Closes the connection
@@ -90,7 +90,8 @@ export async function openReadSession(
   try {
     signal.throwIfAborted(); // The listener misses an abort that happened while the connection was opened.
     await beforeSnapshot?.(client);
-    // A database without `openControl` has only one session and is embedded: it has no TCP connection to watch.
+    // The settings let the server notice a dead client. The embedded database, which has no `openControl`, runs in this
+    // process and needs no such settings.
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     await send(client, [...BEGIN, ...watch].join('; '));
     taskConnection.open();

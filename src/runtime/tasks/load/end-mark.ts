@@ -6,9 +6,12 @@ import { EtlError } from '../../../errors.js';
  */
 export const END_MARK_IS_DATA_VERSION = 180_000;
 
-/** The two bytes that end the data if they are alone on a line. */
+/** The end mark `\.`: the two bytes that end the data if they are alone on a line. */
 const MARK = Buffer.from('\\.');
-/** The longest part of a marked line that a chunk can end with: a line break and the mark. */
+/**
+ * The number of bytes of a chunk that are searched again together with the next chunk: the line break before an end mark
+ * and the two bytes of the mark. The line break after the mark is then in the next chunk.
+ */
 const TAIL_BYTES = 3;
 const LF = 0x0a;
 const CR = 0x0d;
@@ -32,7 +35,7 @@ export async function* refuseEndMark(chunks: AsyncIterable<Buffer>, name: string
   if (hasEndMark(Buffer.concat([tail, Buffer.from([LF])]))) throw createEndMarkError(name);
 }
 
-/** Says whether the bytes have a mark with a line break before it and a line break after it. */
+/** Says whether the bytes have an end mark with a line break before and after the mark. */
 function hasEndMark(bytes: Buffer): boolean {
   for (let at = bytes.indexOf(MARK); at !== -1; at = bytes.indexOf(MARK, at + 1)) {
     if (isBreak(bytes[at - 1]) && isBreak(bytes[at + 2])) return true;

@@ -10,7 +10,11 @@ const LADDERS: readonly (readonly string[])[] = [
 /** The types of numbers. */
 const NUMBERS = ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'];
 
-/** Groups of types whose values can fit each other. COPY decides for each value. */
+/**
+ * Groups of types. A value of one type of a group can often be stored in a column of another type of the group: `3` is
+ * an integer, and fits a numeric column. So such a difference is no error before the load; COPY refuses each single value that
+ * does not fit.
+ */
 const FAMILIES: readonly (readonly string[])[] = [
   NUMBERS,
   ['date', 'timestamp without time zone', 'timestamp with time zone'],

@@ -28,7 +28,8 @@ export interface CopyStatement {
 }
 
 /**
- * Creates a COPY that writes the rows of a query as CSV. With `by`, the rows are sorted for a partition by this column.
+ * Creates a COPY that writes the rows of a query as CSV. With `by`, the server sorts the rows by
+ * this column, so that the rows of one partition follow each other.
  */
 export async function createCsvStatement(
   taskConnection: TaskConnection,
@@ -79,7 +80,8 @@ const SINGLE_LINE_TYPES: ReadonlySet<number> = new Set([
 
 /**
  * Creates a COPY that writes the rows of a query as JSON objects, one per line. The server writes the JSON, so a number
- * keeps all its digits. With `by`, the rows are sorted for a partition by this column.
+ * keeps all its digits. With `by`, the server sorts the rows by
+ * this column, so that the rows of one partition follow each other.
  */
 export async function createNdjsonStatement(
   taskConnection: TaskConnection,
@@ -102,7 +104,8 @@ export async function createNdjsonStatement(
 
 /**
  * Creates a COPY in the text format, whose fields are the values of a Parquet file. Returns also how to read each field.
- * With `by`, the rows are sorted for a partition by this column.
+ * With `by`, the server sorts the rows by
+ * this column, so that the rows of one partition follow each other.
  */
 export async function createParquetStatement(
   taskConnection: TaskConnection,
