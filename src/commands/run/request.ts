@@ -58,8 +58,9 @@ function findDag(dags: readonly Dag[], id: string): Dag {
 }
 
 /**
- * Creates the start of a resumed run. Throws ETL-2001 for a flag that contradicts `--resume`, because a resumed run
- * keeps its params, its interval and its full refresh.
+ * Creates the start of a resumed run: of the run that `--run-id` names, of the last run for the interval that contains
+ * `--date`, or else of the last run of the Dag. Throws ETL-2001 for flags that contradict each other: a resumed run keeps
+ * its params and its full refresh, and a run that `--run-id` names keeps its interval.
  */
 function createResumeStart(dag: Dag, flags: RequestFlags): RunStart {
   const { date, strict, param, task, 'run-id': runId } = flags;

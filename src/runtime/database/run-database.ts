@@ -278,12 +278,12 @@ async function isCleanInTime(cleaned: Promise<boolean> = Promise.resolve(false))
 async function cleanSession(client: ProtocolClient): Promise<boolean> {
   if (!isIdle(client)) return false;
   try {
-    // Without prepared statements, the clean-up is a DISCARD ALL, which removes whatever the task has left.
+    // After the driver has forgotten the runner's prepared statements, `createCleanStatements` returns DISCARD ALL.
     forgetPreparedStatements(client.connection);
     const discarded = new Pipeline(createCleanStatements(client.connection)).send(client);
     return (await within(discarded, CLEAN_UP_MS)) && isClean(await discarded);
   } catch {
-    // The connection broke while it was idle. No task used it, so the caller only destroys it.
+    // The connection broke while no task was using it, so no task fails. The caller destroys the connection.
     return false;
   }
 }

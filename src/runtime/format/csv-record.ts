@@ -162,8 +162,9 @@ class Scan {
 
   /**
    * Ends the record with the line break at `#at`. Returns undefined if only more text can tell whether the line break
-   * is CR or CR LF. In a file with CR, an LF after the CR is not a part of the line break: it is the first character of
-   * the next record, which then has the problem `stray`.
+   * is CR or CR LF. If the file's
+   * lines end with CR alone, an LF after a CR does not belong to the line break. It begins the next record, which gets the
+   * problem `stray`: a line break of another kind than that of the file.
    */
   #readLineEnd(): CsvRecord | undefined {
     const { eol, isLast } = this.#search;

@@ -87,7 +87,7 @@ function getRow(item: unknown): Row {
   throw createMixedInputError(item);
 }
 
-/** Creates the error ETL-3560, which names the type of the wrong item. */
+/** Creates the error ETL-3560 for an input that yields rows and bytes mixed. The message names the type of `item`. */
 function createMixedInputError(item: unknown): EtlError {
   const kind = item === null ? 'null' : Array.isArray(item) ? 'an array' : `a ${typeof item}`;
   return new EtlError('ETL-3560', {

@@ -266,7 +266,10 @@ export class TaskConnection {
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
   }
 
-  /** Takes a command tag: of a statement of the task, which is counted, or of the begin. */
+  /**
+   * Handles a command tag, such as `INSERT 0 5`. Counts the rows if the tag answers a statement of the task. If the tag is
+   * the last answer to the begin, opens the connection for the task's queries.
+   */
   #onComplete(message: ServerMessage): void {
     if (this.#phase === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
     else if (this.#phase === 'begin' && this.#transactionBegin?.isOver) this.open();
