@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { listLedgerConnections, mapDagConnections, type DagConnections } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
-import type { Ledgers } from '../program/ledgers.js';
+import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { RunDatabases } from '../../runtime/database/run-databases.js';
 import {
@@ -21,9 +21,6 @@ import { formatCommand } from '../../runtime/report/command-line.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { findDatabaseError } from '../../runtime/postgres/sqlstate.js';
 import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark/cursor.js';
-
-/** A row of a ledger, with the connection of the ledger. */
-export type InLedger<T> = T & { readonly connectionId: string };
 
 /**
  * Reads the watermarks of one task, of one Dag or of all Dags, ledger by ledger. A Dag that was removed from the
@@ -66,8 +63,7 @@ async function readFromLedgers<T extends object>(
 ): Promise<readonly InLedger<T>[]> {
   const dagConnections = mapDagConnections(program);
   const known = dagId === undefined ? undefined : dagConnections.get(dagId)?.connectionIds;
-  const answers = await ledgers.readEach(known ?? listLedgerConnections(dagConnections), read);
-  return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ ...row, connectionId })));
+  return ledgers.readEach(known ?? listLedgerConnections(dagConnections), read);
 }
 
 const UNCHANGED = 'nothing was changed';
