@@ -53,7 +53,7 @@ export class Ledgers implements AsyncDisposable {
       seen.add(opened.identity);
       assertReadable(opened.version, connectionId);
       const rows = await readSafely(opened.database, connectionId, read);
-      found.push(...rows.map((row) => ({ ...row, connectionId })));
+      found.push(...rows.map((row) => Object.assign(row, { connectionId })));
     }
     return found;
   }
