@@ -1,4 +1,5 @@
 import {
+  assertKnownDag,
   listHomes,
   mapDagConnections,
   listRecordingConnections,
@@ -8,7 +9,6 @@ import { didYouMean, EtlError } from '../../errors.js';
 import { createPastRun, markCrashed, type PastRun } from './past-runs.js';
 import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { readAttempts, type AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { findRunIds, readDoneRows, type DoneRow } from '../../runtime/ledger/run-history.js';
 import { findRun, listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
@@ -80,8 +80,7 @@ async function findOneRun(
   name: RunName,
 ): Promise<InLedger<RunRow>> {
   const { part, dagId } = name;
-  if (dagId !== undefined && !dagConnections.has(dagId))
-    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  assertKnownDag(dagConnections, dagId);
   const homes = listHomes(dagConnections, dagId);
   let found = await findRunsById(ledgers, homes, name, async () => [part]);
   if (found.length === 0 && part.length >= SHORTEST_PART)

@@ -1,4 +1,5 @@
 import {
+  assertKnownDag,
   listHomes,
   mapDagConnections,
   listRecordingConnections,
@@ -6,7 +7,6 @@ import {
 } from '../program/dag-connections.js';
 import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
@@ -44,8 +44,7 @@ export async function readRuns(
   const runs = rows
     .map((row) => createPastRun(row, dagConnections))
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
-  if (dagId !== undefined && !dagConnections.has(dagId) && runs.length === 0)
-    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  if (runs.length === 0) assertKnownDag(dagConnections, dagId);
   return countTasks(runs.slice(0, limit), ledgers, dagConnections);
 }
 

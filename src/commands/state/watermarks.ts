@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { listLedgerConnections, mapDagConnections, type DagConnections } from '../program/dag-connections.js';
+import {
+  assertKnownDag,
+  listLedgerConnections,
+  mapDagConnections,
+  type DagConnections,
+} from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
@@ -36,8 +41,7 @@ export async function collectWatermarks(
     readWatermarks(client, { dagId, taskId }),
   );
   const dagConnections = mapDagConnections(program);
-  if (dagId !== undefined && !dagConnections.has(dagId) && rows.length === 0)
-    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  if (rows.length === 0) assertKnownDag(dagConnections, dagId);
   return rows;
 }
 
