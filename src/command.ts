@@ -48,6 +48,15 @@ export abstract class EtlCommand extends Command {
     });
   }
 
+  /** Shows the errors of results on stderr. A result is for example a connection that was tried. */
+  protected printErrors(
+    results: readonly { readonly error?: EtlError | undefined }[],
+    flag: boolean | undefined,
+  ): void {
+    const paint = this.paint(flag, 'stderr');
+    for (const { error } of results) if (error) this.err(joinLines(formatErrorLines(error, paint)));
+  }
+
   /** Prints data as JSON on stdout. */
   protected printJson(data: unknown): void {
     this.out(`${JSON.stringify(data, null, 2)}\n`);
@@ -63,7 +72,7 @@ export abstract class EtlCommand extends Command {
     const shown = error instanceof EtlError ? error : toUsageError(error, this.id?.replaceAll(':', ' '));
     process.exitCode = shown?.exitCode ?? EXIT.bug;
     if (shown === undefined) this.err(formatBugReport(error));
-    else this.err(joinLines(formatErrorLines(shown, this.paint(undefined, 'stderr'))));
+    else this.printErrors([{ error: shown }], undefined);
     if (isJson && shown) this.printJson(buildErrorJson(shown));
   }
 

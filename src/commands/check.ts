@@ -2,13 +2,7 @@ import { connFlag, EtlCommand } from '../command.js';
 import { findHook } from '../hooks/index.js';
 import type { Program } from './program/program.js';
 import { findConnections, planDag } from '../runtime/dag/plan.js';
-import {
-  formatTrialErrors,
-  chooseTrialsExitCode,
-  buildTrialsJson,
-  formatTrials,
-  tryConnections,
-} from './connections/trial.js';
+import { chooseTrialsExitCode, buildTrialsJson, formatTrials, tryConnections } from './connections/trial.js';
 
 /** `etl check`: validates the config, plans each Dag, and opens each connection that a Dag uses. */
 export class CheckCommand extends EtlCommand {
@@ -33,7 +27,7 @@ export class CheckCommand extends EtlCommand {
       ({ dag, tasks }) => `${paint.good('✔')}  ${dag}  ${tasks} ${tasks === 1 ? 'task' : 'tasks'}\n`,
     );
     this.out(`${paint.good('✔')}  ${loaded.name}\n${lines.join('')}${formatTrials(trials, paint)}`);
-    this.err(formatTrialErrors(trials, this.paint(flags.color, 'stderr')));
+    this.printErrors(trials, flags.color);
   }
 }
 

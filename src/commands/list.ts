@@ -21,28 +21,8 @@ export class ListCommand extends EtlCommand {
   }
 }
 
-/** A Dag as `--json` prints it. */
-interface ListedDag {
-  readonly dag: string;
-  readonly description: string | undefined;
-  readonly schedule: string | undefined;
-  readonly timezone: string | undefined;
-  readonly last_interval: { readonly start: string; readonly end: string } | undefined;
-  readonly tasks: readonly ListedTask[];
-}
-
-/** A task as `--json` prints it. */
-interface ListedTask {
-  readonly task: string;
-  readonly kind: string;
-  readonly conn: string | undefined;
-  /** The IDs of the upstream tasks. */
-  readonly needs: readonly string[];
-  readonly runs: 'exactly once' | 'at least once';
-}
-
-/** Returns the facts of a Dag that `etl list` shows. */
-function describeDag(dag: Dag, defaults: TaskDefaults): ListedDag {
+/** Returns the facts of a Dag that `etl list` shows, as `--json` prints them. */
+function describeDag(dag: Dag, defaults: TaskDefaults) {
   const { description, schedule, timezone } = dag.options;
   return {
     dag: dag.id,
@@ -54,7 +34,8 @@ function describeDag(dag: Dag, defaults: TaskDefaults): ListedDag {
   };
 }
 
-function describeTask({ task, conn }: PlannedTask): ListedTask {
+/** Returns the facts of a task. `needs` has the IDs of the upstream tasks. */
+function describeTask({ task, conn }: PlannedTask) {
   return {
     task: task.id,
     kind: task.kind,
@@ -68,7 +49,7 @@ function describeTask({ task, conn }: PlannedTask): ListedTask {
  * Returns the last interval that has ended: `etl run` without a date covers it. Undefined if the Dag has no schedule,
  * or if its first interval has not ended yet (ETL-2005).
  */
-function getLastInterval(dag: Dag): ListedDag['last_interval'] {
+function getLastInterval(dag: Dag): { start: string; end: string } | undefined {
   if (dag.schedule === undefined) return undefined;
   try {
     const interval = findLastCompleteInterval(dag.schedule, new Date());
@@ -83,7 +64,8 @@ function getLastInterval(dag: Dag): ListedDag['last_interval'] {
  * Formats a Dag for a person: a line with its ID, description and schedule, a line with the interval of the next run,
  * and a line for each task. Example of a task: ` copy-orders  transfer  shop  at least once  needs extract`.
  */
-function formatDag({ dag, description, schedule, timezone, last_interval: last, tasks }: ListedDag): string {
+function formatDag(listed: ReturnType<typeof describeDag>): string {
+  const { dag, description, schedule, timezone, last_interval: last, tasks } = listed;
   const head = [dag, description, schedule && `schedule ${schedule} ${timezone ?? ''}`]
     .filter(Boolean)
     .join('  ');

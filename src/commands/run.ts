@@ -13,7 +13,6 @@ import type { Reporter, RunEvent } from '../runtime/report/event.js';
 import { createNdjsonReporter, buildResultJson } from '../runtime/report/ndjson-reporter.js';
 import { createPlainReporter } from '../runtime/report/plain-reporter.js';
 import { createStatusReporter } from '../runtime/report/status.js';
-import { formatErrorLines, joinLines } from '../runtime/report/words.js';
 import { runDag, type RunResult } from '../runtime/run/run.js';
 import type { RunRequest } from '../runtime/run/start.js';
 import { startWatchdog, type Watchdog } from './run/watchdog.js';
@@ -137,7 +136,13 @@ SIGINT and SIGTERM.`;
     { flags, guard, watchdog }: { flags: RunFlags; guard: Guard; watchdog: Watchdog },
   ): Promise<RunResult> {
     const { loaded, lookup } = program;
-    const reporter = watchReporter(this.#createReporter(flags), watchdog);
+    const shown = this.#createReporter(flags);
+    const reporter: Reporter = {
+      report(event) {
+        watchdog.observe(event);
+        shown.report(event);
+      },
+    };
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
     const timeoutMs =
       flags.timeout === undefined ? loaded.config.timeoutMs : parseDuration(flags.timeout, '--timeout');
@@ -193,10 +198,9 @@ SIGINT and SIGTERM.`;
    */
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
-    const paint = this.paint(color, 'stderr');
     // The result has the unhandled errors that came before the end of the run.
     const late = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
-    for (const unhandled of late) this.err(joinLines(formatErrorLines(unhandled, paint)));
+    for (const error of late) this.printErrors([{ error }], color);
     if (signal !== undefined) process.exitCode = getSignalExitCode(signal);
     else process.exitCode = late.length > 0 ? EXIT.taskFailed : getExitCode(result);
   }
@@ -212,16 +216,6 @@ export function getExitCode({ state, tasks, errors }: RunResult): number {
   const failures = tasks.filter((task) => task.state === 'failed').map(({ error }) => error?.exitCode);
   const onlyChecks = errors.length === 0 && failures.every((code) => code === EXIT.checkFailed);
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
-}
-
-/** Wraps a reporter: the watchdog sees each event before the reporter does. */
-function watchReporter(reporter: Reporter, watchdog: Watchdog): Reporter {
-  return {
-    report(event) {
-      watchdog.observe(event);
-      reporter.report(event);
-    },
-  };
 }
 
 /** Reports a notice that is known before the run begins. */

@@ -1,12 +1,6 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
-import {
-  formatTrialErrors,
-  chooseTrialsExitCode,
-  buildTrialsJson,
-  formatTrials,
-  tryConnections,
-} from './trial.js';
+import { chooseTrialsExitCode, buildTrialsJson, formatTrials, tryConnections } from './trial.js';
 
 /** `etl connections test`: opens one connection, or all connections that are defined. */
 export class ConnectionsTestCommand extends EtlCommand {
@@ -30,6 +24,6 @@ export class ConnectionsTestCommand extends EtlCommand {
     if (flags.json) return this.printJson(buildTrialsJson(trials));
     if (trials.length === 0) return this.err('no connection is defined\n');
     this.out(formatTrials(trials, this.paint(flags.color, 'stdout')));
-    this.err(formatTrialErrors(trials, this.paint(flags.color, 'stderr')));
+    this.printErrors(trials, flags.color);
   }
 }

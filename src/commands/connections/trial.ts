@@ -1,7 +1,7 @@
 import { EXIT, EtlError, toError } from '../../errors.js';
 import { type Connection, formatDsn } from '../../hooks/connection.js';
 import type { Program } from '../program/program.js';
-import { type Paint, buildErrorFields, formatErrorLines, joinLines } from '../../runtime/report/words.js';
+import { type Paint, buildErrorFields } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
 
 /** The result of opening one connection. Either `error` or the properties of the server are set. */
@@ -43,12 +43,6 @@ export function formatTrials(trials: readonly Trial[], paint: Paint): string {
   );
 }
 
-/** Formats the errors of the failed trials for a person. */
-export function formatTrialErrors(trials: readonly Trial[], paint: Paint): string {
-  const errors = trials.flatMap(({ error }) => (error ? formatErrorLines(error, paint) : []));
-  return joinLines(errors);
-}
-
 /** Returns the JSON of the trials for another program. */
 export function buildTrialsJson(trials: readonly Trial[]): unknown {
   return trials.map(({ id, dsn, latencyMs, error, ...server }) => ({
@@ -72,7 +66,9 @@ async function tryConnection(program: Program, id: string): Promise<Trial> {
     dsn = formatDsn(connection);
     return { id, dsn, ...(await askServer(program, connection)) };
   } catch (thrown) {
-    const error = thrown instanceof EtlError ? thrown : createUnreachableError(id, toError(thrown));
+    const cause = toError(thrown);
+    const what = `connection "${id}" can't be used: ${cause.message}`;
+    const error = thrown instanceof EtlError ? thrown : new EtlError('ETL-1001', { what, cause });
     return { id, ...(dsn !== undefined && { dsn }), error };
   }
 }
@@ -100,8 +96,4 @@ async function askServer(program: Program, connection: Connection): Promise<Omit
   } finally {
     await database.close();
   }
-}
-
-function createUnreachableError(id: string, cause: Error): EtlError {
-  return new EtlError('ETL-1001', { what: `connection "${id}" can't be used: ${cause.message}`, cause });
 }

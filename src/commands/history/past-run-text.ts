@@ -151,7 +151,7 @@ function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskSta
   const isGone = !isInConfig && run.tasks.some((task) => task.isInConfig);
   const notes = [
     attempt > 1 ? `attempt ${attempt}` : '',
-    isSkipped ? getFirstLine(attempts.at(-1)?.message ?? '') : '',
+    isSkipped ? (neutralizeText(attempts.at(-1)?.message ?? '').split('\n')[0] ?? '') : '',
     isGone ? 'not in the config any more' : '',
   ];
   return notes.filter((note) => note !== '').join('  ');
@@ -169,9 +169,4 @@ function formatFailureLines({ attempts }: PastTask, paint: Paint): readonly stri
     const when = `attempt ${attempt}  ${finishedAt ? formatLocalTime(finishedAt) : ''}`;
     return `     ${paint.faint(when)}  ${neutralizeText(error)}`.replaceAll('\n', '\n       ').split('\n');
   });
-}
-
-/** Returns the first line of a text. Control characters are replaced by their codes. */
-function getFirstLine(text: string): string {
-  return neutralizeText(text).split('\n')[0] ?? '';
 }

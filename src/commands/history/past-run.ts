@@ -1,4 +1,5 @@
 import {
+  assertKnownDag,
   listHomes,
   mapDagConnections,
   listRecordingConnections,
@@ -6,9 +7,8 @@ import {
 } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import { createPastRun, markCrashed, type PastRun } from './past-runs.js';
-import type { LedgerAnswer, Ledgers } from '../program/ledgers.js';
+import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { readAttempts, type AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { findRunIds, readDoneRows, type DoneRow } from '../../runtime/ledger/run-history.js';
 import { findRun, listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
@@ -22,7 +22,7 @@ export interface PastTask {
    * The ledger row of the successful attempt, and the connection whose ledger has the row. Undefined if no attempt
    * succeeded.
    */
-  readonly done: (DoneRow & { readonly connectionId: string }) | undefined;
+  readonly done: InLedger<DoneRow> | undefined;
   /** The attempts that did not succeed, in the order of their ends. */
   readonly attempts: readonly AttemptRow[];
 }
@@ -55,22 +55,17 @@ const SUGGESTED_FROM = 100;
  */
 export async function readRun(program: Program, ledgers: Ledgers, name: RunName): Promise<RunHistory> {
   const dagConnections = mapDagConnections(program);
-  const { connectionId, value: row } = await findOneRun(ledgers, dagConnections, name);
-  const { dagId, runId } = row;
+  const row = await findOneRun(ledgers, dagConnections, name);
+  const { dagId, runId, connectionId } = row;
   const checked = await ledgers.readEach([connectionId], (client) => markCrashed(client, [row]));
   const attempts = await ledgers.readEach([connectionId], (client) => readAttempts(client, runId));
   const done = await ledgers.readEach(
     listRecordingConnections(dagConnections, dagId, connectionId),
     (client) => readDoneRows(client, dagId, runId),
   );
-  const [run = row] = checked.flatMap(({ value }) => value);
   return {
-    ...createPastRun(run, connectionId, dagConnections),
-    tasks: listTasks(
-      dagConnections.get(dagId)?.taskIds ?? [],
-      done,
-      attempts.flatMap(({ value }) => value),
-    ),
+    ...createPastRun(checked[0] ?? row, dagConnections),
+    tasks: listTasks(dagConnections.get(dagId)?.taskIds ?? [], done, attempts),
   };
 }
 
@@ -83,26 +78,18 @@ async function findOneRun(
   ledgers: Ledgers,
   dagConnections: DagConnectionMap,
   name: RunName,
-): Promise<LedgerAnswer<RunRow>> {
+): Promise<InLedger<RunRow>> {
   const { part, dagId } = name;
-  if (dagId !== undefined && !dagConnections.has(dagId))
-    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  assertKnownDag(dagConnections, dagId);
   const homes = listHomes(dagConnections, dagId);
   let found = await findRunsById(ledgers, homes, name, async () => [part]);
   if (found.length === 0 && part.length >= SHORTEST_PART)
     found = await findRunsById(ledgers, homes, name, (client) => findRunIds(client, part));
   const [first, ...others] = found;
   if (first !== undefined && others.length === 0) return first;
-  if (first !== undefined)
-    throw createAmbiguousRunError(
-      part,
-      found.map(({ value }) => value),
-    );
+  if (first !== undefined) throw createAmbiguousRunError(part, found);
   const known = await ledgers.readEach(homes, (client) => listRuns(client, { dagId, limit: SUGGESTED_FROM }));
-  throw createUnknownRunError(
-    name,
-    known.flatMap(({ value }) => value),
-  );
+  throw createUnknownRunError(name, known);
 }
 
 /**
@@ -114,8 +101,8 @@ async function findRunsById(
   homes: readonly string[],
   { dagId }: RunName,
   readIds: (client: ProtocolClient) => Promise<readonly string[]>,
-): Promise<readonly LedgerAnswer<RunRow>[]> {
-  const answers = await ledgers.readEach(homes, async (client) => {
+): Promise<readonly InLedger<RunRow>[]> {
+  return ledgers.readEach(homes, async (client) => {
     const rows: RunRow[] = [];
     for (const id of await readIds(client)) {
       const row = await findRun(client, id);
@@ -123,37 +110,26 @@ async function findRunsById(
     }
     return rows;
   });
-  return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ connectionId, value: row })));
 }
 
 /**
  * Lists the tasks of a run, each once, in this order: the tasks of the config in the order of the config; then tasks
  * that only the ledger has and that succeeded; then tasks that only the ledger has and that did not succeed.
- * `configured` has the IDs of the config's tasks. `answers` has the done tasks of each ledger.
+ * `configured` has the IDs of the config's tasks.
  */
 function listTasks(
   configured: readonly string[],
-  answers: readonly LedgerAnswer<readonly DoneRow[]>[],
+  doneRows: readonly InLedger<DoneRow>[],
   attempts: readonly AttemptRow[],
 ): readonly PastTask[] {
-  const done = new Map(
-    answers.flatMap(({ connectionId, value }) =>
-      value.map((row) => [row.taskId, { ...row, connectionId }] as const),
-    ),
-  );
-  const attemptsByTask = new Map<string, AttemptRow[]>();
-  for (const attempt of attempts) {
-    const earlier = attemptsByTask.get(attempt.taskId);
-    if (earlier === undefined) attemptsByTask.set(attempt.taskId, [attempt]);
-    else earlier.push(attempt);
-  }
+  const done = new Map(doneRows.map((row) => [row.taskId, row]));
   const inConfig = new Set(configured);
-  const ids = new Set([...configured, ...done.keys(), ...attemptsByTask.keys()]);
+  const ids = new Set([...configured, ...done.keys(), ...attempts.map(({ taskId }) => taskId)]);
   return [...ids].map((taskId) => ({
     taskId,
     isInConfig: inConfig.has(taskId),
     done: done.get(taskId),
-    attempts: attemptsByTask.get(taskId) ?? [],
+    attempts: attempts.filter((attempt) => attempt.taskId === taskId),
   }));
 }
 

@@ -1,12 +1,12 @@
 import {
+  assertKnownDag,
   listHomes,
   mapDagConnections,
   listRecordingConnections,
   type DagConnectionMap,
 } from '../program/dag-connections.js';
-import type { LedgerAnswer, Ledgers } from '../program/ledgers.js';
+import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
-import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
@@ -38,16 +38,13 @@ export async function readRuns(
   { dagId, limit }: { readonly dagId: string | undefined; readonly limit: number },
 ): Promise<readonly CountedRun[]> {
   const dagConnections = mapDagConnections(program);
-  const answers = await ledgers.readEach(listHomes(dagConnections, dagId), async (client) =>
+  const rows = await ledgers.readEach(listHomes(dagConnections, dagId), async (client) =>
     markCrashed(client, await listRuns(client, { dagId, limit })),
   );
-  const runs = answers
-    .flatMap(({ connectionId, value }) =>
-      value.map((run) => createPastRun(run, connectionId, dagConnections)),
-    )
+  const runs = rows
+    .map((row) => createPastRun(row, dagConnections))
     .toSorted((a, b) => b.startedAt.getTime() - a.startedAt.getTime());
-  if (dagId !== undefined && !dagConnections.has(dagId) && runs.length === 0)
-    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  if (runs.length === 0) assertKnownDag(dagConnections, dagId);
   return countTasks(runs.slice(0, limit), ledgers, dagConnections);
 }
 
@@ -68,17 +65,13 @@ export async function markCrashed(
 }
 
 /**
- * Adds two facts to a row: the connection whose ledger has the row, and the command that resumes the run. There is a
- * command only for a run that failed or crashed and whose Dag is in the config.
+ * Adds to a row the command that resumes the run. There is a command only for a run that failed or crashed and whose
+ * Dag is in the config.
  */
-export function createPastRun(
-  row: CheckedRow,
-  connectionId: string,
-  dagConnections: DagConnectionMap,
-): PastRun {
+export function createPastRun(row: InLedger<CheckedRow>, dagConnections: DagConnectionMap): PastRun {
   const canResume = (row.state === 'failed' || row.state === 'crashed') && dagConnections.has(row.dagId);
   const resume = canResume ? formatResumeCommand(row.dagId, row.runId) : undefined;
-  return { ...row, connectionId, resume };
+  return { ...row, resume };
 }
 
 /**
@@ -100,49 +93,28 @@ async function countTasks(
   ledgers: Ledgers,
   dagConnections: DagConnectionMap,
 ): Promise<readonly CountedRun[]> {
-  const done = new Map<PastRun, DoneCount>();
-  for (const group of groupRuns(runs)) {
-    const { dagId, connectionId } = group.first;
-    const ids = group.runs.map(({ runId }) => runId);
-    const answers = await ledgers.readEach(
+  const counted = new Map<PastRun, CountedRun>();
+  for (const run of runs) {
+    if (counted.has(run)) continue;
+    const { dagId, connectionId } = run;
+    // One query can count the tasks of all runs of one Dag that one ledger has.
+    const group = runs.filter((each) => each.dagId === dagId && each.connectionId === connectionId);
+    const ids = group.map(({ runId }) => runId);
+    const counts = await ledgers.readEach(
       listRecordingConnections(dagConnections, dagId, connectionId),
       (client) => countDone(client, dagId, ids),
     );
-    for (const run of group.runs) done.set(run, sumCounts(answers, run.runId));
+    for (const each of group) counted.set(each, addCounts(each, counts));
   }
-  return runs.map((run) => ({
-    ...run,
-    tasksDone: done.get(run)?.tasks ?? 0,
-    rows: done.get(run)?.rows ?? 0,
-  }));
+  return runs.flatMap((run) => counted.get(run) ?? []);
 }
 
-/** Runs of one Dag that one ledger has. `first` stands for what all of them have in common. */
-interface Group {
-  readonly first: PastRun;
-  readonly runs: PastRun[];
-}
-
-/** Groups the runs by Dag and by the connection that has them, because one query can count the tasks of a group. */
-function groupRuns(runs: readonly PastRun[]): Iterable<Group> {
-  const groups = new Map<string, Group>();
-  for (const run of runs) {
-    const key = JSON.stringify([run.dagId, run.connectionId]);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, { first: run, runs: [run] });
-    else group.runs.push(run);
-  }
-  return groups.values();
-}
-
-/** Adds up the counts of one run over the answers of several ledgers. A ledger without tasks of the run counts 0. */
-function sumCounts(
-  answers: readonly LedgerAnswer<ReadonlyMap<string, DoneCount>>[],
-  runId: string,
-): DoneCount {
-  const counts = answers.map(({ value }) => value.get(runId));
+/** Adds to a run its counts, summed over all ledgers. A ledger without tasks of the run counts 0. */
+function addCounts(run: PastRun, counts: readonly DoneCount[]): CountedRun {
+  const own = counts.filter(({ runId }) => runId === run.runId);
   return {
-    tasks: counts.reduce((sum, count) => sum + (count?.tasks ?? 0), 0),
-    rows: counts.reduce((sum, count) => sum + (count?.rows ?? 0), 0),
+    ...run,
+    tasksDone: own.reduce((sum, { tasks }) => sum + tasks, 0),
+    rows: own.reduce((sum, { rows }) => sum + rows, 0),
   };
 }

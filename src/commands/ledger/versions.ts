@@ -7,7 +7,7 @@ import type { Program } from '../program/program.js';
 import { migrate, SCHEMA_VERSION, readVersion } from '../../runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import type { RunDatabase } from '../../runtime/database/run-database.js';
-import { buildErrorFields, formatErrorLines, type Paint, joinLines } from '../../runtime/report/words.js';
+import { buildErrorFields, type Paint, joinLines } from '../../runtime/report/words.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
 /** The version of the ledger in one database, before and after the command. */
@@ -23,43 +23,53 @@ export interface LedgerVersion {
   readonly error: EtlError | undefined;
 }
 
+/** Reads or migrates the ledger of one connection. Returns the versions before and after. */
+export type VisitLedger = (
+  program: Program,
+  connection: Connection,
+) => Promise<{ readonly found: number; readonly version: number }>;
+
 /**
- * Returns the connection with the given ID, or all connections that a Dag writes to. Throws an `EtlError` if a
- * connection is not defined.
+ * Calls `visit` for the connection `named`, or for each connection that a Dag writes to, one after the other. Returns a
+ * result for each. If `visit` throws, the result of this connection has the error, and the next connection follows.
+ * Rethrows an error that is a bug of etl. Throws an `EtlError` before the first visit if a connection is not defined.
  */
-export function listNamedOrUsed(program: Program, named: string | undefined): readonly Connection[] {
+export async function visitLedgers(
+  program: Program,
+  named: string | undefined,
+  visit: VisitLedger,
+): Promise<readonly LedgerVersion[]> {
   const ids = named === undefined ? listLedgerConnections(mapDagConnections(program)) : [named];
-  return ids.map((id) => program.lookup.find(id));
+  const versions: LedgerVersion[] = [];
+  for (const connection of ids.map((id) => program.lookup.find(id))) {
+    const { id } = connection;
+    const base = { id, dsn: formatDsn(connection) };
+    try {
+      versions.push({ ...base, ...(await visit(program, connection)), error: undefined });
+    } catch (error) {
+      versions.push({ ...base, found: undefined, version: undefined, error: toEtlError(error, id) });
+    }
+  }
+  return versions;
 }
 
-/** Reads the version of each ledger, one after the other. Creates neither a ledger nor an embedded database. */
-export async function readVersions(
-  program: Program,
-  connections: readonly Connection[],
-): Promise<readonly LedgerVersion[]> {
-  return visitEach(connections, async (connection) => {
-    if (isUncreated(connection, program)) return { found: 0, version: 0 };
-    const version = await withClient(await openDatabase(program, connection), readVersion);
-    return { found: version, version };
-  });
-}
+/** Reads the version of a ledger. Creates neither a ledger nor an embedded database. */
+export const readLedgerVersion: VisitLedger = async (program, connection) => {
+  if (isUncreated(connection, program)) return { found: 0, version: 0 };
+  const version = await withClient(await openDatabase(program, connection), readVersion);
+  return { found: version, version };
+};
 
 /**
- * Migrates each ledger to the version of this program, one after the other. Creates a ledger, and an embedded database,
- * that does not exist yet.
+ * Migrates a ledger to the version of this program. Creates the ledger, and an embedded database, if it does not exist
+ * yet.
  */
-export async function migrateAll(
-  program: Program,
-  connections: readonly Connection[],
-): Promise<readonly LedgerVersion[]> {
-  return visitEach(connections, async (connection) =>
-    withClient(await openDatabase(program, connection), async (client) => {
-      const found = await readVersion(client);
-      await migrate(client, `connection "${connection.id}"`);
-      return { found, version: await readVersion(client) };
-    }),
-  );
-}
+export const migrateLedger: VisitLedger = async (program, connection) =>
+  withClient(await openDatabase(program, connection), async (client) => {
+    const found = await readVersion(client);
+    await migrate(client, `connection "${connection.id}"`);
+    return { found, version: await readVersion(client) };
+  });
 
 /**
  * Returns exit code 2 if a ledger is newer than the program or can't be read or changed, else 69 if a database can't be
@@ -77,12 +87,6 @@ export function formatVersions(versions: readonly LedgerVersion[], paint: Paint)
     cells: [each.id, each.dsn, describeVersion(each)],
   }));
   return joinLines(formatMarkedTable(lines, paint));
-}
-
-/** Formats the errors of the ledgers that could not be read or migrated. */
-export function formatVersionErrors(versions: readonly LedgerVersion[], paint: Paint): string {
-  const lines = versions.flatMap(({ error }) => (error ? formatErrorLines(error, paint) : []));
-  return joinLines(lines);
 }
 
 /** Returns the JSON of the versions for another program. */
@@ -133,27 +137,6 @@ function describeVersion({ found, version, error }: LedgerVersion): string {
     newer: `version ${version}, newer than this program, which knows versions up to ${SCHEMA_VERSION}`,
   };
   return words[classifyVersion(version)];
-}
-
-/**
- * Calls `read` for each connection, one after the other, and returns a result for each. If `read` throws, the result
- * of this connection has the error, and the next connection follows. Rethrows an error that is a bug of etl.
- */
-async function visitEach(
-  connections: readonly Connection[],
-  read: (connection: Connection) => Promise<{ found: number; version: number }>,
-): Promise<readonly LedgerVersion[]> {
-  const versions: LedgerVersion[] = [];
-  for (const connection of connections) {
-    const { id } = connection;
-    const base = { id, dsn: formatDsn(connection) };
-    try {
-      versions.push({ ...base, ...(await read(connection)), error: undefined });
-    } catch (error) {
-      versions.push({ ...base, found: undefined, version: undefined, error: toEtlError(error, id) });
-    }
-  }
-  return versions;
 }
 
 /** Calls `work` with a client of the database, and returns its result. Closes the database in every case. */

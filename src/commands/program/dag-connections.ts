@@ -1,4 +1,5 @@
 import type { Program } from './program.js';
+import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
 
 /** The tasks of a Dag, and the connections whose ledgers record the Dag's runs. */
@@ -49,6 +50,12 @@ export function listRecordingConnections(
 /** Returns the connections of all Dags: each has a ledger, or gets a ledger at the first run. */
 export function listLedgerConnections(dagConnections: DagConnectionMap): readonly string[] {
   return removeDuplicates([...dagConnections.values()].flatMap(({ connectionIds }) => connectionIds));
+}
+
+/** Throws ETL-2002 if a Dag is given and the config does not have it. */
+export function assertKnownDag(dagConnections: DagConnectionMap, dagId: string | undefined): void {
+  if (dagId !== undefined && !dagConnections.has(dagId))
+    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
 }
 
 function removeDuplicates(ids: readonly (string | undefined)[]): readonly string[] {

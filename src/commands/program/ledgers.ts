@@ -10,11 +10,8 @@ import { send, type ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
-/** The value that was read from the ledger of one connection. */
-export interface LedgerAnswer<T> {
-  readonly connectionId: string;
-  readonly value: T;
-}
+/** A row of a ledger, with the connection of the ledger. */
+export type InLedger<T> = T & { readonly connectionId: string };
 
 /** An open database, with the version of its ledger. */
 interface OpenLedger {
@@ -37,27 +34,28 @@ export class Ledgers implements AsyncDisposable {
   }
 
   /**
-   * Calls `read` for the ledger of each connection, one after the other. Returns the answers in this order. Skips a
-   * database that has no ledger. Reads a database only once if several connections lead to it, and returns its answer
-   * for the first of them.
+   * Calls `read` for the ledger of each connection, one after the other. Returns the rows of all ledgers in this order.
+   * Skips a database that has no ledger. Reads a database only once if several connections lead to it, and returns its
+   * rows with the first of them.
    *
    * Throws an `EtlError` if a database can't be reached, ETL-4004 if a ledger can't be read, and ETL-4001 if a ledger
    * has the version of another release.
    */
-  async readEach<T>(
+  async readEach<T extends object>(
     connectionIds: Iterable<string>,
-    read: (client: ProtocolClient) => Promise<T>,
-  ): Promise<readonly LedgerAnswer<T>[]> {
+    read: (client: ProtocolClient) => Promise<readonly T[]>,
+  ): Promise<readonly InLedger<T>[]> {
     const seen = new Set<string>();
-    const answers: LedgerAnswer<T>[] = [];
+    const found: InLedger<T>[] = [];
     for (const connectionId of connectionIds) {
       const opened = await this.#get(connectionId);
       if (opened === undefined || opened.version === 0 || seen.has(opened.identity)) continue;
       seen.add(opened.identity);
       assertReadable(opened.version, connectionId);
-      answers.push({ connectionId, value: await readSafely(opened.database, connectionId, read) });
+      const rows = await readSafely(opened.database, connectionId, read);
+      found.push(...rows.map((row) => Object.assign(row, { connectionId })));
     }
-    return answers;
+    return found;
   }
 
   /** Closes all databases that were opened. A database that could not be opened is closed already. */

@@ -76,8 +76,15 @@ export async function loadProgram({ config, connections, mask, notice }: Program
     environment,
     lookup: maskLookup(lookup, mask),
     getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
-    open: (connection, settings) =>
-      openDatabase({ connection, environment, loaded }, { notice, ...settings }),
+    open: async (connection, settings) =>
+      findHook(connection).open(connection, {
+        poolSize: getPoolSize(loaded, connection, settings.concurrency),
+        applicationName: 'etl',
+        variables: environment.variables,
+        root: loaded.directory,
+        pid: process.pid,
+        notice: settings.notice ?? notice,
+      }),
   };
 }
 
@@ -104,23 +111,4 @@ function getPoolSize({ config }: LoadedConfig, connection: Connection, concurren
   const setting = config.connections[connection.id];
   const limit = typeof setting === 'object' ? setting.concurrency : undefined;
   return Math.min(concurrency, limit ?? Infinity, findHook(connection).maxPoolSize ?? Infinity);
-}
-
-/** Opens a database by the hook of its connection, with the facts that the hook needs about this process. */
-async function openDatabase(
-  {
-    connection,
-    environment,
-    loaded,
-  }: { connection: Connection; environment: Environment; loaded: LoadedConfig },
-  { concurrency, notice }: Required<OpenSettings>,
-): Promise<Database> {
-  return findHook(connection).open(connection, {
-    poolSize: getPoolSize(loaded, connection, concurrency),
-    applicationName: 'etl',
-    variables: environment.variables,
-    root: loaded.directory,
-    pid: process.pid,
-    notice,
-  });
 }

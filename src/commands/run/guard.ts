@@ -46,7 +46,9 @@ export function guardProcess(): Guard {
       realExit(getSignalExitCode(signal));
     }
     stoppedBy = signal;
-    controller.abort(createStoppedError(signal));
+    const what = `the run was stopped by ${signal}`;
+    const data = 'tasks that had ended are committed; the other tasks wrote nothing';
+    controller.abort(new EtlError('ETL-3302', { what, data }));
   };
   const onUnhandled = (error: unknown): void => reportUnhandledError(error, unhandledErrors);
   const onExit = (): void => {
@@ -97,13 +99,5 @@ function refuseExit(code: number | string | null | undefined): never {
     what: `a task must not call process.exit(${code ?? ''})`,
     why: 'the run may have other open tasks',
     fix: 'throw an error or FailTask to fail the task',
-  });
-}
-
-/** Creates the reason with which a signal stops the run. */
-function createStoppedError(signal: StopSignal): EtlError {
-  return new EtlError('ETL-3302', {
-    what: `the run was stopped by ${signal}`,
-    data: 'tasks that had ended are committed; the other tasks wrote nothing',
   });
 }

@@ -38,23 +38,14 @@ export async function createRequest(
   flags: RequestFlags,
 ): Promise<RunRequest> {
   const { config } = program.loaded;
-  const dag = findDag(config.dags, dagId);
+  const dag = config.dags.find(({ id }) => id === dagId);
+  const knownIds = config.dags.map(({ id }) => id);
+  if (dag === undefined) throw createUnknownDagError(dagId, knownIds, 'nothing was started');
   const planned = planDag(dag, config.defaults);
   // Fails before the start of the run if a connection is not defined or no hook opens its scheme.
   for (const id of findConnections(planned).used) findHook(program.lookup.find(id));
   const start = flags.resume ? createResumeStart(dag, flags) : await createRunStart(dag, flags);
   return { ...planned, start, overlap: parseOverlap(flags.overlap) };
-}
-
-/** Returns the Dag with this ID. Throws ETL-2002 if the config does not have the Dag. */
-function findDag(dags: readonly Dag[], id: string): Dag {
-  const dag = dags.find((each) => each.id === id);
-  if (dag !== undefined) return dag;
-  throw createUnknownDagError(
-    id,
-    dags.map((each) => each.id),
-    'nothing was started',
-  );
 }
 
 /**

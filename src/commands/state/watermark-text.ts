@@ -1,7 +1,7 @@
 import { formatLocalTime, formatMarkedTable } from '../history/history-text.js';
 import { neutralizeText, type Paint, joinLines } from '../../runtime/report/words.js';
 import type { WatermarkChange, WatermarkRow } from '../../runtime/ledger/watermark-row.js';
-import type { InLedger } from './watermarks.js';
+import type { InLedger } from '../program/ledgers.js';
 
 /** Formats watermarks for a person: one line a watermark. */
 export function formatWatermarks(rows: readonly InLedger<WatermarkRow>[], paint: Paint): string {

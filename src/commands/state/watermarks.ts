@@ -1,8 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { listLedgerConnections, mapDagConnections, type DagConnections } from '../program/dag-connections.js';
+import {
+  assertKnownDag,
+  listLedgerConnections,
+  mapDagConnections,
+  type DagConnections,
+} from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
-import type { Ledgers } from '../program/ledgers.js';
+import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { RunDatabases } from '../../runtime/database/run-databases.js';
 import {
@@ -22,9 +27,6 @@ import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { findDatabaseError } from '../../runtime/postgres/sqlstate.js';
 import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark/cursor.js';
 
-/** A row of a ledger, with the connection of the ledger. */
-export type InLedger<T> = T & { readonly connectionId: string };
-
 /**
  * Reads the watermarks of one task, of one Dag or of all Dags, ledger by ledger. A Dag that was removed from the
  * config is found by the watermarks that the ledgers still have. Throws ETL-2002 if the config does not have the Dag
@@ -39,8 +41,7 @@ export async function collectWatermarks(
     readWatermarks(client, { dagId, taskId }),
   );
   const dagConnections = mapDagConnections(program);
-  if (dagId !== undefined && !dagConnections.has(dagId) && rows.length === 0)
-    throw createUnknownDagError(dagId, [...dagConnections.keys()]);
+  if (rows.length === 0) assertKnownDag(dagConnections, dagId);
   return rows;
 }
 
@@ -66,8 +67,7 @@ async function readFromLedgers<T extends object>(
 ): Promise<readonly InLedger<T>[]> {
   const dagConnections = mapDagConnections(program);
   const known = dagId === undefined ? undefined : dagConnections.get(dagId)?.connectionIds;
-  const answers = await ledgers.readEach(known ?? listLedgerConnections(dagConnections), read);
-  return answers.flatMap(({ connectionId, value }) => value.map((row) => ({ ...row, connectionId })));
+  return ledgers.readEach(known ?? listLedgerConnections(dagConnections), read);
 }
 
 const UNCHANGED = 'nothing was changed';

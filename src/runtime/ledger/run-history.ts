@@ -2,6 +2,7 @@ import { send, type ProtocolClient } from '../postgres/protocol.js';
 
 /** The number of done tasks of a run, and the rows that they wrote, in one database. */
 export interface DoneCount {
+  readonly runId: string;
   readonly tasks: number;
   readonly rows: number;
 }
@@ -74,20 +75,21 @@ const IS_LOCKED = `exists (
 const IS_NEWEST = `(l.run_id is null or l.run_id = r.run_id or l.taken_at < r.started_at)`;
 
 /**
- * Counts the done tasks of these runs of a Dag, and the rows that the tasks wrote. The key of the result is the run ID.
+ * Counts the done tasks of these runs of a Dag, and the rows that the tasks wrote. A run without a done task is left
+ * out.
  */
 export async function countDone(
   client: ProtocolClient,
   dagId: string,
   runIds: readonly string[],
-): Promise<ReadonlyMap<string, DoneCount>> {
+): Promise<readonly DoneCount[]> {
   const { rows } = await send(
     client,
     `select run_id as "runId", count(*)::float8 as tasks, coalesce(sum(rows), 0)::float8 as rows from etl.task
      where dag_id = $1 and run_id = any($2) and state = 'success' group by run_id`,
     [dagId, runIds],
   );
-  return new Map(rows.map(({ runId, ...count }: DoneCount & { runId: string }) => [runId, count]));
+  return rows;
 }
 
 /** Reads the done tasks of a run, in the order in which they were committed. */
