@@ -50,12 +50,7 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
   try {
     client = await acquire(request.database, request.signal);
   } catch (error) {
-    return createFailedOutcome(error, {
-      ...getTaskFacts(request),
-      ending: 'rolled back',
-      isClaimed: false,
-      findStatement: () => undefined,
-    });
+    return createFailedOutcome(error, { task: request.task, ending: 'rolled back' });
   }
   const attempt = new Attempt(request, client);
   try {
@@ -237,7 +232,7 @@ class Attempt {
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
     return createFailedOutcome(this.#findCause(thrown), {
-      ...getTaskFacts(this.#request),
+      task: this.#request.task,
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
       findStatement: (failure) => this.#taskConnection.findStatement(failure),
@@ -323,11 +318,6 @@ class Attempt {
       return false;
     }
   }
-}
-
-/** Returns the facts about the task of an attempt that an error report needs. */
-function getTaskFacts({ task }: AttemptRequest) {
-  return { taskId: task.id, location: task.location, retryOn: task.retryOn };
 }
 
 /** Runs the checks of a task in its transaction, in order. Throws ETL-3101 for the first check that finds a row. */

@@ -124,13 +124,7 @@ export function isConnectionEnd(error: ErrorFields): boolean {
   return isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000';
 }
 
-const SOCKET_CODES: ReadonlySet<string> = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ECONNREFUSED',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-]);
+const SOCKET_CODES = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ETIMEDOUT', 'ENOTFOUND']);
 
 /**
  * Returns true if the error is caused by the loss of a connection. The error can come from the server, the driver or
