@@ -4,7 +4,6 @@ import { createFailedOutcome } from './failure.js';
 import { encodeResult } from '../json.js';
 import { readClaimed } from '../ledger/task-row.js';
 import {
-  createCheckFailedError,
   createEndedByTaskError,
   isSealed,
   createConnectionLostError,
@@ -18,7 +17,7 @@ import { type AttemptOutcome, type Ending, SkipTask } from './outcome.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import { ReadSessions } from '../session/read-session.js';
-import { findDatabaseError, isConnectionEnd, isAborted, isConnectionLoss } from '../postgres/sqlstate.js';
+import { findDatabaseError, isConnectionEnd, isConnectionLoss } from '../postgres/sqlstate.js';
 import { AttemptStop } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
 import type { FoundHighWatermark } from '../watermark/incremental.js';
@@ -256,7 +255,9 @@ class Attempt {
     if (this.#taskConnection.isEndedByTask) return createEndedByTaskError(thrown);
     if (isSealed(thrown)) return createSealTouchedError(thrown);
     const { failure } = this.#taskConnection;
-    const isConsequence = failure !== findDatabaseError(thrown) && isAborted(thrown);
+    const refusal = findDatabaseError(thrown);
+    // 25P02: the server refused the statement because an earlier statement of the transaction failed.
+    const isConsequence = failure !== refusal && refusal?.code === '25P02';
     if (failure !== undefined && isConsequence) return createSwallowedError(failure);
     if (this.#taskConnection.lost !== undefined && isConnectionLoss(thrown))
       return this.#taskConnection.fatal ?? createConnectionLostError(this.#taskConnection.lost);
@@ -324,7 +325,13 @@ class Attempt {
 export async function runChecks(client: ProtocolClient, checks: readonly Check[]): Promise<void> {
   for (const { name, sql, values = [] } of checks) {
     const { rows } = await send(client, selectOffendingRows(sql), values);
-    if (rows.length > 0) throw createCheckFailedError(name);
+    if (rows.length > 0) {
+      throw new EtlError('ETL-3101', {
+        what: `check "${name}" failed: its query returned rows`,
+        fix: 'find these rows in the data that the task reads: run the query of the check there',
+        data: 'the task was rolled back: nobody saw its data',
+      });
+    }
   }
 }
 

@@ -123,7 +123,7 @@ export async function createNotClosedError(client: ProtocolClient, key: TaskKey)
   ]);
   const newest = String(rows[0]?.epoch);
   if (newest !== key.epoch) {
-    const why = newest === undefined ? undefined : `this run has epoch ${key.epoch}, the newest is ${newest}`;
+    const why = `this run has epoch ${key.epoch}, the newest is ${newest}`;
     return createTakenOverError(key.dagId, { why });
   }
   return new EtlError('ETL-3202', {

@@ -109,11 +109,6 @@ export function isWrongValueCount({ code, routine }: ErrorFields): boolean {
   return code === '08P01' && routine !== undefined;
 }
 
-/** Returns true if the statement was refused because an earlier statement of the transaction failed. */
-export function isAborted(error: unknown): boolean {
-  return findDatabaseError(error)?.code === '25P02';
-}
-
 /**
  * Returns true if the server closes the connection after this error: a SQLSTATE of a lost connection, a timeout of
  * the session (25P03, 25P04), or a refused login (28000).

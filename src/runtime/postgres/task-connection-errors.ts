@@ -47,15 +47,6 @@ export function createSentTooLateError(): EtlError {
   });
 }
 
-/** Creates the error of a check that found rows. */
-export function createCheckFailedError(name: string): EtlError {
-  return new EtlError('ETL-3101', {
-    what: `check "${name}" failed: its query returned rows`,
-    fix: 'find these rows in the data that the task reads: run the query of the check there',
-    data: 'the task was rolled back: nobody saw its data',
-  });
-}
-
 /** Creates the error of an earlier attempt whose COMMIT got no answer and did not take place. */
 export function createNotCommittedError(): EtlError {
   return new EtlError('ETL-1002', {

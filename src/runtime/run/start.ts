@@ -4,14 +4,7 @@ import type { RunDatabases } from '../database/run-databases.js';
 import type { DataInterval } from '../interval/interval.js';
 import { assertRefreshable } from './full-refresh.js';
 import type { Overlap } from '../ledger/lock.js';
-import {
-  findLastRun,
-  findRun,
-  insertRun,
-  reopenRun,
-  type RunHeader,
-  type RunRow,
-} from '../ledger/run-row.js';
+import { findLastRun, findRun, insertRun, reopenRun, type RunRow } from '../ledger/run-row.js';
 import { readDone, type DoneTask } from '../ledger/task-row.js';
 import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { formatCommand, formatResumeCommand } from '../report/command-line.js';
@@ -122,17 +115,11 @@ async function startNew(
   { databases, process }: StartServices,
 ): Promise<StartedRun> {
   const described = { runId, interval, params, fullRefresh };
-  const run = { ...described, dagId: dag.id, taskCount: tasks.length };
-  const header = { ...process, ...run, isByTask: false };
+  const header = { ...process, ...described, dagId: dag.id, taskCount: tasks.length, isByTask: false };
   if (!(await databases.beginRun(header, findConnections({ tasks, home }).recording)))
     throw createRunIdTakenError(runId, dag.id);
-  return {
-    plan: { ...described, dag, tasks, home },
-    done: new Map(),
-    resume: undefined,
-    fingerprints: [],
-    only: undefined,
-  };
+  const plan = { ...described, dag, tasks, home };
+  return { plan, done: new Map(), resume: undefined, fingerprints: [], only: undefined };
 }
 
 /**
@@ -155,16 +142,10 @@ async function resumeRun(
   const fingerprints = await computeFingerprints(tasks);
   const resumePlan = planResume(tasks, fingerprints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
-  const run = { ...described, dagId: dag.id, taskCount: tasks.length };
-  const header: RunHeader = { ...process, ...run, isByTask: false };
+  const header = { ...process, ...described, dagId: dag.id, taskCount: tasks.length, isByTask: false };
   await databases.withHome((client) => reopenRun(client, header));
-  return {
-    plan: { ...described, dag, tasks, home },
-    done,
-    resume: { plan: resumePlan, of: row },
-    fingerprints,
-    only: undefined,
-  };
+  const plan = { ...described, dag, tasks, home };
+  return { plan, done, resume: { plan: resumePlan, of: row }, fingerprints, only: undefined };
 }
 
 /**
@@ -198,7 +179,11 @@ async function startTask(
   for (const index of only.upstream) {
     const parent = tasks[index];
     if (parent && done.get(parent.id)?.fingerprint !== fingerprints[index])
-      throw createParentNotDoneError(taskId, parent.id, runId);
+      throw new EtlError('ETL-2011', {
+        what: `"${taskId}" needs "${parent.id}", which is not done in run "${runId}" or was changed since`,
+        fix: `run "${parent.id}" first`,
+        data: 'nothing was started',
+      });
   }
   const { interval, params, fullRefresh } = row;
   const plan = { runId, dag, tasks, home, interval, params, fullRefresh };
@@ -254,15 +239,6 @@ function createNothingToResumeError(
     what: `there is ${which} to resume`,
     why: found === undefined ? undefined : `"${found.runId}" is a run of "${found.dagId}"`,
     fix: formatCommand('run', dagId),
-    data: 'nothing was started',
-  });
-}
-
-/** Creates the error of a single task whose upstream task is not done in the run, or was changed since it was done. */
-function createParentNotDoneError(taskId: string, parentId: string, runId: string): EtlError {
-  return new EtlError('ETL-2011', {
-    what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}" or was changed since`,
-    fix: `run "${parentId}" first`,
     data: 'nothing was started',
   });
 }
