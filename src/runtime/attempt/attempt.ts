@@ -9,7 +9,6 @@ import {
   createConnectionLostError,
   createNotCommittedError,
   createSealTouchedError,
-  createSentTooLateError,
   createSwallowedError,
 } from '../postgres/task-connection-errors.js';
 import { type AttemptRequest, TaskBegin } from './begin.js';
@@ -182,7 +181,13 @@ class Attempt {
    */
   async #commit(result: string): Promise<AttemptOutcome> {
     if (this.#taskConnection.lost !== undefined) throw this.#taskConnection.lost;
-    if (this.#taskConnection.lateQuery !== undefined) throw createSentTooLateError();
+    if (this.#taskConnection.lateQuery !== undefined) {
+      throw new EtlError('ETL-3206', {
+        what: 'the task returned before all of its queries were sent',
+        why: 'the task did not await a promise that it started',
+        fix: 'await every promise that the task starts',
+      });
+    }
     this.#request.signal.throwIfAborted();
     const rows = this.#taskConnection.rows.written;
     this.#isCommitting = true;

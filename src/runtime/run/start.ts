@@ -10,16 +10,18 @@ import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from
 import { formatCommand, formatResumeCommand } from '../report/command-line.js';
 import { assertUnchanged, computeFingerprints, planResume, type ResumePlan } from './resume.js';
 
+/** The facts about a run that the first process of the run records. */
+interface RecordedFacts {
+  readonly runId: string;
+  readonly interval: DataInterval | undefined;
+  readonly params: unknown;
+  /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
+  readonly fullRefresh?: readonly string[];
+}
+
 /** How a run starts: as a new run, as a resume of an older run, or as one task of a run. */
 export type RunStart =
-  | {
-      readonly kind: 'new';
-      readonly runId: string;
-      readonly interval: DataInterval | undefined;
-      readonly params: unknown;
-      /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
-      readonly fullRefresh?: readonly string[];
-    }
+  | ({ readonly kind: 'new' } & RecordedFacts)
   | {
       readonly kind: 'resume';
       /** Undefined: the last run of the Dag. If `interval` is given, the last run for this interval. */
@@ -28,20 +30,8 @@ export type RunStart =
       /** True: the resume is refused if the Dag was changed. */
       readonly strict: boolean;
     }
-  | {
-      /** One task of a run. Other processes run the other tasks. */
-      readonly kind: 'task';
-      readonly taskId: string;
-      /**
-       * The first process of the run records the run with this interval and these params. The other processes read
-       * them from the ledger.
-       */
-      readonly runId: string;
-      readonly interval: DataInterval | undefined;
-      readonly params: unknown;
-      /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
-      readonly fullRefresh?: readonly string[];
-    };
+  /** One task of a run. Other processes run the other tasks. All but the first read the facts from the ledger. */
+  | ({ readonly kind: 'task'; readonly taskId: string } & RecordedFacts);
 
 /** The Dag to run and how to start the run. No database was read yet. */
 export interface RunRequest extends PlannedDag {
