@@ -10,7 +10,7 @@ import type { Program } from './program/program.js';
 import { createRequest } from './run/request.js';
 import { parseDuration } from '../runtime/duration.js';
 import type { Reporter, RunEvent } from '../runtime/report/event.js';
-import { createNdjsonReporter, buildResultJson } from '../runtime/report/ndjson-reporter.js';
+import { createNdjsonReporter, buildEventJson } from '../runtime/report/ndjson-reporter.js';
 import { createPlainReporter } from '../runtime/report/plain-reporter.js';
 import { createStatusReporter } from '../runtime/report/status.js';
 import { runDag, type RunResult } from '../runtime/run/run.js';
@@ -179,7 +179,7 @@ SIGINT and SIGTERM.`;
     return {
       report: (event: RunEvent) => {
         shown.report(event);
-        if (event.type === 'run_finished') this.printJson(buildResultJson(event));
+        if (event.type === 'run_finished') this.printJson(buildEventJson(event));
       },
     };
   }

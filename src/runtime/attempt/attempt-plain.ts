@@ -36,14 +36,7 @@ export async function attemptPlainTask(request: PlainAttemptRequest): Promise<At
       return { state: 'skipped', reason: error.message };
     const { task, signal } = request;
     const cause: unknown = signal.aborted ? signal.reason : error;
-    return createFailedOutcome(cause, {
-      taskId: task.id,
-      location: task.location,
-      retryOn: task.retryOn,
-      ending: 'no transaction',
-      isClaimed: false,
-      findStatement: () => undefined,
-    });
+    return createFailedOutcome(cause, { task, ending: 'no transaction' });
   }
 }
 

@@ -4,13 +4,11 @@ import { createFailedOutcome } from './failure.js';
 import { encodeResult } from '../json.js';
 import { readClaimed } from '../ledger/task-row.js';
 import {
-  createCheckFailedError,
   createEndedByTaskError,
   isSealed,
   createConnectionLostError,
   createNotCommittedError,
   createSealTouchedError,
-  createSentTooLateError,
   createSwallowedError,
 } from '../postgres/task-connection-errors.js';
 import { type AttemptRequest, TaskBegin } from './begin.js';
@@ -18,7 +16,7 @@ import { type AttemptOutcome, type Ending, SkipTask } from './outcome.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import { ReadSessions } from '../session/read-session.js';
-import { findDatabaseError, isConnectionEnd, isAborted, isConnectionLoss } from '../postgres/sqlstate.js';
+import { findDatabaseError, isConnectionEnd, isConnectionLoss } from '../postgres/sqlstate.js';
 import { AttemptStop } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
 import type { FoundHighWatermark } from '../watermark/incremental.js';
@@ -50,12 +48,7 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
   try {
     client = await acquire(request.database, request.signal);
   } catch (error) {
-    return createFailedOutcome(error, {
-      ...getTaskFacts(request),
-      ending: 'rolled back',
-      isClaimed: false,
-      findStatement: () => undefined,
-    });
+    return createFailedOutcome(error, { task: request.task, ending: 'rolled back' });
   }
   const attempt = new Attempt(request, client);
   try {
@@ -188,7 +181,13 @@ class Attempt {
    */
   async #commit(result: string): Promise<AttemptOutcome> {
     if (this.#taskConnection.lost !== undefined) throw this.#taskConnection.lost;
-    if (this.#taskConnection.lateQuery !== undefined) throw createSentTooLateError();
+    if (this.#taskConnection.lateQuery !== undefined) {
+      throw new EtlError('ETL-3206', {
+        what: 'the task returned before all of its queries were sent',
+        why: 'the task did not await a promise that it started',
+        fix: 'await every promise that the task starts',
+      });
+    }
     this.#request.signal.throwIfAborted();
     const rows = this.#taskConnection.rows.written;
     this.#isCommitting = true;
@@ -237,7 +236,7 @@ class Attempt {
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
     return createFailedOutcome(this.#findCause(thrown), {
-      ...getTaskFacts(this.#request),
+      task: this.#request.task,
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
       findStatement: (failure) => this.#taskConnection.findStatement(failure),
@@ -261,7 +260,9 @@ class Attempt {
     if (this.#taskConnection.isEndedByTask) return createEndedByTaskError(thrown);
     if (isSealed(thrown)) return createSealTouchedError(thrown);
     const { failure } = this.#taskConnection;
-    const isConsequence = failure !== findDatabaseError(thrown) && isAborted(thrown);
+    const refusal = findDatabaseError(thrown);
+    // 25P02: the server refused the statement because an earlier statement of the transaction failed.
+    const isConsequence = failure !== refusal && refusal?.code === '25P02';
     if (failure !== undefined && isConsequence) return createSwallowedError(failure);
     if (this.#taskConnection.lost !== undefined && isConnectionLoss(thrown))
       return this.#taskConnection.fatal ?? createConnectionLostError(this.#taskConnection.lost);
@@ -325,16 +326,17 @@ class Attempt {
   }
 }
 
-/** Returns the facts about the task of an attempt that an error report needs. */
-function getTaskFacts({ task }: AttemptRequest) {
-  return { taskId: task.id, location: task.location, retryOn: task.retryOn };
-}
-
 /** Runs the checks of a task in its transaction, in order. Throws ETL-3101 for the first check that finds a row. */
 export async function runChecks(client: ProtocolClient, checks: readonly Check[]): Promise<void> {
   for (const { name, sql, values = [] } of checks) {
     const { rows } = await send(client, selectOffendingRows(sql), values);
-    if (rows.length > 0) throw createCheckFailedError(name);
+    if (rows.length > 0) {
+      throw new EtlError('ETL-3101', {
+        what: `check "${name}" failed: its query returned rows`,
+        fix: 'find these rows in the data that the task reads: run the query of the check there',
+        data: 'the task was rolled back: nobody saw its data',
+      });
+    }
   }
 }
 

@@ -11,19 +11,17 @@ import {
   isWrongValueCount,
 } from '../postgres/sqlstate.js';
 import type { FailedStatement } from '../postgres/task-connection.js';
+import type { PlannedTask } from '../dag/plan.js';
 import { FileError } from '../tasks/load/feed.js';
 
 /** The facts about a failed attempt, apart from the error that was thrown. */
 export interface FailureFacts {
-  readonly taskId: string;
-  readonly location: Location;
-  /** The SQLSTATEs and classes of SQLSTATEs that the user wants to be retried, such as `23505` or `23`. */
-  readonly retryOn: readonly string[];
+  readonly task: PlannedTask;
   readonly ending: Ending;
-  /** True if the server has answered the claim. */
-  readonly isClaimed: boolean;
-  /** Returns the statement that caused a database error. Undefined if the statement is unknown. */
-  readonly findStatement: (error: object) => FailedStatement | undefined;
+  /** True if the server has answered the claim. Default: false. */
+  readonly isClaimed?: boolean;
+  /** Returns the statement that caused a database error. Undefined if no statement was sent or it is unknown. */
+  readonly findStatement?: (error: object) => FailedStatement | undefined;
 }
 
 /**
@@ -35,7 +33,7 @@ export function createFailedOutcome(thrown: unknown, facts: FailureFacts): Attem
   const database = findDatabaseError(cause);
   const error =
     cause instanceof EtlError ? completeError(cause, facts) : createTaskError(cause, database, facts);
-  const { ending, isClaimed } = facts;
+  const { ending, isClaimed = false } = facts;
   return { state: 'failed', error, kind: classifyFailure(cause, database, facts), ending, isClaimed };
 }
 
@@ -52,18 +50,14 @@ function classifyFailure(
   if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
   // The SQLSTATE decides, also that of the cause of an `EtlError`: a wrong password is permanent.
   if (database !== undefined && isWrongValueCount(database)) return 'permanent';
-  return classifyState(database?.code, facts.retryOn);
+  return classifyState(database?.code, facts.task.retryOn);
 }
 
-/** The codes of our own errors that a retry can avoid. */
-const TRANSIENT: ReadonlySet<string> = new Set([
-  'ETL-1001',
-  'ETL-1002',
-  'ETL-3301',
-  'ETL-3207',
-  // The SQLSTATE of the swallowed error decides: a serialization failure is worth a retry.
-  'ETL-3203',
-]);
+/**
+ * The codes of our own errors that a retry can avoid. For a swallowed error (ETL-3203), the SQLSTATE of its cause decides:
+ * a serialization failure is worth a retry.
+ */
+const TRANSIENT = new Set(['ETL-1001', 'ETL-1002', 'ETL-3301', 'ETL-3207', 'ETL-3203']);
 
 /**
  * Creates the error that is reported for an error of the server or of the user's code.
@@ -74,9 +68,9 @@ const TRANSIENT: ReadonlySet<string> = new Set([
  * - A lost connection becomes ETL-1002, with the same parts.
  */
 function createTaskError(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
-  const task = `task defined at ${formatLocation(facts.location)}`;
+  const task = `task defined at ${formatLocation(facts.task.location)}`;
   if (database === undefined) {
-    const where = [...formatThrowLocation(cause, facts.location), task].join(', in the ');
+    const where = [...formatThrowLocation(cause, facts.task.location), task].join(', in the ');
     return new EtlError('ETL-3001', {
       what: cause.message || cause.name,
       where,
@@ -84,7 +78,7 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
       cause,
     });
   }
-  const statement = facts.findStatement(database);
+  const statement = facts.findStatement?.(database);
   const isLost = facts.ending === 'unknown' || database.severity === 'FATAL';
   return new EtlError(isLost ? 'ETL-1002' : 'ETL-3001', {
     what: statement?.message || database.message,
@@ -109,7 +103,7 @@ function formatThrowLocation(cause: Error, { root }: Location): string[] {
 function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.message,
-    where: error.where ?? `task defined at ${formatLocation(facts.location)}`,
+    where: error.where ?? `task defined at ${formatLocation(facts.task.location)}`,
     why: error.why,
     fix: error.fix,
     data: error.data ?? describeDataState(facts),
@@ -149,17 +143,17 @@ function formatObjects(error: DatabaseError): string[] {
 }
 
 /** Says what the failed attempt left in the database. */
-function describeDataState(facts: FailureFacts): string {
-  switch (facts.ending) {
+function describeDataState({ task: { id }, ending }: FailureFacts): string {
+  switch (ending) {
     case 'rolled back':
-      return `"${facts.taskId}" wrote nothing`;
+      return `"${id}" wrote nothing`;
     case 'unknown':
-      return `it is unknown whether "${facts.taskId}" was committed: the connection was lost during COMMIT`;
+      return `it is unknown whether "${id}" was committed: the connection was lost during COMMIT`;
     case 'no transaction':
-      return `"${facts.taskId}" is not recorded: its work outside the database is not undone, and a resume repeats the task`;
+      return `"${id}" is not recorded: its work outside the database is not undone, and a resume repeats the task`;
     case 'check data':
-      return `"${facts.taskId}" ended its transaction itself: check the rows that it wrote before`;
+      return `"${id}" ended its transaction itself: check the rows that it wrote before`;
     default:
-      return facts.ending satisfies never;
+      return ending satisfies never;
   }
 }

@@ -30,19 +30,8 @@ const SERIALIZATION_MAX_MS = 2000;
  * The classes of SQLSTATE whose errors the same statement meets again.
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-const PERMANENT_CLASSES: ReadonlySet<string> = new Set([
-  '0A',
-  '22',
-  '23',
-  '25',
-  '28',
-  '2B',
-  '3D',
-  '3F',
-  '42',
-  '44',
-]);
-const SERIALIZATION_STATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03']);
+const PERMANENT_CLASSES = new Set(['0A', '22', '23', '25', '28', '2B', '3D', '3F', '42', '44']);
+const SERIALIZATION_STATES = new Set(['40001', '40P01', '55P03']);
 
 /**
  * Returns the kind of a failure with this SQLSTATE:

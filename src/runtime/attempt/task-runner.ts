@@ -90,15 +90,11 @@ export class TaskRunner {
       }
       case 'skipped':
         return { ...base, state: 'skipped', reused: false, result: undefined, reason: outcome.reason };
-      case 'failed':
-        return {
-          ...base,
-          state: 'failed',
-          reused: false,
-          result: undefined,
-          error: outcome.error,
-          undecided: outcome.ending === 'unknown' ? this.#fingerprints[task.index] : undefined,
-        };
+      case 'failed': {
+        const undecided = outcome.ending === 'unknown' ? this.#fingerprints[task.index] : undefined;
+        const { error } = outcome;
+        return { ...base, state: 'failed', reused: false, result: undefined, error, undecided };
+      }
       default:
         return outcome satisfies never;
     }
@@ -209,12 +205,8 @@ export class TaskRunner {
     const fingerprint = await this.#readFingerprint(task);
     const doneBefore = body.transactional ? undefined : this.#services.done.get(task.id);
     if (doneBefore?.fingerprint === fingerprint) return { state: 'success', ...doneBefore, reused: true };
-    const context = createContext(task, this.#plan, this.#services, {
-      attempt: limits.attempt,
-      signal: limits.signal,
-      moved: limits.moved,
-      results: this.#results,
-    });
+    const facts = { ...limits, results: this.#results };
+    const context = createContext(task, this.#plan, this.#services, facts);
     // The ledger of this connection records the task. A Dag without any connection records nothing.
     const connectionId = task.conn ?? this.#plan.home;
     const database =
@@ -224,17 +216,10 @@ export class TaskRunner {
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));
-    const openTaskReadSession: OpenReadSession = async (id, first) =>
+    const openSession: OpenReadSession = async (id, first) =>
       openReadSession(await databases.getWithoutLedger(id), limits.signal, first);
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
-    return attemptTask({
-      ...common,
-      isFirst,
-      body,
-      database,
-      openReadSession: openTaskReadSession,
-      onLateQuery,
-    });
+    return attemptTask({ ...common, isFirst, body, database, openReadSession: openSession, onLateQuery });
   }
 
   #createProgress({ id: taskId }: PlannedTask): Progress {
@@ -277,12 +262,10 @@ async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
  * that can't be opened, is reported as it is. Any other error is a bug of etl (ETL-9001).
  */
 function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome {
-  const { id: taskId, location, retryOn } = task;
   const cause = toError(thrown);
   const isKnown = cause instanceof EtlError || findDatabaseError(cause) !== undefined;
   const error = isKnown
     ? cause
-    : new EtlError('ETL-9001', { what: `"${taskId}" could not be run: ${cause.message}`, cause });
-  const facts = { taskId, location, retryOn, ending: 'rolled back', isClaimed: false } as const;
-  return createFailedOutcome(error, { ...facts, findStatement: () => undefined });
+    : new EtlError('ETL-9001', { what: `"${task.id}" could not be run: ${cause.message}`, cause });
+  return createFailedOutcome(error, { task, ending: 'rolled back' });
 }

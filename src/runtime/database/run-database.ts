@@ -53,9 +53,9 @@ export class RunDatabase {
     return this.#epoch;
   }
 
-  /** Creates the ledger or brings it up to date. Errors name the database by `databaseName`. */
-  async migrate(databaseName: string): Promise<void> {
-    await this.with((client) => migrate(client, databaseName));
+  /** Creates the ledger or brings it up to date. Errors name the connection. */
+  async migrate(connectionId: string): Promise<void> {
+    await this.with((client) => migrate(client, `connection "${connectionId}"`));
   }
 
   /**
@@ -68,7 +68,14 @@ export class RunDatabase {
     if (control === undefined) return;
     await takeLock(control, dagId, overlap);
     control.on('end', () => {
-      if (!this.#isClosing) onLost(createLockLostError(dagId));
+      if (this.#isClosing) return;
+      const reason = new EtlError('ETL-1003', {
+        what: `the connection that holds the lock of "${dagId}" was lost`,
+        why: 'without the lock, another run of the Dag can start',
+        fix: `resume the run: ${formatResumeCommand(dagId)}`,
+        data: 'tasks that had ended are committed; the others wrote nothing',
+      });
+      onLost(reason);
     });
   }
 
@@ -254,16 +261,6 @@ export class RunDatabase {
 function destroyConnection(client: ProtocolClient): void {
   client.__knex__disposed ??= 'not clean';
   client.connection.stream.destroy();
-}
-
-/** Creates the error of a run whose control connection was lost, and with it the lock of the Dag. */
-function createLockLostError(dagId: string): EtlError {
-  return new EtlError('ETL-1003', {
-    what: `the connection that holds the lock of "${dagId}" was lost`,
-    why: 'without the lock, another run of the Dag can start',
-    fix: `resume the run: ${formatResumeCommand(dagId)}`,
-    data: 'tasks that had ended are committed; the others wrote nothing',
-  });
 }
 
 /** Returns true if `cleaned` resolves to true within `CLEAN_UP_MS`. Returns false if there is no `cleaned`. */

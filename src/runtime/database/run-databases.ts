@@ -41,7 +41,7 @@ export class RunDatabases {
     const opened = this.#openAndPrepare(connectionId, async (home) => {
       await Promise.all([
         home.lock(this.#holder.dagId, overlap, this.#onLockLost),
-        home.migrate(nameDatabase(connectionId)),
+        home.migrate(connectionId),
       ]);
     });
     this.#prepared.set(connectionId, opened);
@@ -112,7 +112,7 @@ export class RunDatabases {
     if (opened === undefined) {
       const runId = this.#runId;
       opened = this.#openAndPrepare(connectionId, async (database) => {
-        await database.migrate(nameDatabase(connectionId));
+        await database.migrate(connectionId);
         if (this.#hasLeftovers) await database.endLeftovers(this.#holder.dagId);
         await database.takeEpoch({ ...this.#holder, runId });
       });
@@ -186,9 +186,4 @@ export class RunDatabases {
       throw error;
     }
   }
-}
-
-/** Names the database of a connection in an error. */
-function nameDatabase(connectionId: string): string {
-  return `connection "${connectionId}"`;
 }

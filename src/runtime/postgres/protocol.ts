@@ -72,9 +72,7 @@ export interface ProtocolClient extends Emitter, CancelTarget {
  * The parsers for the results of the runner's own queries. They do not depend on the parsers that a user's program
  * has set for all of pg. Values of other types stay text.
  */
-const LEDGER_TYPES = {
-  getTypeParser: (oid: number) => PARSERS.get(oid) ?? String,
-};
+const LEDGER_TYPES = { getTypeParser: (oid: number) => PARSERS.get(oid) ?? String };
 
 /** The parsers by the OID of the type: bool, int2, int4, float8, json, jsonb, timestamptz. */
 const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, (text: string) => unknown>([
@@ -104,16 +102,9 @@ export function send(
   });
 }
 
-/** The arguments of `pg.Client.query`. */
-export interface QueryCall {
-  readonly config: unknown;
-  readonly values: unknown;
-  readonly callback: Callback;
-}
-
 /**
- * Creates a query of the driver that can be the last query of a pipeline. Returns undefined for a query that can't be
- * in a pipeline:
+ * Creates a query of the driver that can be the last query of a pipeline. `config`, `values` and `callback` are the
+ * arguments of `pg.Client.query`. Returns undefined for a query that can't be in a pipeline:
  *
  * - a named statement or a limit of rows (`rows`), for which the driver keeps state
  * - a text that may have several statements, which the extended protocol refuses
@@ -121,7 +112,9 @@ export interface QueryCall {
  */
 export function toPipelinedQuery(
   client: ProtocolClient,
-  { config, values, callback }: QueryCall,
+  config: unknown,
+  values: unknown,
+  callback: Callback,
 ): DriverQuery | undefined {
   const given = typeof config === 'string' ? { text: config } : (config as PipelinedConfig);
   const bound = values ?? given.values ?? [];
@@ -134,12 +127,7 @@ export function toPipelinedQuery(
 }
 
 /** The members of a query config that decide whether the query can be in a pipeline. */
-interface PipelinedConfig {
-  readonly text?: unknown;
-  readonly values?: unknown;
-  readonly name?: unknown;
-  readonly rows?: unknown;
-}
+type PipelinedConfig = Partial<Record<'text' | 'values' | 'name' | 'rows', unknown>>;
 
 /** Returns true for a query that writes its messages itself, such as a COPY stream or a cursor. */
 export function isSubmittable(config: unknown): config is Submittable & Partial<EventEmitter> & Refusable {

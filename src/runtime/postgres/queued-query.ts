@@ -55,7 +55,7 @@ export function createQueuedQuery(
   const callback = AsyncResource.bind(given);
   return {
     sql: getText(config),
-    toPipelined: () => toPipelinedQuery(client, { config, values, callback }),
+    toPipelined: () => toPipelinedQuery(client, config, values, callback),
     start: () => client.query(config, values, callback),
     refuse: (error) => queueMicrotask(() => callback(error)),
   };

@@ -109,11 +109,6 @@ export function isWrongValueCount({ code, routine }: ErrorFields): boolean {
   return code === '08P01' && routine !== undefined;
 }
 
-/** Returns true if the statement was refused because an earlier statement of the transaction failed. */
-export function isAborted(error: unknown): boolean {
-  return findDatabaseError(error)?.code === '25P02';
-}
-
 /**
  * Returns true if the server closes the connection after this error: a SQLSTATE of a lost connection, a timeout of
  * the session (25P03, 25P04), or a refused login (28000).
@@ -124,13 +119,7 @@ export function isConnectionEnd(error: ErrorFields): boolean {
   return isConnectionState(code) || code === '25P03' || code === '25P04' || code === '28000';
 }
 
-const SOCKET_CODES: ReadonlySet<string> = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ECONNREFUSED',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-]);
+const SOCKET_CODES = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ETIMEDOUT', 'ENOTFOUND']);
 
 /**
  * Returns true if the error is caused by the loss of a connection. The error can come from the server, the driver or

@@ -38,24 +38,6 @@ export function createSealTouchedError(cause: unknown): EtlError {
   });
 }
 
-/** Creates the error of a task that returned before all of its queries were sent. The queries were refused. */
-export function createSentTooLateError(): EtlError {
-  return new EtlError('ETL-3206', {
-    what: 'the task returned before all of its queries were sent',
-    why: 'the task did not await a promise that it started',
-    fix: 'await every promise that the task starts',
-  });
-}
-
-/** Creates the error of a check that found rows. */
-export function createCheckFailedError(name: string): EtlError {
-  return new EtlError('ETL-3101', {
-    what: `check "${name}" failed: its query returned rows`,
-    fix: 'find these rows in the data that the task reads: run the query of the check there',
-    data: 'the task was rolled back: nobody saw its data',
-  });
-}
-
 /** Creates the error of an earlier attempt whose COMMIT got no answer and did not take place. */
 export function createNotCommittedError(): EtlError {
   return new EtlError('ETL-1002', {

@@ -11,16 +11,14 @@ const VERSION = 1;
  * snake case. Durations are in milliseconds, times in ISO 8601.
  */
 export function createNdjsonReporter(write: (text: string) => void): Reporter {
-  return { report: (event) => write(`${JSON.stringify(toFields(event))}\n`) };
+  return { report: (event) => write(`${JSON.stringify(buildEventJson(event))}\n`) };
 }
 
-/** Builds the object that `etl run --json` prints, in the form of the event `run_finished`. */
-export function buildResultJson(event: RunEvent & { type: 'run_finished' }): unknown {
-  return toFields(event);
-}
-
-/** Converts an event to the object of its line. The fields that all events have come first. */
-function toFields(event: RunEvent): Record<string, unknown> {
+/**
+ * Builds the object of an event's line. The fields that all events have come first. `etl run --json` prints the object
+ * of the event `run_finished` alone.
+ */
+export function buildEventJson(event: RunEvent): Record<string, unknown> {
   const { at, type, runId, dagId, ...rest } = event;
   return {
     v: VERSION,

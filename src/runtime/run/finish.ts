@@ -126,9 +126,13 @@ function confirmOutcome(outcome: TaskOutcome, rows: ReadonlyMap<string, DoneTask
     return { ...rest, state: 'success', ...getRows(row) };
   }
   if (outcome.state !== 'success') return summary;
-  if (row === undefined)
-    return { ...summary, state: 'failed', error: createNotInLedgerError(outcome.taskId) };
-  return { ...summary, ...getRows(row) };
+  if (row !== undefined) return { ...summary, ...getRows(row) };
+  const error = new EtlError('ETL-4003', {
+    what: `"${outcome.taskId}" was committed, but the ledger has no row of it`,
+    why: 'another program deleted the row, or the server lost it',
+    data: 'check the data before you run the task again',
+  });
+  return { ...summary, state: 'failed', error };
 }
 
 /** Returns the number of rows that a done task wrote, as a field. No field for a task without a connection. */
@@ -148,13 +152,5 @@ function createUnrecordedError(error: unknown): EtlError {
     fix: 'resume the run: tasks that are done are not repeated',
     data: 'each task is either committed with its row in etl.task, or wrote nothing',
     cause: error,
-  });
-}
-
-function createNotInLedgerError(taskId: string): EtlError {
-  return new EtlError('ETL-4003', {
-    what: `"${taskId}" was committed, but the ledger has no row of it`,
-    why: 'another program deleted the row, or the server lost it',
-    data: 'check the data before you run the task again',
   });
 }

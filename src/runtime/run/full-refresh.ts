@@ -14,7 +14,14 @@ export function assertRefreshable(tasks: readonly PlannedTask[], fullRefresh: re
     const table = getAppendedTable(task);
     if (table === undefined) continue;
     const other = tasks.find((each) => each !== task && getIncrementalTable(each) === table);
-    if (other !== undefined) throw createSharedTableError(task, other);
+    if (other === undefined) continue;
+    throw new EtlError('ETL-2016', {
+      what: `"${task.id}" can't be fully refreshed: "${other.id}" loads rows into the same table`,
+      where: `task defined at ${formatLocation(task.location)}`,
+      why: `a full refresh in mode \`append\` empties the table, and the rows of "${other.id}" would be lost`,
+      fix: "use mode: 'merge', or give each transfer its own table",
+      data: 'nothing was started',
+    });
   }
 }
 
@@ -37,14 +44,4 @@ function getIncrementalTable(task: PlannedTask): string | undefined {
 /** Returns the options of a transfer. Undefined for a task of another kind. */
 function findTransfer({ task }: PlannedTask): TransferSource | undefined {
   return task.kind === 'transfer' ? (task.options as unknown as TransferSource) : undefined;
-}
-
-function createSharedTableError(task: PlannedTask, other: PlannedTask): EtlError {
-  return new EtlError('ETL-2016', {
-    what: `"${task.id}" can't be fully refreshed: "${other.id}" loads rows into the same table`,
-    where: `task defined at ${formatLocation(task.location)}`,
-    why: `a full refresh in mode \`append\` empties the table, and the rows of "${other.id}" would be lost`,
-    fix: "use mode: 'merge', or give each transfer its own table",
-    data: 'nothing was started',
-  });
 }

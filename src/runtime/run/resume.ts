@@ -18,12 +18,8 @@ export interface ResumePlan {
 export async function computeFingerprints(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
   const fingerprints: string[] = [];
   for (const task of tasks) {
-    fingerprints.push(
-      await computeFingerprint(
-        task,
-        task.upstream.map((index) => fingerprints[index] ?? ''),
-      ),
-    );
+    const upstream = task.upstream.map((index) => fingerprints[index] ?? '');
+    fingerprints.push(await computeFingerprint(task, upstream));
   }
   return fingerprints;
 }

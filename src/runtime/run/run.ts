@@ -233,13 +233,7 @@ class Run {
 function createHolder(start: RunRequest['start'], { process }: RunServices): string {
   if (start.kind !== 'task') return process.holder;
   const hash = createHash('sha256').update(start.runId).digest('hex');
-  return [
-    hash.slice(0, 8),
-    hash.slice(8, 12),
-    hash.slice(12, 16),
-    hash.slice(16, 20),
-    hash.slice(20, 32),
-  ].join('-');
+  return hash.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5');
 }
 
 /**

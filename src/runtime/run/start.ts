@@ -4,29 +4,24 @@ import type { RunDatabases } from '../database/run-databases.js';
 import type { DataInterval } from '../interval/interval.js';
 import { assertRefreshable } from './full-refresh.js';
 import type { Overlap } from '../ledger/lock.js';
-import {
-  findLastRun,
-  findRun,
-  insertRun,
-  reopenRun,
-  type RunHeader,
-  type RunRow,
-} from '../ledger/run-row.js';
+import { findLastRun, findRun, insertRun, reopenRun, type RunRow } from '../ledger/run-row.js';
 import { readDone, type DoneTask } from '../ledger/task-row.js';
 import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { formatCommand, formatResumeCommand } from '../report/command-line.js';
 import { assertUnchanged, computeFingerprints, planResume, type ResumePlan } from './resume.js';
 
+/** The facts about a run that the first process of the run records. */
+interface RecordedFacts {
+  readonly runId: string;
+  readonly interval: DataInterval | undefined;
+  readonly params: unknown;
+  /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
+  readonly fullRefresh?: readonly string[];
+}
+
 /** How a run starts: as a new run, as a resume of an older run, or as one task of a run. */
 export type RunStart =
-  | {
-      readonly kind: 'new';
-      readonly runId: string;
-      readonly interval: DataInterval | undefined;
-      readonly params: unknown;
-      /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
-      readonly fullRefresh?: readonly string[];
-    }
+  | ({ readonly kind: 'new' } & RecordedFacts)
   | {
       readonly kind: 'resume';
       /** Undefined: the last run of the Dag. If `interval` is given, the last run for this interval. */
@@ -35,20 +30,8 @@ export type RunStart =
       /** True: the resume is refused if the Dag was changed. */
       readonly strict: boolean;
     }
-  | {
-      /** One task of a run. Other processes run the other tasks. */
-      readonly kind: 'task';
-      readonly taskId: string;
-      /**
-       * The first process of the run records the run with this interval and these params. The other processes read
-       * them from the ledger.
-       */
-      readonly runId: string;
-      readonly interval: DataInterval | undefined;
-      readonly params: unknown;
-      /** The IDs of the tasks that get a full refresh. `*` stands for all tasks. Default: none. */
-      readonly fullRefresh?: readonly string[];
-    };
+  /** One task of a run. Other processes run the other tasks. All but the first read the facts from the ledger. */
+  | ({ readonly kind: 'task'; readonly taskId: string } & RecordedFacts);
 
 /** The Dag to run and how to start the run. No database was read yet. */
 export interface RunRequest extends PlannedDag {
@@ -122,17 +105,11 @@ async function startNew(
   { databases, process }: StartServices,
 ): Promise<StartedRun> {
   const described = { runId, interval, params, fullRefresh };
-  const run = { ...described, dagId: dag.id, taskCount: tasks.length };
-  const header = { ...process, ...run, isByTask: false };
+  const header = { ...process, ...described, dagId: dag.id, taskCount: tasks.length, isByTask: false };
   if (!(await databases.beginRun(header, findConnections({ tasks, home }).recording)))
     throw createRunIdTakenError(runId, dag.id);
-  return {
-    plan: { ...described, dag, tasks, home },
-    done: new Map(),
-    resume: undefined,
-    fingerprints: [],
-    only: undefined,
-  };
+  const plan = { ...described, dag, tasks, home };
+  return { plan, done: new Map(), resume: undefined, fingerprints: [], only: undefined };
 }
 
 /**
@@ -155,16 +132,10 @@ async function resumeRun(
   const fingerprints = await computeFingerprints(tasks);
   const resumePlan = planResume(tasks, fingerprints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
-  const run = { ...described, dagId: dag.id, taskCount: tasks.length };
-  const header: RunHeader = { ...process, ...run, isByTask: false };
+  const header = { ...process, ...described, dagId: dag.id, taskCount: tasks.length, isByTask: false };
   await databases.withHome((client) => reopenRun(client, header));
-  return {
-    plan: { ...described, dag, tasks, home },
-    done,
-    resume: { plan: resumePlan, of: row },
-    fingerprints,
-    only: undefined,
-  };
+  const plan = { ...described, dag, tasks, home };
+  return { plan, done, resume: { plan: resumePlan, of: row }, fingerprints, only: undefined };
 }
 
 /**
@@ -198,7 +169,11 @@ async function startTask(
   for (const index of only.upstream) {
     const parent = tasks[index];
     if (parent && done.get(parent.id)?.fingerprint !== fingerprints[index])
-      throw createParentNotDoneError(taskId, parent.id, runId);
+      throw new EtlError('ETL-2011', {
+        what: `"${taskId}" needs "${parent.id}", which is not done in run "${runId}" or was changed since`,
+        fix: `run "${parent.id}" first`,
+        data: 'nothing was started',
+      });
   }
   const { interval, params, fullRefresh } = row;
   const plan = { runId, dag, tasks, home, interval, params, fullRefresh };
@@ -254,15 +229,6 @@ function createNothingToResumeError(
     what: `there is ${which} to resume`,
     why: found === undefined ? undefined : `"${found.runId}" is a run of "${found.dagId}"`,
     fix: formatCommand('run', dagId),
-    data: 'nothing was started',
-  });
-}
-
-/** Creates the error of a single task whose upstream task is not done in the run, or was changed since it was done. */
-function createParentNotDoneError(taskId: string, parentId: string, runId: string): EtlError {
-  return new EtlError('ETL-2011', {
-    what: `"${taskId}" needs "${parentId}", which is not done in run "${runId}" or was changed since`,
-    fix: `run "${parentId}" first`,
     data: 'nothing was started',
   });
 }
