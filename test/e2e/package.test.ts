@@ -80,7 +80,8 @@ describe('the package', function () {
     const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json', 'migrations/0001.sql'].map(
       (name) => `dist/${name}`,
     );
-    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
+    const docs = (await readdir(join(ROOT, 'docs'))).map((name) => `docs/${name}`);
+    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...docs];
     const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');
     for (const name of ['@oclif/core', 'knex', 'objection', 'pg'])
       expect(licenses).to.match(new RegExp(`^${name} [\\d.]+, MIT\\n\\n`, 'm'));

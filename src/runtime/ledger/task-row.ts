@@ -124,7 +124,7 @@ export async function createNotClosedError(client: ProtocolClient, key: TaskKey)
   ]);
   const newest = rows[0]?.epoch as string | undefined;
   if (newest !== key.epoch) {
-    const why = `this run has epoch ${key.epoch}, the newest is ${newest}`;
+    const why = newest && `this run has epoch ${key.epoch}, the newest is ${newest}`;
     return createTakenOverError(key.dagId, { why });
   }
   return new EtlError('ETL-3202', {
