@@ -128,7 +128,10 @@ const ADVICE: Readonly<Record<string, string>> = {
 /** Checks one value, and collects what the errors need. */
 class JsonCheck {
   readonly #rules: JsonRules;
-  /** The size of the parts so far, in UTF-16 units: at most that of their JSON text. */
+  /**
+   * A lower bound of the length of the JSON text, in UTF-16 units, from the parts that were checked so far. A bound far
+   * above the limit is enough to refuse a huge value early.
+   */
   #size = 0;
   /** The names and indexes that lead to the value that is being checked. */
   readonly #path: (string | number)[] = [];

@@ -40,7 +40,7 @@ export function buildWatermarkChangeJson(change: InLedger<WatermarkChange>): unk
   return { ...buildCommonFields(change), value: change.value ?? null, set_by: change.setBy };
 }
 
-/** Returns the fields that a watermark and a change have in common. */
+/** Returns the JSON fields that a watermark and an entry of its history have in common. */
 function buildCommonFields(row: InLedger<Omit<WatermarkRow, 'value'>>): object {
   return {
     dag: row.dagId,

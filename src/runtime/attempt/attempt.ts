@@ -272,7 +272,7 @@ class Attempt {
   /**
    * Returns what became of the transaction:
    *
-   * - `check data`: the task has ended the transaction itself.
+   * - `check data`: the task itself has ended the transaction, so a person must check what the task wrote.
    * - `rolled back`: no COMMIT was sent, or the server has refused the COMMIT and the connection is still open.
    * - `unknown`: any other error after the COMMIT was sent.
    */

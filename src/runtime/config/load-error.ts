@@ -7,7 +7,7 @@ import { ShapeError } from './shape.js';
 import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
-/** A config that failed to load, and the directories that its error needs. */
+/** A config that failed to load, and the directories that paths in its error message are relative to. */
 interface LoadContext {
   readonly configFile: ConfigFile;
   /** The working directory. */

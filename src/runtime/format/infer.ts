@@ -19,7 +19,8 @@ export interface InferOptions {
  * as `bigint` for any whole number, so that later rows are likely to fit as well. If a later row does not fit, COPY
  * fails and the transaction rolls back.
  *
- * A number with a leading zero, such as a postcode, is text. A column without a value is text, too.
+ * A number with a leading zero, such as a postcode, is text. A column without a value is text, too. `strings` says
+ * whether a string can be the text of a number or a date, as in CSV, or is always text, as in JSON.
  */
 export function inferColumns(rows: readonly Row[], { strings, names }: InferOptions): readonly InputColumn[] {
   const guesses = new Map<string, TypeGuess>((names ?? []).map((name) => [name, new TypeGuess(strings)]));

@@ -42,7 +42,7 @@ export async function insertAttempts(
   );
 }
 
-/** Reads the attempts of a run that did not succeed, in the order in which they were recorded. */
+/** Reads the unsuccessful attempts of a run, in the order in which they were recorded. The ledger records no others. */
 export async function readAttempts(client: ProtocolClient, runId: string): Promise<readonly AttemptRow[]> {
   const { rows } = await send(
     client,

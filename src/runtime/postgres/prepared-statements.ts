@@ -124,7 +124,9 @@ const DISCARD_SESSION: readonly PipelineStatement[] = [
 ].map((text) => ({ text, keep: true }));
 
 /**
- * Checks that the session has `$1` prepared statements, all of the runner, and releases all advisory locks.
+ * Checks that the number of the session's prepared statements is `$1`, and that the runner has prepared each of them.
+ * Also releases all advisory locks of the session.
+ *
  * `from_sql` is true for a statement that was made with PREPARE, which only a task sends.
  */
 const CHECK_AND_UNLOCK = `select count(*) = $1 and bool_and(starts_with(name, '${PREFIX}') and not from_sql), pg_advisory_unlock_all()
