@@ -34,10 +34,10 @@ export interface CsvRecord {
    */
   readonly breaks: number;
   /**
-   * `open`: the file ends inside quotes. `stray`: an unquoted line break differs from the line break of the first line.
+   * `open`: the file ends inside quotes. `line break`: an unquoted line break differs from the line break of the first line.
    * Undefined if the record is right.
    */
-  readonly problem: 'open' | 'stray' | undefined;
+  readonly problem: 'open' | 'line break' | undefined;
 }
 
 /**
@@ -164,7 +164,7 @@ class Scan {
    * Ends the record with the line break at `#at`. Returns undefined if only more text can tell whether the line break
    * is CR or CR LF. If the file's
    * lines end with CR alone, an LF after a CR does not belong to the line break. It begins the next record, which gets the
-   * problem `stray`: a line break of another kind than that of the file.
+   * problem `line break`: a line break of another kind than that of the file.
    */
   #readLineEnd(): CsvRecord | undefined {
     const { eol, isLast } = this.#search;
@@ -174,7 +174,7 @@ class Scan {
     if (isCr && next === undefined && !isLast && eol !== '\r') return undefined;
     const found = !isCr ? '\n' : next === '\n' && eol !== '\r' ? '\r\n' : '\r';
     this.#at += found.length;
-    return this.#endRecord(found, eol === undefined || eol === found ? undefined : 'stray');
+    return this.#endRecord(found, eol === undefined || eol === found ? undefined : 'line break');
   }
 
   /** Returns the record of all fields that were read. `#at` is the index after the record. */

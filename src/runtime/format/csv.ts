@@ -182,7 +182,7 @@ export class CsvParser {
   #addQuotedRecord(text: string, at: number, isLast: boolean): number | undefined {
     const record = recordAt(text, at, { ...this.#syntax, eol: this.#eol, isLast });
     if (record === undefined) return undefined;
-    if (record.problem === 'stray') throw this.#createLineBreakError();
+    if (record.problem === 'line break') throw this.#createLineBreakError();
     if (record.problem === 'open') throw this.#createError('a quote is not closed', QUOTE_HINT);
     // From the first record with line breaks on, the line of each record is stored. The earlier records of the batch
     // take one line each.

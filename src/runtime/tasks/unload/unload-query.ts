@@ -4,7 +4,7 @@ import { ROWS, type OutputColumn } from '../query-columns.js';
 
 /** The aliases of the columns that a partition adds. They have a space so that no column of a user has the same name. */
 const KEY = '"etl key"';
-const ROW_NUMBER = '"etl place"';
+const ROW_NUMBER = '"etl row number"';
 
 /** Formats a column of the query for a select list. */
 export function formatColumn(name: string): string {
