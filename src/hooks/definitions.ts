@@ -60,9 +60,10 @@ export function indexDefinitions({ flags, environment, config, configName }: Def
 }
 
 /**
- * Lists everything that can define the connection `id`, in the order of the search: `--conn`, the environment variables,
- * the config, and for the connection `default` also `DATABASE_URL` and `PG*`. An entry without a text is not set. The
- * names of the entries spell the ID as the config or `--conn` does: for the ID `My_DB`, `connections.My_DB`. Throws ETL-2210 if the ID is not valid.
+ * Lists everything that can define the connection `id`, in the order of the search: `--conn`, the environment
+ * variables, the config, and for the connection `default` also `DATABASE_URL` and `PG*`. An entry without a text is not
+ * set. The names of the entries spell the ID as the config or `--conn` does: for the ID `My_DB`, `connections.My_DB`.
+ * Throws ETL-2210 if the ID is not valid.
  */
 export function listPossibleDefinitions(index: DefinitionIndex, id: string): readonly PossibleDefinition[] {
   checkId(id, 'the requested ID');

@@ -42,8 +42,8 @@ export function formatDuration(ms: number): string {
 }
 
 /**
- * Returns the milliseconds of a duration such as `1h30m`. Returns undefined if `text` is not a duration: an empty text, a
- * text such as `soon`, or a value of another type.
+ * Returns the milliseconds of a duration such as `1h30m`. Returns undefined if `text` is not a duration: an empty text,
+ * a text such as `soon`, or a value of another type.
  */
 function parseMilliseconds(text: unknown): number | undefined {
   const units = typeof text === 'string' && text !== '' ? DURATION.exec(text)?.slice(1) : undefined;

@@ -50,8 +50,8 @@ export async function createRequest(
 
 /**
  * Creates the start of a resumed run: of the run that `--run-id` names, of the last run for the interval that contains
- * `--date`, or else of the last run of the Dag. Throws ETL-2001 for flags that contradict each other: a resumed run keeps
- * its params and its full refresh, and a run that `--run-id` names keeps its interval.
+ * `--date`, or else of the last run of the Dag. Throws ETL-2001 for flags that contradict each other: a resumed run
+ * keeps its params and its full refresh, and a run that `--run-id` names keeps its interval.
  */
 function createResumeStart(dag: Dag, flags: RequestFlags): RunStart {
   const { date, strict, param, task, 'run-id': runId } = flags;

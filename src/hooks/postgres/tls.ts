@@ -9,9 +9,10 @@ import type { ResolvedServer } from './libpq.js';
 import { returnUndefinedIfMissing } from './passfile.js';
 
 /**
- * Reads the certificate files that a connection with TLS needs, and returns the options of the TLS handshake. If `sslrootcert`, `sslcert` or
- * `sslkey` is not set, libpq's default file in `~/.postgresql` is used if it exists. Rejects with ETL-2208 if a named
- * file can't be read, or if the server's certificate must be verified and there is no root certificate.
+ * Reads the certificate files that a connection with TLS needs, and returns the options of the TLS handshake. If
+ * `sslrootcert`, `sslcert` or `sslkey` is not set, libpq's default file in `~/.postgresql` is used if it exists.
+ * Rejects with ETL-2208 if a named file can't be read, or if the server's certificate must be verified and there is no
+ * root certificate.
  * https://www.postgresql.org/docs/current/libpq-ssl.html
  */
 export async function readTlsOptions(

@@ -127,7 +127,8 @@ class Attempt {
   /**
    * Runs the body, and waits for the claim and for all queries that the body has started. Returns the result as JSON
    * text. Throws if the body, the claim or one of these queries fails, or if the attempt is stopped. In every case the
-   * task connection refuses each later query of the task, and the sessions on the databases that the task only reads are closed.
+   * task connection refuses each later query of the task, and the sessions on the databases that the task only reads
+   * are closed.
    */
   async #runBody(highWatermark: FoundHighWatermark | undefined): Promise<string> {
     const { task, body, context, database, moved, signal } = this.#request;

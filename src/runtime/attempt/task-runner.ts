@@ -127,8 +127,8 @@ export class TaskRunner {
   }
 
   /**
-   * Finds out whether a COMMIT that got no answer took place, by claiming the task again. Each try is
-   * an attempt that stops after its claim and does not run the task's code.
+   * Finds out whether a COMMIT that got no answer took place, by claiming the task again. Each try is an attempt that
+   * stops after its claim and does not run the task's code.
    *
    * - If the task is done, the COMMIT took place: returns the success that the ledger has.
    * - If the task could be claimed, the COMMIT did not take place: returns a failure.

@@ -40,8 +40,8 @@ export function createLoadError(error: unknown, context: LoadContext): EtlError 
 }
 
 /**
- * Adds the position of the wrong key to a `ShapeError`. The key is searched in the file that calls `defineConfig`, or in
- * the config file if nothing calls it.
+ * Adds the position of the wrong key to a `ShapeError`. The key is searched in the file that calls `defineConfig`, or
+ * in the config file if nothing calls it.
  */
 function createShapeError(error: ShapeError, { configFile, directory }: LoadContext): EtlError {
   const called = error.called && getLocationFrame(error.called);
@@ -110,8 +110,8 @@ function findImporter(error: Error): string | undefined {
 
 /**
  * Creates the error for a syntax error that V8 finds and Babel does not, such as a wrong regular expression. Returns
- * undefined for any other error. The stack of such an error begins with the file and the line, then the text of the line,
- * then a caret below the column:
+ * undefined for any other error. The stack of such an error begins with the file and the line, then the text of the
+ * line, then a caret below the column:
  *
  *     /project/etl.config.ts:3
  *     const pattern = /(/;

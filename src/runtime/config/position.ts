@@ -64,8 +64,8 @@ export function findAwaitPosition(text: string): Position | undefined {
 }
 
 /**
- * Finds the position of the string `specifier` in a JavaScript or TypeScript file. Looks for the string in single quotes,
- * then in double quotes, then in back quotes, outside of comments. Returns undefined if there is none.
+ * Finds the position of the string `specifier` in a JavaScript or TypeScript file. Looks for the string in single
+ * quotes, then in double quotes, then in back quotes, outside of comments. Returns undefined if there is none.
  */
 export function findSpecifierPosition(text: string, specifier: string): Position | undefined {
   // Comments are replaced by blanks, so an offset in `code` is the same offset in `text`.

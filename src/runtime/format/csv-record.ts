@@ -34,8 +34,8 @@ export interface CsvRecord {
    */
   readonly breaks: number;
   /**
-   * `open`: the file ends inside quotes. `line break`: an unquoted line break differs from the line break of the first line.
-   * Undefined if the record is right.
+   * `open`: the file ends inside quotes. `line break`: an unquoted line break differs from the line break of the first
+   * line. Undefined if the record is right.
    */
   readonly problem: 'open' | 'line break' | undefined;
 }
@@ -162,9 +162,8 @@ class Scan {
 
   /**
    * Ends the record with the line break at `#at`. Returns undefined if only more text can tell whether the line break
-   * is CR or CR LF. If the file's
-   * lines end with CR alone, an LF after a CR does not belong to the line break. It begins the next record, which gets the
-   * problem `line break`: a line break of another kind than that of the file.
+   * is CR or CR LF. If the file's lines end with CR alone, an LF after a CR does not belong to the line break. It
+   * begins the next record, which gets the problem `line break`: a line break of another kind than that of the file.
    */
   #readLineEnd(): CsvRecord | undefined {
     const { eol, isLast } = this.#search;

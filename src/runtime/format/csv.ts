@@ -72,8 +72,7 @@ export class CsvParser {
 
   /**
    * Runs `parse`, which adds records and returns the index at which the rest of the text begins. Returns the records as
-   * a batch. Throws ETL-3555 if the rest, which is one
-   * incomplete record, is longer than a record may be.
+   * a batch. Throws ETL-3555 if the rest, which is one incomplete record, is longer than a record may be.
    */
   #createBatch(parse: () => number): CsvBatch {
     this.#records = [];

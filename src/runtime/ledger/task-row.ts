@@ -88,15 +88,14 @@ export interface TaskClose {
  * close is also the health check of the transaction:
  *
  * - In an aborted transaction the close fails with 25P02.
- * - The close divides by zero (`NOT_CLOSED`) if the row belongs to another transaction, if the row is gone, or if a newer run
- *   of the Dag has taken the epoch. After the error no COMMIT can succeed. This holds even for a task that has
- *   switched off the foreign key of the seal, for example with `session_replication_role`.
+ * - The close divides by zero (`NOT_CLOSED`) if the row belongs to another transaction, if the row is gone, or if a
+ *   newer run of the Dag has taken the epoch. After the error no COMMIT can succeed. This holds even for a task that
+ *   has switched off the foreign key of the seal, for example with `session_replication_role`.
  *
  * The statement is an INSERT with a conflict, not an UPDATE: the INSERT always finds the row by the unique key, however
- * large the table was when the server made the plan. If the task has deleted its row, the INSERT adds a new row,
- * whose state is not `success`, so the check fails. The expression after `returning` is `1 / 1` if all conditions are true, and `1 / 0` otherwise, which is an
- * error.
- * `for share` waits for a newer run that is taking the epoch.
+ * large the table was when the server made the plan. If the task has deleted its row, the INSERT adds a new row, whose
+ * state is not `success`, so the check fails. The expression after `returning` is `1 / 1` if all conditions are true,
+ * and `1 / 0` otherwise, which is an error. `for share` waits for a newer run that is taking the epoch.
  */
 export function createCloseStatement({ key, result, rows }: TaskClose): PipelineStatement {
   return {

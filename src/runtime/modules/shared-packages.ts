@@ -24,8 +24,8 @@ export interface Api {
   /** Returns the public module as the running program has loaded it. */
   load(): unknown;
   /**
-   * A module file that exports the same as `load()`. When a module of the project imports `@oneshot/etl`, Node.js loads this
-   * file, and not the copy of `@oneshot/etl` in the project's `node_modules`.
+   * A module file that exports the same as `load()`. When a module of the project imports `@oneshot/etl`, Node.js loads
+   * this file, and not the copy of `@oneshot/etl` in the project's `node_modules`.
    */
   readonly entry: URL;
 }

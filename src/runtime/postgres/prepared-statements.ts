@@ -80,13 +80,12 @@ export function forgetPreparedStatements(connection: ProtocolConnection): void {
 
 /**
  * Creates the statements that reset a session to its state after connecting. No setting, lock, cursor or temporary
- * table of a task reaches the next task. `isClean` reads from
- * the answers whether the session is clean.
+ * table of a task reaches the next task. `isClean` reads from the answers whether the session is clean.
  *
  * - On a connection without prepared statements: DISCARD ALL.
  * - On a connection with prepared statements: the parts of DISCARD ALL, without DISCARD PLANS and DEALLOCATE ALL, which
- *   would remove the prepared statements and their plans. The last statement releases session
- *   locks and checks that the session has the runner's prepared statements and no others.
+ *   would remove the prepared statements and their plans. The last statement releases session locks and checks that the
+ *   session has the runner's prepared statements and no others.
  *
  * https://www.postgresql.org/docs/current/sql-discard.html
  */

@@ -267,8 +267,8 @@ export class TaskConnection {
   }
 
   /**
-   * Handles a command tag, such as `INSERT 0 5`. Counts the rows if the tag answers a statement of the task. If the tag is
-   * the last answer to the begin, opens the connection for the task's queries.
+   * Handles a command tag, such as `INSERT 0 5`. Counts the rows if the tag answers a statement of the task. If the tag
+   * is the last answer to the begin, opens the connection for the task's queries.
    */
   #onComplete(message: ServerMessage): void {
     if (this.#phase === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');

@@ -46,8 +46,8 @@ export class ReadSessions {
   }
 
   /**
-   * Returns the read session of a connection ID. The first call for an ID opens the session. Two calls at the same time get
-   * the same session, because the map holds promises.
+   * Returns the read session of a connection ID. The first call for an ID opens the session. Two calls at the same time
+   * get the same session, because the map holds promises.
    */
   readonly open: OpenReadSession = (id, beforeSnapshot) => {
     const readSession = this.#byId.get(id) ?? this.#open(id, beforeSnapshot);

@@ -70,8 +70,8 @@ function assertTypes(table: Table, columns: readonly DataColumn[]): void {
 
 /**
  * Lists the clauses of an ALTER TABLE that adds missing columns and widens columns that are too narrow for the data:
- * `add column "note" text`, `alter column "id" type bigint`. A new column gets `type`, which has room for later rows. An
- * existing column is only compared with `narrowest`, the narrowest type that fits the values of the data.
+ * `add column "note" text`, `alter column "id" type bigint`. A new column gets `type`, which has room for later rows.
+ * An existing column is only compared with `narrowest`, the narrowest type that fits the values of the data.
  */
 function listChanges(table: Table, columns: readonly DataColumn[]): readonly string[] {
   return columns.flatMap(({ name, type, narrowest = type }) => {

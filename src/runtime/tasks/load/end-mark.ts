@@ -9,8 +9,8 @@ export const END_MARK_IS_DATA_VERSION = 180_000;
 /** The end mark `\.`: the two bytes that end the data if they are alone on a line. */
 const MARK = Buffer.from('\\.');
 /**
- * The number of bytes of a chunk that are searched again together with the next chunk: the line break before an end mark
- * and the two bytes of the mark. The line break after the mark is then in the next chunk.
+ * The number of bytes of a chunk that are searched again together with the next chunk: the line break before an end
+ * mark and the two bytes of the mark. The line break after the mark is then in the next chunk.
  */
 const TAIL_BYTES = 3;
 const LF = 0x0a;

@@ -12,8 +12,8 @@ const NUMBERS = ['smallint', 'integer', 'bigint', 'numeric', 'real', 'double pre
 
 /**
  * Groups of types. A value of one type of a group can often be stored in a column of another type of the group: `3` is
- * an integer, and fits a numeric column. So such a difference is no error before the load; COPY refuses each single value that
- * does not fit.
+ * an integer, and fits a numeric column. So such a difference is no error before the load; COPY refuses each single
+ * value that does not fit.
  */
 const FAMILIES: readonly (readonly string[])[] = [
   NUMBERS,
@@ -47,7 +47,8 @@ function findFamily(type: string): readonly string[] | undefined {
 }
 
 /**
- * Returns false only if surely no value of type `dataType` fits a column of type `columnType`. Returns true in these cases:
+ * Returns false only if surely no value of type `dataType` fits a column of type `columnType`. Returns true in these
+ * cases:
  *
  * - One of the types is text, or is not in `FAMILIES`: text can hold anything, and so can a type of an extension.
  * - Both types are in the same family.
@@ -64,7 +65,8 @@ export function canFit(dataType: string, columnType: string): boolean {
 /**
  * Returns the narrowest type that holds all values of both types, or undefined if the column can stay as it is:
  * `widenType('integer', 'bigint')` -> `bigint`, `widenType('bigint', 'integer')` -> undefined,
- * `widenType('uuid', 'date')` -> `text`. The length and precision of a column never change, because the user chose them.
+ * `widenType('uuid', 'date')` -> `text`. The length and precision of a column never change, because the user chose
+ * them.
  */
 export function widenType(columnType: string, dataType: string): string | undefined {
   const [from, to] = [removeModifier(dataType), removeModifier(columnType)];

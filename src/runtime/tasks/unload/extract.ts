@@ -28,8 +28,8 @@ export interface CopyStatement {
 }
 
 /**
- * Creates a COPY that writes the rows of a query as CSV. With `by`, the server sorts the rows by
- * this column, so that the rows of one partition follow each other.
+ * Creates a COPY that writes the rows of a query as CSV. With `by`, the server sorts the rows by this column, so that
+ * the rows of one partition follow each other.
  */
 export async function createCsvStatement(
   taskConnection: TaskConnection,
@@ -61,17 +61,17 @@ async function sortRows(taskConnection: TaskConnection, query: string, by: strin
 }
 
 /**
- * The control characters U+0001 and U+0002. JSON text never has them, because it escapes control characters. With them as
- * quote and delimiter, COPY's CSV format never quotes or changes the JSON.
+ * The control characters U+0001 and U+0002. JSON text never has them, because it escapes control characters. With them
+ * as quote and delimiter, COPY's CSV format never quotes or changes the JSON.
  */
 const JSON_QUOTE = 1;
 const JSON_DELIMITER = 2;
 const JSON_COPY_OPTIONS = `(format csv, quote E'\\x01', escape E'\\x01', delimiter E'\\x02', encoding 'UTF8')`;
 
 /**
- * The OIDs of the types for whose values `row_to_json` never writes a line break (src/include/catalog/pg_type.dat): bool,
- * bytea, "char", name, int8, int2, int4, text, oid, float4, float8, money, inet, bpchar, varchar, date, time, timestamp,
- * timestamptz, interval, timetz, numeric, uuid and jsonb.
+ * The OIDs of the types for whose values `row_to_json` never writes a line break (src/include/catalog/pg_type.dat):
+ * bool, bytea, "char", name, int8, int2, int4, text, oid, float4, float8, money, inet, bpchar, varchar, date, time,
+ * timestamp, timestamptz, interval, timetz, numeric, uuid and jsonb.
  */
 const SINGLE_LINE_TYPES: ReadonlySet<number> = new Set([
   16, 17, 18, 19, 20, 21, 23, 25, 26, 700, 701, 790, 869, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266,
@@ -80,8 +80,8 @@ const SINGLE_LINE_TYPES: ReadonlySet<number> = new Set([
 
 /**
  * Creates a COPY that writes the rows of a query as JSON objects, one per line. The server writes the JSON, so a number
- * keeps all its digits. With `by`, the server sorts the rows by
- * this column, so that the rows of one partition follow each other.
+ * keeps all its digits. With `by`, the server sorts the rows by this column, so that the rows of one partition follow
+ * each other.
  */
 export async function createNdjsonStatement(
   taskConnection: TaskConnection,
@@ -103,9 +103,8 @@ export async function createNdjsonStatement(
 }
 
 /**
- * Creates a COPY in the text format, whose fields are the values of a Parquet file. Returns also how to read each field.
- * With `by`, the server sorts the rows by
- * this column, so that the rows of one partition follow each other.
+ * Creates a COPY in the text format, whose fields are the values of a Parquet file. Returns also how to read each
+ * field. With `by`, the server sorts the rows by this column, so that the rows of one partition follow each other.
  */
 export async function createParquetStatement(
   taskConnection: TaskConnection,
