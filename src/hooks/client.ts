@@ -80,7 +80,7 @@ interface DriverState extends CancelTarget {
   _getActiveQuery?(): unknown;
 }
 
-/** How much earlier than its delay a timer can fire, in milliseconds. */
+/** The number of milliseconds by which a timer can fire before its delay is over. */
 const TIMER_PRECISION = 10;
 
 /** The members of pg's client that a cancel request needs. */

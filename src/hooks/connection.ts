@@ -5,7 +5,10 @@ export interface Connection {
   readonly id: string;
   /** Airflow's `conn_type`, normalised: `postgres`, `pglite`, or another type, which no hook opens. */
   readonly scheme: string;
-  /** What defines the connection, for messages: `ETL_CONN_MY_DB`, `--conn`, `connections.my_db in etl.config.ts`. */
+  /**
+   * The variable, flag or config key that defines the connection, for messages: `ETL_CONN_MY_DB`, `--conn`,
+   * `connections.my_db in etl.config.ts`.
+   */
   readonly definedBy: string;
   /** A host name, an IP address, or the directory of a Unix socket, which starts with `/`. */
   readonly host?: string;

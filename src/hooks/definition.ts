@@ -7,7 +7,7 @@ export interface ConnectionDefinition {
   readonly text: string;
 }
 
-/** What is wrong with a definition. The texts never quote the definition. */
+/** A fault in a definition. The texts never quote the definition. */
 export interface DefinitionFault {
   /** The position of the error in the trimmed text, in UTF-16 code units, counted from 0. */
   readonly index?: number;

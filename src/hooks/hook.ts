@@ -7,7 +7,7 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** The settings that a hook needs to open a connection. A hook itself reads no environment and prints nothing. */
 export interface OpenSettings {
-  /** How many transactions can be open at once. The pool has at most this size. */
+  /** The maximum size of the pool, and so the maximum number of transactions that are open at once. */
   readonly poolSize: number;
   /** The name of the sessions in `pg_stat_activity`. */
   readonly applicationName: string;

@@ -16,7 +16,7 @@ export type { ConnectionSetting, Definitions } from './definitions.js';
 /** A connection in a listing: what defines it and where it points, without secrets. */
 export interface ConnectionEntry {
   readonly id: string;
-  /** What defines the connection, as in `Connection.definedBy`. */
+  /** The variable, flag or config key that defines the connection, like `Connection.definedBy`. */
   readonly source: string;
   /** Absent if the definition is missing or malformed. */
   readonly scheme?: string;

@@ -18,7 +18,7 @@ export abstract class LedgerVersionsCommand extends EtlCommand {
   };
   static override flags = { conn: connFlag };
 
-  /** What the command does with each ledger. */
+  /** The work of the command on one ledger. */
   protected abstract readonly visit: VisitLedger;
   /** The line for a person who must install or migrate a ledger. */
   protected readonly advice: string = '';

@@ -26,7 +26,7 @@ export interface RequestFlags {
 
 /** The run IDs that `--run-id` accepts. */
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}$/;
-/** How long `--overlap wait` without a limit waits for the lock. */
+/** The wait for the lock if `--overlap wait` has no limit, in milliseconds. */
 const DEFAULT_WAIT_MS = 60_000;
 
 /**

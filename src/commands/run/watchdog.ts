@@ -10,7 +10,7 @@ export interface WatchdogData {
   readonly beat: Int32Array;
   /** The IDs of the running tasks, separated by commas, in UTF-8. */
   readonly running: Uint8Array;
-  /** How long the event loop may be blocked, in milliseconds. */
+  /** The maximum time that a task may block the event loop, in milliseconds. */
   readonly limitMs: number;
   /** The process to kill. */
   readonly pid: number;

@@ -13,7 +13,7 @@ import { encode, encodeQuery, join } from './pglite-message.js';
  */
 export class PgliteSession {
   readonly #pglite: PGlite;
-  /** How many errors the messages of the current `run` can still have. */
+  /** The number of errors that the remaining messages of the current `run` can cause. */
   #errorsLeft = 0;
   /** Resolves when the last socket in the queue has left and the session is clean again. */
   #whenFree: Promise<void> = Promise.resolve();

@@ -2,15 +2,15 @@ import { CLAIM_START } from '../ledger/task-row.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { toError } from '../../errors.js';
 
-/** How long a claim waits before a notice is written. */
+/** The time that a claim waits before a notice is written. */
 const NOTICE_MS = 500;
 /**
- * How long a claim waits before an older transaction of the same task is terminated. Such a transaction belongs to a
- * run that has lost its lock.
+ * The time that a claim waits before the runner terminates an older transaction of the same task. Such a transaction
+ * belongs to a run that has lost its lock.
  */
 const TERMINATE_MS = 2000;
 
-/** What `watchClaim` needs to know of a claim. */
+/** The claim that `watchClaim` watches. */
 export interface ClaimWait {
   readonly taskId: string;
   /** Returns the process ID of the backend that runs the claim. Undefined until its transaction has begun. */

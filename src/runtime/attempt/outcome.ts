@@ -14,7 +14,7 @@ export class SkipTask extends Error {
   override readonly name = 'SkipTask';
 }
 
-/** What became of the transaction of a failed attempt. */
+/** The end of the transaction of a failed attempt: rolled back, unknown, ended by the task, or no transaction. */
 export type Ending =
   /** The attempt wrote nothing. */
   | 'rolled back'

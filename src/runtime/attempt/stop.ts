@@ -5,7 +5,7 @@ import type { ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { stopTransaction } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, COMMIT_GRACE_MS, STOP_GRACE_MS, within } from '../waiting.js';
 
-/** What `AttemptStop` needs to know of an attempt. */
+/** The attempt that `AttemptStop` stops. */
 export interface AttemptStopOptions {
   /** Aborts with the reason when the attempt must stop. */
   readonly signal: AbortSignal;

@@ -7,7 +7,7 @@ import { assertShape } from './shape.js';
 /** A connection in a config, with a limit of its own. A connection without a limit is written as a URL alone. */
 export interface ConnectionSettings {
   readonly url: string;
-  /** How many transactions may be open at once on this connection. */
+  /** The maximum number of transactions that are open at once on this connection. */
   readonly concurrency?: number;
 }
 
@@ -15,13 +15,13 @@ export interface ConnectionSettings {
 export interface Config {
   readonly dags?: readonly Dag[];
   /**
-   * Connections by ID. An ID whose value is undefined counts as not defined, for example
-   * `db: process.env['DB_URL']` if the variable is not set.
+   * Connections by ID. An ID whose value is undefined counts as not defined, for example `db: process.env['DB_URL']` if
+   * the variable is not set.
    */
   readonly connections?: Readonly<Record<string, string | ConnectionSettings | undefined>>;
   /** Options of all tasks of all Dags. An option of a task or a default of its Dag replaces the default here. */
   readonly defaults?: TaskDefaults;
-  /** How many tasks of a run may run at once. */
+  /** The maximum number of tasks of a run that run at once. */
   readonly concurrency?: number;
   /** The longest time that a whole run may take. */
   readonly timeout?: Duration;

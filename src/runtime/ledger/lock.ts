@@ -6,7 +6,7 @@ import { findDatabaseError } from '../postgres/sqlstate.js';
 import { isNotInstalled } from './schema.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
-/** What `takeLock` does if another run of the Dag holds the lock. `fail`: throws at once. */
+/** The behaviour of `takeLock` if another run of the Dag holds the lock. `fail` throws at once. */
 export type Overlap =
   | { readonly mode: 'fail' }
   /** Waits at most `waitMs` milliseconds, and then throws. */

@@ -44,13 +44,13 @@ export function setRoot({ root }: Location, directory: string): void {
 
 /** The number of tasks of a Dag, from the first, whose locations are exact. */
 const EXACT_LOCATIONS = 1000;
-/** Of the tasks after them, one task in 32 has an exact location. */
+/** One in 32 of the later tasks has an exact location. */
 const EXACT_EVERY = 32;
 
 /**
- * Captures the locations of the tasks of one Dag. A capture takes longer than the rest of a definition, and one location
- * takes 360 bytes. So most tasks after the first 1,000 get the location of a task that was defined shortly before.
- * Messages then say `near etl.config.ts:41:5`.
+ * Captures the locations of the tasks of one Dag. A capture takes longer than the rest of a definition, and one
+ * location takes 360 bytes. So most tasks after the first 1,000 get the location of a task that was defined shortly
+ * before. Messages then say `near etl.config.ts:41:5`.
  */
 export class TaskLocations {
   readonly #root: ConfigRoot;

@@ -11,8 +11,8 @@ import { LONGEST_MS } from '../waiting.js';
 /** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
 const LOCK_TIMEOUT_MS = 30_000;
 /**
- * How much later the server's timeouts are than the timeout of the task. The runner's timeout comes first, because
- * its error names the task. The server's timeouts are for a runner that can't act any more.
+ * The time by which the server's timeouts are later than the timeout of the task. The runner's timeout comes first,
+ * because its error names the task. The server's timeouts are for a runner that can't act any more.
  */
 const SERVER_DELAY_MS = 1000;
 /** The maximum time that a transaction stays open without a statement, if the task has no timeout. */
@@ -58,7 +58,7 @@ export const BRIEF: readonly string[] = [
 /** The settings of the transaction of an attempt. */
 export interface TransactionSettings {
   readonly isolation: Isolation;
-  /** How much of the task's timeout is left, in milliseconds. Undefined: no limit. */
+  /** The rest of the task's timeout in milliseconds. Undefined if the task has no timeout. */
   readonly budgetMs: number | undefined;
   /** The `application_name`, from `formatApplicationName`. */
   readonly name: string;

@@ -5,7 +5,7 @@ export interface EndedTask {
   readonly state: 'success' | 'failed' | 'upstream_failed' | 'skipped';
 }
 
-/** What the walk over a Dag calls, and its limits. */
+/** The callbacks and the limits of a walk over a Dag. */
 export interface ExecuteOptions<O extends EndedTask> {
   /** Runs a ready task. Never rejects. */
   readonly runTask: (task: PlannedTask) => Promise<O>;
@@ -14,9 +14,9 @@ export interface ExecuteOptions<O extends EndedTask> {
     task: PlannedTask,
     because: { readonly taskId: string; readonly outcome: O } | 'stopped',
   ) => O;
-  /** How many tasks may run at once. */
+  /** The maximum number of tasks that run at once. */
   readonly concurrency: number;
-  /** How many tasks may run at once on one connection. */
+  /** Returns the maximum number of tasks that run at once on one connection. */
   readonly getPoolSize: (connectionId: string) => number;
   /** True: no further task is started after a task has failed. */
   readonly failFast: boolean;

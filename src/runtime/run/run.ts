@@ -31,7 +31,7 @@ export interface RunConnections {
 
 /** The limits of a run. */
 export interface RunLimits {
-  /** How many tasks may run at once. */
+  /** The maximum number of tasks that run at once. */
   readonly concurrency: number;
   /** True: no further task is started after a task has failed. */
   readonly failFast: boolean;

@@ -55,7 +55,7 @@ export interface StartedRun {
   readonly only: PlannedTask | undefined;
 }
 
-/** What the start of a run uses. */
+/** The databases and the process of a run that starts. */
 export interface StartServices {
   readonly databases: RunDatabases;
   readonly process: { readonly pid: number; readonly host: string; readonly version: string };

@@ -65,7 +65,7 @@ export interface PlainBody {
   readonly transactional: false;
   /** Runs the task and returns its result. */
   run(context: TaskContext): Promise<unknown>;
-  /** As in `TransactionBody`. */
+  /** Returns the code of the task for the fingerprint, like `TransactionBody.readCode`. */
   readCode(root: string): Promise<string>;
 }
 

@@ -22,14 +22,14 @@ export interface CursorInput {
   readonly signal: AbortSignal;
 }
 
-/** What the server says about the cursor column. */
+/** The facts about the cursor column that the server reports. */
 export interface CursorColumn extends CursorFacts {
   readonly type: CursorType;
   /** The type with its precision, such as `timestamp(3)`: PostgreSQL rounds values of the column to the precision. */
   readonly fullType: string;
 }
 
-/** What the server says about the cursor column, except its type. */
+/** The facts about the cursor column that the server reports, without its type. */
 interface CursorFacts {
   /** True if the server is a replica. */
   readonly isReplica: boolean;

@@ -34,12 +34,12 @@ export interface HighWatermark {
   readonly heldBack: string | undefined;
 }
 
-/** How long to wait for the end of a transaction whose begin is unknown. */
+/** The maximum wait for the end of an open transaction if this role can't see when the transaction began. */
 const WAIT_MS = 30_000;
 /** The longest pause between two looks at the open transactions. */
 const LONGEST_POLL_MS = 250;
 /**
- * How many seconds can pass between the begin of a transaction and the moment when other sessions see the transaction.
+ * The maximum seconds between the begin of a transaction and the moment when other sessions see the transaction.
  */
 const PUBLISH_S = 0.01;
 

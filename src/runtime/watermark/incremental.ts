@@ -29,7 +29,7 @@ export interface Incremental {
   readonly timeZone?: string;
 }
 
-/** What an incremental task reads: a table or a query. */
+/** The input of an incremental task: a table or a query. */
 export type IncrementalSource =
   { readonly table: string; readonly query?: never } | { readonly query: string; readonly table?: never };
 

@@ -9,7 +9,7 @@ import { canFit, widenType } from './type-family.js';
 import type { Row } from '../../copy/encode.js';
 import type { Transform } from '../../format/transform.js';
 
-/** What a load does if the columns or types of the data differ from those of the table. */
+/** The reaction of a load to data whose columns or types differ from the columns and types of the table. */
 export type SchemaContract =
   /** The load fails. */
   | 'freeze'

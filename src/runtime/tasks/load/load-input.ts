@@ -26,7 +26,8 @@ export interface LoadSource<Context = TaskContext> extends WriteTarget {
   /** Creates the table if it does not exist, with the types of the data and with `key` as its primary key. */
   readonly create?: boolean;
   /**
-   * What happens if the columns or types of the data differ from those of the table. Default `freeze`: the load fails.
+   * The reaction to data whose columns or types differ from the columns and types of the table. Default `freeze`: the
+   * load fails.
    */
   readonly schema?: SchemaContract;
   /** Puts aside the rows that the server refuses. Default: the first refused row fails the load. */
