@@ -6,6 +6,7 @@ import { type FailureKind, classifyState } from './retry.js';
 import { formatCaretExcerpt } from '../sql/excerpt.js';
 import {
   type DatabaseError,
+  adviseFix,
   findDatabaseError,
   describeState,
   isWrongValueCount,
@@ -13,6 +14,7 @@ import {
 import type { FailedStatement } from '../postgres/task-connection.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { FileError } from '../tasks/load/feed.js';
+import { SqlFileError } from '../tasks/sql-file.js';
 
 /** The facts about a failed attempt, apart from the error that was thrown. */
 export interface FailureFacts {
@@ -82,9 +84,9 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
   const isLost = facts.ending === 'unknown' || database.severity === 'FATAL';
   return new EtlError(isLost ? 'ETL-1002' : 'ETL-3001', {
     what: statement?.message || database.message,
-    where: [task, ...findFile(cause), ...formatSqlPosition(database, statement)].join('\n'),
+    where: [task, ...findFile(cause), ...formatSqlPosition(cause, database, statement)].join('\n'),
     why: [describeState(database.code), ...formatObjects(database)].join(', '),
-    fix: database.hint,
+    fix: adviseFix(database),
     data: describeDataState(facts),
     cause,
   });
@@ -121,14 +123,20 @@ function findFile(cause: Error): string[] {
  * caret under the position in it. Empty if the server has named no position. Example of the first:
  * `COPY orders, line 7, column "total"`.
  */
-function formatSqlPosition(error: DatabaseError, statement: FailedStatement | undefined): string[] {
+function formatSqlPosition(
+  cause: Error,
+  error: DatabaseError,
+  statement: FailedStatement | undefined,
+): string[] {
   const lines: string[] = [];
   // The context of a COPY names the line and the column, and quotes the value. The value is left out: reports contain
   // no data of rows.
   const copy = /^COPY ([^,]+), line (\d+)(?:, column ([^:\n]+))?/.exec(error.where ?? '');
   if (copy)
     lines.push(`COPY ${copy[1]}, line ${copy[2]}${copy[3] === undefined ? '' : `, column "${copy[3]}"`}`);
-  if (error.position !== undefined && statement)
+  // The statement of a file has numbers for its names, so the error of the file has the position in the file itself.
+  if (cause instanceof SqlFileError) lines.push(cause.where);
+  else if (error.position !== undefined && statement)
     lines.push(formatCaretExcerpt(statement.sql, Number(error.position)));
   return lines;
 }

@@ -18,6 +18,8 @@ export interface QueuedQuery {
   start(): void;
   /** Ends the query with an error, without sending the query. */
   refuse(error: Error): void;
+  /** If set, the query that was sent ends with this error, whatever the server answers. */
+  failure?: Error;
 }
 
 /** The begin of a transaction. It is sent before the first query of the task, or in one pipeline with the query. */
@@ -52,13 +54,15 @@ export function createQueuedQuery(
 ): QueuedQuery {
   // Binds the callback to the async context of this task. Without this, the callback would run in the context that
   // opened the socket, and an unhandled error in the callback would be assigned to another task.
-  const callback = AsyncResource.bind(given);
-  return {
+  const report: Callback = (error, result) => given(query.failure ?? error, result);
+  const callback = AsyncResource.bind(report);
+  const query: QueuedQuery = {
     sql: getText(config),
     toPipelined: () => toPipelinedQuery(client, config, values, callback),
     start: () => client.query(config, values, callback),
     refuse: (error) => queueMicrotask(() => callback(error)),
   };
+  return query;
 }
 
 /**

@@ -38,6 +38,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '23503': 'foreign key violation',
   '23505': 'unique violation',
   '23514': 'check violation',
+  '25001': 'not possible in a transaction',
   '25006': 'read-only transaction',
   '25P02': 'transaction already aborted',
   '25P03': 'idle in transaction for too long',
@@ -67,6 +68,17 @@ const NAMES: Readonly<Record<string, string>> = {
 export function describeState(code: string): string {
   const name = NAMES[code];
   return name === undefined ? `SQLSTATE ${code}` : `SQLSTATE ${code}, ${name}`;
+}
+
+/** What to do about an error of the server that sends no hint. The key is the SQLSTATE. */
+const FIXES: Readonly<Record<string, string>> = {
+  '25001':
+    'a statement such as VACUUM, CREATE INDEX CONCURRENTLY or CREATE DATABASE runs outside of a transaction only: send it in a `d.task` on a client of your own, where it runs at least once',
+};
+
+/** Returns the server's hint. For an error without a hint, returns what to do about its SQLSTATE, if that is known. */
+export function adviseFix({ code, hint }: DatabaseError): string | undefined {
+  return hint ?? FIXES[code];
 }
 
 /** The maximum number of errors around the error of the server. The limit also ends a circle of causes. */

@@ -103,3 +103,18 @@ export function createCopyOpenError(copy: string): EtlError {
     fix: 'run the query before or after the COPY; with `session.rows`, queries can run between the rows',
   });
 }
+
+/** Creates the error for a COPY from or to the client that was sent as a plain query, so that nobody moves its rows. */
+export function createPlainCopyError(sql: string, direction: 'from' | 'to'): EtlError {
+  return new EtlError('ETL-3544', {
+    what: `a COPY ${direction === 'from' ? 'FROM STDIN' : 'TO STDOUT'} was sent as a plain query: ${sql.slice(0, 100)}`,
+    why:
+      direction === 'from'
+        ? 'the query has no rows for the COPY'
+        : 'the query would drop the rows that the server sends',
+    fix:
+      direction === 'from'
+        ? 'use `session.copyFrom` or a `d.load` task'
+        : 'use `session.copyTo` or a `d.unload` task',
+  });
+}

@@ -1,7 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { cancelStatement } from '../../hooks/client.js';
-import { createCopyOpenError, createLeftOpenError, createTooLateError } from './task-connection-errors.js';
+import {
+  createCopyOpenError,
+  createLeftOpenError,
+  createPlainCopyError,
+  createTooLateError,
+} from './task-connection-errors.js';
 import { getCallback, isSubmittable } from './protocol.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
 import {
@@ -74,7 +79,8 @@ export class TaskConnection {
     this.#listeners = [
       ['errorMessage', (message) => this.#onError(message)],
       ['commandComplete', (message) => this.#onComplete(message)],
-      ['copyInResponse', () => this.rows.startCopyIn()],
+      ['copyInResponse', () => this.#onCopy('from')],
+      ['copyOutResponse', () => this.#onCopy('to')],
       ['readyForQuery', (message) => this.#onReady(message)],
     ];
     for (const [event, listener] of this.#listeners) client.connection.on(event, listener);
@@ -264,6 +270,16 @@ export class TaskConnection {
     if (this.#phase === 'begin') this.close();
     else if (this.#active)
       this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
+  }
+
+  /**
+   * Takes the start of a COPY from or to the client. Refuses a COPY that is not a stream: pg would drop the rows that the
+   * server sends, and has no rows to send.
+   */
+  #onCopy(direction: 'from' | 'to'): void {
+    if (direction === 'from') this.rows.startCopyIn();
+    if (this.#active !== undefined && this.#active.stream === undefined)
+      this.#active.failure = createPlainCopyError(this.#active.sql, direction);
   }
 
   /**

@@ -1,5 +1,31 @@
+import { countNewlines } from './newlines.js';
+
 /** The maximum number of columns of an excerpt. */
 const WIDTH = 100;
+
+/** The text that the user wrote around a statement, for the positions in messages. */
+export interface SqlOrigin {
+  /** The path of the `.sql` file, as the user wrote it. Undefined for SQL from code. */
+  readonly file: string | undefined;
+  /** The whole text. */
+  readonly text: string;
+  /** The index in `text` at which the statement begins. */
+  readonly start: number;
+}
+
+/**
+ * Formats a position in an SQL text, with the line of the text and a caret. `index` counts UTF-16 units of `text`.
+ * Example of the first line: `sql/report.sql:14:8`, or `line 14, column 8 of the SQL text` for SQL from code. Lines and
+ * columns count from 1, and a column is a character.
+ */
+export function formatSqlLocation({ file, text }: Pick<SqlOrigin, 'file' | 'text'>, index: number): string {
+  const at = Math.min(index, text.trimEnd().length);
+  const line = countNewlines(text, 0, at) + 1;
+  const column = Array.from(text.slice(findLineStart(text, at), at)).length + 1;
+  const location =
+    file === undefined ? `line ${line}, column ${column} of the SQL text` : `${file}:${line}:${column}`;
+  return `${location}\n${formatExcerpt(text, at)}`;
+}
 
 /**
  * Returns the line of `sql` that contains a position, with a caret below the position. `position` counts characters
@@ -8,8 +34,12 @@ const WIDTH = 100;
  */
 export function formatCaretExcerpt(sql: string, position: number): string {
   // Shows the end of the text on the last line that is not empty.
-  const at = Math.min(toIndex(sql, position), sql.trimEnd().length);
-  const start = Math.max(sql.lastIndexOf('\n', at - 1), sql.lastIndexOf('\r', at - 1)) + 1;
+  return formatExcerpt(sql, Math.min(toIndex(sql, position), sql.trimEnd().length));
+}
+
+/** Returns the line of `sql` that contains the index `at`, with a caret below. */
+function formatExcerpt(sql: string, at: number): string {
+  const start = findLineStart(sql, at);
   const before = splitCharacters(sql.slice(Math.max(start, at - 2 * WIDTH), at));
   const [rest = ''] = sql.slice(at, at + 2 * WIDTH).split(/[\r\n]/, 1);
   const left = before.slice(-Math.max(WIDTH / 2, WIDTH - splitCharacters(rest).length));
@@ -17,8 +47,13 @@ export function formatCaretExcerpt(sql: string, position: number): string {
   return `${line}\n${' '.repeat(left.length)}^`;
 }
 
-/** Converts a position in characters to an index in UTF-16 units. */
-function toIndex(sql: string, position: number): number {
+/** Returns the index of the first character of the line that contains the index `at`. */
+function findLineStart(sql: string, at: number): number {
+  return at === 0 ? 0 : Math.max(sql.lastIndexOf('\n', at - 1), sql.lastIndexOf('\r', at - 1)) + 1;
+}
+
+/** Converts a position in characters, from 1, to an index in UTF-16 units. */
+export function toIndex(sql: string, position: number): number {
   let index = 0;
   for (let character = 1; character < position && index < sql.length; character++) {
     index += (sql.codePointAt(index) ?? 0) > 0xff_ff ? 2 : 1;

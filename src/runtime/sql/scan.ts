@@ -1,4 +1,5 @@
 import { EtlError } from '../../errors.js';
+import { formatSqlLocation } from './excerpt.js';
 
 /**
  * The kind of a token. `quoted` is a constant, a quoted identifier or a dollar-quoted text. `parameter` is `$1`.
@@ -15,47 +16,72 @@ export interface Token {
 
 /**
  * Returns the tokens of an SQL text, without gaps, by the rules of
- * https://www.postgresql.org/docs/current/sql-syntax-lexical.html with `standard_conforming_strings` on. Throws
- * `EtlError` ETL-3002 for a quote or a comment that does not end, and for a NUL character.
+ * https://www.postgresql.org/docs/current/sql-syntax-lexical.html with `standard_conforming_strings` on. `file` is the
+ * path of the text's file, for messages. Throws `EtlError` ETL-3002 for a quote or a comment that does not end, and for
+ * a NUL character.
  */
-export function* readTokens(sql: string): Generator<Token, void, undefined> {
+export function* readTokens(sql: string, file?: string): Generator<Token, void, undefined> {
   const nul = sql.indexOf('\0');
-  if (nul !== -1) throw createInvalidTextError(sql, nul, 'a NUL character');
+  if (nul !== -1) {
+    throw new EtlError('ETL-3002', {
+      what: 'a NUL character is in the SQL text, and PostgreSQL allows none',
+      where: formatSqlLocation({ file, text: sql }, nul),
+      fix: 'save the file as UTF-8 text',
+    });
+  }
   let start = 0;
   while (start < sql.length) {
-    const token = readToken(sql, start);
-    yield token;
-    start = token.end;
+    const { kind, end } = readToken(sql, start);
+    if (end === undefined) {
+      throw new EtlError('ETL-3002', {
+        what: `${describeOpening(sql, start)} does not end`,
+        where: formatSqlLocation({ file, text: sql }, start),
+      });
+    }
+    yield { kind, start, end };
+    start = end;
   }
 }
 
-/** Returns the number of newlines of `sql` in `[from, to)`. */
-export function countNewlines(sql: string, from: number, to: number): number {
-  let count = 0;
-  for (let at = sql.indexOf('\n', from); at !== -1 && at < to; at = sql.indexOf('\n', at + 1)) count++;
-  return count;
+/** Describes what begins at `start`: a comment, or one of the kinds of quotes. */
+function describeOpening(sql: string, start: number): string {
+  switch (sql.charAt(start)) {
+    case '/':
+      return 'a comment /*';
+    case '"':
+      return 'a quoted identifier';
+    case "'":
+      return 'a quoted text';
+    case '$':
+      return `a text in ${sql.slice(start, sql.indexOf('$', start + 1) + 1).slice(0, 60)}`;
+    default:
+      return "a quoted text E'";
+  }
 }
+
+/** The kind and the end of a token. `end` is undefined if a quote or a comment does not end. */
+type TokenEnd = Pick<Token, 'kind'> & { readonly end: number | undefined };
 
 /**
  * Returns the token that begins at `start`. The order of the checks matters: `e'` begins a text, although `e` could
  * begin a word.
  */
-function readToken(sql: string, start: number): Token {
+function readToken(sql: string, start: number): TokenEnd {
   const char = sql.charAt(start);
   const two = sql.slice(start, start + 2);
-  if (isSpace(sql, start)) return { kind: 'space', start, end: skip(sql, start, isSpace) };
-  if (two === '--') return { kind: 'comment', start, end: find(sql, start, /[\r\n]/g) ?? sql.length };
-  if (two === '/*') return { kind: 'comment', start, end: findCommentEnd(sql, start) };
-  if (two === "e'" || two === "E'") return { kind: 'quoted', start, end: findEscapesEnd(sql, start) };
-  if (char === "'" || char === '"') return { kind: 'quoted', start, end: findQuoteEnd(sql, start) };
+  if (isSpace(sql, start)) return { kind: 'space', end: skip(sql, start, isSpace) };
+  if (two === '--') return { kind: 'comment', end: find(sql, start, /[\r\n]/g) ?? sql.length };
+  if (two === '/*') return { kind: 'comment', end: findCommentEnd(sql, start) };
+  if (two === "e'" || two === "E'") return { kind: 'quoted', end: findEscapesEnd(sql, start) };
+  if (char === "'" || char === '"') return { kind: 'quoted', end: findQuoteEnd(sql, start) };
   if (char === '$') return readDollar(sql, start);
-  if (isDigit(sql, start)) return { kind: 'number', start, end: skip(sql, start, isNumberPart) };
-  if (isWordStart(sql, start)) return { kind: 'word', start, end: skip(sql, start, isWordPart) };
-  return { kind: 'symbol', start, end: start + (two === '::' || two === ':=' ? 2 : 1) };
+  if (isDigit(sql, start)) return { kind: 'number', end: skip(sql, start, isNumberPart) };
+  if (isWordStart(sql, start)) return { kind: 'word', end: skip(sql, start, isWordPart) };
+  return { kind: 'symbol', end: start + (two === '::' || two === ':=' ? 2 : 1) };
 }
 
-/** Returns the index after a block comment. In PostgreSQL such comments nest, so an inner comment is skipped. */
-function findCommentEnd(sql: string, start: number): number {
+/** Returns the index after a block comment, or undefined. In PostgreSQL such comments nest, so an inner comment is skipped. */
+function findCommentEnd(sql: string, start: number): number | undefined {
   const marks = /\/\*|\*\//g;
   marks.lastIndex = start;
   let depth = 0;
@@ -63,22 +89,22 @@ function findCommentEnd(sql: string, start: number): number {
     depth += mark[0] === '/*' ? 1 : -1;
     if (depth === 0) return marks.lastIndex;
   }
-  throw createInvalidTextError(sql, start, 'a comment /*');
+  return undefined;
 }
 
-/** Returns the index after a text in single or double quotes. A doubled quote does not end the text. */
-function findQuoteEnd(sql: string, start: number): number {
+/** Returns the index after a text in single or double quotes, or undefined. A doubled quote does not end the text. */
+function findQuoteEnd(sql: string, start: number): number | undefined {
   const quote = sql.charAt(start);
   for (let end = sql.indexOf(quote, start + 1); end !== -1; end = sql.indexOf(quote, end + 2)) {
     if (sql.charAt(end + 1) !== quote) return end + 1;
   }
-  throw createInvalidTextError(sql, start, quote === '"' ? 'a quoted identifier' : 'a quoted text');
+  return undefined;
 }
 
 /**
- * Returns the index after `E'…'` and its continuations on later lines. A quote after a backslash does not end the text.
+ * Returns the index after `E'…'` and its continuations on later lines, or undefined. A quote after a backslash does not end the text.
  */
-function findEscapesEnd(sql: string, start: number): number {
+function findEscapesEnd(sql: string, start: number): number | undefined {
   const marks = /\\[^]|''|'/g;
   marks.lastIndex = start + 2;
   for (let mark = marks.exec(sql); mark; mark = marks.exec(sql)) {
@@ -87,7 +113,7 @@ function findEscapesEnd(sql: string, start: number): number {
     if (next === undefined) return marks.lastIndex;
     marks.lastIndex = next + 1;
   }
-  throw createInvalidTextError(sql, start, "a quoted text E'");
+  return undefined;
 }
 
 /**
@@ -106,25 +132,13 @@ function findContinuation(sql: string, end: number): number | undefined {
  * Reads the token that begins with `$`: a parameter (`$1`), a dollar-quoted text (`$tag$…$tag$`), or the symbol `$`
  * alone.
  */
-function readDollar(sql: string, start: number): Token {
-  if (isDigit(sql, start + 1)) return { kind: 'parameter', start, end: skip(sql, start + 1, isDigit) };
+function readDollar(sql: string, start: number): TokenEnd {
+  if (isDigit(sql, start + 1)) return { kind: 'parameter', end: skip(sql, start + 1, isDigit) };
   const tagEnd = isWordStart(sql, start + 1) ? skip(sql, start + 1, isTagPart) : start + 1;
-  if (sql.charAt(tagEnd) !== '$') return { kind: 'symbol', start, end: start + 1 };
+  if (sql.charAt(tagEnd) !== '$') return { kind: 'symbol', end: start + 1 };
   const tag = sql.slice(start, tagEnd + 1);
   const close = sql.indexOf(tag, tagEnd + 1);
-  if (close === -1) throw createInvalidTextError(sql, start, `a text in ${tag.slice(0, 60)}`);
-  return { kind: 'quoted', start, end: close + tag.length };
-}
-
-/** Creates the error ETL-3002. `at` is the index of the NUL character, or of the beginning of what does not end. */
-function createInvalidTextError(sql: string, at: number, what: string): EtlError {
-  const line = countNewlines(sql, 0, at) + 1;
-  const nul = sql.charAt(at) === '\0';
-  return new EtlError('ETL-3002', {
-    what: `${what} ${nul ? 'is in the SQL text, and PostgreSQL allows none' : 'does not end'}`,
-    where: `line ${line}`,
-    fix: nul ? 'save the file as UTF-8 text' : undefined,
-  });
+  return { kind: 'quoted', end: close === -1 ? undefined : close + tag.length };
 }
 
 /** Returns the first index from `start` on for which `test` is false, or the length of the text. */

@@ -1,4 +1,5 @@
-import { countNewlines, readTokens, type Token } from './scan.js';
+import { countNewlines } from './newlines.js';
+import { readTokens, type Token } from './scan.js';
 
 /** One statement of an SQL file. */
 export interface Statement {
@@ -8,18 +9,28 @@ export interface Statement {
   readonly text: string;
   /** The line of the file on which `text` starts, from 1. */
   readonly line: number;
+  /** The index of the file at which `text` starts. */
+  readonly start: number;
 }
 
 /**
  * Returns the statements of an SQL file, in order, without empty statements. A semicolon does not end a statement
  * inside quotes, comments, parentheses (`CREATE RULE … DO (a; b)`) and `BEGIN ATOMIC … END`
- * (https://www.postgresql.org/docs/current/sql-createfunction.html). Throws `EtlError` ETL-3002 for a quote or a
- * comment that does not end, and for a NUL character.
+ * (https://www.postgresql.org/docs/current/sql-createfunction.html). `file` is the path of the text's file, for
+ * messages. Calls `inspect` with each statement before the text after the statement is read. Throws `EtlError` ETL-3002
+ * for a quote or a comment that does not end, and for a NUL character.
  */
-export function splitStatements(sql: string): readonly Statement[] {
-  const splitter = new Splitter(sql);
-  for (const token of readTokens(sql)) splitter.take(token);
+export function splitStatements(sql: string, { file, inspect }: SplitOptions = {}): readonly Statement[] {
+  const splitter = new Splitter(sql, inspect);
+  for (const token of readTokens(sql, file)) splitter.take(token);
   return splitter.finish();
+}
+
+/** The options of `splitStatements`. */
+export interface SplitOptions {
+  readonly file?: string | undefined;
+  /** Throws if the statement can't run. The text after such a statement may be no SQL at all. */
+  readonly inspect?: (statement: Statement) => void;
 }
 
 /** Collects the tokens of a file into statements. */
@@ -37,8 +48,11 @@ class Splitter {
   /** The index up to which `#line` is counted. */
   #countedUntil = 0;
 
-  constructor(sql: string) {
+  readonly #inspect: SplitOptions['inspect'];
+
+  constructor(sql: string, inspect: SplitOptions['inspect']) {
     this.#sql = sql;
+    this.#inspect = inspect;
   }
 
   /** Adds a token to the current statement. A semicolon outside of everything else ends the statement. */
@@ -67,7 +81,10 @@ class Splitter {
     if (this.#start !== undefined) {
       this.#line += countNewlines(this.#sql, this.#countedUntil, this.#start);
       this.#countedUntil = this.#start;
-      this.#statements.push({ text: this.#sql.slice(this.#start, this.#end), line: this.#line });
+      const text = this.#sql.slice(this.#start, this.#end);
+      const statement = { text, line: this.#line, start: this.#start };
+      this.#inspect?.(statement);
+      this.#statements.push(statement);
     }
     this.#nesting = new Nesting();
     this.#start = this.#hint = undefined;

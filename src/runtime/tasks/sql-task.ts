@@ -1,10 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { QueryResult } from 'pg';
-import { EtlError } from '../../errors.js';
 import { createMacros } from '../interval/macros.js';
-import { type BoundSql, bindNamed } from '../sql/bind.js';
-import { splitStatements } from '../sql/split.js';
+import type { BoundSql } from '../sql/bind.js';
+import { type BoundFileStatement, bindFile, readSqlFile } from './sql-file.js';
 import {
   type IncrementalRange,
   type SqlIncremental,
@@ -57,7 +54,7 @@ export function createSqlBody(options: SqlSource): TransactionBody {
     transactional: true,
     readCode: async (root) => {
       const code = typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
-      const text = file === undefined ? code : await readSqlFile(file, root);
+      const text = file === undefined ? code : (await readSqlFile(file, root)).text;
       return incremental === undefined ? text : JSON.stringify([text, incremental]);
     },
     run: async (work) => runStatements(work, await createStatements(options, work)),
@@ -72,13 +69,13 @@ export function createSqlBody(options: SqlSource): TransactionBody {
  * Returns the statements of one attempt with their values. Splits a file into single statements, because a statement with
  * values must be sent alone. A text without values may hold several statements, and the server splits it.
  */
-async function createStatements(options: SqlSource, work: TaskWork): Promise<readonly BoundSql[]> {
+async function createStatements(
+  options: SqlSource,
+  work: TaskWork,
+): Promise<readonly (BoundSql & Partial<BoundFileStatement>)[]> {
   const context = await createContext(options, work);
-  if (options.file !== undefined) {
-    const values = collectNamedValues(options, context);
-    const statements = splitStatements(await readSqlFile(options.file, work.root));
-    return statements.map(({ text }) => bindNamed(text, values));
-  }
+  if (options.file !== undefined)
+    return bindFile(await readSqlFile(options.file, work.root), collectNamedValues(options, context));
   const sql = typeof options.sql === 'function' ? await options.sql(context) : options.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
@@ -109,31 +106,21 @@ function collectNamedValues(options: SqlSource, context: SqlContext): Readonly<R
   return { ...macros, ...(context.params as object), ...range, ...options.values?.(context) };
 }
 
-/** Reads a SQL file. `root` is the directory of the config file. Throws `EtlError` ETL-3005 if the file can't be read. */
-async function readSqlFile(file: string, root: string): Promise<string> {
-  try {
-    return await readFile(resolve(root, file), 'utf8');
-  } catch (error) {
-    throw new EtlError('ETL-3005', {
-      what: `the SQL file "${file}" can't be read`,
-      why: (error as NodeJS.ErrnoException).code,
-      fix: 'check the path: it is relative to the directory of the config file',
-      cause: error,
-    });
-  }
-}
-
 /** Runs the statements in order and returns the result of the task. Throws the reason of the task's signal if it aborts. */
 async function runStatements(
   { taskConnection, context }: TaskWork,
-  statements: readonly BoundSql[],
+  statements: readonly (BoundSql & Partial<BoundFileStatement>)[],
 ): Promise<SqlResult> {
   const results: { command: string; rows: number }[] = [];
-  for (const { text, values } of statements) {
+  for (const { text, values, locate } of statements) {
     context.signal.throwIfAborted();
-    const answer = await (taskConnection.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
-    // pg returns an array of results if the text held several statements, otherwise one result.
-    for (const { command, rowCount } of [answer].flat()) results.push({ command, rows: rowCount ?? 0 });
+    try {
+      const answer = await (taskConnection.query({ text, values }) as Promise<QueryResult | QueryResult[]>);
+      // pg returns an array of results if the text held several statements, otherwise one result.
+      for (const { command, rowCount } of [answer].flat()) results.push({ command, rows: rowCount ?? 0 });
+    } catch (error) {
+      throw locate?.(error) ?? error;
+    }
   }
   return { rows: taskConnection.rows.written, statements: results };
 }

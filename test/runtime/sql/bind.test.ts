@@ -63,12 +63,12 @@ describe('bindNamed', () => {
     ['nothing after a colon with a space', 'select a[1 : n]', 'select a[1 : n]', []],
   ];
   for (const [title, sql, text, bound] of rows) {
-    it(`binds ${title}`, () => expect(bindNamed(sql, values)).to.deep.equal({ text, values: bound }));
+    it(`binds ${title}`, () => expect(bindNamed(sql, values)).to.deep.include({ text, values: bound }));
   }
 
   it('never puts a value into the text', () => {
     const hostile = "'; drop table t; -- $1 :ds";
-    expect(bindNamed('select :x, :x', { x: hostile })).to.deep.equal({
+    expect(bindNamed('select :x, :x', { x: hostile })).to.deep.include({
       text: 'select $1, $1',
       values: [hostile],
     });
@@ -87,6 +87,8 @@ describe('bindNamed', () => {
     ['a name if the statement has no values', 'select :ds', {}, /":ds"/, /has no values/],
     ['a name in another case', 'select :DS', values, /":DS"; did you mean "ds"/, /the names are/],
     ['a statement with both names and numbers', 'select :ds, $2', values, /both \$2 and :ds/, /each other/],
+    ["psql's quoted text", "select :'ds'", values, /^:'ds' is a quoted variable of psql/, /bound as a value/],
+    ["psql's quoted identifier", 'select * from :"ds"', values, /^:"ds" is a quoted variable/, /bound/],
   ];
   for (const [title, sql, given, message, why] of refused) {
     it(`refuses ${title}`, () => {
@@ -101,6 +103,13 @@ describe('bindNamed', () => {
   it('names the line of a name without a value', () => {
     expect(() => bindNamed('select\n1,\n:x', {}))
       .to.throw(EtlError)
-      .with.property('where', 'line 3 of the statement');
+      .with.property('where', 'line 3, column 1 of the SQL text\n:x\n^');
+  });
+
+  it('converts every index after a name to the index in the statement with names', () => {
+    const sql = 'select :region, :e + :region, 😀, :n';
+    const { text, findIndex } = bindNamed(sql, values);
+    for (const word of ['select', ', ', '+ ', '😀', ', $3'])
+      expect(findIndex(text.indexOf(word))).to.equal(sql.indexOf(word.replace('$3', ':n')), word);
   });
 });
