@@ -19,7 +19,16 @@ export abstract class EtlCommand extends Command {
       helpGroup: 'GLOBAL',
     }),
     json: Flags.boolean({ description: 'Print the result as JSON on stdout.', helpGroup: 'GLOBAL' }),
+    'show-data': Flags.boolean({
+      description:
+        'Show values of rows in messages, and store them in the ledger. Default: `showData` of the config; else only a terminal shows them.',
+      allowNo: true,
+      helpGroup: 'GLOBAL',
+    }),
   };
+
+  /** The value of `--show-data`, else of `showData` in the config. Undefined: only a terminal shows values of rows. */
+  #showData: boolean | undefined;
 
   /** Masks the passwords of connections in both streams. */
   protected readonly mask = new Mask();
@@ -36,16 +45,35 @@ export abstract class EtlCommand extends Command {
   /**
    * Loads the config and the connections. Throws an `EtlError` with exit code 2 if the config or a definition is wrong.
    */
-  protected loadProgram(flags: {
+  protected async loadProgram(flags: {
     config?: string | undefined;
     conn?: readonly string[] | undefined;
   }): Promise<Program> {
-    return loadProgram({
+    const program = await loadProgram({
       config: flags.config,
       connections: parseConnFlags(flags.conn ?? []),
       mask: this.mask,
       notice: (text) => this.err(`note: ${text}\n`),
     });
+    this.#showData ??= program.loaded.config.showData;
+    return program;
+  }
+
+  protected override async init(): Promise<void> {
+    await super.init();
+    // Reads the words themselves: an error can be shown before the flags are parsed.
+    if (this.argv.includes('--show-data')) this.#showData = true;
+    else if (this.argv.includes('--no-show-data')) this.#showData = false;
+  }
+
+  /** True if JSON and the ledger may contain values of rows. */
+  protected get recordsRowData(): boolean {
+    return this.#showData === true;
+  }
+
+  /** Returns true if the text on a stream may contain values of rows. */
+  protected showsRowData(stream: 'stdout' | 'stderr'): boolean {
+    return this.#showData ?? process[stream].isTTY;
   }
 
   /** Shows the errors of results on stderr. A result is for example a connection that was tried. */
@@ -54,7 +82,9 @@ export abstract class EtlCommand extends Command {
     flag: boolean | undefined,
   ): void {
     const paint = this.paint(flag, 'stderr');
-    for (const { error } of results) if (error) this.err(joinLines(formatErrorLines(error, paint)));
+    const showsRowData = this.showsRowData('stderr');
+    for (const { error } of results)
+      if (error) this.err(joinLines(formatErrorLines(error, paint, showsRowData)));
   }
 
   /** Prints data as JSON on stdout. */
@@ -73,7 +103,7 @@ export abstract class EtlCommand extends Command {
     process.exitCode = shown?.exitCode ?? EXIT.bug;
     if (shown === undefined) this.err(formatBugReport(error));
     else this.printErrors([{ error: shown }], undefined);
-    if (isJson && shown) this.printJson(buildErrorJson(shown));
+    if (isJson && shown) this.printJson(buildErrorJson(shown, this.recordsRowData));
   }
 
   /** Reports on stderr that a stream can't be written any more. */
@@ -95,8 +125,8 @@ export const connFlag = Flags.string({
 });
 
 /** Returns the JSON that a command prints for an error: `{ error: { code, what, … } }`. */
-export function buildErrorJson(error: EtlError): unknown {
-  return { error: buildErrorFields(error) };
+export function buildErrorJson(error: EtlError, showsRowData = false): unknown {
+  return { error: buildErrorFields(error, showsRowData) };
 }
 
 /**

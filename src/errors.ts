@@ -47,6 +47,11 @@ export interface ErrorParts {
   readonly fix?: string | undefined;
   /** The state of the user's data after the error. */
   readonly data?: string | undefined;
+  /**
+   * Values of rows that explain the error, such as a key that exists twice. No other part contains values of rows.
+   * This part is shown and stored only where row data is allowed (`showData` in the config).
+   */
+  readonly rowData?: string | undefined;
   /** The error or value that caused this error, for `Error.cause`. */
   readonly cause?: unknown;
 }
@@ -62,6 +67,7 @@ export class EtlError extends Error {
   readonly why: string | undefined;
   readonly fix: string | undefined;
   readonly data: string | undefined;
+  readonly rowData: string | undefined;
 
   constructor(code: ErrorCode, parts: ErrorParts) {
     super(parts.what, parts.cause === undefined ? undefined : { cause: parts.cause });
@@ -70,12 +76,25 @@ export class EtlError extends Error {
     this.why = parts.why;
     this.fix = parts.fix;
     this.data = parts.data;
+    this.rowData = parts.rowData;
   }
 
   /** The exit code of a command that ends with this error. */
   get exitCode(): number {
     return EXIT_OF_CODE[this.code] ?? EXIT_OF_CLASS[this.code.slice(4, 6)] ?? EXIT.taskFailed;
   }
+}
+
+/** The JSON fields of an error. The names are a contract. */
+export interface ErrorFields {
+  readonly code: string;
+  readonly what: string;
+  readonly where?: string | undefined;
+  readonly why?: string | undefined;
+  readonly fix?: string | undefined;
+  readonly data?: string | undefined;
+  /** Values of rows. Present only where row data is allowed. */
+  readonly row_data?: string | undefined;
 }
 
 /**

@@ -160,6 +160,7 @@ SIGINT and SIGTERM.`;
       random: Math.random,
       process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
       redact: (text) => this.mask.apply(text),
+      recordsRowData: this.recordsRowData,
       unhandledErrors: () => guard.unhandledErrors,
       onTasksEnded: () => watchdog.tasksEnded(),
     });
@@ -173,13 +174,13 @@ SIGINT and SIGTERM.`;
     const { reporter, json } = flags;
     const shown =
       reporter === 'ndjson'
-        ? createNdjsonReporter((text) => this.out(text))
+        ? createNdjsonReporter((text) => this.out(text), this.recordsRowData)
         : this.#createLineReporter(flags);
     if (!json || reporter === 'ndjson') return shown;
     return {
       report: (event: RunEvent) => {
         shown.report(event);
-        if (event.type === 'run_finished') this.printJson(buildEventJson(event));
+        if (event.type === 'run_finished') this.printJson(buildEventJson(event, this.recordsRowData));
       },
     };
   }
@@ -187,7 +188,12 @@ SIGINT and SIGTERM.`;
   /** Creates a reporter that writes lines to stderr. In a terminal, it also shows the running tasks below the lines. */
   #createLineReporter({ quiet, color }: RunFlags): Reporter {
     const write = (text: string): void => this.err(text);
-    const lines = createPlainReporter({ write, paint: this.paint(color, 'stderr'), quiet });
+    const lines = createPlainReporter({
+      write,
+      paint: this.paint(color, 'stderr'),
+      quiet,
+      showsRowData: this.showsRowData('stderr'),
+    });
     if (quiet || !process.stderr.isTTY) return lines;
     return createStatusReporter(lines, { write, columns: () => process.stderr.columns || 80 });
   }

@@ -29,7 +29,8 @@ export class ShowCommand extends EtlCommand {
     await using ledgers = new Ledgers(program);
     const run = await readRun(program, ledgers, { part: args.run, dagId: flags.dag });
     const now = new Date();
-    if (flags.json) return this.printJson(buildRunJson(run, now));
-    this.out(formatRun(run, now, this.paint(flags.color, 'stdout')));
+    if (flags.json) return this.printJson(buildRunJson(run, now, this.recordsRowData));
+    const showsRowData = this.showsRowData('stdout');
+    this.out(formatRun(run, now, this.paint(flags.color, 'stdout'), showsRowData));
   }
 }

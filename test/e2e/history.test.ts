@@ -282,11 +282,12 @@ describe('the history of runs', () => {
       expect(stdout).to.match(/^ {2}resume {4}etl run d --resume --run-id broken$/m);
       expect(stdout).to.match(/^ ✔ a {5}success {10}20\S+ [\d:]{8} {2}[\d.]+s {2}1 row$/m);
       expect(stdout).to.match(
-        /^ ✖ b {5}failed .* attempt 2\n {5}attempt 1 {2}\S+ \S+ {2}ETL-3001 bad row 1\n {7}of 17\n {5}attempt 2 {2}\S+ \S+ {2}ETL-3001 bad row 2\n {7}of 17$/m,
+        /^ ✖ b {5}failed .* attempt 2\n {5}attempt 1 {2}\S+ \S+ {2}ETL-3001 bad row 1\n {9}of 17\n(?: {9}.+\n)+ {5}attempt 2 {2}\S+ \S+ {2}ETL-3001 bad row 2\n {9}of 17$/m,
       );
       expect(stdout).to.match(/^ ↷ c {5}upstream_failed {2,}needs "b"$/m);
       expect(stdout).to.match(/^ ↷ s {5}skipped .* nothing new$/m);
-      expect(stdout).to.match(/^ {5}attempt 1 {2}\S+ \S+ {2}ETL-3001 SQLSTATE 42601, syntax error$/m);
+      expect(stdout).to.match(/^ {5}attempt 1 {2}\S+ \S+ {2}ETL-3001 syntax error at or near "form"$/m);
+      expect(stdout).to.match(/^ {9}why {3}SQLSTATE 42601, syntax error$/m);
 
       const run = await json('show', 'broken');
       const started = new Date(run.started_at);

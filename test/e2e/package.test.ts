@@ -77,7 +77,10 @@ describe('the package', function () {
   it('contains only the program, its types and its documents', async () => {
     const shared = ['knex', 'objection', 'pg'].map((name) => `dist/shared/${name}.cjs`);
     const programs = ['etl.cjs', 'watchdog-thread.cjs', 'api.cjs', 'index.js'];
-    const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json', 'migrations/0001.sql'].map(
+    const migrations = (await readdir(join(ROOT, 'src/runtime/ledger/migrations'))).map(
+      (name) => `migrations/${name}`,
+    );
+    const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json', ...migrations].map(
       (name) => `dist/${name}`,
     );
     const docs = (await readdir(join(ROOT, 'docs'))).map((name) => `docs/${name}`);

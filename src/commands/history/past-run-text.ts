@@ -9,16 +9,25 @@ import {
 import type { PastTask, RunHistory } from './past-run.js';
 import { formatDuration } from '../../runtime/duration.js';
 import type { AttemptRow } from '../../runtime/ledger/attempt-row.js';
-import { neutralizeText, formatRows, type Paint, joinLines } from '../../runtime/report/words.js';
+import {
+  formatErrorFields,
+  neutralizeText,
+  formatRows,
+  type Paint,
+  joinLines,
+} from '../../runtime/report/words.js';
 
-/** Formats a run for a person: the facts of the run, a line for each task, and the error of each failed attempt. */
-export function formatRun(run: RunHistory, now: Date, paint: Paint): string {
-  const lines = [...formatHeadLines(run, now, paint), '', ...formatTaskLines(run, paint)];
+/**
+ * Formats a run for a person: the facts of the run, a line for each task, and the error of each failed attempt. Shows
+ * values of rows only with `showsRowData`.
+ */
+export function formatRun(run: RunHistory, now: Date, paint: Paint, showsRowData: boolean): string {
+  const lines = [...formatHeadLines(run, now, paint), '', ...formatTaskLines(run, paint, showsRowData)];
   return joinLines(lines);
 }
 
-/** Returns the JSON of a run for another program. */
-export function buildRunJson(run: RunHistory, now: Date): unknown {
+/** Returns the JSON of a run for another program. Contains values of rows only with `showsRowData`. */
+export function buildRunJson(run: RunHistory, now: Date, showsRowData: boolean): unknown {
   return {
     run_id: run.runId,
     dag: run.dagId,
@@ -34,12 +43,12 @@ export function buildRunJson(run: RunHistory, now: Date): unknown {
     resumes: run.resumes,
     connection: run.connectionId,
     resume: run.resume,
-    tasks: run.tasks.map((task) => buildTaskJson(task, run)),
+    tasks: run.tasks.map((task) => buildTaskJson(task, run, showsRowData)),
   };
 }
 
 /** Returns the JSON of one task of a run. Fields that only a done task has are left out for any other task. */
-function buildTaskJson(task: PastTask, run: RunHistory): unknown {
+function buildTaskJson(task: PastTask, run: RunHistory, showsRowData: boolean): unknown {
   const { taskId, isInConfig, done, attempts } = task;
   return {
     task: taskId,
@@ -57,6 +66,8 @@ function buildTaskJson(task: PastTask, run: RunHistory): unknown {
       code: each.code ?? undefined,
       sqlstate: each.sqlstate ?? undefined,
       message: each.message,
+      error: each.error ?? undefined,
+      row_data: showsRowData ? (each.rowData ?? undefined) : undefined,
       started_at: each.startedAt,
       finished_at: each.finishedAt,
     })),
@@ -104,7 +115,7 @@ function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly str
 }
 
 /** Formats a line for each task, and below the line the errors of the task's failed attempts. */
-function formatTaskLines(run: RunHistory, paint: Paint): readonly string[] {
+function formatTaskLines(run: RunHistory, paint: Paint, showsRowData: boolean): readonly string[] {
   const spans = run.tasks.map(getSpan);
   const durations = alignRight(spans.map((span) => (span ? formatDuration(getMillis(span)) : '')));
   const rows = alignRight(run.tasks.map(({ done }) => formatRows(done?.rows)));
@@ -117,7 +128,10 @@ function formatTaskLines(run: RunHistory, paint: Paint): readonly string[] {
     return { state, cells: [...cells, formatNote(task, state, run)] };
   });
   const table = formatMarkedTable(lines, paint);
-  return run.tasks.flatMap((task, index) => [table[index] ?? '', ...formatFailureLines(task, paint)]);
+  return run.tasks.flatMap((task, index) => [
+    table[index] ?? '',
+    ...formatFailureLines(task, paint, showsRowData),
+  ]);
 }
 
 interface Span {
@@ -158,15 +172,26 @@ function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskSta
 }
 
 /**
- * Formats the error of each failed attempt of a task. Further lines of an error are indented below its first line. The
- * SQLSTATE is left out if the message has it already. Example: `attempt 1  2026-11-23 05:46:45  ETL-3001 …`.
+ * Formats the error of each failed attempt of a task, with all its parts. Further lines of an error are indented below
+ * its first line. Example: `attempt 1  2026-11-23 05:46:45  ETL-3001 …`. An attempt from an older release has only a
+ * message; the SQLSTATE is left out if the message has it already.
  */
-function formatFailureLines({ attempts }: PastTask, paint: Paint): readonly string[] {
+function formatFailureLines({ attempts }: PastTask, paint: Paint, showsRowData: boolean): readonly string[] {
   const failures = attempts.filter(({ state }) => state === 'failed' || state === 'up_for_retry');
-  return failures.flatMap(({ attempt, finishedAt, code, sqlstate, message }) => {
-    const isInMessage = !sqlstate || message.includes(sqlstate);
-    const error = [code, isInMessage ? undefined : `SQLSTATE ${sqlstate}`, message].filter(Boolean).join(' ');
-    const when = `attempt ${attempt}  ${finishedAt ? formatLocalTime(finishedAt) : ''}`;
-    return `     ${paint.faint(when)}  ${neutralizeText(error)}`.replaceAll('\n', '\n       ').split('\n');
+  return failures.flatMap((failure) => {
+    const { attempt, finishedAt } = failure;
+    const when = paint.faint(`attempt ${attempt}  ${finishedAt ? formatLocalTime(finishedAt) : ''}`);
+    const lines = formatFailure(failure, paint, showsRowData);
+    return lines.map((line, index) => (index === 0 ? `     ${when}  ${line}` : `       ${line}`));
   });
+}
+
+/** Formats the error of a failed attempt as lines or, without an error, its message with the code and the SQLSTATE. */
+function formatFailure(failure: AttemptRow, paint: Paint, showsRowData: boolean): readonly string[] {
+  const { code, sqlstate, message, error, rowData } = failure;
+  const rows = showsRowData ? (rowData ?? undefined) : undefined;
+  if (error) return formatErrorFields({ ...error, row_data: rows }, paint);
+  const isInMessage = !sqlstate || message.includes(sqlstate);
+  const words = [code, isInMessage ? undefined : `SQLSTATE ${sqlstate}`, message];
+  return neutralizeText(words.filter(Boolean).join(' ')).split('\n');
 }

@@ -109,6 +109,7 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
     why: error.why,
     fix: error.fix,
     data: error.data ?? describeDataState(facts),
+    rowData: error.rowData,
     cause: error.cause,
   });
 }

@@ -25,6 +25,12 @@ export interface Config {
   readonly concurrency?: number;
   /** The longest time that a whole run may take. */
   readonly timeout?: Duration;
+  /**
+   * True: messages and the ledger may contain values of rows, such as a key that exists twice or a row that fails a
+   * check. False: no output contains them. Default: only a terminal shows them. `--show-data` and `--no-show-data` win
+   * over this setting.
+   */
+  readonly showData?: boolean;
 }
 
 /**

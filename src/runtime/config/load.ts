@@ -44,6 +44,8 @@ export interface CheckedConfig {
   readonly concurrency: number | undefined;
   /** The longest time that a whole run may take. */
   readonly timeoutMs: number | undefined;
+  /** True or false: whether outputs may contain values of rows. Undefined: only a terminal shows them. */
+  readonly showData: boolean | undefined;
 }
 
 const LOAD_TIMEOUT_MS = 30_000;
@@ -99,6 +101,7 @@ function fillDefaults({
   defaults = {},
   concurrency,
   timeout,
+  showData,
 }: Config): CheckedConfig {
   const byId: CheckedConfig['connections'] = Object.assign(Object.create(null), connections);
   return {
@@ -107,5 +110,6 @@ function fillDefaults({
     defaults,
     concurrency,
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, 'timeout'),
+    showData,
   };
 }

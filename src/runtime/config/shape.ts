@@ -46,6 +46,10 @@ const assertCount: Check = (value, path) => {
     throw createWrongTypeError(path, 'a whole number of at least 1', value);
 };
 
+const assertBoolean: Check = (value, path) => {
+  if (typeof value !== 'boolean') throw createWrongTypeError(path, 'true or false', value);
+};
+
 const assertTimeout: Check = (value, path) => {
   if (typeof value !== 'string' && typeof value !== 'number')
     throw createWrongTypeError(path, 'a duration such as "10m"', value);
@@ -95,6 +99,7 @@ const CONFIG: Readonly<Record<string, Check>> = {
   defaults: (value, path) => assertFields(value, path, DEFAULTS),
   concurrency: assertCount,
   timeout: assertTimeout,
+  showData: assertBoolean,
 };
 const DEFAULTS: Readonly<Record<string, Check>> = Object.fromEntries(
   DEFAULT_NAMES.map((name) => [name, assertDefault]),

@@ -1,3 +1,4 @@
+import type { ErrorFields } from '../../errors.js';
 import { send, type ProtocolClient } from '../postgres/protocol.js';
 
 /** A row of `etl.attempt`: an attempt that did not succeed, or a task that was not started. */
@@ -10,6 +11,10 @@ export interface AttemptRow {
   readonly code: string | undefined;
   readonly sqlstate: string | undefined;
   readonly message: string;
+  /** The error with its parts and causes, as JSON. Contains no values of rows. Undefined if there was no error. */
+  readonly error?: ErrorFields | null | undefined;
+  /** Values of rows that explain the error. Undefined if there are none or if the ledger may not contain them. */
+  readonly rowData?: string | null | undefined;
   readonly startedAt: Date;
   readonly finishedAt: Date | undefined;
 }
@@ -30,14 +35,17 @@ export async function insertAttempts(
     code: each.code,
     sqlstate: each.sqlstate,
     message: each.message,
+    error: each.error,
+    row_data: each.rowData,
     started_at: each.startedAt,
     finished_at: each.finishedAt ?? new Date(),
   }));
   await send(
     client,
-    `insert into etl.attempt (run_id, task_id, attempt, state, code, sqlstate, message, started_at, finished_at)
+    `insert into etl.attempt (run_id, task_id, attempt, state, code, sqlstate, message, error, row_data,
+       started_at, finished_at)
      select $1, a.* from json_to_recordset($2) as a (task_id text, attempt int, state text, code text, sqlstate text,
-       message text, started_at timestamptz, finished_at timestamptz)`,
+       message text, error jsonb, row_data text, started_at timestamptz, finished_at timestamptz)`,
     [runId, JSON.stringify(rows)],
   );
 }
@@ -46,7 +54,8 @@ export async function insertAttempts(
 export async function readAttempts(client: ProtocolClient, runId: string): Promise<readonly AttemptRow[]> {
   const { rows } = await send(
     client,
-    `select task_id as "taskId", attempt, state, code, sqlstate, message, started_at as "startedAt", finished_at as "finishedAt"
+    `select task_id as "taskId", attempt, state, code, sqlstate, message, error, row_data as "rowData",
+            started_at as "startedAt", finished_at as "finishedAt"
      from etl.attempt where run_id = $1 order by id`,
     [runId],
   );

@@ -6,7 +6,7 @@ import { BRIEF } from '../postgres/transaction.js';
 import { INSTALL_LOCK } from '../postgres/advisory-lock.js';
 
 /** The version of the schema that this program needs: the number of the newest file in `migrations`. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /**
  * Reads the DDL of a version: `migrations/0001.sql` for version 1. A file never changes after its release. The tables

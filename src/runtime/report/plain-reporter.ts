@@ -19,6 +19,8 @@ export interface PlainOptions {
   readonly paint: Paint;
   /** True: prints nothing if the run succeeds, and the whole report if the run fails. */
   readonly quiet: boolean;
+  /** True if errors may show values of rows. */
+  readonly showsRowData: boolean;
 }
 
 /** The time between two progress lines of a task. Events come ten times a second, which is too often for a log. */
@@ -29,7 +31,7 @@ const PROGRESS_MS = 10_000;
  * at most every ten seconds a line for a task with progress. With `quiet`, keeps the lines until the run ends, and
  * writes them only if the run failed.
  */
-export function createPlainReporter({ write, paint, quiet }: PlainOptions): Reporter {
+export function createPlainReporter({ write, paint, quiet, showsRowData }: PlainOptions): Reporter {
   const buffered: string[] = [];
   const progress = new ProgressLines(paint);
   let isRecorded = false;
@@ -38,7 +40,7 @@ export function createPlainReporter({ write, paint, quiet }: PlainOptions): Repo
       if (event.type === 'run_started') isRecorded = event.home !== undefined;
       const text = joinLines([
         ...progress.formatEventLines(event),
-        ...formatEventLines(event, paint),
+        ...formatEventLines(event, paint, showsRowData),
         ...formatResumeHint(event, isRecorded),
       ]);
       if (!quiet) return write(text);
@@ -83,7 +85,7 @@ function formatResumeHint(event: RunEvent, isRecorded: boolean): readonly string
 }
 
 /** Formats an event as lines. Returns no lines for the start and the progress of a task. */
-function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
+function formatEventLines(event: RunEvent, paint: Paint, showsRowData: boolean): readonly string[] {
   switch (event.type) {
     case 'run_started':
       return [formatStartLine(event, paint)];
@@ -97,14 +99,14 @@ function formatEventLines(event: RunEvent, paint: Paint): readonly string[] {
     case 'task_retrying':
       return [
         ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next starts in ${formatDuration(event.delayMs)}`,
-        ...formatErrorLines(event.error, paint).map((line) => `   ${line}`),
+        ...formatErrorLines(event.error, paint, showsRowData).map((line) => `   ${line}`),
       ];
     case 'task_finished':
-      return formatTaskLines(event, paint);
+      return formatTaskLines(event, paint, showsRowData);
     case 'notice':
       return [` ${paint.faint('note:')} ${neutralizeText(event.text)}`];
     case 'run_finished':
-      return formatFinishLines(event, paint);
+      return formatFinishLines(event, paint, showsRowData);
     default:
       return event satisfies never;
   }
@@ -147,7 +149,7 @@ const MARKS = { success: '✔', failed: '✖', upstream_failed: '↷', skipped: 
  * - ` = load  12 rows  1.2s  reused` for a task whose result was in the ledger
  * - ` ↷ load  skipped: <reason>` for a task with a reason
  */
-function formatTaskLines(task: TaskSummary, paint: Paint): readonly string[] {
+function formatTaskLines(task: TaskSummary, paint: Paint, showsRowData: boolean): readonly string[] {
   const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
   const mark = colour(task.reused ? '=' : MARKS[task.state]);
   if (task.reason !== undefined)
@@ -163,11 +165,15 @@ function formatTaskLines(task: TaskSummary, paint: Paint): readonly string[] {
   const line = ` ${mark} ${task.taskId}  ${paint.faint(details.filter((each) => each !== '').join('  '))}`;
   return task.error === undefined
     ? [line]
-    : [line, ...formatErrorLines(task.error, paint).map((each) => `   ${each}`)];
+    : [line, ...formatErrorLines(task.error, paint, showsRowData).map((each) => `   ${each}`)];
 }
 
 /** Formats the errors of the run itself, and then a line such as `OK  2 ok, 12 rows, 1.2s`. */
-function formatFinishLines(event: RunEvent & { type: 'run_finished' }, paint: Paint): readonly string[] {
+function formatFinishLines(
+  event: RunEvent & { type: 'run_finished' },
+  paint: Paint,
+  showsRowData: boolean,
+): readonly string[] {
   const rows = event.tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
   const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');
   const rejected = event.tasks.reduce((sum, task) => sum + (task.rejected ?? 0), 0);
@@ -178,7 +184,7 @@ function formatFinishLines(event: RunEvent & { type: 'run_finished' }, paint: Pa
     formatDuration(event.durationMs),
   ];
   return [
-    ...event.errors.flatMap((error) => formatErrorLines(error, paint)),
+    ...event.errors.flatMap((error) => formatErrorLines(error, paint, showsRowData)),
     `${word}  ${summary.filter((each) => each !== '').join(', ')}`,
   ];
 }

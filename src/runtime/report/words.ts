@@ -1,4 +1,4 @@
-import type { EtlError } from '../../errors.js';
+import type { ErrorFields, EtlError } from '../../errors.js';
 import type { TaskSummary } from './event.js';
 
 /** Functions that colour a text, or return the text unchanged if colours are off. */
@@ -27,23 +27,39 @@ export function neutralizeText(text: string): string {
   });
 }
 
-/** Builds the JSON fields of an error. */
-export function buildErrorFields({ code, message: what, where, why, fix, data }: EtlError) {
-  return { code, what, where, why, fix, data };
+/** Builds the JSON fields of an error. The field `row_data` is present only if row data is allowed (`showsRowData`). */
+export function buildErrorFields(
+  { code, message: what, where, why, fix, data, rowData }: EtlError,
+  showsRowData = false,
+): ErrorFields {
+  const fields = { code, what, where, why, fix, data };
+  return showsRowData && rowData !== undefined ? { ...fields, row_data: rowData } : fields;
 }
+
+/** The line of an error whose row data is not allowed. */
+const HIDDEN = 'hidden, because they are values of rows: --show-data shows them';
 
 /**
  * Formats an error as lines: the code with the message, and then a line for each part that the error has, such as
- * `  why   the file is empty`. Further lines of a part are indented.
+ * `  why   the file is empty`. Further lines of a part are indented. Without `showsRowData`, a line says that the row data
+ * of the error is hidden.
  */
-export function formatErrorLines(error: EtlError, paint: Paint): string[] {
+export function formatErrorLines(error: EtlError, paint: Paint, showsRowData = false): string[] {
+  const fields = buildErrorFields(error, showsRowData);
+  return formatErrorFields(error.rowData === undefined ? fields : { row_data: HIDDEN, ...fields }, paint);
+}
+
+/** Formats the JSON fields of an error in the same way. */
+export function formatErrorFields(error: ErrorFields, paint: Paint): string[] {
   const parts: [string, string | undefined][] = [
     ['where', error.where],
     ['why', error.why],
     ['do', error.fix],
     ['data', error.data],
+    ['rows', error.row_data],
   ];
-  const lines = [`${paint.strong(error.code)} ${neutralizeText(error.message)}`];
+  const [what = '', ...more] = neutralizeText(error.what).split('\n');
+  const lines = [`${paint.strong(error.code)} ${what}`, ...more.map((line) => `  ${line}`)];
   for (const [name, text] of parts) {
     if (text === undefined || text === '') continue;
     const [first = '', ...rest] = neutralizeText(text).split('\n');

@@ -1,4 +1,5 @@
-import type { EtlError } from '../../errors.js';
+import type { ErrorFields, EtlError } from '../../errors.js';
+import { buildErrorFields } from '../report/words.js';
 import type { RunEvent } from '../report/event.js';
 import type { AttemptRow } from '../ledger/attempt-row.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
@@ -7,10 +8,13 @@ import { findDatabaseError } from '../postgres/sqlstate.js';
 export class FailureLog {
   readonly rows: AttemptRow[] = [];
   readonly #redact: (text: string) => string;
+  readonly #recordsRowData: boolean;
   readonly #startedAt = new Map<string, Date>();
 
-  constructor(redact: (text: string) => string) {
+  /** `redact` masks secrets in a text. The rows contain values of the user's rows only if `recordsRowData`. */
+  constructor(redact: (text: string) => string, recordsRowData: boolean) {
     this.#redact = redact;
+    this.#recordsRowData = recordsRowData;
   }
 
   /**
@@ -41,9 +45,24 @@ export class FailureLog {
   #getFields(
     error: EtlError | undefined,
     reason: string | undefined,
-  ): Pick<AttemptRow, 'code' | 'sqlstate' | 'message'> {
+  ): Pick<AttemptRow, 'code' | 'sqlstate' | 'message' | 'error' | 'rowData'> {
     const sqlstate = findDatabaseError(error)?.code;
     const message = (sqlstate === undefined ? error?.message : error?.why) ?? reason ?? '';
-    return { code: error?.code, sqlstate, message: this.#redact(message) };
+    const fields = { code: error?.code, sqlstate, message: this.#redact(message) };
+    if (error === undefined) return fields;
+    const rowData = this.#recordsRowData && error.rowData !== undefined ? error.rowData : undefined;
+    return {
+      ...fields,
+      error: this.#redactAll(buildErrorFields(error)) as ErrorFields,
+      rowData: rowData && this.#redact(rowData),
+    };
+  }
+
+  /** Masks secrets in all texts of a JSON value, at any depth. */
+  #redactAll(value: unknown): unknown {
+    if (typeof value === 'string') return this.#redact(value);
+    if (Array.isArray(value)) return value.map((each) => this.#redactAll(each));
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, this.#redactAll(each)]));
   }
 }

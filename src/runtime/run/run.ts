@@ -57,6 +57,8 @@ export interface RunServices {
   };
   /** Masks secrets in a text that is stored in the ledger. */
   readonly redact: (text: string) => string;
+  /** True if the ledger may contain values of rows. Default: false. */
+  readonly recordsRowData?: boolean;
   /** Returns the unhandled errors that belong to no running task. Called at the end of the run. */
   readonly unhandledErrors: () => readonly EtlError[];
   /** Called when all tasks of the run have ended. */
@@ -97,7 +99,7 @@ class Run {
     this.#request = request;
     this.#services = services;
     this.#runId = request.start.runId ?? '';
-    this.#failures = new FailureLog(services.redact);
+    this.#failures = new FailureLog(services.redact, services.recordsRowData ?? false);
     const { pid, host } = services.process;
     const lockHolder = { dagId: request.dag.id, holder: createHolder(request.start, services), pid, host };
     const notice = (text: string): void => this.#emit({ type: 'notice', text });

@@ -24,7 +24,12 @@ describe('the report of progress', () => {
   let plain: Reporter;
   beforeEach(() => {
     written = [];
-    plain = createPlainReporter({ write: (text) => written.push(text), paint: PAINT, quiet: false });
+    plain = createPlainReporter({
+      write: (text) => written.push(text),
+      paint: PAINT,
+      quiet: false,
+      showsRowData: false,
+    });
   });
 
   it('is a line every ten seconds for each task in a log, and no line for a short task', () => {

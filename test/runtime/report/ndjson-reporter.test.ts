@@ -26,7 +26,7 @@ describe('the events of a run as JSON', () => {
     it(title, async () => {
       const { events } = await bench.load({ from });
       const lines: string[] = [];
-      const reporter = createNdjsonReporter((line) => lines.push(line));
+      const reporter = createNdjsonReporter((line) => lines.push(line), false);
       for (const event of events) reporter.report(event);
       const failed = lines
         .map((line) => JSON.parse(line) as { event: string; error?: Record<string, unknown> })
