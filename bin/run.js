@@ -7,9 +7,12 @@ const Module = require('node:module');
 const { homedir } = require('node:os');
 const path = require('node:path');
 const vm = require('node:vm');
+const { crc32 } = require('node:zlib');
 
 const BUNDLE = path.join(__dirname, '../dist/etl.cjs');
 const USAGE = 2;
+/** The number of bytes of the checksum at the end of a cache file. */
+const CHECKSUM_BYTES = 4;
 
 start();
 
@@ -22,13 +25,13 @@ function start() {
   }
   const code = fs.readFileSync(BUNDLE, 'latin1');
   const cacheFile = process.env.ETL_NO_CACHE ? undefined : getCacheFile(code);
-  const cachedData = cacheFile && readIfExists(cacheFile);
+  const cachedData = cacheFile && readCacheFile(cacheFile);
   const script = new vm.Script(code, { filename: BUNDLE, cachedData });
   const program = loadProgram(script);
   if (cacheFile && (cachedData === undefined || script.cachedDataRejected)) {
     process.on('exit', (exitCode) => {
       // A usage error compiles little code, and may come from a command that does not exist.
-      if (exitCode !== USAGE) program.keep(cacheFile, script.createCachedData());
+      if (exitCode !== USAGE) program.keep(cacheFile, addChecksum(script.createCachedData(), cacheFile));
     });
   }
   program.main(process.argv.slice(2));
@@ -90,10 +93,35 @@ function getCacheHome() {
   return path.join(homedir(), process.platform === 'darwin' ? 'Library/Caches' : '.cache');
 }
 
-function readIfExists(file) {
+/**
+ * Reads compiled code from the cache. Returns undefined if the file is missing, if another user owns it or can write to
+ * it, or if it is damaged. V8 itself checks no checksum: damaged code would end the process with SIGSEGV at each start.
+ */
+function readCacheFile(file) {
+  let descriptor;
   try {
-    return fs.readFileSync(file);
+    descriptor = fs.openSync(file, fs.constants.O_RDONLY | (fs.constants.O_NOFOLLOW ?? 0));
+    const stats = fs.fstatSync(descriptor);
+    const isOwn = !process.getuid || (stats.uid === process.getuid() && (stats.mode & 0o022) === 0);
+    if (!stats.isFile() || !isOwn || stats.size <= CHECKSUM_BYTES) return undefined;
+    const bytes = fs.readFileSync(descriptor);
+    const code = bytes.subarray(0, -CHECKSUM_BYTES);
+    return bytes.readUInt32BE(code.length) === computeChecksum(code, file) ? code : undefined;
   } catch {
     return undefined; // This user has not run the command yet.
+  } finally {
+    if (descriptor !== undefined) fs.closeSync(descriptor);
   }
+}
+
+/** Returns the content of a cache file: the compiled code, and then its checksum. */
+function addChecksum(code, file) {
+  const checksum = Buffer.alloc(CHECKSUM_BYTES);
+  checksum.writeUInt32BE(computeChecksum(code, file));
+  return Buffer.concat([code, checksum]);
+}
+
+/** Computes the checksum of compiled code and of the name of its file, because the name says what the code is for. */
+function computeChecksum(code, file) {
+  return crc32(code, crc32(path.basename(file)));
 }

@@ -58,6 +58,44 @@ describe('the cache of code that V8 has compiled', () => {
     expect((await stat(join(kept(), name))).size).to.be.greaterThan(10_000);
   });
 
+  const damages: readonly [title: string, damage: (code: Buffer) => Buffer][] = [
+    ['is empty', () => Buffer.alloc(0)],
+    ['is full of zeros', (code) => code.fill(0)],
+    ['ends with zeros', (code) => code.fill(0, code.length / 2)],
+    ['has zeros in its middle', (code) => code.fill(0, code.length / 2, code.length / 2 + 4096)],
+    ['is cut in its middle', (code) => code.subarray(0, code.length / 2)],
+    ['has lost its last byte', (code) => code.subarray(0, -1)],
+    ['has a byte more', (code) => Buffer.concat([code, Buffer.alloc(1)])],
+    ...[0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99].map((part): [string, (code: Buffer) => Buffer] => [
+      `has other bytes at ${part * 100} % of its length`,
+      (code) => {
+        const at = Math.floor(code.length * part);
+        for (let i = at; i < at + 16; i++) code[i] = 255 - (code[i] ?? 0);
+        return code;
+      },
+    ]),
+  ];
+  for (const [title, damage] of damages) {
+    it(`is written again for a file that ${title}, and the program runs`, async () => {
+      const first = await help();
+      const [name = ''] = await readdir(kept());
+      const { size } = await stat(join(kept(), name));
+      const damaged = Buffer.from(damage(await readFile(join(kept(), name))));
+      await writeFile(join(kept(), name), damaged);
+      expect(await help()).to.deep.equal(first);
+      expect((await readFile(join(kept(), name))).equals(damaged)).to.equal(false);
+      expect((await stat(join(kept(), name))).size).to.be.greaterThan(size / 2);
+    });
+  }
+
+  it('is not read from a file that others can write to', async () => {
+    const first = await help();
+    const [name = ''] = await readdir(kept());
+    await chmod(join(kept(), name), 0o666);
+    expect(await help()).to.deep.equal(first);
+    expect((await stat(join(kept(), name))).mode & 0o777).to.equal(0o600);
+  });
+
   it('is neither read nor written with ETL_NO_CACHE=1', async () => {
     expect(await help({ ETL_NO_CACHE: '1' })).to.include({ code: 0, stderr: '' });
     expect(await readdir(project.directory)).to.not.include('cache');

@@ -1,6 +1,6 @@
 import { dirname, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
-import { createPrivateCache } from '../modules/cache.js';
+import { openCodeCache } from '../modules/cache.js';
 import { getDefaultExport } from './export.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
@@ -29,7 +29,7 @@ export function isCode(file: string): boolean {
 export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
   const modules = new ConfigModules({
     shared: new SharedModules(configFile.file, options.shared),
-    cache: options.isCached ? createPrivateCache(dirname(configFile.file), options.getuid) : undefined,
+    cache: options.isCached ? openCodeCache(dirname(configFile.file), options.getuid) : undefined,
     version: options.shared.version,
   });
   return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));

@@ -1,8 +1,12 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
+  closeSync,
+  constants,
   existsSync,
+  fstatSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -17,28 +21,65 @@ const OTHERS_WRITE = 0o022;
 const MONTH_MS = 30 * 24 * 3600 * 1000;
 
 /**
- * Creates the directory for compiled code, `.etl/cache/config` below `root`, and returns its path. Returns undefined if
- * the directory can't be created or is not safe, because its files will be executed.
+ * Opens the cache for compiled code: the directory `.etl/cache/config` below `root`, which is created if it does not
+ * exist. Returns undefined if the directory can't be created or is not safe, because its files will be executed.
  *
  * Each of the three directories is safe if it belongs to this user, is not a link, and only this user can write to it.
  * New directories get mode 0700. `getuid` is undefined on Windows, where the owner and the mode are not checked.
  */
-export function createPrivateCache(root: string, getuid: (() => number) | undefined): string | undefined {
+export function openCodeCache(root: string, getuid: (() => number) | undefined): CodeCache | undefined {
   let directory = root;
   for (const name of ['.etl', 'cache', 'config']) {
     directory = join(directory, name);
     if (!ensurePrivate(directory, getuid)) return undefined;
   }
-  return directory;
+  return new CodeCache(directory, getuid);
 }
 
-/** Reads a file of the cache. Returns undefined if the file can't be read. */
-export function readCached(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined; // The file was never written, or it was removed.
+/** Texts of compiled code, by a name that says what each text was made from. */
+export class CodeCache {
+  readonly #directory: string;
+  readonly #getuid: (() => number) | undefined;
+
+  constructor(directory: string, getuid: (() => number) | undefined) {
+    this.#directory = directory;
+    this.#getuid = getuid;
   }
+
+  /**
+   * Returns the text with this name. Returns undefined if its file is missing or is a link, if another user owns the
+   * file or can write to it, or if its checksum is wrong, for example after a failure of the disk.
+   */
+  read(name: string): string | undefined {
+    let descriptor: number | undefined;
+    try {
+      descriptor = openSync(this.#getPath(name), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+      const stats = fstatSync(descriptor);
+      if (!stats.isFile() || !isPrivate(stats, this.#getuid)) return undefined;
+      const content = readFileSync(descriptor, 'utf8');
+      const end = content.indexOf('\n');
+      const text = content.slice(end + 1);
+      return content.slice(0, end) === computeChecksum(name, text) ? text : undefined;
+    } catch {
+      return undefined; // The file was never written, or it was removed.
+    } finally {
+      if (descriptor !== undefined) closeSync(descriptor);
+    }
+  }
+
+  /** Stores a text, with its checksum in a line before it. Never throws, as `keep`. */
+  write(name: string, text: string): void {
+    keep(this.#getPath(name), `${computeChecksum(name, text)}\n${text}`);
+  }
+
+  #getPath(name: string): string {
+    return join(this.#directory, `${name}.js`);
+  }
+}
+
+/** Returns the checksum of a text and of its name, because the name says what the text was made from. */
+function computeChecksum(name: string, text: string): string {
+  return createHash('sha256').update(`${name}\0${text}`).digest('hex');
 }
 
 /**
@@ -79,5 +120,13 @@ function ensurePrivate(directory: string, getuid: (() => number) | undefined): b
   // `lstat` does not follow a link, so a link is not a directory here.
   const stats = lstatSync(directory);
   if (!stats.isDirectory()) return false;
-  return getuid === undefined || (stats.uid === getuid() && (stats.mode & OTHERS_WRITE) === 0);
+  return isPrivate(stats, getuid);
+}
+
+/** Returns true if a file or directory belongs to this user and nobody else can write to it. */
+function isPrivate(
+  { uid, mode }: { readonly uid: number; readonly mode: number },
+  getuid: (() => number) | undefined,
+): boolean {
+  return getuid === undefined || (uid === getuid() && (mode & OTHERS_WRITE) === 0);
 }

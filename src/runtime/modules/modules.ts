@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import Module, { createRequire, isBuiltin } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
-import { keep, readCached } from './cache.js';
+import type { CodeCache } from './cache.js';
 import { compile, loadJiti, WRAPPER } from './compile.js';
 import { interopDefault } from './interop.js';
 import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
@@ -25,8 +25,8 @@ interface Loaded {
 /** Options for executing the modules of a config. */
 export interface ModulesOptions {
   readonly shared: SharedModules;
-  /** The directory for compiled code. Undefined if compiled code is not cached. */
-  readonly cache: string | undefined;
+  /** The cache of compiled code. Undefined if compiled code is not cached. */
+  readonly cache: CodeCache | undefined;
   /**
    * The version of this program. Another version does not use the cached code, because it may compile in another way.
    */
@@ -98,40 +98,16 @@ export class ConfigModules {
 
   /** Returns the script of a file. It comes from the cache if the cache has the same text. */
   #getScript(file: string, text: string): Script {
-    const cachedFile = this.#nameCachedFile(file, text);
-    const script = cachedFile && this.#readCachedScript(file, cachedFile);
-    if (script) return script;
-    const code = compile(text, file);
+    const { cache, version } = this.#options;
+    // The name is a hash of everything that the code depends on, so cached code is never out of date.
+    const hash = createHash('sha256').update([version, WRAPPER, file, text].join('\0')).digest('hex');
+    const cached = cache?.read(hash.slice(0, 32));
+    const code = cached ?? compile(text, file);
     // Also if V8 refuses the code, because errors need the source map of this code.
     compiledCode.set(file, code);
-    const compiled = compileScript(code, file);
-    if (cachedFile) keep(cachedFile, code);
-    return compiled;
-  }
-
-  /**
-   * Returns undefined if nothing is cached, or if the cached file is not code, for example after a failure of the disk.
-   */
-  #readCachedScript(file: string, cachedFile: string): Script | undefined {
-    const code = readCached(cachedFile);
-    if (code === undefined) return undefined;
-    try {
-      const script = compileScript(code, file);
-      compiledCode.set(file, code);
-      return script;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /**
-   * Returns the path of the cached code of a file, or undefined if code is not cached. The name is a hash of everything
-   * that the code depends on, so the code never has to be checked for being out of date.
-   */
-  #nameCachedFile(file: string, text: string): string | undefined {
-    const { cache, version } = this.#options;
-    const hash = createHash('sha256').update([version, WRAPPER, file, text].join('\0')).digest('hex');
-    return cache && join(cache, `${hash.slice(0, 32)}.js`);
+    const script = compileScript(code, file);
+    if (cached === undefined) cache?.write(hash.slice(0, 32), code);
+    return script;
   }
 
   /**

@@ -1,8 +1,19 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SEARCHED_FILES } from '../../../src/runtime/config/find.js';
 import { api, project, type Files, type Project } from './config-project.js';
 
@@ -275,6 +286,49 @@ describe('the cache of compiled code', () => {
     expect((await fixture.load()).config.concurrency).to.equal(2);
     expect(readdirSync(fixture.path('elsewhere'))).to.deep.equal(['a.txt']);
   });
+
+  const damages: { title: string; damage: (file: string, content: Buffer) => void }[] = [
+    { title: 'is empty', damage: (file) => writeFileSync(file, '') },
+    { title: 'is full of zeros', damage: (file, content) => writeFileSync(file, content.fill(0)) },
+    { title: 'is cut', damage: (file, content) => writeFileSync(file, content.subarray(0, -10)) },
+    {
+      title: 'has another digit in its code',
+      damage: (file, content) =>
+        writeFileSync(file, content.toString().replace(/concurrency: 2/, 'concurrency: 3')),
+    },
+    { title: 'has more bytes', damage: (file, content) => writeFileSync(file, `${content.toString()};`) },
+    {
+      title: 'belongs to another config',
+      damage: (file) => {
+        const others = readdirSync(dirname(file)).map((name) => join(dirname(file), name));
+        writeFileSync(file, readFileSync(others.find((other) => other !== file) ?? ''));
+      },
+    },
+    { title: 'can be written by others', damage: (file) => chmodSync(file, 0o666) },
+    {
+      title: 'is a link',
+      damage: (file) => {
+        renameSync(file, `${file}.txt`);
+        symlinkSync(`${file}.txt`, file);
+      },
+    },
+  ];
+  for (const { title, damage } of damages) {
+    it(`is written again for a file that ${title}`, async () => {
+      using fixture = project(files);
+      await fixture.load();
+      const [name = ''] = readdirSync(fixture.path(cache));
+      const whole = readFileSync(join(fixture.path(cache), name));
+      // Another config, whose code is cached beside the code of the first.
+      writeFileSync(fixture.path('etl.config.ts'), createConfigText('.ts', 7));
+      await fixture.load();
+      writeFileSync(fixture.path('etl.config.ts'), createConfigText('.ts', 2));
+      damage(join(fixture.path(cache), name), Buffer.from(whole));
+      expect((await fixture.load()).config.concurrency).to.equal(2);
+      expect(readFileSync(join(fixture.path(cache), name))).to.deep.equal(whole);
+      expect(lstatSync(join(fixture.path(cache), name))).to.include({ mode: 0o100600 });
+    });
+  }
 
   it("is left out if its directory can't be created", async () => {
     using fixture = project({ ...files, '.etl': 'a file' });
