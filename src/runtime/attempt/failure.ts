@@ -56,10 +56,20 @@ function classifyFailure(
 }
 
 /**
- * The codes of our own errors that a retry can avoid. For a swallowed error (ETL-3203), the SQLSTATE of its cause decides:
+ * The codes of our own errors that a retry can avoid: lost connections, and inputs that a server or another program did not
+ * deliver completely. For a swallowed error (ETL-3203), the SQLSTATE of its cause decides:
  * a serialization failure is worth a retry.
  */
-const TRANSIENT = new Set(['ETL-1001', 'ETL-1002', 'ETL-3301', 'ETL-3207', 'ETL-3203']);
+const TRANSIENT = new Set([
+  'ETL-1001',
+  'ETL-1002',
+  'ETL-3301',
+  'ETL-3207',
+  'ETL-3203',
+  'ETL-3551',
+  'ETL-3552',
+  'ETL-3571',
+]);
 
 /**
  * Creates the error that is reported for an error of the server or of the user's code.

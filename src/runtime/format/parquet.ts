@@ -3,7 +3,8 @@ import type { AsyncBuffer, ColumnData, Compressors, FileMetaData } from 'hyparqu
 import { open } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
 import { describeThrown, EtlError } from '../../errors.js';
-import type { InputFile } from '../input/input.js';
+import { assertUnchanged } from '../input/disk.js';
+import type { DiskFile, InputFile } from '../input/input.js';
 import { parseExact } from './exact-json.js';
 import { type ColumnReading, needsStoredValue, chooseReading } from './parquet-value.js';
 import { createRowMaker } from './row-maker.js';
@@ -150,30 +151,34 @@ function removeConversions(metadata: FileMetaData): FileMetaData {
  * Returns the file in the form in which hyparquet reads parts of it. Throws ETL-3557 unless the file is on the disk and
  * uncompressed.
  */
-function openDiskBuffer({ name, path, bytes }: InputFile): AsyncBuffer {
-  if (path === undefined || bytes === undefined) {
+function openDiskBuffer({ name, stored }: InputFile): AsyncBuffer {
+  if (stored === undefined) {
     throw new EtlError('ETL-3557', {
       what: `"${name}" can't be read as Parquet, because it is not an uncompressed file on the disk`,
       why: 'Parquet is read from the end of the file',
       fix: 'download or decompress the file first',
     });
   }
-  return { byteLength: bytes, slice: (start, end = bytes) => readSlice(path, start, end) };
+  const byteLength = Number(stored.state.size);
+  return { byteLength, slice: (start, end = byteLength) => readSlice(stored, start, end) };
 }
 
 /**
- * Reads the bytes from `start` up to but not including `end`. Opens and closes the file each time. Throws if the file
- * is shorter.
+ * Reads the bytes from `start` up to but not including `end`. Opens and closes the file each time. Throws `EtlError`
+ * ETL-3571 if the file is no longer as the load found it.
  */
-async function readSlice(path: string, start: number, end: number): Promise<ArrayBuffer> {
-  const file = await open(path);
+async function readSlice(stored: DiskFile, start: number, end: number): Promise<ArrayBuffer> {
+  const file = await open(stored.path);
   try {
     const bytes = new Uint8Array(end - start);
-    for (let at = 0; at < bytes.length;) {
+    let at = 0;
+    for (let isAtEnd = false; at < bytes.length && !isAtEnd;) {
       const { bytesRead } = await file.read(bytes, { offset: at, position: start + at });
-      if (bytesRead === 0) throw new Error(`the file ends before byte ${end}`);
+      isAtEnd = bytesRead === 0;
       at += bytesRead;
     }
+    await assertUnchanged(stored, file);
+    if (at < bytes.length) throw new Error(`the file ends before byte ${end}`);
     return bytes.buffer;
   } finally {
     await file.close();
@@ -239,6 +244,7 @@ async function runGuarded<T>(name: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
+    if (error instanceof EtlError) throw error;
     throw new EtlError('ETL-3557', {
       what: `"${name}" can't be read as Parquet`,
       why: describeThrown(error),

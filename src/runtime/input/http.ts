@@ -1,11 +1,8 @@
 import { EtlError } from '../../errors.js';
-import { toBuffer } from '../copy/encode.js';
-import { getCompression, decompress } from './decompress.js';
-import type { InputFile, InputOptions } from './input.js';
 import { removeMark } from './byte-order-mark.js';
-
-/** The longest time that a server may take to begin its answer. */
-const ANSWER_MS = 60_000;
+import { type Coding, decompress, getCompression } from './decompress.js';
+import { createRefusedError, sendRequest, type WebAnswer } from './http-request.js';
+import type { InputFile, InputOptions } from './input.js';
 
 /** Says whether an input is an http or https URL. */
 export function isWebUrl(from: string): boolean {
@@ -17,105 +14,85 @@ export function isWebUrl(from: string): boolean {
  * sent as HTTP basic authentication. Messages contain neither user and password nor the query of the URL, which may be
  * a signature.
  *
- * Reading throws `EtlError` ETL-3551 if the status is not 2xx, if the server can't be reached, or if the answer breaks
- * off.
+ * Reading throws `EtlError` ETL-3551 if the answer is not the whole file, if the server can't be reached, or if the answer
+ * breaks off. Throws ETL-3552 if the answer can't be decompressed, and ETL-3572 if nothing would show that the answer
+ * breaks off.
  */
 export function createWebFile(from: string, options: InputOptions): InputFile {
   const url = new URL(from);
   const name = `${url.protocol}//${url.host}${url.pathname}`;
-  return { name, chunks: () => removeMark(readBody({ url, name }, options), options.signal) };
+  return { name, chunks: () => removeMark(readContent(url, name, options), options.signal) };
 }
 
-/** The URL of an input, and its name for messages, which contains no credential. */
-interface Address {
-  readonly url: URL;
-  readonly name: string;
-}
-
-/** Requests the URL, and yields the decompressed body of the answer. Throws ETL-3551 if the status is not 2xx. */
-async function* readBody(address: Address, options: InputOptions): AsyncGenerator<Buffer> {
-  const response = await sendRequest(address, options.signal);
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
-    throw createRefusedError(
-      address.name,
-      `the server answered ${response.status} ${response.statusText}`.trim(),
-    );
+/** Requests the URL, and yields the decompressed body of the answer. */
+async function* readContent(url: URL, name: string, options: InputOptions): AsyncGenerator<Buffer> {
+  const { signal, compression: chosen } = options;
+  const named = chosen ?? getCompression(url.pathname);
+  // A file that is compressed already is not compressed again.
+  const acceptEncoding = named === 'none' ? 'gzip, br' : 'identity';
+  const answer = await sendRequest({ url, name, acceptEncoding, signal });
+  try {
+    assertWholeFile(answer, name);
+    const encodings = readContentEncodings(answer, name);
+    // Servers send a file `a.csv.gz` with the content encoding gzip, although the file itself is compressed. Then the
+    // extension and the content encoding are the same compression.
+    const own = chosen ?? (encodings.length > 0 ? 'none' : named);
+    const codings = [own, ...encodings].filter((coding) => coding !== 'none');
+    assertVisibleEnd(answer, codings, name);
+    // The last coding of the list was applied last.
+    yield* codings.reduceRight((chunks, coding) => decompress(chunks, coding, name), answer.body);
+  } finally {
+    answer.close();
   }
-  // If the answer has a content encoding, fetch has decoded the body.
-  const isDecoded = response.headers.get('content-encoding') !== null;
-  const compression = options.compression ?? (isDecoded ? 'none' : getCompression(address.url.pathname));
-  yield* decompress(readParts(response.body, address.name, options.signal), compression, address.name);
 }
 
 /**
- * Sends a GET request, and resolves when the answer begins. The user and password of the URL are sent in a header,
- * because `fetch` refuses a URL with credentials. Throws the reason of `signal` if it aborts, and ETL-3551 for every
- * other failure, also if the answer does not begin in time.
+ * Throws ETL-3551 unless the body of the answer is the whole file: status 200, or 203 if a proxy has changed the answer.
+ * The other statuses of success say that there is no content, or a part of it, or that the content comes later.
  */
-async function sendRequest({ url, name }: Address, signal: AbortSignal): Promise<Response> {
-  const bare = new URL(url);
-  bare.username = '';
-  bare.password = '';
-  const tooLate = new AbortController();
-  const timer = setTimeout(() => tooLate.abort(), ANSWER_MS);
-  try {
-    return await fetch(bare, {
-      headers: url.username === '' ? {} : { authorization: `Basic ${formatCredentials(url)}` },
-      signal: AbortSignal.any([signal, tooLate.signal]),
+function assertWholeFile({ status, statusLine }: WebAnswer, name: string): void {
+  if (status === 200 || status === 203) return;
+  const isSuccess = status >= 200 && status < 300;
+  throw createRefusedError(
+    name,
+    `the server answered ${statusLine}${isSuccess ? ', which is not the whole file' : ''}`,
+  );
+}
+
+/** The content codings by their names. https://www.rfc-editor.org/rfc/rfc9110#name-content-codings */
+const CODINGS: Readonly<Record<string, Coding>> = {
+  gzip: 'gzip',
+  'x-gzip': 'gzip',
+  deflate: 'deflate',
+  br: 'brotli',
+  zstd: 'zstd',
+  identity: 'none',
+};
+
+/** Returns the content encodings of the answer, in the order in which they were applied. Throws ETL-3551 for others. */
+function readContentEncodings({ headers }: WebAnswer, name: string): Coding[] {
+  const names = (headers['content-encoding'] ?? '').split(',').map((each) => each.trim().toLowerCase());
+  return names
+    .filter((each) => each !== '')
+    .map((each) => {
+      const coding = Object.hasOwn(CODINGS, each) ? CODINGS[each] : undefined;
+      if (coding !== undefined) return coding;
+      throw createRefusedError(name, `the server sent the content encoding ${JSON.stringify(each)}`);
     });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw createRefusedError(
-      name,
-      tooLate.signal.aborted ? `no answer within ${ANSWER_MS / 1000} s` : describeReason(error),
-      error,
-    );
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
-/** Returns the user and password of the URL in the form of HTTP basic authentication: `name:secret` in base64. */
-function formatCredentials({ username, password }: URL): string {
-  return Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
-}
-
-/** Yields the parts of the body. Throws the reason of `signal` if it aborts, and ETL-3551 if the answer breaks off. */
-async function* readParts(
-  stream: AsyncIterable<Uint8Array>,
-  name: string,
-  signal: AbortSignal,
-): AsyncGenerator<Buffer> {
-  let bytes = 0;
-  try {
-    for await (const part of stream) {
-      bytes += part.length;
-      yield toBuffer(part);
-    }
-  } catch (error) {
-    signal.throwIfAborted();
-    throw createRefusedError(
-      name,
-      `the answer broke off after ${bytes} bytes: ${describeReason(error)}`,
-      error,
-    );
-  }
-}
-
-/** Returns the reason of an error of `fetch`. Its message is only "fetch failed"; the reason is in its cause. */
-function describeReason(error: unknown): string {
-  const { cause, message } = error as Error;
-  const { code, message: inner } = (cause ?? {}) as NodeJS.ErrnoException;
-  return code ?? inner ?? message;
-}
-
-/** Creates the error ETL-3551 for an input that a web server does not deliver completely. */
-function createRefusedError(name: string, why: string, cause?: unknown): EtlError {
-  return new EtlError('ETL-3551', {
-    what: `"${name}" can't be read`,
-    why,
-    fix: 'try the URL with curl; set `retries` of the task to repeat the request',
-    cause,
+/**
+ * Throws ETL-3572 if only the end of the connection ends the answer, and the answer is not compressed either. Such an
+ * answer looks complete if the server or a proxy dies while it sends the answer. Compressed data have an end of their own.
+ */
+function assertVisibleEnd({ headers }: WebAnswer, codings: readonly Coding[], name: string): void {
+  const encoding = headers['transfer-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked')
+    throw createRefusedError(name, `the server sent the transfer encoding ${JSON.stringify(encoding)}`);
+  if (encoding !== undefined || headers['content-length'] !== undefined || codings.length > 0) return;
+  throw new EtlError('ETL-3572', {
+    what: `"${name}" can't be read safely`,
+    why: 'the server says neither how long its answer is nor where it ends (no Content-Length, no chunks), so an answer that breaks off would look complete',
+    fix: 'let the server send a Content-Length, or a compressed file; or accept the risk: `from: async () => (await fetch(url)).body`',
   });
 }

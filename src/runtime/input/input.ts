@@ -1,14 +1,22 @@
+import type { BigIntStats } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Row } from '../copy/encode.js';
+
+/** A file on the disk, as it was when the load found it. */
+export interface DiskFile {
+  /** The name for messages. */
+  readonly name: string;
+  /** The absolute path. */
+  readonly path: string;
+  readonly state: BigIntStats;
+}
 
 /** A file, or another input of bytes that is read like a file: the answer of a web server, or a stream of bytes. */
 export interface InputFile {
   /** The name for messages. It never contains a credential. */
   readonly name: string;
-  /** The size on the disk in bytes, before decompression. Undefined if the input is not on the disk. */
-  readonly bytes?: number;
-  /** The absolute path. Undefined if the input is compressed or not on the disk. */
-  readonly path?: string;
+  /** The file on the disk, for a reader that jumps in it. Undefined if the input is compressed or not on the disk. */
+  readonly stored?: DiskFile;
   /**
    * Returns the content, decompressed and without a byte order mark. The chunks can be given back. Can be read once.
    */

@@ -42,17 +42,17 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
  */
 async function findLocalFile(name: string, options: InputOptions): Promise<InputFile> {
   const path = resolve(options.root, name);
-  const found = await stat(path).catch((error: unknown) => {
+  const state = await stat(path, { bigint: true }).catch((error: unknown) => {
     throw createUnreadableError(name, error);
   });
-  if (found.isDirectory()) throw createUnreadableError(name, { code: 'EISDIR' });
+  if (state.isDirectory()) throw createUnreadableError(name, { code: 'EISDIR' });
   const compression = options.compression ?? getCompression(name);
+  const found = { name, path, state };
   return {
     name,
-    bytes: found.size,
-    ...(compression === 'none' ? { path } : {}),
+    ...(compression === 'none' ? { stored: found } : {}),
     chunks: () => {
-      const stored = readDiskChunks(path, name, options.signal);
+      const stored = readDiskChunks(found, options.signal);
       return removeMark(decompress(stored, compression, name), options.signal);
     },
   };
