@@ -119,8 +119,8 @@ describe('the commands that run nothing', () => {
     it('prints the Dags and connections as JSON with --json', async () => {
       const good = JSON.parse((await etl('check --json')).stdout);
       expect(good.dags).to.deep.equal([
-        { dag: 'monthly', tasks: 3 },
-        { dag: 'single', tasks: 1 },
+        { dag: 'monthly', tasks: 3, errors: [] },
+        { dag: 'single', tasks: 1, errors: [] },
       ]);
       expect(good.connections).to.have.lengthOf(1);
       expect(good.connections[0]).to.include({ id: 'shop', place: masked(), ok: true, tls: false });

@@ -167,6 +167,36 @@ describe('the package', function () {
     expect(output).to.include('npm i @electric-sql/pglite');
   });
 
+  it('etl check finds the packages that a task needs and that are not installed', async () => {
+    const lacking = join(project, 'lacking');
+    await mkdir(lacking);
+    await writeFile(
+      join(lacking, 'etl.config.ts'),
+      `import { dag, defineConfig } from '@oneshot/etl';
+       const d = dag('d', { defaults: { conn: 'db' } }, (d) => {
+         d.load('in', { from: ['a.csv', 'a.parquet'], into: 't', mode: 'append' });
+         d.load('named', { from: 'a.data', format: 'parquet', into: 't', mode: 'append' });
+         d.unload('out', { table: 't', to: 'b.parquet' });
+         d.unload('plain', { table: 't', to: 'b.csv' });
+       });
+       export default defineConfig({ dags: [d] });`,
+    );
+    const bin = join(project, 'node_modules/.bin/etl');
+    const { code, stderr } = (await etl(bin, ['check'], lacking).catch((error: unknown) => error)) as {
+      code: number;
+      stderr: string;
+    };
+    expect(code, stderr).to.equal(2);
+    expect([...stderr.matchAll(/^ETL-\d+/gm)].map(String)).to.deep.equal([
+      'ETL-3557',
+      'ETL-3557',
+      'ETL-3603',
+    ]);
+    expect(stderr)
+      .to.match(/hyparquet/)
+      .and.to.match(/hyparquet-writer/);
+  });
+
   it('has types that pass the type check of a strict TypeScript project', async () => {
     const typed = join(folder, 'typed');
     await cp(project, typed, { recursive: true });

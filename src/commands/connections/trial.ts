@@ -3,6 +3,8 @@ import { type Connection, formatDsn } from '../../hooks/connection.js';
 import type { Program } from '../program/program.js';
 import { type Paint, buildErrorFields } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
+import { RunDatabase } from '../../runtime/database/run-database.js';
+import { findLedgerFault } from '../../runtime/ledger/schema.js';
 
 /** The result of opening one connection. Either `error` or the properties of the server are set. */
 export interface Trial {
@@ -17,10 +19,17 @@ export interface Trial {
   readonly error?: EtlError;
 }
 
-/** Opens the connections one after the other, reads the version of each server, and closes them. Never throws. */
-export async function tryConnections(program: Program, ids: readonly string[]): Promise<readonly Trial[]> {
+/**
+ * Opens the connections one after the other, reads the version of each server, and closes them. Also looks at the ledger
+ * of the connections in `ledgers`. Never throws.
+ */
+export async function tryConnections(
+  program: Program,
+  ids: readonly string[],
+  ledgers: ReadonlySet<string> = new Set(),
+): Promise<readonly Trial[]> {
   const trials: Trial[] = [];
-  for (const id of ids) trials.push(await tryConnection(program, id));
+  for (const id of ids) trials.push(await tryConnection(program, id, ledgers.has(id)));
   return trials;
 }
 
@@ -59,12 +68,12 @@ export function buildTrialsJson(trials: readonly Trial[]): unknown {
  * Opens one connection. Returns the properties of its server, or the error. Never throws. The location is missing if
  * the definition of the connection can't be read.
  */
-async function tryConnection(program: Program, id: string): Promise<Trial> {
+async function tryConnection(program: Program, id: string, hasLedger: boolean): Promise<Trial> {
   let dsn: string | undefined;
   try {
     const connection = program.lookup.find(id);
     dsn = formatDsn(connection);
-    return { id, dsn, ...(await askServer(program, connection)) };
+    return { id, dsn, ...(await askServer(program, connection, hasLedger)) };
   } catch (thrown) {
     const cause = toError(thrown);
     const what = `connection "${id}" can't be used: ${cause.message}`;
@@ -74,10 +83,15 @@ async function tryConnection(program: Program, id: string): Promise<Trial> {
 }
 
 /**
- * Opens a connection, asks the server for its version and its TLS, and measures one more query. Throws if the database
- * can't be reached or a query fails. Closes the database in every case.
+ * Opens a connection, asks the server for its version and its TLS, and measures one more query. With `hasLedger`, also
+ * looks at the ledger. Throws if the database can't be reached, a query fails, or a run could not use the ledger. Closes
+ * the database in every case.
  */
-async function askServer(program: Program, connection: Connection): Promise<Omit<Trial, 'id'>> {
+async function askServer(
+  program: Program,
+  connection: Connection,
+  hasLedger: boolean,
+): Promise<Omit<Trial, 'id'>> {
   const database = await program.open(connection, { concurrency: 1 });
   try {
     const { knex } = database;
@@ -88,10 +102,17 @@ async function askServer(program: Program, connection: Connection): Promise<Omit
     // Measures a second query, because the first query also opens the connection.
     const startedAt = performance.now();
     await knex.raw('select 1');
+    const latencyMs = performance.now() - startedAt;
+    if (hasLedger) {
+      const fault = await new RunDatabase(database).with((client) =>
+        findLedgerFault(client, `connection "${connection.id}"`),
+      );
+      if (fault !== undefined) throw fault;
+    }
     return {
       server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
       tls: rows[0]?.tls === true,
-      latencyMs: performance.now() - startedAt,
+      latencyMs,
     };
   } finally {
     await database.close();

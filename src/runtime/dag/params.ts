@@ -32,6 +32,18 @@ export async function resolveParams<Output>(
   return Object.freeze(removePrototype(output));
 }
 
+/**
+ * Lists the names of the params of a schema, also of those that are optional. Standard Schema does not tell the names, so
+ * the function knows the objects of Zod and Valibot. Returns undefined for any other schema.
+ */
+export function listParamNames(schema: StandardSchema | undefined): readonly string[] | undefined {
+  if (schema === undefined) return [];
+  // `z.object(…)` has its fields in `shape`, and `v.object(…)` in `entries`.
+  const { shape, entries } = schema as { readonly shape?: unknown; readonly entries?: unknown };
+  const fields = shape ?? entries;
+  return isRecord(fields) ? Object.keys(fields) : undefined;
+}
+
 /** Splits `name=value`, the value of the flag `--param`. Throws `EtlError` ETL-2401 if there is no name or no `=`. */
 export function parseParamFlag(flag: string): readonly [name: string, value: string] {
   const at = flag.indexOf('=');

@@ -74,18 +74,45 @@ export function planTasks(dag: Dag, configDefaults: TaskDefaults): readonly Plan
   const transactional = decidePolicy({}, defaults, true);
   return dag.tasks.map((task) => {
     const { transactional: hasSession } = task.body;
-    if (hasSession && (task.options.conn ?? defaults.conn) === undefined) {
-      throw new EtlError('ETL-2306', {
-        what: `task "${task.id}" has no connection`,
-        where: formatLocation(task.location),
-        fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
-      });
-    }
+    if (lacksConnection(task, defaults)) throw createNoConnectionError(task);
     const shared = hasSession ? transactional : plain;
     const own = getOwnOptions(task);
     const hasOwnPolicy = POLICY_OPTIONS.some((name) => name in own);
     return new Planned(task, hasOwnPolicy ? decidePolicy(own, defaults, hasSession) : shared);
   });
+}
+
+/** Says whether a task needs a connection, and neither the task nor the defaults name one. */
+function lacksConnection({ body, options }: Task, defaults: TaskDefaults): boolean {
+  return body.transactional && (options.conn ?? defaults.conn) === undefined;
+}
+
+/** Creates the error ETL-2306 of a task that needs a connection. */
+function createNoConnectionError({ id, location }: Task): EtlError {
+  return new EtlError('ETL-2306', {
+    what: `task "${id}" has no connection`,
+    where: formatLocation(location),
+    fix: 'set `conn` of the task, or set `conn` in the `defaults` of its Dag or of the config',
+  });
+}
+
+/**
+ * Plans a Dag as `planDag` does, but returns all faults instead of throwing the first. The plan is undefined if the Dag
+ * can't be planned.
+ */
+export function tryPlanDag(
+  dag: Dag,
+  configDefaults: TaskDefaults,
+): { readonly plan: PlannedDag | undefined; readonly faults: readonly EtlError[] } {
+  const defaults = { ...configDefaults, ...removeUndefined(dag.options.defaults ?? {}) };
+  const faults = dag.tasks.filter((task) => lacksConnection(task, defaults)).map(createNoConnectionError);
+  if (faults.length > 0) return { plan: undefined, faults };
+  try {
+    return { plan: planDag(dag, configDefaults), faults };
+  } catch (error) {
+    if (error instanceof EtlError) return { plan: undefined, faults: [error] };
+    throw error;
+  }
 }
 
 /**

@@ -186,7 +186,7 @@ async function readSlice(stored: DiskFile, start: number, end: number): Promise<
 }
 
 /** Loads the package `hyparquet`. Throws ETL-3557 if the package is not installed. */
-async function loadHyparquet(): Promise<Hyparquet> {
+export async function loadHyparquet(): Promise<Hyparquet> {
   try {
     return await import('hyparquet');
   } catch (error) {

@@ -49,3 +49,11 @@ function formatIso(instant: Date): string {
       fraction === undefined ? '+00:00' : `${fraction}000+00:00`,
     );
 }
+
+/** The names of all macros, those of the interval included. */
+export const MACRO_NAMES: readonly string[] = Object.keys(
+  createMacros(
+    { start: new Date(0), end: new Date(0), logicalDate: new Date(0) },
+    { id: '', dagId: '', taskId: '', attempt: 1 },
+  ),
+);

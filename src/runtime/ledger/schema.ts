@@ -47,6 +47,30 @@ export async function migrate(client: ProtocolClient, databaseName: string): Pro
 }
 
 /**
+ * Finds what would make a run fail because of the schema `etl`: the schema is newer than this program, or it must be
+ * installed and the role may not create schemas. Changes nothing. `databaseName` names the database in the error.
+ */
+export async function findLedgerFault(
+  client: ProtocolClient,
+  databaseName: string,
+): Promise<EtlError | undefined> {
+  const version = await readVersion(client);
+  if (version > SCHEMA_VERSION) return createNewerSchemaError(databaseName, version);
+  if (version > 0) return undefined;
+  const { rows } = await send(
+    client,
+    `select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as may_create`,
+  );
+  if (rows[0]?.may_create === true) return undefined;
+  return new EtlError('ETL-4007', {
+    what: `${databaseName} has no schema "etl" yet, and its role may not create schemas`,
+    why: 'a run records its tasks in the schema "etl" of each database that it writes to',
+    fix: 'let a DBA run the script that `etl ledger sql` prints, and grant this role what the end of the script lists',
+    data: 'nothing was changed',
+  });
+}
+
+/**
  * Reads the version with one query, which fails if the schema does not exist. Returns 0 then. Do not call this function
  * in a transaction, which the failed query would abort. `readVersion` can be called in a transaction, but needs two
  * queries.

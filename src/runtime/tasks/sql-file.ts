@@ -3,10 +3,11 @@ import { resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { describeInvalidUtf8, findInvalidUtf8 } from '../modules/utf8.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
-import { type BoundStatement, bindNamed, listNames } from '../sql/bind.js';
+import { type BoundStatement, bindNamed, createUnknownNameError, listNames } from '../sql/bind.js';
 import { formatSqlLocation, toIndex, type SqlOrigin } from '../sql/excerpt.js';
 import { splitStatements } from '../sql/split.js';
 import { refuseStatement } from './sql-file-statement.js';
+import { collectFault } from './task-body.js';
 
 /** A `.sql` file that was read and split into statements. */
 export interface SqlFile {
@@ -67,6 +68,31 @@ export async function readSqlFile(path: string, root: string): Promise<SqlFile> 
 /** Lists the names that the statements of a file bind. Throws `EtlError` ETL-3003 for a name that is written wrongly. */
 export function listFileNames({ statements }: SqlFile): readonly FileName[] {
   return statements.flatMap(({ text, origin }) => listNames(text, origin));
+}
+
+/**
+ * Finds the faults of a `.sql` file: it can't be read, a statement can't run in a task, or a name has no value. `known`
+ * are the names that have values; undefined if they are not known before the run.
+ */
+export async function findFileFaults(
+  path: string,
+  root: string,
+  known: readonly string[] | undefined,
+): Promise<readonly EtlError[]> {
+  const faults: EtlError[] = [];
+  const unreadable = await collectFault(async () => {
+    const file = await readSqlFile(path, root);
+    const names = listFileNames(file);
+    if (known === undefined) return;
+    const values = Object.fromEntries(known.map((name) => [name, true]));
+    for (const { name, index } of names) {
+      if (!Object.hasOwn(values, name))
+        faults.push(
+          createUnknownNameError(name, formatSqlLocation({ file: path, text: file.text }, index), values),
+        );
+    }
+  });
+  return [...unreadable, ...faults];
 }
 
 /** A statement of a file whose values are bound. */

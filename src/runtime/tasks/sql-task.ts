@@ -1,14 +1,16 @@
 import type { QueryResult } from 'pg';
-import { createMacros } from '../interval/macros.js';
+import type { EtlError } from '../../errors.js';
+import { createMacros, MACRO_NAMES } from '../interval/macros.js';
 import type { BoundSql } from '../sql/bind.js';
-import { type BoundFileStatement, bindFile, readSqlFile } from './sql-file.js';
+import { splitStatements } from '../sql/split.js';
+import { type BoundFileStatement, bindFile, findFileFaults, readSqlFile } from './sql-file.js';
 import {
   type IncrementalRange,
   type SqlIncremental,
   prepareHighWatermark,
   findIncrementalRange,
 } from '../watermark/incremental.js';
-import type { TransactionBody, TaskWork } from './task-body.js';
+import { type DagFacts, type TaskWork, type TransactionBody, collectFault } from './task-body.js';
 import type { TransactionContext } from './task-context.js';
 
 /**
@@ -57,6 +59,7 @@ export function createSqlBody(options: SqlSource): TransactionBody {
       const text = file === undefined ? code : (await readSqlFile(file, root)).text;
       return incremental === undefined ? text : JSON.stringify([text, incremental]);
     },
+    findFaults: (facts) => findSqlFaults(options, facts),
     run: async (work) => runStatements(work, await createStatements(options, work)),
   };
   if (incremental === undefined) return body;
@@ -64,6 +67,24 @@ export function createSqlBody(options: SqlSource): TransactionBody {
     prepareHighWatermark(client, incremental, { source: incremental, signal });
   return { ...body, findHighWatermark };
 }
+
+/** Finds the faults of a file, and of the SQL texts that are known before a run. */
+async function findSqlFaults(
+  { file, sql, values, incremental }: SqlSource,
+  { root, paramNames }: DagFacts,
+): Promise<readonly EtlError[]> {
+  if (file === undefined) {
+    const texts = (Array.isArray(sql) ? sql : [sql]).filter((each) => typeof each === 'string');
+    return (await Promise.all(texts.map((text) => collectFault(async () => splitStatements(text))))).flat();
+  }
+  const range = incremental === undefined ? [] : RANGE_NAMES;
+  // The names that the user's function returns are known only when the function is called.
+  const isKnown = values === undefined && paramNames !== undefined;
+  return findFileFaults(file, root, isKnown ? [...MACRO_NAMES, ...paramNames, ...range] : undefined);
+}
+
+/** The names of the bounds of a range, which an incremental task binds. */
+const RANGE_NAMES = ['low', 'high', 'full_refresh'];
 
 /**
  * Returns the statements of one attempt with their values. Splits a file into single statements, because a statement with

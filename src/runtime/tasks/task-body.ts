@@ -1,3 +1,4 @@
+import { EtlError } from '../../errors.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import type { OpenReadSession } from '../session/read-session.js';
@@ -41,6 +42,14 @@ export interface Moved {
   readonly rows?: number;
 }
 
+/** The facts about a Dag that `TransactionBody.findFaults` uses. */
+export interface DagFacts {
+  /** The directory of the config file. */
+  readonly root: string;
+  /** The names of the params. Undefined if the schema of the params does not tell the names. */
+  readonly paramNames: readonly string[] | undefined;
+}
+
 /** The code of a task. The two kinds differ in how the ledger records the task. */
 export type TaskBody = TransactionBody | PlainBody;
 
@@ -49,6 +58,11 @@ export interface TransactionBody {
   readonly transactional: true;
   /** Set if the body also writes files. No COMMIT covers files, so they are written at least once. */
   readonly leavesFiles?: true;
+  /**
+   * Finds what would make a run fail although the Dag is valid: a `.sql` file that can't be read or bound, or a package
+   * that is not installed. Opens no connection and calls no code of the user.
+   */
+  findFaults?(facts: DagFacts): Promise<readonly EtlError[]>;
   /** Finds the high watermark of an incremental task before the transaction begins. */
   findHighWatermark?(before: BeforeTransaction): Promise<FoundHighWatermark>;
   /** Runs the task and returns its result. */
@@ -67,6 +81,17 @@ export interface PlainBody {
   run(context: TaskContext): Promise<unknown>;
   /** Returns the code of the task for the fingerprint, like `TransactionBody.readCode`. */
   readCode(root: string): Promise<string>;
+}
+
+/** Calls `work`. Returns the `EtlError` that it throws, as a list for `findFaults`. Rethrows any other error. */
+export async function collectFault(work: () => Promise<unknown>): Promise<readonly EtlError[]> {
+  try {
+    await work();
+    return [];
+  } catch (error) {
+    if (error instanceof EtlError) return [error];
+    throw error;
+  }
 }
 
 /** Returns the options of a task as a text for `readCode`. A function in the options is written as its code. */

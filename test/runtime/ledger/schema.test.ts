@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import pg from 'pg';
 import { EtlError } from '../../../src/errors.js';
-import { migrate, readVersion, SCHEMA_VERSION } from '../../../src/runtime/ledger/schema.js';
+import { findLedgerFault, migrate, readVersion, SCHEMA_VERSION } from '../../../src/runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
@@ -81,6 +81,9 @@ describe('the schema of the ledger', () => {
       (reason: unknown) => reason,
     );
     expect(error).to.have.property('code', '42501');
+    const fault = await withClient((client) => findLedgerFault(client, 'here'), url.href);
+    expect(fault).to.include({ code: 'ETL-4007' });
+    expect(await withClient((client) => findLedgerFault(client, 'here'))).to.equal(undefined);
     await db.query(`drop role ${db.name}_poor`);
   });
 

@@ -1,6 +1,8 @@
 import type { LoadSource } from './load-input.js';
 import { LoadAttempt } from './loading.js';
-import type { TransactionBody } from '../task-body.js';
+import { formatOf } from '../../format/input-rows.js';
+import { loadHyparquet } from '../../format/parquet.js';
+import { collectFault, type TransactionBody } from '../task-body.js';
 
 /**
  * Creates the body of a load task, which copies its input into a table. The server parses CSV files. The header names
@@ -11,6 +13,11 @@ export function createLoadBody(options: LoadSource): TransactionBody {
   return {
     transactional: true,
     readCode: async () => JSON.stringify(options, toComparable),
+    findFaults: async () => {
+      const paths = [options.from].flat().filter((each) => typeof each === 'string');
+      const isParquet = paths.some((path) => (options.format ?? formatOf(path)) === 'parquet');
+      return isParquet ? collectFault(loadHyparquet) : [];
+    },
     run: (work) => new LoadAttempt(options, work).run(),
   };
 }

@@ -20,7 +20,7 @@ export async function createParquetWriter(
   columns: readonly ParquetColumn[],
   compression: UnloadCompression | undefined,
 ): Promise<RowWriter> {
-  const library = await loadLibrary();
+  const library = await loadParquetWriter();
   const bytes = new library.ByteWriter();
   // The `flush` of the library does nothing, so all encoded bytes would stay in memory. This `flush` hands a copy of the
   // bytes to the file, because the library then uses its buffer again.
@@ -129,7 +129,7 @@ function unescapeField(field: string): string {
 }
 
 /** Imports hyparquet-writer on first use: it loads slowly, and it is an optional package that the user installs. */
-async function loadLibrary() {
+export async function loadParquetWriter() {
   try {
     return await import('hyparquet-writer');
   } catch (cause) {

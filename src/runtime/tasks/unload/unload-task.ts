@@ -1,7 +1,7 @@
 import { relative, resolve, sep } from 'node:path';
 import { EtlError } from '../../../errors.js';
 import { copyOut } from '../../copy/copy-out.js';
-import { createParquetWriter } from './parquet-write.js';
+import { createParquetWriter, loadParquetWriter } from './parquet-write.js';
 import {
   type CsvOptions,
   type CopyStatement,
@@ -19,7 +19,7 @@ import { describeWriteError } from './unload-errors.js';
 import { createTextWriter } from './writer.js';
 import { quoteTable } from '../../sql/quote.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
-import { type TransactionBody, type TaskWork, describeOptions } from '../task-body.js';
+import { type TransactionBody, type TaskWork, collectFault, describeOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { TaskContext } from '../task-context.js';
 
@@ -67,6 +67,11 @@ export function createUnloadBody(options: UnloadSource): TransactionBody {
     transactional: true,
     leavesFiles: true,
     readCode: async () => describeOptions(options),
+    findFaults: async () => {
+      const { to } = options;
+      const isParquet = typeof to === 'string' && chooseUnloadKind(to, options).format === 'parquet';
+      return isParquet ? collectFault(loadParquetWriter) : [];
+    },
     run: (work) => runUnload(options, work),
   };
 }
