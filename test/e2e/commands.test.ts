@@ -109,6 +109,29 @@ describe('the commands that run nothing', () => {
       expect(shop).to.match(/^✔ {2}shop {2}postgres:\/\/\S+ {2}PostgreSQL [\d.]+.* {2}no TLS {2}[\d.]+ ms$/);
     });
 
+    it('exits 2, like every command, for a Dag whose tasks would be added too late or not at all', async () => {
+      const definitions = {
+        'ETL-2308': "async (d) => { await readFile('package.json'); d.sql('a', { sql: 'select 1' }); }",
+        'ETL-2309': '(d) => {}',
+        'ETL-2302': "(d) => { d.sql('a', { needs: [new Map().get('b')!], sql: 'select 1' }); }",
+      };
+      for (const [code, define] of Object.entries(definitions)) {
+        await using wrong = await createProject({
+          'etl.config.ts': `
+            import { readFile } from 'node:fs/promises';
+            import { dag, defineConfig } from '@oneshot/etl';
+            export default defineConfig({ dags: [dag('x', { defaults: { conn: 'shop' } }, ${define})] });`,
+        });
+        for (const args of [['check'], ['list'], ['run', 'x']]) {
+          const result = await wrong.cli(args, { ETL_CONN_SHOP: db.url });
+          expect(result, args.join(' ')).to.include({ code: 2, stdout: '' });
+          expect(result.stderr)
+            .to.match(new RegExp(`^${code} `))
+            .and.match(/etl\.config\.ts:4:\d+/);
+        }
+      }
+    });
+
     it('exits 69 if a server does not answer, with the table on stdout and the reason on stderr', async () => {
       const { code, stdout, stderr } = await etl('check', { SHOP_URL: REFUSED });
       expect(code).to.equal(69);

@@ -1,14 +1,15 @@
 /* oxlint-disable typescript/unbound-method -- a method marks a stack frame for captureLocation; it is not called */
 import { EtlError } from '../../errors.js';
 import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
-import type { JsonResult } from '../json.js';
+import { type JsonResult, showValue } from '../json.js';
 import {
+  assertDefinition,
   assertFunction,
+  assertHasTask,
   assertId,
-  locateErrors,
-  validateDagOptions,
-  validateTaskOptions,
-} from './options.js';
+  assertSynchronous,
+} from './definition.js';
+import { locateErrors, validateDagOptions, validateTaskOptions } from './options.js';
 import {
   type ConfigRoot,
   type Location,
@@ -96,29 +97,37 @@ type IntervalOf<O extends DagOptions> = O['schedule'] extends '@once'
 const DAGS = new WeakSet<object>();
 
 /**
- * Defines a Dag. `dag` calls `define` once and synchronously; `define` adds the tasks.
+ * The return type of a definition: any type except a promise. For a promise, the text becomes a part of the compiler's
+ * message.
+ */
+type Synchronous<R> = R extends PromiseLike<unknown> ? 'the definition of a Dag must not be async' : R;
+
+/**
+ * Defines a Dag. `dag` calls `define` once and synchronously; `define` adds the tasks, at least one.
  *
  * Throws `EtlError` (exit code 2), with the location in the user's code, for mistakes that the compiler can't see: a
- * wrong ID, an ID that is used twice, a task of another Dag, a wrong option, a wrong schedule.
+ * wrong ID, an ID that is used twice, a task of another Dag, a wrong option, a wrong schedule, a definition that is
+ * async or adds no task.
  */
-export function dag<const O extends DagOptions>(
+export function dag<const O extends DagOptions, R>(
   id: string,
   options: O,
-  define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => void,
+  define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => Synchronous<R>,
 ): Dag {
   const location = captureLocation(dag);
   assertId('Dag', id, location);
   validateDagOptions(options, location);
+  assertDefinition(id, define, location);
+  const schedule = locateErrors(location, () => parseSchedule(options));
   const made: DefinedTasks = { tasks: [], isComplete: false, root: location.root };
-  define(new DagBuilder(made));
-  made.isComplete = true;
-  const result = {
-    id,
-    options,
-    schedule: locateErrors(location, () => parseSchedule(options)),
-    tasks: made.tasks,
-    location,
-  };
+  try {
+    const returned: unknown = define(new DagBuilder(made));
+    assertSynchronous(id, returned, location);
+  } finally {
+    made.isComplete = true;
+  }
+  assertHasTask(id, made.tasks, location);
+  const result = { id, options, schedule, tasks: made.tasks, location };
   DAGS.add(result);
   return result;
 }
@@ -172,9 +181,10 @@ export class DagBuilder<P, I> {
     run: (context: SessionContext<P, I, Upstream<N>, W, Reads>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
     const location = this.#locations.capture(this.session);
-    assertFunction(id, run, location);
-    const body = createSessionBody(run as never, options.reads ?? []);
-    return this.#add({ id, kind: 'session', options, body, location });
+    return this.#add({ id, kind: 'session', options, location }, () => {
+      assertFunction(id, run, location);
+      return createSessionBody(run as never, options.reads ?? []);
+    });
   }
 
   /** Adds a task that runs SQL statements in one transaction. The SQL is in the options or in a file. */
@@ -193,7 +203,7 @@ export class DagBuilder<P, I> {
     },
   ): Task<Id, SqlResult> {
     const location = this.#locations.capture(this.sql);
-    return this.#add({ id, kind: 'sql', options, body: createSqlBody(options as never), location });
+    return this.#add({ id, kind: 'sql', options, location }, () => createSqlBody(options as never));
   }
 
   /** Adds a task that loads files or rows into a table with COPY, in one transaction. */
@@ -202,7 +212,7 @@ export class DagBuilder<P, I> {
     options: TaskOptions<N, W> & LoadSource<Context<P, I, N, W>>,
   ): Task<Id, LoadResult> {
     const location = this.#locations.capture(this.load);
-    return this.#add({ id, kind: 'load', options, body: createLoadBody(options as LoadSource), location });
+    return this.#add({ id, kind: 'load', options, location }, () => createLoadBody(options as LoadSource));
   }
 
   /**
@@ -214,8 +224,9 @@ export class DagBuilder<P, I> {
     options: ReadOnlyTaskOptions<N, W> & UnloadSource<Context<P, I, N, W>>,
   ): Task<Id, UnloadResult> {
     const location = captureLocation(this.unload, this.#made.root);
-    const body = locateErrors(location, () => createUnloadBody(options as UnloadSource));
-    return this.#add({ id, kind: 'unload', options, body, location });
+    return this.#add({ id, kind: 'unload', options, location }, () =>
+      locateErrors(location, () => createUnloadBody(options as UnloadSource)),
+    );
   }
 
   /** Adds a task that copies rows of another database into a table with COPY, in one transaction. */
@@ -224,8 +235,9 @@ export class DagBuilder<P, I> {
     options: TaskOptions<N, W> & TransferSource<Context<P, I, N, W>>,
   ): Task<Id, TransferResult> {
     const location = this.#locations.capture(this.transfer);
-    const body = createTransferBody(options as TransferSource);
-    return this.#add({ id, kind: 'transfer', options, body, location });
+    return this.#add({ id, kind: 'transfer', options, location }, () =>
+      createTransferBody(options as TransferSource),
+    );
   }
 
   /**
@@ -238,31 +250,25 @@ export class DagBuilder<P, I> {
     run: (context: Context<P, I, N, W>) => Promise<R> & JsonResult<R>,
   ): Task<Id, R> {
     const location = this.#locations.capture(this.task);
-    assertFunction(id, run, location);
-    return this.#add({ id, kind: 'task', options, body: new PlainFunction(run as never), location });
+    return this.#add({ id, kind: 'task', options, location }, () => {
+      assertFunction(id, run, location);
+      return new PlainFunction(run as never);
+    });
   }
 
   /**
-   * Checks the definition of a task, adds the task to the Dag and returns its handle. Throws `EtlError` ETL-2301 if the
-   * ID is used twice, ETL-2302 if a task in `needs` belongs to another Dag, ETL-2303 for a wrong option, ETL-2305 for a
-   * wrong ID, and ETL-2307 if `define` has already returned.
+   * Checks the definition of a task, adds the task to the Dag and returns its handle. `createBody` is called when all
+   * other parts are right.
+   *
+   * Throws `EtlError` ETL-2301 if the ID is used twice, ETL-2302 if `needs` has anything that is not a task of this
+   * Dag, ETL-2303 for a wrong option, ETL-2305 for a wrong ID, and ETL-2307 if the definition has already ended.
    */
-  #add<Id extends string, R>(definition: Definition<Id>): Task<Id, R> {
+  #add<Id extends string, R>(
+    definition: Omit<Definition<Id>, 'body'>,
+    createBody: () => TaskBody,
+  ): Task<Id, R> {
     const { id, kind, options, location } = definition;
     assertId('task', id, location);
-    const first = this.#byId.get(id);
-    if (first !== undefined) {
-      throw new EtlError('ETL-2301', {
-        what: `the task ID "${id}" is used twice`,
-        where: `${formatLocation(location)}, and first at ${formatLocation(first.location)}`,
-        fix: 'give one of the tasks another ID',
-      });
-    }
-    validateTaskOptions(kind, options, location);
-    const { needs } = options;
-    if (Array.isArray(needs)) for (const task of needs as readonly Task[]) this.#assertOwn(task, definition);
-    else if (needs !== undefined)
-      for (const [name, task] of Object.entries(needs)) this.#assertOwn(task, definition, name);
     const { tasks, isComplete } = this.#made;
     if (isComplete) {
       throw new EtlError('ETL-2307', {
@@ -272,24 +278,44 @@ export class DagBuilder<P, I> {
         fix: 'add the task before the callback returns; an async callback returns at its first `await`',
       });
     }
-    const task = new DefinedTask(definition, tasks.length);
+    const first = this.#byId.get(id);
+    if (first !== undefined) {
+      throw new EtlError('ETL-2301', {
+        what: `the task ID "${id}" is used twice`,
+        where: `${formatLocation(location)}, and first at ${formatLocation(first.location)}`,
+        fix: 'give one of the tasks another ID',
+      });
+    }
+    validateTaskOptions(kind, options, location);
+    this.#assertNeeds(definition);
+    const task = new DefinedTask({ ...definition, body: createBody() }, tasks.length);
     tasks.push(task);
     this.#byId.set(id, task);
     return task as unknown as Task<Id, R>;
   }
 
   /**
-   * Throws `EtlError` ETL-2302 if `task`, which a definition lists in `needs`, is not a task of this Dag. `name` is the
-   * key of the task in `needs`, or its ID if `needs` is an array. `task` is undefined if the user passed `undefined`.
+   * Throws `EtlError` ETL-2302 if `needs` of a definition contains anything that is not a task of this Dag, such as
+   * the `undefined` of a lookup that found nothing.
    */
-  #assertOwn(task: Task, { id, location }: Definition, name = task?.id): void {
-    // A task of another Dag has an index too, but in this Dag another task is at this index.
-    if (this.#made.tasks[task?.index] === task) return;
-    throw new EtlError('ETL-2302', {
-      what: `task "${id}" needs "${name}", which is not a task of the same Dag`,
-      where: formatLocation(location),
-      fix: 'pass the value that a method of `d` returned inside this Dag',
-    });
+  #assertNeeds({ id, options: { needs = [] }, location }: Omit<Definition, 'body'>): void {
+    const isList = Array.isArray(needs);
+    // `entries` also yields the holes of an array.
+    const entries: Iterable<[string | number, unknown]> = isList ? needs.entries() : Object.entries(needs);
+    for (const [key, value] of entries) {
+      const task = value as Task | null | undefined;
+      // A task of another Dag has an index too, but in this Dag another task is at this index.
+      if (task instanceof DefinedTask && this.#made.tasks[task.index] === task) continue;
+      const name = task instanceof DefinedTask && isList ? task.id : String(key);
+      const isForeign = task instanceof DefinedTask;
+      throw new EtlError('ETL-2302', {
+        what: isForeign
+          ? `task "${id}" needs "${name}", which is not a task of the same Dag`
+          : `task "${id}" needs ${isList ? `\`needs[${name}]\`` : `"${name}"`}, which is ${showValue(task)} and not a task`,
+        where: formatLocation(location),
+        fix: 'pass the value that a method of `d` returned inside this Dag',
+      });
+    }
   }
 }
 

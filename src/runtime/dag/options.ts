@@ -2,7 +2,9 @@ import { EtlError } from '../../errors.js';
 import { showValue } from '../json.js';
 import {
   aFunction,
-  anObject,
+  aPlainObject,
+  aStatement,
+  aStatementOrList,
   anyText,
   anything,
   checkFields,
@@ -22,14 +24,23 @@ import type { CsvOptions } from '../tasks/unload/extract.js';
 import { formatLocation, type Location } from '../modules/location.js';
 import type { TaskKind } from '../tasks/task.js';
 
-/** The pattern of an ID of a Dag or a task. The ID is used in file names, SQL settings and command lines. */
-const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
-
 const ISOLATIONS = ['read committed', 'repeatable read', 'serializable'];
 
 /** Accepts a string that is not empty, or a function. */
 const textOrFunction: Rule = (value, name) =>
   typeof value === 'function' ? undefined : text(value, name) && 'a text that is not empty, or a function';
+/** Accepts the SQL of a sql task, or a function that returns it. An empty list would do nothing and succeed. */
+const sqlOrFunction: Rule = (value, name) => {
+  if (typeof value === 'function') return undefined;
+  if (Array.isArray(value) && value.length === 0) return 'at least one statement';
+  return aStatementOrList(value, name);
+};
+/** Accepts one query, or a function that returns it. */
+const queryOrFunction: Rule = (value, name) =>
+  typeof value === 'function' ? undefined : aStatement(value, name);
+/** Accepts the tasks that must succeed first. The builder checks each of them. */
+const needs: Rule = (value, name) =>
+  Array.isArray(value) ? undefined : aPlainObject(value, name) && 'an array of tasks, or an object of tasks';
 /**
  * Accepts a character that separates or quotes the fields of CSV: a tab or an ASCII punctuation mark, such as `;` or
  * `'`. Letters, digits and spaces can be a part of a value. COPY refuses a backslash.
@@ -42,7 +53,8 @@ const csvMark: Rule = (value) =>
 const partition: Rule = (value, name) => {
   const expected = fields({ rows: positive, bytes: positive, by: text })(value, name);
   if (expected !== undefined) return expected;
-  return Object.keys(value as object).length === 1 ? undefined : 'either `rows`, `bytes` or `by`';
+  const given = Object.values(value as object).filter((each) => each !== undefined);
+  return given.length === 1 ? undefined : 'either `rows`, `bytes` or `by`';
 };
 /**
  * Creates the rule of the option `incremental`. `inputs` are the rules of the fields that say what the task reads:
@@ -80,14 +92,14 @@ const DEFAULTS = {
 };
 /** The names of the options that a config or a Dag can set for all of its tasks. */
 export const DEFAULT_NAMES: readonly string[] = Object.keys(DEFAULTS);
-/** The rules of the fields of one check. */
-const CHECK = { name: text, sql: text, values: listOf(anything) };
+/** The rule of one check. */
+const CHECK = fields({ name: text, sql: text, values: listOf(anything) }, ['name', 'sql']);
 /** The rules of the fields of `incremental`, without those that say what the task reads. */
 const INCREMENTAL = { cursor: text, initial: text, lag: duration, timeZone: text };
 /** The rules of the options that every kind of task has, without `DEFAULTS`. */
-const COMMON = { needs: anObject, tags: listOf(text), with: anything };
+const COMMON = { needs, tags: listOf(text), with: anything };
 /** The rules of the options of a task that works in a transaction. */
-const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(fields(CHECK)) };
+const TRANSACTIONAL = { ...DEFAULTS, ...COMMON, checks: listOf(CHECK) };
 /** The rules of the options of a task without a connection. */
 const { conn: _conn, isolation: _isolation, ...PLAIN } = { ...DEFAULTS, ...COMMON };
 
@@ -109,7 +121,7 @@ const csv: Rule = (value, name) => {
 };
 /** The rules of the options of an unload, without the options of every task. */
 const UNLOAD = {
-  query: anything,
+  query: queryOrFunction,
   table: text,
   to: textOrFunction,
   format: oneOf(['csv', 'ndjson', 'parquet']),
@@ -123,7 +135,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
   session: { ...TRANSACTIONAL, reads: listOf(text) },
   sql: {
     ...TRANSACTIONAL,
-    sql: anything,
+    sql: sqlOrFunction,
     file: text,
     values: aFunction,
     incremental: createIncrementalRule({ table: text, query: text }),
@@ -134,7 +146,7 @@ const RULES_OF_KIND: Readonly<Record<TaskKind, Readonly<Record<string, Rule>>>> 
     ...TRANSACTIONAL,
     from: text,
     table: text,
-    query: anything,
+    query: queryOrFunction,
     into: text,
     mode: oneOf(['append', 'replace', 'merge']),
     key: listOf(text),
@@ -172,29 +184,10 @@ const DAG = {
   tags: listOf(text),
 };
 
-/** Throws `EtlError` ETL-2305 if a value can't be the ID of a Dag or a task. */
-export function assertId(what: 'Dag' | 'task', id: unknown, location: Location): void {
-  if (typeof id === 'string' && ID.test(id)) return;
-  throw new EtlError('ETL-2305', {
-    what: `${showValue(id)} can't be the ID of a ${what}`,
-    where: formatLocation(location),
-    fix: 'use at most 100 letters, digits, "_", "." and "-", and begin with a letter or a digit',
-  });
-}
-
-/** Throws `EtlError` ETL-2303 if the function of a task is missing. */
-export function assertFunction(id: string, run: unknown, location: Location): void {
-  if (typeof run === 'function') return;
-  throw new EtlError('ETL-2303', {
-    what: `task "${id}" has no function`,
-    where: formatLocation(location),
-    fix: 'pass an async function as the third argument',
-  });
-}
-
 /** Throws `EtlError` ETL-2303, with the location, if an option of a Dag does not exist or has a wrong value. */
 export function validateDagOptions(options: object, location: Location): void {
   locateErrors(location, () => {
+    assertIsObject(options, 'a Dag');
     checkFields(options, DAG, '');
     const { schedule, timezone, startDate } = options as Record<string, unknown>;
     const needsSchedule = timezone !== undefined || startDate !== undefined;
@@ -216,14 +209,16 @@ export function validateDagOptions(options: object, location: Location): void {
  */
 export function validateTaskOptions(kind: TaskKind, options: object, location: Location): void {
   locateErrors(location, () => {
+    assertIsObject(options, `a ${kind} task`);
     checkFields(options, RULES_OF_KIND[kind], '');
-    const missing = REQUIRED[kind]?.find((name) => !Object.hasOwn(options, name));
+    const has = (name: string): boolean => (options as Record<string, unknown>)[name] !== undefined;
+    const missing = REQUIRED[kind]?.find((name) => !has(name));
     if (missing !== undefined)
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs \`${missing}\`` });
-    if ('mode' in options) assertMode(options);
+    if (has('mode')) assertMode(options as Record<string, unknown>);
     const [one, other] = EITHER[kind] ?? [];
     const isPair = one !== undefined && other !== undefined;
-    if (isPair && one in options === other in options)
+    if (isPair && has(one) === has(other))
       // Both are given, or both are missing.
       throw new EtlError('ETL-2303', { what: `a ${kind} task needs either \`${one}\` or \`${other}\`` });
     if (kind === 'transfer') assertKeepsRows(options);
@@ -236,6 +231,17 @@ export function validateTaskOptions(kind: TaskKind, options: object, location: L
         fix: 'sql: ({ incremental: { low, high } }) => ({ text: …, values: [low, high] })',
       });
     }
+  });
+}
+
+/**
+ * Throws `EtlError` ETL-2303 if the options of a Dag or a task are not a plain object, for example if they are missing.
+ */
+function assertIsObject(options: unknown, what: string): void {
+  if (aPlainObject(options, '') === undefined) return;
+  throw new EtlError('ETL-2303', {
+    what: `the options of ${what} must be an object, got ${showValue(options)}`,
+    fix: 'pass the options as the second argument; without options, pass {}',
   });
 }
 

@@ -30,9 +30,23 @@ export const flag: Rule = (value) => (typeof value === 'boolean' ? undefined : '
 export const aFunction: Rule = (value) => (typeof value === 'function' ? undefined : 'a function');
 /** Accepts every value: something else checks the option. */
 export const anything: Rule = () => undefined;
-/** Accepts an object or an array, but not null. */
-export const anObject: Rule = (value) =>
-  typeof value === 'object' && value !== null ? undefined : 'an object';
+/** Accepts an object that a literal made, as opposed to an array, a Map, a promise and other objects with a class. */
+export const aPlainObject: Rule = (value) => (isPlainObject(value) ? undefined : 'an object');
+/** Accepts one statement: a text that is not empty, or an object with a text and perhaps its values. */
+export const aStatement: Rule = (value, name) => {
+  if (typeof value === 'string') return text(value, name) && 'a text that is not empty';
+  const isStatement = isPlainObject(value) && text(value['text'], name) === undefined;
+  const values = isStatement ? value['values'] : undefined;
+  return isStatement && (values === undefined || Array.isArray(values))
+    ? undefined
+    : 'SQL: a text, or an object with a `text` and an array of `values`';
+};
+/** Accepts the SQL of a task: one statement, or an array of statements. */
+export const aStatementOrList: Rule = (value, name) => {
+  if (!Array.isArray(value)) return aStatement(value, name);
+  // Unlike `map` and `find`, `from` also visits the holes of an array.
+  return Array.from(value, (each) => aStatement(each, name)).find((each) => each !== undefined);
+};
 /** Returns a rule that accepts the given strings. */
 export const oneOf =
   (values: readonly string[]): Rule =>
@@ -43,18 +57,20 @@ export const listOf =
   (rule: Rule): Rule =>
   (value, name) =>
     Array.isArray(value)
-      ? value.map((each) => rule(each, name)).find((each) => each !== undefined)
+      ? // Unlike `map`, `from` also visits the holes of an array.
+        Array.from(value, (each, index) => rule(each, `${name}[${index}]`)).find((each) => each !== undefined)
       : 'an array';
 /**
- * Returns a rule that accepts an object whose fields pass the rules of their names. The rule throws `EtlError` ETL-2303
- * for a wrong field, so that the message names the field.
+ * Returns a rule that accepts an object whose fields pass the rules of their names, and that has all fields in
+ * `required`. The rule throws `EtlError` ETL-2303 for a wrong field, so that the message names the field.
  */
 export const fields =
-  (rules: Readonly<Record<string, Rule>>): Rule =>
+  (rules: Readonly<Record<string, Rule>>, required: readonly string[] = []): Rule =>
   (value, name) => {
-    if (typeof value !== 'object' || value === null) return 'an object';
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'an object';
     checkFields(value, rules, `${name}.`);
-    return undefined;
+    const missing = required.find((each) => value[each as keyof typeof value] === undefined);
+    return missing === undefined ? undefined : `an object with \`${missing}\``;
   };
 
 /**
@@ -66,8 +82,14 @@ export const duration: Rule = (value, name) => {
 };
 
 /**
- * Checks all fields of an object by the rules of their names. A field that is undefined counts as absent. `prefix`
- * stands before the name of each field in messages: `csv.`.
+ * The options whose value must not be undefined if they are written at all. Without `needs` a task would start too
+ * early, and without `conn` it would write to the default connection: both in silence.
+ */
+const NEVER_UNDEFINED: ReadonlySet<string> = new Set(['needs', 'conn']);
+
+/**
+ * Checks all fields of an object by the rules of their names. A field that is undefined counts as absent, except those
+ * in `NEVER_UNDEFINED`. `prefix` stands before the name of each field in messages: `csv.`.
  *
  * Throws `EtlError` ETL-2303 if a field has no rule, or if the rule of a field does not accept its value.
  */
@@ -81,7 +103,7 @@ export function checkFields(value: object, rules: Readonly<Record<string, Rule>>
         fix: `the options are ${Object.keys(rules).join(', ')}`,
       });
     }
-    if (field === undefined) continue;
+    if (field === undefined && !NEVER_UNDEFINED.has(name)) continue;
     const expected = rule(field, `${prefix}${name}`);
     if (expected !== undefined) {
       throw new EtlError('ETL-2303', {
@@ -89,4 +111,24 @@ export function checkFields(value: object, rules: Readonly<Record<string, Rule>>
       });
     }
   }
+}
+
+/**
+ * Returns the value that a function of the user returned for an option. Throws `EtlError` ETL-3011 if the rule of the
+ * option does not accept the value.
+ */
+export function checkReturned<T>(value: T, name: string, rule: Rule): T {
+  const expected = rule(value, name);
+  if (expected === undefined) return value;
+  throw new EtlError('ETL-3011', {
+    what: `the function \`${name}\` must return ${expected}, but it returned ${showValue(value)}`,
+    fix: `correct the return value of \`${name}\``,
+  });
+}
+
+function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // The prototype of an object of another realm, such as `vm`, is the last one of its chain, too.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }

@@ -11,6 +11,7 @@ import {
   findIncrementalRange,
 } from '../watermark/incremental.js';
 import { type DagFacts, type TaskWork, type TransactionBody, collectFault } from './task-body.js';
+import { aStatementOrList, checkReturned } from './option-rule.js';
 import type { TransactionContext } from './task-context.js';
 
 /**
@@ -97,7 +98,10 @@ async function createStatements(
   const context = await createContext(options, work);
   if (options.file !== undefined)
     return bindFile(await readSqlFile(options.file, work.root), collectNamedValues(options, context));
-  const sql = typeof options.sql === 'function' ? await options.sql(context) : options.sql;
+  const sql =
+    typeof options.sql === 'function'
+      ? checkReturned(await options.sql(context), 'sql', aStatementOrList)
+      : options.sql;
   const list: readonly (string | BoundSql)[] = Array.isArray(sql) ? sql : [sql as string | BoundSql];
   return list.map((each) => (typeof each === 'string' ? { text: each } : each));
 }

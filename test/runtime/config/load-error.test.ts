@@ -331,7 +331,8 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
   },
   {
     title: 'two Dags with one ID',
-    value: "{ dags: [\n  dag('a', {}, () => {}),\n    dag('a', {}, () => {})] }",
+    value:
+      "{ dags: [\n  dag('a', {}, (d) => d.sql('t', { sql: 'select 1' })),\n    dag('a', {}, (d) => d.sql('t', { sql: 'select 1' }))] }",
     where: '4:5',
     says: 'two Dags have the ID "a"',
   },

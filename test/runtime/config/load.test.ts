@@ -185,7 +185,7 @@ describe('loading a config', () => {
     using fixture = project({
       'etl.config.ts': `import { dag, defineConfig } from '@oneshot/etl';
         export default defineConfig({
-          dags: [dag('a', {}, () => {})], concurrency: 4, timeout: '2m', defaults: { retries: 2 },
+          dags: [dag('a', {}, (d) => d.sql('t', { sql: 'select 1' }))], concurrency: 4, timeout: '2m', defaults: { retries: 2 },
           connections: { a: 'pglite::memory:', b: { url: 'postgres://h/d', concurrency: 2 }, c: undefined },
         });`,
     });

@@ -153,12 +153,26 @@ describe('dag()', () => {
 
   it('refuses a task that is added after the Dag was defined', () => {
     let builder: DagBuilder<unknown, unknown> | undefined;
-    const one = dag('one', {}, (d) => void (builder = d as never));
+    const one = dag('one', {}, (d) => {
+      builder = d as never;
+      d.task('a', {}, async () => null);
+    });
     expect(() => builder?.task('late', {}, async () => null))
       .to.throw(EtlError, 'the task "late" was added after its Dag was defined')
       .with.property('where')
       .that.matches(/dag\.test\.ts:\d+:\d+/);
-    expect(one.tasks).to.deep.equal([]);
+    expect(one.tasks.map(({ id }) => id)).to.deep.equal(['a']);
+  });
+
+  it('refuses a task that is added after the definition threw', () => {
+    let builder: DagBuilder<unknown, unknown> | undefined;
+    const broken = () =>
+      dag('one', {}, (d) => {
+        builder = d as never;
+        throw new Error('no');
+      });
+    expect(broken).to.throw('no');
+    expect(() => builder?.task('late', {}, async () => null)).to.throw(EtlError, 'was added after its Dag');
   });
 
   it('plans a task that needs 100,000 others, some of them twice', () => {

@@ -16,14 +16,16 @@ describe('the location of a definition', () => {
     {
       title: 'a line whose types are removed',
       files: {
-        'etl.config.ts': `${head}const id: Text = 'a' as Text;   const monthly = dag(id, {}, () => {});${tail}`,
+        'etl.config.ts': `${head}const id: Text = 'a' as Text;   const monthly = dag(id, {}, (d) => d.sql('t', { sql: 'select 1' }));${tail}`,
       },
       expected: 'etl.config.ts:3:49',
     },
     {
       title: 'the first line of a file',
       files: {
-        'etl.config.ts': "import { dag } from '@oneshot/etl'; const monthly = dag('a', {}, () => {});" + tail,
+        'etl.config.ts':
+          "import { dag } from '@oneshot/etl'; const monthly = dag('a', {}, (d) => d.sql('t', { sql: 'select 1' }));" +
+          tail,
       },
       expected: 'etl.config.ts:1:53',
     },
@@ -32,14 +34,14 @@ describe('the location of a definition', () => {
       files: {
         'etl.config.ts': "import { monthly } from './dags/monthly.mjs';" + tail,
         'dags/monthly.mjs':
-          "import { dag } from '@oneshot/etl';\n  export const monthly = dag('a', {}, () => {});\n",
+          "import { dag } from '@oneshot/etl';\n  export const monthly = dag('a', {}, (d) => d.sql('t', { sql: 'select 1' }));\n",
       },
       expected: 'dags/monthly.mjs:2:26',
     },
     {
       title: 'code in eval, which gets the position of the call of eval',
       files: {
-        'etl.config.ts': `${head}const make = dag;\nconst monthly = eval("make('a', {}, () => {})");${tail}`,
+        'etl.config.ts': `${head}const make = dag;\nconst monthly = eval("make('a', {}, (d) => d.sql('t', { sql: 'select 1' }))");${tail}`,
       },
       expected: 'etl.config.ts:4:17',
     },

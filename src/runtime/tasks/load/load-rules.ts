@@ -1,16 +1,5 @@
 import { EtlError } from '../../../errors.js';
-import {
-  aFunction,
-  anyText,
-  anything,
-  count,
-  fields,
-  flag,
-  listOf,
-  oneOf,
-  text,
-  type Rule,
-} from '../option-rule.js';
+import { aFunction, anyText, count, fields, flag, listOf, oneOf, text, type Rule } from '../option-rule.js';
 import { parseCsvFormat, type CsvInputOptions } from './csv-format.js';
 
 /** The rules of the fields of `csv`. */
@@ -31,9 +20,26 @@ const csv: Rule = (value, name) => {
   return wrong;
 };
 
+/** Accepts the types of `Input`, and a function that returns one of them. */
+const from: Rule = (value, name) => {
+  if (typeof value === 'function' || value instanceof URL) return undefined;
+  if (typeof value === 'string') return text(value, name);
+  const isIterable =
+    typeof value === 'object' &&
+    value !== null &&
+    (Symbol.iterator in value || Symbol.asyncIterator in value);
+  if (!isIterable) return FROM;
+  if (!Array.isArray(value)) return undefined;
+  // An array has either names or rows. A hole or an undefined name is neither. `for` also visits holes.
+  for (const each of value as readonly unknown[])
+    if ((typeof each !== 'string' || each === '') && (typeof each !== 'object' || each === null)) return FROM;
+  return undefined;
+};
+const FROM = 'a path, a URL, a list of them, a stream, rows, or a function that returns one of these';
+
 /** The rules for the options of a load, without the options of every task. */
 export const LOAD: Readonly<Record<string, Rule>> = {
-  from: anything,
+  from,
   into: text,
   mode: oneOf(['append', 'replace', 'merge']),
   key: listOf(text),
@@ -44,7 +50,7 @@ export const LOAD: Readonly<Record<string, Rule>> = {
   csv,
   create: flag,
   schema: oneOf(['freeze', 'evolve', 'discard']),
-  rejects: fields({ max: count, to: text }),
+  rejects: fields({ max: count, to: text }, ['max', 'to']),
 };
 
 /**

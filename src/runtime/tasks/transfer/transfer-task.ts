@@ -12,6 +12,7 @@ import {
   findIncrementalRange,
 } from '../../watermark/incremental.js';
 import { inlineBoundValues } from '../../copy/inline-values.js';
+import { aStatement, checkReturned } from '../option-rule.js';
 import {
   type BeforeTransaction,
   type TransactionBody,
@@ -169,5 +170,5 @@ async function buildNewRowsCondition(
 
 /** Returns the query of the options. Calls the user's function if `query` is a function. */
 function buildQuery({ query = '' }: TransferSource, context: TaskContext): string | BoundSql {
-  return typeof query === 'function' ? query(context) : query;
+  return typeof query === 'function' ? checkReturned(query(context), 'query', aStatement) : query;
 }

@@ -18,6 +18,7 @@ import { type FileKind, type UnloadCompression, type UnloadFormat, chooseFileKin
 import { describeWriteError } from './unload-errors.js';
 import { createTextWriter } from './writer.js';
 import { quoteTable } from '../../sql/quote.js';
+import { aStatement, checkReturned, text } from '../option-rule.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import { type TransactionBody, type TaskWork, collectFault, describeOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
@@ -82,7 +83,7 @@ export function createUnloadBody(options: UnloadSource): TransactionBody {
  */
 async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadResult> {
   const { context, root, taskConnection } = work;
-  const to = typeof options.to === 'function' ? options.to(context) : options.to;
+  const to = typeof options.to === 'function' ? checkReturned(options.to(context), 'to', text) : options.to;
   const kind = chooseUnloadKind(to, options);
   const { dagId, taskId } = context.run;
   const files = new OutputFiles(resolve(root, to), options.partition, `${dagId}/${taskId}`);
@@ -142,8 +143,8 @@ interface Output extends PartOptions {
  */
 async function writeFiles(output: Output, files: OutputFiles, work: TaskWork): Promise<number> {
   const { taskConnection, context, moved } = work;
-  const { text, splitter } = output;
-  const copy = copyOut(taskConnection, text, {
+  const { splitter } = output;
+  const copy = copyOut(taskConnection, output.text, {
     signal: context.signal,
     moved: (bytes) => moved({ bytes }),
     isLending: splitter === undefined,
@@ -174,12 +175,12 @@ async function createOutput(
   const by = partition !== undefined && 'by' in partition ? partition.by : undefined;
   const query = await buildQuery(options, work);
   const toOutput = (
-    { text, framing }: CopyStatement,
+    { text: sql, framing }: CopyStatement,
     createWriter: PartOptions['createWriter'] = async (file) => createTextWriter(file, compression ?? 'none'),
   ): Output => {
     const isSplit = partition !== undefined || format === 'parquet';
     const splitter = isSplit ? new RecordSplitter(framing, partition) : undefined;
-    return { text, splitter, createWriter, mayBeEmpty: by === undefined };
+    return { text: sql, splitter, createWriter, mayBeEmpty: by === undefined };
   };
   switch (format) {
     case 'csv':
@@ -201,5 +202,7 @@ async function buildQuery(
   { taskConnection, context }: TaskWork,
 ): Promise<string> {
   if (table !== undefined) return `select * from ${quoteTable(table)}`;
-  return inlineBoundValues(taskConnection, typeof query === 'function' ? query(context) : (query ?? ''));
+  const statement =
+    typeof query === 'function' ? checkReturned(query(context), 'query', aStatement) : (query ?? '');
+  return inlineBoundValues(taskConnection, statement);
 }

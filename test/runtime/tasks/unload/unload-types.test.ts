@@ -35,7 +35,7 @@ describe('the options of an unload task', () => {
     [{ table: 't' }, /needs `to`/],
     [{ to: 'o.csv' }, /either `query` or `table`/],
     [{ to: 'o.csv', query: 'select 1', table: 't' }, /either `query` or `table`/],
-    [{ table: 't', to: '' }, /the format of the file "" is not known/],
+    [{ table: 't', to: '' }, /`to` to be a text that is not empty, or a function/],
     [{ table: 't', to: 'o' }, /the format of the file "o" is not known/],
     [{ table: 't', to: 'o.gz' }, /the format of the file "o.gz" is not known/],
     [{ table: 't', to: 's3://key:secret@bucket/o.csv' }, /can't be unloaded to an address \(s3:/],
