@@ -16,13 +16,18 @@ export interface Clients {
   readonly closing: AbortSignal;
 }
 
+/** The members of pg that a client class needs. They are an argument because pg is imported on first use. */
+export interface Driver {
+  readonly Client: typeof Client;
+  readonly defaults: { readonly parseInputDatesAsUTC?: boolean | undefined };
+}
+
 /**
  * Creates a subclass of pg's `Client` for one database. The class reads nothing from the environment and adds each
- * client to `clients.open`. Its `connect` rejects with an ETL-1001 whose cause is the driver's error. `Base` is an
- * argument because pg is imported on first use.
+ * client to `clients.open`. Its `connect` rejects with an ETL-1001 whose cause is the driver's error.
  */
 export function createClientClass(
-  Base: typeof Client,
+  { Client: Base, defaults }: Driver,
   clients: Clients,
 ): new (config: ClientConfig) => Client {
   return class extends Base {
@@ -34,6 +39,11 @@ export function createClientClass(
       this.#timeout = config.connectionTimeoutMillis ?? Infinity;
       // If these two are empty, the driver has read them from the environment (PGOPTIONS, PGREPLICATION).
       Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
+    }
+
+    /** True if pg writes dates in UTC. */
+    get usesUtcDates(): boolean {
+      return defaults.parseInputDatesAsUTC === true;
     }
 
     override async connect(): Promise<this> {

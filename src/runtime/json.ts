@@ -58,7 +58,7 @@ export function encodeResult(value: unknown, { limitBytes = DEFAULT_LIMIT_BYTES 
 /**
  * Returns the JSON text of `value`. Parsing the text returns the same value, except for a bigint with `bigint: 'text'`
  * and properties that are `undefined`. Throws `EtlError` with the code of `rules` for a part that JSON would change or
- * drop. For values of rows, which may contain dates and exact numbers, see `buildJson` in `copy/exact-number.ts`.
+ * drop. For values of rows, which may contain dates and exact numbers, see `buildJson` in `postgres/exact-number.ts`.
  */
 export function encodeJson(value: unknown, rules: JsonRules): string {
   const check = new JsonCheck(rules);

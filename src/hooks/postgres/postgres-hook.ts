@@ -45,10 +45,10 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   // The server answers while the drivers are imported. A failure is ignored here, because `configure` calls the
   // function again and reports a failure.
   negotiated().catch(() => {});
-  const [{ default: knex }, { Client }] = await Promise.all([import('knex'), import('pg')]);
+  const [{ default: knex }, { default: driver }] = await Promise.all([import('knex'), import('pg')]);
 
   const clients: Clients = { connection: server.connection, open: new Set(), closing: closing.signal };
-  const DatabaseClient = createClientClass(Client, clients);
+  const DatabaseClient = createClientClass(driver, clients);
   const configure = runOnce(async (): Promise<Config> => {
     const offered = await negotiated();
     // sslmode `allow` uses TLS only if the server refuses a session without TLS.

@@ -1,48 +1,5 @@
 import type { Parse, ReadInPlace } from './row-decoder.js';
 
-const DAY_MS = 86_400_000;
-/** The numbers 0 to 59 with two digits. */
-const TWO_DIGITS = Array.from({ length: 60 }, (_, n) => String(n).padStart(2, '0'));
-/** The numbers 0 to 999 with three digits. */
-const THREE_DIGITS = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'));
-
-/** The last day that `formatDate` has formatted, in days since 1970, and its text with a `T`. */
-let lastDay = Number.NaN;
-let lastDayText = '';
-
-/**
- * Returns a date as text for PostgreSQL, in UTC with milliseconds: `2026-01-31T23:59:59.999Z`. Remembers the text of
- * the last day, because the dates of neighbouring rows are often on the same day. Throws a `RangeError` for an invalid
- * date.
- */
-export function formatDate(date: Date): string {
-  const time = date.getTime();
-  const day = Math.floor(time / DAY_MS);
-  if (day !== lastDay) {
-    lastDayText = formatDay(date);
-    lastDay = day;
-  }
-  let rest = time - day * DAY_MS;
-  const hours = Math.floor(rest / 3_600_000);
-  rest -= hours * 3_600_000;
-  const minutes = Math.floor(rest / 60_000);
-  rest -= minutes * 60_000;
-  const seconds = Math.floor(rest / 1000);
-  const clock = `${TWO_DIGITS[hours]}:${TWO_DIGITS[minutes]}:${TWO_DIGITS[seconds]}.${THREE_DIGITS[rest - seconds * 1000]}Z`;
-  return date.getUTCFullYear() > 0 ? lastDayText + clock : `${lastDayText}${clock} BC`;
-}
-
-/**
- * Returns the date with a `T`: `2026-01-31T`. JavaScript has a year 0, which is 1 BC, and writes years after 9999 with
- * a sign. PostgreSQL has no year 0 and refuses the sign. The caller adds ` BC`.
- */
-function formatDay(date: Date): string {
-  // In every year the text ends like `01-31T23:59:59.999Z`; only the year before these 19 characters varies.
-  const [month, day] = date.toISOString().slice(-19, -14).split('-');
-  const year = date.getUTCFullYear();
-  return `${String(year > 0 ? year : 1 - year).padStart(4, '0')}-${month}-${day}T`;
-}
-
 const ZERO = 48;
 
 /** Returns the value of the ASCII digit at index `at`: 7 for `7`. */

@@ -1,23 +1,28 @@
 import { describeThrown, EtlError } from '../../errors.js';
 import { takeChunk } from '../../hooks/chunks.js';
-import { formatDate } from './date-time.js';
-import { ExactNumber, buildJson } from './exact-number.js';
+import { createDateFormat } from '../postgres/date-text.js';
+import { type ValueType, findTextForm } from '../postgres/type-form.js';
+import { type ValueFormat, createValueFormat, formatNumber } from '../postgres/value-text.js';
 
 /** The values of a row, by the names of the columns. */
 export type Row = Readonly<Record<string, unknown>>;
 
+/** A column that rows are written for. */
+export interface WrittenColumn {
+  readonly name: string;
+  /** Undefined if the type of the column is not known. */
+  readonly type?: ValueType | undefined;
+}
+
 /** How to write values whose JavaScript type does not decide the text. */
 export interface EncodeOptions {
-  /**
-   * The columns of type `json` and `jsonb`. An array in such a column is JSON. In other columns an array is a
-   * PostgreSQL array.
-   */
-  readonly json?: readonly string[];
   /**
    * How to write a string in a column of `json`. With `text` the string is JSON text, and is written unchanged. With
    * `value` the string is a value, and is written with quotes. Default `text`.
    */
   readonly jsonStrings?: 'text' | 'value';
+  /** True if dates are written in UTC, as pg does with `pg.defaults.parseInputDatesAsUTC`. Default: in local time. */
+  readonly usesUtcDates?: boolean;
 }
 
 /** Writes rows as bytes for COPY in the text format. The bytes may be a chunk of `hooks/chunks.ts`. */
@@ -30,19 +35,19 @@ type FormatCell = (value: unknown) => string;
  * Returns a function that writes rows for `COPY … FROM STDIN` in the text format. The values of a row are in the order
  * of `columns`. Properties that are not in `columns` are left out.
  *
- * `null`, `undefined` and an absent property are NULL. A `Date` keeps its milliseconds, and a `bigint` keeps its
- * digits. A `Buffer` is `bytea`, an array is a PostgreSQL array, and any other object is JSON. An object with
- * `toPostgres()` is written as the value that this method returns, like in pg.
+ * `null`, `undefined` and an absent property are NULL. Every other value is written by `createValueFormat`: as pg writes
+ * it for a column of this type. A `Date` keeps its milliseconds, and a `bigint` keeps its digits.
  *
  * The function throws `EtlError` ETL-3558, with the name of the column, for a value that would be changed or lost.
  */
-export function chooseEncoder(columns: readonly string[], options: EncodeOptions = {}): Encoder {
-  const json = new Set(options.json);
-  const cells = columns.map((name): FormatCell => {
-    if (!json.has(name)) return formatCell;
-    return options.jsonStrings === 'value' ? formatJsonValueCell : formatJsonCell;
+export function chooseEncoder(columns: readonly WrittenColumn[], options: EncodeOptions = {}): Encoder {
+  const { jsonStrings = 'text', usesUtcDates } = options;
+  const cells = columns.map(({ type }) => {
+    const format = createValueFormat({ type, jsonStrings, formatDate: createDateFormat(usesUtcDates) });
+    return isJson(type) ? createJsonCellFormat(format) : createCellFormat(format);
   });
-  const formatLine = createLineFormatter(columns, cells);
+  const names = columns.map(({ name }) => name);
+  const formatLine = createLineFormatter(names, cells);
   return (rows) => {
     let text = '';
     for (let i = 0; i < rows.length; i++) {
@@ -50,11 +55,11 @@ export function chooseEncoder(columns: readonly string[], options: EncodeOptions
       try {
         text += formatLine(row);
       } catch (error) {
-        throw createUnencodableError(row, columns, { cells, error });
+        throw createUnencodableError(row, names, { cells, error });
       }
     }
     // UTF-8 would silently replace half of a surrogate pair by U+FFFD.
-    if (!(text as WellFormed).isWellFormed()) throw createIllFormedTextError(rows, columns);
+    if (!(text as WellFormed).isWellFormed()) throw createIllFormedTextError(rows, names, cells);
     return toBytes(text);
   };
 }
@@ -101,67 +106,28 @@ function escapeText(text: string): string {
     .replaceAll('\r', '\\r');
 }
 
-/** Writes the value of a column that is not JSON. Throws a `TypeError` for a function or a symbol. */
-function formatCell(value: unknown): string {
-  // The most frequent types come first.
-  if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
-  if (value === null || value === undefined) return '\\N';
-  if (typeof value === 'object') return escapeText(formatObject(value));
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return '' + value;
-  throw new TypeError(`a ${typeof value} can't be the value of a column`);
-}
-
-/** Writes the value of a JSON column in which a string is JSON text already. */
-function formatJsonCell(value: unknown): string {
-  return typeof value === 'object' && value !== null ? escapeText(buildJson(value)) : formatCell(value);
-}
-
-/** Writes the value of a JSON column in which a string is a value and needs quotes. */
-function formatJsonValueCell(value: unknown): string {
-  return value === null || value === undefined ? '\\N' : escapeText(buildJson(value));
-}
-
 /**
- * Returns an object as the text of a PostgreSQL value, not yet escaped for COPY. An object without a type of its own is
- * JSON. The result of `toPostgres()` is formatted in the same way.
+ * Returns a function that writes the values of a column that is not JSON, escaped for COPY. `format` writes a value
+ * without escapes.
  */
-function formatObject(value: unknown): string {
-  if (value instanceof Date) return formatDate(value);
-  if (value instanceof Uint8Array) return formatBytes(value);
-  if (Array.isArray(value)) return formatArray(value);
-  if (value instanceof ExactNumber) return value.text;
-  const { toPostgres } = value as { toPostgres?: (prepare: (part: unknown) => unknown) => unknown };
-  if (typeof toPostgres !== 'function') return buildJson(value);
-  const prepared = toPostgres.call(value, (part) => part);
-  return typeof prepared === 'object' && prepared !== null ? formatObject(prepared) : String(prepared);
+function createCellFormat(format: ValueFormat): FormatCell {
+  return (value) => {
+    // The most frequent types come first.
+    if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
+    if (value === null || value === undefined) return '\\N';
+    if (typeof value === 'number') return formatNumber(value);
+    if (typeof value === 'boolean') return '' + value;
+    return escapeText(format(value));
+  };
 }
 
-/** Returns a text in UTF-8. Returns bytes as a `Buffer` that shares their memory. */
-export function toBuffer(part: string | Uint8Array): Buffer {
-  return typeof part === 'string'
-    ? Buffer.from(part)
-    : Buffer.from(part.buffer, part.byteOffset, part.byteLength);
+/** Returns a function that writes the values of a JSON column, escaped for COPY. */
+function createJsonCellFormat(format: ValueFormat): FormatCell {
+  return (value) => (value === null || value === undefined ? '\\N' : escapeText(format(value)));
 }
 
-/** Returns bytes as the text of a `bytea`. */
-export function formatBytes(bytes: Uint8Array): string {
-  return `\\x${toBuffer(bytes).toString('hex')}`;
-}
-
-/** Writes a PostgreSQL array: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-function formatArray(items: readonly unknown[]): string {
-  return `{${items.map(formatItem).join(',')}}`;
-}
-
-/**
- * Writes one item of an array: `NULL`, a number or boolean without quotes, a nested array, or a text in double quotes.
- */
-function formatItem(item: unknown): string {
-  if (item === null || item === undefined) return 'NULL';
-  if (Array.isArray(item)) return formatArray(item);
-  if (typeof item === 'number' || typeof item === 'bigint' || typeof item === 'boolean') return String(item);
-  const text = typeof item === 'string' ? item : formatObject(item);
-  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+function isJson(type: ValueType | undefined): boolean {
+  return type !== undefined && !type.isArray && findTextForm(type.oid) === 'json';
 }
 
 /**
@@ -190,9 +156,13 @@ function createUnencodableError(
 }
 
 /** Creates the error ETL-3558 for half of a surrogate pair. Searches the column whose text contains it. */
-function createIllFormedTextError(rows: readonly Row[], columns: readonly string[]): EtlError {
-  const column = columns.find((name) =>
-    rows.some((row) => !(formatCell(row[name]) as WellFormed).isWellFormed()),
+function createIllFormedTextError(
+  rows: readonly Row[],
+  columns: readonly string[],
+  cells: readonly FormatCell[],
+): EtlError {
+  const column = columns.find((name, i) =>
+    rows.some((row) => !((cells[i]?.(row[name]) ?? '') as WellFormed).isWellFormed()),
   );
   return new EtlError('ETL-3558', {
     what: `a value of column "${column ?? '?'}" holds half of a surrogate pair, which is not a character`,

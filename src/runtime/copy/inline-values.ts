@@ -1,6 +1,6 @@
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
-import { formatBytes } from './encode.js';
+import { formatBytes } from '../postgres/value-text.js';
 import { readTokens } from '../sql/scan.js';
 import { splitStatements } from '../sql/split.js';
 import type { ProtocolClient } from '../postgres/protocol.js';

@@ -1,5 +1,6 @@
 import { EtlError, didYouMean } from '../../errors.js';
-import { type EncodeOptions, type Row, chooseEncoder } from '../copy/encode.js';
+import { type EncodeOptions, type Row, type WrittenColumn, chooseEncoder } from '../copy/encode.js';
+import type { ValueType } from '../postgres/type-form.js';
 import type { InputFile, InputRows } from '../input/input.js';
 import { inferColumns } from './infer.js';
 import { type ReadOptions, readRows } from './input-rows.js';
@@ -21,12 +22,12 @@ export interface EncodedRows {
    */
   readonly columns: readonly InputColumn[];
   /**
-   * Yields the bytes for `copy <table> (<columns>) from stdin`, one batch of rows at a time. Can be read once. `json`
-   * names the columns of the table that are JSON.
+   * Yields the bytes for `copy <table> (<columns>) from stdin`, one batch of rows at a time. Can be read once. `types`
+   * has the types of the table's columns by their names. `usesUtcDates` is that of the connection.
    *
    * Throws `EtlError` ETL-3561 if a row has a property that is not a column, and ETL-3558 if a value can't be sent.
    */
-  chunks(json: readonly string[]): AsyncIterable<Buffer>;
+  chunks(types: ReadonlyMap<string, ValueType>, usesUtcDates: boolean): AsyncIterable<Buffer>;
 }
 
 /** The number of rows from which types are inferred. */
@@ -62,11 +63,13 @@ export async function encodeRows(
       await batches.return(undefined);
     }
   };
-  const names = columns.map(({ name }) => name);
   return {
     name: reader.name,
     columns,
-    chunks: (json) => encodeBatches(all(), names, { json, jsonStrings: reader.strings }),
+    chunks: (types, usesUtcDates) => {
+      const written = columns.map(({ name }) => ({ name, type: types.get(name) }));
+      return encodeBatches(all(), written, { jsonStrings: reader.strings, usesUtcDates });
+    },
   };
 }
 
@@ -105,13 +108,14 @@ function chooseColumns(
  */
 async function* encodeBatches(
   batches: AsyncIterable<RowBatch>,
-  columns: readonly string[],
+  columns: readonly WrittenColumn[],
   options: EncodeOptions,
 ): AsyncGenerator<Buffer> {
   const encode = chooseEncoder(columns, options);
-  const known = new Set(columns);
+  const names = columns.map(({ name }) => name);
+  const known = new Set(names);
   for await (const batch of batches) {
-    assertKnown(batch, columns, known);
+    assertKnown(batch, names, known);
     let bytes: Buffer;
     try {
       bytes = encode(batch.rows);

@@ -1,4 +1,4 @@
-import { ExactNumber } from '../copy/exact-number.js';
+import { ExactNumber } from '../postgres/exact-number.js';
 
 /** Matches if a number may have more digits than a double holds: it has 16 or more digits, or an exponent. */
 const MAY_BE_INEXACT = /\d[\d.]{15,}|\d[eE]/;

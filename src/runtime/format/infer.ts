@@ -1,4 +1,4 @@
-import { ExactNumber } from '../copy/exact-number.js';
+import { ExactNumber } from '../postgres/exact-number.js';
 import type { Row } from '../copy/encode.js';
 import { TEXT_TYPES, type TextType, isOfType } from './text-type.js';
 import type { InputColumn } from './row-reader.js';

@@ -1,7 +1,7 @@
 import type { SchemaElement, SchemaTree } from 'hyparquet';
-import { toBuffer } from '../copy/encode.js';
-import { formatDate } from '../copy/date-time.js';
-import { ExactNumber } from '../copy/exact-number.js';
+import { toBuffer } from '../postgres/value-text.js';
+import { createUtcSplitter } from '../postgres/date-text.js';
+import { ExactNumber } from '../postgres/exact-number.js';
 
 /** Converts a stored value without loss: decimals keep all digits, dates and times become text with all digits. */
 export type ValueReader = (stored: unknown) => unknown;
@@ -124,7 +124,7 @@ function chooseLeafReading(element: SchemaElement): ColumnReading {
   const kind = classify(element);
   const logical = element.logical_type;
   if (kind === 'DECIMAL') return createDecimalReading(element);
-  if (kind === 'DATE') return { type: 'date', read: (days) => formatDay(Number(days)) };
+  if (kind === 'DATE') return createDateReading();
   if (kind.startsWith('TIME') || kind === 'INT96') return chooseTimedReading(element, kind);
   if (logical?.type === 'INTEGER') {
     const name = `${logical.isSigned ? '' : 'U'}INT_${logical.bitWidth}`;
@@ -176,10 +176,19 @@ function formatDecimal(whole: bigint, scale: number): string {
   return `${whole < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-/** Formats a day, counted from 1970-01-01, as PostgreSQL reads it: `2024-02-29`, `10000-01-01`, `0222-09-04 BC`. */
-function formatDay(days: number): string {
-  const text = formatDate(new Date(days * 86_400_000));
-  return text.slice(0, text.indexOf('T')) + (text.endsWith(' BC') ? ' BC' : '');
+/**
+ * Creates the reading of a day, which is counted from 1970-01-01. The text is as PostgreSQL reads it: `2024-02-29`,
+ * `10000-01-01`, `0222-09-04 BC`.
+ */
+function createDateReading(): ColumnReading {
+  const split = createUtcSplitter();
+  return {
+    type: 'date',
+    read: (days) => {
+      const { day, era } = split(Number(days) * 86_400);
+      return day + era;
+    },
+  };
 }
 
 /**
@@ -188,12 +197,13 @@ function formatDay(days: number): string {
  */
 function createTimestampReading(digits: number, isInUtc: boolean): ColumnReading {
   const zone = isInUtc ? 'Z' : '';
+  const split = createUtcSplitter();
   return {
     type: `timestamp ${isInUtc ? 'with' : 'without'} time zone`,
     read: (stored) => {
       const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
-      // `.000Z` is replaced, not cut off, because ` BC` may follow.
-      return formatDate(new Date(seconds * 1000)).replace('.000Z', fraction + zone);
+      const { day, clock, era } = split(seconds);
+      return `${day}T${clock}${fraction}${zone}${era}`;
     },
   };
 }
@@ -203,11 +213,12 @@ function createTimestampReading(digits: number, isInUtc: boolean): ColumnReading
  * is counted.
  */
 function createTimeReading(digits: number): ColumnReading {
+  const split = createUtcSplitter();
   return {
     type: 'time without time zone',
     read: (stored) => {
       const [seconds, fraction] = splitSeconds(stored as number | bigint, digits);
-      return formatDate(new Date(seconds * 1000)).slice(11, 19) + fraction;
+      return split(seconds).clock + fraction;
     },
   };
 }

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { EtlError } from '../../errors.js';
-import { type Row, toBuffer } from '../copy/encode.js';
+import type { Row } from '../copy/encode.js';
+import { toBuffer } from '../postgres/value-text.js';
 import { decompress } from './decompress.js';
 import type { InputFile, InputOptions, InputRows } from './input.js';
 import { removeMark } from './byte-order-mark.js';

@@ -59,6 +59,8 @@ export interface ProtocolClient extends Emitter, CancelTarget {
   getTransactionStatus(): string | null;
   /** Returns the parser of a type by its OID. A user's program can set its own parsers. */
   getTypeParser(oid: number, format: 'text'): (text: string) => unknown;
+  /** True if pg writes dates in UTC. The driver has this setting for all clients (`pg.defaults.parseInputDatesAsUTC`). */
+  readonly usesUtcDates?: boolean;
   /** If set, Knex's pool removes the connection instead of using it again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;

@@ -204,6 +204,11 @@ export class TaskConnection {
     return this.#statements.get(error);
   }
 
+  /** True if pg writes dates in UTC on this connection (`pg.defaults.parseInputDatesAsUTC`). */
+  get usesUtcDates(): boolean {
+    return this.#client.usesUtcDates === true;
+  }
+
   /** True while a query of the task is running or waits. */
   get isBusy(): boolean {
     return this.#active !== undefined || this.#queue.length > 0;

@@ -1,7 +1,7 @@
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { copyInto } from '../copy/copy-in.js';
 import { copyOut } from '../copy/copy-out.js';
-import { toBuffer } from '../copy/encode.js';
+import { toBuffer } from '../postgres/value-text.js';
 import type { Parse } from '../copy/row-decoder.js';
 import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
 import { type CopyTable, type Query, toBoundQuery, buildCopy } from '../copy/statement.js';

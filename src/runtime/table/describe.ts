@@ -1,6 +1,6 @@
-import { send } from '../postgres/protocol.js';
+import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { quoteTable } from '../sql/quote.js';
-import type { TaskConnection } from '../postgres/task-connection.js';
+import type { ValueType } from '../postgres/type-form.js';
 
 /** A column of a table, as the system catalog describes it. */
 export interface TableColumn {
@@ -9,6 +9,8 @@ export interface TableColumn {
   readonly type: string;
   /** The OID of the type. Only the OIDs of PostgreSQL's own types (below 16384) are the same in every database. */
   readonly oid: number;
+  /** The type of the values behind all domains. */
+  readonly value: ValueType;
   /** True if the column or its domain is declared `not null`. */
   readonly notNull: boolean;
   /** True if a row without the column gets a value: from a default, an identity, or the default of the domain. */
@@ -52,14 +54,26 @@ export interface Table {
  * a name that is not valid.
  */
 export async function describeTable(
-  taskConnection: TaskConnection,
+  client: Pick<ProtocolClient, 'query'>,
   name: string,
 ): Promise<Table | undefined> {
   const sql = quoteTable(name);
-  const { rows } = await send(taskConnection, DESCRIBE, [sql]);
+  const { rows } = await send(client, DESCRIBE, [sql]);
   const found = rows[0] as { described: Omit<Table, 'sql'> } | undefined;
   return found && { sql, ...found.described };
 }
+
+/**
+ * Builds a subquery in parentheses: the type behind all domains of the type `oid`, as `oid` and `modifier`. `modifier`
+ * is the modifier of a type that is not a domain; a domain has its own. Both arguments are SQL.
+ */
+const buildBaseQuery = (oid: string, modifier: string): string => `(
+    with recursive base (oid, modifier) as (
+      select ${oid}, ${modifier} union all
+      select d.typbasetype, d.typtypmod from base join pg_type d on d.oid = base.oid and d.typtype = 'd'
+    )
+    select base.* from base join pg_type b on b.oid = base.oid and b.typtype <> 'd'
+  )`;
 
 /** Selects the columns of the table `c` of `pg_class` as a JSON array of `TableColumn`. */
 const COLUMNS = `
@@ -67,12 +81,17 @@ const COLUMNS = `
     'name', a.attname,
     'type', format_type(a.atttypid, a.atttypmod),
     'oid', a.atttypid::bigint,
+    'value', json_build_object('oid', coalesce(item.oid, base.oid)::bigint, 'isArray', item.oid is not null,
+      'modifier', coalesce(nullif(item.modifier, -1), base.modifier)),
     'notNull', a.attnotnull or t.typnotnull,
     'hasDefault', (a.atthasdef and a.attgenerated = '') or a.attidentity <> '' or t.typdefault is not null,
     'isGenerated', a.attgenerated <> '',
     'isAlwaysIdentity', a.attidentity = 'a'
   ) order by a.attnum), '[]')
   from pg_attribute a join pg_type t on t.oid = a.atttypid
+  cross join lateral ${buildBaseQuery('a.atttypid', 'a.atttypmod')} base
+  join pg_type b on b.oid = base.oid
+  left join lateral ${buildBaseQuery('b.typelem', '-1')} item on b.typcategory = 'A'
   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped`;
 
 /** Selects the `uniqueKeys` of the table `c`. The columns after `indnkeyatts` are INCLUDE columns, which are no key. */

@@ -6,7 +6,8 @@ import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { EtlError } from '../../../src/errors.js';
 import { chooseEncoder, type EncodeOptions, type Row } from '../../../src/runtime/copy/encode.js';
-import { ExactNumber } from '../../../src/runtime/copy/exact-number.js';
+import { ExactNumber } from '../../../src/runtime/postgres/exact-number.js';
+import { describeTable } from '../../../src/runtime/table/describe.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 describe('an encoder of rows for COPY', () => {
@@ -26,7 +27,9 @@ describe('an encoder of rows for COPY', () => {
   async function stored(type: string, values: readonly unknown[], options?: EncodeOptions) {
     await client.query(`drop table if exists t; create table t (n serial, v ${type})`);
     const rows: Row[] = values.map((v) => ({ v }));
-    const bytes = chooseEncoder(['v'], options)(rows);
+    const table = await describeTable(client, 't');
+    const column = table?.columns.find(({ name }) => name === 'v');
+    const bytes = chooseEncoder([{ name: 'v', type: column?.value }], options)(rows);
     await pipeline(Readable.from([bytes]), client.query(copyFrom('copy t (v) from stdin')));
     const result = await client.query<{ v: unknown }>('select v from t order by n');
     return result.rows.map(({ v }) => v);
@@ -60,11 +63,7 @@ describe('an encoder of rows for COPY', () => {
     );
 
   it('preserves any text', () => property('text', text));
-  it('preserves any double', () =>
-    property(
-      'float8',
-      fc.double().map((value) => value + 0),
-    ));
+  it('preserves any double', () => property('float8', fc.double()));
   it('preserves any bigint', () =>
     property('int8', fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), String));
   it('preserves any date to the millisecond', () => property('timestamptz', date));
@@ -79,7 +78,7 @@ describe('an encoder of rows for COPY', () => {
       'int[]',
       fc.array(fc.tuple(fc.integer({ max: 9, min: -9 }), fc.constant(null)), { minLength: 1 }),
     ));
-  // JSON.stringify writes -0 as 0.
+  // A numeric of jsonb has no -0.
   const written = (value: object): unknown => JSON.parse(JSON.stringify(value));
   it('preserves any object', () => property('jsonb', json, written));
   it('preserves any boolean', () => property('boolean', fc.boolean()));
@@ -89,8 +88,8 @@ describe('an encoder of rows for COPY', () => {
     ['text that looks like NULL', 'text', '\\N', '\\N'],
     ['text that looks like the end of the data', 'text', '\\.', '\\.'],
     ['an exact number', 'numeric', new ExactNumber('0.1234567890123456789'), '0.1234567890123456789'],
-    ['a year before our era', 'text', new Date('-000043-03-15T00:00:00.000Z'), '0044-03-15T00:00:00.000Z BC'],
-    ['a year of five digits', 'text', new Date('+012026-03-15T00:00:00.000Z'), '12026-03-15T00:00:00.000Z'],
+    ['a year before our era', 'text', new Date('-000043-03-15T00:00:00.000Z'), '0044-03-15T00:00:00.000+00:00 BC'],
+    ['a year of five digits', 'text', new Date('+012026-03-15T00:00:00.000Z'), '12026-03-15T00:00:00.000+00:00'],
     ['the result of `toPostgres()`', 'text', { toPostgres: () => '1 day' }, '1 day'],
     ['all digits of numbers inside of JSON', 'text', { a: [2n ** 64n, new ExactNumber('1.00000000000000000001')] }, '{"a":[18446744073709551616,1.00000000000000000001]}'],
   ]; // prettier-ignore
@@ -99,8 +98,7 @@ describe('an encoder of rows for COPY', () => {
   }
 
   it('writes an array in a json column as JSON, and a string as JSON text', async () => {
-    const options: EncodeOptions = { json: ['v'] };
-    expect(await stored('jsonb', [[1, 'a'], '{"text": 1}', null], options)).to.deep.equal([
+    expect(await stored('jsonb', [[1, 'a'], '{"text": 1}', null])).to.deep.equal([
       [1, 'a'],
       { text: 1 },
       null,
@@ -108,7 +106,7 @@ describe('an encoder of rows for COPY', () => {
   });
 
   it('writes a string in a json column as a JSON string with `jsonStrings: value`', async () => {
-    const options: EncodeOptions = { json: ['v'], jsonStrings: 'value' };
+    const options: EncodeOptions = { jsonStrings: 'value' };
     expect(await stored('jsonb', ['1', { a: 1 }, 1n, true], options)).to.deep.equal(['1', { a: 1 }, 1, true]);
   });
 
@@ -126,7 +124,7 @@ describe('an encoder of rows for COPY', () => {
   ];
   for (const [title, value] of refused) {
     it(`refuses ${title}, and names the column`, () => {
-      const encode = chooseEncoder(['first', 'second']);
+      const encode = chooseEncoder([{ name: 'first' }, { name: 'second' }]);
       expect(() => encode([{ first: 1, second: value }]))
         .to.throw(EtlError, /column "second"/)
         .that.includes({ code: 'ETL-3558' });
@@ -136,6 +134,6 @@ describe('an encoder of rows for COPY', () => {
   it('refuses an object that contains itself', () => {
     const loop: Record<string, unknown> = {};
     loop['loop'] = loop;
-    expect(() => chooseEncoder(['a'])([{ a: loop }])).to.throw(EtlError, /column "a"/);
+    expect(() => chooseEncoder([{ name: 'a' }])([{ a: loop }])).to.throw(EtlError, /column "a"/);
   });
 });

@@ -24,7 +24,7 @@ function rows(...batches: readonly Record<string, unknown>[][]): InputRows {
 async function encode(input: InputFile | InputRows, options?: RowOptions) {
   const found = await encodeRows(input, options);
   const parts: Buffer[] = [];
-  for await (const chunk of found?.chunks([]) ?? []) parts.push(chunk);
+  for await (const chunk of found?.chunks(new Map(), false) ?? []) parts.push(chunk);
   return {
     columns: found?.columns.map(({ name, type }) => `${name} ${type}`),
     text: Buffer.concat(parts).toString(),

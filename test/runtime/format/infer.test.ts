@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { inspect } from 'node:util';
-import { ExactNumber } from '../../../src/runtime/copy/exact-number.js';
+import { ExactNumber } from '../../../src/runtime/postgres/exact-number.js';
 import { inferColumns } from '../../../src/runtime/format/infer.js';
 
 const inferType = (strings: 'text' | 'value', values: readonly unknown[]) =>

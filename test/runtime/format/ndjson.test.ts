@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
-import { buildJson, ExactNumber } from '../../../src/runtime/copy/exact-number.js';
+import { buildJson, ExactNumber } from '../../../src/runtime/postgres/exact-number.js';
 import { parseExact } from '../../../src/runtime/format/exact-json.js';
 import { NdjsonParser } from '../../../src/runtime/format/ndjson.js';
 

@@ -21,7 +21,7 @@ describe('openParquet', () => {
       const rows = await encodeRows(input);
       const parts: Buffer[] = [];
       let lines = 0;
-      for await (const chunk of rows?.chunks([]) ?? []) {
+      for await (const chunk of rows?.chunks(new Map(), false) ?? []) {
         parts.push(chunk);
         for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
         if (lines >= enough) break;

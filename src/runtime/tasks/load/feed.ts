@@ -1,5 +1,6 @@
 import type { Quoting } from '../../format/record-ends.js';
 import type { InputColumn } from '../../format/row-reader.js';
+import type { Table } from '../../table/describe.js';
 import { findDatabaseError, isConnectionEnd } from '../../postgres/sqlstate.js';
 
 /** A column of the data. */
@@ -19,8 +20,11 @@ export interface Feed {
   readonly columns: readonly DataColumn[];
   /** The options of COPY for `chunks`, for `with (…)`. */
   readonly options: string;
-  /** The bytes, with a header if the input has one. They can be read only once. */
-  readonly chunks: AsyncIterable<Buffer>;
+  /**
+   * Returns the bytes, with a header if the input has one. They can be read only once. `target` decides how values are
+   * written that this process writes.
+   */
+  chunks(target: FeedTarget): AsyncIterable<Buffer>;
   /** How to split `chunks` into rows, for a load with `rejects`, which sends rows in batches. */
   readonly records: RecordFormat;
   /**
@@ -28,6 +32,13 @@ export interface Feed {
    * them.
    */
   sent(): number | undefined;
+}
+
+/** The table that a feed is sent to, as it is when the rows are sent, and the connection. */
+export interface FeedTarget {
+  readonly table: Table;
+  /** True if pg writes dates in UTC (`pg.defaults.parseInputDatesAsUTC`). */
+  readonly usesUtcDates: boolean;
 }
 
 /** How the bytes of an input are split into rows. */

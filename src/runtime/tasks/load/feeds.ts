@@ -74,7 +74,7 @@ async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGen
       name: file.name,
       columns,
       options: copyOptions(csv, csv.header),
-      chunks: mustRefuseEndMark ? refuseEndMark(chunks, file.name) : chunks,
+      chunks: () => (mustRefuseEndMark ? refuseEndMark(chunks, file.name) : chunks),
       records: { options: copyOptions(csv, false), header: start.header, quoting: readQuoting(csv) },
       sent: () => undefined,
     };
@@ -96,10 +96,10 @@ async function* concatenate(start: Buffer, rest: AsyncIterator<Buffer>): AsyncGe
 
 /** Yields the feed of an input whose rows are parsed in this process. Yields nothing if the input has no row. */
 function createParsedFeeds(input: InputFile | InputRows, request: FeedsRequest): AsyncGenerator<Feed> {
-  const { load, csv, table } = request;
+  const { load, csv } = request;
   const transform = chooseTransform(request);
   const options = { csv, ...(load.format && { format: load.format }), ...(transform && { transform }) };
-  return createRowsFeeds(input, options, table);
+  return createRowsFeeds(input, options);
 }
 
 /** Returns the transform of the load. With `discard`, it also removes the columns that the table does not have. */

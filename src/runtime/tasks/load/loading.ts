@@ -53,7 +53,7 @@ export class LoadAttempt {
         let rows = 0;
         for (let next = first; !next.done; next = await feeds.next()) {
           assertSameColumns(target.columns, { name: next.value.name, columns: getNames(next.value) });
-          rows += await this.#send(next.value, name);
+          rows += await this.#send(next.value, { name, table: target.table });
         }
         return rows;
       });
@@ -87,18 +87,26 @@ export class LoadAttempt {
   }
 
   /**
-   * Copies a feed into the table `name`, a quoted name, and returns the number of rows that the server counted. An error of
-   * the server becomes a `FileError`, which names the input.
+   * Copies a feed into the table `name`, a quoted name, which has the columns of `table`. Returns the number of rows that
+   * the server counted. An error of the server becomes a `FileError`, which names the input.
    */
-  async #send(feed: Feed, name: string): Promise<number> {
+  async #send(
+    feed: Feed,
+    { name, table }: { readonly name: string; readonly table: Table },
+  ): Promise<number> {
     const list = feed.columns.map((column) => quoteIdentifier(column.name)).join(', ');
     const copyWith = (options: string): string => `copy ${name} (${list}) from stdin with (${options})`;
+    const { taskConnection, context } = this.#work;
+    const chunks = feed.chunks({ table, usesUtcDates: taskConnection.usesUtcDates });
     try {
       if (this.#rejects !== undefined)
-        return await this.#sendWithRejects(feed, copyWith(feed.records.options), this.#rejects);
-      const { taskConnection, context } = this.#work;
+        return await this.#sendWithRejects(
+          { ...feed, chunks },
+          copyWith(feed.records.options),
+          this.#rejects,
+        );
       const options = { signal: context.signal, moved: this.#countBytes, isOwner: true };
-      const rows = await copyInto(taskConnection, copyWith(feed.options), feed.chunks, options);
+      const rows = await copyInto(taskConnection, copyWith(feed.options), chunks, options);
       assertAllRowsTaken(feed, rows);
       return rows;
     } catch (error) {
@@ -110,7 +118,7 @@ export class LoadAttempt {
    * Copies a feed in batches of rows, and puts aside the rows that the server refuses. `text` is the COPY statement for rows
    * without a header. Returns the number of rows that the server accepted.
    */
-  async #sendWithRejects(feed: Feed, text: string, rejects: Rejects): Promise<number> {
+  async #sendWithRejects(feed: OpenFeed, text: string, rejects: Rejects): Promise<number> {
     const { taskConnection, context } = this.#work;
     const before = rejects.count;
     let rows = 0;
@@ -133,6 +141,9 @@ export class LoadAttempt {
   };
 }
 
+/** A feed whose bytes are read. */
+type OpenFeed = Omit<Feed, 'chunks'> & { readonly chunks: AsyncIterable<Buffer> };
+
 function getNames({ columns }: Feed): readonly string[] {
   return columns.map(({ name }) => name);
 }
@@ -145,7 +156,7 @@ function listOwnColumns({ columns }: Table): readonly string[] {
 }
 
 /** Throws `EtlError` ETL-3505 if the server counted fewer or more rows than the feed sent. */
-function assertAllRowsTaken(feed: Feed, taken: number): void {
+function assertAllRowsTaken(feed: Pick<Feed, 'name' | 'sent'>, taken: number): void {
   const sent = feed.sent();
   if (sent === undefined || sent === taken) return;
   throw new EtlError('ETL-3505', {

@@ -1,7 +1,6 @@
 import { type RowOptions, encodeRows } from '../../format/encoded-rows.js';
 import { formatOf } from '../../format/input-rows.js';
 import type { InputFile, InputRows } from '../../input/input.js';
-import type { Table } from '../../table/describe.js';
 import type { DataColumn, Feed } from './feed.js';
 import type { InputColumn } from '../../format/row-reader.js';
 
@@ -14,17 +13,18 @@ const LF = 0x0a;
 export async function* createRowsFeeds(
   input: InputFile | InputRows,
   options: RowOptions,
-  table: Table | undefined,
 ): AsyncGenerator<Feed> {
   const rows = await encodeRows(input, options);
   if (rows === undefined) return;
-  const chunks = rows.chunks(listJsonColumns(rows.columns, table));
   let sent = 0;
   yield {
     name: rows.name,
     columns: hasExactTypes(input, options) ? rows.columns : rows.columns.map(guessColumn),
     options: 'format text',
-    chunks: countRows(chunks, (count) => (sent += count)),
+    chunks: ({ table, usesUtcDates }) => {
+      const types = new Map(table.columns.map(({ name, value }) => [name, value]));
+      return countRows(rows.chunks(types, usesUtcDates), (count) => (sent += count));
+    },
     records: { options: 'format text', header: { bytes: 0, lines: 0 }, quoting: undefined },
     sent: () => sent,
   };
@@ -41,17 +41,6 @@ function hasExactTypes(input: InputFile | InputRows, { format, transform }: RowO
  */
 function guessColumn(column: InputColumn): DataColumn {
   return column.type === 'bigint' ? { ...column, narrowest: 'smallint' } : column;
-}
-
-/**
- * Lists the names of the JSON columns. The type of the table decides. The type of the data decides for a column that the
- * table does not have yet.
- */
-function listJsonColumns(columns: readonly InputColumn[], table: Table | undefined): readonly string[] {
-  const types = new Map(table?.columns.map(({ name, type }) => [name, type]));
-  return columns
-    .filter(({ name, type }) => /^jsonb?$/.test(types.get(name) ?? type ?? ''))
-    .map(({ name }) => name);
 }
 
 /**

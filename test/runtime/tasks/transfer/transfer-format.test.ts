@@ -18,6 +18,7 @@ describe('the COPY format of a transfer', () => {
         name: 'a',
         type,
         oid: to,
+        value: { oid: to, isArray: false, modifier: -1 },
         notNull: false,
         hasDefault: false,
         isGenerated: false,

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import { ExactNumber, buildJson } from '../../../src/runtime/copy/exact-number.js';
+import { ExactNumber, buildJson } from '../../../src/runtime/postgres/exact-number.js';
 import { encodeResult, MAX_DEPTH } from '../../../src/runtime/json.js';
 
 describe('buildJson', () => {
@@ -14,7 +14,9 @@ describe('buildJson', () => {
       { a: undefined, b: [1n, undefined] },
       '{"b":[1,null]}',
     ],
-    ['writes NaN as null', [Number.NaN, 1n], '[null,1]'],
+    ['keeps the sign of zero', { a: [-0, 0] }, '{"a":[-0,0]}'],
+    ['writes a property named toJSON', { toJSON: 1 }, '{"toJSON":1}'],
+    ['unwraps an object around a string beside a bigint', [new String('a'), 1n], '["a",1]'],
   ];
   for (const [title, value, text] of written) it(title, () => expect(buildJson(value)).to.equal(text));
 
@@ -27,6 +29,11 @@ describe('buildJson', () => {
     ['a symbol', [Symbol('s')], /a symbol is not JSON/],
     ['a value that contains itself', cycle, /contains itself/],
     ['undefined', undefined, /undefined is not JSON/],
+    ['NaN', [Number.NaN, 1n], /NaN is not JSON/],
+    ['an infinite number', { a: -Infinity }, /-Infinity is not JSON/],
+    ['bytes', { a: Buffer.from('a') }, /bytes \(Buffer\) are not JSON/],
+    ['a promise', [Promise.resolve()], /Promise has no properties/],
+    ['a regular expression', /a/, /RegExp has no properties/],
   ];
   for (const [title, value, message] of refused)
     it(`refuses ${title}`, () => expect(() => buildJson(value)).to.throw(TypeError, message));
