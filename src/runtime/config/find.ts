@@ -1,7 +1,8 @@
-import { existsSync, lstatSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { existsSync, lstatSync, realpathSync } from 'node:fs';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { shortenPath } from '../modules/location.js';
+import { isCode } from './code.js';
 import { parseJson } from './data.js';
 import { assertReadable } from '../modules/source-text.js';
 
@@ -41,13 +42,16 @@ interface Explorer {
  * or the directories above it, up to the nearest one with a package file. The search does not continue in the home
  * directory, because a config is code.
  *
+ * If the config is a symbolic link, or is in a linked directory, the path is that of the file which the link leads to,
+ * as in Node.js: imports, other relative paths, `.env` files and `.etl` belong to the directory of that file.
+ *
  * Throws `EtlError` ETL-2101 if there is no config, and ETL-2102 if the first path that exists is not a readable file.
  */
 export async function findConfig({ directory, explicit }: FindOptions): Promise<string> {
-  if (explicit !== undefined) return resolveExplicitConfig(directory, explicit);
+  if (explicit !== undefined) return followLinks(resolveExplicitConfig(directory, explicit));
   assertFirstReadable(directory);
   const found = await (await createExplorer(directory)).search(directory);
-  if (found !== null) return found.filepath;
+  if (found !== null) return followLinks(found.filepath);
   const last = listSearchedDirectories(directory).at(-1) ?? directory;
   const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
   throw new EtlError('ETL-2101', {
@@ -56,6 +60,22 @@ export async function findConfig({ directory, explicit }: FindOptions): Promise<
     why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
     fix: 'create etl.config.ts, go to the directory of your project, or name the file with --config',
   });
+}
+
+/**
+ * Returns the path of the file that a link leads to. Returns the link itself if its end does not tell how to read the
+ * file: if the link leads nowhere, or if only the name of the link has the extension, or is `package.json`.
+ */
+function followLinks(file: string): string {
+  try {
+    const real = realpathSync(file);
+    const isAlike = extname(real) === extname(file) || (isCode(real) && isCode(file));
+    return isAlike && (basename(file) === 'package.json') === (basename(real) === 'package.json')
+      ? real
+      : file;
+  } catch {
+    return file; // `readConfigFile` says what is wrong with the link.
+  }
 }
 
 /** Returns the absolute path of a config that the user has named. Throws ETL-2101 if nothing has this path. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { createRequire, isBuiltin } from 'node:module';
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +37,8 @@ export function resolveRequire(specifier: string, file: string): ResolvedModule 
   if (isBuiltin(specifier)) return { kind: 'require', id: specifier };
   const path = getPath(specifier, file);
   const found = path === undefined ? resolveWithNode(specifier, file) : findLocalFile(path);
-  return found === undefined ? undefined : classifyFile(found);
+  // As in Node.js, a module is the file that a link leads to: it is run once, and its imports start there.
+  return found === undefined ? undefined : classifyFile(realpathSync(found));
 }
 
 /**
