@@ -1,6 +1,7 @@
 import { CheckCommand } from './check.js';
 import { ConnectionsListCommand } from './connections/list.js';
 import { ConnectionsTestCommand } from './connections/test.js';
+import { ExplainCommand } from './explain.js';
 import { HelpCommand } from './help.js';
 import { LedgerMigrateCommand } from './ledger/migrate.js';
 import { LedgerSqlCommand } from './ledger/sql.js';
@@ -19,6 +20,7 @@ export const COMMANDS = {
   check: CheckCommand,
   'connections:list': ConnectionsListCommand,
   'connections:test': ConnectionsTestCommand,
+  explain: ExplainCommand,
   help: HelpCommand,
   'ledger:migrate': LedgerMigrateCommand,
   'ledger:sql': LedgerSqlCommand,
