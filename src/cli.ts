@@ -1,11 +1,14 @@
 import { Config, Plugin } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
 import { buildErrorJson, createUnknownCommandError } from './command.js';
+import { createUnhandledError } from './commands/run/guard.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
 import { readManifest, PACKAGE } from './commands/program/manifest.js';
 import { formatErrorLines, joinLines } from './runtime/report/words.js';
-import { isColoured, createPaint } from './commands/program/terminal.js';
+import { learnFromArguments, learnFromVariables } from './runtime/secrets/learned-secrets.js';
+import { formatJson } from './runtime/report/safe-text.js';
+import { createOutput, createPaint, isColoured } from './commands/program/terminal.js';
 
 export { COMMANDS } from './commands/index.js';
 export { keep } from './runtime/modules/cache.js';
@@ -18,6 +21,9 @@ export { keep } from './runtime/modules/cache.js';
 export async function main(argv: readonly string[]): Promise<never> {
   // Without a listener, the error of a closed pipe (EPIPE) would end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  learnFromArguments(argv);
+  learnFromVariables(process.env);
+  replaceReportsOfNode();
   // A config that imports `@oneshot/etl` gets this instance, because `dist/index.js` looks for the symbol.
   Object.assign(globalThis, { [Symbol.for('@oneshot/etl')]: api });
   const config = await createOclifConfig();
@@ -27,6 +33,25 @@ export async function main(argv: readonly string[]): Promise<never> {
     reportError(error, argv, config);
   }
   process.exit();
+}
+
+/**
+ * Shows warnings, and errors that no code catches, as all other output: Node.js writes them to stderr itself, with their
+ * secrets and control characters. During a run, the run reports the errors.
+ */
+function replaceReportsOfNode(): void {
+  const { text } = createOutput(2, () => undefined);
+  process.on('uncaughtException', (error) => {
+    // The other listener is that of a run, or of the user.
+    if (process.listenerCount('uncaughtException') > 1) return;
+    const paint = createPaint(isColoured(undefined, process.env, process.stderr.isTTY));
+    text(joinLines(formatErrorLines(createUnhandledError(error), paint)));
+    process.exit(EXIT.taskFailed);
+  });
+  // There is no listener if the user has turned the warnings off.
+  if (process.listenerCount('warning') === 0) return;
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => text(`${name}: ${message}\n`));
 }
 
 /**
@@ -61,7 +86,8 @@ function reportError(error: unknown, argv: readonly string[], config: Config): v
     ? createUnknownCommandError(argv, config)
     : new EtlError('ETL-9001', { what: message, cause: error });
   const paint = createPaint(isColoured(undefined, process.env, process.stderr.isTTY));
-  process.stderr.write(joinLines(formatErrorLines(shown, paint)));
-  if (argv.includes('--json')) process.stdout.write(`${JSON.stringify(buildErrorJson(shown), null, 2)}\n`);
+  createOutput(2, () => undefined).text(joinLines(formatErrorLines(shown, paint)));
+  if (argv.includes('--json'))
+    createOutput(1, () => undefined).json(`${formatJson(buildErrorJson(shown), 2)}\n`);
   process.exitCode = shown.exitCode;
 }

@@ -4,7 +4,8 @@ import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
 import { loadProgram, type Program } from './commands/program/program.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from './runtime/report/words.js';
-import { isColoured, Mask, createPaint, createWriter, type Write } from './commands/program/terminal.js';
+import { createOutput, createPaint, isColoured, type Write } from './commands/program/terminal.js';
+import { formatJson } from './runtime/report/safe-text.js';
 
 /** The base class of all commands of `etl`: the global flags, the output streams, the colours and the error report. */
 export abstract class EtlCommand extends Command {
@@ -30,12 +31,12 @@ export abstract class EtlCommand extends Command {
   /** The value of `--show-data`, else of `showData` in the config. Undefined: only a terminal shows values of rows. */
   #showData: boolean | undefined;
 
-  /** Masks the passwords of connections in both streams. */
-  protected readonly mask = new Mask();
-  /** Writes data to stdout, for another program. */
-  protected readonly out: Write = createWriter(1, this.mask, (error) => this.#onWriteFailed('stdout', error));
+  protected readonly stdout = createOutput(1, (error) => this.#onWriteFailed('stdout', error));
+  protected readonly stderr = createOutput(2, () => undefined);
+  /** Writes data to stdout, for another program or a person. */
+  protected readonly out: Write = this.stdout.text;
   /** Writes progress and errors to stderr, for a person. */
-  protected readonly err: Write = createWriter(2, this.mask, () => undefined);
+  protected readonly err: Write = this.stderr.text;
 
   /** Returns the colours for a stream; `flag` is the value of `--color`. */
   protected paint(flag: boolean | undefined, stream: 'stdout' | 'stderr'): Paint {
@@ -52,7 +53,6 @@ export abstract class EtlCommand extends Command {
     const program = await loadProgram({
       config: flags.config,
       connections: parseConnFlags(flags.conn ?? []),
-      mask: this.mask,
       notice: (text) => this.err(`note: ${text}\n`),
     });
     this.#showData ??= program.loaded.config.showData;
@@ -89,7 +89,7 @@ export abstract class EtlCommand extends Command {
 
   /** Prints data as JSON on stdout. */
   protected printJson(data: unknown): void {
-    this.out(`${JSON.stringify(data, null, 2)}\n`);
+    this.stdout.json(`${formatJson(data, 2)}\n`);
   }
 
   /**
@@ -143,7 +143,7 @@ export function createUnknownCommandError(argv: readonly string[], config: Inter
     const fix = `write the command first: etl <command> ${flag}`;
     return new EtlError('ETL-2001', { what: `the flag ${flag} stands before the command`, fix });
   }
-  const given = removePassword(argv.slice(0, firstFlag < 0 ? undefined : firstFlag).join(' '));
+  const given = argv.slice(0, firstFlag < 0 ? undefined : firstFlag).join(' ');
   const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '));
   const command = ids.find((id) => given.startsWith(`${id} `));
   if (command !== undefined) {
@@ -182,9 +182,7 @@ function parseConnFlags(values: readonly string[]): Readonly<Record<string, stri
 function toUsageError(error: Error, command: string | undefined): EtlError | undefined {
   const { oclif } = error as { oclif?: { exit?: number | false } };
   if (oclif === undefined) return undefined;
-  const lines = removePassword(error.message)
-    .split('\n')
-    .map((line) => line.trim());
+  const lines = error.message.split('\n').map((line) => line.trim());
   const [what = '', ...rest] = lines.filter((line) => line !== '' && !OCLIF_ADVICE.test(line));
   return new EtlError('ETL-2001', {
     what: lowerFirst(what.replace(/:$/, '')),
@@ -203,14 +201,6 @@ function lowerFirst(text: string): string {
  * is wrong, because each of our flags takes one value.
  */
 const OCLIF_ADVICE = /^(?:See more help with --help|Note: .* allow|Alternatively, you can use "--")/;
-
-/**
- * Masks the password of each URL in a text, such as a connection string that the user passed in the wrong position.
- * Example: `postgres://me:secret@db/shop` -> `postgres://me:***@db/shop`.
- */
-function removePassword(text: string): string {
-  return text.replace(/(:\/\/[^\s:@/]*:)\S*@/g, '$1***@');
-}
 
 /** Formats an error that is a bug of etl. The stack is shown, because the developers need it. */
 function formatBugReport(error: Error): string {

@@ -19,7 +19,9 @@ const LAYERS: readonly (readonly string[])[] = [
   ['runtime/copy', 'runtime/table', 'runtime/ledger', 'runtime/report'],
   ['runtime/postgres', 'runtime/sql', 'runtime/interval'],
   ['hooks', 'runtime/modules'],
+  ['runtime/trust'],
   ['runtime/duration.ts', 'runtime/json.ts', 'runtime/waiting.ts'],
+  ['runtime/secrets'],
   ['errors.ts'],
 ];
 

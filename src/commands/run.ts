@@ -6,6 +6,7 @@ import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
 import { guardProcess, getSignalExitCode, type Guard, type StopSignal } from './run/guard.js';
 import { formatDsn } from '../hooks/connection.js';
+import { secrets } from '../runtime/secrets/secrets.js';
 import type { Program } from './program/program.js';
 import { createRequest } from './run/request.js';
 import { parseDuration } from '../runtime/duration.js';
@@ -159,7 +160,7 @@ SIGINT and SIGTERM.`;
       signal: guard.signal,
       random: Math.random,
       process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
-      redact: (text) => this.mask.apply(text),
+      redact: (text) => secrets.mask(text),
       recordsRowData: this.recordsRowData,
       unhandledErrors: () => guard.unhandledErrors,
       onTasksEnded: () => watchdog.tasksEnded(),
@@ -174,7 +175,7 @@ SIGINT and SIGTERM.`;
     const { reporter, json } = flags;
     const shown =
       reporter === 'ndjson'
-        ? createNdjsonReporter((text) => this.out(text), this.recordsRowData)
+        ? createNdjsonReporter(this.stdout.json, this.recordsRowData)
         : this.#createLineReporter(flags);
     if (!json || reporter === 'ndjson') return shown;
     return {
@@ -195,7 +196,8 @@ SIGINT and SIGTERM.`;
       showsRowData: this.showsRowData('stderr'),
     });
     if (quiet || !process.stderr.isTTY) return lines;
-    return createStatusReporter(lines, { write, columns: () => process.stderr.columns || 80 });
+    const { control } = this.stderr;
+    return createStatusReporter(lines, { write, control, columns: () => process.stderr.columns || 80 });
   }
 
   /**

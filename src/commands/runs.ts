@@ -11,7 +11,7 @@ import {
 } from './history/history-text.js';
 import { Ledgers } from './program/ledgers.js';
 import { formatDuration } from '../runtime/duration.js';
-import { groupDigits, neutralizeText, type Paint, joinLines } from '../runtime/report/words.js';
+import { groupDigits, type Paint, joinLines } from '../runtime/report/words.js';
 
 const DEFAULT_LIMIT = 20;
 
@@ -84,12 +84,12 @@ function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): strin
         ]
       : [['RUN', 'DAG', 'STATE', 'STARTED'], 'INTERVAL'];
     const numbers = [durations, tasks, rows].map((column) => column[index] ?? '');
-    return { state: run?.state, cells: [...first.map(neutralizeText), ...numbers, interval] };
+    return { state: run?.state, cells: [...first, ...numbers, interval] };
   });
   const [head = '', ...body] = formatMarkedTable(lines, paint);
   const shown = body.flatMap((line, index) => {
     const resume = runs[index]?.resume;
-    return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${neutralizeText(resume)}`)}`];
+    return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${resume}`)}`];
   });
   return joinLines([head, ...shown]);
 }

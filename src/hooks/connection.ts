@@ -79,39 +79,22 @@ export function formatDsn(connection: Connection): string {
 }
 
 /**
- * Lists the secrets of a connection, which no output may show. The secrets are in raw form: the code that masks an
- * output derives the encoded forms.
- */
-export function listSecrets(connection: Connection): readonly string[] {
-  const secrets = new Set(connection.password === undefined ? [] : [connection.password]);
-  for (const [key, value] of Object.entries(connection.extra)) {
-    if (!HARMLESS.has(key)) for (const text of listStrings(value)) secrets.add(text);
-  }
-  secrets.delete('');
-  return [...secrets];
-}
-
-/**
- * The extras whose values are never secret. `options` is not in the list, because it can set any server variable.
+ * The extras whose values are never secret: libpq's parameters except the passwords, and except `options`, which can set
+ * any server variable.
  * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
  */
-const HARMLESS: ReadonlySet<string> = new Set([
-  'sslmode',
-  'sslrootcert',
-  'application_name',
-  'connect_timeout',
-  'target_session_attrs',
-]);
+const HARMLESS: ReadonlySet<string> = new Set(
+  (
+    'host hostaddr port dbname user require_auth channel_binding connect_timeout client_encoding application_name ' +
+    'fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout ' +
+    'replication gssencmode sslmode requiressl sslnegotiation sslcompression sslcert sslkey sslcertmode sslrootcert ' +
+    'sslcrl sslcrldir sslsni requirepeer ssl_min_protocol_version ssl_max_protocol_version krbsrvname gsslib ' +
+    'gssdelegation target_session_attrs load_balance_hosts'
+  ).split(' '),
+);
 
 /** Formats one extra for the query of a URI: `sslmode=require`, or `options=***` if the value can be secret. */
 function maskPair([key, value]: [string, unknown]): string {
   const shown = HARMLESS.has(key) && (typeof value === 'string' || typeof value === 'number');
   return `${quotePlus(key)}=${shown ? quotePlus(String(value)) : '***'}`;
-}
-
-/** Yields the value if it is a string, else every string inside the object or list, at any depth. */
-function* listStrings(value: unknown): Generator<string> {
-  if (typeof value === 'string') yield value;
-  if (typeof value !== 'object' || value === null) return;
-  for (const inner of Object.values(value)) yield* listStrings(inner);
 }

@@ -1,5 +1,6 @@
 import { didYouMean, EtlError } from '../errors.js';
 import { parseConnection } from './airflow/airflow.js';
+import { learnFromDefinitions } from '../runtime/secrets/learned-secrets.js';
 import { formatDsn, type Connection } from './connection.js';
 import {
   indexDefinitions,
@@ -7,6 +8,7 @@ import {
   listPossibleDefinitions,
   getSpelling,
   toVariableName,
+  type ConnectionSetting,
   type Definitions,
   type DefinitionIndex,
 } from './definitions.js';
@@ -50,6 +52,8 @@ export interface Lookup {
  * malformed. Throws ETL-2210 if an ID is not valid, and ETL-2203 if two IDs can't be told apart.
  */
 export function createLookup(definitions: Definitions): Lookup {
+  const { flags, config } = definitions;
+  learnFromDefinitions([...Object.values(flags), ...Object.values(config).map(getText)]);
   const index = indexDefinitions(definitions);
   return {
     find: (id) => findConnection(index, id),
@@ -59,6 +63,11 @@ export function createLookup(definitions: Definitions): Lookup {
         .filter((id) => findDefinition(index, id) !== undefined)
         .map((id) => findConnection(index, id).id),
   };
+}
+
+/** Returns the URI of a connection in the config. Undefined if the connection is only declared. */
+function getText(setting: ConnectionSetting): string | undefined {
+  return typeof setting === 'object' ? setting.url : setting;
 }
 
 /**

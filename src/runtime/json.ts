@@ -1,4 +1,5 @@
 import { EtlError, type ErrorCode } from '../errors.js';
+import { secrets } from './secrets/secrets.js';
 
 /** A value that JSON can represent. A property that is `undefined` is left out of the text, as in `JSON.stringify`. */
 export type Json =
@@ -73,7 +74,7 @@ export function encodeJson(value: unknown, rules: JsonRules): string {
 export function showValue(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') {
-    return `${JSON.stringify(value.slice(0, 60))}${value.length > 60 ? '…' : ''} (string)`;
+    return `${JSON.stringify(secrets.cover(value).slice(0, 60))}${value.length > 60 ? '…' : ''} (string)`;
   }
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') {
     return `${value} (${typeof value})`;

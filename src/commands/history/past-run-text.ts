@@ -9,13 +9,7 @@ import {
 import type { PastTask, RunHistory } from './past-run.js';
 import { formatDuration } from '../../runtime/duration.js';
 import type { AttemptRow } from '../../runtime/ledger/attempt-row.js';
-import {
-  formatErrorFields,
-  neutralizeText,
-  formatRows,
-  type Paint,
-  joinLines,
-} from '../../runtime/report/words.js';
+import { formatErrorFields, formatRows, type Paint, joinLines } from '../../runtime/report/words.js';
 
 /**
  * Formats a run for a person: the facts of the run, a line for each task, and the error of each failed attempt. Shows
@@ -107,9 +101,9 @@ function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly str
     run.state
   ];
   return [
-    `${paint.strong(neutralizeText(run.dagId))}  run ${neutralizeText(run.runId)}  ${colour(run.state)}`,
+    `${paint.strong(run.dagId)}  run ${run.runId}  ${colour(run.state)}`,
     ...lines.flatMap(([name, text]) =>
-      text === undefined ? [] : [`  ${paint.faint(name.padEnd(8))}  ${neutralizeText(text)}`],
+      text === undefined ? [] : [`  ${paint.faint(name.padEnd(8))}  ${text}`],
     ),
   ];
 }
@@ -124,7 +118,7 @@ function formatTaskLines(run: RunHistory, paint: Paint, showsRowData: boolean): 
     const span = spans[index];
     const started = span ? formatLocalTime(span.startedAt) : '';
     const numbers = [durations[index] ?? '', rows[index] ?? ''];
-    const cells = [neutralizeText(task.taskId), state.replace('not_', 'not '), started, ...numbers];
+    const cells = [task.taskId, state.replace('not_', 'not '), started, ...numbers];
     return { state, cells: [...cells, formatNote(task, state, run)] };
   });
   const table = formatMarkedTable(lines, paint);
@@ -165,7 +159,7 @@ function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskSta
   const isGone = !isInConfig && run.tasks.some((task) => task.isInConfig);
   const notes = [
     attempt > 1 ? `attempt ${attempt}` : '',
-    isSkipped ? (neutralizeText(attempts.at(-1)?.message ?? '').split('\n')[0] ?? '') : '',
+    isSkipped ? ((attempts.at(-1)?.message ?? '').split('\n')[0] ?? '') : '',
     isGone ? 'not in the config any more' : '',
   ];
   return notes.filter((note) => note !== '').join('  ');
@@ -193,5 +187,5 @@ function formatFailure(failure: AttemptRow, paint: Paint, showsRowData: boolean)
   if (error) return formatErrorFields({ ...error, row_data: rows }, paint);
   const isInMessage = !sqlstate || message.includes(sqlstate);
   const words = [code, isInMessage ? undefined : `SQLSTATE ${sqlstate}`, message];
-  return neutralizeText(words.filter(Boolean).join(' ')).split('\n');
+  return words.filter(Boolean).join(' ').split('\n');
 }

@@ -1,15 +1,15 @@
 import { dirname } from 'node:path';
 import { findHook } from '../../hooks/index.js';
-import { listSecrets, type Connection } from '../../hooks/connection.js';
+import type { Connection } from '../../hooks/connection.js';
 import { loadEnvironment, type Environment } from '../../hooks/environment.js';
 import type { Database } from '../../hooks/hook.js';
 import { createLookup, type Lookup } from '../../hooks/lookup.js';
+import { learnFromPasswordFiles, learnFromVariables } from '../../runtime/secrets/learned-secrets.js';
 import * as api from '../../index.js';
 import { SHARED_PACKAGES } from './bundled-packages.js';
 import { readManifest } from './manifest.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
-import type { Mask } from './terminal.js';
 
 /** The config, the environment and the connections, which a command loads before it begins to work. */
 export interface Program {
@@ -36,8 +36,6 @@ export interface ProgramOptions {
   readonly config: string | undefined;
   /** The values of `--conn id=url`, by ID. */
   readonly connections: Readonly<Record<string, string>>;
-  /** Gets the secrets of each connection that is looked up. */
-  readonly mask: Mask;
   /** Called with one line that a person should read about a database. */
   readonly notice: (text: string) => void;
 }
@@ -47,10 +45,13 @@ export interface ProgramOptions {
  * of this process, so that the config can read the variables. Variables that are set already keep their values. Throws
  * an `EtlError` with exit code 2 if the config or an `.env` file can't be read or is wrong.
  */
-export async function loadProgram({ config, connections, mask, notice }: ProgramOptions): Promise<Program> {
+export async function loadProgram({ config, connections, notice }: ProgramOptions): Promise<Program> {
   const directory = process.cwd();
   const file = await findConfig({ directory, explicit: config ?? process.env['ETL_CONFIG'] });
   const environment = loadEnvironment({ variables: process.env, directory: dirname(file) });
+  // The config can throw an error that quotes a secret, so the secrets are known before the config runs.
+  learnFromVariables(environment.variables);
+  learnFromPasswordFiles(environment.variables, dirname(file));
   // The config may use a variable of an `.env` file, so the variables must be set before the config is loaded.
   for (const [name, value] of Object.entries(environment.variables)) process.env[name] ??= value;
   const loaded = await loadConfig({
@@ -74,7 +75,7 @@ export async function loadProgram({ config, connections, mask, notice }: Program
   return {
     loaded,
     environment,
-    lookup: maskLookup(lookup, mask),
+    lookup,
     getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
     open: async (connection, settings) =>
       findHook(connection).open(connection, {
@@ -85,21 +86,6 @@ export async function loadProgram({ config, connections, mask, notice }: Program
         pid: process.pid,
         notice: settings.notice ?? notice,
       }),
-  };
-}
-
-/**
- * Returns a lookup whose `find` also adds the secrets of the connection to the mask, so that no later output shows
- * them.
- */
-function maskLookup(lookup: Lookup, mask: Mask): Lookup {
-  return {
-    ...lookup,
-    find: (id) => {
-      const connection = lookup.find(id);
-      mask.add(listSecrets(connection));
-      return connection;
-    },
   };
 }
 

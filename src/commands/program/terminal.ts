@@ -1,5 +1,8 @@
 import { Chalk } from 'chalk';
+import { randomBytes } from 'node:crypto';
 import { writeSync } from 'node:fs';
+import { secrets } from '../../runtime/secrets/secrets.js';
+import { neutralizeLines } from '../../runtime/report/safe-text.js';
 import { type Paint, joinLines } from '../../runtime/report/words.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -21,52 +24,60 @@ export function isColoured(
   return environment['TERM'] !== 'dumb' && isTerminal;
 }
 
-/** Creates the colours of a report. Without colour, each function returns its text unchanged. */
+/**
+ * Stands for the beginning of a colour's control sequence until the text is written. The mark differs in each process, so
+ * no text from elsewhere can contain it.
+ */
+const COLOUR_MARK = `\u{F0000}${randomBytes(6).toString('hex')}`;
+
+/**
+ * Creates the colours of a report. Without colour, each function returns its text unchanged. Only `Output.text` writes
+ * coloured texts: it removes the control characters of the text and keeps the colours.
+ */
 export function createPaint(hasColour: boolean): Paint {
   const chalk = new Chalk({ level: hasColour ? 1 : 0 });
-  return { good: chalk.green, bad: chalk.red, faint: chalk.dim, strong: chalk.bold };
+  const mark = (colour: (text: string) => string): ((text: string) => string) => {
+    const [before = '', after = ''] = colour('|').replaceAll('\u001b[', COLOUR_MARK).split('|');
+    return (text) => before + text + after;
+  };
+  return { good: mark(chalk.green), bad: mark(chalk.red), faint: mark(chalk.dim), strong: mark(chalk.bold) };
 }
 
 /** Writes text to a stream of this process. Never throws, so a full disk or a closed pipe does not end a run. */
 export type Write = (text: string) => void;
 
-/** The minimum length of a secret that is masked. A shorter secret may be a part of an ordinary word. */
-const MIN_SECRET_LENGTH = 6;
-
-/** Masks secrets in the output: the secret itself, the URL-encoded secret, and the secret inside a JSON string. */
-export class Mask {
-  readonly #forms = new Set<string>();
-
-  /** Adds secrets to mask. Ignores secrets shorter than `MIN_SECRET_LENGTH`. */
-  add(secrets: readonly string[]): void {
-    for (const secret of secrets.filter(({ length }) => length >= MIN_SECRET_LENGTH)) {
-      this.#forms.add(secret).add(encodeURIComponent(secret)).add(JSON.stringify(secret).slice(1, -1));
-    }
-  }
-
-  /** Returns the text with `***` for each secret. */
-  apply(text: string): string {
-    let masked = text;
-    for (const form of this.#forms) masked = masked.replaceAll(form, '***');
-    return masked;
-  }
+/**
+ * A stream of this process. Everything that etl writes goes through one of the three functions. They write synchronously,
+ * so the process loses no output when it ends. After the first failure (EPIPE, ENOSPC), all later output is dropped.
+ */
+export interface Output {
+  /**
+   * Writes whole lines for a person. Masks secrets, and replaces everything that a terminal or a CI system would obey,
+   * except the colours of `createPaint`.
+   */
+  readonly text: Write;
+  /** Writes JSON that `formatJson` made, as it is. */
+  readonly json: Write;
+  /** Writes a control sequence for the terminal, as it is. */
+  readonly control: Write;
 }
 
-/**
- * Creates a writer for a file descriptor. The writer masks secrets and writes synchronously, so the process loses no
- * output when it ends. After the first failure (EPIPE, ENOSPC), the writer calls `onFailed` once and drops all later
- * output.
- */
-export function createWriter(descriptor: 1 | 2, mask: Mask, onFailed: (error: Error) => void): Write {
+/** Creates the output for a file descriptor. Calls `onFailed` once, after the first failure. */
+export function createOutput(descriptor: 1 | 2, onFailed: (error: Error) => void): Output {
   let hasFailed = false;
-  return (text) => {
+  const write: Write = (text) => {
     if (hasFailed) return;
     try {
-      writeAll(descriptor, Buffer.from(mask.apply(text)));
+      writeAll(descriptor, Buffer.from(text));
     } catch (error) {
       hasFailed = true;
       onFailed(error as Error);
     }
+  };
+  return {
+    text: (text) => write(neutralizeLines(secrets.mask(text)).replaceAll(COLOUR_MARK, '\u001b[')),
+    json: write,
+    control: write,
   };
 }
 

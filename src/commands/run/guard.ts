@@ -83,14 +83,19 @@ function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void
   // The run already reports a query that was sent after its session had ended.
   if (error instanceof EtlError && error.code === 'ETL-3206') return;
   const scope = taskScope.getStore();
-  const unhandled = new EtlError('ETL-3006', {
+  const unhandled = createUnhandledError(error, scope && `started by task "${scope.taskId}"`);
+  if (scope?.fail(unhandled) !== true) unhandledErrors.push(unhandled);
+}
+
+/** Creates the error for an error that no code catches. `where` says what started the code. */
+export function createUnhandledError(error: unknown, where?: string): EtlError {
+  return new EtlError('ETL-3006', {
     what: `unhandled error: ${describeThrown(error)}`,
-    where: scope === undefined ? undefined : `started by task "${scope.taskId}"`,
+    where,
     why: 'the code rejected a promise that nobody awaits, or threw in a callback',
-    fix: 'await every promise that the task starts',
+    fix: 'await every promise that the code starts',
     cause: error,
   });
-  if (scope?.fail(unhandled) !== true) unhandledErrors.push(unhandled);
 }
 
 /** Throws the error of a task that calls `process.exit`. */

@@ -1,5 +1,5 @@
 import { formatLocalTime, formatMarkedTable } from '../history/history-text.js';
-import { neutralizeText, type Paint, joinLines } from '../../runtime/report/words.js';
+import { type Paint, joinLines } from '../../runtime/report/words.js';
 import type { WatermarkChange, WatermarkRow } from '../../runtime/ledger/watermark-row.js';
 import type { InLedger } from '../program/ledgers.js';
 
@@ -59,6 +59,6 @@ function formatRowTable(
   lines: readonly (readonly string[])[],
   paint: Paint,
 ): string {
-  const rows = lines.map((cells) => ({ state: 'set', cells: cells.map(neutralizeText) }));
+  const rows = lines.map((cells) => ({ state: 'set', cells }));
   return joinLines(formatMarkedTable([{ state: undefined, cells: head }, ...rows], paint));
 }

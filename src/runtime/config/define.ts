@@ -1,6 +1,7 @@
 import type { Dag } from '../dag/dag.js';
 import { captureLocation } from '../modules/location.js';
 import type { Duration } from '../duration.js';
+import { learnFromDefinitions } from '../secrets/learned-secrets.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { assertShape } from './shape.js';
 
@@ -39,5 +40,12 @@ export interface Config {
  */
 export function defineConfig<const C extends Config>(config: C): C {
   assertShape(config, captureLocation(defineConfig));
+  // The config can still throw an error that quotes a connection.
+  learnFromDefinitions(listDefinitions(config.connections ?? {}));
   return config;
+}
+
+/** Returns the URLs of connections. A connection without a value is undefined. */
+export function listDefinitions(connections: NonNullable<Config['connections']>): (string | undefined)[] {
+  return Object.values(connections).map((each) => (typeof each === 'object' ? each.url : each));
 }

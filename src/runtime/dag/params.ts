@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { didYouMean, EtlError } from '../../errors.js';
 import { DEFAULT_LIMIT_BYTES, encodeJson, isRecord, showValue } from '../json.js';
+import { secrets } from '../secrets/secrets.js';
 import type { SchemaIssue, StandardSchema } from './standard-schema.js';
 
 /**
@@ -141,5 +142,5 @@ function createUnknownParamError(name: string, known: readonly string[]): EtlErr
  * escapes, so the result has one line: a line break becomes `\n`.
  */
 function formatName(name: string): string {
-  return JSON.stringify(name.slice(0, 60)).slice(1, -1);
+  return JSON.stringify(secrets.cover(name).slice(0, 60)).slice(1, -1);
 }

@@ -3,6 +3,7 @@ import { removeMark } from './byte-order-mark.js';
 import { type Coding, decompress, getCompression } from './decompress.js';
 import { createRefusedError, sendRequest, type WebAnswer } from './http-request.js';
 import type { InputFile, InputOptions } from './input.js';
+import { learnFromUrl } from '../secrets/learned-secrets.js';
 
 /** Says whether an input is an http or https URL. */
 export function isWebUrl(from: string): boolean {
@@ -19,6 +20,7 @@ export function isWebUrl(from: string): boolean {
  * breaks off.
  */
 export function createWebFile(from: string, options: InputOptions): InputFile {
+  learnFromUrl(from);
   const url = new URL(from);
   const name = `${url.protocol}//${url.host}${url.pathname}`;
   return { name, chunks: () => removeMark(readContent(url, name, options), options.signal) };

@@ -10,6 +10,7 @@ import { interopDefault } from './interop.js';
 import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
 import type { ConfigFile } from './source-text.js';
+import { learnFromSource } from '../secrets/learned-secrets.js';
 import { compiledCode } from './stack.js';
 
 /** A file of the user that is being executed or was executed. */
@@ -73,7 +74,7 @@ export class ConfigModules {
     }
     const loaded: Loaded = { file, importer, module: { exports: {} }, done: undefined };
     this.#loaded.set(file, loaded);
-    loaded.done = this.#execute(loaded, text ?? readFileSync(file, 'utf8'));
+    loaded.done = this.#execute(loaded, text ?? readSource(file));
     await loaded.done;
     return loaded.module.exports;
   }
@@ -173,6 +174,13 @@ export class ConfigModules {
     };
     return Object.assign(require, native);
   }
+}
+
+/** Reads a file that is going to be executed. Its secrets are known before its code can throw an error. */
+function readSource(file: string): string {
+  const text = readFileSync(file, 'utf8');
+  learnFromSource(text);
+  return text;
 }
 
 /** A module that Node.js runs without compiling. */

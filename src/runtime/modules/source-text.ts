@@ -1,5 +1,6 @@
 import { accessSync, constants, readFileSync, statSync, type Stats } from 'node:fs';
 import { EtlError, type ErrorParts } from '../../errors.js';
+import { learnFromSource } from '../secrets/learned-secrets.js';
 import { shortenPath } from './location.js';
 
 /** A config file that is safe to execute, and its text. */
@@ -47,6 +48,7 @@ export function readConfigFile(file: string, { directory, getuid }: ReadConfigOp
       fix: 'write `export default defineConfig({ dags: [] })`',
     });
   }
+  learnFromSource(text);
   return { file, name, text };
 }
 

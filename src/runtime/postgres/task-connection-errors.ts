@@ -1,4 +1,5 @@
 import { EtlError } from '../../errors.js';
+import { secrets } from '../secrets/secrets.js';
 import type { ServerMessage } from './protocol.js';
 import { findDatabaseError, describeState } from './sqlstate.js';
 
@@ -77,7 +78,7 @@ export function createLeftOpenError(): EtlError {
 /** Creates the error for a query that a task sends after its COMMIT. */
 export function createLateQueryError(taskId: string, sql: string): EtlError {
   return new EtlError('ETL-3206', {
-    what: `task "${taskId}" sent a query after it had ended: ${sql.slice(0, 100)}`,
+    what: `task "${taskId}" sent a query after it had ended: ${secrets.cover(sql).slice(0, 100)}`,
     why: 'the task did not await a promise that it started',
     fix: 'await every promise that the task starts',
     data: 'the query did not run; what the task did before it ended is committed',
@@ -98,7 +99,7 @@ export function isSealed(thrown: Error): boolean {
  */
 export function createCopyOpenError(copy: string): EtlError {
   return new EtlError('ETL-3543', {
-    what: `a query came in the middle of a COPY on the same connection: ${copy.slice(0, 100)}`,
+    what: `a query came in the middle of a COPY on the same connection: ${secrets.cover(copy).slice(0, 100)}`,
     why: 'a connection does one thing at a time, and the COPY waits for the task',
     fix: 'run the query before or after the COPY; with `session.rows`, queries can run between the rows',
   });
@@ -107,7 +108,7 @@ export function createCopyOpenError(copy: string): EtlError {
 /** Creates the error for a COPY from or to the client that was sent as a plain query, so that nobody moves its rows. */
 export function createPlainCopyError(sql: string, direction: 'from' | 'to'): EtlError {
   return new EtlError('ETL-3544', {
-    what: `a COPY ${direction === 'from' ? 'FROM STDIN' : 'TO STDOUT'} was sent as a plain query: ${sql.slice(0, 100)}`,
+    what: `a COPY ${direction === 'from' ? 'FROM STDIN' : 'TO STDOUT'} was sent as a plain query: ${secrets.cover(sql).slice(0, 100)}`,
     why:
       direction === 'from'
         ? 'the query has no rows for the COPY'

@@ -1,6 +1,7 @@
 import type { EtlError } from '../../errors.js';
 import type { Reporter, RunEvent } from './event.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
+import { formatJson } from './safe-text.js';
 import { buildErrorFields } from './words.js';
 
 /** The version of the format. The version grows only if a field changes its meaning or is removed. */
@@ -11,7 +12,7 @@ const VERSION = 1;
  * snake case. Durations are in milliseconds, times in ISO 8601. Errors contain values of rows only if `showsRowData`.
  */
 export function createNdjsonReporter(write: (text: string) => void, showsRowData: boolean): Reporter {
-  return { report: (event) => write(`${JSON.stringify(buildEventJson(event, showsRowData))}\n`) };
+  return { report: (event) => write(`${formatJson(buildEventJson(event, showsRowData))}\n`) };
 }
 
 /**

@@ -5,7 +5,6 @@ import { Movements } from './movement.js';
 import {
   formatCounts,
   formatErrorLines,
-  neutralizeText,
   formatRejected,
   formatRows,
   type Paint,
@@ -95,7 +94,7 @@ function formatEventLines(event: RunEvent, paint: Paint, showsRowData: boolean):
     case 'task_progress':
       return [];
     case 'task_log':
-      return [` ${paint.faint('·')} ${event.taskId}: ${neutralizeText(formatLogText(event))}`];
+      return [` ${paint.faint('·')} ${event.taskId}: ${indentLines(formatLogText(event))}`];
     case 'task_retrying':
       return [
         ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next starts in ${formatDuration(event.delayMs)}`,
@@ -104,7 +103,7 @@ function formatEventLines(event: RunEvent, paint: Paint, showsRowData: boolean):
     case 'task_finished':
       return formatTaskLines(event, paint, showsRowData);
     case 'notice':
-      return [` ${paint.faint('note:')} ${neutralizeText(event.text)}`];
+      return [` ${paint.faint('note:')} ${indentLines(event.text)}`];
     case 'run_finished':
       return formatFinishLines(event, paint, showsRowData);
     default:
@@ -133,6 +132,11 @@ function formatResumeLines(event: RunEvent & { type: 'run_resumed' }, paint: Pai
   ];
 }
 
+/** Indents the further lines of a text, so that no text of a task looks like a line of the report. */
+function indentLines(text: string): string {
+  return text.replaceAll('\n', '\n     ');
+}
+
 /** Formats a log line of a task: the message, and then the fields, such as `loaded a file name="a.csv" size=12`. */
 function formatLogText({ message, fields }: RunEvent & { type: 'task_log' }): string {
   const values = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
@@ -153,7 +157,7 @@ function formatTaskLines(task: TaskSummary, paint: Paint, showsRowData: boolean)
   const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
   const mark = colour(task.reused ? '=' : MARKS[task.state]);
   if (task.reason !== undefined)
-    return [` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${neutralizeText(task.reason)}`)}`];
+    return [` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${indentLines(task.reason)}`)}`];
   const attempts = task.attempts > 1 ? `attempt ${task.attempts}` : '';
   const details = [
     formatRows(task.rows),

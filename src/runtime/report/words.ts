@@ -14,19 +14,6 @@ export function joinLines(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/**
- * Makes text from elsewhere (data in an error, a log line) harmless in a terminal and in a log: replaces control
- * characters and characters that change the direction of the text by their code, such as `\\x1b`. Line breaks and tabs
- * stay.
- */
-export function neutralizeText(text: string): string {
-  // \p{Cc} are the control characters. The others are the marks and overrides of the direction of text.
-  return text.replace(/[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, (character) => {
-    if (character === '\n' || character === '\t') return character;
-    return `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
-  });
-}
-
 /** Builds the JSON fields of an error. The field `row_data` is present only if row data is allowed (`showsRowData`). */
 export function buildErrorFields(
   { code, message: what, where, why, fix, data, rowData }: EtlError,
@@ -58,11 +45,11 @@ export function formatErrorFields(error: ErrorFields, paint: Paint): string[] {
     ['data', error.data],
     ['rows', error.row_data],
   ];
-  const [what = '', ...more] = neutralizeText(error.what).split('\n');
+  const [what = '', ...more] = error.what.split('\n');
   const lines = [`${paint.strong(error.code)} ${what}`, ...more.map((line) => `  ${line}`)];
   for (const [name, text] of parts) {
     if (text === undefined || text === '') continue;
-    const [first = '', ...rest] = neutralizeText(text).split('\n');
+    const [first = '', ...rest] = text.split('\n');
     lines.push(`  ${paint.faint(name.padEnd(5))} ${first}`, ...rest.map((line) => `        ${line}`));
   }
   return lines;

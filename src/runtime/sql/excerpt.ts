@@ -1,3 +1,4 @@
+import { secrets } from '../secrets/secrets.js';
 import { countNewlines } from './newlines.js';
 
 /** The maximum number of columns of an excerpt. */
@@ -37,8 +38,10 @@ export function formatCaretExcerpt(sql: string, position: number): string {
   return formatExcerpt(sql, Math.min(toIndex(sql, position), sql.trimEnd().length));
 }
 
-/** Returns the line of `sql` that contains the index `at`, with a caret below. */
-function formatExcerpt(sql: string, at: number): string {
+/** Returns the line of `text` that contains the index `at`, with a caret below. Secrets are covered. */
+function formatExcerpt(text: string, at: number): string {
+  // A part of a secret at the end of the excerpt would not be recognised later.
+  const sql = secrets.cover(text);
   const start = findLineStart(sql, at);
   const before = splitCharacters(sql.slice(Math.max(start, at - 2 * WIDTH), at));
   const [rest = ''] = sql.slice(at, at + 2 * WIDTH).split(/[\r\n]/, 1);

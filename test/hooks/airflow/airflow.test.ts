@@ -4,7 +4,6 @@ import * as fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
 import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
 import {
-  listSecrets,
   createConnection,
   formatDsn,
   type Connection,
@@ -327,17 +326,6 @@ describe('a connection', () => {
   it('is frozen, and so is its extra', () => {
     expect(Object.isFrozen(connection)).to.equal(true);
     expect(Object.isFrozen(connection.extra)).to.equal(true);
-  });
-
-  it('has its password and secret extras in listSecrets', () => {
-    expect(listSecrets(connection)).to.deep.equal(['s3cret-word', 't0ken-value', '-cx']);
-    const nested = createConnection({
-      id: 'x',
-      definedBy: 'y',
-      scheme: 't',
-      extra: { a: { b: ['deep', 1, ''] } },
-    });
-    expect(listSecrets(nested)).to.deep.equal(['deep']);
   });
 
   const dsns: [text: string, dsn: string][] = [

@@ -50,7 +50,8 @@ describe('the report of progress', () => {
   });
 
   it('is one line in a terminal, not wider than the terminal, that disappears before other lines', () => {
-    const reporter = createStatusReporter(plain, { write: (text) => written.push(text), columns: () => 40 });
+    const write = (text: string): void => void written.push(text);
+    const reporter = createStatusReporter(plain, { write, control: write, columns: () => 40 });
     report(reporter, 0, start('a'));
     report(reporter, 2, moved('a', 4, 1_000_000));
     report(reporter, 3, start('b'));
@@ -59,9 +60,11 @@ describe('the report of progress', () => {
     report(reporter, 5, notice);
     const texts = written.filter((text) => text !== '');
     expect(texts).to.deep.equal([
-      '\r\u001b[2K a  4 rows  1.0 MB  0.5 MB/s',
       '\r\u001b[2K',
-      '\r\u001b[2K a  4 rows  1.0 MB  0.5 MB/s   b  99.0 ',
+      ' a  4 rows  1.0 MB  0.5 MB/s',
+      '\r\u001b[2K',
+      '\r\u001b[2K',
+      ' a  4 rows  1.0 MB  0.5 MB/s   b  99.0 ',
       '\r\u001b[2K',
       ' note: said\n',
       ' note: said\n',

@@ -3,6 +3,7 @@ import { LoadAttempt } from './loading.js';
 import { formatOf } from '../../format/input-rows.js';
 import { loadHyparquet } from '../../format/parquet.js';
 import { collectFault, type TransactionBody } from '../task-body.js';
+import { learnFromUrl } from '../../secrets/learned-secrets.js';
 
 /**
  * Creates the body of a load task, which copies its input into a table. The server parses CSV files. The header names
@@ -10,6 +11,7 @@ import { collectFault, type TransactionBody } from '../task-body.js';
  * stay as they are.
  */
 export function createLoadBody(options: LoadSource): TransactionBody {
+  for (const from of [options.from].flat()) if (isName(from)) learnFromUrl(String(from));
   return {
     transactional: true,
     readCode: async () => JSON.stringify(options, toComparable),
@@ -20,6 +22,11 @@ export function createLoadBody(options: LoadSource): TransactionBody {
     },
     run: (work) => new LoadAttempt(options, work).run(),
   };
+}
+
+/** Says whether an input is a path or a URL. */
+function isName(from: unknown): from is string | URL {
+  return typeof from === 'string' || from instanceof URL;
 }
 
 /**
