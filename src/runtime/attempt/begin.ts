@@ -59,12 +59,13 @@ export class TaskBegin {
    * has to wait.
    */
   send(client: ProtocolClient, first?: DriverQuery): void {
-    const { task, key, fingerprint, attempt, isFirst, database } = this.#request;
+    const { task, body, key, fingerprint, attempt, isFirst, database } = this.#request;
     this.isSent = true;
     const settings = {
       isolation: task.isolation,
       budgetMs: this.#request.budgetMs(),
       name: this.#name,
+      values: body.settings ?? {},
       watchClient: database.database.openControl !== undefined,
     };
     const statements = [

@@ -216,8 +216,8 @@ export class TaskRunner {
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));
-    const openSession: OpenReadSession = async (id, first) =>
-      openReadSession(await databases.getWithoutLedger(id), limits.signal, first);
+    const openSession: OpenReadSession = async (id, opening) =>
+      openReadSession(await databases.getWithoutLedger(id), limits.signal, opening);
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
     return attemptTask({ ...common, isFirst, body, database, openReadSession: openSession, onLateQuery });
   }

@@ -1,12 +1,6 @@
 import type { Column, Parse, ReadInPlace } from './row-decoder.js';
+import { OID } from '../postgres/type-form.js';
 import { readDigit, readTimestamps } from './date-time.js';
-
-/** Values of `pg_type.oid`, which are the same in every database. */
-const INT8 = 20;
-const INT2 = 21;
-const INT4 = 23;
-const NUMERIC = 1700;
-const TIMESTAMPTZ = 1184;
 
 /**
  * Sample texts. A parser that returns the same values as pg's own parser for these texts is taken for pg's own parser.
@@ -21,14 +15,14 @@ const DECIMAL = ['0', '-1.50', '0.10', '12345678901234567890.123456789', 'NaN', 
  */
 export function getColumn(oid: number, parse: Parse): Column {
   switch (oid) {
-    case INT2:
-    case INT4:
+    case OID.int2:
+    case OID.int4:
       return isSameParse(parse, Number, WHOLE) ? { readInPlace: readInteger } : { parse };
-    case INT8:
+    case OID.int8:
       return isSameParse(parse, String, LARGE) ? {} : { parse };
-    case NUMERIC:
+    case OID.numeric:
       return isSameParse(parse, String, DECIMAL) ? {} : { parse };
-    case TIMESTAMPTZ: {
+    case OID.timestamptz: {
       const read = readTimestamps(parse);
       return isSameParse(parse, parseInPlace(read), TIMES) ? { readInPlace: read } : { parse };
     }

@@ -6,6 +6,7 @@ import {
   type TransactionId,
   send,
 } from './protocol.js';
+import { type Settings, VALUE_SETTINGS, buildSetCalls } from './value-settings.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
@@ -62,13 +63,15 @@ export interface TransactionSettings {
   readonly budgetMs: number | undefined;
   /** The `application_name`, from `formatApplicationName`. */
   readonly name: string;
+  /** Settings of this task in addition to `VALUE_SETTINGS`. */
+  readonly values: Settings;
   /** True: the server ends a statement whose client is gone (PostgreSQL 14 and later, over a network). */
   readonly watchClient: boolean;
 }
 
 /**
- * Creates the two statements that begin a transaction: BEGIN, and a SELECT that sets the timeouts and the
- * `application_name`, local to the transaction. Without a task timeout, statements have no time limit, and the
+ * Creates the two statements that begin a transaction: BEGIN, and a SELECT that sets the timeouts, the
+ * `application_name` and how values are written, local to the transaction. Without a task timeout, statements have no time limit, and the
  * transaction may idle for `IDLE_TIMEOUT_MS`.
  *
  * Pass the answer to the SELECT to `parseTransactionId`. The process ID is read from the server, because behind a
@@ -89,10 +92,11 @@ export function createBeginStatements(settings: TransactionSettings): readonly P
   };
   // A setting can't be a parameter of SET LOCAL. `set_config(…, true)` does the same and takes parameters.
   const set = Object.keys(local).map((name, index) => `set_config('${name}', $${index + 1}, true)`);
+  const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...settings.values });
   return [
     { text: `begin isolation level ${settings.isolation}` },
     {
-      text: `select pg_backend_pid(), pg_current_xact_id()::text, ${set.join(', ')}`,
+      text: `select pg_backend_pid(), pg_current_xact_id()::text, ${[...set, ...fixed].join(', ')}`,
       values: Object.values(local),
       keep: true,
       // The runner needs the transaction ID at once, to stop the transaction while the next statement runs.

@@ -1,5 +1,6 @@
 import type { Database } from '../../hooks/hook.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { type Settings, VALUE_SETTINGS, buildSetCalls } from '../postgres/value-settings.js';
 import { type Session, UnboundSession } from './session.js';
 import { WATCH_CLIENT } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
@@ -27,14 +28,19 @@ export interface ReadSession {
   close(): Promise<void>;
 }
 
-/** Runs queries on the connection of a read session before the transaction begins and takes its snapshot. */
-export type BeforeSnapshot = (client: ProtocolClient) => Promise<void>;
+/** How a read session is opened. */
+export interface ReadSessionOptions {
+  /** Runs queries on the connection before the transaction begins and takes its snapshot. */
+  readonly beforeSnapshot?: (client: ProtocolClient) => Promise<void>;
+  /** Settings of the transaction in addition to `VALUE_SETTINGS`. */
+  readonly settings?: Settings;
+}
 
 /**
- * Opens a read session on the connection with this ID. `beforeSnapshot` runs only if the call opens the connection; it
- * does not run if the attempt has opened the connection already.
+ * Opens a read session on the connection with this ID. The options have no effect if the attempt has opened the
+ * connection already.
  */
-export type OpenReadSession = (connectionId: string, beforeSnapshot?: BeforeSnapshot) => Promise<ReadSession>;
+export type OpenReadSession = (connectionId: string, options?: ReadSessionOptions) => Promise<ReadSession>;
 
 /** The read sessions of one attempt. Each connection is opened once, at its first use. */
 export class ReadSessions {
@@ -49,8 +55,8 @@ export class ReadSessions {
    * Returns the read session of a connection ID. The first call for an ID opens the session. Two calls at the same time
    * get the same session, because the map holds promises.
    */
-  readonly open: OpenReadSession = (id, beforeSnapshot) => {
-    const readSession = this.#byId.get(id) ?? this.#open(id, beforeSnapshot);
+  readonly open: OpenReadSession = (id, options) => {
+    const readSession = this.#byId.get(id) ?? this.#open(id, options);
     this.#byId.set(id, readSession);
     return readSession;
   };
@@ -67,7 +73,7 @@ export class ReadSessions {
 /**
  * Opens a read-only transaction on a new connection. The transaction is read-only because a task commits in one
  * database only. If a task could also write here, a retry would write the same rows a second time.
- * `beforeSnapshot` runs before the transaction begins. An abort of `signal` destroys the connection.
+ * An abort of `signal` destroys the connection.
  *
  * Rejects with the reason of `signal`, the error of `beforeSnapshot`, or the error of the server. Closes the connection
  * before it rejects.
@@ -75,7 +81,7 @@ export class ReadSessions {
 export async function openReadSession(
   database: Database,
   signal: AbortSignal,
-  beforeSnapshot?: BeforeSnapshot,
+  { beforeSnapshot, settings = {} }: ReadSessionOptions = {},
 ): Promise<ReadSession> {
   const { client, end } = await connect(database);
   const destroyStream = (): void => client.connection.stream.destroy();
@@ -93,7 +99,8 @@ export async function openReadSession(
     // The settings let the server notice a dead client. The embedded database, which has no `openControl`, runs in this
     // process and needs no such settings.
     const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
-    await send(client, [...BEGIN, ...watch].join('; '));
+    const values = `select ${buildSetCalls({ ...VALUE_SETTINGS, ...settings }).join(', ')}`;
+    await send(client, [...BEGIN, values, ...watch].join('; '));
     taskConnection.open();
     const session = await new UnboundSession(database.knex).bind(taskConnection, client);
     return { session, taskConnection, close };

@@ -59,21 +59,50 @@ export async function describeTable(
 ): Promise<Table | undefined> {
   const sql = quoteTable(name);
   const { rows } = await send(client, DESCRIBE, [sql]);
-  const found = rows[0] as { described: Omit<Table, 'sql'> } | undefined;
-  return found && { sql, ...found.described };
+  const found = rows[0] as { described: Described } | undefined;
+  return found && { sql, ...found.described, columns: await addValueTypes(client, found.described.columns) };
 }
 
+/** A table as `DESCRIBE` returns it. A column with a domain has no `value` yet. */
+type Described = Omit<Table, 'sql' | 'columns'> & {
+  readonly columns: readonly (Omit<TableColumn, 'value'> & { readonly value: ValueType | null })[];
+};
+
 /**
- * Builds a subquery in parentheses: the type behind all domains of the type `oid`, as `oid` and `modifier`. `modifier`
- * is the modifier of a type that is not a domain; a domain has its own. Both arguments are SQL.
+ * Adds the types behind domains. They need a query of their own: planning the recursive query takes longer than the
+ * whole `DESCRIBE`, and few tables have domains.
  */
-const buildBaseQuery = (oid: string, modifier: string): string => `(
+async function addValueTypes(
+  client: Pick<ProtocolClient, 'query'>,
+  columns: Described['columns'],
+): Promise<readonly TableColumn[]> {
+  const domains = columns.filter(({ value }) => value === null).map(({ oid }) => oid);
+  const found = new Map<number, ValueType>();
+  if (domains.length > 0) {
+    const { rows } = await send(client, VALUES_BEHIND_DOMAINS, [domains]);
+    for (const { id, value } of rows as { id: string; value: ValueType }[]) found.set(Number(id), value);
+  }
+  const unknown: ValueType = { oid: 0, isArray: false, modifier: -1 };
+  return columns.map((column) => ({ ...column, value: column.value ?? found.get(column.oid) ?? unknown }));
+}
+
+/** Builds a lateral query for the type behind all domains of a type, as `oid` and `modifier`. The argument is SQL. */
+const buildBaseQuery = (oid: string): string => `lateral (
     with recursive base (oid, modifier) as (
-      select ${oid}, ${modifier} union all
+      select ${oid}, -1 union all
       select d.typbasetype, d.typtypmod from base join pg_type d on d.oid = base.oid and d.typtype = 'd'
     )
     select base.* from base join pg_type b on b.oid = base.oid and b.typtype <> 'd'
   )`;
+
+/** Selects the `ValueType` of each type in `$1`: domains, arrays of domains, and domains over arrays. */
+const VALUES_BEHIND_DOMAINS = `
+select id::bigint, json_build_object('oid', coalesce(item.oid, base.oid)::bigint, 'isArray', item.oid is not null,
+  'modifier', coalesce(nullif(item.modifier, -1), base.modifier)) as value
+from unnest($1::oid[]) id
+cross join ${buildBaseQuery('id')} base
+join pg_type b on b.oid = base.oid
+left join ${buildBaseQuery('b.typelem')} item on b.typcategory = 'A'`;
 
 /** Selects the columns of the table `c` of `pg_class` as a JSON array of `TableColumn`. */
 const COLUMNS = `
@@ -81,17 +110,16 @@ const COLUMNS = `
     'name', a.attname,
     'type', format_type(a.atttypid, a.atttypmod),
     'oid', a.atttypid::bigint,
-    'value', json_build_object('oid', coalesce(item.oid, base.oid)::bigint, 'isArray', item.oid is not null,
-      'modifier', coalesce(nullif(item.modifier, -1), base.modifier)),
+    'value', case when t.typtype <> 'd' and item.typtype is distinct from 'd' then
+      json_build_object('oid', coalesce(item.oid, t.oid)::bigint, 'isArray', item.oid is not null,
+        'modifier', a.atttypmod) end,
     'notNull', a.attnotnull or t.typnotnull,
     'hasDefault', (a.atthasdef and a.attgenerated = '') or a.attidentity <> '' or t.typdefault is not null,
     'isGenerated', a.attgenerated <> '',
     'isAlwaysIdentity', a.attidentity = 'a'
   ) order by a.attnum), '[]')
   from pg_attribute a join pg_type t on t.oid = a.atttypid
-  cross join lateral ${buildBaseQuery('a.atttypid', 'a.atttypmod')} base
-  join pg_type b on b.oid = base.oid
-  left join lateral ${buildBaseQuery('b.typelem', '-1')} item on b.typcategory = 'A'
+  left join pg_type item on item.oid = t.typelem and t.typcategory = 'A'
   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped`;
 
 /** Selects the `uniqueKeys` of the table `c`. The columns after `indnkeyatts` are INCLUDE columns, which are no key. */

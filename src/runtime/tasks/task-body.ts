@@ -1,5 +1,6 @@
 import { EtlError } from '../../errors.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
+import type { Settings } from '../postgres/value-settings.js';
 import type { Session } from '../session/session.js';
 import type { OpenReadSession } from '../session/read-session.js';
 import type { FoundHighWatermark } from '../watermark/incremental.js';
@@ -56,6 +57,8 @@ export type TaskBody = TransactionBody | PlainBody;
 /** A body that runs inside a transaction. The ledger row of the task is written in the same transaction. */
 export interface TransactionBody {
   readonly transactional: true;
+  /** Settings of the transaction that decide how values are converted, in addition to those of every task. */
+  readonly settings?: Settings;
   /** Set if the body also writes files. No COMMIT covers files, so they are written at least once. */
   readonly leavesFiles?: true;
   /**

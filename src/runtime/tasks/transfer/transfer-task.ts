@@ -3,7 +3,9 @@ import { copyOut } from '../../copy/copy-out.js';
 import { describeTable } from '../../table/describe.js';
 import { assertTable } from '../../table/refuse.js';
 import { writeDescribed } from '../../table/write.js';
-import { chooseFormat, withPortableText } from './transfer-format.js';
+import { chooseFormat } from './transfer-format.js';
+import { TRANSFER_SETTINGS } from '../../postgres/value-settings.js';
+import type { ProtocolClient } from '../../postgres/protocol.js';
 import { selectQuery, selectTable } from './selection.js';
 import {
   type FoundHighWatermark,
@@ -63,6 +65,7 @@ export function createTransferBody(options: TransferSource): TransactionBody {
   const ownOptions = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
   const body: TransactionBody = {
     transactional: true,
+    settings: TRANSFER_SETTINGS,
     readCode: async () => describeOptions(ownOptions),
     run: (work) => runTransfer(ownOptions, work),
   };
@@ -87,13 +90,14 @@ async function findSourceHighWatermark(
   const { table } = options;
   let highWatermark: FoundHighWatermark | undefined;
   try {
-    await openReadSession(options.from, async (client) => {
+    const beforeSnapshot = async (client: ProtocolClient): Promise<void> => {
       const source =
         table === undefined
           ? { query: await inlineBoundValues(client, buildQuery(options, context)) }
           : { table };
       highWatermark = await prepareHighWatermark(client, incremental, { source, signal });
-    });
+    };
+    await openReadSession(options.from, { beforeSnapshot, settings: TRANSFER_SETTINGS });
   } catch (error) {
     return () => {
       throw error;
@@ -114,7 +118,7 @@ async function runTransfer(options: TransferSource, work: TaskWork): Promise<Tra
   const { signal, run } = work.context;
   const table = await describeTable(taskConnection, options.into);
   assertTable(table, options.into);
-  const source = (await work.openReadSession(options.from)).taskConnection;
+  const source = (await work.openReadSession(options.from, { settings: TRANSFER_SETTINGS })).taskConnection;
   const condition = (): Promise<string | undefined> => buildNewRowsCondition(options, work);
   // The user's function is called once an attempt: if it was called for the high watermark, its query is used again.
   const getQuery = (): string | BoundSql =>
@@ -135,15 +139,11 @@ async function runTransfer(options: TransferSource, work: TaskWork): Promise<Tra
   const bringRows: BringRows = (into, list) => {
     const text = `copy ${selection.sql} to stdout ${copyOptions}`;
     const chunks = copyOut(source, text, { signal, isLending: true });
-    const copy = (): Promise<number> =>
-      copyInto(taskConnection, `copy ${into} (${list}) from stdin ${copyOptions}`, chunks, {
-        signal,
-        moved,
-        isOwner: true,
-      });
-    return format === 'binary'
-      ? copy()
-      : withPortableText(source, () => withPortableText(taskConnection, copy));
+    return copyInto(taskConnection, `copy ${into} (${list}) from stdin ${copyOptions}`, chunks, {
+      signal,
+      moved,
+      isOwner: true,
+    });
   };
   // A full refresh reads every row again: `append` would add the rows of earlier runs a second time. A merge updates them.
   const mustReplace = options.incremental !== undefined && run.fullRefresh && options.mode === 'append';

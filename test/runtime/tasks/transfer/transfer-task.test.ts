@@ -218,21 +218,39 @@ describe('a transfer task', () => {
     });
   }
 
-  it('restores the settings of the connection that it writes to', async () => {
-    await from.query(
-      `drop type if exists mood cascade; create type mood as enum ('ok'); drop table if exists e; create table e (m mood)`,
-    );
-    const graph = dag('d', { defaults: { conn: 'to' } }, (d) => {
-      d.transfer('t', {
-        from: 'from',
-        query: 'select id from item where id < 3 union all select m::text::int from e',
-        into: 'item',
-        mode: 'append',
-        checks: [{ name: 'style', sql: `select 1 where current_setting('extra_float_digits') <> '1'` }],
-      });
-    });
-    expect((await runOn({ from: from.url, to: to.url }, graph)).outcome('t')).to.equal('success');
-  });
+  it('converts between types with and without a time zone in UTC, whatever the zones of the databases are', async () => {
+    await from.query(`alter database ${from.name} set TimeZone to 'Asia/Tokyo'`);
+    await to.query(`alter database ${to.name} set TimeZone to 'America/New_York'`);
+    try {
+      await from.query(
+        `drop table if exists z; create table z as select i as id, timestamptz '2026-05-01 22:00:00.5+00' + i * interval '91 days' as at from generate_series(1, 3) i`,
+      );
+      const conversions: readonly (readonly [source: string, target: string, expected: string])[] = [
+        ['at', 'timestamp', `at at time zone 'UTC'`],
+        [`at at time zone 'UTC'`, 'timestamptz', 'at'],
+        [`(at at time zone 'UTC')::date`, 'timestamptz', `(at at time zone 'UTC')::date::timestamp at time zone 'UTC'`],
+        ['at', 'text', `to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.FM') || trim(trailing '0' from to_char(at at time zone 'UTC', 'US')) || '+00'`],
+        ['at::text', 'timestamptz', 'at'],
+        ['array[at]', 'timestamp[]', `array[at at time zone 'UTC']`],
+        ['tstzrange(at, null)', 'text', `'["' || to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.FM') || trim(trailing '0' from to_char(at at time zone 'UTC', 'US')) || '+00",)'`],
+      ];
+      for (const [source, target, wanted] of conversions) {
+        await to.query(`drop table if exists z; create table z (id int primary key, v ${target})`);
+        const task = await transfer({ query: `select id, ${source} as v from z`, into: 'z' });
+        expect(task?.error, source).to.equal(undefined);
+        const expected = await from.query(`select id, (${wanted})::${target}::text as v from z order by id`);
+        await to.query(`set TimeZone to 'UTC'`);
+        await from.query(`set TimeZone to 'UTC'`);
+        expect(await to.query('select id, v::text from z order by id'), `${source} as ${target}`).to.deep.equal(
+          await from.query(`select id, (${wanted})::${target}::text as v from z order by id`),
+        );
+        expect(expected.length).to.equal(3);
+      }
+    } finally {
+      await from.query(`alter database ${from.name} reset all`);
+      await to.query(`alter database ${to.name} reset all; reset TimeZone`);
+    }
+  }); // prettier-ignore
 
   it('copies to and from the embedded database', async () => {
     await using project = await createProject({});
