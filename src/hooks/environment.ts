@@ -1,8 +1,8 @@
 import { readFileSync, statSync, type Stats } from 'node:fs';
 import { platform } from 'node:os';
 import { join } from 'node:path';
-import { parseEnv } from 'node:util';
 import { describeThrown, EtlError } from '../errors.js';
+import { parseEnvironment } from './environment-file.js';
 import type { Variables } from './hook.js';
 
 /** The variables that a run sees, and what sets each variable. */
@@ -25,7 +25,8 @@ export interface EnvironmentOptions {
 /**
  * Reads the variables that the real environment does not set from `.env.<ETL_ENV>`, then `.env.local`, then `.env`. The
  * first file that sets a variable wins. Values are not expanded or executed. `ETL_ENV` counts only in the real
- * environment. A missing file is fine. Throws ETL-2010 if `ETL_ENV` is not valid, and ETL-2107 if a file can't be read.
+ * environment. A missing file is fine. Throws ETL-2010 if `ETL_ENV` is not valid, and ETL-2107 if a file or a line of it
+ * can't be read.
  */
 export function loadEnvironment({ variables, directory }: EnvironmentOptions): Environment {
   const merged = new Map<string, string>();
@@ -78,7 +79,19 @@ function readFile(directory: string, name: string): EnvironmentFile | undefined 
   if (stats === undefined) return undefined;
   // This check comes before the file is opened, because opening a named pipe would wait for its writer.
   if (!stats.isFile()) throw createUnreadableError(path, { why: 'it is not a regular file' });
-  return { name, mode: stats.mode, values: parseEnv(readText(path)) };
+  return { name, mode: stats.mode, values: parseFile(path, name) };
+}
+
+/** Parses a file. Throws ETL-2107 for the first line that can't be read. The error never quotes the line. */
+function parseFile(path: string, name: string): Variables {
+  const parsed = parseEnvironment(readText(path));
+  if (!('line' in parsed)) return Object.fromEntries(parsed);
+  throw new EtlError('ETL-2107', {
+    what: `line ${parsed.line} of ${name} can't be read`,
+    where: `${path}:${parsed.line}`,
+    why: parsed.why,
+    fix: parsed.fix,
+  });
 }
 
 /** Reads the kind and the mode of a file. Returns undefined if there is no such file. Throws ETL-2107 otherwise. */
