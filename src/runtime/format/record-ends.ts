@@ -1,3 +1,5 @@
+import type { LineBreak } from './csv-record.js';
+
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -12,30 +14,30 @@ export interface Quoting {
  * Finds the ends of the records of a file, in bytes that come in chunks. The rule is COPY's (`CopyReadLineText` in
  * https://github.com/postgres/postgres/blob/REL_18_0/src/backend/commands/copyfromparse.c): the first line break
  * outside quotes decides whether records end with LF, CR LF or CR. COPY refuses a line break of another kind outside
- * quotes. Here such a line break ends no record; `CsvParser`, which reads the fields from text, reports the error.
+ * quotes. Here such a line break ends no record: it is a part of the record that COPY refuses.
  */
 export class RecordEnds {
   readonly #quoting: Quoting | undefined;
-  #lineBreak: number | undefined;
+  #eol: LineBreak | undefined;
   /** Whether the next byte is inside quotes. */
   #isQuoted = false;
   /** Whether an escape byte precedes the next byte, which is inside quotes: then a quote is data. */
   #isEscaped = false;
-  /** Whether the chunk before ended with the CR of the first line break. The next byte decides between CR and CR LF. */
+  /** Whether the last byte of the chunk before was a CR outside quotes. */
   #isAfterCr = false;
 
   /**
-   * If `quoting` is undefined, every line break ends a record. `lineBreak` is the last byte of a line break. If it is
+   * If `quoting` is undefined, every line break ends a record. `eol` is the line break that ends records. If it is
    * undefined, the first line break decides.
    */
-  constructor(quoting: Quoting | undefined, lineBreak?: number) {
+  constructor(quoting: Quoting | undefined, eol?: LineBreak) {
     this.#quoting = quoting;
-    this.#lineBreak = lineBreak;
+    this.#eol = eol;
   }
 
-  /** The last byte of the line breaks of the file. LF until the first line break is found. */
-  get lineBreak(): number {
-    return this.#lineBreak ?? LF;
+  /** The line break that ends records. Undefined until the first line break is found. */
+  get eol(): LineBreak | undefined {
+    return this.#eol;
   }
 
   /**
@@ -43,12 +45,8 @@ export class RecordEnds {
    * the chunk before, which only this chunk could tell. Call the method with the chunks of one file, in order.
    */
   find(chunk: Buffer): number[] {
-    const ends: number[] = [];
-    if (this.#isAfterCr && chunk.length > 0) {
-      this.#isAfterCr = false;
-      this.#lineBreak = chunk[0] === LF ? LF : CR;
-      if (this.#lineBreak === CR) ends.push(0);
-    }
+    if (chunk.length === 0) return [];
+    const ends = this.#settleFirstCr(chunk);
     /** The index of the next line break, also if quotes come before it, so that each line break is searched once. */
     let breakAt = -1;
     for (let at = 0; at < chunk.length;) {
@@ -57,17 +55,31 @@ export class RecordEnds {
         continue;
       }
       const quoteAt = this.#quoting === undefined ? chunk.length : findByte(chunk, this.#quoting.quote, at);
-      this.#lineBreak ??= this.#findFirstLineBreak(chunk, at, quoteAt);
-      if (this.#lineBreak !== undefined) {
-        if (breakAt < at) breakAt = findByte(chunk, this.#lineBreak, at);
-        for (; breakAt < quoteAt; breakAt = findByte(chunk, this.#lineBreak, breakAt + 1))
-          ends.push(breakAt + 1);
+      this.#eol ??= findFirstLineBreak(chunk, at, quoteAt);
+      if (this.#eol !== undefined) {
+        const sign = this.#eol === '\r' ? CR : LF;
+        if (breakAt < at) breakAt = findByte(chunk, sign, at);
+        for (; breakAt < quoteAt; breakAt = findByte(chunk, sign, breakAt + 1))
+          if (this.#eol !== '\r\n' || this.#isCrBefore(chunk, breakAt)) ends.push(breakAt + 1);
       }
       // A quote opens quotes. Without one, `at` goes beyond the chunk and the loop ends.
       this.#isQuoted = quoteAt < chunk.length;
       at = quoteAt + 1;
     }
+    this.#isAfterCr = !this.#isQuoted && chunk.at(-1) === CR;
     return ends;
+  }
+
+  /** If the chunk before ended with the CR of the first line break, decides between CR and CR LF. Returns the end at 0. */
+  #settleFirstCr(chunk: Buffer): number[] {
+    if (this.#eol !== undefined || !this.#isAfterCr) return [];
+    this.#eol = chunk[0] === LF ? '\r\n' : '\r';
+    return this.#eol === '\r' ? [0] : [];
+  }
+
+  /** Says whether the byte before the LF at `index`, which is outside quotes, is a CR. */
+  #isCrBefore(chunk: Buffer, index: number): boolean {
+    return index === 0 ? this.#isAfterCr : chunk[index - 1] === CR;
   }
 
   /**
@@ -91,20 +103,18 @@ export class RecordEnds {
     }
     return chunk.length;
   }
+}
 
-  /**
-   * Returns the last byte of the first line break between `from` and `to`: LF for LF and CR LF, CR for CR. Returns
-   * undefined if there is no line break, or if its CR is the last byte of the chunk. In the last case `#isAfterCr` is
-   * set, and the next chunk decides.
-   */
-  #findFirstLineBreak(chunk: Buffer, from: number, to: number): number | undefined {
-    const offset = chunk.subarray(from, to).findIndex((byte) => byte === LF || byte === CR);
-    if (offset === -1) return undefined;
-    if (chunk[from + offset] === LF) return LF;
-    const next = chunk[from + offset + 1];
-    this.#isAfterCr = next === undefined;
-    return next === undefined ? undefined : next === LF ? LF : CR;
-  }
+/**
+ * Returns the first line break between `from` and `to`. Returns undefined if there is no line break, or if its CR is the
+ * last byte of the chunk: then the next chunk decides.
+ */
+function findFirstLineBreak(chunk: Buffer, from: number, to: number): LineBreak | undefined {
+  const offset = chunk.subarray(from, to).findIndex((byte) => byte === LF || byte === CR);
+  if (offset === -1) return undefined;
+  if (chunk[from + offset] === LF) return '\n';
+  const next = chunk[from + offset + 1];
+  return next === undefined ? undefined : next === LF ? '\r\n' : '\r';
 }
 
 /**

@@ -82,7 +82,7 @@ describe('the ends of records in bytes', () => {
   });
 
   it('are at the given line break, even if another kind comes first', () => {
-    const finder = new RecordEnds({ quote: 1, escape: 1 }, 10);
+    const finder = new RecordEnds({ quote: 1, escape: 1 }, '\n');
     expect(finder.find(Buffer.from('a\rb\n'))).to.deep.equal([4]);
   });
 });

@@ -1,3 +1,4 @@
+import type { LineBreak } from '../../format/csv-record.js';
 import type { Quoting } from '../../format/record-ends.js';
 import type { InputColumn } from '../../format/row-reader.js';
 import type { Table } from '../../table/describe.js';
@@ -43,13 +44,29 @@ export interface FeedTarget {
 
 /** How the bytes of an input are split into rows. */
 export interface RecordFormat {
-  /** The options of a COPY that gets rows without the header, for `with (…)`. */
+  /** The options of a COPY that gets some of the rows, for `with (…)`. */
   readonly options: string;
-  /** The length of the header before the first row, in bytes and in lines. */
-  readonly header: { readonly bytes: number; readonly lines: number };
+  /** The header before the first row. */
+  readonly header: Header;
+  /**
+   * True if COPY ignores the first line of each piece of the input. The first line decides which line break COPY expects,
+   * so each piece begins with an empty line that ends as the lines of the input do.
+   */
+  readonly hasFirstLine: boolean;
   /** The bytes for quoting: a line break inside quotes does not end a row. Undefined if the format has no quotes. */
   readonly quoting: Quoting | undefined;
 }
+
+/** The header of an input. */
+export interface Header {
+  readonly bytes: number;
+  readonly lines: number;
+  /** The line break after the header, which all lines of the input must have. Undefined if there is no header. */
+  readonly eol: LineBreak | undefined;
+}
+
+/** The header of an input that has none. */
+export const NO_HEADER: Header = { bytes: 0, lines: 0, eol: undefined };
 
 /** An error of the server about the rows of a file. The server's error is its `cause`. */
 export class FileError extends Error {

@@ -75,7 +75,12 @@ async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGen
       columns,
       options: copyOptions(csv, csv.header),
       chunks: () => (mustRefuseEndMark ? refuseEndMark(chunks, file.name) : chunks),
-      records: { options: copyOptions(csv, false), header: start.header, quoting: readQuoting(csv) },
+      records: {
+        options: copyOptions(csv, true),
+        header: start.header,
+        hasFirstLine: true,
+        quoting: readQuoting(csv),
+      },
       sent: () => undefined,
     };
   } finally {

@@ -2,6 +2,7 @@ import { readColumnNames } from '../../format/csv-rows.js';
 import { recordAt } from '../../format/csv-record.js';
 import { RecordEnds } from '../../format/record-ends.js';
 import { EtlError } from '../../../errors.js';
+import { type Header, NO_HEADER } from './feed.js';
 import { createTextDecoder, readQuoting, type CsvFormat } from './csv-format.js';
 
 /** The header must end within this many bytes. */
@@ -15,8 +16,7 @@ export interface FileStart {
   readonly bytes: Buffer;
   /** True if `bytes` is the whole file. */
   readonly isAll: boolean;
-  /** The length of the header before the first row, in bytes and in lines. */
-  readonly header: { readonly bytes: number; readonly lines: number };
+  readonly header: Header;
 }
 
 /**
@@ -60,15 +60,16 @@ export async function readStart(
  */
 function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvFormat): FileStart | undefined {
   const { columns } = format;
-  if (!format.header) return { names: columns ?? [], bytes, isAll, header: { bytes: 0, lines: 0 } };
-  const [end] = new RecordEnds(readQuoting(format)).find(bytes);
+  if (!format.header) return { names: columns ?? [], bytes, isAll, header: NO_HEADER };
+  const ends = new RecordEnds(readQuoting(format));
+  const [end] = ends.find(bytes);
   if (end === undefined && !isAll) return undefined;
   const header = bytes.subarray(0, end);
   const text = decodeHeader(header, format, file);
   const record = recordAt(text, 0, { ...format, eol: undefined, isLast: true });
   if (record === undefined || record.problem !== undefined) return undefined;
   const names = columns ?? readColumnNames(record.fields, file);
-  return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1 } };
+  return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1, eol: ends.eol } };
 }
 
 /** Decodes the bytes of the header. Throws `EtlError` ETL-3503 if they are not in the encoding of the file. */

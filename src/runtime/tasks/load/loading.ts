@@ -7,12 +7,12 @@ import { assertSameColumns, assertTable, listNames } from '../../table/refuse.js
 import { type DescribedTarget, writeDescribed } from '../../table/write.js';
 import type { TaskWork } from '../task-body.js';
 import { applyContract, createTable } from './contract.js';
-import { copyWithRejects } from './copy-around.js';
+import { CopyAround } from './copy-around.js';
 import { parseCsvFormat } from './csv-format.js';
 import { type Feed, addFile } from './feed.js';
 import { openFeeds } from './feeds.js';
 import type { LoadResult, LoadSource } from './load-input.js';
-import { cutBatches, sliceRows } from './record-batches.js';
+import { cutBatches, getRow } from './record-batches.js';
 import { Rejects } from './rejects.js';
 
 /** One attempt of a load task. */
@@ -121,14 +121,14 @@ export class LoadAttempt {
   async #sendWithRejects(feed: OpenFeed, text: string, rejects: Rejects): Promise<number> {
     const { taskConnection, context } = this.#work;
     const before = rejects.count;
+    const copy = new CopyAround({ taskConnection, text, signal: context.signal });
     let rows = 0;
     for await (const batch of cutBatches(feed.chunks, feed.records)) {
       this.#countBytes(batch.bytes.length);
       const reject = (index: number, error: DatabaseError): void => {
-        const raw = sliceRows(batch, index, index + 1);
-        rejects.add(feed.name, batch.lineOf(index), raw, error);
+        rejects.add(feed.name, batch.lineOf(index), getRow(batch, index), error);
       };
-      rows += await copyWithRejects({ taskConnection, text, signal: context.signal, reject }, batch);
+      rows += await copy.copyBatch(batch, reject);
     }
     assertAllRowsTaken(feed, rows + rejects.count - before);
     return rows;

@@ -1,12 +1,21 @@
 import { EtlError } from '../../../errors.js';
+import type { LineBreak } from '../../format/csv-record.js';
 import { RecordEnds } from '../../format/record-ends.js';
 import type { RecordFormat } from './feed.js';
 
 /** The longest row that is accepted, because a row is held in memory. */
 const LONGEST_RECORD_BYTES = 64 * 1024 * 1024;
+const LF = 0x0a;
+const CR = 0x0d;
 
 /** Some complete rows of an input. */
 export interface Batch {
+  /** The line break that ends each row, except possibly the last row of the input. */
+  readonly eol: LineBreak;
+  /** An empty line that comes before the rows in each COPY of them. Has no bytes if COPY gets the rows alone. */
+  readonly firstLine: Buffer;
+  /** A letter that is no quote. */
+  readonly letter: string;
   readonly bytes: Buffer;
   /** For each row, the offset in `bytes` after the row and its line break. */
   readonly ends: readonly number[];
@@ -14,8 +23,27 @@ export interface Batch {
   lineOf(index: number): number;
 }
 
+/**
+ * Returns the parts of a COPY of the rows from index `from` up to but not including `to`.
+ *
+ * In a file whose lines end with CR, COPY refuses a row that begins with LF. After the empty first line, COPY would take
+ * the two line breaks for one CR LF. A letter between them keeps them apart, and COPY refuses the row for the same reason.
+ */
+export function buildCopyParts(batch: Batch, from: number, to: number): readonly Buffer[] {
+  const rows = sliceRows(batch, from, to);
+  const isAmbiguous = batch.eol === '\r' && rows[0] === LF;
+  return [batch.firstLine, ...(isAmbiguous ? [Buffer.from(batch.letter)] : []), rows];
+}
+
+/** Returns the bytes of one row without its line break. */
+export function getRow(batch: Batch, index: number): Buffer {
+  const row = sliceRows(batch, index, index + 1);
+  const { eol } = batch;
+  return row.subarray(-eol.length).equals(Buffer.from(eol)) ? row.subarray(0, -eol.length) : row;
+}
+
 /** Returns the bytes of the rows from index `from` up to but not including `to`, without copying them. */
-export function sliceRows(batch: Batch, from: number, to: number): Buffer {
+function sliceRows(batch: Batch, from: number, to: number): Buffer {
   return batch.bytes.subarray(batch.ends[from - 1] ?? 0, batch.ends[to - 1]);
 }
 
@@ -39,6 +67,8 @@ export async function* cutBatches(
 /** Splits chunks into batches. The bytes of an incomplete row wait for the next chunk. */
 class BatchCutter {
   readonly #ends: RecordEnds;
+  readonly #hasFirstLine: boolean;
+  readonly #letter: string;
   /** The bytes of the header that are still to be skipped. */
   #skip: number;
   /** The line of the file, from 1, on which the next batch begins. */
@@ -46,8 +76,10 @@ class BatchCutter {
   #rest: Buffer[] = [];
   #restBytes = 0;
 
-  constructor({ quoting, header }: RecordFormat) {
-    this.#ends = new RecordEnds(quoting);
+  constructor({ quoting, header, hasFirstLine }: RecordFormat) {
+    this.#ends = new RecordEnds(quoting, header.eol);
+    this.#hasFirstLine = hasFirstLine;
+    this.#letter = quoting?.quote === 'a'.charCodeAt(0) ? 'b' : 'a';
     this.#skip = header.bytes;
     this.#line = header.lines + 1;
   }
@@ -99,11 +131,21 @@ class BatchCutter {
    * inside quotes, and only when it is called: few rows are rejected.
    */
   #createBatch(bytes: Buffer, ends: readonly number[]): Batch {
-    const [first, { lineBreak }] = [this.#line, this.#ends];
-    this.#line += countByte(lineBreak, bytes);
+    // The only row of an input can end with the input. A CR at the end of the input is a line break.
+    const eol = this.#ends.eol ?? (bytes.at(-1) === CR ? '\r' : '\n');
+    const sign = eol === '\r' ? CR : LF;
+    const first = this.#line;
+    this.#line += countByte(sign, bytes);
     const lineOf = (index: number): number =>
-      first + countByte(lineBreak, bytes.subarray(0, ends[index - 1] ?? 0));
-    return { bytes, ends, lineOf };
+      first + countByte(sign, bytes.subarray(0, ends[index - 1] ?? 0));
+    return {
+      eol,
+      firstLine: Buffer.from(this.#hasFirstLine ? eol : ''),
+      letter: this.#letter,
+      bytes,
+      ends,
+      lineOf,
+    };
   }
 }
 

@@ -51,7 +51,7 @@ export class Rejects {
   }
 
   /**
-   * Adds a row that the server refused. `raw` are the bytes of the row with its line break. Throws `EtlError` ETL-3521 if there are more rejected rows than
+   * Adds a row that the server refused. `raw` are the bytes of the row without its line break. Throws `EtlError` ETL-3521 if there are more rejected rows than
    * `max`.
    */
   add(file: string, line: number, raw: Buffer, error: DatabaseError): void {
@@ -62,7 +62,7 @@ export class Rejects {
       .toString('utf8')
       .replaceAll('\0', '\uFFFD')
       .slice(0, RAW_LIMIT);
-    this.#rows.push({ file, line, reason, raw: text.replace(/\r?\n$|\r$/, '') });
+    this.#rows.push({ file, line, reason, raw: text });
     const { max } = this.#options;
     if (this.#rows.length <= max) return;
     throw new EtlError('ETL-3521', {

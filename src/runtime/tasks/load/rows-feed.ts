@@ -1,7 +1,7 @@
 import { type RowOptions, encodeRows } from '../../format/encoded-rows.js';
 import { formatOf } from '../../format/input-rows.js';
 import type { InputFile, InputRows } from '../../input/input.js';
-import type { DataColumn, Feed } from './feed.js';
+import { type DataColumn, type Feed, NO_HEADER } from './feed.js';
 import type { InputColumn } from '../../format/row-reader.js';
 
 const LF = 0x0a;
@@ -25,7 +25,7 @@ export async function* createRowsFeeds(
       const types = new Map(table.columns.map(({ name, value }) => [name, value]));
       return countRows(rows.chunks(types, usesUtcDates), (count) => (sent += count));
     },
-    records: { options: 'format text', header: { bytes: 0, lines: 0 }, quoting: undefined },
+    records: { options: 'format text', header: NO_HEADER, hasFirstLine: false, quoting: undefined },
     sent: () => sent,
   };
 }

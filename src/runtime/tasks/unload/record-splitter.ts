@@ -2,9 +2,6 @@ import { RecordEnds } from '../../format/record-ends.js';
 import { parseKey } from './unload-query.js';
 import type { Part, Partition } from './layout.js';
 
-/** COPY ends the records that it writes with LF. */
-const LF = 10;
-
 /** How to find records and fields in the output of a COPY. */
 export interface Framing {
   /** The byte between two fields. */
@@ -50,7 +47,8 @@ export class RecordSplitter {
     this.#framing = framing;
     this.#partition = partition;
     const { quote } = framing;
-    this.#ends = new RecordEnds(quote === undefined ? undefined : { quote, escape: quote }, LF);
+    // COPY ends the records that it writes with LF.
+    this.#ends = new RecordEnds(quote === undefined ? undefined : { quote, escape: quote }, '\n');
   }
 
   /** Yields the records that the next chunk of the COPY completes. */
