@@ -155,6 +155,7 @@ SIGINT and SIGTERM.`;
         describe: (id) => formatDsn(lookup.find(id)),
         getPoolSize: (id) => program.getPoolSize(lookup.find(id), concurrency),
       },
+      schema: program.ledgerSchema,
       limits: { concurrency, failFast: flags['fail-fast'], timeoutMs },
       reporter,
       signal: guard.signal,

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { Socket, connect } from 'node:net';
 import type { Client, ClientConfig } from 'pg';
 import type { Connection } from './connection.js';
-import { describeConnectError } from './connect-error.js';
+import { createServerTooOldError, describeConnectError } from './connect-error.js';
 import type { Knex } from 'knex';
 import type { OpenSettings } from './hook.js';
 
@@ -33,12 +33,22 @@ export function createClientClass(
   return class extends Base {
     declare readonly connectionParameters: object;
     readonly #timeout: number;
+    /** The version that the server reports when it accepts the client, such as `17.4 (Debian 17.4-1)`. */
+    #versionText = '';
+
+    /** The version as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected. */
+    get serverVersion(): number | undefined {
+      return parseServerVersion(this.#versionText);
+    }
 
     constructor(config: ClientConfig) {
       super(config);
       this.#timeout = config.connectionTimeoutMillis ?? Infinity;
       // If these two are empty, the driver has read them from the environment (PGOPTIONS, PGREPLICATION).
       Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
+      this.connection.on('parameterStatus', ({ parameterName, parameterValue }: ParameterStatus) => {
+        if (parameterName === 'server_version') this.#versionText = parameterValue;
+      });
     }
 
     /** True if pg writes dates in UTC. */
@@ -53,6 +63,8 @@ export function createClientClass(
       const start = performance.now();
       try {
         await super.connect();
+        if ((this.serverVersion ?? Infinity) < OLDEST_VERSION)
+          throw createServerTooOldError(clients.connection, this.#versionText);
         return this;
       } catch (error) {
         // The driver leaves the socket open if it found the error itself.
@@ -66,6 +78,28 @@ export function createClientClass(
       }
     }
   };
+}
+
+/** The oldest supported version: PostgreSQL 14. */
+const OLDEST_VERSION = 140_000;
+
+/** The message of the server that reports the value of a setting. */
+interface ParameterStatus {
+  readonly parameterName: string;
+  readonly parameterValue: string;
+}
+
+/**
+ * Parses the text of `server_version`: `17.4 (Debian 17.4-1)` -> 170004, `14beta2` -> 140000, `9.6.24` -> 90624. Returns
+ * undefined if the text does not begin with a number.
+ */
+export function parseServerVersion(text: string): number | undefined {
+  const [, major, minor = '0', patch = '0'] = /^(\d+)(?:\.(\d+))?(?:\.(\d+))?/.exec(text) ?? [];
+  if (major === undefined) return undefined;
+  // Before version 10, a major version had two numbers.
+  return Number(major) < 10
+    ? Number(major) * 10_000 + Number(minor) * 100 + Number(patch)
+    : Number(major) * 10_000 + Number(minor);
 }
 
 /**

@@ -29,6 +29,17 @@ export function createTlsNotOfferedError(connection: Connection, sslmode: string
   });
 }
 
+/** Creates an ETL-2214 for a server that is older than the oldest supported version. `version` is the server's text. */
+export function createServerTooOldError(connection: Connection, version: string): EtlError {
+  return new EtlError('ETL-2214', {
+    what: `connection "${connection.id}" leads to PostgreSQL ${version}, and etl needs version 14 or later`,
+    where: connection.definedBy,
+    why: `${describeInWords(connection).server} reports this version`,
+    fix: 'upgrade the server, or name another one',
+    data: 'nothing was changed',
+  });
+}
+
 /** Creates an ETL-1001 for a connection without a password to a server that asks for one. */
 export function createPasswordMissingError(connection: Connection): EtlError {
   const { server, user } = describeInWords(connection);

@@ -132,7 +132,7 @@ describe('etl run --overlap', () => {
     const waiting = project.start(['run', 'd', '--overlap', 'wait'], env);
     await db.query(`do $$ begin
       for i in 1..200 loop
-        exit when exists (select from pg_stat_activity where wait_event_type = 'Lock' and wait_event = 'advisory');
+        exit when exists (select from pg_stat_activity where datname = current_database() and query = 'rollback');
         perform pg_sleep(0.05); perform pg_stat_clear_snapshot();
       end loop; end $$`);
     arrival.open();

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster } from '../support/cluster.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { nameSchema } from '../../src/runtime/ledger/ledger.js';
 import { readMigration, SCHEMA_VERSION } from '../../src/runtime/ledger/schema.js';
 import type { Tally } from './tally.js';
 
@@ -70,7 +71,9 @@ export class Workload implements AsyncDisposable {
 
   /** Installs the ledger, for a fault that does not test the installation. */
   async install(): Promise<void> {
-    for (let version = 1; version <= SCHEMA_VERSION; version++) await this.db.query(readMigration(version));
+    await this.db.query('create schema etl');
+    for (let version = 1; version <= SCHEMA_VERSION; version++)
+      await this.db.query(readMigration(version, nameSchema()));
     await this.db.query('insert into etl.migration (version) select generate_series(1, $1::int)', [
       SCHEMA_VERSION,
     ]);

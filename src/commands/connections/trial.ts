@@ -96,16 +96,17 @@ async function askServer(
   try {
     const { knex } = database;
     const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(
-      `select current_setting('server_version') as version,
-              (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as tls`,
+      `select pg_catalog.current_setting('server_version') as version,
+              (select ssl from pg_catalog.pg_stat_ssl
+               where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) as tls`,
     );
     // Measures a second query, because the first query also opens the connection.
     const startedAt = performance.now();
     await knex.raw('select 1');
     const latencyMs = performance.now() - startedAt;
     if (hasLedger) {
-      const fault = await new RunDatabase(database).with((client) =>
-        findLedgerFault(client, `connection "${connection.id}"`),
+      const fault = await new RunDatabase(database, program.ledgerSchema).with((ledger) =>
+        findLedgerFault(ledger, `connection "${connection.id}"`),
       );
       if (fault !== undefined) throw fault;
     }

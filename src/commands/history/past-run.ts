@@ -12,7 +12,7 @@ import type { Program } from '../program/program.js';
 import { readAttempts, type AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { findRunIds, readDoneRows, type DoneRow } from '../../runtime/ledger/run-history.js';
 import { findRun, listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
-import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
+import type { Ledger } from '../../runtime/ledger/ledger.js';
 
 /** A task of a run. The config has the task, or the ledger, or both. */
 export interface PastTask {
@@ -57,11 +57,11 @@ export async function readRun(program: Program, ledgers: Ledgers, name: RunName)
   const dagConnections = mapDagConnections(program);
   const row = await findOneRun(ledgers, dagConnections, name);
   const { dagId, runId, connectionId } = row;
-  const checked = await ledgers.readEach([connectionId], (client) => markCrashed(client, [row]));
-  const attempts = await ledgers.readEach([connectionId], (client) => readAttempts(client, runId));
+  const checked = await ledgers.readEach([connectionId], (ledger) => markCrashed(ledger, [row]));
+  const attempts = await ledgers.readEach([connectionId], (ledger) => readAttempts(ledger, runId));
   const done = await ledgers.readEach(
     listRecordingConnections(dagConnections, dagId, connectionId),
-    (client) => readDoneRows(client, dagId, runId),
+    (ledger) => readDoneRows(ledger, dagId, runId),
   );
   return {
     ...createPastRun(checked[0] ?? row, dagConnections),
@@ -84,11 +84,11 @@ async function findOneRun(
   const homes = listHomes(dagConnections, dagId);
   let found = await findRunsById(ledgers, homes, name, async () => [part]);
   if (found.length === 0 && part.length >= SHORTEST_PART)
-    found = await findRunsById(ledgers, homes, name, (client) => findRunIds(client, part));
+    found = await findRunsById(ledgers, homes, name, (ledger) => findRunIds(ledger, part));
   const [first, ...others] = found;
   if (first !== undefined && others.length === 0) return first;
   if (first !== undefined) throw createAmbiguousRunError(part, found);
-  const known = await ledgers.readEach(homes, (client) => listRuns(client, { dagId, limit: SUGGESTED_FROM }));
+  const known = await ledgers.readEach(homes, (ledger) => listRuns(ledger, { dagId, limit: SUGGESTED_FROM }));
   throw createUnknownRunError(name, known);
 }
 
@@ -100,12 +100,12 @@ async function findRunsById(
   ledgers: Ledgers,
   homes: readonly string[],
   { dagId }: RunName,
-  readIds: (client: ProtocolClient) => Promise<readonly string[]>,
+  readIds: (ledger: Ledger) => Promise<readonly string[]>,
 ): Promise<readonly InLedger<RunRow>[]> {
-  return ledgers.readEach(homes, async (client) => {
+  return ledgers.readEach(homes, async (ledger) => {
     const rows: RunRow[] = [];
-    for (const id of await readIds(client)) {
-      const row = await findRun(client, id);
+    for (const id of await readIds(ledger)) {
+      const row = await findRun(ledger, id);
       if (row !== undefined && (dagId === undefined || row.dagId === dagId)) rows.push(row);
     }
     return rows;

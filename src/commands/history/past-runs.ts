@@ -10,7 +10,7 @@ import type { Program } from '../program/program.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
-import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
+import type { Ledger } from '../../runtime/ledger/ledger.js';
 
 /** A run of the ledger. Its state is `crashed` if the ledger says `running` but no process works on the run. */
 export interface PastRun extends Omit<RunRow, 'state'> {
@@ -38,8 +38,8 @@ export async function readRuns(
   { dagId, limit }: { readonly dagId: string | undefined; readonly limit: number },
 ): Promise<readonly CountedRun[]> {
   const dagConnections = mapDagConnections(program);
-  const rows = await ledgers.readEach(listHomes(dagConnections, dagId), async (client) =>
-    markCrashed(client, await listRuns(client, { dagId, limit })),
+  const rows = await ledgers.readEach(listHomes(dagConnections, dagId), async (ledger) =>
+    markCrashed(ledger, await listRuns(ledger, { dagId, limit })),
   );
   const runs = rows
     .map((row) => createPastRun(row, dagConnections))
@@ -55,12 +55,9 @@ type CheckedRow = Omit<RunRow, 'state'> & Pick<PastRun, 'state'>;
  * Returns the rows with the state `crashed` for runs whose process died: the ledger calls the run `running`, but nobody
  * holds its lock. All other rows are returned unchanged. Changes nothing in the ledger.
  */
-export async function markCrashed(
-  client: ProtocolClient,
-  rows: readonly RunRow[],
-): Promise<readonly CheckedRow[]> {
+export async function markCrashed(ledger: Ledger, rows: readonly RunRow[]): Promise<readonly CheckedRow[]> {
   const running = rows.filter(({ state }) => state === 'running').map(({ runId }) => runId);
-  const crashed = running.length === 0 ? new Set() : await readCrashed(client, running);
+  const crashed = running.length === 0 ? new Set() : await readCrashed(ledger, running);
   return rows.map((row) => (crashed.has(row.runId) ? { ...row, state: 'crashed' } : row));
 }
 
@@ -102,7 +99,7 @@ async function countTasks(
     const ids = group.map(({ runId }) => runId);
     const counts = await ledgers.readEach(
       listRecordingConnections(dagConnections, dagId, connectionId),
-      (client) => countDone(client, dagId, ids),
+      (ledger) => countDone(ledger, dagId, ids),
     );
     for (const each of group) counted.set(each, addCounts(each, counts));
   }

@@ -5,7 +5,7 @@ import { formatMarkedTable } from '../history/history-text.js';
 import { isUncreated, openDatabase } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { migrate, SCHEMA_VERSION, readVersion } from '../../runtime/ledger/schema.js';
-import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
+import type { Ledger } from '../../runtime/ledger/ledger.js';
 import type { RunDatabase } from '../../runtime/database/run-database.js';
 import { buildErrorFields, type Paint, joinLines } from '../../runtime/report/words.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
@@ -56,7 +56,9 @@ export async function visitLedgers(
 /** Reads the version of a ledger. Creates neither a ledger nor an embedded database. */
 export const readLedgerVersion: VisitLedger = async (program, connection) => {
   if (isUncreated(connection, program)) return { found: 0, version: 0 };
-  const version = await withClient(await openDatabase(program, connection), readVersion);
+  const version = await withClient(await openDatabase(program, connection), (ledger) =>
+    readVersion(ledger, nameDatabase(connection)),
+  );
   return { found: version, version };
 };
 
@@ -65,11 +67,17 @@ export const readLedgerVersion: VisitLedger = async (program, connection) => {
  * yet.
  */
 export const migrateLedger: VisitLedger = async (program, connection) =>
-  withClient(await openDatabase(program, connection), async (client) => {
-    const found = await readVersion(client);
-    await migrate(client, `connection "${connection.id}"`);
-    return { found, version: await readVersion(client) };
+  withClient(await openDatabase(program, connection), async (ledger) => {
+    const name = nameDatabase(connection);
+    const found = await readVersion(ledger, name);
+    await migrate(ledger, name);
+    return { found, version: await readVersion(ledger, name) };
   });
+
+/** Names the database of a connection in an error. */
+function nameDatabase({ id }: Connection): string {
+  return `connection "${id}"`;
+}
 
 /**
  * Returns exit code 2 if a ledger is newer than the program or can't be read or changed, else 69 if a database can't be
@@ -140,10 +148,7 @@ function describeVersion({ found, version, error }: LedgerVersion): string {
 }
 
 /** Calls `work` with a client of the database, and returns its result. Closes the database in every case. */
-async function withClient<T>(
-  database: RunDatabase,
-  work: (client: ProtocolClient) => Promise<T>,
-): Promise<T> {
+async function withClient<T>(database: RunDatabase, work: (ledger: Ledger) => Promise<T>): Promise<T> {
   try {
     return await database.with(work);
   } finally {

@@ -6,7 +6,8 @@ import type { Program } from './program.js';
 import { readDatabaseIdentity } from '../../runtime/ledger/run-history.js';
 import { SCHEMA_VERSION, readVersion } from '../../runtime/ledger/schema.js';
 import { formatCommand } from '../../runtime/report/command-line.js';
-import { send, type ProtocolClient } from '../../runtime/postgres/protocol.js';
+import type { Ledger } from '../../runtime/ledger/ledger.js';
+import { send } from '../../runtime/postgres/protocol.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
 
@@ -38,12 +39,12 @@ export class Ledgers implements AsyncDisposable {
    * Skips a database that has no ledger. Reads a database only once if several connections lead to it, and returns its
    * rows with the first of them.
    *
-   * Throws an `EtlError` if a database can't be reached, ETL-4004 if a ledger can't be read, and ETL-4001 if a ledger
-   * has the version of another release.
+   * Throws an `EtlError` if a database can't be reached, ETL-4004 if a ledger can't be read, ETL-4001 if a ledger has
+   * the version of another release, and ETL-4008 if another program has tables of the same names.
    */
   async readEach<T extends object>(
     connectionIds: Iterable<string>,
-    read: (client: ProtocolClient) => Promise<readonly T[]>,
+    read: (ledger: Ledger) => Promise<readonly T[]>,
   ): Promise<readonly InLedger<T>[]> {
     const seen = new Set<string>();
     const found: InLedger<T>[] = [];
@@ -51,7 +52,7 @@ export class Ledgers implements AsyncDisposable {
       const opened = await this.#get(connectionId);
       if (opened === undefined || opened.version === 0 || seen.has(opened.identity)) continue;
       seen.add(opened.identity);
-      assertReadable(opened.version, connectionId);
+      assertReadable(opened, connectionId);
       const rows = await readSafely(opened.database, connectionId, read);
       found.push(...rows.map((row) => Object.assign(row, { connectionId })));
     }
@@ -89,10 +90,10 @@ export class Ledgers implements AsyncDisposable {
     if (isUncreated(connection, this.#program)) return undefined;
     const database = await openDatabase(this.#program, connection);
     try {
-      return await readSafely(database, connection.id, async (client) => ({
+      return await readSafely(database, connection.id, async (ledger) => ({
         database,
-        identity: await readDatabaseIdentity(client),
-        version: await readVersion(client),
+        identity: await readDatabaseIdentity(ledger.client),
+        version: await readVersion(ledger, `connection "${connection.id}"`),
       }));
     } catch (error) {
       await database.close();
@@ -103,7 +104,7 @@ export class Ledgers implements AsyncDisposable {
 
 /** Opens a database for one transaction at a time. The caller closes the database. */
 export async function openDatabase(program: Program, connection: Connection): Promise<RunDatabase> {
-  return new RunDatabase(await program.open(connection, { concurrency: 1 }));
+  return new RunDatabase(await program.open(connection, { concurrency: 1 }), program.ledgerSchema);
 }
 
 /**
@@ -133,12 +134,13 @@ const SETTINGS = [
 async function readSafely<T>(
   database: RunDatabase,
   connectionId: string,
-  read: (client: ProtocolClient) => Promise<T>,
+  read: (ledger: Ledger) => Promise<T>,
 ): Promise<T> {
   try {
-    return await database.with(async (client) => {
+    return await database.with(async (ledger) => {
+      const { client } = ledger;
       await send(client, ['begin isolation level read committed read only', ...SETTINGS].join('; '));
-      const value = await read(client);
+      const value = await read(ledger);
       await send(client, 'commit');
       return value;
     });
@@ -151,11 +153,11 @@ async function readSafely<T>(
 }
 
 /** Throws ETL-4001 if the ledger of a connection does not have the version of this program. */
-function assertReadable(version: number, connectionId: string): void {
+function assertReadable({ version, database }: OpenLedger, connectionId: string): void {
   if (version === SCHEMA_VERSION) return;
   const isOld = version < SCHEMA_VERSION;
   throw new EtlError('ETL-4001', {
-    what: `the schema "etl" in connection "${connectionId}" has version ${version}${isOld ? ' and must be migrated to' : '; this program knows versions up to'} ${SCHEMA_VERSION}`,
+    what: `the schema "${database.schema.name}" in connection "${connectionId}" has version ${version}${isOld ? ' and must be migrated to' : '; this program knows versions up to'} ${SCHEMA_VERSION}`,
     why: `${isOld ? 'an older' : 'a newer'} release of etl has worked on this database`,
     fix: isOld
       ? `run \`${formatCommand('ledger', 'migrate', connectionId)}\``

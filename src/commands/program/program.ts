@@ -8,6 +8,7 @@ import { learnFromPasswordFiles, learnFromVariables } from '../../runtime/secret
 import * as api from '../../index.js';
 import { SHARED_PACKAGES } from './bundled-packages.js';
 import { readManifest } from './manifest.js';
+import { type LedgerSchema, nameSchema } from '../../runtime/ledger/ledger.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
 
@@ -17,6 +18,8 @@ export interface Program {
   readonly lookup: Lookup;
   /** The environment variables, with the variables of the `.env` files. */
   readonly environment: Environment;
+  /** The schema of the ledger in each database. */
+  readonly ledgerSchema: LedgerSchema;
   /** Returns how many transactions may be open at once on a connection: at most `concurrency`. */
   getPoolSize(connection: Connection, concurrency: number): number;
   /** Opens a database for at most `concurrency` transactions at once. The caller closes the database. */
@@ -75,6 +78,7 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
   return {
     loaded,
     environment,
+    ledgerSchema: nameSchema(loaded.config.ledgerSchema),
     lookup,
     getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
     open: async (connection, settings) =>

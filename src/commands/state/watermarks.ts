@@ -23,6 +23,7 @@ import {
 import { createUnknownDagError, createUnknownTaskError } from '../../runtime/dag/dag-errors.js';
 import { planTasks } from '../../runtime/dag/plan.js';
 import { formatCommand } from '../../runtime/report/command-line.js';
+import type { Ledger } from '../../runtime/ledger/ledger.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { findDatabaseError } from '../../runtime/postgres/sqlstate.js';
 import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark/cursor.js';
@@ -37,8 +38,8 @@ export async function collectWatermarks(
   ledgers: Ledgers,
   { dagId, taskId }: WatermarkFilter,
 ): Promise<readonly InLedger<WatermarkRow>[]> {
-  const rows = await readFromLedgers(program, ledgers, dagId, (client) =>
-    readWatermarks(client, { dagId, taskId }),
+  const rows = await readFromLedgers(program, ledgers, dagId, (ledger) =>
+    readWatermarks(ledger, { dagId, taskId }),
   );
   const dagConnections = mapDagConnections(program);
   if (rows.length === 0) assertKnownDag(dagConnections, dagId);
@@ -51,7 +52,7 @@ export function collectWatermarkHistory(
   ledgers: Ledgers,
   owner: WatermarkOwner,
 ): Promise<readonly InLedger<WatermarkChange>[]> {
-  return readFromLedgers(program, ledgers, owner.dagId, (client) => readWatermarkHistory(client, owner));
+  return readFromLedgers(program, ledgers, owner.dagId, (ledger) => readWatermarkHistory(ledger, owner));
 }
 
 /**
@@ -63,7 +64,7 @@ async function readFromLedgers<T extends object>(
   program: Program,
   ledgers: Ledgers,
   dagId: string | undefined,
-  read: (client: ProtocolClient) => Promise<readonly T[]>,
+  read: (ledger: Ledger) => Promise<readonly T[]>,
 ): Promise<readonly InLedger<T>[]> {
   const dagConnections = mapDagConnections(program);
   const known = dagId === undefined ? undefined : dagConnections.get(dagId)?.connectionIds;
@@ -98,11 +99,12 @@ export async function setWatermark(
   const connectionId = getConnectionId(program, change);
   return runLocked(change, async (databases) => {
     const database = await databases.get(connectionId);
-    return database.with(async (client) => {
-      const rows = await readWatermarks(client, { dagId, taskId });
+    return database.with(async (ledger) => {
+      const rows = await readWatermarks(ledger, { dagId, taskId });
       const type = rows.find((row) => row.name === name)?.type;
-      const text = await castToType(client, type, value);
-      await writeWatermarks(client, change, [{ name, value: text, type }], { by: 'cli' });
+      const text = await castToType(ledger.client, type, value);
+      const { holder } = databases;
+      await writeWatermarks(ledger, change, [{ name, value: text, type }], { by: 'cli', holder });
       return text;
     });
   });
@@ -117,12 +119,16 @@ export async function clearTaskWatermarks(
   change: ChangedTask,
   name: string | undefined,
 ): Promise<readonly string[]> {
-  const { connectionIds } = getDagConnections(change.program, change.dagId);
+  const { program, dagId, taskId } = change;
+  const { connectionIds } = getDagConnections(program, dagId);
   return runLocked(change, async (databases) => {
     const cleared: string[] = [];
     for (const id of connectionIds) {
       const database = await databases.get(id);
-      cleared.push(...(await database.with((client) => clearWatermarks(client, change, name))));
+      const { holder } = databases;
+      cleared.push(
+        ...(await database.with((ledger) => clearWatermarks(ledger, { dagId, taskId, holder }, name))),
+      );
     }
     return cleared;
   });
@@ -144,7 +150,10 @@ async function runLocked<T>(
   const holder = { dagId, holder: randomUUID(), pid, host: hostname() };
   const lost: EtlError[] = [];
   const databases = new RunDatabases(
-    (id) => program.open(program.lookup.find(id), { concurrency: 1 }),
+    {
+      open: (id) => program.open(program.lookup.find(id), { concurrency: 1 }),
+      schema: program.ledgerSchema,
+    },
     holder,
     (error) => lost.push(error),
   );

@@ -61,7 +61,10 @@ async function recordDone(request: PlainAttemptRequest, startedAt: Date, result:
   const client = await acquire(database, signal);
   let isIntact = false;
   try {
-    await untilAborted(recordTask(client, key, { fingerprint, attempt, startedAt, result }), signal);
+    await untilAborted(
+      recordTask({ client, schema: database.schema }, key, { fingerprint, attempt, startedAt, result }),
+      signal,
+    );
     isIntact = true;
   } finally {
     // After an error or an abort the statement may still be running, so the connection is destroyed.

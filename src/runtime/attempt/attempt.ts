@@ -2,6 +2,7 @@ import { EtlError, toError } from '../../errors.js';
 import { commitTask } from './commit.js';
 import { createFailedOutcome } from './failure.js';
 import { encodeResult } from '../json.js';
+import type { Ledger } from '../ledger/ledger.js';
 import { readClaimed } from '../ledger/task-row.js';
 import {
   createEndedByTaskError,
@@ -116,10 +117,15 @@ class Attempt {
     return this.#commit(result);
   }
 
+  get #ledger(): Ledger {
+    return { client: this.#client, schema: this.#request.database.schema };
+  }
+
   /** Reads the result of a task that an earlier attempt or process has committed, and ends the transaction. */
   async #readDoneResult(): Promise<AttemptOutcome> {
     this.#taskConnection.endByRunner();
-    const done = await readClaimed(this.#client, this.#request.key);
+    const { key, fingerprint } = this.#request;
+    const done = await readClaimed(this.#ledger, key, fingerprint);
     await send(this.#client, 'rollback');
     return { state: 'success', ...done, reused: true };
   }
@@ -133,7 +139,7 @@ class Attempt {
   async #runBody(highWatermark: FoundHighWatermark | undefined): Promise<string> {
     const { task, body, context, database, moved, signal } = this.#request;
     let session: Promise<Session> | undefined;
-    const watermarks = new Watermarks(this.#taskConnection, context.run);
+    const watermarks = new Watermarks({ client: this.#taskConnection, schema: database.schema }, context.run);
     try {
       const work = body.run({
         context,
@@ -193,7 +199,7 @@ class Attempt {
     const rows = this.#taskConnection.rows.written;
     this.#isCommitting = true;
     this.#taskConnection.endByRunner();
-    const { committed, cleaned } = commitTask(this.#client, { key: this.#request.key, result, rows });
+    const { committed, cleaned } = commitTask(this.#ledger, { key: this.#request.key, result, rows });
     this.#cleaned = cleaned;
     // Uses the time until the answer to the COMMIT.
     this.#request.database.prepareSession();

@@ -1,9 +1,11 @@
 import { watchClaim } from './claim-wait.js';
 import { Pipeline } from '../postgres/pipeline.js';
 import { enablePreparedStatements } from '../postgres/prepared-statements.js';
-import { type TaskKey, createClaimStatement } from '../ledger/task-row.js';
+import { createNotWrittenError } from '../ledger/row-not-written.js';
+import { CLAIMED, type TaskKey, createClaimStatement } from '../ledger/task-row.js';
 import type { StatementResult, DriverQuery, ProtocolClient, TransactionId } from '../postgres/protocol.js';
-import { formatApplicationName, createBeginStatements, parseTransactionId } from '../postgres/transaction.js';
+import { formatSessionName } from '../ledger/ledger.js';
+import { createBeginStatements, parseTransactionId } from '../postgres/transaction.js';
 import { toError } from '../../errors.js';
 import type { PlannedTask } from '../dag/plan.js';
 import type { RunDatabase } from '../database/run-database.js';
@@ -39,8 +41,8 @@ export class TaskBegin {
 
   constructor(request: AttemptRequest) {
     this.#request = request;
-    const { key } = request;
-    this.#name = formatApplicationName(key.dagId, key.taskId);
+    const { key, database } = request;
+    this.#name = formatSessionName(database.schema, key.dagId, key.taskId);
     this.claimed = new Promise<boolean>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -69,8 +71,8 @@ export class TaskBegin {
       watchClient: database.database.openControl !== undefined,
     };
     const statements = [
-      ...createBeginStatements(settings),
-      createClaimStatement({ key, fingerprint, attempt }, isFirst),
+      ...createBeginStatements(settings, client),
+      createClaimStatement(database.schema, { key, fingerprint, attempt }, isFirst),
     ];
     const pipeline = new Pipeline(statements, first, (answer) => this.#onAnswer(answer, client));
     pipeline.send(client).catch((error: unknown) => this.fail(toError(error)));
@@ -78,6 +80,7 @@ export class TaskBegin {
       taskId: key.taskId,
       pid: () => this.transaction?.pid,
       name: this.#name,
+      schema: database.schema,
       ask: (question) => database.ask(question),
       notice: database.database.notice,
     });
@@ -97,8 +100,11 @@ export class TaskBegin {
       this.transaction = parseTransactionId(answer);
       enablePreparedStatements(client, this.transaction);
     }
-    // The tag of a claim is `INSERT 0 1`, or `INSERT 0 0` if the task is already done.
-    if (this.isOver) this.#resolve(answer.tag === 'INSERT 0 1');
+    if (!this.isOver) return;
+    const isClaimed = answer.tag === CLAIMED;
+    // The row of a task that is already done makes the fast claim fail, and makes the safe claim insert nothing.
+    if (isClaimed || !this.#request.isFirst) this.#resolve(isClaimed);
+    else this.#reject(createNotWrittenError(this.#request.database.schema, 'task'));
   }
 }
 

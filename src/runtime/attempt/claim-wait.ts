@@ -1,5 +1,8 @@
-import { CLAIM_START } from '../ledger/task-row.js';
+import type { LedgerSchema } from '../ledger/ledger.js';
+import { buildClaimStart } from '../ledger/task-row.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { MAY_SIGNAL } from '../postgres/transaction.js';
+import { quoteLiteral } from '../sql/quote.js';
 import { toError } from '../../errors.js';
 
 /** The time that a claim waits before a notice is written. */
@@ -17,6 +20,8 @@ export interface ClaimWait {
   readonly pid: () => number | undefined;
   /** The `application_name` of all transactions of this task. */
   readonly name: string;
+  /** The schema of the ledger. */
+  readonly schema: LedgerSchema;
   /** Runs a query on another connection to the same server. Returns undefined if there is no other connection. */
   readonly ask: <T>(question: (control: ProtocolClient) => Promise<T>) => Promise<T | undefined>;
   /** Takes one line that a person should read. */
@@ -40,13 +45,14 @@ export function watchClaim(claim: Promise<unknown>, wait: ClaimWait): void {
 }
 
 /**
- * Selects the backends that block backend `$1`, but only while that backend runs its claim. A wait of a later
- * statement belongs to the task.
+ * Builds the query that selects the backends that block backend `$1`, but only while that backend runs its claim. A wait
+ * of a later statement belongs to the task.
  */
-const SELECT_BLOCKERS = `
-  select pid, application_name as name, to_char(xact_start, 'HH24:MI:SS') as since
-  from pg_stat_activity where pid = any (pg_blocking_pids($1))
-    and exists (select from pg_stat_activity where pid = $1 and starts_with(query, '${CLAIM_START}'))`;
+const buildBlockersQuery = (schema: LedgerSchema): string => `
+  select pid, usesysid, application_name as name, pg_catalog.to_char(xact_start, 'HH24:MI:SS') as since
+  from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) any (pg_catalog.pg_blocking_pids($1))
+    and exists (select from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) $1
+      and pg_catalog.starts_with(query, ${quoteLiteral(buildClaimStart(schema))}))`;
 
 /**
  * Asks the server which transactions block a claim, and reports or terminates them (see `reportBlockers`). Does nothing
@@ -72,10 +78,10 @@ async function inspectWait(wait: ClaimWait, terminate: boolean): Promise<void> {
  */
 async function reportBlockers(
   control: ProtocolClient,
-  { taskId, pid, name, notice }: Omit<ClaimWait, 'pid'> & { readonly pid: number },
+  { taskId, pid, name, schema, notice }: Omit<ClaimWait, 'pid'> & { readonly pid: number },
   terminate: boolean,
 ): Promise<void> {
-  const { rows } = await send(control, SELECT_BLOCKERS, [pid]);
+  const { rows } = await send(control, buildBlockersQuery(schema), [pid]);
   for (const blocker of rows as { pid: number; name: string; since: string }[]) {
     const who = `pid ${blocker.pid} (${blocker.name}), in its transaction since ${blocker.since}`;
     if (!terminate) notice(`"${taskId}" waits for ${who}`);
@@ -84,7 +90,8 @@ async function reportBlockers(
       // by another transaction.
       await send(
         control,
-        `select pg_terminate_backend(pid) from (${SELECT_BLOCKERS}) as b where pid = $2 and name = $3`,
+        `select pg_catalog.pg_terminate_backend(pid) from (${buildBlockersQuery(schema)}) as b
+         where pid operator(pg_catalog.=) $2 and name operator(pg_catalog.=) $3 and ${MAY_SIGNAL}`,
         [pid, blocker.pid, name],
       );
       notice(`"${taskId}" terminated an older transaction of the same task: ${who}`);

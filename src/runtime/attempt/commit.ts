@@ -1,12 +1,15 @@
 import { Pipeline } from '../postgres/pipeline.js';
 import { createCleanStatements, isClean } from '../postgres/prepared-statements.js';
+import type { Ledger } from '../ledger/ledger.js';
+import { createNotWrittenError } from '../ledger/row-not-written.js';
 import {
+  CLOSE_DROPPED,
   createCloseStatement,
   NOT_CLOSED,
   createNotClosedError,
   type TaskClose,
 } from '../ledger/task-row.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { send } from '../postgres/protocol.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { assertCommitted, COMMIT } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
@@ -28,19 +31,21 @@ export interface CommitInProgress {
  *
  * If the close finds no row of its own transaction, rolls back, and rejects `committed` with the error that says why.
  */
-export function commitTask(client: ProtocolClient, close: TaskClose): CommitInProgress {
+export function commitTask(ledger: Ledger, close: TaskClose): CommitInProgress {
+  const { client, schema } = ledger;
   const cleaning = new Pipeline(createCleanStatements(client.connection));
-  const pipeline = new Pipeline([createCloseStatement(close), COMMIT]);
+  const pipeline = new Pipeline([createCloseStatement(schema, close), COMMIT]);
   const answers = pipeline.sendWith(cleaning, client);
   const cleaned = cleaning.completed.then(isClean, () => false);
   return {
     committed: answers.then(assertCommitted, async (error: unknown) => {
       // Waits for the answer to the second pipeline: nothing can be sent before.
       await within(cleaned, CLEAN_UP_MS);
-      const hasCloseFailed = pipeline.answered === 0 && findDatabaseError(error)?.code === NOT_CLOSED;
-      if (!hasCloseFailed) throw error;
+      const code = pipeline.answered === 0 ? findDatabaseError(error)?.code : undefined;
+      if (code !== NOT_CLOSED && code !== CLOSE_DROPPED) throw error;
       await send(client, 'rollback');
-      throw await createNotClosedError(client, close.key);
+      if (code === CLOSE_DROPPED) throw createNotWrittenError(schema, 'task');
+      throw await createNotClosedError(ledger, close.key);
     }),
     cleaned,
   };

@@ -10,6 +10,7 @@ import { type ContextFacts, createContext } from './context.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { EventBody, TaskSummary } from '../report/event.js';
 import { computeFingerprint } from '../dag/fingerprint.js';
+import type { Epoch } from '../ledger/epoch.js';
 import type { DoneTask, TaskKey } from '../ledger/task-row.js';
 import { createLateQueryError } from '../postgres/task-connection-errors.js';
 import type { AttemptOutcome } from './outcome.js';
@@ -61,6 +62,9 @@ interface AttemptLimits {
   readonly budgetMs: () => number | undefined;
   readonly moved: (delta: Moved) => void;
 }
+
+/** The epoch of a task of a Dag without a home connection. Nothing is recorded, so nothing reads the epoch. */
+const NO_EPOCH: Epoch = { number: '', holder: '' };
 
 /** Runs the tasks of one run. Repeats the attempt of a task until the task succeeds or has no retry left. */
 export class TaskRunner {
@@ -211,7 +215,7 @@ export class TaskRunner {
     const connectionId = task.conn ?? this.#plan.home;
     const database =
       connectionId === undefined ? undefined : await untilAborted(databases.get(connectionId), limits.signal);
-    const key = this.#createKey(task, database?.epoch ?? '');
+    const key = this.#createKey(task, database?.epoch ?? NO_EPOCH);
     const common = { ...limits, task, key, fingerprint, context };
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
@@ -230,7 +234,7 @@ export class TaskRunner {
     );
   }
 
-  #createKey(task: PlannedTask, epoch: string): TaskKey {
+  #createKey(task: PlannedTask, epoch: Epoch): TaskKey {
     return { runId: this.#plan.runId, dagId: this.#plan.dag.id, taskId: task.id, epoch };
   }
 

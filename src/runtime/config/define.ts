@@ -22,6 +22,11 @@ export interface Config {
   readonly connections?: Readonly<Record<string, string | ConnectionSettings | undefined>>;
   /** Options of all tasks of all Dags. An option of a task or a default of its Dag replaces the default here. */
   readonly defaults?: TaskDefaults;
+  /**
+   * Where the ledger is in each database. `schema` is the name of its schema, by default `etl`. Two configs that write to
+   * one database with different schemas know nothing of each other's runs.
+   */
+  readonly ledger?: { readonly schema?: string };
   /** The maximum number of tasks of a run that run at once. */
   readonly concurrency?: number;
   /** The longest time that a whole run may take. */

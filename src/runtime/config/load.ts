@@ -41,6 +41,8 @@ export interface CheckedConfig {
    */
   readonly connections: Readonly<Record<string, string | ConnectionSettings | undefined>>;
   readonly defaults: TaskDefaults;
+  /** The name of the schema of the ledger in each database. Undefined: the default. */
+  readonly ledgerSchema: string | undefined;
   readonly concurrency: number | undefined;
   /** The longest time that a whole run may take. */
   readonly timeoutMs: number | undefined;
@@ -99,6 +101,7 @@ function fillDefaults({
   dags = [],
   connections = {},
   defaults = {},
+  ledger,
   concurrency,
   timeout,
   showData,
@@ -108,6 +111,7 @@ function fillDefaults({
     dags,
     connections: byId,
     defaults,
+    ledgerSchema: ledger?.schema,
     concurrency,
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, 'timeout'),
     showData,

@@ -4,6 +4,7 @@ import { parseDuration } from '../duration.js';
 import { isRecord } from '../json.js';
 import { DEFAULT_NAMES, validateDefaults } from '../dag/options.js';
 import type { Location } from '../modules/location.js';
+import { quoteIdentifier } from '../sql/quote.js';
 
 type Path = readonly string[];
 
@@ -72,6 +73,17 @@ const assertConnection: Check = (value, path) => {
   assertUrl(value['url'], [...path, 'url']);
 };
 
+/** Throws a `ShapeError` unless the value is the name of a schema that PostgreSQL keeps for no other purpose. */
+const assertSchemaName: Check = (value, path) => {
+  if (typeof value !== 'string') throw createWrongTypeError(path, 'the name of a schema', value);
+  runCheck(path, () => quoteIdentifier(value));
+  if (!/^pg_|^information_schema$/.test(value)) return;
+  throw new ShapeError(path, {
+    what: `the ledger can't be in the schema "${value}", which belongs to PostgreSQL`,
+    fix: 'choose another name',
+  });
+};
+
 /** Throws a `ShapeError` unless the value is an array of Dags whose IDs differ. */
 const assertDags: Check = (dags, path) => {
   if (!Array.isArray(dags)) throw createWrongTypeError(path, 'an array of Dags', dags);
@@ -97,6 +109,7 @@ const CONFIG: Readonly<Record<string, Check>> = {
   dags: assertDags,
   connections: (value, path) => assertFields(value, path, assertConnection),
   defaults: (value, path) => assertFields(value, path, DEFAULTS),
+  ledger: (value, path) => assertFields(value, path, { schema: assertSchemaName }),
   concurrency: assertCount,
   timeout: assertTimeout,
   showData: assertBoolean,

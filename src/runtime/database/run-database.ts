@@ -3,21 +3,36 @@ import { EtlError } from '../../errors.js';
 import type { Database } from '../../hooks/hook.js';
 import { Pipeline } from '../postgres/pipeline.js';
 import { createCleanStatements, forgetPreparedStatements, isClean } from '../postgres/prepared-statements.js';
-import { type LockHolder, beginRun, takeEpoch } from '../ledger/epoch.js';
-import { type Overlap, endLeftovers, takeLock } from '../ledger/lock.js';
+import {
+  adoptEpoch,
+  beginRun,
+  type Epoch,
+  isSame,
+  type LockHolder,
+  readEpoch,
+  takeEpoch,
+} from '../ledger/epoch.js';
+import type { Ledger, LedgerSchema } from '../ledger/ledger.js';
+import { type Overlap, describeHolder, endLeftovers, takeLock } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
-import { migrate } from '../ledger/schema.js';
+import { isCurrent, migrate } from '../ledger/schema.js';
+import { createTakenOverError } from '../ledger/taken-over.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { UnboundSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, untilAborted, within } from '../waiting.js';
+import { LockWatch } from './lock-watch.js';
 
 /** A database of a run with its ledger: its pool, its control connection, the lock and the epoch. */
 export class RunDatabase {
   readonly database: Database;
-  #epoch: string | undefined;
+  readonly schema: LedgerSchema;
+  #epoch: Epoch | undefined;
+  /** The connection that holds the Dag's lock, and the process ID of its backend. Undefined if no lock was taken. */
+  #lock: { readonly control: ProtocolClient; readonly pid: number } | undefined;
+  #lockWatch: LockWatch | undefined;
   /** The control connection, or its opening. Undefined if no control connection is open. */
   #control: Promise<Client | undefined> | undefined;
   /** The connections that are on their way back to the pool. */
@@ -34,28 +49,27 @@ export class RunDatabase {
   /** Resolves when the last question of `ask` is answered. Questions run one after another. */
   #lastAnswer: Promise<unknown> = Promise.resolve();
   #isClosing = false;
-  /**
-   * True if the transaction of the control connection holds a snapshot of `pg_stat_activity`. The snapshot would be
-   * returned again.
-   */
-  #hasSnapshot = false;
 
-  constructor(database: Database) {
+  constructor(database: Database, schema: LedgerSchema) {
     this.database = database;
+    this.schema = schema;
   }
 
   /**
-   * Returns the epoch of this run in this database. The tasks of the run commit only if the epoch is still the
-   * newest. Throws `Error` if no epoch was taken.
+   * Returns the epoch of this run. The tasks of the run commit only if the epoch is still the newest in this database.
+   * Throws `Error` if no epoch was taken.
    */
-  get epoch(): string {
+  get epoch(): Epoch {
     if (this.#epoch === undefined) throw new Error('the epoch was read before it was taken');
     return this.#epoch;
   }
 
   /** Creates the ledger or brings it up to date. Errors name the connection. */
   async migrate(connectionId: string): Promise<void> {
-    await this.with((client) => migrate(client, `connection "${connectionId}"`));
+    const name = `connection "${connectionId}"`;
+    // The question can destroy its connection, so the migration gets another one.
+    if (!(await this.with((ledger) => isCurrent(ledger, name))))
+      await this.with((ledger) => migrate(ledger, name));
   }
 
   /**
@@ -66,8 +80,16 @@ export class RunDatabase {
   async lock(dagId: string, overlap: Overlap, onLost: (reason: EtlError) => void): Promise<void> {
     const control = await this.#connectControl();
     if (control === undefined) return;
-    await takeLock(control, dagId, overlap);
+    const pid = await takeLock({ client: control, schema: this.schema }, dagId, overlap);
+    this.#lock = { control, pid };
+    this.#lockWatch = new LockWatch({
+      // An empty query takes no snapshot.
+      ask: () => this.#enqueue(() => send(control, '')),
+      isOpen: () => control.getTransactionStatus() === 'T',
+      onLost: () => control.connection.stream.destroy(), // The client then emits `end`.
+    });
     control.on('end', () => {
+      this.#lockWatch?.stop();
       if (this.#isClosing) return;
       const reason = new EtlError('ETL-1003', {
         what: `the connection that holds the lock of "${dagId}" was lost`,
@@ -80,15 +102,40 @@ export class RunDatabase {
   }
 
   /**
-   * Ends the transactions that an earlier process of the Dag left open. The caller must hold the Dag's lock alone.
+   * Ends the transactions that an earlier process of the Dag left open. The caller must hold the Dag's lock alone. In a
+   * database that is not the home database, the caller must have adopted the epoch as `holder`.
    */
-  async endLeftovers(dagId: string): Promise<void> {
-    await this.ask((control) => endLeftovers(control, dagId));
+  async endLeftovers(dagId: string, holder?: string): Promise<void> {
+    await this.ask((client) => endLeftovers({ client, schema: this.schema }, dagId, holder));
   }
 
-  /** Takes the next epoch: this process becomes the newest of its Dag in this database. */
+  /** Takes the next epoch of the Dag, whose home is this database: this process becomes the newest of its Dag. */
   async takeEpoch(holder: LockHolder): Promise<void> {
-    this.#epoch = await this.with((client) => takeEpoch(client, holder));
+    this.#epoch = await this.with((ledger) => takeEpoch(ledger, holder, this.#lock?.pid));
+  }
+
+  /** Makes this process the newest of its Dag in this database, with the epoch of the home database. */
+  async adoptEpoch(holder: LockHolder, home: RunDatabase): Promise<void> {
+    const { epoch } = home;
+    await this.with((ledger) => adoptEpoch(ledger, { epoch, holder }, () => home.assertHoldsLock(holder)));
+    this.#epoch = epoch;
+  }
+
+  /**
+   * Throws ETL-7503 unless this process still holds the lock of the Dag and is its newest process. Asks on the connection
+   * that holds the lock, so an answer proves that the lock is still held. Waits until the loss of the connection is noticed
+   * if the server does not answer.
+   */
+  async assertHoldsLock({ dagId }: LockHolder): Promise<void> {
+    const { schema } = this;
+    const check = async (client: ProtocolClient): Promise<void> => {
+      const ledger = { client, schema };
+      if (isSame(await readEpoch(ledger, dagId), this.#epoch)) return;
+      throw createTakenOverError(dagId, { why: await describeHolder(ledger, dagId) });
+    };
+    if (this.#lock === undefined) return this.with(({ client }) => check(client));
+    const { control } = this.#lock;
+    await this.#askOn(async () => control, check);
   }
 
   /**
@@ -99,7 +146,7 @@ export class RunDatabase {
     header: RunHeader,
     holder: LockHolder,
   ): Promise<{ hasOpenPredecessor: boolean } | undefined> {
-    const begun = await this.with((client) => beginRun(client, header, holder));
+    const begun = await this.with((ledger) => beginRun(ledger, header, { holder, lockPid: this.#lock?.pid }));
     this.#epoch = begun?.epoch;
     return begun;
   }
@@ -187,12 +234,12 @@ export class RunDatabase {
    * Runs `work` of the runner itself on a connection of the pool, and returns its result. `work` must leave nothing
    * behind in the session. The connection is destroyed if `work` leaves a transaction open.
    */
-  async with<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
+  async with<T>(work: (ledger: Ledger) => Promise<T>): Promise<T> {
     // Waits for a connection that is on its way back: this takes less time than opening a new one.
     if (this.#releasing.size > 0) await within(Promise.race(this.#releasing), CLEAN_UP_MS);
     const client = this.takeIdle() ?? (await this.acquire());
     try {
-      return await work(client);
+      return await work({ client, schema: this.schema });
     } finally {
       if (!isIdle(client)) destroyConnection(client);
       await this.database.knex.client.releaseConnection(client);
@@ -203,19 +250,42 @@ export class RunDatabase {
    * Runs a question, which is one or more queries about the server's sessions, on the control connection. Questions run
    * one after another. Returns undefined if the database has no control connection, because it allows one session only.
    *
-   * Each question sees the current sessions. The control connection is in the transaction of the lock, and in a
-   * transaction the server keeps its first snapshot of the sessions, so the snapshot is cleared before each question.
+   * The question must not fail on the server: an error would end the transaction of the lock.
    */
   ask<T>(question: (control: ProtocolClient) => Promise<T>): Promise<T | undefined> {
-    const answer = this.#lastAnswer.then(async () => {
-      const control = await this.#connectControl();
-      if (control === undefined) return undefined;
-      if (this.#hasSnapshot) await send(control, 'select pg_stat_clear_snapshot()');
-      this.#hasSnapshot = true;
-      return question(control);
+    return this.#askOn(() => this.#connectControl(), question);
+  }
+
+  /**
+   * Runs a question on the connection that `connect` returns. The question waits for the questions before it. Returns
+   * undefined if there is no connection.
+   *
+   * After the question, a statement without values ends the portal of the question, and with it the snapshot that the
+   * transaction of the lock would otherwise keep as long as the run: a snapshot holds back VACUUM. The statement also ends
+   * the snapshot of the server's sessions, which the next question would see again.
+   */
+  #askOn<T>(
+    connect: () => Promise<ProtocolClient | undefined>,
+    question: (control: ProtocolClient) => Promise<T>,
+  ): Promise<T | undefined> {
+    let control: ProtocolClient | undefined;
+    const answer = this.#enqueue(async () => {
+      control = await connect();
+      return control && question(control);
     });
-    this.#lastAnswer = answer.catch(() => undefined); // The caller of `ask` gets the error.
+    const clear = this.#enqueue(
+      async () => control && send(control, 'select pg_catalog.pg_stat_clear_snapshot()'),
+    );
+    // The statement fails if the question has ended the transaction of the lock.
+    clear.catch(() => control?.connection.stream.destroy());
     return answer;
+  }
+
+  /** Runs `work` on the control connection after the work before it. The caller gets the error of `work`. */
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastAnswer.then(work);
+    this.#lastAnswer = result.catch(() => undefined);
+    return result;
   }
 
   /**
@@ -230,8 +300,10 @@ export class RunDatabase {
   async close(): Promise<void> {
     // From now on, the end of the control connection is no loss of the lock.
     this.#isClosing = true;
+    this.#lockWatch?.stop();
     const control = await this.#control?.catch(() => undefined);
-    await within(Promise.all(this.#releasing), CLEAN_UP_MS);
+    // A client that is ended during a query closes only its socket, see below.
+    await within(Promise.all([...this.#releasing, this.#lastAnswer]), CLEAN_UP_MS);
     await Promise.all(
       this.#idle.splice(0).map((client) => this.database.knex.client.releaseConnection(client)),
     );

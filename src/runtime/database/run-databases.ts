@@ -1,9 +1,9 @@
 import type { EtlError } from '../../errors.js';
 import type { Database } from '../../hooks/hook.js';
 import { hasOpenPredecessor, type LockHolder } from '../ledger/epoch.js';
+import type { Ledger, LedgerSchema } from '../ledger/ledger.js';
 import type { Overlap } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
-import type { ProtocolClient } from '../postgres/protocol.js';
 import { RunDatabase } from './run-database.js';
 import { CLOSE_ALL_MS, within } from '../waiting.js';
 
@@ -13,6 +13,7 @@ export type OpenDatabase = (connectionId: string) => Promise<Database>;
 /** The databases of one run. Each database is opened once, on first use, and closed at the end of the run. */
 export class RunDatabases {
   readonly #open: OpenDatabase;
+  readonly #schema: LedgerSchema;
   readonly #holder: Omit<LockHolder, 'runId'>;
   readonly #onLockLost: (reason: EtlError) => void;
   /** All open databases by connection ID, as their hooks opened them. */
@@ -26,8 +27,14 @@ export class RunDatabases {
   #isAlone = true;
   #runId = '';
 
-  constructor(open: OpenDatabase, holder: Omit<LockHolder, 'runId'>, onLockLost: (reason: EtlError) => void) {
+  /** `schema` has the ledger in each database. */
+  constructor(
+    { open, schema }: { readonly open: OpenDatabase; readonly schema: LedgerSchema },
+    holder: Omit<LockHolder, 'runId'>,
+    onLockLost: (reason: EtlError) => void,
+  ) {
     this.#open = open;
+    this.#schema = schema;
     this.#holder = holder;
     this.#onLockLost = onLockLost;
   }
@@ -50,8 +57,8 @@ export class RunDatabases {
 
   /**
    * Makes this process the newest of its Dag, for a run that exists already: takes the epoch of the home database.
-   * After that, no task of an older process can commit there. The epochs of the databases in `connectionIds` are
-   * taken at one of two times:
+   * After that, no task of an older process can commit there. The databases in `connectionIds` get the epoch at one of two
+   * times:
    *
    * - at once, if the run that had the previous epoch has not ended, because its tasks may still be running there
    * - otherwise when `get` opens the database
@@ -59,7 +66,7 @@ export class RunDatabases {
   async takeEpochs(runId: string, connectionIds: readonly string[]): Promise<void> {
     const { dagId } = this.#holder;
     const [isOpen] = await Promise.all([
-      this.withHome((client) => hasOpenPredecessor(client, dagId)),
+      this.withHome((ledger) => hasOpenPredecessor(ledger, dagId)),
       this.#endLeftovers(),
     ]);
     await this.#home?.takeEpoch({ ...this.#holder, runId });
@@ -104,17 +111,20 @@ export class RunDatabases {
   }
 
   /**
-   * Returns a database that the run can write to. On first use, opens the database, brings its ledger up to date, ends
-   * the open transactions of an earlier run, and takes the epoch. If this fails, the next call tries again.
+   * Returns a database that the run can write to. On first use, opens the database, brings its ledger up to date,
+   * writes the epoch of the home database there, and ends the open transactions of an earlier run. If this fails, the next
+   * call tries again. Throws ETL-7503 if this process has lost the Dag's lock.
    */
   get(connectionId: string): Promise<RunDatabase> {
     let opened = this.#prepared.get(connectionId);
     if (opened === undefined) {
-      const runId = this.#runId;
+      const holder = { ...this.#holder, runId: this.#runId };
+      const home = this.#home;
+      if (home === undefined) throw new Error('the home connection is not open');
       opened = this.#openAndPrepare(connectionId, async (database) => {
         await database.migrate(connectionId);
-        if (this.#hasLeftovers) await database.endLeftovers(this.#holder.dagId);
-        await database.takeEpoch({ ...this.#holder, runId });
+        await database.adoptEpoch(holder, home);
+        if (this.#hasLeftovers) await database.endLeftovers(holder.dagId, holder.holder);
       });
       this.#prepared.set(connectionId, opened);
       // Forgets a failure, so that the next call tries again.
@@ -135,7 +145,7 @@ export class RunDatabases {
   }
 
   /** Runs `work` on a connection to the home database. Throws `Error` if the home connection is not open. */
-  withHome<T>(work: (client: ProtocolClient) => Promise<T>): Promise<T> {
+  withHome<T>(work: (ledger: Ledger) => Promise<T>): Promise<T> {
     if (this.#home === undefined) throw new Error('the home connection is not open');
     return this.#home.with(work);
   }
@@ -143,7 +153,7 @@ export class RunDatabases {
   /** Runs `read` in each of these databases, one after the other. Returns the results by connection ID. */
   async readEach<T>(
     connectionIds: readonly string[],
-    read: (client: ProtocolClient) => Promise<T>,
+    read: (ledger: Ledger) => Promise<T>,
   ): Promise<ReadonlyMap<string, T>> {
     const each = new Map<string, T>();
     for (const id of connectionIds) each.set(id, await (await this.get(id)).with(read));
@@ -176,7 +186,7 @@ export class RunDatabases {
     connectionId: string,
     prepare: (database: RunDatabase) => Promise<void>,
   ): Promise<RunDatabase> {
-    const opened = new RunDatabase(await this.getWithoutLedger(connectionId));
+    const opened = new RunDatabase(await this.getWithoutLedger(connectionId), this.#schema);
     try {
       await prepare(opened);
       return opened;

@@ -1,5 +1,8 @@
 import type { ErrorFields } from '../../errors.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { send } from '../postgres/protocol.js';
+import type { Ledger } from './ledger.js';
+import { selectMilliseconds } from './milliseconds.js';
+import { assertWritten } from './row-not-written.js';
 
 /** A row of `etl.attempt`: an attempt that did not succeed, or a task that was not started. */
 export interface AttemptRow {
@@ -24,7 +27,7 @@ export interface AttemptRow {
  * `finishedAt` is recorded as finished now.
  */
 export async function insertAttempts(
-  client: ProtocolClient,
+  { client, schema }: Ledger,
   runId: string,
   attempts: readonly AttemptRow[],
 ): Promise<void> {
@@ -40,24 +43,32 @@ export async function insertAttempts(
     started_at: each.startedAt,
     finished_at: each.finishedAt ?? new Date(),
   }));
-  await send(
+  const { rowCount } = await send(
     client,
-    `insert into etl.attempt (run_id, task_id, attempt, state, code, sqlstate, message, error, row_data,
+    `insert into ${schema.sql}.attempt (run_id, task_id, attempt, state, code, sqlstate, message, error, row_data,
        started_at, finished_at)
-     select $1, a.* from json_to_recordset($2) as a (task_id text, attempt int, state text, code text, sqlstate text,
-       message text, error jsonb, row_data text, started_at timestamptz, finished_at timestamptz)`,
+     select $1, a.* from pg_catalog.json_to_recordset($2) as a (task_id pg_catalog.text, attempt int,
+       state pg_catalog.text, code pg_catalog.text, sqlstate pg_catalog.text, message pg_catalog.text,
+       error pg_catalog.jsonb, row_data pg_catalog.text, started_at timestamp with time zone,
+       finished_at timestamp with time zone)`,
     [runId, JSON.stringify(rows)],
   );
+  assertWritten(rowCount, attempts.length, { schema, table: 'attempt' });
 }
 
 /** Reads the unsuccessful attempts of a run, in the order in which they were recorded. The ledger records no others. */
-export async function readAttempts(client: ProtocolClient, runId: string): Promise<readonly AttemptRow[]> {
+export async function readAttempts(
+  { client, schema }: Ledger,
+  runId: string,
+): Promise<readonly AttemptRow[]> {
   const { rows } = await send(
     client,
     `select task_id as "taskId", attempt, state, code, sqlstate, message, error, row_data as "rowData",
-            started_at as "startedAt", finished_at as "finishedAt"
-     from etl.attempt where run_id = $1 order by id`,
+            ${selectMilliseconds('started_at')} as "startedAt", ${selectMilliseconds('finished_at')} as "finishedAt"
+     from ${schema.sql}.attempt where run_id operator(pg_catalog.=) $1 order by id`,
     [runId],
   );
-  return rows as AttemptRow[];
+  return rows.map((row) =>
+    Object.assign(row, { startedAt: new Date(row.startedAt), finishedAt: new Date(row.finishedAt) }),
+  ) as AttemptRow[];
 }

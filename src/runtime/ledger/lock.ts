@@ -1,10 +1,12 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
-import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { WATCH_CLIENT, formatApplicationName } from '../postgres/transaction.js';
-import { findDatabaseError } from '../postgres/sqlstate.js';
-import { isNotInstalled } from './schema.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
+import { send } from '../postgres/protocol.js';
+import { buildLongSettings, MAY_SIGNAL } from '../postgres/transaction.js';
+import { quoteLiteral } from '../sql/quote.js';
+import { formatLockName, formatSessionPrefix, type Ledger } from './ledger.js';
+import { isNotInstalled } from './schema.js';
 
 /** The behaviour of `takeLock` if another run of the Dag holds the lock. `fail` throws at once. */
 export type Overlap =
@@ -14,86 +16,111 @@ export type Overlap =
   /** Shares the lock with other processes that run single tasks, but not with a whole run. */
   | { readonly mode: 'share' };
 
+/** The longest pause between two tries to take a lock that another run holds. */
+const LONGEST_PAUSE_MS = 500;
+
 /**
- * Takes the lock of a Dag, so that only one run of the Dag works at a time. Opens a transaction on `client`; the lock
- * lasts until this transaction ends. The idle transaction has no snapshot and no ID, so it holds back no VACUUM. A lock
- * of a transaction works behind PgBouncer, a lock of a session does not (https://www.pgbouncer.org/features.html).
+ * Takes the lock of a Dag, so that only one run of the Dag works at a time. Opens a transaction on the connection; the
+ * lock lasts until this transaction ends. Returns the process ID of the backend that holds the lock. A lock of a
+ * transaction works behind PgBouncer, a lock of a session does not (https://www.pgbouncer.org/features.html).
+ *
+ * The idle transaction has no snapshot and no ID, so it holds back no VACUUM. For the same reason, the mode `wait` tries
+ * again and again: a statement that waits has a snapshot.
  *
  * Throws ETL-7501 with the holder if another run holds the lock.
  */
-export async function takeLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<void> {
-  if (await tryLock(client, dagId, overlap)) return;
-  await send(client, 'rollback');
-  throw await createLockHeldError(client, dagId);
-}
-
-/**
- * The statements that begin the transaction of the lock. The transaction lasts as long as the run, so the server must
- * not end it by a timeout. `WRITES_NOTHING_LOCK` marks the transaction, so no search for a high watermark waits for its
- * end.
- */
-const BEGIN_LOCK = [
-  'begin',
-  'set local idle_in_transaction_session_timeout = 0',
-  'set local statement_timeout = 0',
-  `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
-];
-
-/** The SQLSTATE `lock_not_available` of a statement that waited longer than `lock_timeout`. */
-const LOCK_TIMEOUT = '55P03';
-
-/** Builds the SQL of the lock's key. The pattern of Dag IDs excludes quotes, so the ID needs no bound value. */
-function buildLockKey(dagId: string): string {
-  return `hashtextextended('etl:${dagId}', 0)`;
-}
-
-/**
- * Begins a transaction and takes the lock in it. Returns false if another run holds the lock, in the mode `wait` only
- * after the time to wait. The transaction stays open in both cases.
- */
-async function tryLock(client: ProtocolClient, dagId: string, overlap: Overlap): Promise<boolean> {
-  const begin = [...BEGIN_LOCK, ...WATCH_CLIENT].join('; ');
-  if (overlap.mode === 'wait') {
-    await send(client, begin);
-    return waitForLock(client, dagId, overlap.waitMs);
+export async function takeLock(ledger: Ledger, dagId: string, overlap: Overlap): Promise<number> {
+  const deadline = performance.now() + (overlap.mode === 'wait' ? overlap.waitMs : 0);
+  for (let pauseMs = 25; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    const pid = await tryLock(ledger, dagId, overlap);
+    if (pid !== undefined) return pid;
+    await send(ledger.client, 'rollback');
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0) throw await createLockHeldError(ledger, dagId);
+    // The timer does not keep the process alive: the connection does, until the run is stopped.
+    await delay(Math.min(pauseMs, leftMs), undefined, { ref: false });
   }
+}
+
+/**
+ * Begins a transaction and tries to take the lock in it. Returns the process ID of the backend, or undefined if another
+ * run holds the lock. The transaction stays open in both cases.
+ *
+ * The transaction lasts as long as the run, so no setting of the role or the database may end it, or give it a snapshot.
+ * `WRITES_NOTHING_LOCK` marks the transaction, so no search for a high watermark waits for its end.
+ */
+async function tryLock(
+  { client, schema }: Ledger,
+  dagId: string,
+  overlap: Overlap,
+): Promise<number | undefined> {
   const shared = overlap.mode === 'share' ? '_shared' : '';
-  const lock = `select pg_try_advisory_xact_lock${shared}(${buildLockKey(dagId)}) as taken`;
+  const key = buildLockKey(quoteLiteral(formatLockName(schema, dagId)));
+  const statements = [
+    'begin isolation level read committed',
+    ...buildLongSettings(client),
+    `select pg_catalog.pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK}::pg_catalog.int8)`,
+    `select pg_catalog.pg_try_advisory_xact_lock${shared}(${key}) as taken, pg_catalog.pg_backend_pid() as pid`,
+  ];
   // Several statements in one message have one result each. The result of the lock is the last.
-  const results = (await send(client, `${begin}; ${lock}`)) as unknown as readonly QueryResult[];
-  return results.at(-1)?.rows[0]?.taken === true;
+  const results = (await send(client, statements.join('; '))) as unknown as readonly QueryResult[];
+  const last = results.at(-1)?.rows[0] as { readonly taken: boolean; readonly pid: number } | undefined;
+  return last?.taken === true ? last.pid : undefined;
 }
 
-/** Waits at most `waitMs` milliseconds for the lock, in the open transaction. Returns false if the time is over. */
-async function waitForLock(client: ProtocolClient, dagId: string, waitMs: number): Promise<boolean> {
-  await send(client, `set local lock_timeout = ${Math.ceil(waitMs)}`);
-  try {
-    await send(client, `select pg_advisory_xact_lock(${buildLockKey(dagId)})`);
-    return true;
-  } catch (error) {
-    if (findDatabaseError(error)?.code === LOCK_TIMEOUT) return false;
-    throw error;
-  }
+/** Builds the SQL of the key of a Dag's lock. `name` is SQL for the text of `formatLockName`. */
+function buildLockKey(name: string): string {
+  return `pg_catalog.hashtextextended(${name}::pg_catalog.text, 0::pg_catalog.int8)`;
+}
+
+/**
+ * Builds the SQL condition that a process holds the lock of a Dag. `name` is SQL for the text of `formatLockName`.
+ * `pid` is SQL for the process ID of the backend that must hold the lock; undefined for any backend.
+ *
+ * In pg_locks, `classid` has the upper 32 bits and `objid` the lower 32 bits of the lock's key, and `objsubid` is 1 for a
+ * key of 64 bits: https://www.postgresql.org/docs/current/view-pg-locks.html
+ */
+export function buildIsLocked(name: string, pid?: string): string {
+  return `exists (
+    select from pg_catalog.pg_locks k
+    where k.locktype operator(pg_catalog.=) 'advisory' and k.objsubid operator(pg_catalog.=) 1 and k.granted
+      ${pid === undefined ? '' : `and k.pid operator(pg_catalog.=) ${pid}`}
+      and k.database operator(pg_catalog.=) (select d.oid from pg_catalog.pg_database d
+        where d.datname operator(pg_catalog.=) pg_catalog.current_database())
+      and (k.classid::pg_catalog.int8 operator(pg_catalog.<<) 32 operator(pg_catalog.|) k.objid::pg_catalog.int8)
+        operator(pg_catalog.=) ${buildLockKey(name)})`;
 }
 
 /**
  * Ends the sessions whose transactions an earlier process of the Dag has left open in this database, for example
  * because the network of the process broke. The sessions are found by their application name. Call this function only
  * with the lock of the Dag: then no other process works for the Dag.
+ *
+ * On a connection without the lock, `holder` is this process. Then only transactions end that began before the process has
+ * adopted the epoch here, and none if a newer process has the epoch.
  */
-export async function endLeftovers(control: ProtocolClient, dagId: string): Promise<void> {
+export async function endLeftovers(
+  { client, schema }: Ledger,
+  dagId: string,
+  holder: string | undefined,
+): Promise<void> {
+  const isOld = `xact_start operator(pg_catalog.<) (select taken_at from ${schema.sql}.lock
+    where dag_id operator(pg_catalog.=) $2 and holder operator(pg_catalog.=) $3)`;
   await send(
-    control,
-    `select pg_terminate_backend(pid) from pg_stat_activity
-     where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
-       and xact_start is not null and starts_with(application_name, $1)`,
-    [formatApplicationName(dagId, '')],
+    client,
+    `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity
+     where datname operator(pg_catalog.=) pg_catalog.current_database()
+       and usename operator(pg_catalog.=) session_user and ${MAY_SIGNAL}
+       and pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()
+       and ${holder === undefined ? 'xact_start is not null' : isOld}
+       and pg_catalog.starts_with(application_name, $1)`,
+    [formatSessionPrefix(schema, dagId), ...(holder === undefined ? [] : [dagId, holder])],
   );
 }
 
 /** Reads which run holds the lock of the Dag, and creates ETL-7501 with this run. */
-async function createLockHeldError(client: ProtocolClient, dagId: string): Promise<EtlError> {
-  const who = (await describeHolder(client, dagId)) ?? 'a run that has just started';
+async function createLockHeldError(ledger: Ledger, dagId: string): Promise<EtlError> {
+  const who = (await describeHolder(ledger, dagId)) ?? 'a run that has just started';
   return new EtlError('ETL-7501', {
     what: `"${dagId}" is already running: ${who}`,
     fix: 'wait until that run ends, or pass --overlap wait; the lock is free as soon as the process of that run has ended',
@@ -105,13 +132,14 @@ async function createLockHeldError(client: ProtocolClient, dagId: string): Promi
  * Describes the run that last took the Dag's epoch. Returns undefined if the first run holds the lock and is still
  * creating the ledger.
  */
-async function describeHolder(client: ProtocolClient, dagId: string): Promise<string | undefined> {
+export async function describeHolder({ client, schema }: Ledger, dagId: string): Promise<string | undefined> {
   try {
     const { rows } = await send(
       client,
-      `select format('run %s, pid %s on host %s, since %s (%s s)', run_id, pid, host, to_char(taken_at, 'HH24:MI:SS'),
-                     extract(epoch from clock_timestamp() - taken_at)::int) as holder
-       from etl.lock where dag_id = $1`,
+      `select pg_catalog.format('run %s, pid %s on host %s, since %s (%s s)', run_id, pid, host,
+         pg_catalog.to_char(taken_at, 'HH24:MI:SS'),
+         extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) taken_at)::pg_catalog.int4) as holder
+       from ${schema.sql}.lock where dag_id operator(pg_catalog.=) $1`,
       [dagId],
     );
     return rows[0]?.holder as string | undefined;

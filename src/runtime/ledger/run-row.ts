@@ -1,8 +1,10 @@
-import { Pipeline } from '../postgres/pipeline.js';
 import type { DataInterval } from '../interval/interval.js';
-import { send, type ProtocolClient } from '../postgres/protocol.js';
+import { send } from '../postgres/protocol.js';
+import { COMMIT, sendBrief } from '../postgres/transaction.js';
+import { formatSessionPrefix, type Ledger, type LedgerSchema } from './ledger.js';
 import { selectMilliseconds } from './milliseconds.js';
-import { formatApplicationName, assertCommitted, BRIEF, COMMIT } from '../postgres/transaction.js';
+import { createNotWrittenError } from './row-not-written.js';
+import { createTakenOverError } from './taken-over.js';
 
 /** The description of a run that its process writes when the process starts. */
 export interface RunHeader {
@@ -40,21 +42,24 @@ export interface RunRow {
 }
 
 /** Records that a run has started. Changes nothing if a run with this ID exists already. */
-export async function insertRun(client: ProtocolClient, header: RunHeader): Promise<void> {
-  await send(client, INSERT_RUN, listRunValues(header));
+export async function insertRun({ client, schema }: Ledger, header: RunHeader): Promise<void> {
+  await sendBrief(client, [{ text: buildInsertRun(schema, 'true'), values: listRunValues(header) }]);
 }
 
 /**
- * The statement of `insertRun`, with the values of `listRunValues`. Inserts nothing if a run with this ID exists
- * already.
+ * Builds the statement of `insertRun`, with the values of `listRunValues`. The statement inserts nothing if a run with this
+ * ID exists already, or if `condition` is false.
  */
-export const INSERT_RUN = `insert into etl.run (run_id, dag_id, state, interval_start, interval_end, params, task_count,
+export function buildInsertRun({ sql }: LedgerSchema, condition: string): string {
+  return `insert into ${sql}.run (run_id, dag_id, state, interval_start, interval_end, params, task_count,
                        pid, host, version, by_task, full_refresh)
-   values ($1, $2, 'running', $3, $4, $5::jsonb, $6, $7, $8, $9, $10,
-           array(select jsonb_array_elements_text($11::jsonb)))
+   select $1, $2, 'running', $3, $4, $5, $6, $7, $8, $9, $10,
+          array(select pg_catalog.jsonb_array_elements_text($11::pg_catalog.jsonb))
+   where ${condition}
    on conflict do nothing`;
+}
 
-/** Lists the values of `INSERT_RUN`, in the order of its parameters. */
+/** Lists the values of the statement of `buildInsertRun`, in the order of its parameters. */
 export function listRunValues(header: RunHeader): readonly (string | null)[] {
   const { runId, dagId, interval, params, taskCount, pid, host, version, isByTask, fullRefresh } = header;
   return [
@@ -72,59 +77,93 @@ export function listRunValues(header: RunHeader): readonly (string | null)[] {
   ];
 }
 
-/** Records that another process continues a run. */
-export async function reopenRun(client: ProtocolClient, header: RunHeader): Promise<void> {
-  const { runId, taskCount, pid, host, version, isByTask } = header;
-  await send(
-    client,
-    `update etl.run set state = 'running', resumes = resumes + 1, task_count = $2, pid = $3, host = $4, version = $5,
-                        by_task = $6, finished_at = null
-     where run_id = $1`,
-    [runId, taskCount, pid, host, version, isByTask],
-  );
+/**
+ * Records that another process continues a run. `holder` is this process. Throws ETL-7503, and changes nothing, if a newer
+ * process has taken the epoch of the Dag. Throws ETL-4009 if the row was not written.
+ */
+export async function reopenRun(ledger: Ledger, header: RunHeader, holder: string): Promise<void> {
+  const { runId, dagId, taskCount, pid, host, version, isByTask } = header;
+  const { client, schema } = ledger;
+  const [reopened] = await sendBrief(client, [
+    {
+      text: `with ${buildFence(schema, '$7', '$8')}
+     update ${schema.sql}.run set state = 'running', resumes = resumes operator(pg_catalog.+) 1, task_count = $2, pid = $3,
+       host = $4, version = $5, by_task = $6, finished_at = null
+     where run_id operator(pg_catalog.=) $1 and exists (select from fence)`,
+      values: [runId, String(taskCount), String(pid), host, version, String(isByTask), dagId, holder],
+    },
+  ]);
+  if (reopened?.tag === 'UPDATE 1') return;
+  await assertNewest(ledger, dagId, holder);
+  throw createNotWrittenError(schema, 'run', 'nothing was started');
 }
 
 /**
- * Records how a run ended, in a transaction of its own. Returns false, and changes nothing, if a newer process has
- * taken the epoch of the Dag. The COMMIT waits for the disk, also if the tasks' own COMMITs do not, so a crash of the
- * server loses nothing that was reported.
+ * Records how a run ended, in a transaction of its own. The COMMIT waits for the disk, also if the tasks' own COMMITs do
+ * not, so a crash of the server loses nothing that was reported. Throws ETL-7503, and changes nothing, if a newer process
+ * has taken the epoch of the Dag. Throws ETL-4009 if the row was not written.
  */
 export async function closeRun(
-  client: ProtocolClient,
+  ledger: Ledger,
   { runId, dagId, holder }: { readonly runId: string; readonly dagId: string; readonly holder: string },
   state: 'success' | 'failed',
-): Promise<boolean> {
-  const statements = [
-    'begin',
-    'set local synchronous_commit = on',
-    // By this name the next process of the Dag finds this transaction and ends it, if it was left open.
-    `set local application_name = '${formatApplicationName(dagId, '')}'`,
-    ...BRIEF,
-  ].map((text) => ({ text }));
-  // `for share` waits for a newer process that is taking the epoch, and then sees its `holder`.
+): Promise<void> {
+  const { client, schema } = ledger;
   const close = {
-    text: `with fence as (select 1 from etl.lock where dag_id = $3 and holder = $4 for share)
-     update etl.run set state = $2, finished_at = clock_timestamp() where run_id = $1 and exists (select from fence)`,
+    text: `with ${buildFence(schema, '$3', '$4')}
+     update ${schema.sql}.run set state = $2, finished_at = pg_catalog.clock_timestamp()
+     where run_id operator(pg_catalog.=) $1 and exists (select from fence)`,
     values: [runId, state, dagId, holder],
   };
-  const answers = await new Pipeline([...statements, close, COMMIT]).send(client);
-  assertCommitted(answers);
-  return answers.at(-2)?.tag === 'UPDATE 1'; // The answer to `close`, which comes before COMMIT.
+  const settings = {
+    synchronous_commit: 'on',
+    // By this name the next process of the Dag finds this transaction and ends it, if it was left open.
+    application_name: formatSessionPrefix(schema, dagId),
+  };
+  const [closed] = await sendBrief(client, [close], { settings, end: COMMIT });
+  if (closed?.tag === 'UPDATE 1') return;
+  const data = 'tasks that had ended are committed';
+  await assertNewest(ledger, dagId, holder, data);
+  throw createNotWrittenError(schema, 'run', data);
+}
+
+/**
+ * Builds the CTE `fence`, which has a row if the process `holder` is the newest of the Dag. `for share` waits for a newer
+ * process that is taking the epoch, and then sees its `holder`. The arguments are parameters.
+ */
+export function buildFence({ sql }: LedgerSchema, dagId: string, holder: string): string {
+  return `fence as (select from ${sql}.lock
+    where dag_id operator(pg_catalog.=) ${dagId} and holder operator(pg_catalog.=) ${holder} for share)`;
+}
+
+/** Throws ETL-7503 unless the process `holder` is the newest of the Dag. */
+export async function assertNewest(
+  { client, schema }: Ledger,
+  dagId: string,
+  holder: string,
+  data?: string,
+): Promise<void> {
+  const { rows } = await send(client, `with ${buildFence(schema, '$1', '$2')} select from fence`, [
+    dagId,
+    holder,
+  ]);
+  if (rows.length === 0) throw createTakenOverError(dagId, { data });
 }
 
 /** Finds a run by its ID. Returns undefined if the ledger has no such run. */
-export async function findRun(client: ProtocolClient, runId: string): Promise<RunRow | undefined> {
-  return (await readRuns(client, 'where run_id = $1', [runId]))[0];
+export async function findRun(ledger: Ledger, runId: string): Promise<RunRow | undefined> {
+  return (await readRuns(ledger, 'where run_id operator(pg_catalog.=) $1', [runId]))[0];
 }
 
 /** Lists the newest runs of one Dag, or of all Dags if `dagId` is undefined. The newest run comes first. */
 export function listRuns(
-  client: ProtocolClient,
+  ledger: Ledger,
   { dagId, limit }: { readonly dagId?: string | undefined; readonly limit: number },
 ): Promise<readonly RunRow[]> {
   return readRuns(
-    client,
-    'where $1::text is null or dag_id = $1 order by started_at desc, run_id desc limit $2',
+    ledger,
+    `where $1::pg_catalog.text is null or dag_id operator(pg_catalog.=) $1
+     order by started_at desc, run_id desc limit $2`,
     [dagId ?? null, limit],
   );
 }
@@ -134,13 +173,14 @@ export function listRuns(
  * this run. Returns undefined if there is no such run.
  */
 export async function findLastRun(
-  client: ProtocolClient,
+  ledger: Ledger,
   dagId: string,
   interval: DataInterval | undefined,
 ): Promise<RunRow | undefined> {
   const runs = await readRuns(
-    client,
-    `where dag_id = $1 and ($2::timestamptz is null or (interval_start = $2 and interval_end = $3))
+    ledger,
+    `where dag_id operator(pg_catalog.=) $1 and ($2::pg_catalog.timestamptz is null
+       or (interval_start operator(pg_catalog.=) $2 and interval_end operator(pg_catalog.=) $3))
      order by started_at desc, run_id desc limit 1`,
     [dagId, interval?.start ?? null, interval?.end ?? null],
   );
@@ -149,17 +189,17 @@ export async function findLastRun(
 
 /** Reads runs. `selection` is the SQL after the name of the table: conditions, order and limit. */
 async function readRuns(
-  client: ProtocolClient,
+  { client, schema }: Ledger,
   selection: string,
   values: readonly unknown[],
 ): Promise<readonly RunRow[]> {
   const { rows } = await send(
     client,
     `select run_id as "runId", dag_id as "dagId", state, ${selectMilliseconds('interval_start')} as start,
-            ${selectMilliseconds('interval_end')} as end, params, to_json(full_refresh) as "fullRefresh",
+            ${selectMilliseconds('interval_end')} as end, params, pg_catalog.to_json(full_refresh) as "fullRefresh",
             task_count as "taskCount", resumes, pid, host, version,
             ${selectMilliseconds('started_at')} as "startedAt", ${selectMilliseconds('finished_at')} as "finishedAt"
-     from etl.run ${selection}`,
+     from ${schema.sql}.run ${selection}`,
     values,
   );
   return rows.map(toRunRow);

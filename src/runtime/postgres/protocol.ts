@@ -61,6 +61,10 @@ export interface ProtocolClient extends Emitter, CancelTarget {
   getTypeParser(oid: number, format: 'text'): (text: string) => unknown;
   /** True if pg writes dates in UTC. The driver has this setting for all clients (`pg.defaults.parseInputDatesAsUTC`). */
   readonly usesUtcDates?: boolean;
+  /**
+   * The version of the server as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected.
+   */
+  readonly serverVersion?: number | undefined;
   /** If set, Knex's pool removes the connection instead of using it again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;
@@ -76,9 +80,10 @@ export interface ProtocolClient extends Emitter, CancelTarget {
  */
 const LEDGER_TYPES = { getTypeParser: (oid: number) => PARSERS.get(oid) ?? String };
 
-/** The parsers by the OID of the type: bool, int2, int4, float8, json, jsonb, timestamptz. */
+/** The parsers by the OID of the type: bool, int8, int2, int4, float8, json, jsonb, timestamptz. */
 const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, (text: string) => unknown>([
   [16, (text) => text === 't'],
+  [20, Number],
   [21, Number],
   [23, Number],
   [701, Number],

@@ -7,6 +7,7 @@ import {
   send,
 } from './protocol.js';
 import { type Settings, VALUE_SETTINGS, buildSetCalls } from './value-settings.js';
+import { Pipeline } from './pipeline.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
@@ -18,9 +19,6 @@ const LOCK_TIMEOUT_MS = 30_000;
 const SERVER_DELAY_MS = 1000;
 /** The maximum time that a transaction stays open without a statement, if the task has no timeout. */
 const IDLE_TIMEOUT_MS = 3_600_000;
-/** The server cuts `application_name` at 63 bytes and sends a notice each time. */
-const NAME_LIMIT = 63;
-
 /**
  * Settings that make the server end the statement and the transaction of a client that is gone: within a second if
  * the process was killed, within about ten seconds if the network failed. They are set after connecting, because
@@ -34,34 +32,100 @@ const WATCH_SETTINGS: Readonly<Record<string, string>> = {
   tcp_user_timeout: '8000',
 };
 
-/** The same settings as `SET LOCAL` statements. */
-export const WATCH_CLIENT: readonly string[] = Object.entries(WATCH_SETTINGS).map(
-  ([name, value]) => `set local ${name} = ${value}`,
-);
+/** The first version with `transaction_timeout`. An older server refuses the name. */
+const TRANSACTION_TIMEOUT_VERSION = 170_000;
 
 /**
- * Returns the `application_name` of a task: `etl:<dag>/<task>`, cut to the length that the server keeps.
- * `pg_stat_activity` shows this name.
+ * Returns `transaction_timeout: '0'` if the server knows the setting. The setting would end a whole transaction,
+ * however short its statements are. A new value above 0 would not replace a limit that is already running.
  */
-export function formatApplicationName(dagId: string, taskId: string): string {
-  return `etl:${dagId}/${taskId}`.slice(0, NAME_LIMIT);
+function listTransactionTimeout({
+  serverVersion = 0,
+}: Pick<ProtocolClient, 'serverVersion'>): Readonly<Record<string, string>> {
+  return serverVersion < TRANSACTION_TIMEOUT_VERSION ? {} : { transaction_timeout: '0' };
 }
 
 /**
- * Settings for the short transactions of the runner itself, as `SET LOCAL` statements. The server ends such a
- * transaction after five seconds without a statement, even if the server does not notice that the process is gone.
+ * Returns `SET LOCAL` statements for a transaction of the runner that stays open as long as a task or a run. The server
+ * ends the transaction if its client is gone, and not by a limit that a role or a database has.
  */
-export const BRIEF: readonly string[] = [
-  ...WATCH_CLIENT,
-  'set local idle_in_transaction_session_timeout = 5000',
-];
+export function buildLongSettings(client: ProtocolClient, isWatched = true): readonly string[] {
+  return buildSetLocal({
+    statement_timeout: '0',
+    lock_timeout: String(LOCK_TIMEOUT_MS),
+    idle_in_transaction_session_timeout: '0',
+    ...listTransactionTimeout(client),
+    ...(isWatched ? WATCH_SETTINGS : {}),
+  });
+}
+
+/**
+ * Settings for the short transactions of the runner itself. The server ends such a transaction after five seconds without
+ * a statement, even if the server does not notice that the process is gone.
+ */
+function listBriefSettings(client: ProtocolClient): Readonly<Record<string, string>> {
+  return {
+    statement_timeout: '60000',
+    lock_timeout: String(LOCK_TIMEOUT_MS),
+    idle_in_transaction_session_timeout: '5000',
+    ...listTransactionTimeout(client),
+    ...WATCH_SETTINGS,
+  };
+}
+
+/** Returns the settings of a short transaction of the runner as `SET LOCAL` statements. */
+export function buildBriefSettings(client: ProtocolClient): readonly string[] {
+  return buildSetLocal(listBriefSettings(client));
+}
+
+/** `value` must not contain a quote. */
+function buildSetLocal(settings: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(settings).map(([name, value]) => `set local ${name} = '${value}'`);
+}
+
+/**
+ * Sends statements of the runner in a transaction of their own, in one write. Returns their answers. The statements do not
+ * depend on the limits and the isolation level that the role or the database has. `settings` are further settings of the
+ * transaction. `end` is the last statement: by default END, which the fault suite does not take for a COMMIT of a task or
+ * of a whole run. Throws the error of the first statement that fails: then nothing was changed, and the connection is still
+ * in the transaction. Throws ETL-3207 if the server has not committed.
+ */
+export async function sendBrief(
+  client: ProtocolClient,
+  statements: readonly PipelineStatement[],
+  {
+    settings = {},
+    end = { text: 'end' },
+  }: { readonly settings?: Readonly<Record<string, string>>; readonly end?: PipelineStatement } = {},
+): Promise<readonly StatementResult[]> {
+  const begin = [
+    { text: 'begin isolation level read committed' },
+    createSetStatement({ ...listBriefSettings(client), ...settings }),
+  ];
+  const answers = await new Pipeline([...begin, ...statements, end]).send(client);
+  assertCommitted(answers);
+  return answers.slice(begin.length, -1);
+}
+
+/** Creates the statement that sets settings until the end of the transaction. */
+function createSetStatement(settings: Readonly<Record<string, string>>): PipelineStatement {
+  return { text: `select ${buildSetConfig(Object.keys(settings))}`, values: Object.values(settings) };
+}
+
+/**
+ * Builds a list of expressions that set settings until the end of the transaction, with the parameters `$1`, `$2` and so
+ * on. SET LOCAL does the same, but takes no parameters.
+ */
+function buildSetConfig(names: readonly string[]): string {
+  return names.map((name, index) => `pg_catalog.set_config('${name}', $${index + 1}, true)`).join(', ');
+}
 
 /** The settings of the transaction of an attempt. */
 export interface TransactionSettings {
   readonly isolation: Isolation;
   /** The rest of the task's timeout in milliseconds. Undefined if the task has no timeout. */
   readonly budgetMs: number | undefined;
-  /** The `application_name`, from `formatApplicationName`. */
+  /** The `application_name`, from `formatSessionName`. */
   readonly name: string;
   /** Settings of this task in addition to `VALUE_SETTINGS`. */
   readonly values: Settings;
@@ -70,14 +134,17 @@ export interface TransactionSettings {
 }
 
 /**
- * Creates the two statements that begin a transaction: BEGIN, and a SELECT that sets the timeouts, the
+ * Creates the two statements that begin a task's transaction: BEGIN, and a SELECT that sets the timeouts, the
  * `application_name` and how values are written, local to the transaction. Without a task timeout, statements have no time limit, and the
  * transaction may idle for `IDLE_TIMEOUT_MS`.
  *
  * Pass the answer to the SELECT to `parseTransactionId`. The process ID is read from the server, because behind a
  * pooler it differs from the process ID that the driver knows.
  */
-export function createBeginStatements(settings: TransactionSettings): readonly PipelineStatement[] {
+export function createBeginStatements(
+  settings: TransactionSettings,
+  client: Pick<ProtocolClient, 'serverVersion'>,
+): readonly PipelineStatement[] {
   const budget =
     settings.budgetMs === undefined
       ? undefined
@@ -88,15 +155,15 @@ export function createBeginStatements(settings: TransactionSettings): readonly P
     lock_timeout: String(Math.min(budget ?? LOCK_TIMEOUT_MS, LOCK_TIMEOUT_MS)),
     idle_in_transaction_session_timeout: String(budget ?? IDLE_TIMEOUT_MS),
     application_name: settings.name,
+    ...listTransactionTimeout(client),
     ...(settings.watchClient ? WATCH_SETTINGS : {}),
   };
-  // A setting can't be a parameter of SET LOCAL. `set_config(…, true)` does the same and takes parameters.
-  const set = Object.keys(local).map((name, index) => `set_config('${name}', $${index + 1}, true)`);
   const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...settings.values });
   return [
-    { text: `begin isolation level ${settings.isolation}` },
+    { text: `begin isolation level ${settings.isolation} not deferrable` },
     {
-      text: `select pg_backend_pid(), pg_current_xact_id()::text, ${[...set, ...fixed].join(', ')}`,
+      text: `select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::pg_catalog.text,
+        ${[buildSetConfig(Object.keys(local)), ...fixed].join(', ')}`,
       values: Object.values(local),
       keep: true,
       // The runner needs the transaction ID at once, to stop the transaction while the next statement runs.
@@ -143,11 +210,20 @@ export async function stopTransaction(
 ): Promise<boolean> {
   const { rowCount } = await send(
     control,
-    `select ${action}(pid) from pg_stat_activity where pid = $1 and backend_xid = $2::xid8::xid`,
+    `select pg_catalog.${action}(pid) from pg_catalog.pg_stat_activity
+     where pid operator(pg_catalog.=) $1 and backend_xid operator(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid
+       and ${MAY_SIGNAL}`,
     [transaction.pid, transaction.xid],
   );
   return (rowCount ?? 0) > 0;
 }
+
+/**
+ * The SQL condition that the role may cancel or terminate a session of pg_stat_activity. A role that has replaced its
+ * session's role (`alter role … set role`) may not even end its own sessions. Without the condition, the server would report
+ * an error, which ends the transaction of the lock.
+ */
+export const MAY_SIGNAL = `pg_catalog.pg_has_role(usesysid, 'USAGE')`;
 
 /** Returns true if the connection is in no transaction and no query is running. */
 export function isIdle(client: ProtocolClient): boolean {

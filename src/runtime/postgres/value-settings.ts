@@ -34,5 +34,7 @@ export const TRANSFER_SETTINGS: Settings = { TimeZone: 'UTC', lc_monetary: 'C' }
 
 /** Returns a call of `set_config` for each setting, which sets it until the end of the transaction. */
 export function buildSetCalls(settings: Settings): readonly string[] {
-  return Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', true)`);
+  return Object.entries(settings).map(
+    ([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`,
+  );
 }

@@ -3,7 +3,7 @@ import type { RunDatabases } from '../database/run-databases.js';
 import type { TaskSummary } from '../report/event.js';
 import { type AttemptRow, insertAttempts } from '../ledger/attempt-row.js';
 import { closeRun } from '../ledger/run-row.js';
-import { type DoneTask, readDone, createTakenOverError } from '../ledger/task-row.js';
+import { type DoneTask, readDone } from '../ledger/task-row.js';
 import type { RunPlan } from '../dag/plan.js';
 import type { TaskOutcome } from '../attempt/task-runner.js';
 import { within } from '../waiting.js';
@@ -64,19 +64,17 @@ async function recordEnd(request: FinishRequest): Promise<FinishedRun | undefine
   });
   const finished = createFinishedRun(tasks, errors);
   try {
-    const isRecorded = await databases.withHome(async (client) => {
-      if (request.attempts.length > 0) await insertAttempts(client, plan.runId, request.attempts);
+    await databases.withHome(async (home) => {
+      if (request.attempts.length > 0) await insertAttempts(home, plan.runId, request.attempts);
       const isLeftOpen = !request.isWhole && finished.state === 'success' && !isAllDone(plan, ledger);
-      if (isLeftOpen) return true;
+      if (isLeftOpen) return;
       const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
-      return closeRun(client, run, finished.state);
+      await closeRun(home, run, finished.state);
     });
-    if (!isRecorded)
-      errors.push(createTakenOverError(plan.dag.id, { data: 'tasks that had ended are committed' }));
-    // `errors` has one more error in the second case, so the run has failed.
-    return isRecorded ? finished : createFinishedRun(tasks, errors);
+    return finished;
   } catch (error) {
-    errors.push(createUnrecordedError(error));
+    errors.push(error instanceof EtlError ? error : createUnrecordedError(error));
+    // `errors` has one more error, so the run has failed.
     return createFinishedRun(tasks, errors);
   }
 }
@@ -87,7 +85,7 @@ async function readLedger({ plan, errors, databases }: FinishRequest): Promise<L
   for (const id of databases.opened) {
     try {
       const database = await databases.get(id);
-      ledger.set(id, await database.with((client) => readDone(client, plan.runId)));
+      ledger.set(id, await database.with((each) => readDone(each, plan.runId)));
     } catch (error) {
       errors.push(createUnrecordedError(error));
     }
@@ -150,7 +148,7 @@ function createUnrecordedError(error: unknown): EtlError {
   return new EtlError('ETL-4002', {
     what: `the end of the run could not be recorded: ${toError(error).message}`,
     fix: 'resume the run: tasks that are done are not repeated',
-    data: 'each task is either committed with its row in etl.task, or wrote nothing',
+    data: 'each task is either committed with its row in the ledger, or wrote nothing',
     cause: error,
   });
 }

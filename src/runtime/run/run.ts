@@ -9,6 +9,7 @@ import type { EventBody, Reporter, RunState, TaskSummary } from '../report/event
 import { executeDag } from './executor.js';
 import { FailureLog } from './failure-log.js';
 import { finishRun, summarize } from './finish.js';
+import { type LedgerSchema, nameSchema } from '../ledger/ledger.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
 import { findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
@@ -29,6 +30,9 @@ export interface RunConnections {
   readonly getPoolSize: (id: string) => number;
 }
 
+/** The default of `RunServices.schema`. */
+const DEFAULT_LEDGER = nameSchema();
+
 /** The limits of a run. */
 export interface RunLimits {
   /** The maximum number of tasks that run at once. */
@@ -43,6 +47,8 @@ export interface RunLimits {
 export interface RunServices {
   readonly connections: RunConnections;
   readonly limits: RunLimits;
+  /** The schema of the ledger in each database. Default: `etl`. */
+  readonly schema?: LedgerSchema;
   readonly reporter: Reporter;
   /** Aborts when the run must stop. The reason is an `EtlError`. */
   readonly signal: AbortSignal;
@@ -104,7 +110,10 @@ class Run {
     const lockHolder = { dagId: request.dag.id, holder: createHolder(request.start, services), pid, host };
     const notice = (text: string): void => this.#emit({ type: 'notice', text });
     this.#databases = new RunDatabases(
-      (id) => services.connections.open(id, notice),
+      {
+        open: (id) => services.connections.open(id, notice),
+        schema: services.schema ?? DEFAULT_LEDGER,
+      },
       lockHolder,
       (error) => this.#abort(error),
     );

@@ -121,8 +121,8 @@ async function resumeRun(
   start: RunStart & { kind: 'resume' },
   { databases, process }: StartServices,
 ): Promise<StartedRun> {
-  const row = await databases.withHome((client) =>
-    start.runId === undefined ? findLastRun(client, dag.id, start.interval) : findRun(client, start.runId),
+  const row = await databases.withHome((ledger) =>
+    start.runId === undefined ? findLastRun(ledger, dag.id, start.interval) : findRun(ledger, start.runId),
   );
   if (row === undefined || row.dagId !== dag.id) throw createNothingToResumeError(dag.id, start, row);
   const { runId, interval, params, fullRefresh } = row;
@@ -133,7 +133,7 @@ async function resumeRun(
   const resumePlan = planResume(tasks, fingerprints, done);
   if (start.strict) assertUnchanged(resumePlan, tasks, done);
   const header = { ...process, ...described, dagId: dag.id, taskCount: tasks.length, isByTask: false };
-  await databases.withHome((client) => reopenRun(client, header));
+  await databases.withHome((ledger) => reopenRun(ledger, header, databases.holder));
   const plan = { ...described, dag, tasks, home };
   return { plan, done, resume: { plan: resumePlan, of: row }, fingerprints, only: undefined };
 }
@@ -157,10 +157,10 @@ async function startTask(
   }
   const run = { fullRefresh: [], ...first, runId, dagId: dag.id, taskCount: tasks.length };
   const header = { ...process, ...run, isByTask: true };
-  const row = await databases.withHome(async (client) => {
+  const row = await databases.withHome(async (ledger) => {
     // Inserts nothing if another process has recorded the run.
-    await insertRun(client, header);
-    return findRun(client, runId);
+    await insertRun(ledger, header);
+    return findRun(ledger, runId);
   });
   if (row === undefined || row.dagId !== dag.id) throw createRunIdTakenError(runId, row?.dagId ?? dag.id);
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
@@ -192,7 +192,7 @@ async function readAllDone(
   { tasks, home, runId }: { tasks: readonly PlannedTask[]; home: string; runId: string },
 ): Promise<ReadonlyMap<string, DoneTask>> {
   const connectionIds = findConnections({ tasks, home }).recording;
-  const rows = await databases.readEach(connectionIds, (client) => readDone(client, runId));
+  const rows = await databases.readEach(connectionIds, (ledger) => readDone(ledger, runId));
   const done = new Map<string, DoneTask>();
   for (const each of rows.values()) for (const [id, row] of each) done.set(id, row);
   // Corrects the tasks that the Dag still has.

@@ -2,7 +2,7 @@ import type { Database } from '../../hooks/hook.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { type Settings, VALUE_SETTINGS, buildSetCalls } from '../postgres/value-settings.js';
 import { type Session, UnboundSession } from './session.js';
-import { WATCH_CLIENT } from '../postgres/transaction.js';
+import { buildLongSettings } from '../postgres/transaction.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
@@ -13,7 +13,7 @@ import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
  */
 const BEGIN = [
   'begin isolation level repeatable read read only',
-  `select pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK})`,
+  `select pg_catalog.pg_advisory_xact_lock_shared(${WRITES_NOTHING_LOCK}::pg_catalog.int8)`,
 ];
 
 /**
@@ -96,11 +96,10 @@ export async function openReadSession(
   try {
     signal.throwIfAborted(); // The listener misses an abort that happened while the connection was opened.
     await beforeSnapshot?.(client);
-    // The settings let the server notice a dead client. The embedded database, which has no `openControl`, runs in this
-    // process and needs no such settings.
-    const watch = database.openControl === undefined ? [] : WATCH_CLIENT;
     const values = `select ${buildSetCalls({ ...VALUE_SETTINGS, ...settings }).join(', ')}`;
-    await send(client, [...BEGIN, values, ...watch].join('; '));
+    // The server must notice a dead client. The embedded database, which has no `openControl`, runs in this process.
+    const limits = buildLongSettings(client, database.openControl !== undefined);
+    await send(client, [...BEGIN, values, ...limits].join('; '));
     taskConnection.open();
     const session = await new UnboundSession(database.knex).bind(taskConnection, client);
     return { session, taskConnection, close };

@@ -6,6 +6,7 @@ import {
   type GivenWatermark,
   type WatermarkRow,
 } from '../ledger/watermark-row.js';
+import type { Ledger } from '../ledger/ledger.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 
 /** A watermark of a task: the last committed value under one name, and a way to set the next value. */
@@ -34,15 +35,15 @@ export interface WatermarkRun {
  * task's work.
  */
 export class Watermarks {
-  readonly #taskConnection: TaskConnection;
+  readonly #ledger: Ledger<TaskConnection>;
   readonly #run: WatermarkRun;
   /** The values that `save` writes, by the name of the watermark. */
   readonly #given = new Map<string, GivenWatermark>();
   #rows: Promise<readonly WatermarkRow[]> | undefined;
   #isSaved = false;
 
-  constructor(taskConnection: TaskConnection, run: WatermarkRun) {
-    this.#taskConnection = taskConnection;
+  constructor(ledger: Ledger<TaskConnection>, run: WatermarkRun) {
+    this.#ledger = ledger;
     this.#run = run;
   }
 
@@ -68,7 +69,7 @@ export class Watermarks {
   /** Reads all watermarks of the task, once an attempt. Returns no rows in a full refresh. */
   async readAll(): Promise<readonly WatermarkRow[]> {
     if (this.#run.fullRefresh) return [];
-    this.#rows ??= readWatermarks(this.#taskConnection, this.#run);
+    this.#rows ??= readWatermarks(this.#ledger, this.#run);
     return this.#rows;
   }
 
@@ -91,9 +92,9 @@ export class Watermarks {
   async save(): Promise<void> {
     this.#isSaved = true;
     // After an SQL error the transaction is aborted, and the attempt reports that error itself.
-    if (this.#given.size === 0 || this.#taskConnection.failure !== undefined) return;
+    if (this.#given.size === 0 || this.#ledger.client.failure !== undefined) return;
     const setter = { by: 'task', runId: this.#run.id } as const;
-    await writeWatermarks(this.#taskConnection, this.#run, [...this.#given.values()], setter);
+    await writeWatermarks(this.#ledger, this.#run, [...this.#given.values()], setter);
   }
 }
 

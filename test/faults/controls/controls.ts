@@ -34,7 +34,12 @@ export const CONTROLS: readonly Fault[] = [
     run: (shard) => killMini(shard, 'before'),
   },
   { id: 'C3', title: 'control: retry on a connection error', control: true, run: retryOnAnyError },
-  { id: 'C4', title: 'control: lock lost, and no epoch', control: true, run: (shard) => takeOver(shard, 10) },
+  {
+    id: 'C4',
+    title: 'control: lock lost, and no epoch',
+    control: true,
+    run: (shard) => takeOver(shard, true),
+  },
   { id: 'C5', title: "control: a session's lock behind a pooler", control: true, run: lockBehindPooler },
   {
     id: 'C6',

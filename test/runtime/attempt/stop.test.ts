@@ -10,6 +10,9 @@ import { BLOCKED, hold, latch, LOCK_HOLDER, startOn, STOPPED, until } from './at
 /** Takes the lock of the Dag "d". */
 const LOCK = `select pg_advisory_xact_lock(hashtextextended('etl:d', 0))`;
 
+/** Finds the session of a run that waits for the lock: it tries again and again. */
+const WAITING = `select from pg_stat_activity where datname = current_database() and query = 'rollback'`;
+
 const simple = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('w', { sql: 'select 1' }));
 
 describe('a run that has to wait', () => {
@@ -62,7 +65,7 @@ describe('a run that has to wait', () => {
       const ended = started.catch((reason: unknown) => reason as EtlError);
       await Promise.race([
         ended,
-        until(db, `${BLOCKED} and clock_timestamp() - query_start > interval '400ms'`),
+        until(db, `${WAITING} and clock_timestamp() - backend_start > interval '400ms'`),
       ]);
       await holder.query('rollback');
       expect(await ended).to.include({ state: 'success' });
@@ -158,7 +161,7 @@ describe('a run that has to wait', () => {
     const TIMEOUT_MS = 7_654_321;
     const CANCELLING = `select pid from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid()
-        and state = 'idle' and query like '%_backend(pid) from pg_stat_activity%'`;
+        and state = 'idle' and query like '%pg_stat_clear_snapshot()'`;
     const terminate = (pids: string) =>
       db.query(`select pg_terminate_backend(pid, 10000) from (${pids}) as each`);
     const cancelled = async () => {

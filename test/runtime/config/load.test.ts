@@ -197,6 +197,8 @@ describe('loading a config', () => {
       connections: { a: 'pglite::memory:', b: { url: 'postgres://h/d', concurrency: 2 }, c: undefined },
       defaults: { retries: 2 },
       concurrency: 4,
+      ledgerSchema: undefined,
+      showData: undefined,
       timeoutMs: 120_000,
     });
   });

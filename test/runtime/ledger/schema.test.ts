@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import pg from 'pg';
 import { EtlError } from '../../../src/errors.js';
+import { type Ledger, nameSchema } from '../../../src/runtime/ledger/ledger.js';
 import { findLedgerFault, migrate, readVersion, SCHEMA_VERSION } from '../../../src/runtime/ledger/schema.js';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 import { dag } from '../../../src/runtime/dag/dag.js';
@@ -14,22 +15,22 @@ describe('the schema of the ledger', () => {
   });
   afterEach(() => db.drop());
 
-  async function withClient<T>(work: (client: ProtocolClient) => Promise<T>, url = db.url): Promise<T> {
+  async function withLedger<T>(work: (ledger: Ledger) => Promise<T>, url = db.url): Promise<T> {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     try {
-      return await work(client as unknown as ProtocolClient);
+      return await work({ client: client as unknown as ProtocolClient, schema: nameSchema() });
     } finally {
       await client.end();
     }
   }
 
   it('is created on first use, and does not change afterwards', async () => {
-    await withClient(async (client) => {
-      expect(await readVersion(client)).to.equal(0);
-      await migrate(client, 'here');
-      await migrate(client, 'here');
-      expect(await readVersion(client)).to.equal(SCHEMA_VERSION);
+    await withLedger(async (ledger) => {
+      expect(await readVersion(ledger, 'here')).to.equal(0);
+      await migrate(ledger, 'here');
+      await migrate(ledger, 'here');
+      expect(await readVersion(ledger, 'here')).to.equal(SCHEMA_VERSION);
     });
     expect(await db.query('select version from etl.migration order by 1')).to.deep.equal(
       Array.from({ length: SCHEMA_VERSION }, (_, i) => ({ version: i + 1 })),
@@ -37,16 +38,16 @@ describe('the schema of the ledger', () => {
   });
 
   it('can be created by several installers at once', async () => {
-    await Promise.all(Array.from({ length: 8 }, () => withClient((client) => migrate(client, 'here'))));
+    await Promise.all(Array.from({ length: 8 }, () => withLedger((ledger) => migrate(ledger, 'here'))));
     expect(await db.query('select count(*)::int as n from etl.migration')).to.deep.equal([
       { n: SCHEMA_VERSION },
     ]);
   });
 
   it('is refused if its version is newer than the program', async () => {
-    await withClient((client) => migrate(client, 'here'));
+    await withLedger((ledger) => migrate(ledger, 'here'));
     await db.query('insert into etl.migration (version) values (99)');
-    const error = await withClient((client) => migrate(client, 'connection "db"')).catch(
+    const error = await withLedger((ledger) => migrate(ledger, 'connection "db"')).catch(
       (reason: unknown) => reason,
     );
     expect(error).to.be.instanceOf(EtlError).and.include({ code: 'ETL-4001', exitCode: 2 });
@@ -54,7 +55,7 @@ describe('the schema of the ledger', () => {
   });
 
   it('works for a role that may not create schemas and does not own the tables', async () => {
-    await withClient((client) => migrate(client, 'here'));
+    await withLedger((ledger) => migrate(ledger, 'here'));
     await db.query(`
       create role ${db.name}_runner login password 'only-for-this-test';
       grant usage on schema etl to ${db.name}_runner;
@@ -77,18 +78,18 @@ describe('the schema of the ledger', () => {
     const url = new URL(db.url);
     url.username = `${db.name}_poor`;
     url.password = 'only-for-this-test';
-    const error = await withClient((client) => migrate(client, 'here'), url.href).catch(
+    const error = await withLedger((ledger) => migrate(ledger, 'here'), url.href).catch(
       (reason: unknown) => reason,
     );
     expect(error).to.have.property('code', '42501');
-    const fault = await withClient((client) => findLedgerFault(client, 'here'), url.href);
+    const fault = await withLedger((ledger) => findLedgerFault(ledger, 'here'), url.href);
     expect(fault).to.include({ code: 'ETL-4007' });
-    expect(await withClient((client) => findLedgerFault(client, 'here'))).to.equal(undefined);
+    expect(await withLedger((ledger) => findLedgerFault(ledger, 'here'))).to.equal(undefined);
     await db.query(`drop role ${db.name}_poor`);
   });
 
   it('has a comment on every table', async () => {
-    await withClient((client) => migrate(client, 'here'));
+    await withLedger((ledger) => migrate(ledger, 'here'));
     const bare = await db.query(
       `select relname from pg_class where relnamespace = 'etl'::regnamespace and relkind = 'r' and obj_description(oid) is null`,
     );

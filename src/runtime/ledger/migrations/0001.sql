@@ -1,15 +1,13 @@
-create schema if not exists etl;
-
-create table if not exists etl.migration (
+create table if not exists {schema}.migration (
   version int primary key,
   applied_at timestamptz not null default clock_timestamp()
 );
-comment on table etl.migration is 'Versions of the schema etl that have been applied.';
+comment on table {schema}.migration is 'Versions of this schema that have been applied.';
 
-create table if not exists etl.seal (id int primary key);
-comment on table etl.seal is 'Always empty. A transaction with a row that refers to this table can not be committed.';
+create table if not exists {schema}.seal (id int primary key);
+comment on table {schema}.seal is 'Always empty. A transaction with a row that refers to this table can not be committed.';
 
-create table if not exists etl.lock (
+create table if not exists {schema}.lock (
   dag_id text primary key,
   epoch bigint not null,
   holder uuid not null,
@@ -18,10 +16,10 @@ create table if not exists etl.lock (
   host text not null,
   taken_at timestamptz not null
 );
-comment on table etl.lock is 'The newest run of each Dag. A task commits only while its run has the newest epoch.';
-comment on column etl.lock.holder is 'The process of the run: a new value for each start of the program.';
+comment on table {schema}.lock is 'The newest run of each Dag. A task commits only while its run has the newest epoch.';
+comment on column {schema}.lock.holder is 'The process of the run: a new value for each start of the program.';
 
-create table if not exists etl.run (
+create table if not exists {schema}.run (
   run_id text primary key,
   dag_id text not null,
   state text not null,
@@ -39,16 +37,16 @@ create table if not exists etl.run (
   finished_at timestamptz,
   check (state in ('running', 'success', 'failed'))
 );
-comment on table etl.run is 'One execution of a Dag. The state stays "running" if the process of the run died.';
-comment on column etl.run.by_task is 'True if another scheduler starts the tasks one by one. Between two tasks no process holds the run, and the run has not crashed.';
-comment on column etl.run.params is 'The params of the run, as the schema of the Dag returned them.';
-comment on column etl.run.task_count is 'How many tasks the Dag had when the run was last started.';
-comment on column etl.run.full_refresh is 'The tasks whose watermarks the run ignores; {*} for all tasks.';
-comment on column etl.run.resumes is 'How often the run was resumed. The columns pid, host and version describe the last process.';
-comment on column etl.run.interval_start is 'The run covers [interval_start, interval_end). Null if the Dag has no schedule.';
-create index if not exists run_dag_id_started_at on etl.run (dag_id, started_at desc);
+comment on table {schema}.run is 'One execution of a Dag. The state stays "running" if the process of the run died.';
+comment on column {schema}.run.by_task is 'True if another scheduler starts the tasks one by one. Between two tasks no process holds the run, and the run has not crashed.';
+comment on column {schema}.run.params is 'The params of the run, as the schema of the Dag returned them.';
+comment on column {schema}.run.task_count is 'How many tasks the Dag had when the run was last started.';
+comment on column {schema}.run.full_refresh is 'The tasks whose watermarks the run ignores; {*} for all tasks.';
+comment on column {schema}.run.resumes is 'How often the run was resumed. The columns pid, host and version describe the last process.';
+comment on column {schema}.run.interval_start is 'The run covers [interval_start, interval_end). Null if the Dag has no schedule.';
+create index if not exists run_dag_id_started_at on {schema}.run (dag_id, started_at desc);
 
-create table if not exists etl.task (
+create table if not exists {schema}.task (
   run_id text not null,
   task_id text not null,
   map_key text not null default '',
@@ -62,18 +60,18 @@ create table if not exists etl.task (
   xid text,
   started_at timestamptz not null,
   committed_at timestamptz,
-  seal int references etl.seal (id) deferrable initially deferred,
+  seal int references {schema}.seal (id) deferrable initially deferred,
   primary key (run_id, task_id, map_key),
   check (state in ('running', 'success'))
 );
-comment on table etl.task is 'One row for each task that is done. The task writes the row in its own transaction.';
-comment on column etl.task.map_key is 'The item of a mapped task. Empty for other tasks.';
-comment on column etl.task.fingerprint is 'A hash of the code, the SQL and the options of the task and of its upstream.';
-comment on column etl.task.rows is 'Rows that the statements of the task wrote, according to the command tags of the server.';
-comment on column etl.task.xid is 'The ID of the transaction of the task.';
-comment on column etl.task.seal is 'Not null only inside the open transaction, so that a COMMIT before the close fails.';
+comment on table {schema}.task is 'One row for each task that is done. The task writes the row in its own transaction.';
+comment on column {schema}.task.map_key is 'The item of a mapped task. Empty for other tasks.';
+comment on column {schema}.task.fingerprint is 'A hash of the code, the SQL and the options of the task and of its upstream.';
+comment on column {schema}.task.rows is 'Rows that the statements of the task wrote, according to the command tags of the server.';
+comment on column {schema}.task.xid is 'The ID of the transaction of the task.';
+comment on column {schema}.task.seal is 'Not null only inside the open transaction, so that a COMMIT before the close fails.';
 
-create table if not exists etl.attempt (
+create table if not exists {schema}.attempt (
   id bigint generated always as identity primary key,
   run_id text not null,
   task_id text not null,
@@ -87,12 +85,12 @@ create table if not exists etl.attempt (
   finished_at timestamptz not null default clock_timestamp(),
   check (state in ('up_for_retry', 'failed', 'skipped', 'upstream_failed'))
 );
-comment on table etl.attempt is 'Attempts that did not succeed. The rows are written after the rollback, and may be missing after a crash.';
-comment on column etl.attempt.attempt is 'The number of the attempt, from 1 in each process of the run. 0 for a task that was not started.';
-comment on column etl.attempt.message is 'The message of the error, or the reason of the state. Secrets are masked.';
-create index if not exists attempt_run_id on etl.attempt (run_id, task_id);
+comment on table {schema}.attempt is 'Attempts that did not succeed. The rows are written after the rollback, and may be missing after a crash.';
+comment on column {schema}.attempt.attempt is 'The number of the attempt, from 1 in each process of the run. 0 for a task that was not started.';
+comment on column {schema}.attempt.message is 'The message of the error, or the reason of the state. Secrets are masked.';
+create index if not exists attempt_run_id on {schema}.attempt (run_id, task_id);
 
-create table if not exists etl.watermark (
+create table if not exists {schema}.watermark (
   dag_id text not null,
   task_id text not null,
   map_key text not null default '',
@@ -103,13 +101,13 @@ create table if not exists etl.watermark (
   set_at timestamptz not null,
   primary key (dag_id, task_id, map_key, name)
 );
-comment on table etl.watermark is 'The last value that each incremental task has committed. The task writes the row in its own transaction.';
-comment on column etl.watermark.name is 'The name that the task uses. For a task with the option incremental: the cursor column.';
-comment on column etl.watermark.value is 'SQL text. For a task with the option incremental: all rows with a smaller cursor are done.';
-comment on column etl.watermark.type is 'The SQL type of the cursor. Null if the code of the task or the command line set the value.';
-comment on column etl.watermark.run_id is 'The run that set the value. Null if the command line set the value.';
+comment on table {schema}.watermark is 'The last value that each incremental task has committed. The task writes the row in its own transaction.';
+comment on column {schema}.watermark.name is 'The name that the task uses. For a task with the option incremental: the cursor column.';
+comment on column {schema}.watermark.value is 'SQL text. For a task with the option incremental: all rows with a smaller cursor are done.';
+comment on column {schema}.watermark.type is 'The SQL type of the cursor. Null if the code of the task or the command line set the value.';
+comment on column {schema}.watermark.run_id is 'The run that set the value. Null if the command line set the value.';
 
-create table if not exists etl.watermark_history (
+create table if not exists {schema}.watermark_history (
   id bigint generated always as identity primary key,
   dag_id text not null,
   task_id text not null,
@@ -122,7 +120,7 @@ create table if not exists etl.watermark_history (
   set_at timestamptz not null default clock_timestamp(),
   check (set_by in ('task', 'cli'))
 );
-comment on table etl.watermark_history is 'Each change of a watermark. Nothing depends on old rows, so they may be deleted.';
-comment on column etl.watermark_history.value is 'The new value. Null if the watermark was cleared.';
-comment on column etl.watermark_history.set_by is 'Who made the change: "task", or "cli" for a person on the command line.';
-create index if not exists watermark_history_task_id on etl.watermark_history (dag_id, task_id, id);
+comment on table {schema}.watermark_history is 'Each change of a watermark. Nothing depends on old rows, so they may be deleted.';
+comment on column {schema}.watermark_history.value is 'The new value. Null if the watermark was cleared.';
+comment on column {schema}.watermark_history.set_by is 'Who made the change: "task", or "cli" for a person on the command line.';
+create index if not exists watermark_history_task_id on {schema}.watermark_history (dag_id, task_id, id);
