@@ -6,11 +6,10 @@ import { assertTableExists } from '../../table/refuse.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import type { BoundSql } from '../../sql/bind.js';
 import { type OutputColumn, ROWS, describeQuery } from '../query-columns.js';
+import { type SourceColumn, buildGuardedList, findNarrowedColumns } from './narrowing.js';
 
-/** A column that is read. `type` is the type as SQL writes it, and `oid` its OID in the database that is read. */
-export interface SelectedColumn {
-  readonly name: string;
-  readonly type: string;
+/** A column that is read. `oid` is the OID of its type in the database that is read. */
+export interface SelectedColumn extends SourceColumn {
   readonly oid: number;
 }
 
@@ -21,11 +20,16 @@ export interface Selection {
   readonly sql: string;
 }
 
-/**
- * Returns the SQL condition of the rows that are read, or undefined for all rows. It is called when the columns are
- * known.
- */
-export type Condition = () => Promise<string | undefined>;
+/** What the selection depends on besides the table or the query that is read. */
+export interface SelectionOptions {
+  /** The table that is written. Reading fails with an error for `describeNarrowing` if it would change a value. */
+  readonly target: Table;
+  /**
+   * Returns the SQL condition of the rows that are read, or undefined for all rows. It is called when the columns are
+   * known.
+   */
+  readonly condition: () => Promise<string | undefined>;
+}
 
 /**
  * Selects the rows of a query. Throws `EtlError` ETL-3531 if two columns have the same name, and ETL-3602 if the text is
@@ -34,16 +38,23 @@ export type Condition = () => Promise<string | undefined>;
 export async function selectQuery(
   taskConnection: TaskConnection,
   query: string | BoundSql,
-  condition: Condition,
+  { target, condition }: SelectionOptions,
 ): Promise<Selection> {
   const text = await inlineBoundValues(taskConnection, query);
   const described = await describeQuery(taskConnection, text, { code: 'ETL-3531', data: 'nothing was sent' });
-  const types = await readTypeNames(taskConnection, described);
-  const columns = described.map(({ name, oid }, i) => ({ name, type: types[i] ?? '', oid }));
+  const types = await readTypes(taskConnection, described);
+  const columns = described.map(({ name, oid }, i) => {
+    const { type, value } = types[i] ?? UNKNOWN;
+    return { name, oid, type, value };
+  });
+  const list = await buildList(taskConnection, columns, target);
   const where = await condition();
-  const sql = where === undefined ? `(${text}\n)` : `(select * from (${text}\n) ${ROWS} where ${where})`;
-  return { columns, sql };
+  if (where === undefined && list === undefined) return { columns, sql: `(${text}\n)` };
+  const rows = `select ${list ?? '*'} from (${text}\n) ${ROWS}`;
+  return { columns, sql: where === undefined ? `(${rows})` : `(${rows} where ${where})` };
 }
+
+const UNKNOWN = { type: '', value: { oid: 0, isArray: false, modifier: -1 } };
 
 /**
  * Selects the rows of a table or a view, including the rows of tables that inherit from the table. `target` is the
@@ -53,7 +64,7 @@ export async function selectQuery(
 export async function selectTable(
   taskConnection: TaskConnection,
   name: string,
-  { target, condition }: { readonly target: Table; readonly condition: Condition },
+  { target, condition }: SelectionOptions,
 ): Promise<Selection> {
   const table = await describeTable(taskConnection, name);
   assertTableExists(table, name);
@@ -63,12 +74,14 @@ export async function selectTable(
   const columns = table.columns.filter(
     (column) => !(column.isGenerated && generatedInTarget.has(column.name)),
   );
-  const list = columns.map((column) => quoteIdentifier(column.name)).join(', ');
+  const guarded = await buildList(taskConnection, columns, target);
+  const list = guarded ?? columns.map((column) => quoteIdentifier(column.name)).join(', ');
   const where = await condition();
   if (where !== undefined) return { columns, sql: `(select ${list} from ${table.sql} where ${where})` };
   const hasOnlyStoredColumns = table.kind === 'table' && !columns.some(({ isGenerated }) => isGenerated);
   // COPY reads a table a little faster than a query. But it can't read views, generated columns and inheriting tables.
-  const canCopyTable = hasOnlyStoredColumns && !(await hasChildren(taskConnection, table.sql));
+  const canCopyTable =
+    hasOnlyStoredColumns && guarded === undefined && !(await hasChildren(taskConnection, table.sql));
   return { columns, sql: canCopyTable ? `${table.sql} (${list})` : `(select ${list} from ${table.sql})` };
 }
 
@@ -82,15 +95,54 @@ async function hasChildren(taskConnection: TaskConnection, table: string): Promi
   return (rows[0] as { isParent: boolean }).isParent;
 }
 
-/** Returns the SQL names of the column types, such as `numeric(10,2)`, in the order of the columns. */
-async function readTypeNames(
+/** Returns the types of columns, in the order of the columns. */
+async function readTypes(
   taskConnection: TaskConnection,
   columns: readonly OutputColumn[],
-): Promise<readonly string[]> {
+): Promise<readonly Pick<SelectedColumn, 'type' | 'value'>[]> {
   const { rows } = await send(
     taskConnection,
-    'select format_type(oid, modifier) as type from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, number) order by number',
+    `select format_type(f.oid, modifier) as type, json_build_object('oid', coalesce(item.oid, f.oid)::bigint,
+       'isArray', item.oid is not null, 'modifier', modifier) as value
+     from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, number)
+     left join pg_type t on t.oid = f.oid left join pg_type item on item.oid = t.typelem and t.typcategory = 'A'
+     order by number`,
     [columns.map(({ oid }) => oid), columns.map(({ modifier }) => modifier)],
   );
-  return (rows as readonly { readonly type: string }[]).map(({ type }) => type);
+  return rows as readonly Pick<SelectedColumn, 'type' | 'value'>[];
+}
+
+/**
+ * Builds a select list that fails for a value that the table would change. Returns undefined if the table keeps every
+ * value of the types.
+ */
+async function buildList(
+  taskConnection: TaskConnection,
+  columns: readonly SelectedColumn[],
+  target: Table,
+): Promise<string | undefined> {
+  const narrowed = findNarrowedColumns(columns, target);
+  if (narrowed.length === 0) return undefined;
+  const types = narrowed.flatMap((column) => [column.value, column.target.value]);
+  const { rows } = await send(
+    taskConnection,
+    `select format_type(oid, modifier) || case when "isArray" then '[]' else '' end as type
+     from unnest($1::oid[], $2::int[], $3::bool[]) with ordinality as f (oid, modifier, "isArray", number)
+     order by number`,
+    // The source is compared without its own length or precision.
+    [
+      types.map(({ oid }) => oid),
+      types.map(({ modifier }, i) => (i % 2 === 0 ? -1 : modifier)),
+      types.map(({ isArray }) => isArray),
+    ],
+  );
+  const names = (rows as readonly { readonly type: string }[]).map(({ type }) => type);
+  const conditions = narrowed.map(
+    ({ name, condition }, i) =>
+      [
+        name,
+        condition(quoteIdentifier(name), { from: names[2 * i] ?? '', to: names[2 * i + 1] ?? '' }),
+      ] as const,
+  );
+  return buildGuardedList(columns, new Map(conditions));
 }

@@ -6,6 +6,7 @@ import { writeDescribed } from '../../table/write.js';
 import { chooseFormat } from './transfer-format.js';
 import { TRANSFER_SETTINGS } from '../../postgres/value-settings.js';
 import type { ProtocolClient } from '../../postgres/protocol.js';
+import { describeNarrowing } from './narrowing.js';
 import { selectQuery, selectTable } from './selection.js';
 import {
   type FoundHighWatermark,
@@ -111,7 +112,8 @@ async function findSourceHighWatermark(
 
 /**
  * Runs one attempt of a transfer: describes the table that is written, selects the rows of the other database, and sends
- * them from one COPY to the other. Throws `EtlError` ETL-3511 if one of the tables does not exist.
+ * them from one COPY to the other. Throws `EtlError` ETL-3511 if one of the tables does not exist, and ETL-3532 for a value
+ * that the table would change.
  */
 async function runTransfer(options: TransferSource, work: TaskWork): Promise<TransferResult> {
   const { taskConnection, highWatermark } = work;
@@ -125,7 +127,7 @@ async function runTransfer(options: TransferSource, work: TaskWork): Promise<Tra
     highWatermark?.().source.query ?? buildQuery(options, work.context);
   const selection =
     options.table === undefined
-      ? await selectQuery(source, getQuery(), condition)
+      ? await selectQuery(source, getQuery(), { target: table, condition })
       : await selectTable(source, options.table, { target: table, condition });
   const format = chooseFormat(selection.columns, table.columns);
   const copyOptions = `(format ${format}, encoding 'UTF8')`;
@@ -143,6 +145,8 @@ async function runTransfer(options: TransferSource, work: TaskWork): Promise<Tra
       signal,
       moved,
       isOwner: true,
+    }).catch((error: unknown) => {
+      throw describeNarrowing(error, selection.columns, { from: options.from, table });
     });
   };
   // A full refresh reads every row again: `append` would add the rows of earlier runs a second time. A merge updates them.

@@ -25,7 +25,10 @@ describe('the COPY format of a transfer', () => {
         isAlwaysIdentity: false,
       };
       expect(
-        chooseFormat([{ name: 'a', type, oid: from }], [{ ...target, name: 'b', oid: 16_600 }, target]),
+        chooseFormat(
+          [{ name: 'a', type, oid: from, value: target.value }],
+          [{ ...target, name: 'b', oid: 16_600 }, target],
+        ),
       ).to.equal(format);
     });
   }
