@@ -32,6 +32,7 @@ const SAME_LAYER: readonly (readonly [string, string])[] = [
   ['command.ts', 'commands/program'],
   ['runtime/database', 'runtime/tasks'],
   ['runtime/format', 'runtime/input'],
+  ['runtime/postgres', 'runtime/sql'],
   ['runtime/duration.ts', 'runtime/json.ts'],
 ];
 

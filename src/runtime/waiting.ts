@@ -16,6 +16,11 @@ export const STOP_GRACE_MS = 300;
 export const COMMIT_GRACE_MS = 5000;
 /** The limit for a COPY or a cursor that has not ended when its task has returned. */
 export const STREAM_GRACE_MS = 1000;
+/**
+ * The limit for queries that wait behind a stream of the task, such as a COPY of `pg-copy-streams` or a cursor, while the
+ * stream does not move: possibly it waits for one of these queries.
+ */
+export const STREAM_STALL_MS = 30_000;
 /** The limit for the last statement of a task that has failed. After this time its connection is destroyed. */
 export const LAST_STATEMENT_MS = 100;
 /** The limit for the answer of the server to a COPY that is ended early. */

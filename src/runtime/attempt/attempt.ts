@@ -174,9 +174,11 @@ class Attempt {
   }
 
   /**
-   * Runs the checks of the task. Throws ETL-3203 if a statement of the body failed and the body ignored the error.
+   * Runs the checks of the task. Throws if the body ignored an error: that of a query that was not sent, such as a
+   * COMMIT, or ETL-3203 for a statement that failed.
    */
   async #check(): Promise<void> {
+    if (this.#taskConnection.refused !== undefined) throw this.#taskConnection.refused;
     if (this.#taskConnection.failure !== undefined) throw createSwallowedError(this.#taskConnection.failure);
     await runChecks(this.#client, this.#request.task.checks);
   }
@@ -232,7 +234,7 @@ class Attempt {
   /**
    * Turns the error that `run` has thrown into the outcome of the attempt: skipped for a `SkipTask`, otherwise
    * failed. A `SkipTask` also counts as a failure if the attempt was stopped, if the task has ended its transaction
-   * itself, or if the connection was lost.
+   * itself or tried to, or if the connection was lost.
    */
   async toOutcome(error: unknown): Promise<AttemptOutcome> {
     const thrown = toError(error);
@@ -240,6 +242,7 @@ class Attempt {
     const isUndisturbed =
       !this.#request.signal.aborted &&
       !this.#taskConnection.isEndedByTask &&
+      this.#taskConnection.refused === undefined &&
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
     return createFailedOutcome(this.#findCause(thrown), {
@@ -255,7 +258,7 @@ class Attempt {
    * decides:
    *
    * 1. The attempt was stopped before the COMMIT: the reason of the stop.
-   * 2. The task has ended its transaction itself: ETL-3202.
+   * 2. The task has ended its transaction itself, or a query was refused that would have done so: ETL-3202.
    * 3. The task has made the server check the seal: ETL-3208.
    * 4. A statement was refused because an earlier statement had failed: the earlier error, as ETL-3203.
    * 5. The connection was lost: the last message of the server, else ETL-1002.
@@ -265,6 +268,7 @@ class Attempt {
     const { signal } = this.#request;
     if (signal.aborted && !this.#isCommitting) return signal.reason;
     if (this.#taskConnection.isEndedByTask) return createEndedByTaskError(thrown);
+    if (this.#taskConnection.refused !== undefined) return this.#taskConnection.refused;
     if (isSealed(thrown)) return createSealTouchedError(thrown);
     const { failure } = this.#taskConnection;
     const refusal = findDatabaseError(thrown);

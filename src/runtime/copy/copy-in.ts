@@ -37,7 +37,7 @@ export class CopyIn extends Exchange {
   #isOpen = false;
   /** True after `fail`. An answer that arrives later does not open the COPY. */
   #hasFailed = false;
-  /** True while the COPY waits for the next part of the data. */
+  /** True from the first part of the data until all parts are sent. */
   isHeld = false;
   #bytesInTurn = 0;
   #partsInTurn = 0;
@@ -83,16 +83,6 @@ export class CopyIn extends Exchange {
       const isLast = at + MESSAGE_BYTES >= chunk.length;
       if (!this.#write(part, isLast && this.#isOwner)) await this.#waitForDrain();
       await this.#takeTurns(part.length);
-    }
-  }
-
-  /** Waits like `waitWhileOpen`. `isHeld` is true meanwhile. Use this for the next part of the data. */
-  async waitWhileHeld<T>(work: Promise<T>): Promise<T | undefined> {
-    this.isHeld = true;
-    try {
-      return await this.waitWhileOpen(work);
-    } finally {
-      this.isHeld = false;
     }
   }
 
@@ -221,9 +211,11 @@ async function sendAll(
 ): Promise<void> {
   const parts = Symbol.asyncIterator in data ? data[Symbol.asyncIterator]() : data[Symbol.iterator]();
   let isAtEnd = false;
+  // Set before the data is asked for its first part: a query that the data sends would wait for the end of the COPY.
+  copy.isHeld = true;
   try {
     for (;;) {
-      const next = await copy.waitWhileHeld(Promise.resolve(parts.next()));
+      const next = await copy.waitWhileOpen(Promise.resolve(parts.next()));
       isAtEnd = next?.done === true;
       if (next === undefined || next.done === true) break;
       await copy.send(next.value);
@@ -236,6 +228,7 @@ async function sendAll(
     isAtEnd = true;
     throw error;
   } finally {
+    copy.isHeld = false;
     if (!isAtEnd) endData(data, parts);
   }
 }

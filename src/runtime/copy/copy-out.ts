@@ -18,8 +18,6 @@ const PART_BYTES = 256 * 1024;
  * socket is paused while a full part waits for the reader. Bytes that arrive before the pause go into the next part.
  */
 export class CopyOut extends Exchange {
-  /** True while the reader works on a part. */
-  isHeld = false;
   /** The full parts that the reader has not taken yet. */
   readonly #waiting: Buffer[] = [];
   /** The part that is not full yet. Its first `#filled` bytes are set. */
@@ -29,6 +27,11 @@ export class CopyOut extends Exchange {
   #connection: Connection | undefined;
   /** Ends the wait of `next`. */
   #wake: (() => void) | undefined;
+
+  /** True until the COPY has ended: the server waits while the reader works on a part. */
+  get isHeld(): boolean {
+    return !this.isOver;
+  }
 
   override submit(connection: Connection): void {
     this.#connection = connection;
@@ -141,14 +144,11 @@ export function copyOut(
         taskConnection.query(copy);
         for (let bytes = await copy.next(); bytes !== undefined; bytes = await copy.next()) {
           moved?.(bytes.length);
-          copy.isHeld = true;
           yield isLending ? bytes : copyBytes(bytes);
-          copy.isHeld = false;
         }
         if (signal.aborted) throw toError(signal.reason);
       } finally {
         signal.removeEventListener('abort', stop);
-        copy.isHeld = false;
         if (!copy.isOver) await endEarly(taskConnection, copy);
       }
     },

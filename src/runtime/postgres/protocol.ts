@@ -45,7 +45,14 @@ interface Emitter {
 export interface ProtocolConnection extends Emitter {
   /** The SQL of the statements that the driver has prepared, by name. */
   parsedStatements: Record<string, string>;
-  readonly stream: { destroy(): void; cork(): void; uncork(): void; write(bytes: Buffer): unknown };
+  readonly stream: {
+    readonly bytesRead: number;
+    readonly bytesWritten: number;
+    destroy(): void;
+    cork(): void;
+    uncork(): void;
+    write(bytes: Buffer): unknown;
+  };
 }
 
 /** The part of `pg.Client` that the runner uses. The published types lack some of these members. */
@@ -93,8 +100,9 @@ const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map<number, 
 ]);
 
 /**
- * Sends one statement, or several statements without values, and returns the result. `client` can be a
- * `TaskConnection`, which sends the statement after the queries before it.
+ * Sends one statement with `values`, which can be empty, or any number of statements without `values`. Returns the
+ * result. With `values`, the server refuses a text with more than one statement. `client` can be a `TaskConnection`,
+ * which sends the statement after the queries before it.
  */
 export function send(
   client: Pick<ProtocolClient, 'query'>,
@@ -102,7 +110,8 @@ export function send(
   values?: readonly unknown[],
 ): Promise<QueryResult> {
   return new Promise((resolve, reject) => {
-    client.query({ text, values, types: LEDGER_TYPES }, undefined, (error, result) => {
+    const queryMode = values && 'extended';
+    client.query({ text, values, types: LEDGER_TYPES, queryMode }, undefined, (error, result) => {
       if (error) reject(error);
       else resolve(result as QueryResult);
     });

@@ -1,8 +1,12 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import type { Submittable } from 'pg';
+import type { EtlError } from '../../errors.js';
+import { readTaskText, type TaskText } from '../sql/task-text.js';
 import { getText, toPipelinedQuery } from './protocol.js';
 import type { Callback, DriverQuery, ProtocolClient, Refusable } from './protocol.js';
+import { createBatchQuery } from './statement-batch.js';
+import { createPlainCopyError, createTransactionEndError } from './task-connection-errors.js';
 
 /** A query of a task that waits until the queries before it are done. */
 export interface QueuedQuery {
@@ -12,12 +16,16 @@ export interface QueuedQuery {
    * other query.
    */
   readonly stream?: Submittable & Refusable;
+  /** True if the query goes on only when the task reads or writes: a stream or a cursor that the task has created. */
+  readonly isDrivenByTask?: boolean;
   /** Returns the query for use in a pipeline. Undefined if the query can't be in a pipeline. */
   toPipelined(): DriverQuery | undefined;
   /** Sends the query. */
   start(): void;
   /** Ends the query with an error, without sending the query. */
   refuse(error: Error): void;
+  /** If set, the query must not be sent, because it would end the transaction or break the connection. */
+  readonly refusal?: EtlError | undefined;
   /** If set, the query that was sent ends with this error, whatever the server answers. */
   failure?: Error;
 }
@@ -56,13 +64,49 @@ export function createQueuedQuery(
   // opened the socket, and an unhandled error in the callback would be assigned to another task.
   const report: Callback = (error, result) => given(query.failure ?? error, result);
   const callback = AsyncResource.bind(report);
+  const sql = getText(config);
+  const text = readTaskText(sql);
+  const batch = toBatch(client, config, values, { text, callback });
   const query: QueuedQuery = {
-    sql: getText(config),
-    toPipelined: () => toPipelinedQuery(client, config, values, callback),
-    start: () => client.query(config, values, callback),
+    sql,
+    refusal: refuseText(sql, text),
+    toPipelined: () =>
+      batch === undefined
+        ? toPipelinedQuery(client, config, values, callback)
+        : // A pipeline handles no COPY.
+          /\bcopy\b/i.test(sql)
+          ? undefined
+          : batch,
+    start: () => (batch === undefined ? client.query(config, values, callback) : client.query(batch)),
     refuse: (error) => queueMicrotask(() => callback(error)),
   };
   return query;
+}
+
+/**
+ * Returns the query for a text that may hold several statements. Returns undefined for a text that is one statement,
+ * and for a query that the driver sends with the extended protocol, because the server accepts one statement then.
+ */
+function toBatch(
+  client: ProtocolClient,
+  config: unknown,
+  values: unknown,
+  { text: { statements }, callback }: { readonly text: TaskText; readonly callback: Callback },
+): DriverQuery | undefined {
+  if (statements === undefined) return undefined;
+  const given = typeof config === 'string' ? { text: config } : (config as Partial<Record<string, unknown>>);
+  const bound = values ?? given['values'] ?? [];
+  if (!Array.isArray(bound) || bound.length > 0 || given['name'] || given['rows']) return undefined;
+  return createBatchQuery(client, given, { text: getText(config), statements }, callback);
+}
+
+/**
+ * Creates the error of a text that would end the transaction, or that has a COPY from the client beside other
+ * statements: the server would take the other statements for rows. Returns undefined for every other text.
+ */
+function refuseText(sql: string, { end, hasCopyIn }: TaskText): EtlError | undefined {
+  if (end !== undefined) return createTransactionEndError(end);
+  return hasCopyIn ? createPlainCopyError(sql, 'from') : undefined;
 }
 
 /**
@@ -78,12 +122,22 @@ export function createQueuedStream(
   // fails.
   stream.on?.('error', () => undefined);
   if (stream.emit) stream.emit = AsyncResource.bind(stream.emit.bind(stream));
+  const { text } = stream as { text?: unknown };
   return {
-    sql: (stream as { text?: string }).text ?? 'a cursor',
+    sql: typeof text === 'string' ? text : 'a cursor',
+    refusal: typeof text === 'string' ? refuseStream(text) : undefined,
     stream,
+    isDrivenByTask: 'pipe' in stream || 'read' in stream,
     toPipelined: () => undefined,
     start: () => client.query(stream),
+    // A stream reports an error by an event. A cursor has callbacks that wait, and `handleError` calls them.
     refuse: (error) =>
-      queueMicrotask(() => (stream.emit ? stream.emit('error', error) : stream.handleError?.(error))),
+      queueMicrotask(() => ('pipe' in stream ? stream.emit?.('error', error) : stream.handleError?.(error))),
   };
+}
+
+/** Creates the error of a stream whose text would end the transaction. Returns undefined for every other stream. */
+function refuseStream(text: string): EtlError | undefined {
+  const { end } = readTaskText(text);
+  return end === undefined ? undefined : createTransactionEndError(end);
 }

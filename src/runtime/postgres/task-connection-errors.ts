@@ -16,7 +16,19 @@ export function createSwallowedError(failure: ServerMessage): EtlError {
   });
 }
 
-/** Creates the error of a task that sent COMMIT or ROLLBACK in raw SQL. */
+/**
+ * Creates the error for a statement that would end the transaction of a task, such as `ROLLBACK`. The statement is not
+ * sent.
+ */
+export function createTransactionEndError(command: string): EtlError {
+  return new EtlError('ETL-3202', {
+    what: `a task can't send ${command}`,
+    why: 'the task is one transaction, and the record that the task ran must be part of the same COMMIT',
+    fix: 'return to commit, throw to roll back; for a part that may fail alone use session.transaction(…)',
+  });
+}
+
+/** Creates the error of a task whose transaction ended although the task sent no COMMIT or ROLLBACK that was seen. */
 export function createEndedByTaskError(cause: unknown): EtlError {
   return new EtlError('ETL-3202', {
     what: 'the task ended its own transaction with COMMIT or ROLLBACK',

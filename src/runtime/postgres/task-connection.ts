@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { QueryResult } from 'pg';
+import type { EtlError } from '../../errors.js';
 import { cancelStatement } from '../../hooks/client.js';
 import {
   createCopyOpenError,
@@ -18,7 +19,7 @@ import {
 } from './queued-query.js';
 import { RowCount } from './row-count.js';
 import { isConnectionEnd } from './sqlstate.js';
-import { CLEAN_UP_MS, LAST_STATEMENT_MS, STREAM_GRACE_MS, within } from '../waiting.js';
+import { CLEAN_UP_MS, LAST_STATEMENT_MS, STREAM_GRACE_MS, STREAM_STALL_MS, within } from '../waiting.js';
 
 /** A statement that failed: its SQL text, and the message of the server. */
 export interface FailedStatement {
@@ -55,6 +56,8 @@ export class TaskConnection {
   #transactionBegin: TransactionBegin | undefined;
   /** True if the transaction must still be open at the next ReadyForQuery. */
   #isInTransaction = false;
+  /** The timer of `#watchStall`. Undefined if no query waits behind a stream of the task. */
+  #stallTimer: NodeJS.Timeout | undefined;
   /** Called when no query is left, or when the connection is lost. */
   #onIdle: (() => void) | undefined;
 
@@ -69,6 +72,8 @@ export class TaskConnection {
   lost: Error | undefined;
   /** True if the transaction ended while the task was running: the task sent COMMIT or ROLLBACK itself. */
   isEndedByTask = false;
+  /** The error of the first query that was not sent, because it would have ended the transaction or the connection. */
+  refused: EtlError | undefined;
   /** The SQL of the first query that came after the task had returned. The query was refused. */
   lateQuery: string | undefined;
   /** Called with the SQL of each query that comes after the task has returned. */
@@ -90,6 +95,7 @@ export class TaskConnection {
 
   /** Removes all listeners, so that the connection can go back to its pool. */
   detach(): void {
+    clearTimeout(this.#stallTimer);
     for (const [event, listener] of this.#listeners) this.#client.connection.removeListener(event, listener);
     this.#client.removeListener('error', this.#onLost);
     this.#client.removeListener('end', this.#onLost);
@@ -220,15 +226,19 @@ export class TaskConnection {
   }
 
   /**
-   * Queues a query, or refuses it. A query is refused in three cases:
+   * Queues a query, or refuses it. A query is refused in four cases:
    *
    * - The connection is lost.
+   * - The query would end the transaction of the task, or break the connection.
    * - A COPY is active or queued that continues only when the task goes on. The query would wait forever.
    * - The phase is `new` or `closed`. Such a query is reported as late.
    */
   #enqueue(query: QueuedQuery): void {
     if (this.lost !== undefined) query.refuse(this.lost);
-    else if (this.#phase !== 'closed' && this.#heldCopy !== undefined)
+    else if (query.refusal !== undefined) {
+      this.refused ??= query.refusal;
+      query.refuse(query.refusal);
+    } else if (this.#phase !== 'closed' && this.#heldCopy !== undefined)
       query.refuse(createCopyOpenError(this.#heldCopy.sql));
     else if (this.#phase === 'open' || this.#phase === 'begin') {
       this.#queue.push(query);
@@ -240,16 +250,34 @@ export class TaskConnection {
     }
   }
 
+  /**
+   * Refuses all waiting queries if the stream before them does not move for `STREAM_STALL_MS`, because the stream can
+   * wait for one of them: for example if the task pipes a COPY to the client into a COPY from the client.
+   */
+  #watchStall(): void {
+    const active = this.#active;
+    if (!active?.isDrivenByTask || this.#queue.length === 0 || this.#stallTimer !== undefined) return;
+    const { stream } = this.#client.connection;
+    const moved = stream.bytesRead + stream.bytesWritten;
+    this.#stallTimer = setTimeout(() => {
+      this.#stallTimer = undefined;
+      const isStalled = this.#active === active && moved === stream.bytesRead + stream.bytesWritten;
+      if (!isStalled) return this.#watchStall();
+      for (const query of this.#queue.splice(0)) query.refuse(createCopyOpenError(active.sql));
+    }, STREAM_STALL_MS);
+  }
+
   /** Sends the begin or the next query, if no query is active. */
   #sendNext(): void {
-    if (this.#active !== undefined) return;
+    if (this.#active !== undefined) return this.#watchStall();
     if (this.#transactionBegin?.isSent === false) {
       this.#send(this.#transactionBegin);
       return;
     }
     this.#active = this.#queue.shift();
-    if (this.#active === undefined) this.#onIdle?.();
-    else this.#active.start();
+    if (this.#active === undefined) return this.#onIdle?.();
+    this.#active.start();
+    this.#watchStall();
   }
 
   /**

@@ -1,6 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { formatSqlLocation, type SqlOrigin } from '../sql/excerpt.js';
-import { readTokens, type Token } from '../sql/scan.js';
+import type { Token } from '../sql/scan.js';
+import { findCopyDirection, nameTransactionCommand, readWords } from '../sql/task-text.js';
 
 /** Why a statement of a `.sql` file can't run in a task, and what to do instead. */
 interface Refusal {
@@ -25,9 +26,6 @@ const PSQL_FIXES: Readonly<Record<string, string>> = {
   '.': 'load the rows with `d.load`, or write the dump with `pg_dump --inserts`',
 };
 
-/** The statements that begin or end a transaction, by their first word. */
-const TRANSACTION_WORDS = new Set(['begin', 'commit', 'end', 'abort', 'rollback', 'start', 'prepare']);
-
 /**
  * Throws `EtlError` ETL-3010 for a statement that a task can't run, wherever the file is valid for psql:
  *
@@ -36,13 +34,13 @@ const TRANSACTION_WORDS = new Set(['begin', 'commit', 'end', 'abort', 'rollback'
  * - a statement that begins or ends a transaction, such as `commit`
  */
 export function refuseStatement(text: string, origin: SqlOrigin): void {
-  const tokens = [...readTokens(text)].filter(({ kind }) => kind !== 'space' && kind !== 'comment');
+  const tokens = readWords(text);
   const words = tokens.map(({ start, end }) => text.slice(start, end).toLowerCase());
   const slash = words.indexOf('\\');
   const refusal =
     slash >= 0
       ? refusePsqlCommand(words[slash + 1] ?? '')
-      : (refuseCopy(words, tokens) ?? refuseTransaction(words));
+      : (refuseCopy(text, tokens) ?? refuseTransaction(words));
   if (refusal === undefined) return;
   throw new EtlError('ETL-3010', {
     what: `${refusal.what} can't run in a task`,
@@ -63,43 +61,34 @@ function refusePsqlCommand(command: string): Refusal {
 }
 
 /** Describes a COPY whose rows come from the client or go to the client. */
-function refuseCopy(words: readonly string[], tokens: readonly Token[]): Refusal | undefined {
-  if (words[0] !== 'copy') return undefined;
-  let depth = 0;
-  for (const [index, word] of words.entries()) {
-    if (word === '(') depth++;
-    if (word === ')') depth--;
-    // PostgreSQL takes STDIN and STDOUT as the same word, so the word before decides.
-    const isClient = (word === 'stdin' || word === 'stdout') && tokens[index]?.kind === 'word' && depth === 0;
-    if (isClient && words[index - 1] === 'from') {
+function refuseCopy(text: string, tokens: readonly Token[]): Refusal | undefined {
+  const direction = findCopyDirection(text, tokens);
+  switch (direction) {
+    case 'from':
       return {
         what: 'COPY … FROM STDIN',
         why: 'the file holds the rows after the statement, which only psql can send',
         fix: 'load the rows with `d.load`, or write the dump with `pg_dump --inserts`',
       };
-    }
-    if (isClient && words[index - 1] === 'to') {
+    case 'to':
       return {
         what: 'COPY … TO STDOUT',
         why: 'nobody would read the rows',
         fix: 'write the rows to a file with `d.unload`, or read them with `session.copyTo`',
       };
-    }
+    case undefined:
+      return undefined;
+    default:
+      return direction satisfies never;
   }
-  return undefined;
 }
 
-/** Describes a statement that begins or ends a transaction. `prepare` and `start` begin other statements too. */
+/** Describes a statement that begins or ends a transaction. */
 function refuseTransaction(words: readonly string[]): Refusal | undefined {
-  const [first = '', second] = words;
-  if (!TRANSACTION_WORDS.has(first)) return undefined;
-  if ((first === 'prepare' || first === 'start') && second !== 'transaction') return undefined;
-  // ROLLBACK TO SAVEPOINT keeps the transaction.
-  if (first === 'rollback' && words.slice(1, 4).includes('to')) return undefined;
+  const what = nameTransactionCommand(words);
+  if (what === undefined) return undefined;
   return {
-    what: [first, ...(second === 'transaction' || second === 'prepared' ? [second] : [])]
-      .join(' ')
-      .toUpperCase(),
+    what,
     why: 'the whole task is one transaction, which etl begins and commits together with the record of the task',
     fix: 'delete the statement; for several transactions, write one file and one task for each',
   };

@@ -68,8 +68,8 @@ const TASKS: readonly { readonly title: string; readonly turns: number; readonly
     graph: dag('d', OPTIONS, (d) => void d.sql('a', { sql: `insert into t values ('x')` })),
   },
   {
-    title: 'with two SQL statements in one text, which follow the answer to the claim,',
-    turns: 3,
+    title: 'with two SQL statements in one text',
+    turns: 2,
     graph: dag(
       'd',
       OPTIONS,

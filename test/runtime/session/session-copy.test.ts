@@ -1,9 +1,24 @@
 import { expect } from 'chai';
+import { createRequire } from 'node:module';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { Model } from 'objection';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import type { Session } from '../../../src/runtime/session/session.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { STREAM_STALL_MS } from '../../../src/runtime/waiting.js';
+import { holdTimers } from '../../support/held-timers.js';
 import { runOn } from '../../support/run.js';
+
+/** pg-cursor has no types. */
+const Cursor = createRequire(import.meta.url)('pg-cursor') as new (sql: string) => object & {
+  read(rows: number): Promise<unknown>;
+};
+const clientOf = async (session: Session) =>
+  (await session.client.acquireConnection()) as {
+    query(stream: object): NodeJS.ReadWriteStream & NodeJS.WritableStream;
+  };
 
 class Item extends Model {
   static override readonly tableName = 'item';
@@ -218,22 +233,89 @@ describe('a session', () => {
     expect(await db.query('select count(*)::int as n from item')).to.deep.equal([{ n: 10 }]);
   });
 
+  const table = { table: 'item' };
+  /** Yields a row, and then what `next` returns. The row is more than the socket takes at once. */
+  async function* after(next: () => unknown): AsyncGenerator<string> {
+    yield `1000000\t\\N\t${'x'.repeat(4_000_000)}\n`;
+    yield* (await next()) as AsyncIterable<string>;
+  }
   const copies: readonly [title: string, use: (session: Session) => Promise<unknown>][] = [
     [
       'between the parts of copyTo',
       async (session) => {
-        for await (const _ of session.copyTo({ table: 'item' })) await session('item').first();
+        for await (const _ of session.copyTo(table)) await session('item').first();
       },
     ],
     [
-      'in the data of copyFrom',
+      'before the first part of copyTo has come',
+      async (session) => {
+        const parts = session.copyTo(table)[Symbol.asyncIterator]();
+        const first = parts.next();
+        // The savepoint before the COPY must have its answer.
+        await session.raw('select 1');
+        await session.raw('select 1');
+        await first;
+        await session('item').first();
+      },
+    ],
+    [
+      'at the start of the data of copyFrom',
       (session) =>
         session.copyFrom(
-          { table: 'item' },
+          table,
           (async function* () {
             await session('item').first();
             yield '';
           })(),
+        ),
+    ],
+    [
+      'after the first part of the data of copyFrom',
+      (session) =>
+        session.copyFrom(
+          table,
+          after(() => session('item').first()),
+        ),
+    ],
+    ['that is the data of copyFrom: copyTo', (session) => session.copyFrom(table, session.copyTo(table))],
+    [
+      'that is the data of copyFrom: copyTo after a first part',
+      (session) =>
+        session.copyFrom(
+          table,
+          after(() => session.copyTo(table)),
+        ),
+    ],
+    [
+      'that is the data of copyFrom: rows',
+      (session) =>
+        session.copyFrom(
+          table,
+          after(() => session.rows('select 1')),
+        ),
+    ],
+    [
+      'that is the data of copyFrom: a second copyFrom',
+      (session) =>
+        session.copyFrom(
+          table,
+          after(() => session.copyFrom(table, [])),
+        ),
+    ],
+    [
+      'that is the data of copyFrom: a stream of Knex',
+      (session) =>
+        session.copyFrom(
+          table,
+          after(() => session('item').stream()),
+        ),
+    ],
+    [
+      'that is the data of copyFrom: a query of a savepoint',
+      (session) =>
+        session.copyFrom(
+          table,
+          after(() => session.transaction((part) => part.raw('select 1'))),
         ),
     ],
   ];
@@ -242,6 +324,55 @@ describe('a session', () => {
       expect(await inTask(use).catch((error: unknown) => error)).to.include({ code: 'ETL-3543' });
     });
   }
+
+  const streams: readonly [title: string, use: (session: Session) => Promise<unknown>][] = [
+    [
+      'a COPY to the client that is piped into a COPY from the client',
+      async (session) => {
+        const client = await clientOf(session);
+        await pipeline(
+          client.query(copyTo('copy (select * from item, generate_series(1, 50)) to stdout')),
+          client.query(copyFrom('copy item from stdin')),
+        );
+      },
+    ],
+    [
+      'a cursor that is not at its end',
+      async (session) => {
+        const cursor = new Cursor('select * from item');
+        (await clientOf(session)).query(cursor);
+        await cursor.read(10);
+        await session('item').first();
+      },
+    ],
+    [
+      'a COPY from the client whose data comes from a later query',
+      async (session) => {
+        const stream = (await clientOf(session)).query(copyFrom('copy item from stdin'));
+        await pipeline(Readable.from(after(() => session('item').first())), stream);
+      },
+    ],
+  ];
+  for (const [title, use] of streams) {
+    it(`refuses a query that waits behind ${title}, if nothing moves for 30 s`, async () => {
+      using timers = holdTimers(STREAM_STALL_MS);
+      const ended = inTask(use).catch((error: unknown) => error);
+      const stalled = (async () => {
+        for (;;) (await timers.next())();
+      })();
+      expect(await Promise.race([ended, stalled])).to.include({ code: 'ETL-3543' });
+    });
+  }
+
+  it('runs a query that waits behind a stream of the task as long as the stream moves', async () => {
+    const n = await inTask(async (session) => {
+      const stream = (await clientOf(session)).query(copyFrom('copy item from stdin'));
+      const query = session('item').where('id', 1_000_000).first();
+      const [found] = await Promise.all([query, pipeline(Readable.from(after(() => [])), stream)]);
+      return found as { id: number };
+    });
+    expect(n).to.include({ id: 1_000_000 });
+  });
 
   it('reads from another database with rows and copyTo', async () => {
     await using other = await createDatabase({ mayLeak: true });
