@@ -11,3 +11,9 @@ export const WRITES_NOTHING_LOCK = 7_238_104_456;
  * of the program must use the same number.
  */
 export const INSTALL_LOCK = 7_238_104_455;
+
+/**
+ * The first key of the advisory locks that reserve the name of a table for the task that creates it. The second key is
+ * the hash of the name. The number is arbitrary, but all versions of the program must use the same number.
+ */
+export const TABLE_LOCK = 1_723_810_447;

@@ -1,6 +1,6 @@
 import { EtlError } from '../../../errors.js';
-import { send } from '../../postgres/protocol.js';
 import { quoteIdentifier, quoteTable } from '../../sql/quote.js';
+import { lockForChange, reserveTableName, sendDefinition } from '../../table/create-once.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { listNames } from '../../table/refuse.js';
 import type { TaskWork } from '../task-body.js';
@@ -20,7 +20,8 @@ export type SchemaContract =
 
 /**
  * Creates a table with the columns of the data, and with `key`, if it is defined, as its primary key. A column of
- * unknown type is `text`. Logs the statement. Returns the new table.
+ * unknown type is `text`. Logs the statement. Returns the new table. If another task creates the table at the same time,
+ * waits for the end of its transaction, and throws `EtlError` ETL-3573, which repeats the attempt.
  */
 export async function createTable(
   work: TaskWork,
@@ -30,7 +31,8 @@ export async function createTable(
 ): Promise<Table> {
   const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${type ?? 'text'}`);
   if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
-  await executeDefinition(work, `create table ${quoteTable(into)} (${lines.join(', ')})`);
+  await reserveTableName(work.taskConnection, into);
+  await executeDefinition(work, `create table ${quoteTable(into)} (${lines.join(', ')})`, into);
   return describeExisting(work, into);
 }
 
@@ -38,7 +40,8 @@ export async function createTable(
  * Makes the table and the data agree. With `evolve`, changes the table and logs the statement. Returns the table as it
  * is afterwards. With `discard`, `columns` must not have the columns that are left out.
  *
- * Throws `EtlError` ETL-3518 if no value of a column can fit the type of the table, except with `evolve`.
+ * Throws `EtlError` ETL-3518 if no value of a column can fit the type of the table, except with `evolve`. With `evolve`,
+ * throws `EtlError` ETL-3573 if another task has changed the table meanwhile, which repeats the attempt.
  */
 export async function applyContract(
   work: TaskWork,
@@ -52,7 +55,8 @@ export async function applyContract(
   }
   const changes = listChanges(table, columns);
   if (changes.length === 0) return table;
-  await executeDefinition(work, `alter table ${table.sql} ${changes.join(', ')}`);
+  await lockForChange(work.taskConnection, table);
+  await executeDefinition(work, `alter table ${table.sql} ${changes.join(', ')}`, table.sql);
   return describeExisting(work, table.sql);
 }
 
@@ -82,10 +86,10 @@ function listChanges(table: Table, columns: readonly DataColumn[]): readonly str
   });
 }
 
-/** Executes a statement that defines a table, and logs it. */
-async function executeDefinition(work: TaskWork, sql: string): Promise<void> {
+/** Executes a statement that defines the table `name`, and logs it. */
+async function executeDefinition(work: TaskWork, sql: string, name: string): Promise<void> {
   work.context.log(sql);
-  await send(work.taskConnection, sql);
+  await sendDefinition(work.taskConnection, sql, name);
 }
 
 /** Describes a table that this attempt has created or changed. */

@@ -4,6 +4,7 @@ import { EtlError } from '../../../errors.js';
 import { send } from '../../postgres/protocol.js';
 import { describeState, type DatabaseError } from '../../postgres/sqlstate.js';
 import { quoteTable } from '../../sql/quote.js';
+import { reserveTableName, sendDefinition } from '../../table/create-once.js';
 import { describeTable } from '../../table/describe.js';
 import { assertColumns, assertTable } from '../../table/refuse.js';
 import type { TaskWork } from '../task-body.js';
@@ -87,16 +88,24 @@ export class Rejects {
   }
 
   /**
-   * Inserts the rejected rows into the table `to`, and creates the table if it does not exist. Throws `EtlError` ETL-3512 to
+   * Inserts the rejected rows into the table `to`, and creates the table if it does not exist. Waits for the end of another
+   * task that creates the table at the same time. Throws `EtlError` ETL-3512 to
    * ETL-3514 if an existing table does not fit.
    */
   async #insert(to: string): Promise<void> {
     const { taskConnection, context } = this.#work;
     const before = taskConnection.rows.written;
     const table = await describeTable(taskConnection, to);
-    if (table === undefined)
-      await send(taskConnection, `create table ${quoteTable(to)} (${COLUMNS.join(', ')})`);
-    else {
+    if (table === undefined) {
+      // Another load may have created the table since this transaction began. Queries of the system catalog do not see
+      // such a table, but these statements do.
+      await reserveTableName(taskConnection, to);
+      await sendDefinition(
+        taskConnection,
+        `create table if not exists ${quoteTable(to)} (${COLUMNS.join(', ')})`,
+        to,
+      );
+    } else {
       assertTable(table, to);
       assertColumns(table, NAMES);
     }
