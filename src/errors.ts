@@ -63,6 +63,8 @@ export interface ErrorParts {
 export class EtlError extends Error {
   override readonly name = 'EtlError';
   readonly code: ErrorCode;
+  /** What failed. Knex puts its SQL before `message` of every error that passes through it, so `what` is kept apart. */
+  readonly what: string;
   readonly where: string | undefined;
   readonly why: string | undefined;
   readonly fix: string | undefined;
@@ -72,6 +74,7 @@ export class EtlError extends Error {
   constructor(code: ErrorCode, parts: ErrorParts) {
     super(parts.what, parts.cause === undefined ? undefined : { cause: parts.cause });
     this.code = code;
+    this.what = parts.what;
     this.where = parts.where;
     this.why = parts.why;
     this.fix = parts.fix;

@@ -64,9 +64,9 @@ async function checkDag({ loaded }: Program, dag: PlannedDag['dag']): Promise<Ch
 
 /** Copies an error, and adds the location of its task. The state of the data is left out: a check runs nothing. */
 function addLocation(error: EtlError, task: string): EtlError {
-  const { code, message, why, fix, cause } = error;
+  const { code, what, why, fix, cause } = error;
   const where = error.where === undefined ? task : `${task}\n${error.where}`;
-  return new EtlError(code, { what: message, where, why, fix, cause });
+  return new EtlError(code, { what, where, why, fix, cause });
 }
 
 /** Lists the connections that the Dags use, each once, and finds those that record runs. */

@@ -118,7 +118,7 @@ function formatThrowLocation(cause: Error, { root }: Location): string[] {
 /** Copies one of our own errors. Adds the location of the task and the state of the data if the error has none. */
 function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
-    what: error.message,
+    what: error.what,
     where: error.where ?? `task defined at ${formatLocation(facts.task.location)}`,
     why: error.why,
     fix: error.fix,

@@ -84,7 +84,10 @@ export class TaskRunner {
   /** Runs one task. All its upstream tasks have succeeded. Never rejects. */
   async run(task: PlannedTask): Promise<TaskOutcome> {
     const startedAt = performance.now();
-    const { outcome, attempts } = await this.#runAttempts(task);
+    const { outcome, attempts } = await this.#runAttempts(task).catch((error: unknown) => ({
+      outcome: createNotRunOutcome(task, error),
+      attempts: 1,
+    }));
     const base = { taskId: task.id, attempts, durationMs: performance.now() - startedAt };
     switch (outcome.state) {
       case 'success': {
@@ -262,7 +265,7 @@ async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
 }
 
 /**
- * Creates the outcome of an attempt that could not start. An `EtlError` or an error of the server, such as a database
+ * Creates the outcome of an attempt that could not start, or of a task around whose attempts etl itself failed. An `EtlError` or an error of the server, such as a database
  * that can't be opened, is reported as it is. Any other error is a bug of etl (ETL-9001).
  */
 function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome {

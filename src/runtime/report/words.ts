@@ -16,7 +16,7 @@ export function joinLines(lines: readonly string[]): string {
 
 /** Builds the JSON fields of an error. The field `row_data` is present only if row data is allowed (`showsRowData`). */
 export function buildErrorFields(
-  { code, message: what, where, why, fix, data, rowData }: EtlError,
+  { code, what, where, why, fix, data, rowData }: EtlError,
   showsRowData = false,
 ): ErrorFields {
   const fields = { code, what, where, why, fix, data };

@@ -59,6 +59,7 @@ class DagWalk<O extends EndedTask> {
   #running = 0;
   #isStopped = false;
   #resolve: (outcomes: readonly O[]) => void = () => undefined;
+  #reject: (reason: unknown) => void = () => undefined;
 
   constructor(tasks: readonly PlannedTask[], options: ExecuteOptions<O>) {
     this.#tasks = tasks;
@@ -66,7 +67,10 @@ class DagWalk<O extends EndedTask> {
     this.#remaining = tasks.length;
     this.#pendingUpstream = Int32Array.from(tasks, (task) => task.upstream.length);
     this.#downstream = new Downstream(tasks);
-    this.done = new Promise((resolve) => (this.#resolve = resolve));
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
     for (const task of tasks) if (this.#pendingUpstream[task.index] === 0) this.#enqueue(task);
     this.#startReady();
   }
@@ -93,7 +97,8 @@ class DagWalk<O extends EndedTask> {
         if (task === undefined) break;
         ready.next++;
         if (this.#isStopped) this.#end(task, this.#options.passOver(task, 'stopped'));
-        else void this.#start(task, ready);
+        // A callback never throws. If one does, the walk fails, because otherwise it would wait for ever.
+        else this.#start(task, ready).catch(this.#reject);
       }
     }
     if (this.#remaining === 0) this.#resolve(this.#outcomes);

@@ -39,9 +39,7 @@ const graphs = fc
       fc.constantFrom('success', 'failed', 'skipped'),
       fc.boolean(),
     ),
-    {
-      maxLength: 30,
-    },
+    { minLength: 1, maxLength: 30 },
   )
   .map((tasks) => ({
     upstream: tasks.map(([needs], i) => (i === 0 ? [] : [...new Set(needs.map((each) => each % i))])),
@@ -143,10 +141,6 @@ describe('the walk over a Dag', () => {
     expect(outcomes).to.have.lengthOf(2);
   });
 
-  it('ends at once for a Dag without tasks', async () => {
-    expect((await walk(planOf([]), [])).outcomes).to.deep.equal([]);
-  });
-
   it('starts tasks of other connections while one connection has no free slot', async () => {
     const plan = planOf([[], [], [], []], (i) => (i < 3 ? 'slow' : 'fast'));
     const { started } = await walk(plan, [], {
@@ -162,5 +156,24 @@ describe('the walk over a Dag', () => {
     const fan = planOf(Array.from({ length: size }, (_, i) => (i === 0 ? [] : [0])));
     expect((await walk(chain, ['failed'])).outcomes.at(-1)?.state).to.equal('upstream_failed');
     expect((await walk(fan, [])).started).to.have.lengthOf(size);
+  });
+
+  it('fails instead of waiting for ever if a callback throws', async () => {
+    const plan = planOf([[], [0]]);
+    const bug = new TypeError('a bug');
+    const throwing: Partial<ExecuteOptions<Outcome>>[] = [
+      { runTask: () => Promise.reject(bug) },
+      {
+        passOver: () => {
+          throw bug;
+        },
+      },
+    ];
+    for (const options of throwing) {
+      const error: unknown = await walk(plan, ['failed', 'success'], options).catch(
+        (reason: unknown) => reason,
+      );
+      expect(error).to.equal(bug);
+    }
   });
 });

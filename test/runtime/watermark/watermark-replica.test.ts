@@ -2,12 +2,14 @@ import { expect } from 'chai';
 import type { Client } from 'pg';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
 import { prepareHighWatermark, type Incremental } from '../../../src/runtime/watermark/incremental.js';
+import { MessageSnapshot } from '../../errors/message-snapshot.js';
 import { ReplicaPair } from '../../support/replica.js';
 
 describe('an incremental task that reads from a replica', () => {
   let pair: ReplicaPair;
   let primary: Client;
   let replica: Client;
+  const snapshot = new MessageSnapshot('replica');
   before(async () => {
     pair = await ReplicaPair.start();
     primary = await pair.connect('primary');
@@ -43,8 +45,11 @@ describe('an incremental task that reads from a replica', () => {
     it(`refuses the cursor "${cursor}" without a lag`, async () => {
       const error = await findHigh({ cursor }).catch((thrown: unknown) => thrown);
       expect(error).to.include({ code: 'ETL-3708' });
+      snapshot.addError('ETL-3708', error, { cursor });
     });
   }
+
+  it('has the message of the snapshot', () => snapshot.compare());
 
   it('reads up to the last replayed transaction, less the lag', async () => {
     await primary.query('insert into orders default values');

@@ -149,8 +149,9 @@ async function writeRejectFile(path: string, suffix: string, rejects: readonly R
     await file.close();
     await rename(temporary, path);
   } catch (error) {
-    await file?.close();
-    await rm(temporary, { force: true });
+    // The error of the file is reported, not an error of the clean-up.
+    await file?.close().catch(() => undefined);
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw new EtlError('ETL-3522', {
       what: `the rejected rows can't be written to "${path}"`,
       why: (error as NodeJS.ErrnoException).code,
