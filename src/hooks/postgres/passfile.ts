@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import { platform } from 'node:os';
 
 /** The values that a line of the password file must match. The host of a Unix socket is its directory. */
 export interface PasswordQuery {
@@ -10,8 +11,8 @@ export interface PasswordQuery {
 
 /**
  * Reads a password from a file like `~/.pgpass`, as libpq does. The first matching line wins. Ignores the file with a
- * notice if it is not a regular file or if other users can access it. Returns undefined if there is no password or no
- * file.
+ * notice if it is not a regular file, if other users can access it, or if this user can't read it. Returns undefined if
+ * there is no password or no file.
  * https://www.postgresql.org/docs/current/libpq-pgpass.html
  */
 export async function readPassword(
@@ -19,18 +20,20 @@ export async function readPassword(
   query: PasswordQuery,
   notice: (text: string) => void,
 ): Promise<string | undefined> {
-  const found = await stat(path).catch(returnUndefinedIfMissing);
-  if (!found) return undefined;
-  if (!found.isFile()) {
-    notice(`the password file ${path} is ignored: it is not a regular file`);
-    return undefined;
+  const ignore = (why: string): undefined => {
+    notice(`the password file ${path} is ignored: ${why}`);
+  };
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) return ignore('it is not a regular file');
+    // The bits 077 are the permissions of the group and of others. Windows has no such bits.
+    if (platform() !== 'win32' && (found.mode & 0o077) !== 0)
+      return ignore(`other users can access it; run chmod 600 ${path}`);
+    return findPassword(await readFile(path, 'utf8'), query);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return isMissing(code) ? undefined : ignore(`this user can't read it (${code})`);
   }
-  // The bits 077 are the permissions of the group and of others.
-  if (found.mode & 0o077) {
-    notice(`the password file ${path} is ignored: other users can access it; run chmod 600 ${path}`);
-    return undefined;
-  }
-  return findPassword(await readFile(path, 'utf8'), query);
 }
 
 /**
@@ -78,5 +81,10 @@ function removeEscapes(field: string): string {
  * file that can be missing.
  */
 export function returnUndefinedIfMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
+  if (!isMissing(error.code)) throw error;
+}
+
+/** Says whether the code of an error means that a file does not exist. */
+function isMissing(code: string | undefined): boolean {
+  return code === 'ENOENT' || code === 'ENOTDIR';
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
@@ -8,7 +8,7 @@ import type { Connection } from '../../../src/hooks/connection.js';
 import type { OpenSettings, Variables } from '../../../src/hooks/hook.js';
 import { resolveServer, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
 import { findPassword, readPassword } from '../../../src/hooks/postgres/passfile.js';
-import { readTlsOptions, describeWeakness } from '../../../src/hooks/postgres/tls.js';
+import { describeWeakness, isPrivateKey, readTlsOptions } from '../../../src/hooks/postgres/tls.js';
 
 const SECRET = 'open-sesame';
 const EMPTY: Connection = { id: 'c', scheme: 'postgres', definedBy: '--conn', extra: {} };
@@ -177,6 +177,54 @@ describe('sslmode', () => {
     expect(error).to.be.instanceOf(EtlError).with.property('why').that.includes('/nowhere/ca.pem');
   });
 
+  /** The results of initialize_SSL in libpq's fe-secure-openssl.c, for a key of this user and for a key of root. */
+  const keys: readonly [mode: number, ofUser: boolean, ofRoot: boolean][] = [
+    [0o400, true, true],
+    [0o600, true, true],
+    [0o700, true, true],
+    [0o640, false, true],
+    [0o440, false, true],
+    [0o660, false, false],
+    [0o650, false, false],
+    [0o604, false, false],
+    [0o602, false, false],
+    [0o601, false, false],
+    [0o644, false, false],
+    [0o777, false, false],
+  ];
+  for (const [mode, ofUser, ofRoot] of keys) {
+    it(`accept a private key with mode 0${mode.toString(8)} as libpq does`, () => {
+      expect([isPrivateKey({ uid: 1000, mode }), isPrivateKey({ uid: 0, mode })]).to.deep.equal([
+        ofUser,
+        ofRoot,
+      ]);
+    });
+  }
+
+  it('refuse a private key that all users can read, named or at its default path', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'etl-key-'));
+    try {
+      const folder = join(home, '.postgresql');
+      await mkdir(folder);
+      for (const name of ['postgresql.crt', 'postgresql.key']) await writeFile(join(folder, name), 'x');
+      await chmod(join(folder, 'postgresql.key'), 0o644);
+      const sslkey = join(folder, 'postgresql.key');
+      const read = async (extra: Record<string, string>): Promise<string> => {
+        const reading = readTlsOptions(resolve({ extra }), { root: '/', variables: { HOME: home } });
+        return reading.then(
+          ({ key }) => String(key),
+          (error: EtlError) => `${error.code} ${error.fix}`,
+        );
+      };
+      const refused = `ETL-2208 run \`chmod 600 ${sslkey}\`, and replace the key if another person may have read it`;
+      expect([await read({}), await read({ sslkey })]).to.deep.equal([refused, refused]);
+      await chmod(sslkey, 0o600);
+      expect([await read({}), await read({ sslkey })]).to.deep.equal(['x', 'x']);
+    } finally {
+      await rm(home, { recursive: true });
+    }
+  });
+
   const SECURE = { rejectUnauthorized: true };
   const rows: readonly [string, Partial<Connection>, typeof SECURE | false, boolean][] = [
     ['another machine without TLS', { host: 'db.internal' }, false, true],
@@ -243,6 +291,18 @@ describe('the password file', () => {
       expect([await find(), notices.length]).to.deep.equal([undefined, 1]);
       await chmod(path, 0o600);
       expect([await find(), notices.length]).to.deep.equal(['pw', 1]);
+      await rm(path);
+      await mkdir(path);
+      expect([await find(), notices.at(-1)]).to.deep.equal([
+        undefined,
+        `the password file ${path} is ignored: it is not a regular file`,
+      ]);
+      await rm(path, { recursive: true });
+      await symlink('pgpass', path);
+      expect([await find(), notices.at(-1)]).to.deep.equal([
+        undefined,
+        `the password file ${path} is ignored: this user can't read it (ELOOP)`,
+      ]);
     } finally {
       await rm(folder, { recursive: true });
     }
