@@ -2,6 +2,7 @@ import { readFileSync, statSync, type Stats } from 'node:fs';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { describeThrown, EtlError } from '../errors.js';
+import { assertTrusted } from '../runtime/trust/trusted-file.js';
 import { parseEnvironment } from './environment-file.js';
 import type { Variables } from './hook.js';
 
@@ -25,8 +26,8 @@ export interface EnvironmentOptions {
 /**
  * Reads the variables that the real environment does not set from `.env.<ETL_ENV>`, then `.env.local`, then `.env`. The
  * first file that sets a variable wins. Values are not expanded or executed. `ETL_ENV` counts only in the real
- * environment. A missing file is fine. Throws ETL-2010 if `ETL_ENV` is not valid, and ETL-2107 if a file or a line of it
- * can't be read.
+ * environment. A missing file is fine. Throws ETL-2010 if `ETL_ENV` is not valid, ETL-2102 if another user could
+ * have written a file, and ETL-2107 if a file or a line of it can't be read.
  */
 export function loadEnvironment({ variables, directory }: EnvironmentOptions): Environment {
   const merged = new Map<string, string>();
@@ -79,6 +80,7 @@ function readFile(directory: string, name: string): EnvironmentFile | undefined 
   if (stats === undefined) return undefined;
   // This check comes before the file is opened, because opening a named pipe would wait for its writer.
   if (!stats.isFile()) throw createUnreadableError(path, { why: 'it is not a regular file' });
+  assertTrusted(path, { noun: 'the file', name });
   return { name, mode: stats.mode, values: parseFile(path, name) };
 }
 

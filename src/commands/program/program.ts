@@ -11,6 +11,7 @@ import { readManifest } from './manifest.js';
 import { type LedgerSchema, nameSchema } from '../../runtime/ledger/ledger.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
+import { setProcessUser } from '../../runtime/trust/trusted-file.js';
 
 /** The config, the environment and the connections, which a command loads before it begins to work. */
 export interface Program {
@@ -50,6 +51,8 @@ export interface ProgramOptions {
  */
 export async function loadProgram({ config, connections, notice }: ProgramOptions): Promise<Program> {
   const directory = process.cwd();
+  const getuid = process.getuid?.bind(process);
+  setProcessUser(getuid);
   const file = await findConfig({ directory, explicit: config ?? process.env['ETL_CONFIG'] });
   const environment = loadEnvironment({ variables: process.env, directory: dirname(file) });
   // The config can throw an error that quotes a secret, so the secrets are known before the config runs.
@@ -67,7 +70,7 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
       version: readManifest().version,
     },
     isCached: !process.env['ETL_NO_CACHE'],
-    getuid: process.getuid?.bind(process),
+    getuid,
   });
   const lookup = createLookup({
     flags: connections,

@@ -1,91 +1,40 @@
-import { readFile, stat } from 'node:fs/promises';
 import { connect, isIP } from 'node:net';
-import { homedir, platform } from 'node:os';
-import { join, resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { EtlError } from '../../errors.js';
-import type { Connection } from '../connection.js';
 import type { Variables } from '../hook.js';
 import type { ResolvedServer } from './libpq.js';
-import { returnUndefinedIfMissing } from './passfile.js';
+import { readTlsFiles } from './tls-files.js';
 
 /**
- * Reads the certificate files that a connection with TLS needs, and returns the options of the TLS handshake. If
- * `sslrootcert`, `sslcert` or `sslkey` is not set, libpq's default file in `~/.postgresql` is used if it exists.
- * Rejects with ETL-2208 if a named file can't be read, if other users can access the private key, or if the server's
- * certificate must be verified and there is no root certificate.
+ * Reads the certificate files that a connection with TLS needs, and returns the options of the TLS handshake. Rejects
+ * with ETL-2208 if a file can't be used, or if the server's certificate must be verified and there is no root
+ * certificate.
  * https://www.postgresql.org/docs/current/libpq-ssl.html
  */
 export async function readTlsOptions(
-  { tls, connection, address }: Pick<ResolvedServer, 'tls' | 'connection' | 'address'>,
-  { root, variables }: { readonly root: string; readonly variables: Variables },
+  server: Pick<ResolvedServer, 'tls' | 'connection' | 'address'>,
+  settings: { readonly root: string; readonly variables: Variables },
 ): Promise<ConnectionOptions> {
-  const home = join(variables['HOME'] || homedir(), '.postgresql');
-  // Reads the named file, which must exist. Without a path, reads the default file, or returns undefined if it is
-  // missing.
-  const read = (path: string | undefined, standard: string): Promise<Buffer | undefined> =>
-    path === undefined
-      ? readFile(join(home, standard)).catch(returnUndefinedIfMissing)
-      : readFile(resolve(root, path)).catch((cause: unknown) => {
-          throw new EtlError('ETL-2208', {
-            what: `connection "${connection.id}" names a file that can't be read: ${path}`,
-            where: connection.definedBy,
-            why: cause instanceof Error ? cause.message : undefined,
-            fix: 'correct the path; a relative path starts at the directory of the config file',
-            cause,
-          });
-        });
-  const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
+  const { tls, connection, address } = server;
+  const files = await readTlsFiles(server, settings);
   const isVerifying = tls.mode.startsWith('verify');
-  if (isVerifying && !ca && tls.rootcert !== 'system')
+  if (isVerifying && files.ca === undefined && tls.rootcert !== 'system')
     throw new EtlError('ETL-2208', {
       what: `connection "${connection.id}" has sslmode=${tls.mode}, but no root certificate to verify the server with`,
       where: connection.definedBy,
       why: 'there is no sslrootcert, no PGSSLROOTCERT and no ~/.postgresql/root.crt',
       fix: 'add sslrootcert=<file>, or for a public authority sslmode=verify-full and sslrootcert=system',
     });
-  const cert = await read(tls.cert, 'postgresql.crt');
-  const key = cert && (await read(tls.key, 'postgresql.key'));
-  if (key)
-    await assertPrivateKey(
-      tls.key === undefined ? join(home, 'postgresql.key') : resolve(root, tls.key),
-      connection,
-    );
   return {
     // With a root certificate, `require` verifies the chain, too. libpq does so for backward compatibility.
-    rejectUnauthorized: isVerifying || (tls.mode === 'require' && ca !== undefined),
+    rejectUnauthorized: isVerifying || (tls.mode === 'require' && files.ca !== undefined),
     // Only verify-full checks that the certificate names the host.
     ...(tls.mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
-    ...(ca && { ca }),
-    ...(cert && { cert }),
-    ...(key && { key }),
+    ...files,
     // With PGHOSTADDR the driver connects to an address. The certificate has the name of the host, so the name is set
     // here.
     ...(address !== connection.host && isIP(connection.host) === 0 ? { servername: connection.host } : {}),
   };
-}
-
-/** The fields of a file's status that decide whether a key is private. */
-type KeyStatus = Readonly<Record<'uid' | 'mode', number>>;
-
-/**
- * Says whether a private key is safe by libpq's rule: only its owner has access, or the owner is root and the group may
- * read.
- * https://github.com/postgres/postgres/blob/REL_18_STABLE/src/interfaces/libpq/fe-secure-openssl.c
- */
-export function isPrivateKey({ uid, mode }: KeyStatus): boolean {
-  return (mode & (uid === 0 ? 0o037 : 0o077)) === 0;
-}
-
-/** Rejects with ETL-2208 if other users can access the private key. Windows has no modes, and libpq checks none there. */
-async function assertPrivateKey(path: string, { id, definedBy }: Connection): Promise<void> {
-  if (platform() === 'win32' || isPrivateKey(await stat(path))) return;
-  throw new EtlError('ETL-2208', {
-    what: `connection "${id}" has a private key that other users can access: ${path}`,
-    where: definedBy,
-    why: 'libpq refuses such a key, too: its mode must be 0600 or less, or 0640 or less if root owns the file',
-    fix: `run \`chmod 600 ${path}\`, and replace the key if another person may have read it`,
-  });
 }
 
 /** The message SSLRequest: its length of 8 bytes and the code 80877103, both as 32-bit integers. */

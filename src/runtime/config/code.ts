@@ -6,7 +6,8 @@ import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
 import { SharedModules, type Shared } from '../modules/shared-packages.js';
 import type { ConfigFile, ReadConfigOptions } from '../modules/source-text.js';
-import { formatPosition } from '../modules/location.js';
+import { assertTrusted } from '../trust/trusted-file.js';
+import { formatPosition, shortenPath } from '../modules/location.js';
 
 /** Options for executing a config. */
 export interface CodeOptions extends ReadConfigOptions {
@@ -30,6 +31,8 @@ export async function evaluate(configFile: ConfigFile, options: CodeOptions): Pr
   const modules = new ConfigModules({
     shared: new SharedModules(configFile.file, options.shared),
     cache: options.isCached ? openCodeCache(dirname(configFile.file), options.getuid) : undefined,
+    assertTrusted: (file) =>
+      assertTrusted(file, { noun: 'the module', name: shortenPath(file, options.directory) }, options.getuid),
     version: options.shared.version,
   });
   return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));

@@ -5,6 +5,7 @@ import { shortenPath } from '../modules/location.js';
 import { isCode } from './code.js';
 import { parseJson } from './data.js';
 import { assertReadable } from '../modules/source-text.js';
+import { assertTrusted } from '../trust/trusted-file.js';
 
 const CODE_NAMES = ['ts', 'mts', 'js', 'mjs', 'cjs', 'json'].map((extension) => `etl.config.${extension}`);
 
@@ -48,10 +49,10 @@ interface Explorer {
  * Throws `EtlError` ETL-2101 if there is no config, and ETL-2102 if the first path that exists is not a readable file.
  */
 export async function findConfig({ directory, explicit }: FindOptions): Promise<string> {
-  if (explicit !== undefined) return followLinks(resolveExplicitConfig(directory, explicit));
+  if (explicit !== undefined) return followLinks(resolveExplicitConfig(directory, explicit), directory);
   assertFirstReadable(directory);
   const found = await (await createExplorer(directory)).search(directory);
-  if (found !== null) return followLinks(found.filepath);
+  if (found !== null) return followLinks(found.filepath, directory);
   const last = listSearchedDirectories(directory).at(-1) ?? directory;
   const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
   throw new EtlError('ETL-2101', {
@@ -66,16 +67,18 @@ export async function findConfig({ directory, explicit }: FindOptions): Promise<
  * Returns the path of the file that a link leads to. Returns the link itself if its end does not tell how to read the
  * file: if the link leads nowhere, or if only the name of the link has the extension, or is `package.json`.
  */
-function followLinks(file: string): string {
+function followLinks(file: string, directory: string): string {
+  let real: string;
   try {
-    const real = realpathSync(file);
-    const isAlike = extname(real) === extname(file) || (isCode(real) && isCode(file));
-    return isAlike && (basename(file) === 'package.json') === (basename(real) === 'package.json')
-      ? real
-      : file;
+    real = realpathSync(file);
   } catch {
     return file; // `readConfigFile` says what is wrong with the link.
   }
+  if (real === file) return file;
+  // Another user may be able to change the link.
+  assertTrusted(file, { noun: 'the config', name: shortenPath(file, directory) });
+  const isAlike = extname(real) === extname(file) || (isCode(real) && isCode(file));
+  return isAlike && (basename(file) === 'package.json') === (basename(real) === 'package.json') ? real : file;
 }
 
 /** Returns the absolute path of a config that the user has named. Throws ETL-2101 if nothing has this path. */

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import Module, { createRequire, isBuiltin } from 'node:module';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,7 +9,7 @@ import { interopDefault } from './interop.js';
 import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
 import type { ConfigFile } from './source-text.js';
-import { learnFromSource } from '../secrets/learned-secrets.js';
+import { ModuleTrust } from './module-trust.js';
 import { compiledCode } from './stack.js';
 
 /** A file of the user that is being executed or was executed. */
@@ -28,6 +27,8 @@ export interface ModulesOptions {
   readonly shared: SharedModules;
   /** The cache of compiled code. Undefined if compiled code is not cached. */
   readonly cache: CodeCache | undefined;
+  /** Throws if another user could have written a file. */
+  readonly assertTrusted: (file: string) => void;
   /**
    * The version of this program. Another version does not use the cached code, because it may compile in another way.
    */
@@ -49,10 +50,12 @@ const NOT_STARTED: ReadonlySet<unknown> = new Set([
  */
 export class ConfigModules {
   readonly #options: ModulesOptions;
+  readonly #trust: ModuleTrust;
   readonly #loaded = new Map<string, Loaded>();
 
   constructor(options: ModulesOptions) {
     this.#options = options;
+    this.#trust = new ModuleTrust(options.assertTrusted);
   }
 
   /** Executes the config, and resolves to its exports. */
@@ -74,7 +77,7 @@ export class ConfigModules {
     }
     const loaded: Loaded = { file, importer, module: { exports: {} }, done: undefined };
     this.#loaded.set(file, loaded);
-    loaded.done = this.#execute(loaded, text ?? readSource(file));
+    loaded.done = this.#execute(loaded, text ?? this.#trust.readSource(file));
     await loaded.done;
     return loaded.module.exports;
   }
@@ -139,6 +142,7 @@ export class ConfigModules {
 
   /** Makes Node.js load a module without compiling, by `require` or by `import`. Prepares the shared packages first. */
   #runAsItIs(resolved: NativeModule, importer: string): unknown {
+    this.#trust.checkTree(resolved, importer);
     this.#prepareShared(resolved);
     if (resolved.kind === 'require') return createRequire(importer)(resolved.id);
     return importFrom(
@@ -167,6 +171,7 @@ export class ConfigModules {
     const require = (specifier: string): unknown => {
       if (shared.has(specifier)) return shared.load(specifier);
       const resolved = resolveRequire(specifier, file) ?? resolveImport(specifier, file);
+      if (resolved !== undefined) this.#trust.checkTree(resolved, file);
       if (resolved !== undefined && resolved.kind !== 'require')
         return loadJiti(file, shared.loadAll())(specifier);
       if (resolved !== undefined) this.#prepareShared(resolved);
@@ -174,13 +179,6 @@ export class ConfigModules {
     };
     return Object.assign(require, native);
   }
-}
-
-/** Reads a file that is going to be executed. Its secrets are known before its code can throw an error. */
-function readSource(file: string): string {
-  const text = readFileSync(file, 'utf8');
-  learnFromSource(text);
-  return text;
 }
 
 /** A module that Node.js runs without compiling. */

@@ -104,13 +104,18 @@ function findLocalFile(path: string): string | undefined {
  * `import` and `require` different files.
  */
 function hasExports(specifier: string, file: string): boolean {
-  if (isBuiltin(specifier) || getPath(specifier, file) !== undefined) return false;
+  const folder = findPackageFolder(specifier, file);
+  return folder !== undefined && readManifest(folder)?.exports !== undefined;
+}
+
+/** Returns the folder of the package that `specifier` names in `file`. Links are not followed. */
+export function findPackageFolder(specifier: string, file: string): string | undefined {
+  if (isBuiltin(specifier) || getPath(specifier, file) !== undefined) return undefined;
   const name = /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
-  const folder = createRequire(file)
+  return createRequire(file)
     .resolve.paths(specifier)
     ?.map((each) => join(each, name))
     .find((each) => existsSync(join(each, 'package.json')));
-  return folder !== undefined && readManifest(folder)?.exports !== undefined;
 }
 
 /** Resolves `specifier` from `file` as `require` of Node.js does. Returns undefined if there is no such module. */

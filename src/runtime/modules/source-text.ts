@@ -1,6 +1,7 @@
 import { accessSync, constants, readFileSync, statSync, type Stats } from 'node:fs';
 import { EtlError, type ErrorParts } from '../../errors.js';
 import { learnFromSource } from '../secrets/learned-secrets.js';
+import { assertTrusted, type GetUser } from '../trust/trusted-file.js';
 import { shortenPath } from './location.js';
 
 /** A config file that is safe to execute, and its text. */
@@ -17,13 +18,10 @@ export interface ConfigFile {
 export interface ReadConfigOptions {
   /** The working directory. */
   readonly directory: string;
-  /** Returns the user that the process runs as. Undefined on Windows, where files have no mode. */
-  readonly getuid?: (() => number) | undefined;
+  readonly getuid?: GetUser;
 }
 
 const MAX_BYTES = 5 * 1024 * 1024;
-const ROOT = 0;
-const OTHERS_WRITE = 0o002;
 const REASONS: Readonly<Record<string, string>> = {
   ELOOP: 'the path is a loop of symbolic links',
   ENOENT: 'the path is a symbolic link to nothing',
@@ -31,15 +29,13 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads a config that will be executed. As ssh does with its files, the function refuses a file that another user could
- * have written: a world-writable file, and a file that belongs neither to this user nor to root.
- *
- * Throws `EtlError` ETL-2102 if the file is refused or can't be read, and ETL-2103 if the file is empty.
+ * Reads a config that will be executed. Throws `EtlError` ETL-2102 if another user could have written the file or if it
+ * can't be read, and ETL-2103 if it is empty.
  */
 export function readConfigFile(file: string, { directory, getuid }: ReadConfigOptions): ConfigFile {
-  const stats = assertReadable(file, directory);
+  assertReadable(file, directory);
   const name = shortenPath(file, directory);
-  if (getuid !== undefined) assertTrusted(name, stats, getuid());
+  assertTrusted(file, { noun: 'the config', name }, getuid);
   const text = decodeText(readFileSync(file), name);
   if (text.trim() === '') {
     throw new EtlError('ETL-2103', {
@@ -71,22 +67,6 @@ function readStats(file: string, name: string): Stats {
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
     throw createRefusedError(name, { why: REASONS[code] ?? `the file can't be read (${code})`, cause });
-  }
-}
-
-/** Throws ETL-2102 if the file belongs neither to user `uid` nor to root, or if every user can write to it. */
-function assertTrusted(name: string, stats: Stats, uid: number): void {
-  if (stats.uid !== uid && stats.uid !== ROOT) {
-    throw createRefusedError(name, {
-      why: `the file belongs to user ${stats.uid}: neither to user ${uid}, who would execute the file, nor to root`,
-      fix: `look at what the file does, then run \`chown ${uid} ${name}\`, or run etl as user ${stats.uid}`,
-    });
-  }
-  if ((stats.mode & OTHERS_WRITE) !== 0) {
-    throw createRefusedError(name, {
-      why: 'every user of this machine can write to the file, and the file would be executed',
-      fix: `look at what the file does, then run \`chmod o-w ${name}\``,
-    });
   }
 }
 

@@ -46,7 +46,7 @@ export function learnFromArguments(argv: readonly string[]): void {
  * https://www.postgresql.org/docs/current/libpq-pgservice.html
  */
 export function learnFromPasswordFiles(variables: Variables, root: string): void {
-  const home = variables['HOME'] || homedir();
+  const home = variables['HOME'] || findHome();
   for (const line of readLines(resolve(root, variables['PGPASSFILE'] || join(home, '.pgpass')))) {
     const password = /^(?!#)(?:(?:\\.|[^:\\])*:){4}(.*)$/s.exec(line)?.[1];
     // libpq ends the password at a further colon. Users overlook this, so the whole text is a secret, too.
@@ -86,6 +86,15 @@ export function learnFromSource(text: string): void {
 
 /** Matches a text that is assigned to a name in JavaScript, JSON or YAML: `password: 'abc…'`, `"token": "abc…"`. */
 const ASSIGNED_TEXT = /([A-Za-z_$][\w$]{2,63})["']?\s{0,8}[:=]\s{0,8}(["'`])([^"'`\n]{8,512})\2/g;
+
+/** Returns the home directory of the user, or the root directory if the system does not know the user. */
+function findHome(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/'; // A container can run under a number without a name. Then the user has no files.
+  }
+}
 
 /** The largest file that is read for passwords, in bytes. */
 const MAX_BYTES = 1024 * 1024;

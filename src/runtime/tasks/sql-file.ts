@@ -6,6 +6,7 @@ import { findDatabaseError } from '../postgres/sqlstate.js';
 import { type BoundStatement, bindNamed, createUnknownNameError, listNames } from '../sql/bind.js';
 import { formatSqlLocation, toIndex, type SqlOrigin } from '../sql/excerpt.js';
 import { splitStatements } from '../sql/split.js';
+import { assertTrusted } from '../trust/trusted-file.js';
 import { refuseStatement } from './sql-file-statement.js';
 import { collectFault } from './task-body.js';
 
@@ -46,6 +47,7 @@ export class SqlFileError extends Error {
 /**
  * Reads a `.sql` file, and splits it into statements. `root` is the directory of the config file. Throws `EtlError`:
  *
+ * - ETL-2102: another user could have written the file.
  * - ETL-3005: the file can't be read.
  * - ETL-3009: the file is not UTF-8 text.
  * - ETL-3002: a quote or a comment does not end, or there is a NUL character.
@@ -126,9 +128,11 @@ function locateError(error: unknown, bound: BoundStatement, origin: SqlOrigin): 
 
 /** Reads a `.sql` file as UTF-8, without a byte order mark. Throws ETL-3005 and ETL-3009 as `readSqlFile` does. */
 async function readSqlText(path: string, root: string): Promise<string> {
+  const file = resolve(root, path);
+  assertTrusted(file, { noun: 'the SQL file', name: path });
   let bytes: Buffer;
   try {
-    bytes = await readFile(resolve(root, path));
+    bytes = await readFile(file);
   } catch (error) {
     throw new EtlError('ETL-3005', {
       what: `the SQL file "${path}" can't be read`,

@@ -8,7 +8,8 @@ import type { Connection } from '../../../src/hooks/connection.js';
 import type { OpenSettings, Variables } from '../../../src/hooks/hook.js';
 import { resolveServer, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
 import { findPassword, readPassword } from '../../../src/hooks/postgres/passfile.js';
-import { describeWeakness, isPrivateKey, readTlsOptions } from '../../../src/hooks/postgres/tls.js';
+import { describeWeakness, readTlsOptions } from '../../../src/hooks/postgres/tls.js';
+import { isPrivateKey } from '../../../src/hooks/postgres/tls-files.js';
 
 const SECRET = 'open-sesame';
 const EMPTY: Connection = { id: 'c', scheme: 'postgres', definedBy: '--conn', extra: {} };
@@ -209,17 +210,20 @@ describe('sslmode', () => {
       for (const name of ['postgresql.crt', 'postgresql.key']) await writeFile(join(folder, name), 'x');
       await chmod(join(folder, 'postgresql.key'), 0o644);
       const sslkey = join(folder, 'postgresql.key');
-      const read = async (extra: Record<string, string>): Promise<string> => {
-        const reading = readTlsOptions(resolve({ extra }), { root: '/', variables: { HOME: home } });
-        return reading.then(
-          ({ key }) => String(key),
-          (error: EtlError) => `${error.code} ${error.fix}`,
-        );
+      const read = async (extra: Record<string, string>): Promise<unknown> => {
+        try {
+          const options = await readTlsOptions(resolve({ extra }), { root: '/', variables: { HOME: home } });
+          return options.key;
+        } catch (error) {
+          return error instanceof EtlError ? `${error.code} ${error.fix}` : error;
+        }
       };
       const refused = `ETL-2208 run \`chmod 600 ${sslkey}\`, and replace the key if another person may have read it`;
       expect([await read({}), await read({ sslkey })]).to.deep.equal([refused, refused]);
       await chmod(sslkey, 0o600);
-      expect([await read({}), await read({ sslkey })]).to.deep.equal(['x', 'x']);
+      expect([await read({}), await read({ sslkey })]).to.deep.equal([Buffer.from('x'), Buffer.from('x')]);
+      await rm(sslkey);
+      expect(await read({})).to.equal(`ETL-2208 add sslkey=<file>, or save the key as ${sslkey}`);
     } finally {
       await rm(home, { recursive: true });
     }

@@ -1,0 +1,91 @@
+import { readFile, stat } from 'node:fs/promises';
+import { homedir, platform } from 'node:os';
+import { join, resolve } from 'node:path';
+import { EtlError, type ErrorParts } from '../../errors.js';
+import type { Connection } from '../connection.js';
+import type { Variables } from '../hook.js';
+import type { ResolvedServer } from './libpq.js';
+import { returnUndefinedIfMissing } from './passfile.js';
+
+/** The contents of the files of a connection with TLS. A file that is not needed is absent. */
+export interface TlsFiles {
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+/** A file that was read. */
+interface FoundFile {
+  readonly path: string;
+  readonly content: Buffer;
+}
+
+/**
+ * Reads the root certificate, the client certificate and its private key. If `sslrootcert`, `sslcert` or `sslkey` is not
+ * set, libpq's default file in `~/.postgresql` is used if it exists. Rejects with ETL-2208 if a named file can't be read,
+ * if a certificate has no key, or if other users can access the key.
+ */
+export async function readTlsFiles(
+  { tls, connection }: Pick<ResolvedServer, 'tls' | 'connection'>,
+  { root, variables }: { readonly root: string; readonly variables: Variables },
+): Promise<TlsFiles> {
+  const home = join(variables['HOME'] || homedir(), '.postgresql');
+  const read = (path: string | undefined, standard: string): Promise<FoundFile | undefined> =>
+    path === undefined
+      ? readStandardFile(join(home, standard))
+      : readNamedFile(path, resolve(root, path), connection);
+  const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
+  const cert = await read(tls.cert, 'postgresql.crt');
+  if (cert === undefined) return { ...(ca && { ca: ca.content }) };
+  const key = await read(tls.key, 'postgresql.key');
+  if (key === undefined)
+    throw createFileError(connection, {
+      what: `has the client certificate ${cert.path}, but no private key`,
+      fix: `add sslkey=<file>, or save the key as ${join(home, 'postgresql.key')}`,
+    });
+  await assertPrivateKey(key.path, connection);
+  return { ...(ca && { ca: ca.content }), cert: cert.content, key: key.content };
+}
+
+async function readStandardFile(path: string): Promise<FoundFile | undefined> {
+  const content = await readFile(path).catch(returnUndefinedIfMissing);
+  return content === undefined ? undefined : { path, content };
+}
+
+/** Reads a file that the connection names as `name`. */
+async function readNamedFile(name: string, path: string, connection: Connection): Promise<FoundFile> {
+  try {
+    return { path, content: await readFile(path) };
+  } catch (cause) {
+    throw createFileError(connection, {
+      what: `names a file that can't be read: ${name}`,
+      why: cause instanceof Error ? cause.message : undefined,
+      fix: 'correct the path; a relative path starts at the directory of the config file',
+      cause,
+    });
+  }
+}
+
+/**
+ * Says whether a private key is safe by libpq's rule: only its owner has access, or the owner is root and the group may
+ * read.
+ * https://github.com/postgres/postgres/blob/REL_18_STABLE/src/interfaces/libpq/fe-secure-openssl.c
+ */
+export function isPrivateKey({ uid, mode }: Readonly<Record<'uid' | 'mode', number>>): boolean {
+  return (mode & (uid === 0 ? 0o037 : 0o077)) === 0;
+}
+
+/** Rejects with ETL-2208 if other users can access the private key. Windows has no modes, and libpq checks none there. */
+async function assertPrivateKey(path: string, connection: Connection): Promise<void> {
+  if (platform() === 'win32' || isPrivateKey(await stat(path))) return;
+  throw createFileError(connection, {
+    what: `has a private key that other users can access: ${path}`,
+    why: 'libpq refuses such a key, too: its mode must be 0600 or less, or 0640 or less if root owns the file',
+    fix: `run \`chmod 600 ${path}\`, and replace the key if another person may have read it`,
+  });
+}
+
+/** Creates an ETL-2208. `what` continues "connection "<id>" …". */
+function createFileError({ id, definedBy }: Connection, parts: ErrorParts): EtlError {
+  return new EtlError('ETL-2208', { ...parts, what: `connection "${id}" ${parts.what}`, where: definedBy });
+}
