@@ -99,13 +99,19 @@ SIGINT and SIGTERM.`;
 
   /** The signal that stopped the run before its first task. `catch` needs it for the exit code. */
   #stoppedBy: StopSignal | undefined;
+  /** Shows a line that is not about a task in the report of the run. */
+  #notice = (text: string): void => this.err(`note: ${text}\n`);
+  /** The first error of the report itself. The run goes on without the report. */
+  #reportError: EtlError | undefined;
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
     const program = await this.loadProgram(flags);
     const request = await createRequest(program, args.dag, flags);
     const guard = guardProcess();
-    const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'));
+    const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'), (text) =>
+      this.#notice(text),
+    );
     try {
       this.#finish(await this.#run(request, program, { flags, guard, watchdog }), guard, flags);
     } catch (error) {
@@ -138,6 +144,7 @@ SIGINT and SIGTERM.`;
   ): Promise<RunResult> {
     const { loaded, lookup } = program;
     const shown = this.#createReporter(flags);
+    this.#notice = (text) => reportNotice(text, request, shown);
     const reporter: Reporter = {
       report(event) {
         watchdog.observe(event);
@@ -164,6 +171,7 @@ SIGINT and SIGTERM.`;
       redact: (text) => secrets.mask(text),
       recordsRowData: this.recordsRowData,
       unhandledErrors: () => guard.unhandledErrors,
+      onReportFailed: (error) => (this.#reportError ??= error),
       onTasksEnded: () => watchdog.tasksEnded(),
     });
   }
@@ -203,15 +211,18 @@ SIGINT and SIGTERM.`;
 
   /**
    * Sets the exit code of a run that has ended: the signal that stopped it decides first, then an unhandled error that
-   * came after the end of the run, then the result. Shows such late errors on stderr.
+   * came after the end of the run, then the result, then an error of the report. Shows late errors and the error of the
+   * report on stderr.
    */
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
     // The result has the unhandled errors that came before the end of the run.
     const late = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
     for (const error of late) this.printErrors([{ error }], color);
+    this.printErrors([{ error: this.#reportError }], color);
     if (signal !== undefined) process.exitCode = getSignalExitCode(signal);
-    else process.exitCode = late.length > 0 ? EXIT.taskFailed : getExitCode(result);
+    else if (late.length > 0) process.exitCode = EXIT.taskFailed;
+    else process.exitCode = getExitCode(result) || (this.#reportError?.exitCode ?? EXIT.success);
   }
 }
 

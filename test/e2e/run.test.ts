@@ -222,6 +222,51 @@ describe('etl run', () => {
     expect(await values()).to.deep.equal([]);
   });
 
+  const preloads: readonly [title: string, code: string][] = [
+    [
+      'the constructor of its thread throws',
+      `require('node:worker_threads').Worker = class { constructor() { throw new Error('EAGAIN no thread'); } };`,
+    ],
+    [
+      'its thread fails later',
+      `const threads = require('node:worker_threads');
+       threads.Worker = class extends threads.Worker { constructor() { super('throw new Error("EAGAIN no thread")', { eval: true }); } };`,
+    ],
+  ];
+  for (const [title, code] of preloads) {
+    it(`runs without the watchdog if ${title}, says so, and frees the lock`, async () => {
+      const tasks = `d.session('a', {}, async ({ session }) => { await session('t').insert({ v: 'a' }); await gate('in'); });`;
+      await project.write({ 'etl.config.ts': config(tasks), 'preload.cjs': code });
+      const variables = { ...env(), NODE_OPTIONS: `--require=${project.directory}/preload.cjs` };
+      const { child, ended } = project.start(['run', 'd'], variables);
+      const noted = new Promise<void>((resolve) => {
+        child.stderr?.on('data', (text: string) => text.includes('watchdog') && resolve());
+      });
+      const arrival = await gate.next();
+      await Promise.race([noted, ended]);
+      arrival.open();
+      const result = await ended;
+      expect(result.code, result.stderr).to.equal(0);
+      expect(result.stderr).to.match(/note: the watchdog could not run \(.*EAGAIN no thread\)/);
+      expect(result.stderr.match(/the watchdog could not run/g)).to.have.lengthOf(1);
+      expect(await values()).to.deep.equal(['a']);
+    });
+  }
+
+  it('runs without the watchdog under the permission model of Node, which allows no thread', async () => {
+    const flag = process.allowedNodeEnvironmentFlags.has('--permission')
+      ? '--permission'
+      : '--experimental-permission';
+    await project.write({ 'etl.config.ts': config(good) });
+    const result = await project.cli(['run', 'd'], {
+      ...env(),
+      NODE_OPTIONS: `${flag} --allow-fs-read=* --allow-fs-write=* --disable-warning=ExperimentalWarning`,
+    });
+    expect(result.code, result.stderr).to.equal(0);
+    expect(result.stderr).to.match(/note: the watchdog could not run/);
+    expect(await values()).to.deep.equal(['a']);
+  });
+
   it('never exits with 0 if the heap is full', async () => {
     await project.write({
       'etl.config.ts': config(

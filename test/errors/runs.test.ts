@@ -370,6 +370,18 @@ describe('the message of a run that is disturbed', () => {
     });
   });
 
+  it('ETL-9002: the reporter throws', async () => {
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('a', { sql: 'select 1' }));
+    let failure: unknown;
+    await runOn({ db: db.url }, graph, {
+      onReportFailed: (error) => (failure = error),
+      onEvent: ({ type }) => {
+        if (type === 'run_started') throw new TypeError('a bug of this test');
+      },
+    });
+    keep('ETL-9002', failure);
+  });
+
   it('is the message of the snapshot', () => snapshot.compare());
 });
 

@@ -15,7 +15,10 @@ import {
 import type { RunStart } from '../../src/runtime/run/start.js';
 import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
 
-type Services = Pick<RunServices, 'signal' | 'random' | 'redact' | 'unhandledErrors' | 'onTasksEnded'>;
+type Services = Pick<
+  RunServices,
+  'signal' | 'random' | 'redact' | 'unhandledErrors' | 'onTasksEnded' | 'onReportFailed'
+>;
 
 /** Options of `runOn`. */
 export interface RunOptions extends Partial<
@@ -72,6 +75,9 @@ export async function runOn(
     {
       redact: (text) => text,
       unhandledErrors: () => [],
+      onReportFailed: (error) => {
+        throw error;
+      },
       signal: new AbortController().signal,
       random: Math.random,
       limits: { concurrency, failFast, timeoutMs },

@@ -1,24 +1,19 @@
 import { writeSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
+import { BlockedTime } from './blocked-time.js';
 import type { WatchdogData } from './watchdog.js';
 
 // The watchdog thread. It still runs if a task blocks the event loop of the main thread. It reads the counter that a
 // timer of the main thread increments. If the counter stands still for `limitMs`, the event loop is blocked.
 
 const { beat, running, limitMs, pid } = workerData as WatchdogData;
-let lastBeat = -1;
-/** When the counter was last seen to change. */
-let seenAt = Date.now();
+// Looks often enough to notice a short limit in time.
+const tickMs = Math.min(limitMs / 4, 1000);
+const blockedTime = new BlockedTime(tickMs, performance.now());
 
-setInterval(
-  () => {
-    const beats = Atomics.load(beat, 0);
-    if (beats !== lastBeat) [lastBeat, seenAt] = [beats, Date.now()];
-    else if (Date.now() - seenAt > limitMs) killProcess();
-  },
-  // Looks often enough to notice a short limit in time.
-  Math.min(limitMs / 4, 1000),
-);
+setInterval(() => {
+  if (blockedTime.look(Atomics.load(beat, 0), performance.now()) > limitMs) killProcess();
+}, tickMs);
 
 /** Reports the running tasks on stderr and kills the process. */
 function killProcess(): void {

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { describeThrown } from '../../errors.js';
 import type { RunEvent } from '../../runtime/report/event.js';
 
 /** The data that the main thread and the watchdog thread share. */
@@ -18,7 +19,7 @@ export interface WatchdogData {
 
 /** Kills the process if a task blocks the event loop. */
 export interface Watchdog {
-  /** Learns from an event which tasks are running. The first started task starts the thread. */
+  /** Learns from an event which tasks are running. The first started task starts the thread. Never throws. */
   observe(event: RunEvent): void;
   /**
    * Says that no task runs any more. Ends a thread that is still starting, because it would delay the end of the
@@ -39,14 +40,24 @@ const NAMES_BYTES = 4096;
  * A timer of the main thread increments a counter in shared memory. A second thread reads the counter and kills the
  * process if the counter stands still. The shared memory also has the IDs of the running tasks, for the message of the
  * thread.
+ *
+ * If the thread can't run, for example because the user has too many threads or Node.js may create none, the run goes on
+ * without it, and `notice` gets one line.
  */
-export function startWatchdog(limitMs: number): Watchdog {
+export function startWatchdog(limitMs: number, notice: (text: string) => void): Watchdog {
   const beat = new Int32Array(new SharedArrayBuffer(8));
   const names = new Uint8Array(new SharedArrayBuffer(NAMES_BYTES));
   const workerData: WatchdogData = { beat, running: names, limitMs, pid: process.pid };
   // The thread starts with the first task. It can start while the main thread is blocked.
   let worker: Worker | undefined;
   let isUp = false;
+  let hasFailed = false;
+  const fail = (error: unknown): void => {
+    if (hasFailed) return;
+    hasFailed = true;
+    const why = describeThrown(error);
+    notice(`the watchdog could not run (${why}): a task that blocks the event loop is not ended`);
+  };
   const timer = setInterval(() => Atomics.add(beat, 0, 1), Math.min(limitMs / 8, 250));
   timer.unref();
   const running = new Set<string>();
@@ -59,7 +70,14 @@ export function startWatchdog(limitMs: number): Watchdog {
       names.set(bytes);
       // The length is stored after the names, so the thread never reads more bytes than there are.
       Atomics.store(beat, 1, bytes.length);
-      worker ??= startThread(workerData).once('online', () => (isUp = true));
+      if (hasFailed) return;
+      try {
+        worker ??= startThread(workerData)
+          .once('online', () => (isUp = true))
+          .once('error', fail);
+      } catch (error) {
+        fail(error);
+      }
     },
     tasksEnded() {
       if (!isUp) void worker?.terminate();

@@ -1,3 +1,4 @@
+import { describeThrown } from '../../errors.js';
 import type { EventBody } from '../report/event.js';
 import { type PlannedTask, type RunPlan, isFullRefresh } from '../dag/plan.js';
 import type { TaskWork } from '../tasks/task-body.js';
@@ -41,7 +42,9 @@ export function createContext(
       fullRefresh: isFullRefresh(plan.fullRefresh, task.id),
     },
     signal,
-    log: (message, fields = {}) => emit({ type: 'task_log', taskId: task.id, message, fields }),
+    // JavaScript code can pass any value.
+    log: (message: unknown, fields = {}) =>
+      emit({ type: 'task_log', taskId: task.id, message: String(message), fields: toJsonFields(fields) }),
     progress: (rows) => moved({ rows }),
     connections,
   };
@@ -62,4 +65,26 @@ function collectUpstreamResults(task: PlannedTask, results: readonly unknown[]):
     named[name] = typeof result === 'object' && result !== null ? structuredClone(result) : result;
   }
   return named;
+}
+
+/**
+ * Returns the fields of a log line without values that JSON can't represent: a bigint becomes a string of its digits, and
+ * an object that JSON refuses, such as one that contains itself, becomes a note. A log line must not fail its task.
+ */
+function toJsonFields(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const entries = Object.entries(fields).map(([name, value]): [string, unknown] => {
+    if (typeof value !== 'object' || value === null)
+      return [name, typeof value === 'bigint' ? String(value) : value];
+    try {
+      return [
+        name,
+        JSON.parse(
+          JSON.stringify(value, (_key, each: unknown) => (typeof each === 'bigint' ? String(each) : each)),
+        ),
+      ];
+    } catch (error) {
+      return [name, `(not JSON: ${describeThrown(error)})`];
+    }
+  });
+  return Object.fromEntries(entries);
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { EtlError, toError } from '../../errors.js';
+import { describeThrown, EtlError, toError } from '../../errors.js';
 import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
 import type { Database } from '../../hooks/hook.js';
 import { RunDatabases } from '../database/run-databases.js';
@@ -67,6 +67,8 @@ export interface RunServices {
   readonly recordsRowData?: boolean;
   /** Returns the unhandled errors that belong to no running task. Called at the end of the run. */
   readonly unhandledErrors: () => readonly EtlError[];
+  /** Takes an error (ETL-9002) that the reporter has thrown. The run goes on. */
+  readonly onReportFailed: (error: EtlError) => void;
   /** Called when all tasks of the run have ended. */
   readonly onTasksEnded?: () => void;
 }
@@ -228,12 +230,29 @@ class Run {
     this.#stop.abort(reason);
   }
 
-  /** Adds the time, the run and the Dag to an event. Gives the event to the failure log and to the reporter. */
+  /**
+   * Adds the time, the run and the Dag to an event. Gives the event to the failure log and to the reporter. Never throws:
+   * an error of the reporter must not end a task or hold the lock.
+   */
   #emit(body: EventBody): void {
     const event = { at: new Date(), runId: this.#runId, dagId: this.#request.dag.id, ...body };
     this.#failures.add(event);
-    this.#services.reporter.report(event);
+    try {
+      this.#services.reporter.report(event);
+    } catch (error) {
+      this.#services.onReportFailed(createReportError(event.type, error));
+    }
   }
+}
+
+/** Creates the error of a reporter that has thrown for an event of this type. */
+function createReportError(type: string, thrown: unknown): EtlError {
+  return new EtlError('ETL-9002', {
+    what: `a part of the report is missing: the event ${type} could not be shown (${describeThrown(thrown)})`,
+    fix: 'look at the run with `etl show`, and report this as a bug',
+    data: 'the run went on: its tasks and its record are not affected',
+    cause: thrown,
+  });
 }
 
 /**

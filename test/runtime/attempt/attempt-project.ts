@@ -83,6 +83,9 @@ export function startOn(
       random: Math.random,
       redact: (text) => text,
       unhandledErrors: () => [],
+      onReportFailed: (error) => {
+        throw error;
+      },
       limits: { concurrency: 4, failFast: false, timeoutMs: undefined },
       reporter: { report: () => undefined },
       connections: {
