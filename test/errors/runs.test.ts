@@ -13,6 +13,8 @@ import { resolveServer } from '../../src/hooks/postgres/libpq.js';
 import { dag, type DagBuilder } from '../../src/index.js';
 import type { ProtocolClient } from '../../src/runtime/postgres/protocol.js';
 import { assertCommitted } from '../../src/runtime/postgres/transaction.js';
+import { sendDefinition } from '../../src/runtime/table/create-once.js';
+import { lockExclusively } from '../../src/runtime/table/exclusive-lock.js';
 import { refuseEndMark } from '../../src/runtime/tasks/load/end-mark.js';
 import { OutputFile } from '../../src/runtime/tasks/unload/output-file.js';
 import { prepareHighWatermark } from '../../src/runtime/watermark/incremental.js';
@@ -20,6 +22,7 @@ import { createProject } from '../support/cli.js';
 import { cluster, createDatabase, type TestDatabase } from '../support/database.js';
 import { frozenProxy } from '../support/frozen-proxy.js';
 import { type FinishedRun, type RunOptions, runOn } from '../support/run.js';
+import { openTransaction } from '../runtime/copy/on-wire.js';
 import { MessageSnapshot } from './message-snapshot.js';
 
 describe('the message of a run that is disturbed', () => {
@@ -206,6 +209,25 @@ describe('the message of a run that is disturbed', () => {
     });
     server.closeAllConnections();
     server.close();
+  });
+
+  it('ETL-3573: another transaction has created the table', async () => {
+    await using open = await openTransaction(db.url);
+    const failed = sendDefinition(open.taskConnection, 'create table t (id int)', 't');
+    keep('ETL-3573', await failed.catch((error: unknown) => error));
+  });
+
+  it('ETL-3574: a reader keeps a table', async () => {
+    await using reader = await openTransaction(db.url);
+    await reader.client.query(`set application_name = 'nightly report'`);
+    await reader.client.query('select * from t');
+    await using open = await openTransaction(db.url);
+    const locked = lockExclusively(
+      open.taskConnection,
+      { target: 'only "t"', sql: 'truncate only "t"' },
+      { totalMs: 0 },
+    );
+    keep('ETL-3574', await locked.catch((error: unknown) => error));
   });
 
   it('ETL-3605: another program writes to an output file', async () => {

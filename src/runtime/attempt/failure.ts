@@ -49,15 +49,15 @@ function classifyFailure(
   facts: FailureFacts,
 ): FailureKind {
   if (facts.ending === 'check data' || cause instanceof FailTask) return 'permanent';
-  if (cause instanceof EtlError && cause.code === CONFLICT) return 'serialization';
+  if (cause instanceof EtlError && CONFLICTS.has(cause.code)) return 'serialization';
   if (cause instanceof EtlError && !TRANSIENT.has(cause.code)) return 'permanent';
   // The SQLSTATE decides, also that of the cause of an `EtlError`: a wrong password is permanent.
   if (database !== undefined && isWrongValueCount(database)) return 'permanent';
   return classifyState(database?.code, facts.task.retryOn);
 }
 
-/** The code of our own error about an object that another transaction has created or changed meanwhile. */
-const CONFLICT = 'ETL-3573';
+/** The codes of our own errors about objects that other transactions have changed or use. */
+const CONFLICTS = new Set(['ETL-3573', 'ETL-3574']);
 
 /**
  * The codes of our own errors that a retry can avoid: lost connections, and inputs that a server or another program did not

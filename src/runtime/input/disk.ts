@@ -63,7 +63,7 @@ export async function assertUnchanged(
   const read = bytes === undefined || before.size === 0n ? now.size : BigInt(bytes);
   const isSame = now.ino === before.ino && now.dev === before.dev && now.mtimeNs === before.mtimeNs;
   if (isSame && now.size === before.size && read === before.size) return;
-  const size = read === now.size ? now.size : read;
+  const size = now.size === before.size ? read : now.size;
   throw new EtlError('ETL-3571', {
     what: `the file "${name}" changed while the load read it`,
     why:

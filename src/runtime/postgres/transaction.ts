@@ -11,7 +11,7 @@ import { Pipeline } from './pipeline.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
-const LOCK_TIMEOUT_MS = 30_000;
+export const LOCK_TIMEOUT_MS = 30_000;
 /**
  * The time by which the server's timeouts are later than the timeout of the task. The runner's timeout comes first,
  * because its error names the task. The server's timeouts are for a runner that can't act any more.

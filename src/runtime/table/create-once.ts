@@ -5,6 +5,7 @@ import { findDatabaseError, type DatabaseError } from '../postgres/sqlstate.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { quoteTable } from '../sql/quote.js';
 import type { Table } from './describe.js';
+import { lockExclusively } from './exclusive-lock.js';
 
 /**
  * Waits until no other task creates a table of this name, and reserves the name for this transaction. `create table if not
@@ -26,7 +27,8 @@ export async function reserveTableName(taskConnection: TaskConnection, name: str
  * columns since this transaction began: a change that is decided by the old columns could make a column narrower.
  */
 export async function lockForChange(taskConnection: TaskConnection, table: Table): Promise<void> {
-  await send(taskConnection, `lock table ${table.sql} in access exclusive mode`);
+  // Column changes apply to the tables that inherit, too.
+  await lockExclusively(taskConnection, { target: table.sql, sql: 'select' });
   // The catalog that queries see is as old as the transaction. The columns of a result are the present ones.
   const { fields } = await send(taskConnection, `select * from ${table.sql} limit 0`);
   const isSame =

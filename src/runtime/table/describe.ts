@@ -29,6 +29,11 @@ export type TableKind =
 export interface Table {
   /** The name that was passed to `describeTable`, quoted for SQL. */
   readonly sql: string;
+  /**
+   * The table without the tables that inherit from it, for statements that read or delete rows: `only "orders"`. The rows
+   * of a partitioned table are those of its partitions, so it has no `only`.
+   */
+  readonly own: string;
   readonly kind: TableKind;
   /** The columns in the order of the table, without dropped columns. */
   readonly columns: readonly TableColumn[];
@@ -42,6 +47,8 @@ export interface Table {
    * True if such a foreign key is ON DELETE CASCADE, SET NULL or SET DEFAULT: a delete changes rows of other tables.
    */
   readonly cascadesDeletes: boolean;
+  /** True if a rule of the table changes what a DELETE does: the DELETE may leave its rows, or change other tables. */
+  readonly hasDeleteRule: boolean;
   /** True if the role has the TRUNCATE privilege on the table. */
   readonly mayTruncate: boolean;
   /** The `server_version_num` of the server: 170004 is 17.4. */
@@ -60,11 +67,13 @@ export async function describeTable(
   const sql = quoteTable(name);
   const { rows } = await send(client, DESCRIBE, [sql]);
   const found = rows[0] as { described: Described } | undefined;
-  return found && { sql, ...found.described, columns: await addValueTypes(client, found.described.columns) };
+  if (found === undefined) return undefined;
+  const own = found.described.kind === 'partitioned table' ? sql : `only ${sql}`;
+  return { sql, own, ...found.described, columns: await addValueTypes(client, found.described.columns) };
 }
 
 /** A table as `DESCRIBE` returns it. A column with a domain has no `value` yet. */
-type Described = Omit<Table, 'sql' | 'columns'> & {
+type Described = Omit<Table, 'sql' | 'own' | 'columns'> & {
   readonly columns: readonly (Omit<TableColumn, 'value'> & { readonly value: ValueType | null })[];
 };
 
@@ -138,13 +147,14 @@ const UNIQUE_KEYS = `
   ) k`;
 
 /**
- * Builds a query that says whether a foreign key with `condition` refers to the table `c`, its partitions or its child
- * tables, and belongs to a table outside this tree. Foreign keys inside the tree do not matter, because the whole tree is
+ * Builds a query that says whether a foreign key with `condition` refers to the table `c` or its partitions, and belongs
+ * to a table outside this tree. Foreign keys inside the tree do not matter, because the whole tree is
  * emptied together. `condition` is SQL about the constraint `f`.
  */
 const buildReferenceQuery = (condition: string): string => `
   with recursive tree (oid) as (
-    select c.oid union select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.oid
+    select c.oid union
+    select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.oid where c.relkind = 'p'
   )
   select exists (
     select from pg_constraint f where f.contype = 'f' and ${condition}
@@ -160,6 +170,9 @@ select json_build_object(
   'uniqueKeys', (${UNIQUE_KEYS}),
   'isReferenced', (${buildReferenceQuery('true')}),
   'cascadesDeletes', (${buildReferenceQuery(`f.confdeltype in ('c', 'n', 'd')`)}),
+  'hasDeleteRule', exists (
+    select from pg_rewrite r where r.ev_class = c.oid and r.ev_type = '4' and r.ev_enabled <> 'D'
+  ),
   'mayTruncate', has_table_privilege(c.oid, 'TRUNCATE'),
   'serverVersion', current_setting('server_version_num')::int
 ) as described

@@ -168,7 +168,7 @@ function createBadKeyError(key: readonly string[], values: readonly (string | nu
 async function deleteMissingRows(taskConnection: TaskConnection, { table, key }: Merge): Promise<number> {
   const { rowCount } = await send(
     taskConnection,
-    `delete from ${table.sql} as t where not exists (select from ${INCOMING} as i where ${formatKeyCondition(key)})`,
+    `delete from ${table.own} as t where not exists (select from ${INCOMING} as i where ${formatKeyCondition(key)})`,
   );
   return rowCount ?? 0;
 }
@@ -220,7 +220,7 @@ async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<C
   const { rows } = await send(
     taskConnection,
     `select count(*)::float8 as new from ${INCOMING} as i
-       where not exists (select from ${table.sql} as t where ${formatKeyCondition(key)})`,
+       where not exists (select from ${table.own} as t where ${formatKeyCondition(key)})`,
   );
   const { new: inserted } = rows[0] as { new: number };
   const { rowCount } = await send(taskConnection, buildInsertSql(plan));
@@ -231,7 +231,7 @@ async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<C
 function buildMergeSql({ table, columns, key }: Merge): string {
   const { list, set, differs, values } = buildFragments(columns, key, 'i');
   const update = set === '' ? '' : `when matched and ${differs} then update set ${set}`;
-  return `merge into ${table.sql} as t using ${INCOMING} as i on ${formatKeyCondition(key)} ${update}
+  return `merge into ${table.own} as t using ${INCOMING} as i on ${formatKeyCondition(key)} ${update}
     when not matched then insert (${list}) overriding system value values (${values})
     returning merge_action() as action`;
 }

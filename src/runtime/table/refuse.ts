@@ -41,6 +41,25 @@ export function assertReplaceable(table: Table): void {
   });
 }
 
+/** Throws `EtlError` ETL-3512 if a rule changes what a DELETE does: the rows may stay, or rows of other tables change. */
+export function assertDeletable(table: Table): void {
+  if (!table.hasDeleteRule) return;
+  throw new EtlError('ETL-3512', {
+    what: `the rows of ${table.sql} can't be deleted`,
+    why: 'the table has a rule ON DELETE, which changes what a DELETE does',
+    fix: 'drop the rule, or use a trigger instead; or use a mode that deletes no rows',
+  });
+}
+
+/** Creates the error ETL-3512 for a table that still has rows after they were deleted. */
+export function createRowsLeftError(table: Table): EtlError {
+  return new EtlError('ETL-3512', {
+    what: `the rows of ${table.sql} can't be replaced`,
+    why: 'rows are left after a DELETE, as if a trigger BEFORE DELETE has returned null',
+    fix: 'change the trigger, or use `mode: "merge"`',
+  });
+}
+
 /** The kinds of relations that rows can be loaded into. */
 const LOADABLE: ReadonlySet<string> = new Set(['table', 'partitioned table', 'foreign table']);
 

@@ -2,8 +2,9 @@ import { send } from '../postgres/protocol.js';
 import { quoteIdentifier } from '../sql/quote.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';
+import { lockExclusively } from './exclusive-lock.js';
 import { assertMergeKey, merge } from './merge.js';
-import { assertColumns, assertReplaceable } from './refuse.js';
+import { assertColumns, assertDeletable, assertReplaceable, createRowsLeftError } from './refuse.js';
 import type { BringRows, WriteTarget, Written } from './write-target.js';
 
 /** A write to a table that is described already. */
@@ -34,6 +35,7 @@ export async function writeDescribed(
   assertColumns(table, columns);
   if (mode === 'merge') {
     assertMergeKey(table, columns, key);
+    if (deleteMissing) assertDeletable(table);
     return merge(taskConnection, { table, columns, key, deleteMissing, isChecked }, copyRows);
   }
   if (mode === 'replace') {
@@ -45,16 +47,23 @@ export async function writeDescribed(
 }
 
 /**
- * Deletes all rows, by TRUNCATE if possible. TRUNCATE frees the disk space and is fast for a table of any size. It also
- * locks out readers until the COMMIT.
+ * Deletes all rows of the table, and none of the tables that inherit from it. Uses TRUNCATE if possible. TRUNCATE frees the
+ * disk space and is fast for a table of any size. It also locks out readers until the COMMIT.
  *
  * Uses DELETE in three cases: the role does not have the TRUNCATE privilege; a foreign key of another table refers to the
- * table, so PostgreSQL refuses TRUNCATE (DELETE checks the foreign keys); or the table is a foreign table.
+ * table, so PostgreSQL refuses TRUNCATE (DELETE checks the foreign keys); or the table is a foreign table. Throws
+ * `EtlError` ETL-3512 if a rule or a trigger of the table can keep the DELETE from deleting rows.
  */
 async function emptyTable(taskConnection: TaskConnection, table: Table): Promise<void> {
   const canTruncate = table.mayTruncate && !table.isReferenced && table.kind !== 'foreign table';
   const before = taskConnection.rows.written;
-  await send(taskConnection, canTruncate ? `truncate ${table.sql}` : `delete from ${table.sql}`);
+  if (canTruncate) await lockExclusively(taskConnection, { target: table.own, sql: `truncate ${table.own}` });
+  else {
+    assertDeletable(table);
+    await send(taskConnection, `delete from ${table.own}`);
+    const { rows } = await send(taskConnection, `select exists (select from ${table.own}) as "isLeft"`);
+    if ((rows[0] as { isLeft: boolean }).isLeft) throw createRowsLeftError(table);
+  }
   // Deleted rows do not count as rows of the task, so that the count does not depend on how the table was emptied.
   taskConnection.rows.written = before;
 }

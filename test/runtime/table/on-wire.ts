@@ -15,7 +15,8 @@ export async function inTransaction<T>(
   await using open = await openTransaction(db.url, 'begin isolation level repeatable read');
   const result = await work(open.taskConnection);
   open.taskConnection.endByRunner();
-  await open.taskConnection.query({ text: 'commit' });
+  // The task connection refuses a COMMIT.
+  await open.client.query('commit');
   return result;
 }
 
