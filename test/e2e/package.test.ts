@@ -148,7 +148,7 @@ describe('the package', function () {
         join(directory, 'etl.config.ts'),
         `${imports} import { native } from './native.mjs'; const [first, ...others] = native;
          const same = [knex, Model, pg.Client].map((each, index) => each === others[index]);
-         export default { dags: [first, dag(same.join('-'), {}, () => {})] };`,
+         export default { dags: [first, dag(same.join('-'), {}, (d) => void d.task('t', {}, async () => null))] };`,
       );
       const bin = join(project, 'node_modules/@oneshot/etl/bin/run.js');
       const listed = await etl(process.execPath, [bin, 'list'], directory);
