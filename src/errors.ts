@@ -1,3 +1,5 @@
+import { inspect, types } from 'node:util';
+
 /** Every exit code of `etl`. The codes are a contract with cron and CI, and no setting changes them. */
 export const EXIT = {
   success: 0,
@@ -88,6 +90,16 @@ export class EtlError extends Error {
   }
 }
 
+/** An error or a value that caused another error, with its own causes. Contains no values of rows. */
+export interface ErrorCause {
+  /** The class of the error, or the code of one of our own errors. */
+  readonly name?: string;
+  readonly message: string;
+  /** The code of the error, such as `ECONNREFUSED` or a SQLSTATE. */
+  readonly code?: string;
+  readonly causes?: readonly ErrorCause[];
+}
+
 /** The JSON fields of an error. The names are a contract. */
 export interface ErrorFields {
   readonly code: string;
@@ -96,6 +108,8 @@ export interface ErrorFields {
   readonly why?: string | undefined;
   readonly fix?: string | undefined;
   readonly data?: string | undefined;
+  /** The errors that caused this error. Absent if there are none that say more. */
+  readonly causes?: readonly ErrorCause[] | undefined;
   /** Values of rows. Present only where row data is allowed. */
   readonly row_data?: string | undefined;
 }
@@ -136,17 +150,66 @@ function computeEditDistance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** Returns a thrown `Error` as it is, and wraps any other thrown value in an `EtlError` ETL-3004. */
+/** The maximum length of a thrown value in a message, in UTF-16 units. */
+const THROWN_LIMIT = 1000;
+const UNREADABLE = 'an object that can not be read';
+
+/**
+ * Returns a thrown `Error` as it is, also an error of another realm, such as a `vm` context. Wraps any other thrown value
+ * in an `EtlError` ETL-3004. The fields of a thrown object can be values of a row, so they become `rowData`.
+ */
 export function toError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
+  if (isReadableError(thrown)) return thrown;
+  const isObject = typeof thrown === 'object' && thrown !== null;
+  const text = thrown === null || thrown === undefined ? '' : `: ${describeThrown(thrown)}`;
   return new EtlError('ETL-3004', {
-    what: `the task threw ${thrown === undefined ? 'undefined' : `a ${typeof thrown}`} instead of an Error`,
+    what: `the task threw ${describeType(thrown)} instead of an Error${text}`,
     fix: 'throw new Error(…)',
+    rowData: isObject ? inspectSafely(thrown) : undefined,
     cause: thrown,
   });
 }
 
-/** Returns the message of a thrown error, or a thrown value as text. */
+/** Returns true for an error of any realm whose name, message and stack can be read. A class of the user may forbid it. */
+function isReadableError(thrown: unknown): thrown is Error {
+  try {
+    if (!(thrown instanceof Error) && !types.isNativeError(thrown)) return false;
+    void thrown.stack;
+    return typeof thrown.message === 'string' && typeof thrown.name === 'string';
+  } catch {
+    return false; // A getter of the user threw, so no message can be read.
+  }
+}
+
+/**
+ * Returns the message of a thrown error or of a thrown object with a message, and any other thrown value as text. Never
+ * throws. Of an object without a message, only the names of its fields are returned, because their values can be values
+ * of a row.
+ */
 export function describeThrown(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  if (typeof thrown !== 'object' || thrown === null) return inspectSafely(thrown);
+  try {
+    const { message } = thrown as { message?: unknown };
+    if (typeof message === 'string') return message.slice(0, THROWN_LIMIT);
+    return `{ ${Object.keys(thrown).join(', ')} }`.slice(0, THROWN_LIMIT);
+  } catch {
+    return UNREADABLE; // A getter or a proxy of the user threw.
+  }
+}
+
+/** Returns the type of a thrown value with its article: `a string`, `an object`. `null` and `undefined` are names. */
+function describeType(thrown: unknown): string {
+  if (thrown === null || thrown === undefined) return String(thrown);
+  return `${typeof thrown === 'object' ? 'an' : 'a'} ${typeof thrown}`;
+}
+
+/** Returns a value as text. Never throws. */
+function inspectSafely(value: unknown): string {
+  if (typeof value === 'string') return value.slice(0, THROWN_LIMIT);
+  try {
+    const options = { depth: 3, customInspect: false, getters: false };
+    return inspect(value, options).slice(0, THROWN_LIMIT);
+  } catch {
+    return UNREADABLE; // A getter or a proxy of the user threw.
+  }
 }

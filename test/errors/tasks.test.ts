@@ -127,16 +127,17 @@ describe('the message of a task that fails', () => {
     await writeFile(`${project.directory}/cut.csv.gz`, Buffer.from('1f8b0800000000000003', 'hex'));
     const { stdout } = await project.cli(['run', 'all', '--json'], { ETL_CONN_SHOP: db.url });
     expect(JSON.parse(stdout).error, stdout).to.equal(undefined);
-    const found = new Map<string, Record<string, string | undefined>>(
+    const found = new Map<string, Record<string, unknown>>(
       JSON.parse(stdout).tasks.map(({ task, error }: { task: string; error: object }) => [task, error]),
     );
     for (const code of Object.keys(TASKS)) {
-      const { code: given = 'no error', what = '', ...parts } = found.get(code) ?? {};
+      const { code: given = 'no error', what = '', causes, ...parts } = found.get(code) ?? {};
       const lines = Object.entries(parts).map(
-        ([name, text = '']) => `  ${name.padEnd(5)} ${text.replaceAll('\n', '\n        ')}`,
+        ([name, text = '']) => `  ${name.padEnd(5)} ${String(text).replaceAll('\n', '\n        ')}`,
       );
+      if (causes !== undefined) lines.push(`  causes ${JSON.stringify(causes)}`);
       if (given === code)
-        snapshot.add(code, [`${given} ${what}`, ...lines].join('\n'), { project: project.directory });
+        snapshot.add(code, [`${given} ${String(what)}`, ...lines].join('\n'), { project: project.directory });
     }
   });
 

@@ -17,6 +17,8 @@ export interface PlainAttemptRequest {
   readonly key: TaskKey;
   readonly fingerprint: string;
   readonly attempt: number;
+  /** True if the Dag uses more than one connection, so messages name the connection. */
+  readonly hasSeveralConnections: boolean;
   readonly context: TaskContext;
   readonly signal: AbortSignal;
 }
@@ -34,9 +36,9 @@ export async function attemptPlainTask(request: PlainAttemptRequest): Promise<At
   } catch (error) {
     if (error instanceof SkipTask && !request.signal.aborted)
       return { state: 'skipped', reason: error.message };
-    const { task, signal } = request;
+    const { task, signal, hasSeveralConnections } = request;
     const cause: unknown = signal.aborted ? signal.reason : error;
-    return createFailedOutcome(cause, { task, ending: 'no transaction' });
+    return createFailedOutcome(cause, { task, hasSeveralConnections, ending: 'no transaction' });
   }
 }
 

@@ -18,6 +18,7 @@ import { type ProtocolClient, send } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import { ReadSessions } from '../session/read-session.js';
 import { findDatabaseError, isConnectionEnd, isConnectionLoss } from '../postgres/sqlstate.js';
+import type { Interrupted } from './statement-location.js';
 import { AttemptStop } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
 import type { FoundHighWatermark } from '../watermark/incremental.js';
@@ -49,7 +50,8 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
   try {
     client = await acquire(request.database, request.signal);
   } catch (error) {
-    return createFailedOutcome(error, { task: request.task, ending: 'rolled back' });
+    const { task, hasSeveralConnections } = request;
+    return createFailedOutcome(error, { task, hasSeveralConnections, ending: 'rolled back' });
   }
   const attempt = new Attempt(request, client);
   try {
@@ -72,13 +74,15 @@ class Attempt {
   readonly #begin: TaskBegin;
   /** True from the moment when the COMMIT is sent. */
   #isCommitting = false;
+  /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
+  #interrupted: Omit<Interrupted, 'error'> | undefined;
   /** Resolves to true if the session was made clean behind the COMMIT. Undefined if no COMMIT was sent. */
   #cleaned: Promise<boolean> | undefined;
 
   constructor(request: AttemptRequest, client: ProtocolClient) {
     this.#request = request;
     this.#client = client;
-    this.#taskConnection = new TaskConnection(client);
+    this.#taskConnection = new TaskConnection(client, request.task.conn ?? '');
     this.#begin = new TaskBegin(request);
     this.#readSessions = new ReadSessions(request.openReadSession);
     this.#stop = new AttemptStop({
@@ -87,6 +91,7 @@ class Attempt {
       ask: (question) => request.database.ask(question),
       transaction: () => this.#begin.transaction,
       isCommitting: () => this.#isCommitting,
+      onStop: () => (this.#interrupted = this.#findRunning()),
     });
   }
 
@@ -245,12 +250,20 @@ class Attempt {
       this.#taskConnection.refused === undefined &&
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
+    const interrupted = this.#interrupted && { ...this.#interrupted, error: this.#taskConnection.cancelled };
     return createFailedOutcome(this.#findCause(thrown), {
       task: this.#request.task,
+      hasSeveralConnections: this.#request.hasSeveralConnections,
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
-      findStatement: (failure) => this.#taskConnection.findStatement(failure),
+      interrupted,
     });
+  }
+
+  /** Finds the statement that the task is running, on its own connection or on one that it reads. */
+  #findRunning(): Omit<Interrupted, 'error'> {
+    const own = { sql: this.#taskConnection.runningSql, connectionId: this.#request.task.conn ?? '' };
+    return own.sql === undefined ? (this.#readSessions.findRunning() ?? own) : own;
   }
 
   /**

@@ -118,6 +118,8 @@ export interface AttemptRequest {
   readonly database: RunDatabase;
   readonly key: TaskKey;
   readonly fingerprint: string;
+  /** True if the Dag uses more than one connection, so messages name the connection. */
+  readonly hasSeveralConnections: boolean;
   /** The number of the attempt, from 1. */
   readonly attempt: number;
   readonly context: TaskContext;

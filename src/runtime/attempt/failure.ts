@@ -3,7 +3,6 @@ import { listUserFrames } from '../modules/stack.js';
 import { type AttemptOutcome, type Ending, FailTask } from './outcome.js';
 import { type Location, formatLocation, formatPosition } from '../modules/location.js';
 import { type FailureKind, classifyState } from './retry.js';
-import { formatCaretExcerpt } from '../sql/excerpt.js';
 import {
   type DatabaseError,
   adviseFix,
@@ -11,19 +10,22 @@ import {
   describeState,
   isWrongValueCount,
 } from '../postgres/sqlstate.js';
-import type { FailedStatement } from '../postgres/task-connection.js';
-import type { PlannedTask } from '../dag/plan.js';
 import { FileError } from '../tasks/load/feed.js';
-import { SqlFileError } from '../tasks/sql-file.js';
+import { describeServerError, hideValues } from '../postgres/server-error.js';
+import {
+  formatInterrupted,
+  formatServerLocation,
+  type FailureSite,
+  type Interrupted,
+} from './statement-location.js';
 
 /** The facts about a failed attempt, apart from the error that was thrown. */
-export interface FailureFacts {
-  readonly task: PlannedTask;
+export interface FailureFacts extends FailureSite {
   readonly ending: Ending;
   /** True if the server has answered the claim. Default: false. */
   readonly isClaimed?: boolean;
-  /** Returns the statement that caused a database error. Undefined if no statement was sent or it is unknown. */
-  readonly findStatement?: (error: object) => FailedStatement | undefined;
+  /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
+  readonly interrupted?: Interrupted | undefined;
 }
 
 /**
@@ -79,31 +81,37 @@ const TRANSIENT = new Set([
  * Creates the error that is reported for an error of the server or of the user's code.
  *
  * - An error of the user's code becomes ETL-3001, with the location where it was thrown.
- * - An error of the server (`database`) becomes ETL-3001, with the position in the SQL, the SQLSTATE in words and the
- *   hint of the server.
+ * - An error of the server (`database`) becomes ETL-3001, with the statement, the location of the code that sent it, the
+ *   SQLSTATE in words, and the names of the server's DETAIL and HINT.
  * - A lost connection becomes ETL-1002, with the same parts.
  */
 function createTaskError(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
   const task = `task defined at ${formatLocation(facts.task.location)}`;
+  const data = describeDataState(facts);
   if (database === undefined) {
     const where = [...formatThrowLocation(cause, facts.task.location), task].join(', in the ');
-    return new EtlError('ETL-3001', {
-      what: cause.message || cause.name,
-      where,
-      data: describeDataState(facts),
-      cause,
-    });
+    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, data, cause });
   }
-  const statement = facts.findStatement?.(database);
+  const text = describeServerError(database);
   const isLost = facts.ending === 'unknown' || database.severity === 'FATAL';
+  const state = [describeState(database.code), ...formatObjects(database)].join(', ');
   return new EtlError(isLost ? 'ETL-1002' : 'ETL-3001', {
-    what: statement?.message || database.message,
-    where: [task, ...findFile(cause), ...formatSqlPosition(cause, database, statement)].join('\n'),
-    why: [describeState(database.code), ...formatObjects(database)].join(', '),
-    fix: adviseFix(database),
-    data: describeDataState(facts),
+    what: isMereWrapper(cause, database) ? text.message : hideValues(cause.message, database) || cause.name,
+    where: [task, ...findFile(cause), ...formatServerLocation(cause, database, facts)].join('\n'),
+    why: [state, ...text.detail].join('\n'),
+    fix: adviseFix(database.code, text.hint),
+    data,
+    rowData: text.rowData,
     cause,
   });
+}
+
+/**
+ * Returns true if an error says nothing but the error of the server: it is that error, or Knex, Objection or one of our
+ * own classes has wrapped it. False for an error in which the user's code has words of its own.
+ */
+function isMereWrapper(cause: Error, database: DatabaseError): boolean {
+  return cause === database || cause.message.includes(database.message) || 'nativeError' in cause;
 }
 
 /**
@@ -115,15 +123,22 @@ function formatThrowLocation(cause: Error, { root }: Location): string[] {
   return frame === undefined ? [] : [`thrown at ${formatPosition(frame.file, frame, root.directory)}`];
 }
 
-/** Copies one of our own errors. Adds the location of the task and the state of the data if the error has none. */
+/**
+ * Copies one of our own errors. Adds the location of the task and the state of the data if the error has none. An error
+ * with a server's error as its cause, and a timeout, get the statement and the location of the code that sent it.
+ */
 function completeError(error: EtlError, facts: FailureFacts): EtlError {
+  const { task, interrupted } = facts;
+  const database = findDatabaseError(error.cause);
+  const statement = database && formatServerLocation(error, database, facts);
+  const lines = statement ?? (interrupted === undefined ? [] : formatInterrupted(interrupted, facts));
   return new EtlError(error.code, {
     what: error.what,
-    where: error.where ?? `task defined at ${formatLocation(facts.task.location)}`,
+    where: [error.where ?? `task defined at ${formatLocation(task.location)}`, ...lines].join('\n'),
     why: error.why,
     fix: error.fix,
     data: error.data ?? describeDataState(facts),
-    rowData: error.rowData,
+    rowData: error.rowData ?? (database && describeServerError(database).rowData),
     cause: error.cause,
   });
 }
@@ -133,35 +148,13 @@ function findFile(cause: Error): string[] {
   return cause instanceof FileError ? [`file "${cause.file}"`] : [];
 }
 
-/**
- * Formats the position of a database error: a line for the position in the input of a COPY, and the SQL text with a
- * caret under the position in it. Empty if the server has named no position. Example of the first:
- * `COPY orders, line 7, column "total"`.
- */
-function formatSqlPosition(
-  cause: Error,
-  error: DatabaseError,
-  statement: FailedStatement | undefined,
-): string[] {
-  const lines: string[] = [];
-  // The context of a COPY names the line and the column, and quotes the value. The value is left out: reports contain
-  // no data of rows.
-  const copy = /^COPY ([^,]+), line (\d+)(?:, column ([^:\n]+))?/.exec(error.where ?? '');
-  if (copy)
-    lines.push(`COPY ${copy[1]}, line ${copy[2]}${copy[3] === undefined ? '' : `, column "${copy[3]}"`}`);
-  // The statement of a file has numbers for its names, so the error of the file has the position in the file itself.
-  if (cause instanceof SqlFileError) lines.push(cause.where);
-  else if (error.position !== undefined && statement)
-    lines.push(formatCaretExcerpt(statement.sql, Number(error.position)));
-  return lines;
-}
-
 /** Formats the names of the constraint, the table and the column of a database error. Never formats values. */
 function formatObjects(error: DatabaseError): string[] {
   const names: string[] = [];
   if (error.constraint !== undefined) names.push(`constraint "${error.constraint}"`);
   if (error.table !== undefined) names.push(`table "${error.table}"`);
   if (error.column !== undefined) names.push(`column "${error.column}"`);
+  if (error.dataType !== undefined) names.push(`type "${error.dataType}"`);
   return names;
 }
 

@@ -16,6 +16,8 @@ export interface AttemptStopOptions {
   readonly transaction: () => TransactionId | undefined;
   /** Returns true from the moment when the COMMIT is sent. */
   readonly isCommitting: () => boolean;
+  /** Called when the signal aborts, before anything is cancelled. */
+  readonly onStop: () => void;
 }
 
 /**
@@ -55,6 +57,7 @@ export class AttemptStop {
 
   /** Cancels the running statement, and limits the time until the connection is destroyed. `dispose` ends the limit. */
   readonly #onAbort = (): void => {
+    this.#options.onStop();
     const isCommitting = this.#options.isCommitting();
     const graceMs = isCommitting ? COMMIT_GRACE_MS : STOP_GRACE_MS;
     this.#timer = setTimeout(() => this.#cutConnection(), graceMs);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EtlError, toError } from '../../errors.js';
 import { createFailedOutcome } from './failure.js';
+import type { FailureSite } from './statement-location.js';
 import { type OpenReadSession, openReadSession } from '../session/read-session.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { LONGEST_MS, RESOLVE_COMMIT_MS, untilAborted } from '../waiting.js';
@@ -14,7 +15,7 @@ import type { Epoch } from '../ledger/epoch.js';
 import type { DoneTask, TaskKey } from '../ledger/task-row.js';
 import { createLateQueryError } from '../postgres/task-connection-errors.js';
 import type { AttemptOutcome } from './outcome.js';
-import type { PlannedTask, RunPlan } from '../dag/plan.js';
+import { findConnections, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { Progress } from './progress.js';
 import { type UsedRetries, nextDelay } from './retry.js';
 import { taskScope } from '../tasks/task-scope.js';
@@ -73,11 +74,13 @@ export class TaskRunner {
   /** The results of the tasks that are done, by the index of the task. */
   readonly #results: unknown[] = [];
   readonly #fingerprints: string[];
+  readonly #hasSeveralConnections: boolean;
 
   constructor(plan: RunPlan, services: AttemptServices) {
     this.#plan = plan;
     this.#services = services;
     this.#fingerprints = [...services.fingerprints];
+    this.#hasSeveralConnections = findConnections(plan).used.length > 1;
     for (const { id, index } of plan.tasks) this.#results[index] = services.done.get(id)?.result;
   }
 
@@ -85,7 +88,7 @@ export class TaskRunner {
   async run(task: PlannedTask): Promise<TaskOutcome> {
     const startedAt = performance.now();
     const { outcome, attempts } = await this.#runAttempts(task).catch((error: unknown) => ({
-      outcome: createNotRunOutcome(task, error),
+      outcome: createNotRunOutcome(error, { task, hasSeveralConnections: this.#hasSeveralConnections }),
       attempts: 1,
     }));
     const base = { taskId: task.id, attempts, durationMs: performance.now() - startedAt };
@@ -192,7 +195,7 @@ export class TaskRunner {
         this.#services.onLateError(unhandledError);
       return outcome;
     } catch (error) {
-      return createNotRunOutcome(task, error);
+      return createNotRunOutcome(error, { task, hasSeveralConnections: this.#hasSeveralConnections });
     } finally {
       isOver = true;
       progress.finish();
@@ -219,12 +222,17 @@ export class TaskRunner {
     const database =
       connectionId === undefined ? undefined : await untilAborted(databases.get(connectionId), limits.signal);
     const key = this.#createKey(task, database?.epoch ?? NO_EPOCH);
-    const common = { ...limits, task, key, fingerprint, context };
+    const hasSeveralConnections = this.#hasSeveralConnections;
+    const common = { ...limits, task, key, fingerprint, context, hasSeveralConnections };
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));
     const openSession: OpenReadSession = async (id, opening) =>
-      openReadSession(await databases.getWithoutLedger(id), limits.signal, opening);
+      openReadSession(
+        { connectionId: id, database: await databases.getWithoutLedger(id) },
+        limits.signal,
+        opening,
+      );
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
     return attemptTask({ ...common, isFirst, body, database, openReadSession: openSession, onLateQuery });
   }
@@ -268,11 +276,11 @@ async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
  * Creates the outcome of an attempt that could not start, or of a task around whose attempts etl itself failed. An `EtlError` or an error of the server, such as a database
  * that can't be opened, is reported as it is. Any other error is a bug of etl (ETL-9001).
  */
-function createNotRunOutcome(task: PlannedTask, thrown: unknown): AttemptOutcome {
+function createNotRunOutcome(thrown: unknown, site: FailureSite): AttemptOutcome {
   const cause = toError(thrown);
   const isKnown = cause instanceof EtlError || findDatabaseError(cause) !== undefined;
   const error = isKnown
     ? cause
-    : new EtlError('ETL-9001', { what: `"${task.id}" could not be run: ${cause.message}`, cause });
-  return createFailedOutcome(error, { task, ending: 'rolled back' });
+    : new EtlError('ETL-9001', { what: `"${site.task.id}" could not be run: ${cause.message}`, cause });
+  return createFailedOutcome(error, { ...site, ending: 'rolled back' });
 }

@@ -4,6 +4,7 @@ import { hasOpenPredecessor, type LockHolder } from '../ledger/epoch.js';
 import type { Ledger, LedgerSchema } from '../ledger/ledger.js';
 import type { Overlap } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
+import { rememberCall } from '../postgres/failed-statement.js';
 import { RunDatabase } from './run-database.js';
 import { CLOSE_ALL_MS, within } from '../waiting.js';
 
@@ -137,7 +138,11 @@ export class RunDatabases {
   getWithoutLedger(connectionId: string): Promise<Database> {
     let opened = this.#databases.get(connectionId);
     if (opened === undefined) {
-      opened = this.#open(connectionId);
+      opened = this.#open(connectionId).then((database) => {
+        // Knex emits the event in a reaction of the query's promise.
+        database.knex.on('query-error', rememberCall);
+        return database;
+      });
       this.#databases.set(connectionId, opened);
       opened.catch(() => this.#databases.delete(connectionId));
     }

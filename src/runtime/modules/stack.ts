@@ -15,6 +15,9 @@ const FRAME = /^\s*at (?:async )?(?:.*? \()?((?:file:\/\/|\/|[A-Za-z]:[\\/]).*):
 const EVAL_FRAME = /^\s*at .*?eval at .*? \(((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?):(\d+):(\d+)\)/;
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,([A-Za-z0-9+/=]+)/;
 
+/** The directory of this program: `dist` or, without a build, `src`. */
+const PROGRAM = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../../' : './', import.meta.url));
+
 /**
  * The compiled code of the user's files, with an inline source map, by file. Files that Node.js runs without compiling
  * are not here. Locations in the code are read long after the config was loaded. One process loads one config, so one map
@@ -23,19 +26,18 @@ const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;[^,\n]*base64,
 export const compiledCode = new Map<string, string>();
 
 /**
- * Lists the frames of a stack that are in the user's files, innermost first. Files in `node_modules`, of Node.js and in
- * the directory `ours` are left out. Lines and columns are those of the files as the user wrote them. A frame in `eval`
+ * Lists the frames of a stack that are in the user's files, innermost first. Files in `node_modules`, of Node.js and of
+ * this program are left out: `ours` is the directory of the program. Lines and columns are those of the files as the user wrote them. A frame in `eval`
  * gets the position of the call of `eval`.
  */
-export function listUserFrames(stack: string | undefined, ours?: string): Frame[] {
+export function listUserFrames(stack: string | undefined, ours = PROGRAM): Frame[] {
   const frames: Frame[] = [];
   for (const line of stack?.split('\n') ?? []) {
     const location = EVAL_FRAME.exec(line) ?? FRAME.exec(line);
     if (location === null) continue;
     const [, path = '', row, column] = location;
     const frame = { file: getPath(path), line: Number(row), column: Number(column) };
-    if (/[\\/]node_modules[\\/]/.test(frame.file) || (ours !== undefined && frame.file.startsWith(ours)))
-      continue;
+    if (/[\\/]node_modules[\\/]/.test(frame.file) || frame.file.startsWith(ours)) continue;
     // Node.js runs ES modules itself and names them by URL. Only files that are named by a path may be compiled.
     frames.push(path.startsWith('file:') ? frame : findOriginalFrame(frame));
   }

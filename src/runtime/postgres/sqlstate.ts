@@ -15,6 +15,8 @@ export interface DatabaseError extends Error {
   readonly table?: string;
   readonly column?: string;
   readonly constraint?: string;
+  /** The name of a type. */
+  readonly dataType?: string;
   /** The function in PostgreSQL's source code that raised the error. */
   readonly routine?: string;
 }
@@ -77,7 +79,7 @@ const FIXES: Readonly<Record<string, string>> = {
 };
 
 /** Returns the server's hint. For an error without a hint, returns what to do about its SQLSTATE, if that is known. */
-export function adviseFix({ code, hint }: DatabaseError): string | undefined {
+export function adviseFix(code: string, hint: string | undefined): string | undefined {
   return hint ?? FIXES[code];
 }
 
@@ -90,16 +92,20 @@ const MAX_DEPTH = 5;
  */
 export function findDatabaseError(error: unknown): DatabaseError | undefined {
   let current: unknown = error;
-  for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {
-    const { code, nativeError, cause } = current as {
-      code?: unknown;
-      nativeError?: unknown;
-      cause?: unknown;
-    };
-    // Errors of the system, such as EPIPE, also have a code of five letters, but only the server sends a severity.
-    if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in current)
-      return current as DatabaseError;
-    current = nativeError ?? cause;
+  try {
+    for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {
+      const { code, nativeError, cause } = current as {
+        code?: unknown;
+        nativeError?: unknown;
+        cause?: unknown;
+      };
+      // Errors of the system, such as EPIPE, also have a code of five letters, but only the server sends a severity.
+      if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in current)
+        return current as DatabaseError;
+      current = nativeError ?? cause;
+    }
+  } catch {
+    // A getter or a proxy of the user threw, so this object is not an error of the server.
   }
   return undefined;
 }

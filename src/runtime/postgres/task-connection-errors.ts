@@ -1,6 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { secrets } from '../secrets/secrets.js';
 import type { ServerMessage } from './protocol.js';
+import { describeServerError } from './server-error.js';
 import { findDatabaseError, describeState } from './sqlstate.js';
 
 /**
@@ -8,8 +9,10 @@ import { findDatabaseError, describeState } from './sqlstate.js';
  * COMMIT with the tag ROLLBACK and no error.
  */
 export function createSwallowedError(failure: ServerMessage): EtlError {
+  const error = findDatabaseError(failure);
+  const message = error === undefined ? (failure.message ?? '') : describeServerError(error).message;
   return new EtlError('ETL-3203', {
-    what: `a statement failed inside the task and its error was swallowed: ${failure.message ?? ''}`,
+    what: `a statement failed inside the task and its error was swallowed: ${message}`,
     why: `${describeState(failure.code ?? '')}; after an error PostgreSQL rolls the whole transaction back`,
     fix: 'put the statement that may fail into a savepoint: await session.transaction((part) => …)',
     cause: failure,

@@ -18,14 +18,9 @@ import {
   type QueuedQuery,
 } from './queued-query.js';
 import { RowCount } from './row-count.js';
+import { rememberStatement } from './failed-statement.js';
 import { isConnectionEnd } from './sqlstate.js';
 import { CLEAN_UP_MS, LAST_STATEMENT_MS, STREAM_GRACE_MS, STREAM_STALL_MS, within } from '../waiting.js';
-
-/** A statement that failed: its SQL text, and the message of the server. */
-export interface FailedStatement {
-  readonly sql: string;
-  readonly message: string;
-}
 
 /**
  * The guarded connection of one attempt. Knex, COPY streams and cursors of the task all send their queries through
@@ -44,13 +39,16 @@ export interface FailedStatement {
  */
 export class TaskConnection {
   readonly #client: ProtocolClient;
-  /** The failed statement of each error, with the message of the server, because Knex changes the message. */
-  readonly #statements = new WeakMap<object, FailedStatement>();
+  readonly #connectionId: string;
   readonly #queue: QueuedQuery[] = [];
   /** The listeners for messages of the server. */
   readonly #listeners: readonly [event: string, listener: (message: ServerMessage) => void][];
   /** The query that was sent and has no ReadyForQuery yet. */
   #active: QueuedQuery | undefined;
+  /** The number of statements of the active query that the server has answered. */
+  #answered = 0;
+  /** The last error of a statement. */
+  #lastError: ServerMessage | undefined;
   #phase: 'new' | 'begin' | 'open' | 'closed' = 'new';
   /** The begin of the transaction. The begin is sent before the first query or together with it. */
   #transactionBegin: TransactionBegin | undefined;
@@ -79,8 +77,10 @@ export class TaskConnection {
   /** Called with the SQL of each query that comes after the task has returned. */
   onLate: ((sql: string) => void) | undefined;
 
-  constructor(client: ProtocolClient) {
+  /** `connectionId` is the ID of the connection, for messages. */
+  constructor(client: ProtocolClient, connectionId: string) {
     this.#client = client;
+    this.#connectionId = connectionId;
     this.#listeners = [
       ['errorMessage', (message) => this.#onError(message)],
       ['commandComplete', (message) => this.#onComplete(message)],
@@ -205,9 +205,14 @@ export class TaskConnection {
     return cancelStatement(this.#client, CLEAN_UP_MS);
   }
 
-  /** Returns the statement that caused an error of this connection. Undefined if the statement is unknown. */
-  findStatement(error: object): FailedStatement | undefined {
-    return this.#statements.get(error);
+  /** The SQL of the query that the server is running for the task. Undefined if there is none. */
+  get runningSql(): string | undefined {
+    return this.#active === BEGIN_QUERY ? undefined : this.#active?.sql;
+  }
+
+  /** Returns the error of a statement that was cancelled (57014). Undefined if no statement was cancelled. */
+  get cancelled(): ServerMessage | undefined {
+    return this.#lastError?.code === '57014' ? this.#lastError : undefined;
   }
 
   /** True if pg writes dates in UTC on this connection (`pg.defaults.parseInputDatesAsUTC`). */
@@ -301,8 +306,16 @@ export class TaskConnection {
     else if (this.#phase === 'open') this.failure ??= message;
     // Without a transaction no query of the task may be sent.
     if (this.#phase === 'begin') this.close();
-    else if (this.#active)
-      this.#statements.set(message, { sql: this.#active.sql, message: message.message ?? '' });
+    else if (this.#active) {
+      this.#lastError = message;
+      rememberStatement(message, {
+        sql: this.#active.sql,
+        // Knex changes the message of the error.
+        message: message.message ?? '',
+        index: this.#answered,
+        connectionId: this.#connectionId,
+      });
+    }
   }
 
   /**
@@ -320,8 +333,13 @@ export class TaskConnection {
    * is the last answer to the begin, opens the connection for the task's queries.
    */
   #onComplete(message: ServerMessage): void {
+    this.#answered++;
     if (this.#phase === 'open') this.rows.add(message.text ?? '', this.#active?.sql ?? '');
-    else if (this.#phase === 'begin' && this.#transactionBegin?.isOver) this.open();
+    else if (this.#phase === 'begin' && this.#transactionBegin?.isOver) {
+      this.open();
+      // The next answer belongs to the first query of the task.
+      this.#answered = 0;
+    }
   }
 
   /**
@@ -338,6 +356,7 @@ export class TaskConnection {
       return;
     }
     this.#active = undefined;
+    this.#answered = 0;
     this.#sendNext();
   }
 

@@ -1,4 +1,5 @@
-import type { ErrorFields, EtlError } from '../../errors.js';
+import type { ErrorCause, ErrorFields, EtlError } from '../../errors.js';
+import { listCauses } from './causes.js';
 import type { TaskSummary } from './event.js';
 
 /** Functions that colour a text, or return the text unchanged if colours are off. */
@@ -15,11 +16,11 @@ export function joinLines(lines: readonly string[]): string {
 }
 
 /** Builds the JSON fields of an error. The field `row_data` is present only if row data is allowed (`showsRowData`). */
-export function buildErrorFields(
-  { code, what, where, why, fix, data, rowData }: EtlError,
-  showsRowData = false,
-): ErrorFields {
-  const fields = { code, what, where, why, fix, data };
+export function buildErrorFields(error: EtlError, showsRowData = false): ErrorFields {
+  const { code, what, where, why, fix, data, rowData } = error;
+  const causes = listCauses(error);
+  const parts = { code, what, where, why, fix, data };
+  const fields: ErrorFields = causes.length === 0 ? parts : { ...parts, causes };
   return showsRowData && rowData !== undefined ? { ...fields, row_data: rowData } : fields;
 }
 
@@ -41,6 +42,7 @@ export function formatErrorFields(error: ErrorFields, paint: Paint): string[] {
   const parts: [string, string | undefined][] = [
     ['where', error.where],
     ['why', error.why],
+    ['cause', error.causes?.flatMap(formatCause).join('\n')],
     ['do', error.fix],
     ['data', error.data],
     ['rows', error.row_data],
@@ -53,6 +55,13 @@ export function formatErrorFields(error: ErrorFields, paint: Paint): string[] {
     lines.push(`  ${paint.faint(name.padEnd(5))} ${first}`, ...rest.map((line) => `        ${line}`));
   }
   return lines;
+}
+
+/** Formats a cause as a line, with its own causes indented below. Example: `Error: connect refused (ECONNREFUSED)`. */
+function formatCause({ name, message, code, causes = [] }: ErrorCause): string[] {
+  const text = [name, message].filter(Boolean).join(': ');
+  const own = `${text}${code === undefined ? '' : ` (${code})`}`.split('\n');
+  return [...own, ...causes.flatMap(formatCause).map((line) => `  ${line}`)];
 }
 
 /** Formats a number of rows, such as `1,204,331 rows`. Returns an empty text for undefined. */

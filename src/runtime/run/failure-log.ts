@@ -38,16 +38,13 @@ export class FailureLog {
     this.rows.push({ ...row, startedAt: this.#startedAt.get(row.taskId) ?? at, finishedAt: at });
   }
 
-  /**
-   * Returns the fields that describe the failure. Of a database error only the SQLSTATE and the names of tables and
-   * constraints are kept, because the message of the server can quote values of rows.
-   */
+  /** Returns the fields that describe the failure. They contain values of rows only in `rowData`. */
   #getFields(
     error: EtlError | undefined,
     reason: string | undefined,
   ): Pick<AttemptRow, 'code' | 'sqlstate' | 'message' | 'error' | 'rowData'> {
     const sqlstate = findDatabaseError(error)?.code;
-    const message = (sqlstate === undefined ? error?.message : error?.why) ?? reason ?? '';
+    const message = error?.message ?? reason ?? '';
     const fields = { code: error?.code, sqlstate, message: this.#redact(message) };
     if (error === undefined) return fields;
     const rowData = this.#recordsRowData && error.rowData !== undefined ? error.rowData : undefined;

@@ -46,6 +46,7 @@ export type OpenReadSession = (connectionId: string, options?: ReadSessionOption
 export class ReadSessions {
   readonly #open: OpenReadSession;
   readonly #byId = new Map<string, Promise<ReadSession>>();
+  readonly #opened: (readonly [connectionId: string, ReadSession])[] = [];
 
   constructor(open: OpenReadSession) {
     this.#open = open;
@@ -56,10 +57,24 @@ export class ReadSessions {
    * get the same session, because the map holds promises.
    */
   readonly open: OpenReadSession = (id, options) => {
-    const readSession = this.#byId.get(id) ?? this.#open(id, options);
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const readSession = this.#open(id, options).then((opened) => {
+      this.#opened.push([id, opened]);
+      return opened;
+    });
     this.#byId.set(id, readSession);
     return readSession;
   };
+
+  /** Returns a statement that is running on one of the connections. Undefined if there is none. */
+  findRunning(): { readonly sql: string; readonly connectionId: string } | undefined {
+    for (const [connectionId, { taskConnection }] of this.#opened) {
+      const sql = taskConnection.runningSql;
+      if (sql !== undefined) return { sql, connectionId };
+    }
+    return undefined;
+  }
 
   /** Closes all read sessions. Never rejects, also if a session could not be opened. */
   async close(): Promise<void> {
@@ -79,14 +94,14 @@ export class ReadSessions {
  * before it rejects.
  */
 export async function openReadSession(
-  database: Database,
+  { connectionId, database }: { readonly connectionId: string; readonly database: Database },
   signal: AbortSignal,
   { beforeSnapshot, settings = {} }: ReadSessionOptions = {},
 ): Promise<ReadSession> {
   const { client, end } = await connect(database);
   const destroyStream = (): void => client.connection.stream.destroy();
   signal.addEventListener('abort', destroyStream, { once: true });
-  const taskConnection = new TaskConnection(client);
+  const taskConnection = new TaskConnection(client, connectionId);
   const close = async (): Promise<void> => {
     signal.removeEventListener('abort', destroyStream);
     taskConnection.close();

@@ -16,7 +16,7 @@ export async function openTransaction(url: string, begin = 'begin'): Promise<Ope
   client.on('error', () => {}); // Tests end the connection on purpose.
   await client.connect();
   await client.query(begin);
-  const taskConnection = new TaskConnection(client as unknown as ProtocolClient);
+  const taskConnection = new TaskConnection(client as unknown as ProtocolClient, 'db');
   taskConnection.open();
   return {
     taskConnection,

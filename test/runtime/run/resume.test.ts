@@ -179,7 +179,7 @@ describe('a resumed run', () => {
         state: 'failed',
         code: 'ETL-3001',
         sqlstate: '23505',
-        message: 'SQLSTATE 23505, unique violation, constraint "u_pkey", table "u"',
+        message: 'duplicate key value violates unique constraint "u_pkey"',
       },
     ]);
   });

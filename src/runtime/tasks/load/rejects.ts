@@ -2,6 +2,7 @@ import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { EtlError } from '../../../errors.js';
 import { send } from '../../postgres/protocol.js';
+import { describeServerError } from '../../postgres/server-error.js';
 import { describeState, type DatabaseError } from '../../postgres/sqlstate.js';
 import { quoteTable } from '../../sql/quote.js';
 import { reserveTableName, sendDefinition } from '../../table/create-once.js';
@@ -66,11 +67,13 @@ export class Rejects {
     this.#rows.push({ file, line, reason, raw: text });
     const { max } = this.#options;
     if (this.#rows.length <= max) return;
+    const shown = describeServerError(error);
     throw new EtlError('ETL-3521', {
       what: `more than ${max} ${max === 1 ? 'row was' : 'rows were'} rejected`,
       where: `${file}, line ${line}`,
-      why: reason,
+      why: `${shown.message} (${describeState(error.code)})`,
       fix: 'correct the rows, or set `rejects.max` to a larger number',
+      rowData: shown.rowData,
     });
   }
 

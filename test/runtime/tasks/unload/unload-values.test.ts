@@ -14,7 +14,7 @@ describe('values that are inlined into the query of an unload', () => {
     client = new Client(db.url);
     await client.connect();
     await client.query('begin');
-    taskConnection = new TaskConnection(client as never);
+    taskConnection = new TaskConnection(client as never, 'db');
     taskConnection.open();
   });
   after(async () => {

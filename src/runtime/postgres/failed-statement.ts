@@ -1,0 +1,51 @@
+/** A statement that failed: its SQL text, the message of the server, and the connection. */
+export interface FailedStatement {
+  /** The text as it was sent, with `$1` for its first value. */
+  readonly sql: string;
+  /** The message of the server. Knex puts the SQL before the message of its error. */
+  readonly message: string;
+  /** The number of statements of `sql` that the server had answered before the error. */
+  readonly index: number;
+  /** The ID of the connection. */
+  readonly connectionId: string;
+}
+
+/**
+ * The statement of each error of a server. The errors pass through Knex, Objection and the code of the user, which may
+ * wrap them, so the statement is found by the error itself.
+ */
+const statements = new WeakMap<object, FailedStatement>();
+/** The stack of the code that awaits the query of each error. */
+const calls = new WeakMap<object, { readonly stack?: string }>();
+
+/** The number of frames that `rememberCall` captures. The frames of Knex and Objection come before those of the user. */
+const FRAMES = 60;
+
+/** Remembers the statement that caused an error. The first statement of an error stays. */
+export function rememberStatement(error: object, statement: FailedStatement): void {
+  if (!statements.has(error)) statements.set(error, statement);
+}
+
+/**
+ * Remembers the code that awaits the query of an error. Call this function in a reaction of the query's promise, such as
+ * a `catch`: V8 then lists the async functions that wait for the promise. A query that succeeds costs nothing.
+ */
+export function rememberCall(error: object): void {
+  if (calls.has(error)) return;
+  const call: { readonly stack?: string } = {};
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = FRAMES;
+  Error.captureStackTrace(call, rememberCall);
+  Error.stackTraceLimit = limit;
+  calls.set(error, call);
+}
+
+/** Returns the statement that caused an error. Undefined if the error does not come from a statement of a task. */
+export function findFailedStatement(error: object): FailedStatement | undefined {
+  return statements.get(error);
+}
+
+/** Returns the stack of the code that awaits the query of an error. Undefined if the code is not known. */
+export function findCall(error: object): string | undefined {
+  return calls.get(error)?.stack;
+}
