@@ -2,7 +2,12 @@ import { describeThrown, EtlError } from '../../errors.js';
 import { takeChunk } from '../../hooks/chunks.js';
 import { createDateFormat } from '../postgres/date-text.js';
 import { type ValueType, findTextForm } from '../postgres/type-form.js';
-import { type ValueFormat, createValueFormat, formatNumber } from '../postgres/value-text.js';
+import {
+  type ValueFormat,
+  type WellFormed,
+  createValueFormat,
+  formatNumber,
+} from '../postgres/value-text.js';
 
 /** The values of a row, by the names of the columns. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -63,9 +68,6 @@ export function chooseEncoder(columns: readonly WrittenColumn[], options: Encode
     return toBytes(text);
   };
 }
-
-/** A string with a method of ECMAScript 2024. Node 20 has the method, but the type library does not declare it. */
-type WellFormed = string & { isWellFormed(): boolean };
 
 /** A longer text gets a buffer of its own. */
 const CHUNK_BYTES = 256 * 1024;

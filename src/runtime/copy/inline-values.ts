@@ -1,5 +1,6 @@
 import type { QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
+import { prepareParameters } from '../postgres/parameters.js';
 import { formatBytes } from '../postgres/value-text.js';
 import { readTokens } from '../sql/scan.js';
 import { splitStatements } from '../sql/split.js';
@@ -13,7 +14,7 @@ import type { BoundSql } from '../sql/bind.js';
  * Throws `EtlError` ETL-3602 if the text is not exactly one statement, or if the parameters do not match the values.
  */
 export async function inlineBoundValues(
-  client: Pick<ProtocolClient, 'query'>,
+  client: Pick<ProtocolClient, 'query' | 'usesUtcDates'>,
   sql: string | BoundSql,
 ): Promise<string> {
   const { text, values = [] } = typeof sql === 'string' ? { text: sql } : sql;
@@ -45,14 +46,16 @@ function getParameters(text: string): readonly number[] {
  * in one query.
  */
 async function quoteValues(
-  client: Pick<ProtocolClient, 'query'>,
+  client: Pick<ProtocolClient, 'query' | 'usesUtcDates'>,
   values: readonly unknown[],
 ): Promise<readonly string[]> {
   const list = values.map((_, index) => `$${index + 1}::text`).join(', ');
   const { rows } = (await client.query({
     text: `select quote_nullable(value) as quoted from unnest(array[${list}]) with ordinality as given (value, ordinal) order by ordinal`,
     // pg would send bytes in binary format, and the server would read them as text.
-    values: values.map((value) => (value instanceof Uint8Array ? formatBytes(value) : value)),
+    values: prepareParameters(values, client.usesUtcDates === true).map((value) =>
+      value instanceof Uint8Array ? formatBytes(value) : value,
+    ),
     // The user's program may have changed the parsers of pg.
     types: { getTypeParser: () => String },
   })) as QueryResult<{ quoted: string }>;

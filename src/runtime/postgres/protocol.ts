@@ -165,6 +165,11 @@ export function getCallback(config: unknown): Callback | undefined {
   return (config as { callback?: Callback } | null)?.callback;
 }
 
+/** Returns the values in a query config, if there are any. */
+export function getValues(config: unknown): unknown {
+  return (config as { values?: unknown } | null)?.values;
+}
+
 /** Returns the SQL text of a query config. */
 export function getText(config: unknown): string {
   return typeof config === 'string' ? config : String((config as { text?: unknown } | null)?.text);

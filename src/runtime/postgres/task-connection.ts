@@ -8,7 +8,9 @@ import {
   createPlainCopyError,
   createTooLateError,
 } from './task-connection-errors.js';
-import { getCallback, isSubmittable } from './protocol.js';
+import { toError } from '../../errors.js';
+import { prepareParameters } from './parameters.js';
+import { getCallback, getValues, isSubmittable } from './protocol.js';
 import type { Callback, ProtocolClient, ServerMessage } from './protocol.js';
 import {
   BEGIN_QUERY,
@@ -147,6 +149,8 @@ export class TaskConnection {
    * - A COPY stream or a cursor: returns the stream. Its end or its error are events of the stream.
    * - A query with a callback (`callback`, `values` as a function, or `config.callback`): returns undefined.
    * - Any other query: returns a promise of the result.
+   *
+   * A query whose values can't be sent without a change is not sent. It fails with ETL-3020.
    */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     if (isSubmittable(config)) {
@@ -163,9 +167,13 @@ export class TaskConnection {
         });
       });
     }
-    this.#enqueue(
-      createQueuedQuery(this.#client, config, typeof values === 'function' ? undefined : values, given),
-    );
+    const list = typeof values === 'function' ? getValues(config) : (values ?? getValues(config));
+    try {
+      const bound = Array.isArray(list) ? prepareParameters(list, this.usesUtcDates) : list;
+      this.#enqueue(createQueuedQuery(this.#client, config, bound, given));
+    } catch (error) {
+      queueMicrotask(() => given(toError(error)));
+    }
     return undefined;
   }
 

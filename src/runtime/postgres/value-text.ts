@@ -92,6 +92,9 @@ function formatGeometry(value: object, form: TextForm): string | undefined {
   return form === 'circle' && typeof radius === 'number' ? `<${point},${formatNumber(radius)}>` : undefined;
 }
 
+/** A string with a method of ECMAScript 2024. Node 20 has the method, but the type library does not declare it. */
+export type WellFormed = string & { isWellFormed(): boolean };
+
 /** Refuses bytes that are not UTF-8, and keeps a byte order mark. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

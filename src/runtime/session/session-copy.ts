@@ -6,6 +6,7 @@ import type { Parse } from '../copy/row-decoder.js';
 import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
 import { type CopyTable, type Query, toBoundQuery, buildCopy } from '../copy/statement.js';
 import type { ValueMapper } from '../copy/portal.js';
+import { prepareParameters } from '../postgres/parameters.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { toError } from '../../errors.js';
 
@@ -51,7 +52,11 @@ export function createBulkSession(taskConnection: TaskConnection, client: Protoc
       const getParser = (oid: number): Parse => client.getTypeParser(oid, 'text');
       return readRows(
         { taskConnection, getParser },
-        async () => ({ query: toBoundQuery(query), valueMapper: await createValueMapper() }),
+        async () => {
+          const { text, values } = toBoundQuery(query);
+          const prepared = prepareParameters(values, taskConnection.usesUtcDates);
+          return { query: { text, values: prepared }, valueMapper: await createValueMapper() };
+        },
         options,
       );
     },
