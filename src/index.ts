@@ -6,7 +6,8 @@ export type { DataInterval } from './runtime/interval/interval.js';
 export { EtlError, type ErrorCode } from './errors.js';
 export { FailTask, SkipTask } from './runtime/attempt/outcome.js';
 export type { Session } from './runtime/session/session.js';
-export type { BulkSession, CopySource, CopyStop } from './runtime/session/session-copy.js';
+export type { CopySource, RowSource } from './runtime/session/copy-rows.js';
+export type { BulkSession, CopyStop } from './runtime/session/session-copy.js';
 export type { Rows, RowsOptions } from './runtime/copy/query-rows.js';
 export type { CopyFormat, CopyTable, Query } from './runtime/copy/statement.js';
 export type {

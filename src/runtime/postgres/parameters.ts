@@ -2,7 +2,7 @@ import { isBoxedPrimitive } from 'node:util/types';
 import { describeThrown, EtlError } from '../../errors.js';
 import { createDateFormat } from './date-text.js';
 import { buildJson } from './exact-number.js';
-import { type ValueFormat, type WellFormed, createValueFormat, formatNumber } from './value-text.js';
+import { type ValueFormat, type WellFormed, createValueFormat } from './value-text.js';
 
 /**
  * Returns the values of a statement's parameters in the form in which pg sends them. pg itself would change some values
@@ -39,19 +39,11 @@ function prepareAt(values: readonly unknown[], index: number, usesUtcDates: bool
 }
 
 function prepareValue(value: unknown, usesUtcDates: boolean): unknown {
-  switch (typeof value) {
-    case 'string':
-      return assertWellFormed(value);
-    case 'number':
-      return Object.is(value, -0) ? formatNumber(value) : value;
-    case 'object':
-      return value === null ? null : prepareObject(value, usesUtcDates);
-    case 'function':
-    case 'symbol':
-      throw new TypeError(`a ${typeof value} can't be a value`);
-    default:
-      return value;
-  }
+  if (typeof value === 'string') return assertWellFormed(value);
+  if (Object.is(value, -0)) return '-0';
+  if (typeof value === 'object') return value === null ? null : prepareObject(value, usesUtcDates);
+  if (typeof value !== 'function' && typeof value !== 'symbol') return value;
+  throw new TypeError(`a ${typeof value} can't be a value`);
 }
 
 /** Prepares an object. pg sends bytes itself, in binary, and calls `toPostgres`. */

@@ -60,6 +60,8 @@ export class TaskConnection {
   #stallTimer: NodeJS.Timeout | undefined;
   /** Called when no query is left, or when the connection is lost. */
   #onIdle: (() => void) | undefined;
+  /** A COPY whose data is being prepared: its SQL, and how to end the preparation. */
+  #preparing: { readonly sql: string; readonly fail: (error: Error) => void } | undefined;
 
   /** The number of rows that the statements of the task wrote. */
   readonly rows = new RowCount();
@@ -233,9 +235,26 @@ export class TaskConnection {
     return this.#active !== undefined || this.#queue.length > 0;
   }
 
-  /** The COPY that continues only when the task reads or writes its next chunk. Undefined if there is none. */
-  get #heldCopy(): QueuedQuery | undefined {
-    return this.#active?.stream?.isHeld ? this.#active : this.#queue.find(({ stream }) => stream?.isHeld);
+  /**
+   * Refuses queries while `work` runs, as during a COPY with the text `sql`. `work` prepares the data of the COPY. Rejects
+   * if the connection is lost meanwhile.
+   */
+  hold<T>(sql: string, work: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#preparing = { sql, fail: reject };
+      work().then(resolve, reject);
+    }).finally(() => (this.#preparing = undefined));
+  }
+
+  /**
+   * The SQL of the COPY that continues only when the task reads or writes its next chunk, or whose data is being
+   * prepared. Undefined if there is none.
+   */
+  get #heldSql(): string | undefined {
+    const copy = this.#active?.stream?.isHeld
+      ? this.#active
+      : this.#queue.find(({ stream }) => stream?.isHeld);
+    return copy?.sql ?? this.#preparing?.sql;
   }
 
   /**
@@ -251,8 +270,8 @@ export class TaskConnection {
     else if (query.refusal !== undefined) {
       this.refused ??= query.refusal;
       query.refuse(query.refusal);
-    } else if (this.#phase !== 'closed' && this.#heldCopy !== undefined)
-      query.refuse(createCopyOpenError(this.#heldCopy.sql));
+    } else if (this.#phase !== 'closed' && this.#heldSql !== undefined)
+      query.refuse(createCopyOpenError(this.#heldSql));
     else if (this.#phase === 'open' || this.#phase === 'begin') {
       this.#queue.push(query);
       this.#sendNext();
@@ -372,6 +391,7 @@ export class TaskConnection {
   readonly #onLost = (error?: Error): void => {
     this.lost ??= error ?? new Error('the connection was closed');
     this.#transactionBegin?.fail(this.lost);
+    this.#preparing?.fail(this.lost);
     for (const query of this.#queue.splice(0)) query.refuse(this.lost);
     this.#active = undefined;
     this.#onIdle?.();

@@ -1,7 +1,6 @@
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { copyInto } from '../copy/copy-in.js';
 import { copyOut } from '../copy/copy-out.js';
-import { toBuffer } from '../postgres/value-text.js';
 import type { Parse } from '../copy/row-decoder.js';
 import { type Rows, type RowsOptions, readRows } from '../copy/query-rows.js';
 import { type CopyTable, type Query, toBoundQuery, buildCopy } from '../copy/statement.js';
@@ -9,9 +8,7 @@ import type { ValueMapper } from '../copy/portal.js';
 import { prepareParameters } from '../postgres/parameters.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { toError } from '../../errors.js';
-
-/** The data of a COPY, in parts of any size. A string is sent in UTF-8. */
-export type CopySource = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
+import { type CopySource, type RowSource, openCopyInput } from './copy-rows.js';
 
 /** Stops a COPY before the end of its task. */
 export interface CopyStop {
@@ -33,11 +30,19 @@ export interface BulkSession {
    */
   rows<Row extends object = Record<string, unknown>>(query: Query, options?: RowsOptions): Rows<Row>;
   /**
-   * Sends bytes to `COPY … FROM STDIN` and returns the number of rows that the server counted. `into` is a table or the
-   * text of a COPY statement. The next part of `data` is read when the server has room for it. An error in `data` fails
-   * the COPY, and the server stores none of its rows.
+   * Sends bytes or rows to `COPY … FROM STDIN` and returns the number of rows that the server counted. `into` is a table
+   * or the text of a COPY statement; rows need a table. The next part of `data` is read when the server has room for it.
+   * An error in `data` fails the COPY, and the server stores none of its rows.
+   *
+   * A row is an object. Its values are written as pg writes them for a column of the type. The columns are those of
+   * `into`, otherwise the properties of the first row.
+   *
+   * ```ts
+   * await session.copyFrom({ table: 'orders', format: 'csv' }, createReadStream('orders.csv'));
+   * await session.copyFrom({ table: 'orders' }, [{ id: 1, at: new Date() }]);
+   * ```
    */
-  copyFrom(into: string | CopyTable, data: CopySource, stop?: CopyStop): Promise<number>;
+  copyFrom(into: string | CopyTable, data: CopySource | RowSource, stop?: CopyStop): Promise<number>;
   /**
    * Reads the bytes of `COPY … TO STDOUT`. `from` is a table or the text of a COPY statement. A part may end in the
    * middle of a row. No other query can run on the session until the last part is read or `break` ends the COPY.
@@ -60,8 +65,11 @@ export function createBulkSession(taskConnection: TaskConnection, client: Protoc
         options,
       );
     },
-    copyFrom: (into, data, { signal = UNSTOPPED } = {}) =>
-      copyInto(taskConnection, buildCopy(into, 'from stdin'), readBuffers(data), { signal }),
+    copyFrom: async (into, data, { signal = UNSTOPPED } = {}) => {
+      signal.throwIfAborted();
+      const { text, bytes } = await openCopyInput(taskConnection, into, { data, signal });
+      return copyInto(taskConnection, text, bytes, { signal });
+    },
     copyTo: (from, { signal = UNSTOPPED } = {}) =>
       readGuarded(taskConnection, buildCopy(from, 'to stdout'), signal),
   };
@@ -74,11 +82,6 @@ const UNSTOPPED = new AbortController().signal;
 async function createValueMapper(): Promise<ValueMapper> {
   const { default: pg } = await import('pg');
   return (pg as unknown as { readonly utils: { readonly prepareValue: ValueMapper } }).utils.prepareValue;
-}
-
-/** Yields each part of the data as a buffer. */
-async function* readBuffers(data: CopySource): AsyncGenerator<Buffer> {
-  for await (const part of data) yield toBuffer(part);
 }
 
 /**

@@ -221,6 +221,41 @@ describe('a session', () => {
     ]);
   });
 
+  it('copies rows into a table, as pg writes them for its columns', async () => {
+    await db.query('create table typed (id int, d date, j jsonb, l int[], b bytea, n text default $$none$$)');
+    async function* rows() {
+      for (let id = 1; id <= 1200; id++)
+        yield { id, d: new Date(2026, 4, 1), j: [id], l: [id, null], b: Buffer.from([id % 256]) };
+    }
+    const sent = await inTask((session) => session.copyFrom({ table: 'typed' }, rows()));
+    expect(sent).to.equal(1200);
+    expect(
+      await db.query('select id, d::text, j, l, b, n from typed where id in (1, 1200) order by id'),
+    ).to.deep.equal([
+      { id: 1, d: '2026-05-01', j: [1], l: [1, null], b: Buffer.from([1]), n: 'none' },
+      { id: 1200, d: '2026-05-01', j: [1200], l: [1200, null], b: Buffer.from([176]), n: 'none' },
+    ]);
+  });
+
+  const badRows: readonly [title: string, into: Parameters<Session['copyFrom']>[0], data: readonly unknown[], code: string][] = [
+    ['a row with a property that the first row lacks', { table: 'item' }, [{ id: 1 }, { id: 2, extra: 1 }], 'ETL-3561'],
+    ['a column that the table lacks', { table: 'item' }, [{ id: 1, nope: 1 }], 'ETL-3513'],
+    ['a table that does not exist', { table: 'none' }, [{ id: 1 }], 'ETL-3511'],
+    ['rows for the text of a COPY', 'copy item from stdin', [{ id: 1 }], 'ETL-3560'],
+    ['rows in the format csv', { table: 'item', format: 'csv' }, [{ id: 1 }], 'ETL-3560'],
+    ['rows and bytes', { table: 'item' }, [{ id: 30000 }, '30001\n'], 'ETL-3560'],
+    ['a value that JSON would change', { table: 'item', columns: ['id', 'note'] }, [{ id: 1, note: new Map() }], 'ETL-3558'],
+  ]; // prettier-ignore
+  for (const [title, into, data, code] of badRows) {
+    it(`refuses ${title} in copyFrom, and keeps no row`, async () => {
+      const error = await inTask((session) => session.copyFrom(into, data as Iterable<object>)).catch(
+        (reason: unknown) => reason,
+      );
+      expect(error).to.include({ code });
+      expect(await db.query('select count(*)::int as n from item')).to.deep.equal([{ n: 25_000 }]);
+    });
+  }
+
   it('goes on after a COPY that was ended by `break`, in a savepoint too', async () => {
     const n = await inTask((session) =>
       session.transaction(async (savepoint) => {
@@ -239,7 +274,7 @@ describe('a session', () => {
     yield `1000000\t\\N\t${'x'.repeat(4_000_000)}\n`;
     yield* (await next()) as AsyncIterable<string>;
   }
-  const copies: readonly [title: string, use: (session: Session) => Promise<unknown>][] = [
+  const copies: [title: string, use: (session: Session) => Promise<unknown>][] = [
     [
       'between the parts of copyTo',
       async (session) => {
@@ -319,6 +354,10 @@ describe('a session', () => {
         ),
     ],
   ];
+  copies.push([
+    'in the rows of copyFrom',
+    (session) => session.copyFrom({ table: 'item' }, session.rows('select * from item')),
+  ]);
   for (const [title, use] of copies) {
     it(`refuses a query ${title}, which would wait for ever`, async () => {
       expect(await inTask(use).catch((error: unknown) => error)).to.include({ code: 'ETL-3543' });
