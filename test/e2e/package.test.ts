@@ -142,7 +142,7 @@ describe('the package', function () {
         import { Model } from 'objection'; import pg from 'pg';`;
       await writeFile(
         join(directory, 'native.mjs'),
-        `${imports} export const native = [dag('native', {}, (d) => d.sql('t', { sql: 'select 1' })), knex, Model, pg.Client];`,
+        `${imports} export const native = [dag('native', {}, (d) => void d.task('t', {}, async () => null)), knex, Model, pg.Client];`,
       );
       await writeFile(
         join(directory, 'etl.config.ts'),
