@@ -49,9 +49,10 @@ async function quoteValues(
   client: Pick<ProtocolClient, 'query' | 'usesUtcDates'>,
   values: readonly unknown[],
 ): Promise<readonly string[]> {
-  const list = values.map((_, index) => `$${index + 1}::text`).join(', ');
+  const list = values.map((_, index) => `$${index + 1}::pg_catalog.text`).join(', ');
   const { rows } = (await client.query({
-    text: `select quote_nullable(value) as quoted from unnest(array[${list}]) with ordinality as given (value, ordinal) order by ordinal`,
+    text: `select pg_catalog.quote_nullable(value) as quoted
+      from pg_catalog.unnest(array[${list}]) with ordinality as given (value, ordinal) order by ordinal`,
     // pg would send bytes in binary format, and the server would read them as text.
     values: prepareParameters(values, client.usesUtcDates === true).map((value) =>
       value instanceof Uint8Array ? formatBytes(value) : value,

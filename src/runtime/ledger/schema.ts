@@ -149,7 +149,7 @@ async function installVersion(ledger: Ledger, version: number, databaseName: str
     'set local statement_timeout = 0',
     `set local lock_timeout = '60s'`,
     ...DDL_SETTINGS,
-    `select pg_advisory_xact_lock(${INSTALL_LOCK})`,
+    `select pg_catalog.pg_advisory_xact_lock(${INSTALL_LOCK}::pg_catalog.int8)`,
   ];
   await send(client, begin.join('; '));
   try {

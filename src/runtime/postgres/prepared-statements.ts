@@ -128,5 +128,6 @@ const DISCARD_SESSION: readonly PipelineStatement[] = [
  *
  * `from_sql` is true for a statement that was made with PREPARE, which only a task sends.
  */
-const CHECK_AND_UNLOCK = `select count(*) = $1 and bool_and(starts_with(name, '${PREFIX}') and not from_sql), pg_advisory_unlock_all()
-  from pg_prepared_statements`;
+const CHECK_AND_UNLOCK = `select pg_catalog.count(*) operator(pg_catalog.=) $1
+    and pg_catalog.bool_and(pg_catalog.starts_with(name, '${PREFIX}') and not from_sql),
+  pg_catalog.pg_advisory_unlock_all() from pg_catalog.pg_prepared_statements`;

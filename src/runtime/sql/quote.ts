@@ -43,6 +43,19 @@ export function quoteTable(table: string): string {
   });
 }
 
+/**
+ * Returns the name of a built-in type with its schema, so that it means this type whatever the `search_path` is: `text`
+ * becomes `pg_catalog.text`. A name that is a word of the language, such as `bigint` or `timestamp(3) with time zone`, can't
+ * have a schema and needs none.
+ */
+export function qualifyType(type: string): string {
+  return TYPE_WORDS.test(type) || type.startsWith('pg_catalog.') ? type : `pg_catalog.${type}`;
+}
+
+/** Matches the types that the grammar of PostgreSQL has words for. */
+const TYPE_WORDS =
+  /^(bigint|bit|boolean|character|double precision|integer|interval|numeric|real|smallint|time|timestamp)\b/;
+
 /** Returns the reason why PostgreSQL would refuse, cut or change a name. Returns undefined for a good name. */
 function describeProblem(name: string): string | undefined {
   if (name === '') return 'the name is empty';

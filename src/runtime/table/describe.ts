@@ -99,49 +99,57 @@ async function addValueTypes(
 const buildBaseQuery = (oid: string): string => `lateral (
     with recursive base (oid, modifier) as (
       select ${oid}, -1 union all
-      select d.typbasetype, d.typtypmod from base join pg_type d on d.oid = base.oid and d.typtype = 'd'
+      select d.typbasetype, d.typtypmod from base join pg_catalog.pg_type d on d.oid operator(pg_catalog.=) base.oid and d.typtype operator(pg_catalog.=) 'd'
     )
-    select base.* from base join pg_type b on b.oid = base.oid and b.typtype <> 'd'
+    select base.* from base join pg_catalog.pg_type b on b.oid operator(pg_catalog.=) base.oid and b.typtype operator(pg_catalog.<>) 'd'
   )`;
 
 /** Selects the `ValueType` of each type in `$1`: domains, arrays of domains, and domains over arrays. */
 const VALUES_BEHIND_DOMAINS = `
-select id::bigint, json_build_object('oid', coalesce(item.oid, base.oid)::bigint, 'isArray', item.oid is not null,
-  'modifier', coalesce(nullif(item.modifier, -1), base.modifier)) as value
-from unnest($1::oid[]) id
+select id::bigint, pg_catalog.json_build_object('oid', coalesce(item.oid, base.oid)::bigint, 'isArray', item.oid is not null,
+  'modifier', case when item.modifier operator(pg_catalog.<>) -1 then item.modifier else base.modifier end) as value
+from pg_catalog.unnest($1::pg_catalog.oid[]) id
 cross join ${buildBaseQuery('id')} base
-join pg_type b on b.oid = base.oid
-left join ${buildBaseQuery('b.typelem')} item on b.typcategory = 'A'`;
+join pg_catalog.pg_type b on b.oid operator(pg_catalog.=) base.oid
+left join ${buildBaseQuery('b.typelem')} item on b.typcategory operator(pg_catalog.=) 'A'`;
+
+/**
+ * Builds the expression for the name of a type as SQL writes it, whatever the `search_path` is. The server adds the schema
+ * to the name of a type if another type hides it. Both arguments are SQL.
+ */
+export function selectTypeName(oid: string, modifier: string): string {
+  return `pg_catalog.regexp_replace(pg_catalog.format_type(${oid}, ${modifier}), '^pg_catalog[.]', '')`;
+}
 
 /** Selects the columns of the table `c` of `pg_class` as a JSON array of `TableColumn`. */
 const COLUMNS = `
-  select coalesce(json_agg(json_build_object(
+  select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
     'name', a.attname,
-    'type', format_type(a.atttypid, a.atttypmod),
+    'type', ${selectTypeName('a.atttypid', 'a.atttypmod')},
     'oid', a.atttypid::bigint,
-    'value', case when t.typtype <> 'd' and item.typtype is distinct from 'd' then
-      json_build_object('oid', coalesce(item.oid, t.oid)::bigint, 'isArray', item.oid is not null,
+    'value', case when t.typtype operator(pg_catalog.<>) 'd' and coalesce(item.typtype operator(pg_catalog.<>) 'd', true) then
+      pg_catalog.json_build_object('oid', coalesce(item.oid, t.oid)::bigint, 'isArray', item.oid is not null,
         'modifier', a.atttypmod) end,
     'notNull', a.attnotnull or t.typnotnull,
-    'hasDefault', (a.atthasdef and a.attgenerated = '') or a.attidentity <> '' or t.typdefault is not null,
-    'isGenerated', a.attgenerated <> '',
-    'isAlwaysIdentity', a.attidentity = 'a'
+    'hasDefault', (a.atthasdef and a.attgenerated operator(pg_catalog.=) '') or a.attidentity operator(pg_catalog.<>) '' or t.typdefault is not null,
+    'isGenerated', a.attgenerated operator(pg_catalog.<>) '',
+    'isAlwaysIdentity', a.attidentity operator(pg_catalog.=) 'a'
   ) order by a.attnum), '[]')
-  from pg_attribute a join pg_type t on t.oid = a.atttypid
-  left join pg_type item on item.oid = t.typelem and t.typcategory = 'A'
-  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped`;
+  from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) a.atttypid
+  left join pg_catalog.pg_type item on item.oid operator(pg_catalog.=) t.typelem and t.typcategory operator(pg_catalog.=) 'A'
+  where a.attrelid operator(pg_catalog.=) c.oid and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped`;
 
 /** Selects the `uniqueKeys` of the table `c`. The columns after `indnkeyatts` are INCLUDE columns, which are no key. */
 const UNIQUE_KEYS = `
-  select coalesce(json_agg(k.names), '[]') from (
+  select coalesce(pg_catalog.json_agg(k.names), '[]') from (
     select (
-      select json_agg(a.attname order by p.position)
-      from unnest(i.indkey::int2[]) with ordinality as p (attnum, position)
-      join pg_attribute a on a.attrelid = c.oid and a.attnum = p.attnum
-      where p.position <= i.indnkeyatts
+      select pg_catalog.json_agg(a.attname order by p.position)
+      from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality as p (attnum, position)
+      join pg_catalog.pg_attribute a on a.attrelid operator(pg_catalog.=) c.oid and a.attnum operator(pg_catalog.=) p.attnum
+      where p.position operator(pg_catalog.<=) i.indnkeyatts
     ) as names
-    from pg_index i
-    where i.indrelid = c.oid and i.indisunique and i.indimmediate and i.indisvalid
+    from pg_catalog.pg_index i
+    where i.indrelid operator(pg_catalog.=) c.oid and i.indisunique and i.indimmediate and i.indisvalid
       and i.indpred is null and i.indexprs is null
     order by i.indisprimary desc, i.indexrelid
   ) k`;
@@ -154,26 +162,32 @@ const UNIQUE_KEYS = `
 const buildReferenceQuery = (condition: string): string => `
   with recursive tree (oid) as (
     select c.oid union
-    select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.oid where c.relkind = 'p'
+    select i.inhrelid from pg_catalog.pg_inherits i join tree on i.inhparent operator(pg_catalog.=) tree.oid
+    where c.relkind operator(pg_catalog.=) 'p'
   )
   select exists (
-    select from pg_constraint f where f.contype = 'f' and ${condition}
-      and f.confrelid in (select tree.oid from tree) and f.conrelid not in (select tree.oid from tree)
+    select from pg_catalog.pg_constraint f where f.contype operator(pg_catalog.=) 'f' and ${condition}
+      and f.confrelid operator(pg_catalog.=) any (select tree.oid from tree)
+      and f.conrelid operator(pg_catalog.<>) all (select tree.oid from tree)
   )`;
 
 /** Selects the table named `$1` as one JSON object. Selects no row if the table does not exist. */
 const DESCRIBE = `
-select json_build_object(
-  'kind', case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'f' then 'foreign table'
-    when 'v' then 'view' when 'm' then 'materialized view' else 'other' end,
+select pg_catalog.json_build_object(
+  'kind', case when c.relkind operator(pg_catalog.=) 'r' then 'table'
+    when c.relkind operator(pg_catalog.=) 'p' then 'partitioned table'
+    when c.relkind operator(pg_catalog.=) 'f' then 'foreign table'
+    when c.relkind operator(pg_catalog.=) 'v' then 'view'
+    when c.relkind operator(pg_catalog.=) 'm' then 'materialized view' else 'other' end,
   'columns', (${COLUMNS}),
   'uniqueKeys', (${UNIQUE_KEYS}),
   'isReferenced', (${buildReferenceQuery('true')}),
-  'cascadesDeletes', (${buildReferenceQuery(`f.confdeltype in ('c', 'n', 'd')`)}),
+  'cascadesDeletes', (${buildReferenceQuery(`f.confdeltype operator(pg_catalog.=) any (array['c', 'n', 'd']::pg_catalog."char"[])`)}),
   'hasDeleteRule', exists (
-    select from pg_rewrite r where r.ev_class = c.oid and r.ev_type = '4' and r.ev_enabled <> 'D'
+    select from pg_catalog.pg_rewrite r where r.ev_class operator(pg_catalog.=) c.oid
+      and r.ev_type operator(pg_catalog.=) '4' and r.ev_enabled operator(pg_catalog.<>) 'D'
   ),
-  'mayTruncate', has_table_privilege(c.oid, 'TRUNCATE'),
-  'serverVersion', current_setting('server_version_num')::int
+  'mayTruncate', pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
+  'serverVersion', pg_catalog.current_setting('server_version_num')::int
 ) as described
-from pg_class c where c.oid = to_regclass($1)`;
+from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) pg_catalog.to_regclass($1)`;

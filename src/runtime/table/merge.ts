@@ -4,6 +4,7 @@ import { quoteIdentifier } from '../sql/quote.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';
+import { readKeyEquality } from './key-equality.js';
 import { listNames } from './refuse.js';
 import type { BringRows, Written } from './write-target.js';
 
@@ -17,6 +18,11 @@ export interface Merge {
   readonly isChecked: boolean;
 }
 
+/** A merge with the equality operator of each column of the key, as SQL writes it between two values. */
+interface MergePlan extends Merge {
+  readonly equality: ReadonlyMap<string, string>;
+}
+
 /** The numbers of inserted and updated rows. */
 type Counts = Pick<Written, 'inserted' | 'updated'>;
 
@@ -28,7 +34,8 @@ const MERGE_RETURNING_VERSION = 170_000;
 /**
  * Raises `work_mem` to 64 MB. With the default of 4 MB, joins of a million rows use the disk and take a quarter longer.
  */
-const ENOUGH_MEMORY = `select set_config('work_mem', '64MB', true) from pg_settings where name = 'work_mem' and setting::int < 65536`;
+const ENOUGH_MEMORY = `select pg_catalog.set_config('work_mem', '64MB', true) from pg_catalog.pg_settings
+  where name operator(pg_catalog.=) 'work_mem' and setting::int operator(pg_catalog.<) 65536`;
 
 /**
  * Throws `EtlError` ETL-3515 if `key` is missing, or if `columns`, the columns of the data, lack a column of the key.
@@ -85,10 +92,11 @@ function isSameSet(one: readonly string[], other: readonly string[]): boolean {
  */
 export async function merge(
   taskConnection: TaskConnection,
-  plan: Merge,
+  given: Merge,
   copyRows: BringRows,
 ): Promise<Written> {
-  const { columns, deleteMissing } = plan;
+  const { table, columns, key, deleteMissing } = given;
+  const plan = { ...given, equality: await readKeyEquality(taskConnection, table, key) };
   // The statements on the temporary table do not count as rows that the task wrote.
   const before = taskConnection.rows.written;
   const list = columns.map(quoteIdentifier).join(', ');
@@ -142,8 +150,8 @@ async function assertKeys(taskConnection: TaskConnection, { key }: Merge): Promi
   const isNull = names.map((name) => `${name} is null`).join(' or ');
   const { rows } = await send(
     taskConnection,
-    `select json_build_array(${names.map((name) => `left(${name}::text, 100)`).join(', ')}) as key
-       from ${INCOMING} group by ${names.join(', ')} having count(*) > 1 or ${isNull} limit 1`,
+    `select pg_catalog.json_build_array(${names.map((name) => `pg_catalog."left"(${name}::pg_catalog.text, 100)`).join(', ')}) as key
+       from ${INCOMING} group by ${names.join(', ')} having pg_catalog.count(*) operator(pg_catalog.>) 1 or ${isNull} limit 1`,
   );
   const found = rows[0] as { key: readonly (string | null)[] } | undefined;
   if (found !== undefined) throw createBadKeyError(key, found.key);
@@ -165,17 +173,20 @@ function createBadKeyError(key: readonly string[], values: readonly (string | nu
 }
 
 /** Deletes the rows of the table whose key is not in the data. Returns the number of deleted rows. */
-async function deleteMissingRows(taskConnection: TaskConnection, { table, key }: Merge): Promise<number> {
+async function deleteMissingRows(taskConnection: TaskConnection, plan: MergePlan): Promise<number> {
   const { rowCount } = await send(
     taskConnection,
-    `delete from ${table.own} as t where not exists (select from ${INCOMING} as i where ${formatKeyCondition(key)})`,
+    `delete from ${plan.table.own} as t
+       where not exists (select from ${INCOMING} as i where ${formatKeyCondition(plan)})`,
   );
   return rowCount ?? 0;
 }
 
-/** Formats the condition that the rows `t` and `i` have the same key: `t."id" = i."id" and t."day" = i."day"`. */
-function formatKeyCondition(key: readonly string[]): string {
-  return key.map((name) => `t.${quoteIdentifier(name)} = i.${quoteIdentifier(name)}`).join(' and ');
+/** Formats the condition that the rows `t` and `i` have the same key: `t."id" operator(pg_catalog.=) i."id" and …`. */
+function formatKeyCondition({ key, equality }: MergePlan): string {
+  return key
+    .map((name) => `t.${quoteIdentifier(name)} ${equality.get(name)} i.${quoteIdentifier(name)}`)
+    .join(' and ');
 }
 
 /**
@@ -186,7 +197,7 @@ function formatKeyCondition(key: readonly string[]): string {
  *   CONFLICT runs instead. It updates the row of the other transaction, or fails with an error that the runner retries.
  * - Earlier versions: with INSERT … ON CONFLICT, because their MERGE does not tell inserted rows from updated rows.
  */
-async function mergeRows(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
+async function mergeRows(taskConnection: TaskConnection, plan: MergePlan): Promise<Counts> {
   if (plan.table.serverVersion < MERGE_RETURNING_VERSION) return runInsert(taskConnection, plan);
   await send(taskConnection, 'savepoint etl_merge');
   try {
@@ -200,13 +211,13 @@ async function mergeRows(taskConnection: TaskConnection, plan: Merge): Promise<C
   }
 }
 
-/** Runs the MERGE statement and counts its actions. `float8` makes the counts JavaScript numbers instead of strings. */
-async function runMerge(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
+/** Runs the MERGE statement and counts its actions. */
+async function runMerge(taskConnection: TaskConnection, plan: MergePlan): Promise<Counts> {
   const { rows } = await send(
     taskConnection,
     `with done as (${buildMergeSql(plan)})
-     select count(*) filter (where action = 'INSERT')::float8 as inserted,
-       count(*) filter (where action = 'UPDATE')::float8 as updated from done`,
+     select pg_catalog.count(*) filter (where action operator(pg_catalog.=) 'INSERT') as inserted,
+       pg_catalog.count(*) filter (where action operator(pg_catalog.=) 'UPDATE') as updated from done`,
   );
   return rows[0] as Counts;
 }
@@ -215,12 +226,12 @@ async function runMerge(taskConnection: TaskConnection, plan: Merge): Promise<Co
  * Runs the INSERT … ON CONFLICT statement. Counts the new keys before it, because the server counts inserted and updated
  * rows together.
  */
-async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<Counts> {
-  const { table, key } = plan;
+async function runInsert(taskConnection: TaskConnection, plan: MergePlan): Promise<Counts> {
+  const { table } = plan;
   const { rows } = await send(
     taskConnection,
-    `select count(*)::float8 as new from ${INCOMING} as i
-       where not exists (select from ${table.own} as t where ${formatKeyCondition(key)})`,
+    `select pg_catalog.count(*) as new from ${INCOMING} as i
+       where not exists (select from ${table.own} as t where ${formatKeyCondition(plan)})`,
   );
   const { new: inserted } = rows[0] as { new: number };
   const { rowCount } = await send(taskConnection, buildInsertSql(plan));
@@ -228,10 +239,11 @@ async function runInsert(taskConnection: TaskConnection, plan: Merge): Promise<C
 }
 
 /** Builds the MERGE statement. It returns the action of each row. Without columns outside the key, nothing is updated. */
-function buildMergeSql({ table, columns, key }: Merge): string {
+function buildMergeSql(plan: MergePlan): string {
+  const { table, columns, key } = plan;
   const { list, set, differs, values } = buildFragments(columns, key, 'i');
   const update = set === '' ? '' : `when matched and ${differs} then update set ${set}`;
-  return `merge into ${table.own} as t using ${INCOMING} as i on ${formatKeyCondition(key)} ${update}
+  return `merge into ${table.own} as t using ${INCOMING} as i on ${formatKeyCondition(plan)} ${update}
     when not matched then insert (${list}) overriding system value values (${values})
     returning merge_action() as action`;
 }
@@ -251,7 +263,7 @@ function buildInsertSql({ table, columns, key }: Merge): string {
  * - `list`: `"id", "name"`
  * - `values`: `i."id", i."name"`
  * - `set`: `"name" = i."name"`; empty if all columns are in the key
- * - `differs`: `row(t."name")::record operator(pg_catalog.*<>) row(i."name")::record`
+ * - `differs`: `row(t."name")::record operator(pg_catalog.*<>) row(i."name")::pg_catalog.record`
  *
  * The operator `*<>` compares the stored bytes, so the condition works for every type, also for json. It also finds a
  * difference between 1.0 and 1.00.
@@ -260,7 +272,7 @@ function buildFragments(columns: readonly string[], key: readonly string[], from
   const names = columns.map(quoteIdentifier);
   const others = columns.filter((name) => !key.includes(name)).map(quoteIdentifier);
   const buildRow = (table: string): string =>
-    `row(${others.map((name) => `${table}.${name}`).join(', ')})::record`;
+    `row(${others.map((name) => `${table}.${name}`).join(', ')})::pg_catalog.record`;
   return {
     list: names.join(', '),
     values: names.map((name) => `${from}.${name}`).join(', '),

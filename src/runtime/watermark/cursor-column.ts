@@ -2,6 +2,7 @@ import type { QueryResult } from 'pg';
 import { type ErrorCode, type ErrorParts, EtlError } from '../../errors.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/quote.js';
+import { selectTypeName } from '../table/describe.js';
 import { CURSOR_TYPES, type CursorType, findCursorType } from './cursor.js';
 
 /** The input of an incremental task and the column that orders its rows. */
@@ -58,7 +59,7 @@ export async function describeCursor(client: ProtocolClient, input: CursorInput)
   const { dataTypeID: oid, dataTypeModifier: modifier } = field;
   const type = findCursorType(oid);
   if (type === undefined) {
-    const { rows } = await send(client, 'select format_type($1, $2) as name', [oid, modifier]);
+    const { rows } = await send(client, `select ${selectTypeName('$1', '$2')} as name`, [oid, modifier]);
     throw createCursorError('ETL-3704', {
       what: `the cursor "${cursor}" is of type ${rows[0]?.name}`,
       why: `values of type ${rows[0]?.name} do not show which rows are new`,
@@ -68,7 +69,7 @@ export async function describeCursor(client: ProtocolClient, input: CursorInput)
   await refuseIndirectTable(client, input, plan?.rows);
   // PostgreSQL rounds values to the column's precision, so the high watermark must be rounded in the same way.
   const isRounded = type.kind === 'time' && modifier >= 0;
-  const fullType = isRounded ? type.name.replace('timestamp', `timestamp(${modifier})`) : type.name;
+  const fullType = isRounded ? type.sql.replace('timestamp', `timestamp(${modifier})`) : type.sql;
   const column = { type, fullType, ...(await readCursorFacts(client, input)) };
   refuseUnusable(input, column);
   return column;
@@ -100,14 +101,15 @@ async function readCursorFacts(
 ): Promise<CursorFacts> {
   const owned =
     table === undefined
-      ? 'null::regclass'
-      : `pg_get_serial_sequence(${quoteLiteral(table)}, ${quoteLiteral(cursor)})::regclass`;
+      ? 'null::pg_catalog.oid'
+      : `pg_catalog.pg_get_serial_sequence(${quoteLiteral(table)}, ${quoteLiteral(cursor)})::pg_catalog.regclass::pg_catalog.oid`;
   const { rows } = await send(
     client,
-    `select pg_is_in_recovery() as "isReplica", s.seqrelid::text as sequence,
-            s.seqcache = 1 and s.seqincrement > 0 as "isOrdered",
+    `select pg_catalog.pg_is_in_recovery() as "isReplica", s.seqrelid::pg_catalog.text as sequence,
+            s.seqcache operator(pg_catalog.=) 1 and s.seqincrement operator(pg_catalog.>) 0 as "isOrdered",
             exists (select from ${from} where ${quoteIdentifier(cursor)} is null) as "hasNulls"
-     from (select ${owned} as oid) as owned left join pg_sequence s on s.seqrelid = owned.oid`,
+     from (select ${owned} as oid) as owned
+     left join pg_catalog.pg_sequence s on s.seqrelid operator(pg_catalog.=) owned.oid`,
   );
   return rows[0] as CursorFacts;
 }
@@ -187,11 +189,15 @@ async function refuseIndirectTable(
 ): Promise<void> {
   const { rows } = await send(
     client,
-    `select format('%I.%I', n.nspname, c.relname) as name,
-            case c.relkind when 'f' then 'foreign' when 'm' then 'materialized' else 'subscribed' end as kind
-     from json_to_recordset($1) as t (schema text, name text)
-     join pg_namespace n on n.nspname = t.schema join pg_class c on c.relnamespace = n.oid and c.relname = t.name
-     where c.relkind in ('f', 'm') or exists (select from pg_subscription_rel where srrelid = c.oid)
+    `select pg_catalog.format('%I.%I', n.nspname, c.relname) as name,
+            case when c.relkind operator(pg_catalog.=) 'f' then 'foreign'
+              when c.relkind operator(pg_catalog.=) 'm' then 'materialized' else 'subscribed' end as kind
+     from pg_catalog.json_to_recordset($1) as t (schema pg_catalog.text, name pg_catalog.text)
+     join pg_catalog.pg_namespace n on n.nspname operator(pg_catalog.=) t.schema
+     join pg_catalog.pg_class c on c.relnamespace operator(pg_catalog.=) n.oid
+       and c.relname operator(pg_catalog.=) t.name
+     where c.relkind operator(pg_catalog.=) 'f' or c.relkind operator(pg_catalog.=) 'm'
+       or exists (select from pg_catalog.pg_subscription_rel where srrelid operator(pg_catalog.=) c.oid)
      order by c.relkind limit 1`,
     [JSON.stringify(listTables(plan))],
   );

@@ -13,6 +13,8 @@ export type CursorKind = 'time' | 'sequence' | 'transaction';
 export interface CursorType {
   /** The name that `format_type` prints, without precision. Whole numbers of any size have the name `bigint`. */
   readonly name: string;
+  /** The name in SQL, whatever the `search_path` is. */
+  readonly sql: string;
   readonly kind: CursorKind;
   /** True if a value becomes an instant only together with a time zone, as for `timestamp` and `date`. */
   readonly isLocal: boolean;
@@ -25,6 +27,11 @@ export interface CursorType {
   readonly toText: (expression: string) => string;
 }
 
+/** Returns the name of a built-in type in SQL. The names with several words and `bigint` are words of the language. */
+function toSqlName(name: string): string {
+  return name === 'date' || name === 'xid8' ? `pg_catalog.${name}` : name;
+}
+
 /**
  * Creates a cursor type whose values are times. `format` is the format of to_char for the canonical text. `shift` is
  * SQL after a value that converts an instant to UTC. A type without `shift` has local times. `infinity` and
@@ -33,17 +40,26 @@ export interface CursorType {
 function createTimeType(name: string, format: string, shift = ''): CursorType {
   return {
     name,
+    sql: toSqlName(name),
     kind: 'time',
     isLocal: shift === '',
     lowest: '-infinity',
     toText: (value) =>
-      `case when isfinite(${value}) then to_char(${value}${shift}, '${format}') else (${value})::text end`,
+      `case when pg_catalog.isfinite(${value}) then pg_catalog.to_char(${value}${shift}, '${format}')
+         else (${value})::pg_catalog.text end`,
   };
 }
 
 /** Creates a cursor type whose values are whole numbers. The canonical text is the number in decimal digits. */
 function createNumberType(name: string, kind: CursorKind, lowest: string): CursorType {
-  return { name, kind, isLocal: false, lowest, toText: (expression) => `(${expression})::text` };
+  return {
+    name,
+    sql: toSqlName(name),
+    kind,
+    isLocal: false,
+    lowest,
+    toText: (expression) => `(${expression})::pg_catalog.text`,
+  };
 }
 
 /**
@@ -90,7 +106,9 @@ export async function readCanonicalText(
 ): Promise<string> {
   const given =
     type.kind === 'time' && !type.isLocal && BARE_TIME.test(value) ? `${value.trim()} UTC` : value;
-  const { rows } = await send(client, `select ${type.toText(`$1::text::${type.name}`)} as text`, [given]);
+  const { rows } = await send(client, `select ${type.toText(`$1::pg_catalog.text::${type.sql}`)} as text`, [
+    given,
+  ]);
   return String(rows[0]?.text);
 }
 

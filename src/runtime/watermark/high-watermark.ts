@@ -79,8 +79,8 @@ async function findByTime(
   // now() is the time at which the server got this message. The open transactions are read after a short sleep. Then
   // each open transaction that began before now() is visible.
   const results = await sendAll(client, [
-    `select pg_sleep(${PUBLISH_S})`,
-    `select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
+    `select pg_catalog.pg_sleep(${PUBLISH_S})`,
+    `select pg_catalog.to_char(pg_catalog.now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as now`,
     ...buildOpenTransactionQueries(),
   ]);
   const now = String(results[1]?.rows[0]?.now);
@@ -97,7 +97,7 @@ async function findByTime(
   const instant = oldest?.startedAt !== undefined && oldest.startedAt < now ? oldest.startedAt : now;
   return {
     type: column.type,
-    high: await readValueAt(client, `${quoteLiteral(instant)}::timestamptz`, input, column),
+    high: await readValueAt(client, `${quoteLiteral(instant)}::timestamp with time zone`, input, column),
     heldBack: oldest && `rows since ${instant} wait for ${formatHolder(oldest)}`,
   };
 }
@@ -113,7 +113,7 @@ async function findOnReplica(
   input: CursorInput,
   column: CursorColumn,
 ): Promise<HighWatermark> {
-  const high = await readValueAt(client, 'pg_last_xact_replay_timestamp()', input, column);
+  const high = await readValueAt(client, 'pg_catalog.pg_last_xact_replay_timestamp()', input, column);
   return { type: column.type, high, heldBack: undefined };
 }
 
@@ -133,7 +133,8 @@ async function findBySequence(
   // The open transactions are read after the highest number. In the other order, a transaction could begin and take a
   // smaller number in between, and nobody would wait for the transaction.
   const results = await sendAll(client, [
-    `select (max(${quoteIdentifier(input.cursor)})::numeric + 1)::text as high from ${input.from}`,
+    `select (pg_catalog.max(${quoteIdentifier(input.cursor)})::numeric operator(pg_catalog.+) 1)::pg_catalog.text as high
+     from ${input.from}`,
     ...buildOpenTransactionQueries(sequence ?? undefined),
   ]);
   const high = results[0]?.rows[0]?.high as string | null | undefined;
@@ -144,7 +145,10 @@ async function findBySequence(
 
 /** Finds the ID of the oldest running transaction: every transaction with a smaller ID has ended. */
 async function findByTransaction(client: ProtocolClient, { type }: CursorColumn): Promise<HighWatermark> {
-  const { rows } = await send(client, 'select pg_snapshot_xmin(pg_current_snapshot())::text as high');
+  const { rows } = await send(
+    client,
+    'select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text as high',
+  );
   return { type, high: String(rows[0]?.high), heldBack: undefined };
 }
 
@@ -162,9 +166,11 @@ async function readValueAt(
   const zone = quoteLiteral(timeZone ?? 'UTC');
   // Local times are in order only if the zone has one UTC offset. The SQL counts the offsets of every 30th day, which
   // is often enough to find summer time.
-  const isFixed = `(select count(distinct t at time zone ${zone} - t at time zone 'UTC') = 1
-    from generate_series(timestamptz '2000-01-01', now() + interval '2 years', interval '30 days') as t)`;
-  const shifted = `(${instant} - interval '${lagMs} milliseconds')`;
+  const isFixed = `(select pg_catalog.count(distinct (t at time zone ${zone}) operator(pg_catalog.-) (t at time zone 'UTC'))
+      operator(pg_catalog.=) 1
+    from pg_catalog.generate_series('2000-01-01'::timestamp with time zone,
+      pg_catalog.now() operator(pg_catalog.+) interval '2 years', interval '30 days') as t)`;
+  const shifted = `(${instant} operator(pg_catalog.-) interval '${lagMs} milliseconds')`;
   const value = type.isLocal ? `(${shifted} at time zone ${zone})` : shifted;
   const { rows } = await send(
     client,

@@ -102,9 +102,10 @@ export async function findIncrementalRange(
     );
   // An empty table has no number to record: the lowest value would say nothing.
   if (high !== type.lowest) watermarks.put({ name: cursor, value: high, type: type.name });
-  const literal = (value: string): string => `${quoteLiteral(value)}::${type.name}`;
+  const literal = (value: string): string => `${quoteLiteral(value)}::${type.sql}`;
   const name = quoteIdentifier(cursor);
-  const where = `${name} >= ${literal(low)} and ${name} < ${literal(high)}`;
+  const where = `${name} operator(pg_catalog.>=) ${literal(low)}
+    and ${name} operator(pg_catalog.<) ${literal(high)}`;
   return { low, high, where };
 }
 

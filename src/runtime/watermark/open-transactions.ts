@@ -38,31 +38,35 @@ export interface OpenTransaction {
  */
 const SESSIONS = `
   with locked as (
-    select pid, virtualtransaction from pg_locks
-    where locktype = 'virtualxid' and mode = 'ExclusiveLock' and granted and virtualxid = virtualtransaction
+    select pid, virtualtransaction from pg_catalog.pg_locks
+    where locktype operator(pg_catalog.=) 'virtualxid' and mode operator(pg_catalog.=) 'ExclusiveLock' and granted and virtualxid operator(pg_catalog.=) virtualtransaction
   ), harmless as (
-    select pid from pg_locks
-    where locktype = 'advisory' and objsubid = 1 and granted
-      and (classid::bigint << 32 | objid::bigint) = ${WRITES_NOTHING_LOCK}
+    select pid from pg_catalog.pg_locks
+    where locktype operator(pg_catalog.=) 'advisory' and objsubid operator(pg_catalog.=) 1 and granted
+      and (classid::bigint operator(pg_catalog.<<) 32 operator(pg_catalog.|) objid::bigint) operator(pg_catalog.=) ${WRITES_NOTHING_LOCK}
   )
-  select coalesce(l.virtualtransaction, 'pid ' || a.pid) as id, a.pid,
-         concat_ws(' ', 'pid', a.pid, '(' || nullif(concat_ws(' ', a.usename, a.application_name), '') || ')') as holder,
-         coalesce(a.xact_start, case when a.state = 'active' then a.query_start end) as started_at
-  from pg_stat_activity a left join locked l using (pid)
-  where a.datname = current_database() and a.pid <> pg_backend_pid()
+  select coalesce(l.virtualtransaction, pg_catalog.concat('pid ', a.pid)) as id, a.pid,
+         pg_catalog.concat_ws(' ', 'pid', a.pid,
+           case when a.usename is not null or a.application_name operator(pg_catalog.<>) ''
+             then pg_catalog.concat('(', pg_catalog.concat_ws(' ', a.usename, a.application_name), ')') end) as holder,
+         coalesce(a.xact_start, case when a.state operator(pg_catalog.=) 'active' then a.query_start end) as started_at
+  from pg_catalog.pg_stat_activity a left join locked l on l.pid operator(pg_catalog.=) a.pid
+  where a.datname operator(pg_catalog.=) pg_catalog.current_database() and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()
     and a.usesysid is not null
-    and (l.pid is not null or a.xact_start is not null or (a.state = 'active' and a.backend_type = 'client backend'))
-    and a.pid not in (select pid from harmless)`;
+    and (l.pid is not null or a.xact_start is not null or (a.state operator(pg_catalog.=) 'active' and a.backend_type operator(pg_catalog.=) 'client backend'))
+    and a.pid operator(pg_catalog.<>) all (select pid from harmless)`;
 
 /** The query for the prepared transactions of this database, with the columns that `selectColumns` needs. */
 const PREPARED = `
-  select transaction::text as id, concat('the prepared transaction "', gid, '"') as holder, null::timestamptz as started_at
-  from pg_prepared_xacts where database = current_database()`;
+  select transaction::pg_catalog.text as id, pg_catalog.concat('the prepared transaction "', gid, '"') as holder,
+    null::timestamp with time zone as started_at
+  from pg_catalog.pg_prepared_xacts where database operator(pg_catalog.=) pg_catalog.current_database()`;
 
 /** Builds the statement that selects the fields of `OpenTransaction` from `SESSIONS` or `PREPARED`. */
 const selectColumns = (from: string, condition = 'true'): string =>
-  `select id, holder, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as "startedAt",
-          extract(epoch from clock_timestamp() - started_at)::float8 as "ageSeconds"
+  `select id, holder, pg_catalog.to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as "startedAt",
+          extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) started_at)::pg_catalog.float8
+            as "ageSeconds"
    from (${from}) as open where ${condition}`;
 
 /**
@@ -74,9 +78,9 @@ export function buildOpenTransactionQueries(sequence?: string): readonly string[
   const taken =
     sequence &&
     `exists (
-    select from pg_locks s
-    where s.pid = open.pid and s.locktype = 'relation' and s.mode = 'RowExclusiveLock' and s.relation = ${sequence}
-      and s.database = (select oid from pg_database where datname = current_database()))`;
+    select from pg_catalog.pg_locks s
+    where s.pid operator(pg_catalog.=) open.pid and s.locktype operator(pg_catalog.=) 'relation' and s.mode operator(pg_catalog.=) 'RowExclusiveLock' and s.relation operator(pg_catalog.=) ${sequence}
+      and s.database operator(pg_catalog.=) (select oid from pg_catalog.pg_database where datname operator(pg_catalog.=) pg_catalog.current_database()))`;
   return [selectColumns(SESSIONS, taken), selectColumns(PREPARED)];
 }
 

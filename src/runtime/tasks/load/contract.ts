@@ -1,5 +1,5 @@
 import { EtlError } from '../../../errors.js';
-import { quoteIdentifier, quoteTable } from '../../sql/quote.js';
+import { qualifyType, quoteIdentifier, quoteTable } from '../../sql/quote.js';
 import { lockForChange, reserveTableName, sendDefinition } from '../../table/create-once.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { listNames } from '../../table/refuse.js';
@@ -29,10 +29,12 @@ export async function createTable(
   columns: readonly DataColumn[],
   key: readonly string[] | undefined,
 ): Promise<Table> {
-  const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${type ?? 'text'}`);
-  if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
   await reserveTableName(work.taskConnection, into);
-  await executeDefinition(work, `create table ${quoteTable(into)} (${lines.join(', ')})`, into);
+  await executeDefinition(work, into, (write) => {
+    const lines = columns.map(({ name, type }) => `${quoteIdentifier(name)} ${write(type ?? 'text')}`);
+    if (key !== undefined) lines.push(`primary key (${key.map(quoteIdentifier).join(', ')})`);
+    return `create table ${quoteTable(into)} (${lines.join(', ')})`;
+  });
   return describeExisting(work, into);
 }
 
@@ -53,10 +55,13 @@ export async function applyContract(
     assertTypes(table, columns);
     return table;
   }
-  const changes = listChanges(table, columns);
-  if (changes.length === 0) return table;
+  if (listChanges(table, columns, qualifyType).length === 0) return table;
   await lockForChange(work.taskConnection, table);
-  await executeDefinition(work, `alter table ${table.sql} ${changes.join(', ')}`, table.sql);
+  await executeDefinition(
+    work,
+    table.sql,
+    (write) => `alter table ${table.sql} ${listChanges(table, columns, write).join(', ')}`,
+  );
   return describeExisting(work, table.sql);
 }
 
@@ -77,19 +82,30 @@ function assertTypes(table: Table, columns: readonly DataColumn[]): void {
  * `add column "note" text`, `alter column "id" type bigint`. A new column gets `type`, which has room for later rows.
  * An existing column is only compared with `narrowest`, the narrowest type that fits the values of the data.
  */
-function listChanges(table: Table, columns: readonly DataColumn[]): readonly string[] {
+function listChanges(
+  table: Table,
+  columns: readonly DataColumn[],
+  write: (type: string) => string,
+): readonly string[] {
   return columns.flatMap(({ name, type, narrowest = type }) => {
     const column = table.columns.find((each) => each.name === name);
-    if (column === undefined) return [`add column ${quoteIdentifier(name)} ${type ?? 'text'}`];
+    if (column === undefined) return [`add column ${quoteIdentifier(name)} ${write(type ?? 'text')}`];
     const wider = narrowest === undefined ? undefined : widenType(column.type, narrowest);
-    return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${wider}`];
+    return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${write(wider)}`];
   });
 }
 
-/** Executes a statement that defines the table `name`, and logs it. */
-async function executeDefinition(work: TaskWork, sql: string, name: string): Promise<void> {
-  work.context.log(sql);
-  await sendDefinition(work.taskConnection, sql, name);
+/**
+ * Executes a statement that defines the table `name`, and logs it. `build` builds the statement; its argument writes a type.
+ * The log has the types as people write them, and the server gets them with their schema.
+ */
+async function executeDefinition(
+  work: TaskWork,
+  name: string,
+  build: (write: (type: string) => string) => string,
+): Promise<void> {
+  work.context.log(build((type) => type));
+  await sendDefinition(work.taskConnection, build(qualifyType), name);
 }
 
 /** Describes a table that this attempt has created or changed. */

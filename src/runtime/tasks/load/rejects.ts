@@ -116,7 +116,8 @@ export class Rejects {
       taskConnection,
       `insert into ${quoteTable(to)} (${NAMES.join(', ')})
        select $1, $2, file, line, reason, raw
-       from json_to_recordset($3) as r (file text, line bigint, reason text, raw text)`,
+       from pg_catalog.json_to_recordset($3) as r (file pg_catalog.text, line bigint, reason pg_catalog.text,
+         raw pg_catalog.text)`,
       [context.run.id, context.run.taskId, JSON.stringify(this.#rows)],
     );
     // Rejected rows do not count as rows that the task wrote.
@@ -126,13 +127,13 @@ export class Rejects {
 
 /** The columns of a table for rejected rows, as the program creates it. */
 const COLUMNS = [
-  'run_id text not null',
-  'task_id text not null',
-  'file text not null',
+  'run_id pg_catalog.text not null',
+  'task_id pg_catalog.text not null',
+  'file pg_catalog.text not null',
   'line bigint not null',
-  'reason text not null',
-  'raw text not null',
-  'rejected_at timestamptz not null default now()',
+  'reason pg_catalog.text not null',
+  'raw pg_catalog.text not null',
+  'rejected_at timestamp with time zone not null default pg_catalog.now()',
 ];
 /** The columns that the program sets. */
 const NAMES = ['run_id', 'task_id', 'file', 'line', 'reason', 'raw'];

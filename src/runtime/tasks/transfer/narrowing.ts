@@ -26,24 +26,30 @@ export interface NarrowedColumn extends SourceColumn {
 type Condition = NarrowedColumn['condition'];
 
 /** The value is the same after a cast to the type of the table and back. */
-const isSameAfterCast: Condition = (column, { from, to }) => `${column}::${to}::${from} = ${column}`;
+const isSameAfterCast: Condition = (column, { from, to }) =>
+  `${column}::${to}::${from} operator(pg_catalog.=) ${column}`;
 /** As `isSameAfterCast`, but by the text of the value, as COPY converts it. */
 const isSameAfterText: Condition = (column, { from, to }) =>
-  `${column}::text::${to}::text::${from} = ${column}`;
+  `${column}::pg_catalog.text::${to}::pg_catalog.text::${from} operator(pg_catalog.=) ${column}`;
 /** As `isSameAfterText`, for integers: the text of a float can have an exponent, which an integer can't be read from. */
-const isSameInteger: Condition = (column, { to }) =>
-  `${column}::text::${to}::text::numeric${getBrackets(to)} = ${column}::text::numeric${getBrackets(to)}`;
+const isSameInteger: Condition = (column, { to }) => {
+  const numeric = `pg_catalog.text::numeric${getBrackets(to)}`;
+  return `${column}::pg_catalog.text::${to}::${numeric} operator(pg_catalog.=) ${column}::${numeric}`;
+};
 /** As `isSameAfterCast`, for texts: compares bytes, because a collation can treat different texts as equal. */
 const isSameText: Condition = (column, { to }) =>
-  `${column}::${to}::text collate "C" = ${column}::text collate "C"`;
+  `(${column}::${to}::pg_catalog.text collate pg_catalog."C") operator(pg_catalog.=)
+     (${column}::pg_catalog.text collate pg_catalog."C")`;
 /** The texts of the two types are the same. */
-const hasSameText: Condition = (column, { to }) => `${column}::text::${to}::text = ${column}::text`;
+const hasSameText: Condition = (column, { to }) =>
+  `${column}::pg_catalog.text::${to}::pg_catalog.text operator(pg_catalog.=) ${column}::pg_catalog.text`;
 /** The type of the table reads the same from a text with and without its length or precision. */
 const isExactText: Condition = (column, { to }) =>
-  `${column}::text::${to} = ${column}::text::${removeModifier(to)}`;
+  `${column}::pg_catalog.text::${to} operator(pg_catalog.=) ${column}::pg_catalog.text::${removeModifier(to)}`;
 /** `money` rounds to the smallest unit of the currency. */
 const isWholeUnits: Condition = (column, { to }) =>
-  `${column}::text::${to}::numeric${getBrackets(to)} = ${column}::text::numeric${getBrackets(to)}`;
+  `${column}::pg_catalog.text::${to}::numeric${getBrackets(to)} operator(pg_catalog.=)
+     ${column}::pg_catalog.text::numeric${getBrackets(to)}`;
 /** The type of the table has no room for the date. */
 const isNull: Condition = (column) => `${column} is null`;
 
@@ -159,7 +165,8 @@ export function buildGuardedList(
       const column = quoteIdentifier(name);
       const condition = narrowed.get(name);
       if (condition === undefined) return column;
-      const fail = `(left(${column}::text, 0) || '${MARK}${index}')::int = 0`;
+      const text = `pg_catalog."left"(${column}::pg_catalog.text, 0) operator(pg_catalog.||) '${MARK}${index}'`;
+      const fail = `(${text})::int operator(pg_catalog.=) 0`;
       return `case when (${condition}) is not false then ${column} when ${fail} then ${column} end as ${column}`;
     })
     .join(', ');

@@ -1,7 +1,7 @@
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import { send } from '../../postgres/protocol.js';
-import { quoteIdentifier } from '../../sql/quote.js';
-import { type Table, describeTable } from '../../table/describe.js';
+import { qualifyType, quoteIdentifier } from '../../sql/quote.js';
+import { type Table, describeTable, selectTypeName } from '../../table/describe.js';
 import { assertTableExists } from '../../table/refuse.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 import type { BoundSql } from '../../sql/bind.js';
@@ -89,7 +89,8 @@ export async function selectTable(
 async function hasChildren(taskConnection: TaskConnection, table: string): Promise<boolean> {
   const { rows } = await send(
     taskConnection,
-    'select exists (select from pg_inherits where inhparent = $1::regclass) as "isParent"',
+    `select exists (select from pg_catalog.pg_inherits
+       where inhparent operator(pg_catalog.=) $1::pg_catalog.regclass) as "isParent"`,
     [table],
   );
   return (rows[0] as { isParent: boolean }).isParent;
@@ -102,10 +103,13 @@ async function readTypes(
 ): Promise<readonly Pick<SelectedColumn, 'type' | 'value'>[]> {
   const { rows } = await send(
     taskConnection,
-    `select format_type(f.oid, modifier) as type, json_build_object('oid', coalesce(item.oid, f.oid)::bigint,
-       'isArray', item.oid is not null, 'modifier', modifier) as value
-     from unnest($1::oid[], $2::int[]) with ordinality as f (oid, modifier, number)
-     left join pg_type t on t.oid = f.oid left join pg_type item on item.oid = t.typelem and t.typcategory = 'A'
+    `select ${selectTypeName('f.oid', 'modifier')} as type,
+       pg_catalog.json_build_object('oid', coalesce(item.oid, f.oid)::bigint,
+         'isArray', item.oid is not null, 'modifier', modifier) as value
+     from rows from (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::int[])) with ordinality as f (oid, modifier, number)
+     left join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) f.oid
+     left join pg_catalog.pg_type item on item.oid operator(pg_catalog.=) t.typelem
+       and t.typcategory operator(pg_catalog.=) 'A'
      order by number`,
     [columns.map(({ oid }) => oid), columns.map(({ modifier }) => modifier)],
   );
@@ -126,8 +130,9 @@ async function buildList(
   const types = narrowed.flatMap((column) => [column.value, column.target.value]);
   const { rows } = await send(
     taskConnection,
-    `select format_type(oid, modifier) || case when "isArray" then '[]' else '' end as type
-     from unnest($1::oid[], $2::int[], $3::bool[]) with ordinality as f (oid, modifier, "isArray", number)
+    `select pg_catalog.concat(${selectTypeName('oid', 'modifier')}, case when "isArray" then '[]' end) as type
+     from rows from (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::boolean[]))
+       with ordinality as f (oid, modifier, "isArray", number)
      order by number`,
     // The source is compared without its own length or precision.
     [
@@ -136,7 +141,7 @@ async function buildList(
       types.map(({ isArray }) => isArray),
     ],
   );
-  const names = (rows as readonly { readonly type: string }[]).map(({ type }) => type);
+  const names = (rows as readonly { readonly type: string }[]).map(({ type }) => qualifyType(type));
   const conditions = narrowed.map(
     ({ name, condition }, i) =>
       [

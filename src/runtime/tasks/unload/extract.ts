@@ -95,7 +95,9 @@ export async function createNdjsonStatement(
   // A value of type json keeps the line breaks that the user wrote between its tokens. A string inside JSON has no line
   // break, only the escape \n. So `translate` can replace all line breaks by spaces without changing a value.
   const isOneLine = columns.every(({ oid }) => SINGLE_LINE_TYPES.has(oid));
-  const list = isOneLine ? `row_to_json(${row})` : `translate(row_to_json(${row})::text, E'\\n\\r', '  ')`;
+  const list = isOneLine
+    ? `pg_catalog.row_to_json(${row})`
+    : `pg_catalog.translate(pg_catalog.row_to_json(${row})::pg_catalog.text, E'\\n\\r', '  ')`;
   return {
     text: formatCopy(formatOutputQuery(query, columns, list, by), JSON_COPY_OPTIONS),
     framing: { delimiter: JSON_DELIMITER, quote: JSON_QUOTE, hasHeader: false },

@@ -41,7 +41,8 @@ const JSON_TEXT: ParquetType = {
 /**
  * Selects a timestamp as microseconds since 1970. The result does not depend on DateStyle and TimeZone of the session.
  */
-const selectMicroseconds = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint`;
+const selectMicroseconds = (column: string): string =>
+  `(extract(epoch from ${column}) operator(pg_catalog.*) 1000000)::bigint`;
 /** Creates the type of a timestamp. `isAdjustedToUTC` is true for a timestamp with time zone. */
 const createTimestampType = (isAdjustedToUTC: boolean): ParquetType => ({
   expression: selectMicroseconds,
@@ -56,7 +57,7 @@ const createTimestampType = (isAdjustedToUTC: boolean): ParquetType => ({
 const PARQUET_TYPES: Readonly<Record<number, ParquetType>> = {
   16: { expression: selectAsIs, parse: (value) => value === 't', element: { type: 'BOOLEAN' } },
   17: {
-    expression: (column) => `encode(${column}, 'hex')`,
+    expression: (column) => `pg_catalog.encode(${column}, 'hex')`,
     parse: (value) => Buffer.from(value, 'hex'),
     element: { type: 'BYTE_ARRAY' },
   },
@@ -113,14 +114,18 @@ async function readNestedTypes(
     .filter((oid) => oid !== NUMERIC && PARQUET_TYPES[oid] === undefined); // All other types are known not to be nested.
   if (oids.length === 0) return new Set();
   const { rows } = (await taskConnection.query({
-    text: `select oid::int8::text as oid from pg_type where oid = any($1::oid[]) and (typcategory in ('A', 'C') or oid in ('record'::regtype, 'record[]'::regtype))`,
+    text: `select oid::pg_catalog.int8::pg_catalog.text as oid from pg_catalog.pg_type
+      where oid operator(pg_catalog.=) any($1::pg_catalog.oid[])
+        and (typcategory operator(pg_catalog.=) 'A' or typcategory operator(pg_catalog.=) 'C'
+          or oid operator(pg_catalog.=) 'pg_catalog.record'::pg_catalog.regtype
+          or oid operator(pg_catalog.=) 'pg_catalog.record[]'::pg_catalog.regtype)`,
     values: [oids],
   })) as QueryResult<{ oid: string }>;
   return new Set(rows.map(({ oid }) => Number(oid)));
 }
 
 /** An array or a row, stored as JSON. */
-const NESTED: ParquetType = { ...JSON_TEXT, expression: (column) => `to_json(${column})` };
+const NESTED: ParquetType = { ...JSON_TEXT, expression: (column) => `pg_catalog.to_json(${column})` };
 
 /** Returns how to store a type that is not nested. */
 function chooseType({ oid, modifier }: OutputColumn): ParquetType {

@@ -30,9 +30,9 @@ export function formatOutputQuery(
 ): string {
   if (by === undefined) return `select ${list} from (${query}\n) ${ROWS}`;
   assertColumn(by, columns);
-  const key = `coalesce('v' || encode(convert_to(${formatColumn(by)}::text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
-  const numbered = `select *, ${key}, row_number() over () as ${ROW_NUMBER} from (${query}\n) ${ROWS}`;
-  return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate "C", ${ROW_NUMBER}`;
+  const key = `coalesce('v' operator(pg_catalog.||) pg_catalog.encode(pg_catalog.convert_to(${formatColumn(by)}::pg_catalog.text, 'UTF8'), 'hex'), 'n') as ${KEY}`;
+  const numbered = `select *, ${key}, pg_catalog.row_number() over () as ${ROW_NUMBER} from (${query}\n) ${ROWS}`;
+  return `select ${KEY}, ${list} from (${numbered}) ${ROWS} order by ${KEY} collate pg_catalog."C", ${ROW_NUMBER}`;
 }
 
 /** Decodes a key to the value of the partition column: `v4445` -> `DE`, and `n` -> null. */
