@@ -17,7 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['runtime/tasks', 'runtime/database'],
   ['runtime/session', 'runtime/format', 'runtime/watermark', 'runtime/input'],
   ['runtime/copy', 'runtime/table', 'runtime/ledger', 'runtime/report'],
-  ['runtime/postgres', 'runtime/sql', 'runtime/interval'],
+  ['runtime/postgres', 'runtime/sql', 'runtime/interval', 'runtime/fingerprint'],
   ['hooks', 'runtime/modules'],
   ['runtime/trust'],
   ['runtime/duration.ts', 'runtime/json.ts', 'runtime/waiting.ts'],

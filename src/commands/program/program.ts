@@ -70,6 +70,7 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
       version: readManifest().version,
     },
     isCached: !process.env['ETL_NO_CACHE'],
+    variables: process.env,
     getuid,
   });
   const lookup = createLookup({

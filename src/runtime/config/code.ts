@@ -1,6 +1,8 @@
 import { dirname, extname } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { openCodeCache } from '../modules/cache.js';
+import { describeDefinition } from '../dag/dag.js';
+import { CodeReader } from '../fingerprint/code-reader.js';
 import { getDefaultExport } from './export.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
@@ -16,6 +18,8 @@ export interface CodeOptions extends ReadConfigOptions {
   readonly isCached: boolean;
   /** The longest time that loading may take. */
   readonly timeoutMs: number;
+  /** The environment variables, for the fingerprints of tasks that use some of them. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
 /** Says whether a config is executed: a JavaScript or TypeScript file, as opposed to JSON and YAML. */
@@ -23,19 +27,37 @@ export function isCode(file: string): boolean {
   return /^\.[cm]?[jt]s$/.test(extname(file));
 }
 
+/** An executed config. */
+export interface Evaluated {
+  /** The default export. */
+  readonly value: unknown;
+  /** Describes the code of the config's tasks. */
+  readonly code: CodeReader;
+}
+
 /**
- * Executes a config once, and returns its default export. Throws `EtlError` ETL-2104 if the config does not finish in
+ * Executes a config once. Throws `EtlError` ETL-2104 if the config does not finish in
  * time, ETL-2105 for a wrong export, and everything that the config throws.
  */
-export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<unknown> {
+export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<Evaluated> {
+  const { file } = configFile;
+  const directory = dirname(file);
+  const { version } = options.shared;
+  const cache = options.isCached ? openCodeCache(directory, options.getuid) : undefined;
   const modules = new ConfigModules({
-    shared: new SharedModules(configFile.file, options.shared),
-    cache: options.isCached ? openCodeCache(dirname(configFile.file), options.getuid) : undefined,
-    assertTrusted: (file) =>
-      assertTrusted(file, { noun: 'the module', name: shortenPath(file, options.directory) }, options.getuid),
-    version: options.shared.version,
+    shared: new SharedModules(file, options.shared),
+    assertTrusted: (path) =>
+      assertTrusted(path, { noun: 'the module', name: shortenPath(path, options.directory) }, options.getuid),
+    cache,
+    version,
   });
-  return getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
+  const value = getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
+  const { variables } = options;
+  const describeOwn = describeDefinition;
+  return {
+    value,
+    code: new CodeReader({ modules, entry: file, directory, cache, version, variables, describeOwn }),
+  };
 }
 
 /**

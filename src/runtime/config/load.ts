@@ -5,7 +5,7 @@ import type { Dag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
 import { isRecord } from '../json.js';
 import type { TaskDefaults } from '../tasks/task.js';
-import { type CodeOptions, evaluate, isCode } from './code.js';
+import { type CodeOptions, type Evaluated, evaluate, isCode } from './code.js';
 import { parseData } from './data.js';
 import { findConfig, type FindOptions } from './find.js';
 import { createLoadError } from './load-error.js';
@@ -16,9 +16,11 @@ import { setRoot } from '../modules/location.js';
 import { readConfigFile, type ConfigFile } from '../modules/source-text.js';
 
 /** Options for finding and loading the config. */
-export interface LoadOptions extends FindOptions, Omit<CodeOptions, 'timeoutMs'> {
+export interface LoadOptions extends FindOptions, Omit<CodeOptions, 'timeoutMs' | 'variables'> {
   /** The longest time that executing the config may take. Default 30,000. */
   readonly timeoutMs?: number | undefined;
+  /** The environment variables. Default: none. */
+  readonly variables?: CodeOptions['variables'];
 }
 
 /** A config that was found, loaded and checked. */
@@ -57,13 +59,13 @@ const LOAD_TIMEOUT_MS = 30_000;
  * `EtlError` with exit code 2 and a location in the user's files.
  */
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
-  const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS } = options;
+  const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS, variables = {} } = options;
   const file = await findConfig(options);
   const configFile = readConfigFile(file, { directory, getuid });
-  const config = fillDefaults(
-    await loadValue(configFile, { directory, shared, getuid, isCached, timeoutMs }),
-  );
-  for (const { location } of config.dags) setRoot(location, dirname(file));
+  const codeOptions = { directory, shared, getuid, isCached, timeoutMs, variables };
+  const { value, code } = await loadValue(configFile, codeOptions);
+  const config = fillDefaults(value);
+  for (const { location } of config.dags) setRoot(location, dirname(file), code);
   return { file, directory: dirname(file), name: configFile.name, config };
 }
 
@@ -71,13 +73,16 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
  * Executes or parses the config, and checks the shape of its value. Every error is an `EtlError` with a location in the
  * user's files.
  */
-async function loadValue(configFile: ConfigFile, options: CodeOptions): Promise<Config> {
+async function loadValue(
+  configFile: ConfigFile,
+  options: CodeOptions,
+): Promise<{ readonly value: Config; readonly code?: Evaluated['code'] }> {
   try {
-    const value = isCode(configFile.file)
+    const evaluated = isCode(configFile.file)
       ? await evaluate(configFile, options)
-      : assertNoDags(configFile, await parseData(configFile));
-    assertShape(value);
-    return value as Config;
+      : { value: assertNoDags(configFile, await parseData(configFile)) };
+    assertShape(evaluated.value);
+    return { ...evaluated, value: evaluated.value as Config };
   } catch (error) {
     const { directory, shared } = options;
     throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });

@@ -137,6 +137,13 @@ export function isDag(value: unknown): value is Dag {
   return typeof value === 'object' && value !== null && DAGS.has(value);
 }
 
+/** Returns a text for a Dag, a task or a builder, by its ID. Returns undefined for any other object. */
+export function describeDefinition(value: object): string | undefined {
+  if (value instanceof DefinedTask) return `task ${value.id}`;
+  if (value instanceof DagBuilder) return 'builder';
+  return isDag(value) ? `Dag ${value.id}` : undefined;
+}
+
 /** The context of a task function, with the results of the tasks in `needs`. */
 type Context<P, I, N extends Needs, W> = TaskContext<P, I, Upstream<N>, W>;
 /** The context of the functions of a sql task. It has a range of rows if the task is incremental. */

@@ -3,10 +3,14 @@ import type * as JitiModule from 'jiti';
 
 /**
  * The text before compiled code in a script, on the same line as the first line of the code. The parameters are those
- * of CommonJS, two functions that jiti's code calls for imports, and `importMeta`, which replaces `import.meta`.
+ * of CommonJS, two functions that jiti's code calls for imports, `importMeta`, which replaces `import.meta`, and
+ * `etlAnchor`, which `ANCHOR` calls.
  */
 export const WRAPPER =
-  '(async function (exports, require, module, __filename, __dirname, jitiImport, jitiESMResolve, importMeta) { ';
+  '(async function (exports, require, module, __filename, __dirname, jitiImport, jitiESMResolve, importMeta, etlAnchor) { ';
+
+/** The text after compiled code in a script. It passes on a function that is in the scope of the module. */
+export const ANCHOR = 'etlAnchor(() => undefined);';
 
 const require = createRequire(import.meta.url);
 const TYPESCRIPT = /\.[cm]?ts$/;

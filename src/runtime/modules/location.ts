@@ -5,6 +5,28 @@ import { listUserFrames, type Frame } from './stack.js';
 export interface ConfigRoot {
   /** The directory of the config. Empty until the config is loaded; an empty directory means the working directory. */
   directory: string;
+  /** Describes the code of tasks. Undefined until the config is loaded. */
+  code?: CodeDescriber;
+}
+
+/** Describes the code of tasks for their fingerprints. */
+export interface CodeDescriber {
+  /** Differs in each process. */
+  readonly nonce: string;
+  /** Describes the values that decide what a task does, by the words that name them in messages. */
+  describe(values: Readonly<Record<string, unknown>>): Promise<CodeDescription>;
+  /** Frees what `describe` needs. Another call of `describe` is still allowed. */
+  close(): void;
+}
+
+/** The parts of the code and of the values of a task. */
+export interface CodeDescription {
+  /** By subject, such as `the function "total" in src/helper.ts`: a hash, or the version of a package. */
+  readonly parts: ReadonlyMap<string, string>;
+  /** The subjects of which nobody can tell whether they have changed. */
+  readonly undecided: ReadonlySet<string>;
+  /** True if the values contain a function. */
+  readonly usesCode: boolean;
 }
 
 /**
@@ -37,9 +59,10 @@ export function captureLocation(
   return location;
 }
 
-/** Sets the directory of the config for all locations of a Dag. The first argument is any location of the Dag. */
-export function setRoot({ root }: Location, directory: string): void {
+/** Sets the config of all locations of a Dag. The first argument is any location of the Dag. */
+export function setRoot({ root }: Location, directory: string, code?: CodeDescriber): void {
   root.directory = directory;
+  if (code !== undefined) root.code = code;
 }
 
 /** The number of tasks of a Dag, from the first, whose locations are exact. */

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import Module, { createRequire, isBuiltin } from 'node:module';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
 import type { CodeCache } from './cache.js';
-import { compile, loadJiti, WRAPPER } from './compile.js';
+import { ANCHOR, compile, loadJiti, WRAPPER } from './compile.js';
 import { interopDefault } from './interop.js';
 import { resolveImport, resolveRequire, type ResolvedModule } from './resolve.js';
 import type { SharedModules } from './shared-packages.js';
@@ -20,6 +21,8 @@ interface Loaded {
   readonly module: { exports: unknown };
   /** Resolves when the file was executed. Rejects if the file throws. */
   done: Promise<void> | undefined;
+  /** A function in the scope of the module. Undefined until the file was executed. */
+  anchor: (() => void) | undefined;
 }
 
 /** Options for executing the modules of a config. */
@@ -75,7 +78,7 @@ export class ConfigModules {
       if (!isWaiting(known, importer)) await known.done;
       return known.module.exports;
     }
-    const loaded: Loaded = { file, importer, module: { exports: {} }, done: undefined };
+    const loaded: Loaded = { file, importer, module: { exports: {} }, done: undefined, anchor: undefined };
     this.#loaded.set(file, loaded);
     loaded.done = this.#execute(loaded, text ?? this.#trust.readSource(file));
     await loaded.done;
@@ -97,21 +100,60 @@ export class ConfigModules {
     const meta = { url, filename: file, dirname: dirname(file), resolve };
     const { exports } = module;
     const require = this.#createRequire(file);
-    await run.call(exports, exports, require, module, file, dirname(file), load, resolve, meta);
+    const anchor = (inner: () => void): void => void (loaded.anchor = inner);
+    await run.call(exports, exports, require, module, file, dirname(file), load, resolve, meta, anchor);
   }
 
   /** Returns the script of a file. It comes from the cache if the cache has the same text. */
   #getScript(file: string, text: string): Script {
+    const { code, store } = this.#compile(file, text);
+    // Also if V8 refuses the code, because errors need the source map of this code.
+    compiledCode.set(file, code);
+    const script = compileScript(code, file);
+    store();
+    return script;
+  }
+
+  /** Returns the compiled code of a file, and a function that stores the code in the cache. */
+  #compile(file: string, text: string): { readonly code: string; readonly store: () => void } {
     const { cache, version } = this.#options;
     // The name is a hash of everything that the code depends on, so cached code is never out of date.
     const hash = createHash('sha256').update([version, WRAPPER, file, text].join('\0')).digest('hex');
     const cached = cache?.read(hash.slice(0, 32));
     const code = cached ?? compile(text, file);
-    // Also if V8 refuses the code, because errors need the source map of this code.
-    compiledCode.set(file, code);
-    const script = compileScript(code, file);
-    if (cached === undefined) cache?.write(hash.slice(0, 32), code);
-    return script;
+    return { code, store: () => cached ?? cache?.write(hash.slice(0, 32), code) };
+  }
+
+  /** Returns the code of a file as V8 runs it if the file is compiled. Compiles a file that was not executed. */
+  readCompiled(file: string): string {
+    const known = compiledCode.get(file);
+    if (known !== undefined) return known;
+    const { code, store } = this.#compile(file, readFileSync(file, 'utf8'));
+    store();
+    return code;
+  }
+
+  /** Says whether a file was compiled and executed. */
+  hasCompiled(file: string): boolean {
+    return this.#loaded.has(file);
+  }
+
+  /** Returns the exports of a file that was compiled and executed. */
+  getExports(file: string): unknown {
+    return this.#loaded.get(file)?.module.exports;
+  }
+
+  /** Returns a function in the scope of a file that was compiled and executed. It shows the variables of the file. */
+  getAnchor(file: string): (() => void) | undefined {
+    return this.#loaded.get(file)?.anchor;
+  }
+
+  /** Returns the exports of a file that Node.js has executed as it is. Does not execute the file. */
+  async getNativeExports(
+    resolved: Exclude<ResolvedModule, { kind: 'compile' | 'package' }>,
+  ): Promise<unknown> {
+    if (resolved.kind === 'require') return createRequire(resolved.id).cache[resolved.id]?.exports;
+    return importFrom(resolved.file, pathToFileURL(resolved.file).href);
   }
 
   /**
@@ -186,7 +228,7 @@ type NativeModule = Exclude<ResolvedModule, { kind: 'compile' }>;
 
 /** Makes V8 parse the compiled code of a file. Throws a `SyntaxError` if V8 refuses the code. */
 function compileScript(code: string, file: string): Script {
-  return new Script(`${WRAPPER}${code}\n})`, { filename: file });
+  return new Script(`${WRAPPER}${code}\n${ANCHOR} })`, { filename: file });
 }
 
 /**

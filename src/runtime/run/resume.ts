@@ -1,5 +1,5 @@
 import { EtlError } from '../../errors.js';
-import { computeFingerprint } from '../dag/fingerprint.js';
+import { computeFingerprint, describeTasks, explainChange } from '../dag/fingerprint.js';
 import type { DoneTask } from '../ledger/task-row.js';
 import type { PlannedTask } from '../dag/plan.js';
 
@@ -16,6 +16,7 @@ export interface ResumePlan {
  * tasks.
  */
 export async function computeFingerprints(tasks: readonly PlannedTask[]): Promise<readonly string[]> {
+  await describeTasks(tasks);
   const fingerprints: string[] = [];
   for (const task of tasks) {
     const upstream = task.upstream.map((index) => fingerprints[index] ?? '');
@@ -38,6 +39,13 @@ export function planResume(
   const reused: string[] = [];
   const toRun: { taskId: string; why: string }[] = [];
   const rerun = new Set<number>();
+  const explain = (index: number, cause: number | undefined): string => {
+    const { id = '' } = tasks[index] ?? {};
+    const doneBefore = done.get(id);
+    if (doneBefore === undefined) return 'not done';
+    if (cause !== undefined) return `needs "${tasks[cause]?.id ?? ''}"`;
+    return explainChange(doneBefore.fingerprint, fingerprints[index] ?? '');
+  };
   for (const task of tasks) {
     const doneBefore = done.get(task.id);
     if (doneBefore !== undefined && doneBefore.fingerprint === fingerprints[task.index]) {
@@ -46,8 +54,7 @@ export function planResume(
     }
     rerun.add(task.index);
     const cause = task.upstream.find((index) => rerun.has(index));
-    const whyAgain = cause === undefined ? 'changed since it ran' : `needs "${tasks[cause]?.id ?? ''}"`;
-    toRun.push({ taskId: task.id, why: doneBefore === undefined ? 'not done' : whyAgain });
+    toRun.push({ taskId: task.id, why: explain(task.index, cause) });
   }
   return { reused, toRun };
 }
@@ -60,8 +67,8 @@ export function assertUnchanged(
 ): void {
   const ids = new Set(tasks.map(({ id }) => id));
   const changed = toRun
-    .filter(({ why }) => why !== 'not done')
-    .map(({ taskId }) => `"${taskId}" was changed`);
+    .filter(({ taskId }) => done.has(taskId))
+    .map(({ taskId, why }) => `"${taskId}" was changed (${why})`);
   const removed = [...done.keys()].filter((id) => !ids.has(id)).map((id) => `"${id}" was removed`);
   if (changed.length + removed.length === 0) return;
   throw new EtlError('ETL-2006', {

@@ -8,6 +8,7 @@ import { findLastRun, findRun, insertRun, reopenRun, type RunRow } from '../ledg
 import { readDone, type DoneTask } from '../ledger/task-row.js';
 import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { formatCommand, formatResumeCommand } from '../report/command-line.js';
+import { describeTasks, hasSameHash } from '../dag/fingerprint.js';
 import { assertUnchanged, computeFingerprints, planResume, type ResumePlan } from './resume.js';
 
 /** The facts about a run that the first process of the run records. */
@@ -71,7 +72,12 @@ export async function startRun(request: RunRequest, services: StartServices): Pr
   if (home === undefined) return startWithoutLedger(request);
   if (start.kind !== 'resume') assertRefreshable(request.tasks, start.fullRefresh ?? []);
   const recordedRequest = { ...request, home };
-  await services.databases.openHome(home, start.kind === 'task' ? { mode: 'share' } : request.overlap);
+  const opened = services.databases.openHome(
+    home,
+    start.kind === 'task' ? { mode: 'share' } : request.overlap,
+  );
+  // The code is read while the server answers.
+  await Promise.all([opened, describeTasks(request.tasks)]);
   switch (start.kind) {
     case 'new':
       return startNew(recordedRequest, start, services);
@@ -168,7 +174,7 @@ async function startTask(
   const fingerprints = await computeFingerprints(tasks);
   for (const index of only.upstream) {
     const parent = tasks[index];
-    if (parent && done.get(parent.id)?.fingerprint !== fingerprints[index])
+    if (parent && !hasSameHash(done.get(parent.id)?.fingerprint, fingerprints[index]))
       throw new EtlError('ETL-2011', {
         what: `"${taskId}" needs "${parent.id}", which is not done in run "${runId}" or was changed since`,
         fix: `run "${parent.id}" first`,

@@ -17,7 +17,7 @@ export class PlainFunction implements PlainBody {
     return false;
   }
 
-  async readCode(): Promise<string> {
-    return this.run.toString();
+  listCode(): Readonly<Record<string, unknown>> {
+    return { 'its function': this.run };
   }
 }

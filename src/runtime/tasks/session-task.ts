@@ -13,7 +13,7 @@ export function createSessionBody(
 ): TransactionBody {
   return {
     transactional: true,
-    readCode: async () => run.toString(),
+    listCode: () => ({ 'its function': run, 'its `reads`': reads.length === 0 ? undefined : reads }),
     run: async ({ context, session, openReadSession, watermarks }) => {
       const sources: Record<string, Session> = {};
       for (const id of reads) sources[id] = (await openReadSession(id)).session;

@@ -48,18 +48,17 @@ export interface SqlSource {
 }
 
 /**
- * Creates the body of a `sql` task: statements that run in one transaction. The code for the fingerprint is the SQL text,
- * the text of the SQL file, or the code of the function. The body of an incremental task also finds a high watermark.
+ * Creates the body of a `sql` task: statements that run in one transaction. The body of an
+ * incremental task also finds a high watermark.
  */
 export function createSqlBody(options: SqlSource): TransactionBody {
   const { incremental, file, sql } = options;
   const body: TransactionBody = {
     transactional: true,
-    readCode: async (root) => {
-      const code = typeof sql === 'function' ? sql.toString() : JSON.stringify(sql);
-      const text = file === undefined ? code : (await readSqlFile(file, root)).text;
-      return incremental === undefined ? text : JSON.stringify([text, incremental]);
-    },
+    listCode: () => ({ 'its SQL': sql, 'its `values`': options.values, 'its `incremental`': incremental }),
+    ...(file === undefined
+      ? {}
+      : { readFiles: async (root) => ({ [file]: (await readSqlFile(file, root)).text }) }),
     findFaults: (facts) => findSqlFaults(options, facts),
     run: async (work) => runStatements(work, await createStatements(options, work)),
   };

@@ -71,10 +71,15 @@ export interface TransactionBody {
   /** Runs the task and returns its result. */
   run(work: TaskWork): Promise<unknown>;
   /**
-   * Returns a text that changes when the task does something else, for the fingerprint of the task. `root` is the
-   * directory of the config file.
+   * Returns the values that decide what the task does, for the fingerprint of the task. The names are words for
+   * messages: `its SQL`. A value that is undefined does not count.
    */
-  readCode(root: string): Promise<string>;
+  listCode(): Readonly<Record<string, unknown>>;
+  /**
+   * Reads the files of code, such as a SQL file, by the path that the user wrote. `root` is the directory of the config
+   * file. Input files are no code.
+   */
+  readFiles?(root: string): Promise<Readonly<Record<string, string>>>;
 }
 
 /** A body that runs without a connection. Its ledger row is written afterwards, so it runs at least once. */
@@ -82,8 +87,9 @@ export interface PlainBody {
   readonly transactional: false;
   /** Runs the task and returns its result. */
   run(context: TaskContext): Promise<unknown>;
-  /** Returns the code of the task for the fingerprint, like `TransactionBody.readCode`. */
-  readCode(root: string): Promise<string>;
+  /** Returns the values that decide what the task does, like `TransactionBody.listCode`. */
+  listCode(): Readonly<Record<string, unknown>>;
+  readonly readFiles?: never;
 }
 
 /** Calls `work`. Returns the `EtlError` that it throws, as a list for `findFaults`. Rethrows any other error. */
@@ -97,11 +103,9 @@ export async function collectFault(work: () => Promise<unknown>): Promise<readon
   }
 }
 
-/** Returns the options of a task as a text for `readCode`. A function in the options is written as its code. */
-export function describeOptions(options: object): string {
-  return JSON.stringify(options, (_name, value: unknown) =>
-    typeof value === 'function' ? String(value) : value,
-  );
+/** Returns the options with these names for `listCode`. The options of every task, such as `retries`, must not be in it. */
+export function listOptions(options: object, names: readonly string[]): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(names.map((name) => [`its \`${name}\``, options[name as keyof typeof options]]));
 }
 
 /** Returns how often a task has its effect if processes die and answers of the server are lost. */

@@ -86,7 +86,7 @@ describe('a resumed run', () => {
     const changed = graph(`insert into t values ('a2')`);
     const again = await resume({}, changed);
     expect(planOf(again)?.toRun).to.deep.equal([
-      { taskId: 'a', why: 'changed since it ran' },
+      { taskId: 'a', why: 'its SQL changed' },
       { taskId: 'b', why: 'needs "a"' },
       { taskId: 'c', why: 'needs "b"' },
       { taskId: 'x', why: 'needs "a"' },

@@ -2,8 +2,9 @@ import type { LoadSource } from './load-input.js';
 import { LoadAttempt } from './loading.js';
 import { formatOf } from '../../format/input-rows.js';
 import { loadHyparquet } from '../../format/parquet.js';
-import { collectFault, type TransactionBody } from '../task-body.js';
 import { learnFromUrl } from '../../secrets/learned-secrets.js';
+import { LOAD } from './load-rules.js';
+import { collectFault, listOptions, type TransactionBody } from '../task-body.js';
 
 /**
  * Creates the body of a load task, which copies its input into a table. The server parses CSV files. The header names
@@ -14,7 +15,7 @@ export function createLoadBody(options: LoadSource): TransactionBody {
   for (const from of [options.from].flat()) if (isName(from)) learnFromUrl(String(from));
   return {
     transactional: true,
-    readCode: async () => JSON.stringify(options, toComparable),
+    listCode: () => listOptions(options, Object.keys(LOAD)),
     findFaults: async () => {
       const paths = [options.from].flat().filter((each) => typeof each === 'string');
       const isParquet = paths.some((path) => (options.format ?? formatOf(path)) === 'parquet');
@@ -27,21 +28,4 @@ export function createLoadBody(options: LoadSource): TransactionBody {
 /** Says whether an input is a path or a URL. */
 function isName(from: unknown): from is string | URL {
   return typeof from === 'string' || from instanceof URL;
-}
-
-/**
- * Replaces values of the options that can't be a part of the fingerprint, for `JSON.stringify`:
- *
- * - An array of rows in `from` becomes the word `rows`. The rows are data, and may differ in each run.
- * - A function becomes its code.
- * - A stream or an iterator becomes the name of its class, because it can be read only once.
- *
- * Every other value stays unchanged.
- */
-function toComparable(name: string, value: unknown): unknown {
-  if (name === 'from' && Array.isArray(value) && typeof value[0] === 'object') return 'rows';
-  if (typeof value === 'function') return value.toString();
-  const isClassInstance =
-    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value.constructor === Object);
-  return isClassInstance ? value.constructor.name : value;
 }

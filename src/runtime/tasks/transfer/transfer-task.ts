@@ -16,12 +16,7 @@ import {
 } from '../../watermark/incremental.js';
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import { aStatement, checkReturned } from '../option-rule.js';
-import {
-  type BeforeTransaction,
-  type TransactionBody,
-  type TaskWork,
-  describeOptions,
-} from '../task-body.js';
+import { type BeforeTransaction, type TransactionBody, type TaskWork, listOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { BringRows, WriteTarget } from '../../table/write-target.js';
 import type { TaskContext } from '../task-context.js';
@@ -62,12 +57,11 @@ export interface TransferResult {
  */
 export function createTransferBody(options: TransferSource): TransactionBody {
   const { from, table, query, into, mode, key, deleteMissing, incremental } = options;
-  // The options of every task, such as `retries`, must not change the fingerprint.
   const ownOptions = { from, table, query, into, mode, key, deleteMissing, incremental } as TransferSource;
   const body: TransactionBody = {
     transactional: true,
     settings: TRANSFER_SETTINGS,
-    readCode: async () => describeOptions(ownOptions),
+    listCode: () => listOptions(ownOptions, Object.keys(ownOptions)),
     run: (work) => runTransfer(ownOptions, work),
   };
   if (incremental === undefined) return body;

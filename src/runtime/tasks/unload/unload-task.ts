@@ -20,7 +20,7 @@ import { createTextWriter } from './writer.js';
 import { quoteTable } from '../../sql/quote.js';
 import { aStatement, checkReturned, text } from '../option-rule.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
-import { type TransactionBody, type TaskWork, collectFault, describeOptions } from '../task-body.js';
+import { type TransactionBody, type TaskWork, collectFault, listOptions } from '../task-body.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { TaskContext } from '../task-context.js';
 
@@ -45,6 +45,9 @@ export interface UnloadSource<Context = TaskContext> {
   readonly partition?: Partition;
 }
 
+/** The names of the options of an unload that no other task has. */
+const OPTIONS = ['query', 'table', 'to', 'format', 'compression', 'csv', 'partition'];
+
 /** The result of an `unload` task, for the tasks that need it. */
 export interface UnloadResult {
   /** The number of rows that the server has sent. */
@@ -67,7 +70,7 @@ export function createUnloadBody(options: UnloadSource): TransactionBody {
   return {
     transactional: true,
     leavesFiles: true,
-    readCode: async () => describeOptions(options),
+    listCode: () => listOptions(options, OPTIONS),
     findFaults: async () => {
       const { to } = options;
       const isParquet = typeof to === 'string' && chooseUnloadKind(to, options).format === 'parquet';

@@ -1,0 +1,202 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { dirname, join, relative, sep } from 'node:path';
+import type { CodeCache } from '../modules/cache.js';
+import type { ConfigModules } from '../modules/modules.js';
+import {
+  findPackageFolder,
+  resolveImport,
+  resolveWithNode,
+  type ResolvedModule,
+} from '../modules/resolve.js';
+import type { ModuleModel } from './module-model.js';
+import { parseModule } from './parse-module.js';
+import { OUR_NAME } from './piece-builder.js';
+
+/** A module of the user, with the modules that it imports. */
+export interface GraphModule {
+  readonly file: string;
+  /** The path for messages. */
+  readonly name: string;
+  readonly model: ModuleModel;
+  /** By the specifier of an import: what it leads to. */
+  readonly targets: ReadonlyMap<string, Target>;
+  /** The exports. Undefined if the module was not executed. */
+  readonly exports: unknown;
+  /** A function in the scope of the module, if there is one. */
+  readonly anchor: (() => void) | undefined;
+  /** The text before the code in the first line of its script, in characters. */
+  readonly indent: number;
+}
+
+/** What an import leads to. */
+export type Target =
+  | { readonly kind: 'module'; readonly file: string }
+  /** A file that is no code, such as JSON, or all files of a package in a linked folder. */
+  | { readonly kind: 'data'; readonly name: string; readonly hash: string }
+  | { readonly kind: 'package'; readonly name: string; readonly version: string }
+  | { readonly kind: 'builtin'; readonly name: string }
+  /** This package, and packages that are not installed. */
+  | { readonly kind: 'none' };
+
+/** The services of a module graph. */
+export interface GraphOptions {
+  readonly modules: ConfigModules;
+  /** The config. The graph begins there. */
+  readonly entry: string;
+  /** The directory of the config. Names of files in messages are relative to it. */
+  readonly directory: string;
+  /** Keeps the models of modules by their text. */
+  readonly cache: CodeCache | undefined;
+  /** The version of this program. Another version does not use the cached models. */
+  readonly version: string;
+  /** The text before compiled code in the first line of its script. */
+  readonly indent: number;
+}
+
+type LocalFile = Exclude<ResolvedModule, { kind: 'package' }>;
+
+/** The modules of the user that the config imports, directly or through others. */
+export class ModuleGraph {
+  /** The modules by file, in the order in which they were found. */
+  readonly modules = new Map<string, GraphModule>();
+  readonly #options: GraphOptions;
+
+  constructor(options: GraphOptions) {
+    this.#options = options;
+  }
+
+  /** Reads all modules. */
+  async load(): Promise<void> {
+    const { entry } = this.#options;
+    const waiting: { local: LocalFile; isExecuted: boolean }[] = [
+      { local: { kind: 'compile', file: entry }, isExecuted: true },
+    ];
+    const known = new Set([entry]);
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const file = getFile(next.local);
+      const { model, isCompiled } = await this.#readModel(next.local);
+      const targets = new Map<string, Target>();
+      for (const specifier of [...model.imports, ...model.lateImports]) {
+        const { target, local } = this.#resolve(specifier, file);
+        targets.set(specifier, target);
+        if (local === undefined || known.has(getFile(local))) continue;
+        known.add(getFile(local));
+        waiting.push({ local, isExecuted: next.isExecuted && model.imports.includes(specifier) });
+      }
+      this.modules.set(file, {
+        file,
+        name: this.#shorten(file),
+        model,
+        targets,
+        exports: next.isExecuted ? await this.#readExports(next.local) : undefined,
+        anchor: this.#options.modules.getAnchor(file),
+        indent: isCompiled ? this.#options.indent : 0,
+      });
+    }
+  }
+
+  /** Returns the module that an import of another module leads to, if that is a module of the user. */
+  find(target: Target): GraphModule | undefined {
+    return target.kind === 'module' ? this.modules.get(target.file) : undefined;
+  }
+
+  async #readExports(local: LocalFile): Promise<unknown> {
+    const { modules } = this.#options;
+    const file = getFile(local);
+    if (modules.hasCompiled(file)) return modules.getExports(file);
+    if (local.kind === 'compile') return undefined; // jiti has executed it for a `require`.
+    try {
+      return await modules.getNativeExports(local);
+    } catch {
+      return undefined; // The user's code has caught that the module threw an error.
+    }
+  }
+
+  /** Reads the model of a module from the cache, or makes it. */
+  async #readModel(local: LocalFile): Promise<{ model: ModuleModel; isCompiled: boolean }> {
+    const { modules, cache, version, directory } = this.#options;
+    const file = getFile(local);
+    const isCompiled = local.kind === 'compile' || modules.hasCompiled(file);
+    const text = isCompiled ? modules.readCompiled(file) : readFileSync(file, 'utf8');
+    const isModule = !isCompiled && local.kind === 'import';
+    const hash = createHash('sha256')
+      .update([version, 'model', isModule, directory, text].join('\0'))
+      .digest('hex');
+    const cached = cache?.read(hash.slice(0, 32));
+    if (cached !== undefined) return { model: JSON.parse(cached) as ModuleModel, isCompiled };
+    const model = await parseModule(text, isModule, directory);
+    cache?.write(hash.slice(0, 32), JSON.stringify(model));
+    return { model, isCompiled };
+  }
+
+  /** Finds what an import leads to. `local` is the module of the user that has to be read. */
+  #resolve(specifier: string, file: string): { target: Target; local?: LocalFile } {
+    if (specifier === OUR_NAME) return { target: { kind: 'none' } };
+    if (isBuiltin(specifier)) return { target: { kind: 'builtin', name: specifier.replace(/^node:/, '') } };
+    let resolved = resolveImport(specifier, file);
+    if (resolved?.kind === 'package') {
+      const folder = realpathSync(findPackageFolder(specifier, file) ?? dirname(file));
+      if (isInstalled(join(folder, sep))) return { target: readPackage(join(folder, 'package.json')) };
+      // A linked package, for example of a workspace. Node.js alone knows what `import` leads to.
+      const main = resolveWithNode(specifier, file);
+      if (main === undefined) return { target: this.#hashFolder(folder) };
+      resolved = resolveImport(main, file);
+    }
+    if (resolved === undefined || resolved.kind === 'package') return { target: { kind: 'none' } };
+    const found = getFile(resolved);
+    if (isInstalled(found)) return { target: readPackage(found) };
+    if (!/\.(?:[cm]?[jt]s|tsx)$/.test(found)) return { target: this.#hashFile(found) };
+    return { target: { kind: 'module', file: found }, local: resolved };
+  }
+
+  #hashFile(file: string): Target {
+    const hash = createHash('sha256').update(readFileSync(file)).digest('base64url').slice(0, 12);
+    return { kind: 'data', name: this.#shorten(file), hash };
+  }
+
+  /** Hashes all files of a folder, apart from those in its `node_modules` and those whose names begin with a dot. */
+  #hashFolder(folder: string): Target {
+    const hash = createHash('sha256');
+    const folders = [folder];
+    for (let each = folders.pop(); each !== undefined; each = folders.pop()) {
+      const entries = readdirSync(each, { withFileTypes: true }).toSorted((a, b) =>
+        a.name < b.name ? -1 : 1,
+      );
+      for (const entry of entries) {
+        if (entry.name === 'node_modules' || entry.name.startsWith('.')) continue;
+        const path = join(each, entry.name);
+        if (entry.isDirectory()) folders.push(path);
+        else if (entry.isFile()) hash.update(`${path.slice(folder.length)}\0`).update(readFileSync(path));
+      }
+    }
+    return { kind: 'data', name: this.#shorten(folder), hash: hash.digest('base64url').slice(0, 12) };
+  }
+
+  /** Returns the path for messages. It is the same on another machine with the same project. */
+  #shorten(file: string): string {
+    return relative(this.#options.directory, file).replaceAll(sep, '/');
+  }
+}
+
+function getFile(local: LocalFile): string {
+  return local.kind === 'require' ? local.id : local.file;
+}
+
+function isInstalled(file: string): boolean {
+  return /[\\/]node_modules[\\/]/.test(file);
+}
+
+/** Reads the name and the version of the installed package that a file belongs to. */
+function readPackage(file: string): Target {
+  const [start = '', name = ''] = /^.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(file) ?? [];
+  try {
+    const { version = '' } = JSON.parse(readFileSync(join(start, 'package.json'), 'utf8')) as {
+      version?: string;
+    };
+    return { kind: 'package', name: name.replaceAll(sep, '/'), version };
+  } catch {
+    return { kind: 'package', name: name.replaceAll(sep, '/'), version: '' };
+  }
+}
