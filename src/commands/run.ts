@@ -1,12 +1,12 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
 import { guardProcess, getSignalExitCode, type Guard, type StopSignal } from './run/guard.js';
 import { formatDsn } from '../hooks/connection.js';
 import { secrets } from '../runtime/secrets/secrets.js';
+import { readHostName } from './program/host-name.js';
 import type { Program } from './program/program.js';
 import { createRequest } from './run/request.js';
 import { parseDuration } from '../runtime/duration.js';
@@ -167,7 +167,7 @@ SIGINT and SIGTERM.`;
       reporter,
       signal: guard.signal,
       random: Math.random,
-      process: { pid: process.pid, host: hostname(), version: this.config.version, holder: randomUUID() },
+      process: { pid: process.pid, host: readHostName(), version: this.config.version, holder: randomUUID() },
       redact: (text) => secrets.mask(text),
       recordsRowData: this.recordsRowData,
       unhandledErrors: () => guard.unhandledErrors,

@@ -115,7 +115,7 @@ type PathOfNotJson<T, Path extends string = 'result', Depth extends unknown[] = 
 const COUNTED_LIMITS = 8;
 
 /** Half of a surrogate pair, or NUL. Both are valid in a JavaScript string, but `jsonb` refuses them (22P05, 22P02). */
-const NOT_TEXT = /[\p{Surrogate}\0]/u;
+export const NOT_TEXT = /[\p{Surrogate}\0]/u;
 
 /** The fix in the error message, by the class or the type of the value. */
 const ADVICE: Readonly<Record<string, string>> = {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import {
   assertKnownDag,
   listLedgerConnections,
@@ -8,6 +7,7 @@ import {
 } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import type { InLedger, Ledgers } from '../program/ledgers.js';
+import { readHostName } from '../program/host-name.js';
 import type { Program } from '../program/program.js';
 import { RunDatabases } from '../../runtime/database/run-databases.js';
 import {
@@ -26,6 +26,7 @@ import { formatCommand } from '../../runtime/report/command-line.js';
 import type { Ledger } from '../../runtime/ledger/ledger.js';
 import type { ProtocolClient } from '../../runtime/postgres/protocol.js';
 import { findDatabaseError } from '../../runtime/postgres/sqlstate.js';
+import { assertWatermarkName } from '../../runtime/watermark/watermark.js';
 import { readCanonicalText, findCursorTypeByName } from '../../runtime/watermark/cursor.js';
 
 /**
@@ -96,6 +97,7 @@ export async function setWatermark(
   { name, value }: { readonly name: string; readonly value: string },
 ): Promise<string> {
   const { program, dagId, taskId } = change;
+  assertWatermarkName(name);
   const connectionId = getConnectionId(program, change);
   return runLocked(change, async (databases) => {
     const database = await databases.get(connectionId);
@@ -147,7 +149,7 @@ async function runLocked<T>(
   work: (databases: RunDatabases) => Promise<T>,
 ): Promise<T> {
   const { home, connectionIds } = getDagConnections(program, dagId);
-  const holder = { dagId, holder: randomUUID(), pid, host: hostname() };
+  const holder = { dagId, holder: randomUUID(), pid, host: readHostName() };
   const lost: EtlError[] = [];
   const databases = new RunDatabases(
     {

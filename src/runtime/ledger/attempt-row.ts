@@ -3,6 +3,7 @@ import { send } from '../postgres/protocol.js';
 import type { Ledger } from './ledger.js';
 import { selectMilliseconds } from './milliseconds.js';
 import { assertWritten } from './row-not-written.js';
+import { createToStorable, listTexts, mapTexts } from './storable-text.js';
 
 /** A row of `etl.attempt`: an attempt that did not succeed, or a task that was not started. */
 export interface AttemptRow {
@@ -24,7 +25,7 @@ export interface AttemptRow {
 
 /**
  * Records attempts that did not succeed, in the order of `attempts`, with one statement. An attempt without
- * `finishedAt` is recorded as finished now.
+ * `finishedAt` is recorded as finished now. The texts come from anywhere, so they are made storable.
  */
 export async function insertAttempts(
   { client, schema }: Ledger,
@@ -51,7 +52,7 @@ export async function insertAttempts(
        state pg_catalog.text, code pg_catalog.text, sqlstate pg_catalog.text, message pg_catalog.text,
        error pg_catalog.jsonb, row_data pg_catalog.text, started_at timestamp with time zone,
        finished_at timestamp with time zone)`,
-    [runId, JSON.stringify(rows)],
+    [runId, JSON.stringify(mapTexts(rows, await createToStorable(client, listTexts(rows))))],
   );
   assertWritten(rowCount, attempts.length, { schema, table: 'attempt' });
 }

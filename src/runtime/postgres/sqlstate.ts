@@ -74,6 +74,8 @@ export function describeState(code: string): string {
 
 /** What to do about an error of the server that sends no hint. The key is the SQLSTATE. */
 const FIXES: Readonly<Record<string, string>> = {
+  '22P05':
+    'the database has an encoding without this character: replace the character, or use a database with the encoding UTF8',
   '25001':
     'a statement such as VACUUM, CREATE INDEX CONCURRENTLY or CREATE DATABASE runs outside of a transaction only: send it in a `d.task` on a client of your own, where it runs at least once',
 };

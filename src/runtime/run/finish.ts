@@ -42,7 +42,10 @@ export async function finishRun(request: FinishRequest): Promise<FinishedRun> {
   const { plan, outcomes, errors, limitMs } = request;
   if (plan.home === undefined) return createFinishedRun(outcomes.map(summarize), errors);
   let finished: FinishedRun | undefined;
-  const recording = recordEnd(request).then((result) => (finished = result));
+  const recording = recordEnd(request).then(
+    (result) => (finished = result),
+    (error: unknown) => errors.push(createUnrecordedError(error)),
+  );
   if (!(await within(recording, limitMs)))
     errors.push(createUnrecordedError(new Error('the database does not answer')));
   return finished ?? createFinishedRun(outcomes.map(summarize), errors);
@@ -55,27 +58,38 @@ export async function finishRun(request: FinishRequest): Promise<FinishedRun> {
  *
  * A process that ran one task of the run (`isWhole` is false) leaves the run open as long as other tasks are not done.
  */
-async function recordEnd(request: FinishRequest): Promise<FinishedRun | undefined> {
+async function recordEnd(request: FinishRequest): Promise<FinishedRun> {
   const { plan, outcomes, errors, databases } = request;
   const ledger = await readLedger(request);
   const conns = new Map(plan.tasks.map(({ id, conn }) => [id, conn]));
   const tasks = outcomes.map((outcome) => {
     return confirmOutcome(outcome, ledger.get(conns.get(outcome.taskId) ?? plan.home ?? ''));
   });
+  // Recorded apart from the end: the end must be recorded also if an attempt can't be.
+  if (request.attempts.length > 0)
+    await record(errors, () =>
+      databases.withHome((home) => insertAttempts(home, plan.runId, request.attempts)),
+    );
   const finished = createFinishedRun(tasks, errors);
+  const isLeftOpen = !request.isWhole && finished.state === 'success' && !isAllDone(plan, ledger);
+  if (isLeftOpen) return finished;
+  const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
+  await record(errors, () => databases.withHome((home) => closeRun(home, run, finished.state)));
+  // If the end could not be recorded, `errors` has one more error, and the run has failed.
+  return createFinishedRun(tasks, errors);
+}
+
+/** Runs `write`, which records something about the end of the run. Adds an error to `errors` if it fails. Never throws. */
+async function record(errors: EtlError[], write: () => Promise<unknown>): Promise<void> {
   try {
-    await databases.withHome(async (home) => {
-      if (request.attempts.length > 0) await insertAttempts(home, plan.runId, request.attempts);
-      const isLeftOpen = !request.isWhole && finished.state === 'success' && !isAllDone(plan, ledger);
-      if (isLeftOpen) return;
-      const run = { runId: plan.runId, dagId: plan.dag.id, holder: databases.holder };
-      await closeRun(home, run, finished.state);
-    });
-    return finished;
+    await write();
   } catch (error) {
-    errors.push(error instanceof EtlError ? error : createUnrecordedError(error));
-    // `errors` has one more error, so the run has failed.
-    return createFinishedRun(tasks, errors);
+    const reported = error instanceof EtlError ? error : createUnrecordedError(error);
+    // A lost connection fails each write, and one error of them is enough.
+    const isKnown = errors.some(
+      ({ code, message }) => code === reported.code && message === reported.message,
+    );
+    if (!isKnown) errors.push(reported);
   }
 }
 

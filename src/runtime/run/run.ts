@@ -12,7 +12,7 @@ import { finishRun, summarize } from './finish.js';
 import { type LedgerSchema, nameSchema } from '../ledger/ledger.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
-import { findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
+import { adviseFix, findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
 import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
 /** The connections that a run can use, by ID. */
@@ -281,7 +281,7 @@ function throwNotStarted(error: unknown): never {
     fix:
       database?.code === '42501'
         ? 'run the output of `etl ledger sql` as a role that may create schemas, and grant the rights that the output names'
-        : undefined,
+        : database && adviseFix(database.code, undefined),
     data: 'nothing was started',
     cause: error,
   });

@@ -1,5 +1,5 @@
 import { EtlError } from '../../errors.js';
-import { showValue } from '../json.js';
+import { NOT_TEXT, showValue } from '../json.js';
 import {
   readWatermarks,
   writeWatermarks,
@@ -47,10 +47,9 @@ export class Watermarks {
     this.#run = run;
   }
 
-  /** Opens a watermark by its name, for the task's own code. Throws ETL-3701 if the name is not a text or is empty. */
+  /** Opens a watermark by its name, for the task's own code. Throws ETL-3701 if the ledger can't store the name. */
   readonly open = async (name: string): Promise<Watermark> => {
-    if (typeof name !== 'string' || name === '')
-      throw new EtlError('ETL-3701', { what: `expected the name of a watermark, got ${showValue(name)}` });
+    assertWatermarkName(name);
     const row = await this.find(name);
     return {
       value: row?.value,
@@ -98,9 +97,21 @@ export class Watermarks {
   }
 }
 
-/** Returns a value that is not empty text without NUL. Throws ETL-3702 for any other value. */
+/** The maximum length of a watermark's name, in characters. The name is a part of a unique key. */
+const LONGEST_NAME = 200;
+
+/** Throws ETL-3701 if a name is not a text, is empty or too long, or has a character that PostgreSQL can't store. */
+export function assertWatermarkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '' && name.length <= LONGEST_NAME && !NOT_TEXT.test(name)) return;
+  throw new EtlError('ETL-3701', {
+    what: `expected the name of a watermark, got ${showValue(name)}`,
+    fix: `use a text of 1 to ${LONGEST_NAME} characters, without a NUL character and half of a surrogate pair`,
+  });
+}
+
+/** Returns a value that is not empty text, which PostgreSQL can store. Throws ETL-3702 for any other value. */
 function checkValue(name: string, value: unknown): string {
-  if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
+  if (typeof value === 'string' && value !== '' && !NOT_TEXT.test(value)) return value;
   const isDate = value instanceof Date;
   throw new EtlError('ETL-3702', {
     what: `expected the watermark "${name}" to be SQL text, got ${isDate ? 'a Date' : showValue(value)}`,

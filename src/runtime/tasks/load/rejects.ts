@@ -1,6 +1,7 @@
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { EtlError } from '../../../errors.js';
+import { createToStorable, listTexts, mapTexts } from '../../ledger/storable-text.js';
 import { send } from '../../postgres/protocol.js';
 import { describeServerError } from '../../postgres/server-error.js';
 import { describeState, type DatabaseError } from '../../postgres/sqlstate.js';
@@ -58,11 +59,9 @@ export class Rejects {
    */
   add(file: string, line: number, raw: Buffer, error: DatabaseError): void {
     const reason = `${error.message} (${describeState(error.code)})`;
-    // The type text of PostgreSQL can't hold a NUL character.
     const text = raw
       .subarray(0, RAW_LIMIT * MAX_CHARACTER_BYTES)
       .toString('utf8')
-      .replaceAll('\0', '\uFFFD')
       .slice(0, RAW_LIMIT);
     this.#rows.push({ file, line, reason, raw: text });
     const { max } = this.#options;
@@ -112,13 +111,15 @@ export class Rejects {
       assertTable(table, to);
       assertColumns(table, NAMES);
     }
+    // A rejected row has any bytes: the database may have refused the row because it can't store one of its characters.
+    const toStorable = await createToStorable(taskConnection, listTexts(this.#rows));
     await send(
       taskConnection,
       `insert into ${quoteTable(to)} (${NAMES.join(', ')})
        select $1, $2, file, line, reason, raw
        from pg_catalog.json_to_recordset($3) as r (file pg_catalog.text, line bigint, reason pg_catalog.text,
          raw pg_catalog.text)`,
-      [context.run.id, context.run.taskId, JSON.stringify(this.#rows)],
+      [context.run.id, context.run.taskId, JSON.stringify(mapTexts(this.#rows, toStorable))],
     );
     // Rejected rows do not count as rows that the task wrote.
     taskConnection.rows.written = before;
