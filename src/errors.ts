@@ -54,6 +54,8 @@ export interface ErrorParts {
    * This part is shown and stored only where row data is allowed (`showData` in the config).
    */
   readonly rowData?: string | undefined;
+  /** The check that has failed. */
+  readonly check?: FailedCheck | undefined;
   /** The error or value that caused this error, for `Error.cause`. */
   readonly cause?: unknown;
 }
@@ -72,6 +74,7 @@ export class EtlError extends Error {
   readonly fix: string | undefined;
   readonly data: string | undefined;
   readonly rowData: string | undefined;
+  readonly check: FailedCheck | undefined;
 
   constructor(code: ErrorCode, parts: ErrorParts) {
     super(parts.what, parts.cause === undefined ? undefined : { cause: parts.cause });
@@ -82,12 +85,22 @@ export class EtlError extends Error {
     this.fix = parts.fix;
     this.data = parts.data;
     this.rowData = parts.rowData;
+    this.check = parts.check;
   }
 
   /** The exit code of a command that ends with this error. */
   get exitCode(): number {
     return EXIT_OF_CODE[this.code] ?? EXIT_OF_CLASS[this.code.slice(4, 6)] ?? EXIT.taskFailed;
   }
+}
+
+/** A check that has found rows. Its fields are in JSON and in the ledger. */
+export interface FailedCheck {
+  readonly name: string;
+  /** The number of rows, counted up to 100,000. Undefined if they could not be counted in time. */
+  readonly rows: number | undefined;
+  /** The columns of the query of the check. */
+  readonly columns: readonly string[];
 }
 
 /** An error or a value that caused another error, with its own causes. Contains no values of rows. */
@@ -108,6 +121,8 @@ export interface ErrorFields {
   readonly why?: string | undefined;
   readonly fix?: string | undefined;
   readonly data?: string | undefined;
+  /** The check that has failed. */
+  readonly check?: FailedCheck | undefined;
   /** The errors that caused this error. Absent if there are none that say more. */
   readonly causes?: readonly ErrorCause[] | undefined;
   /** Values of rows. Present only where row data is allowed. */

@@ -22,6 +22,8 @@ const CONFIG = (extra: string) => `
     d.load('csv', { from: 'a.csv', into: 't', mode: 'append' });
     d.load('json', { from: 'a.ndjson', into: 'j', mode: 'append' });
     d.load('rejected', { from: 'a.csv', into: 't', mode: 'append', rejects: { to: 'r', max: 0 } });
+    d.sql('checked', { sql: 'create table c (k text primary key, v int)', checks: [
+      { name: 'none', sql: 'select k, v from (select $1::text as k, 1 as v) as t', values: [value] }] });
     d.task('thrown', {}, async () => { throw { v: value }; });
   })] });`;
 
@@ -44,7 +46,18 @@ describe('values of rows', () => {
 
   const run = (...args: string[]) => project.cli(['run', 'd', ...args], { ETL_CONN_DB: db.url });
   const stored = async () => JSON.stringify(await db.query('select * from etl.attempt'));
-  const tasks = ['unique', 'cast', 'inline', 'wrapped', 'swallowed', 'csv', 'json', 'rejected', 'thrown'];
+  const tasks = [
+    'unique',
+    'cast',
+    'inline',
+    'wrapped',
+    'swallowed',
+    'csv',
+    'json',
+    'rejected',
+    'checked',
+    'thrown',
+  ];
 
   it('are in no output and not in the ledger, unless somebody allows them', async () => {
     await db.query('drop schema if exists etl cascade');

@@ -70,7 +70,7 @@ describe('etl run', () => {
       `d.sql('a', { sql: "insert into t values ('a')", checks: [{ name: 'no-a', sql: "select 1 from t where v = 'a' -- none" }] });`,
     );
     expect(code).to.equal(3);
-    expect(stderr).to.include('check "no-a" failed: its query returned rows');
+    expect(stderr).to.include('check "no-a" failed: its query returned 1 row');
     expect(await values()).to.deep.equal([]);
   });
 

@@ -17,7 +17,7 @@ import type { TaskDefaults } from '../../src/runtime/tasks/task.js';
 
 type Services = Pick<
   RunServices,
-  'signal' | 'random' | 'redact' | 'unhandledErrors' | 'onTasksEnded' | 'onReportFailed'
+  'signal' | 'random' | 'redact' | 'recordsRowData' | 'unhandledErrors' | 'onTasksEnded' | 'onReportFailed'
 >;
 
 /** Options of `runOn`. */

@@ -1,4 +1,5 @@
 import { EtlError, toError } from '../../errors.js';
+import { runChecks } from './checks.js';
 import { commitTask } from './commit.js';
 import { createFailedOutcome } from './failure.js';
 import { encodeResult } from '../json.js';
@@ -26,7 +27,6 @@ import { CLEAN_UP_MS, within } from '../waiting.js';
 import { Watermarks } from '../watermark/watermark.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import { acquire } from '../database/run-database.js';
-import type { Check } from '../tasks/task.js';
 
 /**
  * Runs one attempt of a task inside a transaction. One COMMIT covers the task and its ledger row. Never throws: each
@@ -185,7 +185,8 @@ class Attempt {
   async #check(): Promise<void> {
     if (this.#taskConnection.refused !== undefined) throw this.#taskConnection.refused;
     if (this.#taskConnection.failure !== undefined) throw createSwallowedError(this.#taskConnection.failure);
-    await runChecks(this.#client, this.#request.task.checks);
+    const { checks, conn = '' } = this.#request.task;
+    if (checks.length > 0) await runChecks({ client: this.#client, connectionId: conn }, checks);
   }
 
   /**
@@ -348,27 +349,4 @@ class Attempt {
       return false;
     }
   }
-}
-
-/** Runs the checks of a task in its transaction, in order. Throws ETL-3101 for the first check that finds a row. */
-export async function runChecks(client: ProtocolClient, checks: readonly Check[]): Promise<void> {
-  for (const { name, sql, values = [] } of checks) {
-    const { rows } = await send(client, selectOffendingRows(sql), values);
-    if (rows.length > 0) {
-      throw new EtlError('ETL-3101', {
-        what: `check "${name}" failed: its query returned rows`,
-        fix: 'find these rows in the data that the task reads: run the query of the check there',
-        data: 'the task was rolled back: nobody saw its data',
-      });
-    }
-  }
-}
-
-/**
- * Wraps the query of a check so that the server returns no data: one row without columns if the query finds a row, else
- * no row. The line break before the bracket ends a `--` comment at the end of the query. Example:
- * `select id from report;` -> `select from (select id from report\n) as offending limit 1`.
- */
-function selectOffendingRows(sql: string): string {
-  return `select from (${sql.trim().replace(/;$/, '')}\n) as offending limit 1`;
 }

@@ -139,6 +139,7 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
     fix: error.fix,
     data: error.data ?? describeDataState(facts),
     rowData: error.rowData ?? (database && describeServerError(database).rowData),
+    check: error.check,
     cause: error.cause,
   });
 }

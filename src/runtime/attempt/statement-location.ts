@@ -48,6 +48,7 @@ export function formatServerLocation(
   const lines: string[] = [];
   const connectionId = statement?.connectionId ?? site.task.conn;
   if (connectionId !== undefined) lines.push(...formatConnection(connectionId, site));
+  if (statement?.purpose !== undefined) lines.push(statement.purpose);
   if (copy !== undefined) {
     const column = copy.column === undefined ? '' : `, column "${copy.column}"`;
     lines.push(`COPY ${copy.table}, line ${copy.line}${column}`);
@@ -79,7 +80,7 @@ function formatConnection(connectionId: string, { hasSeveralConnections }: Failu
 
 /** Formats a statement with the location of the code that sent it. */
 function formatStatement(
-  { sql, index, connectionId }: FailedStatement,
+  { sql, index, connectionId, purpose }: FailedStatement,
   error: DatabaseError,
   task: PlannedTask,
 ): string[] {
@@ -87,9 +88,13 @@ function formatStatement(
   const sent = call === '' ? [] : [`statement${call}`];
   const hidden = hideLiterals(sql);
   if (error.position !== undefined)
-    return [...sent, formatCaretExcerpt(isWritten(task) ? sql : hidden, Number(error.position))];
+    return [
+      ...sent,
+      formatCaretExcerpt(isWritten(task) || purpose !== undefined ? sql : hidden, Number(error.position)),
+    ];
   // The statements of the other kinds are written by the program, not by the user.
-  const isOfUser = task.task.kind === 'session' || task.task.kind === 'sql' || connectionId !== task.conn;
+  const isOfUser =
+    ['session', 'sql'].includes(task.task.kind) || purpose !== undefined || connectionId !== task.conn;
   return isOfUser ? [...sent, findOne(hidden, index)] : sent;
 }
 

@@ -8,6 +8,8 @@ export interface FailedStatement {
   readonly index: number;
   /** The ID of the connection. */
   readonly connectionId: string;
+  /** What the statement was sent for, such as `check "no-null"`. Undefined for a statement of the task's own code. */
+  readonly purpose?: string;
 }
 
 /**

@@ -17,9 +17,9 @@ export function joinLines(lines: readonly string[]): string {
 
 /** Builds the JSON fields of an error. The field `row_data` is present only if row data is allowed (`showsRowData`). */
 export function buildErrorFields(error: EtlError, showsRowData = false): ErrorFields {
-  const { code, what, where, why, fix, data, rowData } = error;
+  const { code, what, where, why, fix, data, rowData, check } = error;
   const causes = listCauses(error);
-  const parts = { code, what, where, why, fix, data };
+  const parts = { code, what, where, why, fix, data, ...(check && { check }) };
   const fields: ErrorFields = causes.length === 0 ? parts : { ...parts, causes };
   return showsRowData && rowData !== undefined ? { ...fields, row_data: rowData } : fields;
 }

@@ -148,7 +148,7 @@ describe('the outcome of a failure:', () => {
     expect(await ids()).to.deep.equal([11]);
   });
 
-  it('a check with wrong SQL fails with the message of the server, without an excerpt of other SQL', async () => {
+  it('a check with wrong SQL fails with the message of the server, the name of the check and a caret in its SQL', async () => {
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => {
       const checks = [{ name: 'no-such', sql: 'select nope from t -- a comment' }];
       d.session('w', { checks }, async ({ session }) => void (await session('t').insert({ id: 1 })));
@@ -157,7 +157,9 @@ describe('the outcome of a failure:', () => {
     const error = run.tasks[0]?.error;
     expect(error).to.include({ code: 'ETL-3001', message: 'column "nope" does not exist' });
     expect(error?.why).to.equal('SQLSTATE 42703, undefined column');
-    expect(error?.where).to.match(/^task defined at [^\n]+$/);
+    expect(error?.where).to.match(
+      /^task defined at [^\n]+\ncheck "no-such"\nselect nope from t -- a comment\n {7}\^$/,
+    );
     expect(await ids()).to.deep.equal([]);
   });
 
