@@ -119,7 +119,7 @@ class TrustCheck {
     if (writers === undefined) return undefined;
     return {
       why: `${writers} can write to ${noun}, and etl would trust what they write`,
-      fix: `look at what the file does, then run \`chmod go-w ${quotePath(path)}\` (a mount without modes, such as a drive of Windows, takes umask=022 as its option)`,
+      fix: `look at what the file does, then run \`chmod go-w ${quotePath(path)}\``,
     };
   }
 
