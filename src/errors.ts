@@ -1,4 +1,5 @@
 import { inspect, types } from 'node:util';
+import { cutText } from './runtime/secrets/secrets.js';
 
 /** Every exit code of `etl`. The codes are a contract with cron and CI, and no setting changes them. */
 export const EXIT = {
@@ -205,8 +206,8 @@ export function describeThrown(thrown: unknown): string {
   if (typeof thrown !== 'object' || thrown === null) return inspectSafely(thrown);
   try {
     const { message } = thrown as { message?: unknown };
-    if (typeof message === 'string') return message.slice(0, THROWN_LIMIT);
-    return `{ ${Object.keys(thrown).join(', ')} }`.slice(0, THROWN_LIMIT);
+    if (typeof message === 'string') return cutText(message, THROWN_LIMIT);
+    return cutText(`{ ${Object.keys(thrown).join(', ')} }`, THROWN_LIMIT);
   } catch {
     return UNREADABLE; // A getter or a proxy of the user threw.
   }
@@ -220,10 +221,10 @@ function describeType(thrown: unknown): string {
 
 /** Returns a value as text. Never throws. */
 function inspectSafely(value: unknown): string {
-  if (typeof value === 'string') return value.slice(0, THROWN_LIMIT);
+  if (typeof value === 'string') return cutText(value, THROWN_LIMIT);
   try {
     const options = { depth: 3, customInspect: false, getters: false };
-    return inspect(value, options).slice(0, THROWN_LIMIT);
+    return cutText(inspect(value, options), THROWN_LIMIT);
   } catch {
     return UNREADABLE; // A getter or a proxy of the user threw.
   }

@@ -21,8 +21,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['hooks', 'runtime/modules'],
   ['runtime/trust'],
   ['runtime/duration.ts', 'runtime/json.ts', 'runtime/waiting.ts'],
-  ['runtime/secrets'],
   ['errors.ts'],
+  ['runtime/secrets'],
 ];
 
 /** Imports that are allowed inside one layer, from the first to the second. */

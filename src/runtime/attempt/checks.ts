@@ -2,7 +2,7 @@ import type { FieldDef, QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { rememberStatement } from '../postgres/failed-statement.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
-import { limitText } from '../postgres/server-error.js';
+import { cutText } from '../secrets/secrets.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { groupDigits } from '../report/words.js';
 import { quoteIdentifier } from '../sql/quote.js';
@@ -94,7 +94,7 @@ async function findRows(site: CheckSite, check: Check): Promise<FoundRows> {
       `${asJson} ${list} from (`,
       `) as offending limit ${MOST_SHOWN}) as shown`,
     ]);
-    found = { ...found, sample: rows.map((row: { line: string }) => limitText(row.line, ROW_LIMIT)) };
+    found = { ...found, sample: rows.map((row: { line: string }) => cutText(row.line, ROW_LIMIT)) };
     const counted = await ask(site, check, [
       'select pg_catalog.count(*) as count from (select from (',
       `) as offending limit ${MOST_COUNTED + 1}) as counted`,

@@ -4,6 +4,7 @@ import { listUserFrames } from '../modules/stack.js';
 import { type FailedStatement, findCall, findFailedStatement } from '../postgres/failed-statement.js';
 import { describeServerError } from '../postgres/server-error.js';
 import type { DatabaseError } from '../postgres/sqlstate.js';
+import { cutText } from '../secrets/secrets.js';
 import { formatCaretExcerpt } from '../sql/excerpt.js';
 import { hideLiterals } from '../sql/hide-literals.js';
 import { splitStatements } from '../sql/split.js';
@@ -131,5 +132,5 @@ function formatCall(error: object, { location: { root } }: PlannedTask): string 
 /** Writes a statement in one line, and cuts it. */
 function shorten(sql: string): string {
   const line = sql.trim().replaceAll(/\s+/g, ' ');
-  return line.length <= STATEMENT_LIMIT ? line : `${line.slice(0, STATEMENT_LIMIT)}…`;
+  return cutText(line, STATEMENT_LIMIT);
 }

@@ -4,6 +4,7 @@ import type { Connection } from 'pg';
 import { EtlError, toError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
 import type { ProtocolClient } from '../postgres/protocol.js';
+import { cutText } from '../secrets/secrets.js';
 import { COPY_END_MS, within } from '../waiting.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import { Exchange, createCopyFail } from './exchange.js';
@@ -187,7 +188,7 @@ export async function copyInto(
     await copy.over;
     if (wanted) return copy.rows;
     throw new EtlError('ETL-3541', {
-      what: `the statement is not a COPY … FROM STDIN: ${text.slice(0, 100)}`,
+      what: `the statement is not a COPY … FROM STDIN: ${cutText(text, 100)}`,
       fix: 'write `copy <table> (<columns>) from stdin`, with the format of the data',
     });
   } catch (error) {

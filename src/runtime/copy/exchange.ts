@@ -1,5 +1,6 @@
 import type { Connection, Submittable } from 'pg';
 import type { ServerMessage } from '../postgres/protocol.js';
+import { cutText, secrets } from '../secrets/secrets.js';
 
 /**
  * One statement on a connection, with the methods that pg calls. The base class of statements whose rows bypass pg's
@@ -76,7 +77,7 @@ export abstract class Exchange implements Submittable {
  * at its end. Removes NUL characters from the reason, because they would end the text, and cuts it to 1,000 characters.
  */
 export function createCopyFail(reason: string): Buffer {
-  const text = Buffer.from(`${reason.replaceAll('\0', '').slice(0, 1000)}\0`);
+  const text = Buffer.from(`${cutText(secrets.mask(reason.replaceAll('\0', '')), 1000)}\0`);
   const message = Buffer.alloc(5 + text.length, text, 'utf8');
   message[0] = 0x66;
   message.writeInt32BE(4 + text.length, 1);

@@ -1,5 +1,6 @@
 import { type CopyPosition, parseCopyPosition } from './copy-position.js';
 import { findFailedStatement } from './failed-statement.js';
+import { cutText } from '../secrets/secrets.js';
 import type { DatabaseError } from './sqlstate.js';
 
 /** The parts of a server's error for a report. Only `rowData` contains values of rows. */
@@ -145,13 +146,8 @@ function describeDetail({ code, detail }: DatabaseError): string | undefined {
 
 /** Returns at most `MOST_LINES` lines of at most `LINE_LIMIT` characters. */
 function limitLines(lines: readonly string[]): readonly string[] {
-  const shown = lines.slice(0, MOST_LINES).map((line) => limitText(line, LINE_LIMIT));
+  const shown = lines.slice(0, MOST_LINES).map((line) => cutText(line, LINE_LIMIT));
   return lines.length > MOST_LINES ? [...shown, `… ${lines.length - MOST_LINES} more`] : shown;
-}
-
-/** Cuts a text to `limit` UTF-16 units, with `…` at the end, and not inside a character. */
-export function limitText(text: string, limit: number): string {
-  return text.length <= limit ? text : `${text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
 /** Formats the parts that contain values of rows, one line a part. */
@@ -159,5 +155,5 @@ function formatHidden(
   parts: readonly (readonly [name: string, text: string | undefined, ...unknown[]])[],
 ): string | undefined {
   if (parts.length === 0) return undefined;
-  return limitText(parts.map(([name, text]) => `${name}: ${text}`).join('\n'), ROW_DATA_LIMIT);
+  return cutText(parts.map(([name, text]) => `${name}: ${text}`).join('\n'), ROW_DATA_LIMIT);
 }

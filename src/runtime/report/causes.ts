@@ -1,5 +1,6 @@
 import { EtlError, type ErrorCause } from '../../errors.js';
-import { describeServerError, hideValues, limitText } from '../postgres/server-error.js';
+import { describeServerError, hideValues } from '../postgres/server-error.js';
+import { cutText } from '../secrets/secrets.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 
 /** The maximum depth of a chain of causes. */
@@ -88,14 +89,13 @@ function readChildren(error: unknown): readonly unknown[] {
 
 /** Describes one cause: an error by its name, message and code, or a thrown value as text. */
 function describeCause(thrown: unknown): ErrorCause {
-  if (!isObject(thrown)) return { message: limitText(String(thrown), MESSAGE_LIMIT) };
-  if (thrown instanceof EtlError)
-    return { name: thrown.code, message: limitText(thrown.what, MESSAGE_LIMIT) };
+  if (!isObject(thrown)) return { message: cutText(String(thrown), MESSAGE_LIMIT) };
+  if (thrown instanceof EtlError) return { name: thrown.code, message: cutText(thrown.what, MESSAGE_LIMIT) };
   const [name, message, code] = ['name', 'message', 'code'].map((property) => {
     const value = read(thrown, property);
     return typeof value === 'string' ? value : '';
   });
-  const text = limitText(hide(thrown, message ?? ''), MESSAGE_LIMIT);
+  const text = cutText(hide(thrown, message ?? ''), MESSAGE_LIMIT);
   // The driver calls each error of a server `error`. Its code is the SQLSTATE.
   const isNamed = name !== '' && name !== 'error';
   return { ...(isNamed && { name }), message: text, ...(code && !text.includes(code) && { code }) };

@@ -114,6 +114,19 @@ export class Secrets {
  */
 export const secrets = new Secrets();
 
+/**
+ * Returns at most `limit` UTF-16 units of a text, and `…` if the text is longer. Secrets are covered before, because
+ * nobody recognises a part of a secret later.
+ */
+export function cutText(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  // Half a character at the end is removed.
+  return `${secrets
+    .cover(text)
+    .slice(0, limit)
+    .replace(/[\uD800-\uDBFF]$/, '')}…`;
+}
+
 /** Joins regular expressions to one. The longest comes first, because the first that matches counts. */
 function joinPatterns(patterns: readonly string[]): RegExp | undefined {
   if (patterns.length === 0) return undefined;

@@ -26,10 +26,15 @@ const MIN_ENCODED_LENGTH = 6;
  * percent-encoded in any case and also repeatedly, escaped by backslashes, as `\u` and `\x` escapes of JSON and
  * JavaScript, and quoted for SQL, a shell and HTML. One text may mix notations: libraries encode different characters.
  *
- * A long text gives several expressions, for its pieces and its lines, because programs cut long texts.
+ * A long text gives several expressions, for its pieces and its lines, because programs cut long texts. Another expression
+ * matches the beginning of the text before `…`, which stands where a text was cut.
  */
 export function listTextPatterns(secret: string): readonly string[] {
-  return splitSecret(secret).map(createTextPattern);
+  return splitSecret(secret).flatMap((piece) => {
+    const characters = listCharacterPatterns(piece);
+    const cut = createCutPattern(characters);
+    return cut === undefined ? [characters.join('')] : [characters.join(''), cut];
+  });
 }
 
 /**
@@ -71,8 +76,23 @@ function splitSecret(secret: string): readonly string[] {
   return pieces;
 }
 
-/** Returns a regular expression for a text. Every repetition has a limit, so a match takes linear time. */
-function createTextPattern(text: string): string {
+/** The shortest beginning of a secret that is matched where a text was cut, in characters. */
+const MIN_CUT_LENGTH = 4;
+/** A part of a notation, or half a character, that was cut. */
+const CUT_ESCAPE = `(?:(?:%(?:25){0,4}[0-9a-fA-F]{0,2}){1,4}|${ESCAPE}(?:[ux][0-9a-fA-F]{0,3})?|&[#\\w]{0,6}|[\\uD800-\\uDBFF])?`;
+
+/** Returns a regular expression for at least `MIN_CUT_LENGTH` characters of a text before `…`. Undefined for a short text. */
+function createCutPattern(characters: readonly string[]): string | undefined {
+  if (characters.length <= MIN_CUT_LENGTH) return undefined;
+  const start = characters.slice(0, MIN_CUT_LENGTH).join('');
+  const more = characters.slice(MIN_CUT_LENGTH).reduceRight((rest, each) => `(?:${each}${rest})?`, '');
+  return `${start}${more}${CUT_ESCAPE}(?=…)`;
+}
+
+/**
+ * Returns a regular expression for each character of a text. Every repetition has a limit, so a match takes linear time.
+ */
+function listCharacterPatterns(text: string): readonly string[] {
   const parts: string[] = [];
   let isAfterRun = false;
   // A run of backslashes is matched as a whole, because each level of escaping doubles the run.
@@ -84,7 +104,7 @@ function createTextPattern(text: string): string {
     parts.push(isAfterRun ? pattern.replaceAll(ESCAPE, '\\\\{0,8}') : pattern);
     isAfterRun = part.startsWith('\\');
   }
-  return parts.join('');
+  return parts;
 }
 
 /** Returns a regular expression for a run of backslashes in any notation, escaped up to four times. */

@@ -1,4 +1,5 @@
 import { EtlError, didYouMean } from '../../errors.js';
+import { cutText } from '../secrets/secrets.js';
 import { formatSqlLocation, type SqlOrigin } from './excerpt.js';
 import { type Token, readTokens } from './scan.js';
 
@@ -120,7 +121,7 @@ function isBoundEnd(sql: string, token: Token | undefined): boolean {
 /** Creates the error ETL-3003 for a name in quotes, which psql replaces by a constant. `at` is the index of the colon. */
 function createQuotedNameError(text: string, origin: SqlOrigin, at: number): EtlError {
   return new EtlError('ETL-3003', {
-    what: `${text.slice(0, 66)} is a quoted variable of psql, and is not valid in SQL`,
+    what: `${cutText(text, 66)} is a quoted variable of psql, and is not valid in SQL`,
     where: formatSqlLocation(origin, origin.start + at),
     why: 'a name without quotes is bound as a value, so that it needs no quotes',
     fix: text.startsWith(":'")
@@ -140,7 +141,7 @@ export function createUnknownNameError(
 ): EtlError {
   const known = Object.keys(values).filter((each) => values[each] !== undefined);
   return new EtlError('ETL-3003', {
-    what: `no value is named ":${name.slice(0, 63)}"${didYouMean(name.slice(0, 63), known)}`,
+    what: `no value is named ":${cutText(name, 63)}"${didYouMean(name.slice(0, 63), known)}`,
     where,
     why: known.length === 0 ? 'the statement has no values' : `the names are ${known.toSorted().join(', ')}`,
   });

@@ -109,6 +109,28 @@ describe('a mask', () => {
     expect(know(token).mask(`cut: ${token.slice(0, 100)}`)).to.match(/^cut: \*\*\*\w{4}$/);
   });
 
+  it('hides the beginning of a secret where a text was cut', () => {
+    fc.assert(
+      fc.property(
+        SECRET,
+        fc.nat(),
+        fc.constantFrom(...Object.values(NOTATIONS).slice(0, 8)),
+        (secret, at, write) => {
+          const secrets = know(secret);
+          const written = write(secret);
+          const masked = secrets.mask(`before ${written.slice(0, at % written.length)}… after`);
+          const shown = masked.slice('before '.length, -'… after'.length);
+          expect(
+            shown === '***' || write(Array.from(secret).slice(0, 6).join('')).startsWith(shown),
+            shown,
+          ).to.equal(true);
+        },
+      ),
+      { numRuns: 300 },
+    );
+    expect(know('hunter22').mask('the hunt is on… hunter2…')).to.equal('the hunt is on… ***…');
+  });
+
   it('covers a secret with as many stars', () => {
     const sql = "alter role x password 'hunter22' valid until now()";
     const covered = know('hunter22').cover(sql);

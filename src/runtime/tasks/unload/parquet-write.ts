@@ -1,6 +1,7 @@
 import type { CompressionCodec, SchemaElement } from 'hyparquet';
 import type { ColumnSource } from 'hyparquet-writer';
 import { EtlError } from '../../../errors.js';
+import { cutText } from '../../secrets/secrets.js';
 import { createCompressor, type Compressor } from './compression.js';
 import type { OutputFile } from './output-file.js';
 import type { UnloadCompression } from './output-target.js';
@@ -107,7 +108,7 @@ function parseField({ name, parse }: ParquetColumn, field: string): unknown {
     return parse(text);
   } catch (cause) {
     throw new EtlError('ETL-3606', {
-      what: `the value ${text.slice(0, 60)} of the column "${name}" can't be stored in Parquet`,
+      what: `the value ${cutText(text, 60)} of the column "${name}" can't be stored in Parquet`,
       why: 'the type of the column in the file has no such value',
       fix: 'cast the column to text or to double precision in the query',
       data: 'no file was written',
