@@ -1,7 +1,7 @@
-import type { Closure } from './closure.js';
 import type { GraphModule, ModuleGraph, Target } from './module-graph.js';
 import { WHOLE, type Binding, type Piece, type Use } from './module-model.js';
 import { hash, serializeLong } from './hash.js';
+import { getSubject, hashPieces, isPure, listVariables } from './subject.js';
 import { getOwn, type UserFunctions } from './user-functions.js';
 import { isPlain, writeValue, type ValueVisitor, type WriteOptions } from './value-writer.js';
 
@@ -46,6 +46,8 @@ export class CodeParts implements ValueVisitor {
   readonly #seen = new Set<unknown>();
   readonly #seenEarly = new Set<unknown>();
   #usesAnyVariable = false;
+  /** The variable whose value is being written. */
+  #written: Binding | undefined;
 
   constructor(sources: CodeSources, isShared = false) {
     this.#sources = sources;
@@ -55,11 +57,11 @@ export class CodeParts implements ValueVisitor {
   /** Adds an option of the task, also all code that its functions use. */
   add(subject: string, value: unknown): void {
     const bytes = serializeLong(value);
-    const { text, isUnreadable } = bytes
-      ? { text: bytes, isUnreadable: false }
-      : writeValue(value, this.#getWriteOptions());
-    if (isUnreadable) this.undecided.add(subject);
-    else this.parts.set(subject, hash(text));
+    if (bytes !== undefined) return void this.parts.set(subject, hash(bytes));
+    const made = typeof value === 'function' ? this.#describeMade(value) : undefined;
+    const written = made === undefined ? writeValue(value, this.#getWriteOptions()) : undefined;
+    if (written?.isUnreadable === true || written?.isOpaque === true) this.undecided.add(subject);
+    else this.parts.set(subject, hash(made ?? written?.text ?? ''));
   }
 
   #getWriteOptions(): WriteOptions {
@@ -84,32 +86,52 @@ export class CodeParts implements ValueVisitor {
     const { functions } = this.#sources;
     if (functions === undefined) return `code ${Function.prototype.toString.call(target)}`;
     const found = functions.find(target);
-    if (found.length === 0) return this.#describeForeign(target, functions);
+    if (found.length === 0) return this.#describeNative(target, functions);
     if (this.#isNew(target, false))
       for (const { module, entry } of found) this.#addPiece(entry.piece, { module, target });
     return `code ${found.map(({ module, entry }) => module.model.pieces[entry.piece]?.hash).join(' ')}`;
   }
 
-  /**
-   * Describes a function whose text is in no module of the user: a bound function, or a function that a package made,
-   * perhaps around a function of the user.
-   */
-  #describeForeign(target: CallableFunction, functions: UserFunctions): string | undefined {
+  /** Describes a bound function, and a function of JavaScript itself. */
+  #describeNative(target: CallableFunction, functions: UserFunctions): string | undefined {
     const text = Function.prototype.toString.call(target);
-    if (!this.#isNew(target, false)) return `again ${text}`;
-    const isNative = /\[native code\]\s*\}$/.test(text);
-    const closure = functions.closures.read(target);
-    if (closure?.bound !== undefined) {
-      const bound = writeValue(closure.bound, this.#getWriteOptions());
-      if (bound.isUnreadable) this.undecided.add(`what \`bind\` has set for the function ${target.name}`);
-      return `bound ${bound.text}`;
+    if (!/\[native code\]\s*\}$/.test(text)) return undefined;
+    const bound = functions.closures.read(target)?.bound;
+    if (bound === undefined) return `builtin ${target.name}`;
+    if (!this.#isNew(target, false)) return `again ${target.name}`;
+    const written = writeValue(bound, this.#getWriteOptions());
+    if (written.isUnreadable || written.isOpaque)
+      this.undecided.add(`what \`bind\` has set for the function ${target.name}`);
+    return `bound ${written.text}`;
+  }
+
+  /**
+   * Describes a function that a package made, perhaps around a function of the user: by its text and by the variables that
+   * it uses. Returns undefined for any other function.
+   */
+  #describeMade(target: CallableFunction): string | undefined {
+    const { functions } = this.#sources;
+    const text = Function.prototype.toString.call(target);
+    if (functions === undefined || /\[native code\]/.test(text) || functions.find(target).length > 0)
+      return undefined;
+    this.usesCode = true;
+    const parts = [text];
+    for (const [name, value] of listVariables(functions.closures.read(target))) {
+      if (!new RegExp(`(?<![\\w$.])${name.replaceAll('$', '\\$')}(?![\\w$])`).test(text)) continue;
+      if (typeof value === 'function' && functions.find(value).length > 0)
+        this.add(`the function "${name}"`, value);
+      else if (typeof value !== 'function') parts.push(name, writeValue(value, this.#getWriteOptions()).text);
     }
-    if (isNative) return `builtin ${target.name}`;
-    for (const [name, value] of listVariables(closure)) {
-      const isUsed = typeof value === 'function' && text.includes(name);
-      if (isUsed && functions.find(value).length > 0) this.add(`the function "${name}"`, value);
-    }
-    return undefined;
+    return parts.join(' ');
+  }
+
+  /** Describes an object of a package by the constant of the user that has it, and adds the text of the constant. */
+  describeForeign(value: object): string | undefined {
+    const owner = this.#sources.functions?.findOwner(value);
+    // A constant that is being written is not described by itself, but by its text.
+    if (owner === undefined || owner.binding === this.#written) return undefined;
+    this.#addTopLevel(owner.binding, [], { module: owner.module });
+    return `the value of ${owner.binding.name} in ${owner.module.name}`;
   }
 
   #addPiece(index: number, around: Around): void {
@@ -215,10 +237,13 @@ export class CodeParts implements ValueVisitor {
     const [part, names] = this.#follow(value, path);
     const subject = getSubject(binding, names, module);
     if (!binding.isLocal && !this.#isNew(subject, around.isEarly)) return;
+    const outer = this.#written;
+    this.#written = binding;
     const written = writeValue(part, { ...this.#getWriteOptions(), stopsIfOpaque: hasText });
-    if (hasText && (written.isOpaque || written.isUnreadable))
-      this.#addText(binding, { ...around, isEarly: true });
-    else if (written.isUnreadable) this.undecided.add(subject);
+    this.#written = outer;
+    const isShown = !written.isOpaque && !written.isUnreadable;
+    if (!isShown && hasText) this.#addText(binding, { ...around, isEarly: true });
+    else if (!isShown) this.undecided.add(subject);
     else this.#set(subject, hash(written.text));
     // A variable that functions set while tasks run depends on those functions, whatever its value is now.
     for (const each of binding.changes)
@@ -285,7 +310,7 @@ export class CodeParts implements ValueVisitor {
   }
 
   #addBuiltin(name: string, path: readonly string[], isEarly: boolean | undefined): void {
-    if (isEarly === true && !PURE.has(name.split('/')[0] ?? ''))
+    if (isEarly === true && !isPure(name))
       this.undecided.add(`what is read with node:${name} while the config is loaded`);
     const index = path.indexOf('env');
     if (name !== 'process' || index < 0) return;
@@ -332,37 +357,4 @@ export class CodeParts implements ValueVisitor {
     for (const use of Object.values(module.model.exports)) this.#addUse(use, { module, isEarly });
     for (const target of module.targets.values()) this.#addImport(target, [], isEarly);
   }
-}
-
-/** Modules of Node.js that read nothing from outside. */
-const PURE: ReadonlySet<string> = new Set([
-  'assert',
-  'buffer',
-  'console',
-  'events',
-  'module',
-  'path',
-  'process',
-  'querystring',
-  'stream',
-  'string_decoder',
-  'timers',
-  'url',
-  'util',
-  'zlib',
-  'async_hooks',
-  'diagnostics_channel',
-  'perf_hooks',
-]);
-
-function getSubject({ name, noun }: Binding, path: readonly string[], { name: file }: GraphModule): string {
-  return `the ${noun} "${[name, ...path].join('.')}" in ${file}`;
-}
-
-function hashPieces({ pieces, changes }: Binding, { model }: GraphModule): string {
-  return hash([...pieces, ...changes].map((each) => model.pieces[each]?.hash ?? '').join(' '));
-}
-
-function listVariables(closure: Closure | undefined): [string, unknown][] {
-  return closure?.scopes.flatMap((scope) => Object.entries(scope)) ?? [];
 }

@@ -16,6 +16,7 @@ export class UserFunctions {
   readonly #graph: ModuleGraph;
   /** By the text of a function. */
   readonly #found = new Map<string, readonly FoundFunction[]>();
+  #owners: Map<object, { readonly module: GraphModule; readonly binding: Binding }> | undefined;
 
   constructor(graph: ModuleGraph, closures: ClosureReader) {
     this.#graph = graph;
@@ -61,6 +62,26 @@ export class UserFunctions {
     if (name !== undefined) return readProperty(exports, name);
     const scope = this.#listTopScopes(module, exports).findLast((each) => Object.hasOwn(each, binding.name));
     return scope && { value: scope[binding.name] };
+  }
+
+  /** Finds the variable at the top level of a module whose value is this object. */
+  findOwner(value: object): { readonly module: GraphModule; readonly binding: Binding } | undefined {
+    this.#owners ??= this.#listOwners();
+    return this.#owners.get(value);
+  }
+
+  #listOwners(): Map<object, { readonly module: GraphModule; readonly binding: Binding }> {
+    const owners = new Map<object, { readonly module: GraphModule; readonly binding: Binding }>();
+    for (const module of this.#graph.modules.values()) {
+      for (const binding of module.model.bindings) {
+        // The text of a variable that is set more than once does not say which value it has.
+        if (binding.isLocal || binding.kind !== 'value' || binding.pieces.length === 0) continue;
+        const value = this.readTopLevel(binding, module)?.value;
+        const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function';
+        if (isObject && !owners.has(value)) owners.set(value, { module, binding });
+      }
+    }
+    return owners;
   }
 
   /** Lists the scopes around one function of a module. The last ones are those of the module. */

@@ -6,10 +6,7 @@ import { types } from 'node:util';
 export interface ValueText {
   /** A text that differs if the value differs. */
   readonly text: string;
-  /**
-   * True if the text does not show all of the value: it contains an object whose class is not the user's, or code that
-   * is not the user's.
-   */
+  /** True if the text does not show all of the value: it contains an object or a function of a package. */
   readonly isOpaque: boolean;
   /** True if the text shows nothing of a part of the value: a stream, a promise, a private field, or too large a value. */
   readonly isUnreadable: boolean;
@@ -21,6 +18,8 @@ export interface ValueVisitor {
   describeFunction(value: CallableFunction): string | undefined;
   /** Returns a text for an object of this program, such as a task. Undefined for any other object. */
   describeOwn(value: object): string | undefined;
+  /** Returns a text for an object or a function of a package, if a constant of the user has the same value. */
+  describeForeign(value: object): string | undefined;
 }
 
 /** The most values that are read inside one value, and how deep they can be. */
@@ -100,7 +99,8 @@ class ValueWriter {
   }
 
   #writeFunction(value: CallableFunction): void {
-    const text = this.#options.visitor.describeFunction(value);
+    const { visitor } = this.#options;
+    const text = visitor.describeFunction(value) ?? visitor.describeForeign(value);
     if (text === undefined) this.#setOpaque();
     this.#add(text ?? `function ${Function.prototype.toString.call(value)}`);
   }
@@ -117,8 +117,9 @@ class ValueWriter {
       for (let i = 0; i < value.length && !this.#isUnreadable; i++) this.write(value[i]);
       this.#add(']');
     } else if (!this.#writeBuiltin(value)) {
-      if (!isPlain(value)) this.#writeClass(value);
-      this.#writeProperties(value);
+      const isOfUser = isPlain(value) || this.#writeClass(value);
+      if (isOfUser) this.#writeProperties(value);
+      else this.#writeForeign(value);
     }
   }
 
@@ -144,16 +145,23 @@ class ValueWriter {
     return true;
   }
 
-  /** Writes the class of an object. */
-  #writeClass(value: object): void {
-    const prototype = Object.getPrototypeOf(value) as { constructor?: unknown };
-    const { constructor } = prototype;
-    if (typeof constructor === 'function' && constructor !== Object) {
-      this.#add('of');
-      this.#writeFunction(constructor);
-      // A private field shows nowhere.
-      if (/#[\w$]/.test(Function.prototype.toString.call(constructor))) this.#isUnreadable = true;
-    } else this.#setOpaque();
+  /** Writes the class of an object. Returns false if the class is not the user's. */
+  #writeClass(value: object): boolean {
+    const { constructor } = Object.getPrototypeOf(value) as { constructor?: unknown };
+    if (typeof constructor !== 'function' || constructor === Object) return false;
+    const text = this.#options.visitor.describeFunction(constructor);
+    if (text === undefined) return false;
+    this.#add(`of ${text}`);
+    // A private field shows nowhere.
+    if (/#[\w$]/.test(Function.prototype.toString.call(constructor))) this.#isUnreadable = true;
+    return true;
+  }
+
+  /** An object of a package can keep anything where nobody sees it. */
+  #writeForeign(value: object): void {
+    const text = this.#options.visitor.describeForeign(value);
+    if (text === undefined) this.#setOpaque();
+    else this.#add(text);
   }
 
   #writeProperties(value: object): void {

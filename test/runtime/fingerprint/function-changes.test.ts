@@ -171,6 +171,36 @@ describeChanges('a task in a loop or a factory', [
   },
 ]);
 
+describeChanges('an object of a package', [
+  {
+    title: 'that is an argument, with the text of the constant that has it',
+    files: {
+      'etl.config.ts': config(
+        "import { schema } from 'p'; const one = schema((x) => x); const two = schema((x) => x); const make = (d, id, s) => d.session(id, {}, async () => s.parse(1));",
+        "make(d, 'a', one); make(d, 'b', two); make(d, 'c', { deep: [two] }); d.session('e', { with: { s: one } }, async (c) => c.with);",
+      ),
+      ...PACKAGE,
+    },
+    change: { 'two = schema((x) => x)': 'two = schema((x) => x + 1)' },
+    reruns: {
+      b: 'the constant "two" in etl.config.ts changed',
+      c: 'the constant "two" in etl.config.ts changed',
+    },
+  },
+  {
+    title: 'that is an argument without a name, so that nobody can compare it',
+    files: {
+      'etl.config.ts': config(
+        "import { schema } from 'p'; const make = (d, id, s) => d.session(id, {}, async () => s);",
+        "make(d, 'a', schema((x) => x)); make(d, 'b', 1); d.session('c', { with: schema(1) }, async () => 1);",
+      ),
+      ...PACKAGE,
+    },
+    change: { files: {} },
+    reruns: { a: /can't be told whether the argument "s"/, c: /can't be told whether its `with` changed/ },
+  },
+]);
+
 describeChanges('code that hides what it does', [
   {
     title: 'eval',
