@@ -1,4 +1,5 @@
 import { type PipelineStatement, send, type StatementResult } from '../postgres/protocol.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
 import { sendBrief } from '../postgres/transaction.js';
 import { formatLockName, type Ledger, type LedgerSchema } from './ledger.js';
 import { quoteLiteral } from '../sql/quote.js';
@@ -55,17 +56,23 @@ export async function beginRun(
     createPredecessorStatement(schema, holder.dagId),
     ...createRowLockStatements(schema, holder),
     {
-      text: `${insertRun} ${buildTakeEpoch(schema, { before: values.length, from: 'header' })}`,
+      // Divides by zero, so that nothing is kept, if the run is written and the epoch is not.
+      text: `${insertRun}, taken as (${buildTakeEpoch(schema, { before: values.length, from: 'header' })})
+        select number, 1 operator(pg_catalog./) (number is not null)::int
+        from header left join taken on true`,
       values: [...values, ...listHolderValues(holder)],
     },
-  ]);
+  ]).catch((error: unknown) => {
+    const isDropped = findDatabaseError(error)?.code === '22012';
+    throw isDropped ? createNotWrittenError(schema, 'lock', 'nothing was started') : error;
+  });
   const number = answers.at(-1)?.rows[0]?.[0];
   if (typeof number === 'string') {
     return { epoch: { number, holder: holder.holder }, hasOpenPredecessor: isOpen(answers[0]) };
   }
   if ((await findRun(ledger, header.runId)) !== undefined) return undefined;
   await assertLocked(ledger, holder.dagId, lockPid);
-  throw createNotWrittenError(schema, 'lock', 'nothing was started');
+  throw createNotWrittenError(schema, 'run', 'nothing was started');
 }
 
 /** Returns true if the run with the newest epoch of the Dag has not ended. */
@@ -153,8 +160,8 @@ export async function readEpoch(
 ): Promise<Epoch | undefined> {
   const { rows } = await send(
     client,
-    `select epoch::pg_catalog.text as number, holder from ${schema.sql}.lock where dag_id operator(pg_catalog.=) $1`,
-    [dagId],
+    `select epoch::pg_catalog.text as number, holder from ${schema.sql}.lock
+     where dag_id operator(pg_catalog.=) ${quoteLiteral(dagId)}`,
   );
   return rows[0] as Epoch | undefined;
 }
@@ -198,7 +205,7 @@ function buildTakeEpoch({ sql }: LedgerSchema, { before, from }: { before: numbe
      select ${dagId}, 1, ${others.join(', ')}, pg_catalog.clock_timestamp() from ${from}
      on conflict (dag_id) do update set ${TAKE_ROW}, epoch = l.epoch operator(pg_catalog.+) 1
        where l.holder operator(pg_catalog.<>) excluded.holder
-     returning epoch::pg_catalog.text`;
+     returning epoch::pg_catalog.text as number`;
 }
 
 /** Lists the values of the statement of `buildTakeEpoch`, in the order of its parameters. */

@@ -96,6 +96,8 @@ export function buildIsLocked(name: string, pid?: string): string {
  * because the network of the process broke. The sessions are found by their application name. Call this function only
  * with the lock of the Dag: then no other process works for the Dag.
  *
+ * The statement has no parameters: it would leave a portal with a snapshot in the transaction of the lock.
+ *
  * On a connection without the lock, `holder` is this process. Then only transactions end that began before the process has
  * adopted the epoch here, and none if a newer process has the epoch.
  */
@@ -105,7 +107,7 @@ export async function endLeftovers(
   holder: string | undefined,
 ): Promise<void> {
   const isOld = `xact_start operator(pg_catalog.<) (select taken_at from ${schema.sql}.lock
-    where dag_id operator(pg_catalog.=) $2 and holder operator(pg_catalog.=) $3)`;
+    where dag_id operator(pg_catalog.=) ${quoteLiteral(dagId)} and holder operator(pg_catalog.=) ${quoteLiteral(holder ?? '')})`;
   await send(
     client,
     `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity
@@ -113,8 +115,7 @@ export async function endLeftovers(
        and usename operator(pg_catalog.=) session_user and ${MAY_SIGNAL}
        and pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()
        and ${holder === undefined ? 'xact_start is not null' : isOld}
-       and pg_catalog.starts_with(application_name, $1)`,
-    [formatSessionPrefix(schema, dagId), ...(holder === undefined ? [] : [dagId, holder])],
+       and pg_catalog.starts_with(application_name, ${quoteLiteral(formatSessionPrefix(schema, dagId))})`,
   );
 }
 
@@ -139,8 +140,7 @@ export async function describeHolder({ client, schema }: Ledger, dagId: string):
       `select pg_catalog.format('run %s, pid %s on host %s, since %s (%s s)', run_id, pid, host,
          pg_catalog.to_char(taken_at, 'HH24:MI:SS'),
          extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) taken_at)::pg_catalog.int4) as holder
-       from ${schema.sql}.lock where dag_id operator(pg_catalog.=) $1`,
-      [dagId],
+       from ${schema.sql}.lock where dag_id operator(pg_catalog.=) ${quoteLiteral(dagId)}`,
     );
     return rows[0]?.holder as string | undefined;
   } catch (error) {
