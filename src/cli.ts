@@ -9,6 +9,7 @@ import { formatErrorLines, joinLines } from './runtime/report/words.js';
 import { learnFromArguments, learnFromVariables } from './runtime/secrets/learned-secrets.js';
 import { formatJson } from './runtime/report/safe-text.js';
 import { createOutput, createPaint, isColoured } from './commands/program/terminal.js';
+import { endProcess, setExitCode, takeOverExit } from './commands/program/process-end.js';
 
 export { COMMANDS } from './commands/index.js';
 export { keep } from './runtime/modules/cache.js';
@@ -19,6 +20,7 @@ export { keep } from './runtime/modules/cache.js';
  * output synchronously, so the process loses no output when it ends.
  */
 export async function main(argv: readonly string[]): Promise<never> {
+  takeOverExit();
   // Without a listener, the error of a closed pipe (EPIPE) would end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   learnFromArguments(argv);
@@ -32,7 +34,7 @@ export async function main(argv: readonly string[]): Promise<never> {
   } catch (error) {
     reportError(error, argv, config);
   }
-  process.exit();
+  endProcess();
 }
 
 /**
@@ -46,7 +48,8 @@ function replaceReportsOfNode(): void {
     if (process.listenerCount('uncaughtException') > 1) return;
     const paint = createPaint(isColoured(undefined, process.env, process.stderr.isTTY));
     text(joinLines(formatErrorLines(createUnhandledError(error), paint)));
-    process.exit(EXIT.taskFailed);
+    setExitCode(EXIT.taskFailed);
+    endProcess();
   });
   // There is no listener if the user has turned the warnings off.
   if (process.listenerCount('warning') === 0) return;
@@ -89,5 +92,5 @@ function reportError(error: unknown, argv: readonly string[], config: Config): v
   createOutput(2, () => undefined).text(joinLines(formatErrorLines(shown, paint)));
   if (argv.includes('--json'))
     createOutput(1, () => undefined).json(`${formatJson(buildErrorJson(shown), 2)}\n`);
-  process.exitCode = shown.exitCode;
+  setExitCode(shown.exitCode);
 }

@@ -6,6 +6,7 @@ import { loadProgram, type Program } from './commands/program/program.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from './runtime/report/words.js';
 import { createOutput, createPaint, isColoured, type Write } from './commands/program/terminal.js';
 import { formatJson } from './runtime/report/safe-text.js';
+import { captureStdout, loseOutput, setExitCode } from './commands/program/process-end.js';
 
 /** The base class of all commands of `etl`: the global flags, the output streams, the colours and the error report. */
 export abstract class EtlCommand extends Command {
@@ -31,6 +32,8 @@ export abstract class EtlCommand extends Command {
   /** The value of `--show-data`, else of `showData` in the config. Undefined: only a terminal shows values of rows. */
   #showData: boolean | undefined;
 
+  /** True if the command has failed when its data can't be written to stdout. False for a run, which goes on. */
+  protected readonly isDataCommand: boolean = true;
   protected readonly stdout = createOutput(1, (error) => this.#onWriteFailed('stdout', error));
   protected readonly stderr = createOutput(2, () => undefined);
   /** Writes data to stdout, for another program or a person. */
@@ -50,6 +53,7 @@ export abstract class EtlCommand extends Command {
     config?: string | undefined;
     conn?: readonly string[] | undefined;
   }): Promise<Program> {
+    captureStdout((line, scope) => (scope ? scope.log(line) : this.print(line)));
     const program = await loadProgram({
       config: flags.config,
       connections: parseConnFlags(flags.conn ?? []),
@@ -87,6 +91,11 @@ export abstract class EtlCommand extends Command {
       if (error) this.err(joinLines(formatErrorLines(error, paint, showsRowData)));
   }
 
+  /** Shows a line that the config has printed, on stderr. */
+  protected print(line: string): void {
+    this.err(`${line}\n`);
+  }
+
   /** Prints data as JSON on stdout. */
   protected printJson(data: unknown): void {
     this.stdout.json(`${formatJson(data, 2)}\n`);
@@ -100,7 +109,7 @@ export abstract class EtlCommand extends Command {
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
     const shown = error instanceof EtlError ? error : toUsageError(error, this.id?.replaceAll(':', ' '));
-    process.exitCode = shown?.exitCode ?? EXIT.bug;
+    setExitCode(shown?.exitCode ?? EXIT.bug);
     if (shown === undefined) this.err(formatBugReport(error));
     else this.printErrors([{ error: shown }], undefined);
     if (isJson && shown) this.printJson(buildErrorJson(shown, this.recordsRowData));
@@ -108,6 +117,7 @@ export abstract class EtlCommand extends Command {
 
   /** Reports on stderr that a stream can't be written any more. */
   #onWriteFailed(stream: string, error: Error): void {
+    if (this.isDataCommand) loseOutput();
     // A reader that closes the pipe early, as in `etl list | head -1`, is not a failure.
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') {
       this.err(`etl: ${stream} can't be written (${error.message}); the rest of the output is lost\n`);

@@ -9,8 +9,10 @@ export const EXIT = {
   checkFailed: 3,
   unreachable: 69,
   bug: 70,
+  output: 74,
   locked: 75,
   timeout: 124,
+  killed: 137,
 } as const;
 
 /**

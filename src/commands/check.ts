@@ -12,6 +12,7 @@ import {
   type Trial,
   tryConnections,
 } from './connections/trial.js';
+import { setExitCode } from './program/process-end.js';
 
 /** `etl check`: finds what would make a run fail before its first task. Starts no run. */
 export class CheckCommand extends EtlCommand {
@@ -31,7 +32,7 @@ Exit codes: 0 no error was found, 2 the config, a Dag or the definition of a con
     const { used, recording } = listConnections(dags);
     const trials = await tryConnections(program, used, recording);
     const faults = dags.flatMap((dag) => dag.faults);
-    process.exitCode = faults.length > 0 ? EXIT.usage : chooseTrialsExitCode(trials);
+    setExitCode(faults.length > 0 ? EXIT.usage : chooseTrialsExitCode(trials));
     const errors = [...faults.map((error) => ({ error })), ...trials];
     if (flags.json) this.printJson(buildJson(loaded.file, dags, trials));
     else this.out(formatChecks(loaded.name, dags, this.paint(flags.color, 'stdout')));

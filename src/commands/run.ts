@@ -17,6 +17,7 @@ import { createStatusReporter } from '../runtime/report/status.js';
 import { runDag, type RunResult } from '../runtime/run/run.js';
 import type { RunRequest } from '../runtime/run/start.js';
 import { startWatchdog, type Watchdog } from './run/watchdog.js';
+import { setExitCode } from './program/process-end.js';
 
 const DEFAULT_CONCURRENCY = 4;
 
@@ -97,6 +98,9 @@ SIGINT and SIGTERM.`;
     }),
   };
 
+  protected override readonly isDataCommand = false;
+  /** The lines that the config has printed. With `--quiet`, they are shown only if the run fails. */
+  readonly #printed: string[] = [];
   /** The signal that stopped the run before its first task. `catch` needs it for the exit code. */
   #stoppedBy: StopSignal | undefined;
   /** Shows a line that is not about a task in the report of the run. */
@@ -127,8 +131,14 @@ SIGINT and SIGTERM.`;
 
   /** Reports an error that ended the run before its first task. After a signal, the exit code is the signal's. */
   protected override async catch(thrown: Error): Promise<void> {
+    for (const line of this.#printed.splice(0)) super.print(line);
     await super.catch(thrown);
-    if (this.#stoppedBy !== undefined) process.exitCode = getSignalExitCode(this.#stoppedBy);
+    if (this.#stoppedBy !== undefined) setExitCode(getSignalExitCode(this.#stoppedBy));
+  }
+
+  protected override print(line: string): void {
+    if (this.argv.includes('--quiet') || this.argv.includes('-q')) this.#printed.push(line);
+    else super.print(line);
   }
 
   /** Parses the command line. Its type gives `RunFlags`. */
@@ -216,13 +226,14 @@ SIGINT and SIGTERM.`;
    */
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
     const signal = guard.stoppedBy();
+    if (result.state !== 'success') for (const line of this.#printed.splice(0)) super.print(line);
     // The result has the unhandled errors that came before the end of the run.
     const late = guard.unhandledErrors.filter((error) => !result.errors.includes(error));
     for (const error of late) this.printErrors([{ error }], color);
     this.printErrors([{ error: this.#reportError }], color);
-    if (signal !== undefined) process.exitCode = getSignalExitCode(signal);
-    else if (late.length > 0) process.exitCode = EXIT.taskFailed;
-    else process.exitCode = getExitCode(result) || (this.#reportError?.exitCode ?? EXIT.success);
+    if (signal !== undefined) setExitCode(getSignalExitCode(signal));
+    else if (late.length > 0) setExitCode(EXIT.taskFailed);
+    else setExitCode(getExitCode(result) || (this.#reportError?.exitCode ?? EXIT.success));
   }
 }
 

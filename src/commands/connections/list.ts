@@ -2,6 +2,7 @@ import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { EXIT } from '../../errors.js';
 import { formatTable } from '../program/terminal.js';
+import { setExitCode } from '../program/process-end.js';
 
 /**
  * `etl connections list`: lists the connections that are defined, without opening them. Exits with 2 if a definition
@@ -27,7 +28,7 @@ export class ConnectionsListCommand extends EtlCommand {
     const { args, flags } = await this.parse(ConnectionsListCommand);
     const { lookup } = await this.loadProgram(flags);
     const entries = lookup.list(args.prefix);
-    if (entries.some(({ error }) => error !== undefined)) process.exitCode = EXIT.usage;
+    if (entries.some(({ error }) => error !== undefined)) setExitCode(EXIT.usage);
     if (flags.json) return this.printJson(entries);
     if (entries.length === 0) {
       const { prefix } = args;

@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import { connFlag, EtlCommand } from '../../command.js';
 import { chooseTrialsExitCode, buildTrialsJson, formatTrials, tryConnections } from './trial.js';
+import { setExitCode } from '../program/process-end.js';
 
 /** `etl connections test`: opens one connection, or all connections that are defined. */
 export class ConnectionsTestCommand extends EtlCommand {
@@ -20,7 +21,7 @@ export class ConnectionsTestCommand extends EtlCommand {
     const { lookup } = program;
     const ids = args.id === undefined ? lookup.list().map(({ id }) => id) : [lookup.find(args.id).id];
     const trials = await tryConnections(program, ids);
-    process.exitCode = chooseTrialsExitCode(trials);
+    setExitCode(chooseTrialsExitCode(trials));
     if (flags.json) return this.printJson(buildTrialsJson(trials));
     if (trials.length === 0) return this.err('no connection is defined\n');
     this.out(formatTrials(trials, this.paint(flags.color, 'stdout')));

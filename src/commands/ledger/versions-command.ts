@@ -8,6 +8,7 @@ import {
   visitLedgers,
   type VisitLedger,
 } from './versions.js';
+import { setExitCode } from '../program/process-end.js';
 
 /** The base class of the commands that visit ledgers and then show their versions. */
 export abstract class LedgerVersionsCommand extends EtlCommand {
@@ -27,11 +28,12 @@ export abstract class LedgerVersionsCommand extends EtlCommand {
     const { args, flags } = await this.parse(LedgerVersionsCommand);
     const program = await this.loadProgram(flags);
     const versions = await visitLedgers(program, args.connection, this.visit);
-    process.exitCode = chooseVersionsExitCode(versions);
+    const exitCode = chooseVersionsExitCode(versions);
+    setExitCode(exitCode);
     if (flags.json) return this.printJson(buildVersionsJson(versions));
     if (versions.length === 0) return this.err('no Dag has a connection\n');
     this.out(formatVersions(versions, this.paint(flags.color, 'stdout')));
     this.printErrors(versions, flags.color);
-    if (process.exitCode === EXIT.taskFailed) this.err(this.advice);
+    if (exitCode === EXIT.taskFailed) this.err(this.advice);
   }
 }

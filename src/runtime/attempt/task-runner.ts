@@ -189,7 +189,10 @@ export class TaskRunner {
     const moved = (delta: Moved): void => progress.addMovement(delta);
     const limits = { attempt, claimOnly, signal: controller.signal, budgetMs, moved };
     try {
-      const outcome = await taskScope.run({ taskId: task.id, fail }, () => this.#prepareAndRun(task, limits));
+      const log = (message: string): void =>
+        this.#services.emit({ type: 'task_log', taskId: task.id, message, fields: {} });
+      const scope = { taskId: task.id, fail, log };
+      const outcome = await taskScope.run(scope, () => this.#prepareAndRun(task, limits));
       // The error came too late to stop the COMMIT.
       if (outcome.state === 'success' && unhandledError !== undefined)
         this.#services.onLateError(unhandledError);

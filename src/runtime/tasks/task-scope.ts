@@ -6,6 +6,8 @@ export interface TaskScope {
   readonly taskId: string;
   /** Fails the running attempt and returns true. If the attempt has ended, does nothing and returns false. */
   readonly fail: (error: EtlError) => boolean;
+  /** Shows a line that the code of the task has printed, as a log line of the task. */
+  readonly log: (line: string) => void;
 }
 
 /**
