@@ -5,6 +5,13 @@ import type { Session } from '../../../src/runtime/session/session.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 
+/** A class with its own text for PostgreSQL, as pg supports it. */
+class Own {
+  toPostgres(): string {
+    return 'own';
+  }
+}
+
 describe('the value of a parameter', () => {
   const zone = process.env['TZ'];
   let db: TestDatabase;
@@ -57,7 +64,7 @@ describe('the value of a parameter', () => {
         ],
         ['j', { s: 'a\\b', list: [1, null] }, '{"s": "a\\\\b", "list": [1, null]}'],
         ['x', new String('boxed'), 'boxed'],
-        ['x', { toPostgres: () => 'own' }, 'own'],
+        ['x', new Own(), 'own'],
         ['b', Buffer.from([0, 255]), '\\x00ff'],
         ['b', new Uint8Array([1]), '\\x01'],
       ];
