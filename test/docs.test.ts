@@ -8,7 +8,7 @@ import { dag } from '../src/index.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
-for (const name of ['guarantees', 'transfer', 'unloading', 'loading']) {
+for (const name of ['guarantees', 'transfer', 'unloading', 'loading', 'values']) {
   describe(`docs/${name}.md`, () => {
     it('names only tests that exist', async () => {
       const text = await readFile(join(ROOT, `docs/${name}.md`), 'utf8');
