@@ -49,19 +49,25 @@ const WRAPPER = '(function (exports, require, module, __filename, __dirname, imp
 /** The packages that are not bundled, because they are optional for the user, or too large for their rare use. */
 const EXTERNAL = ['@electric-sql/pglite', 'hyparquet', 'hyparquet-compressors', 'hyparquet-writer', 'jiti'];
 
-/** Replaces `import.meta.url`, which a CommonJS file does not have. */
+/**
+ * The file with iconv-lite, whose tables of characters would make the program a third larger and every start slower. The
+ * program loads the file when it decodes another encoding than UTF-8.
+ */
+const ICONV_FILE = './iconv-lite.cjs';
+
+/** Replaces `import.meta.url`, which a CommonJS file does not have, and names the file of iconv-lite. */
 const OWN_URL = {
-  define: { 'import.meta.url': 'bundleUrl' },
+  define: { 'import.meta.url': 'bundleUrl', ICONV_FILE: JSON.stringify(ICONV_FILE) },
   banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
 };
 
 /**
- * Writes `etl.cjs`, the file of its watchdog thread and the files of the shared packages to `directory`. The program is
+ * Writes `etl.cjs`, the files of its watchdog thread, of iconv-lite and of the shared packages to `directory`. The program is
  * a CommonJS file, because V8 can cache the compiled code of CommonJS files only. bin/run.js uses this cache and
  * provides `importModule`. Returns esbuild's metafiles.
  */
 export async function bundleProgram(directory, { minify = true } = {}) {
-  const [program, watchdog] = await Promise.all([
+  const [program, watchdog, iconv] = await Promise.all([
     build({
       ...COMMON,
       entryPoints: ['src/cli.ts'],
@@ -72,16 +78,18 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       ...OWN_URL,
     }),
     build({ ...COMMON, entryPoints: ['src/commands/run/watchdog-thread.ts'], format: 'cjs', minify }),
+    build({ ...COMMON, entryPoints: [require.resolve('iconv-lite')], format: 'cjs', minify }),
   ]);
   const code = `${WRAPPER}${replaceImports(getText(program))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
   writeFileSync(join(directory, 'watchdog-thread.cjs'), getText(watchdog));
+  writeFileSync(join(directory, ICONV_FILE), getText(iconv));
   // The program reads a migration when it installs the ledger, so that a start need not parse the DDL.
   cpSync(join(root, 'src/runtime/ledger/migrations'), join(directory, 'migrations'), { recursive: true });
   writeSharedPackages(join(directory, 'shared'));
-  return [program, watchdog].map(({ metafile }) => metafile);
+  return [program, watchdog, iconv].map(({ metafile }) => metafile);
 }
 
 /**

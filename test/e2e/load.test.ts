@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
-import { open, rm } from 'node:fs/promises';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -28,6 +28,24 @@ describe('etl run of a load', () => {
       }),
     ] });`;
   const etl = (...args: string[]) => project.cli(args, { DATABASE_URL: db.url });
+
+  it('decodes files in other encodings', async () => {
+    for (const [encoding, bytes] of [
+      ['windows-1252', Buffer.from('id,a\n1,\x80 \xfc\n', 'latin1')],
+      ['euc-kr', Buffer.from('69642c610a312c8141b0a10a', 'hex')],
+      ['utf-16le', Buffer.from('\ufeffid,a\n1,€\n', 'utf16le')],
+    ] as const) {
+      await db.query('drop table if exists t; create table t (id int, a text)');
+      await project.write({
+        'etl.config.ts': config(`mode: 'append', transform: (row) => row, csv: { encoding: '${encoding}' }`),
+      });
+      await writeFile(join(project.directory, 'in.csv'), bytes);
+      const { code, stderr } = await etl('run', 'd');
+      expect(code, stderr).to.equal(0);
+      const expected = { 'windows-1252': '€ ü', 'euc-kr': '갂가', 'utf-16le': '€' }[encoding];
+      expect(await db.query('select a from t')).to.deep.equal([{ a: expected }]);
+    }
+  });
 
   for (const mode of [
     `mode: 'append'`,

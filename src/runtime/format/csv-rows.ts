@@ -4,6 +4,7 @@ import type { InputFile } from '../input/input.js';
 import { type CsvBatch, CsvParser } from './csv.js';
 import type { CsvSyntax } from './csv-record.js';
 import { readText } from './decode.js';
+import type { Encoding } from './encodings.js';
 import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
@@ -13,8 +14,8 @@ export interface CsvReading extends Partial<CsvSyntax> {
   readonly header?: boolean;
   /** The names of the columns. They replace the names of the header. */
   readonly columns?: readonly string[];
-  /** The encoding of the file: a name from https://encoding.spec.whatwg.org/#names-and-labels. Default UTF-8. */
-  readonly encoding?: string;
+  /** The encoding of the file. Default UTF-8. */
+  readonly encoding?: Encoding;
 }
 
 /**

@@ -1,8 +1,9 @@
 import { isAscii, isUtf8 } from 'node:buffer';
-import { TextDecoder } from 'node:util';
 import { EtlError } from '../../errors.js';
 import { giveBack } from '../../hooks/chunks.js';
 import type { InputFile } from '../input/input.js';
+import { type Codec, createCodec } from './codec.js';
+import { type Encoding, UTF8 } from './encodings.js';
 
 /**
  * Turns the chunks of one file into text. Throws `EtlError` ETL-3554, with the offset, if bytes are not valid in the
@@ -25,7 +26,7 @@ export interface Decoder {
 const PIECE_BYTES = 64 * 1024;
 
 /** Reads a file as pieces of text, and gives its chunks back. Throws as a `Decoder` does. */
-export async function* readText(file: InputFile, encoding?: string): AsyncGenerator<string> {
+export async function* readText(file: InputFile, encoding: Encoding = UTF8): AsyncGenerator<string> {
   const decoder = createDecoder(file.name, encoding);
   for await (const chunk of file.chunks()) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES)
@@ -35,12 +36,16 @@ export async function* readText(file: InputFile, encoding?: string): AsyncGenera
   yield decoder.end();
 }
 
-/**
- * Creates a decoder for one file. `name` is the name of the file, for messages. `encoding` is a name from
- * https://encoding.spec.whatwg.org/#names-and-labels. Throws a `RangeError` if the encoding does not exist.
- */
-export function createDecoder(name: string, encoding = 'utf-8'): Decoder {
-  return /^utf-?8$/i.test(encoding) ? new Utf8Decoder(name) : new OtherDecoder(name, encoding);
+/** Creates a decoder for one file. `name` is the name of the file, for messages. */
+export function createDecoder(name: string, encoding: Encoding): Decoder {
+  return encoding.decoder === 'utf-8' ? new Utf8Decoder(name) : new OtherDecoder(name, encoding);
+}
+
+/** Returns bytes as text, with U+FFFD in place of invalid bytes, for somebody who looks at a wrong row. */
+export function decodeLoosely(bytes: Buffer, encoding: Encoding): string {
+  if (encoding.decoder === 'utf-8') return bytes.toString('utf8');
+  const codec = createCodec(encoding);
+  return codec.write(bytes) + codec.end();
 }
 
 /** Decodes UTF-8 several times as fast as `TextDecoder`: ASCII text, the most frequent case, takes one copy. */
@@ -76,43 +81,39 @@ class Utf8Decoder implements Decoder {
     // For ASCII, latin1 gives the same text as UTF-8, and is copied without decoding.
     if (isAscii(bytes)) return bytes.toString('latin1');
     if (isUtf8(bytes)) return bytes.toString('utf8');
-    throw createNotTextError(this.#name, 'UTF-8', this.#offset + findInvalidByte(bytes));
+    throw createInvalidBytesError(this.#name, 'UTF-8', { at: this.#offset + findInvalidByte(bytes) });
   }
 }
 
-/**
- * Decodes any other encoding with `TextDecoder`. Errors name the offset of the chunk, because `TextDecoder` does not
- * tell which byte is wrong.
- */
+/** Decodes any other encoding. */
 class OtherDecoder implements Decoder {
   readonly #name: string;
-  readonly #encoding: string;
-  readonly #decoder: TextDecoder;
+  readonly #encoding: Encoding;
+  readonly #codec: Codec;
   #offset = 0;
 
-  constructor(name: string, encoding: string) {
+  constructor(name: string, encoding: Encoding) {
     this.#name = name;
     this.#encoding = encoding;
-    this.#decoder = new TextDecoder(encoding, { fatal: true });
+    this.#codec = createCodec(encoding);
   }
 
   decode(chunk: Buffer): string {
-    const text = this.#guard(() => this.#decoder.decode(chunk, { stream: true }));
+    const text = this.#assertValid(this.#codec.write(chunk));
     this.#offset += chunk.length;
     return text;
   }
 
   end(): string {
-    return this.#guard(() => this.#decoder.decode());
+    return this.#assertValid(this.#codec.end());
   }
 
-  /** Runs `decode`. Turns an error of `TextDecoder` into ETL-3554. */
-  #guard(decode: () => string): string {
-    try {
-      return decode();
-    } catch (error) {
-      throw createNotTextError(this.#name, this.#encoding, this.#offset, error);
-    }
+  /** Throws ETL-3554 if a character stands for invalid bytes. */
+  #assertValid(text: string): string {
+    const index = this.#codec.findInvalid(text);
+    if (index === -1) return text;
+    const where = this.#codec.isSingleByte ? { at: this.#offset + index } : { after: this.#offset };
+    throw createInvalidBytesError(this.#name, this.#encoding.name, where);
   }
 }
 
@@ -134,27 +135,27 @@ function countWholeCharacters(bytes: Buffer): number {
   return bytes.length;
 }
 
-/**
- * Returns the offset at which bytes stop being valid UTF-8, by bisection. The beginning of an incomplete character
- * counts as valid.
- */
+/** Returns the offset of the first byte that does not begin a valid character, by bisection. */
 function findInvalidByte(bytes: Buffer): number {
-  // The first `good` bytes are valid, and the first `bad` bytes are not.
+  // The first `good` bytes are valid, possibly with an incomplete character at their end. The first `bad` bytes are not.
   let [good, bad] = [0, bytes.length];
   while (bad - good > 1) {
     const middle = Math.floor((good + bad) / 2);
     if (isUtf8(bytes.subarray(0, countWholeCharacters(bytes.subarray(0, middle))))) good = middle;
     else bad = middle;
   }
-  return good;
+  // The next byte does not continue the incomplete character, so the character is invalid from its first byte on.
+  return countWholeCharacters(bytes.subarray(0, good));
 }
 
-/** Creates the error ETL-3554. `offset` is the first invalid byte in UTF-8, and a byte before it in other encodings. */
-function createNotTextError(name: string, encoding: string, offset: number, cause?: unknown): EtlError {
+/** The place of invalid bytes in a file: their offset, or an offset before them. */
+export type InvalidPlace = { readonly at: number } | { readonly after: number };
+
+/** Creates the error ETL-3554. */
+export function createInvalidBytesError(name: string, encoding: string, place: InvalidPlace): EtlError {
   return new EtlError('ETL-3554', {
     what: `"${name}" contains bytes that are not ${encoding}`,
-    where: `${name}, ${encoding === 'UTF-8' ? 'at' : 'after'} byte ${offset}`,
+    where: `${name}, ${'at' in place ? `at byte ${place.at}` : `after byte ${place.after}`}`,
     fix: 'name the encoding of the file, such as `encoding: "windows-1252"`',
-    cause,
   });
 }

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { EtlError } from '../../../src/errors.js';
 import { encodeRows, type RowOptions } from '../../../src/runtime/format/encoded-rows.js';
+import { type Encoding, findEncoding } from '../../../src/runtime/format/encodings.js';
 import type { InputFile, InputRows } from '../../../src/runtime/input/input.js';
 
 function file(name: string, text: string | Buffer): InputFile {
@@ -45,7 +46,9 @@ describe('encodeRows', () => {
 
   it('reads a CSV file in the encoding of the options', async () => {
     const latin = file('a.csv', Buffer.from('a\né\n', 'latin1'));
-    expect((await encode(latin, { csv: { encoding: 'latin1' } })).text).to.equal('é\n');
+    expect((await encode(latin, { csv: { encoding: findEncoding('latin1') as Encoding } })).text).to.equal(
+      'é\n',
+    );
   });
 
   it('encodes an NDJSON file', async () => {

@@ -1,5 +1,5 @@
-import { TextDecoder } from 'node:util';
-import { EtlError } from '../../../errors.js';
+import { didYouMean, EtlError } from '../../../errors.js';
+import { type Encoding, findEncoding, listEncodingNames } from '../../format/encodings.js';
 import type { Quoting } from '../../format/record-ends.js';
 import { quoteLiteral } from '../../sql/quote.js';
 
@@ -19,16 +19,13 @@ export interface CsvInputOptions {
    * The columns of the table that the fields belong to, in the order of the file. They replace the names of the header.
    */
   readonly columns?: readonly string[];
-  /**
-   * An encoding whose name both the Encoding Standard and PostgreSQL know: `latin1`, `windows-1252`, `shift_jis`.
-   * Default UTF-8.
-   */
+  /** The encoding, by its name in PostgreSQL or in the Encoding Standard: `latin1`, `windows-1252`. Default UTF-8. */
   readonly encoding?: string;
 }
 
 /** `CsvInputOptions` with the defaults. */
 export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding'>> &
-  Pick<CsvInputOptions, 'columns' | 'encoding'>;
+  Pick<CsvInputOptions, 'columns'> & { readonly encoding: Encoding };
 
 /**
  * Fills in the defaults. Throws `EtlError` ETL-2303 if COPY would refuse an option, or if the file has no header and
@@ -36,7 +33,8 @@ export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding'>> 
  */
 export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
   const { delimiter = ',', quote = '"', header = true, columns } = options;
-  const format = { null: '', escape: quote, ...options, delimiter, quote, header };
+  const encoding = parseEncoding(options.encoding);
+  const format = { null: '', escape: quote, ...options, delimiter, quote, header, encoding };
   for (const name of ['delimiter', 'quote', 'escape'] as const) {
     // One character that is no line break, no NUL, and below U+0080.
     if (!/^[^\r\n\0\u0080-\uffff]$/.test(format[name]))
@@ -47,7 +45,6 @@ export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
     throw createWrongOptionError('`csv.null` must not hold the delimiter, the quote or a line break');
   if (!header && columns === undefined)
     throw createWrongOptionError('a CSV file without a header needs `csv.columns`');
-  createTextDecoder(format.encoding); // Throws if the encoding does not exist.
   return format;
 }
 
@@ -59,7 +56,8 @@ export function copyOptions(format: CsvFormat, header: boolean): string {
   const options = ['format csv', `header ${header}`];
   for (const name of ['delimiter', 'quote', 'escape', 'null'] as const)
     options.push(`${name} ${quoteLiteral(format[name])}`);
-  if (format.encoding !== undefined) options.push(`encoding ${quoteLiteral(format.encoding)}`);
+  // Without the option, the server would read the file in the encoding of the client.
+  options.push(`encoding ${quoteLiteral(format.encoding.server ?? 'UTF8')}`);
   return options.join(', ');
 }
 
@@ -68,20 +66,14 @@ export function readQuoting({ quote, escape }: CsvFormat): Quoting {
   return { quote: quote.charCodeAt(0), escape: escape.charCodeAt(0) };
 }
 
-/**
- * Creates a decoder that throws a `TypeError` for bytes that are not valid. Throws `EtlError` ETL-2303 if the encoding does
- * not exist.
- */
-export function createTextDecoder(encoding = 'utf-8'): TextDecoder {
-  try {
-    return new TextDecoder(encoding, { fatal: true });
-  } catch (error) {
-    throw new EtlError('ETL-2303', {
-      what: `\`csv.encoding\` ${JSON.stringify(encoding)} is not known`,
-      fix: 'use a name of https://encoding.spec.whatwg.org/#names-and-labels that PostgreSQL knows too, such as "latin1" or "windows-1252"',
-      cause: error,
-    });
-  }
+/** Returns the encoding with this name. Throws `EtlError` ETL-2303 if it does not exist. */
+function parseEncoding(name: string | undefined): Encoding {
+  const encoding = findEncoding(name);
+  if (encoding !== undefined) return encoding;
+  throw new EtlError('ETL-2303', {
+    what: `\`csv.encoding\` ${JSON.stringify(name)} is not known${didYouMean(name ?? '', listEncodingNames())}`,
+    fix: 'use a name of https://encoding.spec.whatwg.org/#names-and-labels or of PostgreSQL, such as "latin1" or "windows-1252"',
+  });
 }
 
 function createWrongOptionError(what: string): EtlError {

@@ -1,4 +1,5 @@
 import type { LineBreak } from '../../format/csv-record.js';
+import type { Encoding } from '../../format/encodings.js';
 import type { Quoting } from '../../format/record-ends.js';
 import type { InputColumn } from '../../format/row-reader.js';
 import type { Table } from '../../table/describe.js';
@@ -55,6 +56,8 @@ export interface RecordFormat {
   readonly hasFirstLine: boolean;
   /** The bytes for quoting: a line break inside quotes does not end a row. Undefined if the format has no quotes. */
   readonly quoting: Quoting | undefined;
+  /** The encoding of the bytes, to show the text of a row. */
+  readonly encoding: Encoding;
 }
 
 /** The header of an input. */

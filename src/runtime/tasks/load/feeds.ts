@@ -1,4 +1,6 @@
+import { UTF8 } from '../../format/encodings.js';
 import { formatOf } from '../../format/input-rows.js';
+import { transcode } from '../../format/transcode.js';
 import { openInput } from '../../input/open-input.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
@@ -54,7 +56,8 @@ export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, un
  *
  * Closes the file at the end.
  */
-async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
+async function* createCsvFeeds(stored: InputFile, given: FeedsRequest): AsyncGenerator<Feed> {
+  const { file, request } = toServerEncoding(stored, given);
   const { load, csv, table } = request;
   const rest = file.chunks()[Symbol.asyncIterator]();
   try {
@@ -80,12 +83,30 @@ async function* createCsvFeeds(file: InputFile, request: FeedsRequest): AsyncGen
         header: start.header,
         hasFirstLine: true,
         quoting: readQuoting(csv),
+        encoding: csv.encoding,
       },
       sent: () => undefined,
     };
   } finally {
     await rest.return?.();
   }
+}
+
+/**
+ * Returns a CSV file in UTF-8 if the server does not decode its encoding as this program does. With `rejects`, the server
+ * puts aside rows with invalid bytes. Otherwise such bytes are an error.
+ */
+function toServerEncoding(
+  file: InputFile,
+  request: FeedsRequest,
+): { readonly file: InputFile; readonly request: FeedsRequest } {
+  const { encoding } = request.csv;
+  if (encoding.server !== undefined) return { file, request };
+  const options = { name: file.name, encoding, keepsInvalid: request.load.rejects !== undefined };
+  return {
+    file: { name: file.name, chunks: () => transcode(file.chunks(), options) },
+    request: { ...request, csv: { ...request.csv, encoding: UTF8 } },
+  };
 }
 
 /** Returns columns with these names and without a type. */

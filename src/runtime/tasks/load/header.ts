@@ -1,9 +1,10 @@
 import { readColumnNames } from '../../format/csv-rows.js';
 import { recordAt } from '../../format/csv-record.js';
+import { createDecoder } from '../../format/decode.js';
 import { RecordEnds } from '../../format/record-ends.js';
 import { EtlError } from '../../../errors.js';
 import { type Header, NO_HEADER } from './feed.js';
-import { createTextDecoder, readQuoting, type CsvFormat } from './csv-format.js';
+import { readQuoting, type CsvFormat } from './csv-format.js';
 
 /** The header must end within this many bytes. */
 const HEADER_LIMIT_BYTES = 1024 * 1024;
@@ -75,10 +76,11 @@ function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvForm
 /** Decodes the bytes of the header. Throws `EtlError` ETL-3503 if they are not in the encoding of the file. */
 function decodeHeader(line: Buffer, format: CsvFormat, file: string): string {
   try {
-    return createTextDecoder(format.encoding).decode(line);
+    const decoder = createDecoder(file, format.encoding);
+    return decoder.decode(line) + decoder.end();
   } catch (error) {
     throw new EtlError('ETL-3503', {
-      what: `the header of "${file}" is not in the encoding ${format.encoding ?? 'UTF-8'}`,
+      what: `the header of "${file}" is not in the encoding ${format.encoding.name}`,
       fix: 'set `csv.encoding` to the encoding of the file',
       cause: error,
     });

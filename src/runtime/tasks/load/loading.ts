@@ -126,7 +126,8 @@ export class LoadAttempt {
     for await (const batch of cutBatches(feed.chunks, feed.records)) {
       this.#countBytes(batch.bytes.length);
       const reject = (index: number, error: DatabaseError): void => {
-        rejects.add(feed.name, batch.lineOf(index), getRow(batch, index), error);
+        const [line, bytes] = [batch.lineOf(index), getRow(batch, index)];
+        rejects.add({ file: feed.name, line, bytes, encoding: feed.records.encoding }, error);
       };
       rows += await copy.copyBatch(batch, reject);
     }

@@ -1,6 +1,8 @@
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { EtlError } from '../../../errors.js';
+import { decodeLoosely } from '../../format/decode.js';
+import type { Encoding } from '../../format/encodings.js';
 import { createToStorable, listTexts, mapTexts } from '../../ledger/storable-text.js';
 import { send } from '../../postgres/protocol.js';
 import { describeServerError } from '../../postgres/server-error.js';
@@ -33,6 +35,15 @@ export interface Reject {
   readonly raw: string;
 }
 
+/** A row that the server refused. */
+export interface RefusedRow {
+  readonly file: string;
+  readonly line: number;
+  /** The bytes of the row without its line break. */
+  readonly bytes: Buffer;
+  readonly encoding: Encoding;
+}
+
 /** The largest length of `Reject.raw`, in characters. */
 const RAW_LIMIT = 10_000;
 /** The largest number of bytes of one character in UTF-8. */
@@ -54,16 +65,15 @@ export class Rejects {
   }
 
   /**
-   * Adds a row that the server refused. `raw` are the bytes of the row without its line break. Throws `EtlError` ETL-3521 if there are more rejected rows than
-   * `max`.
+   * Adds a row that the server refused. Throws `EtlError` ETL-3521 if there are more rejected rows than `max`.
    */
-  add(file: string, line: number, raw: Buffer, error: DatabaseError): void {
+  add({ file, line, bytes, encoding }: RefusedRow, error: DatabaseError): void {
     const reason = `${error.message} (${describeState(error.code)})`;
-    const text = raw
-      .subarray(0, RAW_LIMIT * MAX_CHARACTER_BYTES)
-      .toString('utf8')
-      .slice(0, RAW_LIMIT);
-    this.#rows.push({ file, line, reason, raw: text });
+    const raw = decodeLoosely(bytes.subarray(0, RAW_LIMIT * MAX_CHARACTER_BYTES), encoding).slice(
+      0,
+      RAW_LIMIT,
+    );
+    this.#rows.push({ file, line, reason, raw });
     const { max } = this.#options;
     if (this.#rows.length <= max) return;
     const shown = describeServerError(error);

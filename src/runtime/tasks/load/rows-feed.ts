@@ -1,4 +1,5 @@
 import { type RowOptions, encodeRows } from '../../format/encoded-rows.js';
+import { UTF8 } from '../../format/encodings.js';
 import { formatOf } from '../../format/input-rows.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import { type DataColumn, type Feed, NO_HEADER } from './feed.js';
@@ -25,7 +26,13 @@ export async function* createRowsFeeds(
       const types = new Map(table.columns.map(({ name, value }) => [name, value]));
       return countRows(rows.chunks(types, usesUtcDates), (count) => (sent += count));
     },
-    records: { options: 'format text', header: NO_HEADER, hasFirstLine: false, quoting: undefined },
+    records: {
+      options: 'format text',
+      header: NO_HEADER,
+      hasFirstLine: false,
+      quoting: undefined,
+      encoding: UTF8,
+    },
     sent: () => sent,
   };
 }
