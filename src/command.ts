@@ -2,7 +2,9 @@ import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
+import { listGivenWords } from './commands/program/given-words.js';
 import { loadProgram, type Program } from './commands/program/program.js';
+import { setGivenWords } from './runtime/report/command-line.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from './runtime/report/words.js';
 import { createOutput, createPaint, isColoured, type Write } from './commands/program/terminal.js';
 import { formatJson } from './runtime/report/safe-text.js';
@@ -60,7 +62,13 @@ export abstract class EtlCommand extends Command {
       notice: (text) => this.err(`note: ${text}\n`),
     });
     this.#showData ??= program.loaded.config.showData;
+    setGivenWords({ ...listGivenWords(program, flags), runFlags: this.listRunFlags(flags) });
     return program;
+  }
+
+  /** Returns the flags of this command that a resume of its run needs. Only `etl run` has such flags. */
+  protected listRunFlags(_flags: object): readonly string[] {
+    return [];
   }
 
   protected override async init(): Promise<void> {

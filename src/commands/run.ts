@@ -20,6 +20,8 @@ import { startWatchdog, type Watchdog } from './run/watchdog.js';
 import { setExitCode } from './program/process-end.js';
 
 const DEFAULT_CONCURRENCY = 4;
+const DEFAULT_OVERLAP = 'fail';
+const DEFAULT_MAX_BLOCK = '1m';
 
 type RunFlags = Awaited<ReturnType<RunCommand['parseFlags']>>['flags'];
 
@@ -74,7 +76,7 @@ SIGINT and SIGTERM.`;
     overlap: Flags.string({
       description:
         'What to do if another run of the Dag is running: fail, skip (exit 0), wait (for 60s) or wait:90s.',
-      default: 'fail',
+      default: DEFAULT_OVERLAP,
     }),
     concurrency: Flags.integer({
       char: 'c',
@@ -84,7 +86,7 @@ SIGINT and SIGTERM.`;
     timeout: Flags.string({ description: 'The time limit of the whole run, such as 30s, 10m or 2h.' }),
     'max-block': Flags.string({
       description: 'End the process if a task blocks the event loop for longer than this.',
-      default: '1m',
+      default: DEFAULT_MAX_BLOCK,
     }),
     'fail-fast': Flags.boolean({ description: 'Start no new task after a task has failed.' }),
     reporter: Flags.string({
@@ -139,6 +141,20 @@ SIGINT and SIGTERM.`;
   protected override print(line: string): void {
     if (this.argv.includes('--quiet') || this.argv.includes('-q')) this.#printed.push(line);
     else super.print(line);
+  }
+
+  protected override listRunFlags(flags: RunFlags): readonly string[] {
+    const { concurrency, timeout, overlap, 'max-block': maxBlock, 'fail-fast': failFast } = flags;
+    const isGiven = (value: string | undefined, usual?: string): value is string =>
+      value !== undefined && value !== usual;
+    return [
+      ...(concurrency === undefined ? [] : ['--concurrency', String(concurrency)]),
+      ...(isGiven(timeout) ? ['--timeout', timeout] : []),
+      ...(isGiven(maxBlock, DEFAULT_MAX_BLOCK) ? ['--max-block', maxBlock] : []),
+      ...(isGiven(overlap, DEFAULT_OVERLAP) ? ['--overlap', overlap] : []),
+      ...(failFast ? ['--fail-fast'] : []),
+      ...(flags['show-data'] === undefined ? [] : [flags['show-data'] ? '--show-data' : '--no-show-data']),
+    ];
   }
 
   /** Parses the command line. Its type gives `RunFlags`. */
