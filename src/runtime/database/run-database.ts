@@ -67,7 +67,6 @@ export class RunDatabase {
   /** Creates the ledger or brings it up to date. Errors name the connection. */
   async migrate(connectionId: string): Promise<void> {
     const name = `connection "${connectionId}"`;
-    // The question can destroy its connection, so the migration gets another one.
     if (!(await this.with((ledger) => isCurrent(ledger, name))))
       await this.with((ledger) => migrate(ledger, name));
   }

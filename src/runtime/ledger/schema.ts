@@ -60,7 +60,7 @@ export async function readVersion({ client, schema }: Ledger, databaseName: stri
 
 /**
  * Returns true if the ledger has the version of this program. Needs one round trip. Do not call this function in a
- * transaction, which a failed query would abort. The connection can be lost afterwards: a role can have `exit_on_error`.
+ * transaction, which a failed query would abort.
  * Throws ETL-4008 if the tables of the schema are not the ledger's.
  */
 export async function isCurrent({ client, schema }: Ledger, databaseName: string): Promise<boolean> {
