@@ -84,7 +84,7 @@ describe('the package', function () {
       (name) => `dist/${name}`,
     );
     const docs = (await readdir(join(ROOT, 'docs'))).map((name) => `docs/${name}`);
-    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...docs];
+    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json', ...docs];
     const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');
     for (const name of ['@oclif/core', 'knex', 'objection', 'pg'])
       expect(licenses).to.match(new RegExp(`^${name} [\\d.]+, MIT\\n\\n`, 'm'));

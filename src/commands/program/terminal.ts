@@ -62,6 +62,11 @@ export interface Output {
   readonly control: Write;
 }
 
+/** Returns a text as `Output.text` writes it. */
+export function renderText(text: string): string {
+  return neutralizeLines(secrets.mask(text)).replaceAll(COLOUR_MARK, '\u001b[');
+}
+
 /** Creates the output for a file descriptor. Calls `onFailed` once, after the first failure. */
 export function createOutput(descriptor: 1 | 2, onFailed: (error: Error) => void): Output {
   let hasFailed = false;
@@ -75,7 +80,7 @@ export function createOutput(descriptor: 1 | 2, onFailed: (error: Error) => void
     }
   };
   return {
-    text: (text) => write(neutralizeLines(secrets.mask(text)).replaceAll(COLOUR_MARK, '\u001b[')),
+    text: (text) => write(renderText(text)),
     json: write,
     control: write,
   };

@@ -18,12 +18,13 @@ const CONTROL =
 const COMMAND_IN_LINE = /#(?=#(?:vso|teamcity)?\[)|(?<=section|travis)_(?=(?:start|end|fold|time):)/gi;
 /**
  * Texts that a CI system obeys at the start of a line: `::` of GitHub, also behind blanks, and `---`, `+++`, `~~~` and
- * `^^^` of Buildkite.
+ * `^^^` of Buildkite. The marks of colours (U+F0000) do not count, because a CI system may remove colours.
  *
  * - https://docs.github.com/actions/reference/workflow-commands-for-github-actions
  * - https://buildkite.com/docs/pipelines/configure/managing-log-output
  */
-const COMMAND_AT_START = /^[^\S\n]*:(?=:)|^[-+~^](?=(?:--|\+\+|~~|\^\^) )/gm;
+const COMMAND_AT_START =
+  /^(?:[^\S\n]|\u{F0000}[0-9a-f]{12}\d{1,2}m)*:(?=:)|^(?:\u{F0000}[0-9a-f]{12}\d{1,2}m)*[-+~^](?=(?:--|\+\+|~~|\^\^) )/gmu;
 
 /**
  * Makes text from elsewhere harmless in a terminal and in a log: replaces each control character by its code, such as
