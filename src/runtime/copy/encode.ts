@@ -3,6 +3,7 @@ import { takeChunk } from '../../hooks/chunks.js';
 import { createDateFormat } from '../postgres/date-text.js';
 import { type ValueType, findTextForm } from '../postgres/type-form.js';
 import {
+  type TextOptions,
   type ValueFormat,
   type WellFormed,
   createValueFormat,
@@ -34,7 +35,7 @@ export interface EncodeOptions {
 export type Encoder = (rows: readonly Row[]) => Buffer;
 
 /** Writes one value as COPY text. */
-type FormatCell = (value: unknown) => string;
+export type FormatCell = (value: unknown) => string;
 
 /**
  * Returns a function that writes rows for `COPY … FROM STDIN` in the text format. The values of a row are in the order
@@ -47,10 +48,9 @@ type FormatCell = (value: unknown) => string;
  */
 export function chooseEncoder(columns: readonly WrittenColumn[], options: EncodeOptions = {}): Encoder {
   const { jsonStrings = 'text', usesUtcDates } = options;
-  const cells = columns.map(({ type }) => {
-    const format = createValueFormat({ type, jsonStrings, formatDate: createDateFormat(usesUtcDates) });
-    return isJson(type) ? createJsonCellFormat(format) : createCellFormat(format);
-  });
+  const cells = columns.map(({ type }) =>
+    chooseCell({ type, jsonStrings, formatDate: createDateFormat(usesUtcDates) }),
+  );
   const names = columns.map(({ name }) => name);
   const formatLine = createLineFormatter(names, cells);
   return (rows) => {
@@ -90,11 +90,44 @@ function toBytes(text: string): Buffer {
  */
 function createLineFormatter(columns: readonly string[], cells: readonly FormatCell[]): (row: Row) => string {
   const names = cells.map((_, i) => `cell${i}`).join();
-  const texts = columns.map((name, i) => `cell${i}(row[${JSON.stringify(name)}])`).join(` + '\\t' + `);
+  const texts = columns.map((name, i) => `cell${i}(${buildAccess(name)})`).join(` + '\\t' + `);
   const body = `const [${names}] = cells; return (row) => ${texts || "''"} + '\\n'`;
   // oxlint-disable-next-line typescript/no-implied-eval -- the text contains only numbers, and names as JSON
   return new Function('cells', body)(cells) as (row: Row) => string;
 }
+
+/**
+ * Returns the code that reads a property of `row`. Every object inherits `constructor`, `toString` and the like: a row
+ * without an own property of such a name has no value there.
+ */
+function buildAccess(name: string): string {
+  const key = JSON.stringify(name);
+  return isInherited(name) ? `(Object.hasOwn(row, ${key}) ? row[${key}] : undefined)` : `row[${key}]`;
+}
+
+/** Says whether every object inherits a property of this name. */
+function isInherited(name: string): boolean {
+  return name in Object.prototype;
+}
+
+/** Returns the value of a row, and undefined for a property that every object inherits. */
+export function readValue(row: Row, name: string): unknown {
+  return isInherited(name) && !Object.hasOwn(row, name) ? undefined : row[name];
+}
+
+/** Chooses how the values of one column are written as COPY text. */
+export function chooseCell(options: TextOptions): FormatCell {
+  const format = createValueFormat(options);
+  return isJson(options.type) ? createJsonCellFormat(format) : createCellFormat(format);
+}
+
+/** Returns the value of a field of COPY's text format, as `chooseCell` writes it. NULL is `null`. */
+export function readField(field: string): string | null {
+  if (field === '\\N') return null;
+  return field.replaceAll(/\\([\\tnr])/g, (_, sign: string) => ESCAPED[sign] ?? sign);
+}
+
+const ESCAPED: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r' };
 
 const SPECIAL = /[\\\t\n\r]/;
 
@@ -143,7 +176,7 @@ function createUnencodableError(
 ): EtlError {
   const column = columns.find((name, i) => {
     try {
-      cells[i]?.(row[name]);
+      cells[i]?.(readValue(row, name));
       return false;
     } catch {
       return true;
@@ -164,7 +197,7 @@ function createIllFormedTextError(
   cells: readonly FormatCell[],
 ): EtlError {
   const column = columns.find((name, i) =>
-    rows.some((row) => !((cells[i]?.(row[name]) ?? '') as WellFormed).isWellFormed()),
+    rows.some((row) => !((cells[i]?.(readValue(row, name)) ?? '') as WellFormed).isWellFormed()),
   );
   return new EtlError('ETL-3558', {
     what: `a value of column "${column ?? '?'}" holds half of a surrogate pair, which is not a character`,

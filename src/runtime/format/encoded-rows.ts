@@ -1,15 +1,28 @@
 import { EtlError, didYouMean } from '../../errors.js';
-import { type EncodeOptions, type Row, type WrittenColumn, chooseEncoder } from '../copy/encode.js';
+import {
+  type EncodeOptions,
+  type Row,
+  type WrittenColumn,
+  chooseCell,
+  chooseEncoder,
+  readField,
+  readValue,
+} from '../copy/encode.js';
+import { createDateFormat } from '../postgres/date-text.js';
 import type { ValueType } from '../postgres/type-form.js';
 import type { InputFile, InputRows } from '../input/input.js';
+import { type ColumnPick, pickColumns } from './column-pick.js';
 import { inferColumns } from './infer.js';
 import { type ReadOptions, readRows } from './input-rows.js';
+import { restoreTexts } from './row-texts.js';
 import { type Transform, transformBatches } from './transform.js';
-import type { RowBatch, RowReader, InputColumn } from './row-reader.js';
+import { type RowBatch, type RowReader, type InputColumn, SAMPLE_ROWS } from './row-reader.js';
 
 /** Options for reading the rows of an input and preparing them for COPY. */
-export interface RowOptions extends ReadOptions {
+export interface RowOptions extends Omit<ReadOptions, 'form'> {
   readonly transform?: Transform;
+  /** Leaves out the other columns, after `transform`. */
+  readonly pick?: ColumnPick;
 }
 
 /** The rows of one input, ready for COPY in the text format. */
@@ -28,10 +41,12 @@ export interface EncodedRows {
    * Throws `EtlError` ETL-3561 if a row has a property that is not a column, and ETL-3558 if a value can't be sent.
    */
   chunks(types: ReadonlyMap<string, ValueType>, usesUtcDates: boolean): AsyncIterable<Buffer>;
+  /**
+   * Returns the values of a column in the first rows, as `chunks` would encode them for a column of the type. NULL is
+   * `null`. A value that can't be sent is left out: `chunks` reports it.
+   */
+  sample(name: string, type: ValueType, usesUtcDates: boolean): readonly (string | null)[];
 }
-
-/** The number of rows from which types are inferred. */
-const SAMPLE_ROWS = 1000;
 
 /**
  * Reads an input as rows, transforms the rows and encodes them for COPY, in one pass. The steps hand over whole
@@ -45,9 +60,10 @@ export async function encodeRows(
   input: InputFile | InputRows,
   options: RowOptions = {},
 ): Promise<EncodedRows | undefined> {
-  const reader = await readRows(input, options);
+  const { transform, pick } = options;
+  const reader = await readRows(input, { ...options, form: transform === undefined ? 'text' : 'value' });
   if (reader === undefined) return undefined;
-  const batches = transformBatches(reader.batches, options.transform);
+  const batches = pickColumns(transformBatches(reader.batches, transform), pick);
   const sample = await takeSample(batches);
   const columns = chooseColumns(reader, sample, options);
   if (columns.length === 0) {
@@ -63,13 +79,16 @@ export async function encodeRows(
       await batches.return(undefined);
     }
   };
+  const { strings } = reader;
   return {
     name: reader.name,
     columns,
     chunks: (types, usesUtcDates) => {
       const written = columns.map(({ name }) => ({ name, type: types.get(name) }));
-      return encodeBatches(all(), written, { jsonStrings: reader.strings, usesUtcDates });
+      return encodeBatches(all(), written, { jsonStrings: strings, usesUtcDates });
     },
+    sample: (name, type, usesUtcDates) =>
+      formatSample(sample, { name, type }, { jsonStrings: strings, usesUtcDates }),
   };
 }
 
@@ -90,16 +109,50 @@ async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]
  * as it has them. Otherwise they are inferred from the sample.
  */
 function chooseColumns(
-  { columns, strings }: RowReader,
+  reader: RowReader,
   sample: readonly RowBatch[],
-  { transform }: RowOptions,
+  { transform, pick }: RowOptions,
 ): readonly InputColumn[] {
-  const rows = sample.flatMap((batch) => batch.rows).slice(0, SAMPLE_ROWS);
+  const { strings, fractions } = reader;
+  const rows = sample.flatMap(restoreTexts).slice(0, SAMPLE_ROWS);
   // A transform may drop and add columns. If it returned no row, the columns of the input are the best guess.
-  const own = transform === undefined || rows.length === 0 ? columns : undefined;
-  const known = new Map(own?.map(({ name, type }) => [name, type]));
-  const inferred = inferColumns(rows, { strings, ...(own && { names: own.map(({ name }) => name) }) });
-  return inferred.map(({ name, type }) => ({ name, type: known.get(name) ?? type }));
+  const isOwn = transform === undefined || rows.length === 0;
+  const own = isOwn ? reader.columns?.filter(({ name }) => pick?.keep(name) ?? true) : undefined;
+  const known = new Map(own?.map((column) => [column.name, column]));
+  const names = own?.map(({ name }) => name);
+  const inferred = inferColumns(rows, { strings, ...(fractions && { fractions }), ...(names && { names }) });
+  const columns = inferred.map((column) =>
+    known.get(column.name)?.type === undefined ? column : (known.get(column.name) ?? column),
+  );
+  return sortLikeInput(columns, reader);
+}
+
+/**
+ * Puts the columns in the order of the input, if JavaScript has changed the order: the properties of an object begin
+ * with those that look like whole numbers, such as years. Columns that the input does not have come last.
+ */
+function sortLikeInput(columns: readonly InputColumn[], reader: RowReader): readonly InputColumn[] {
+  if (!columns.some(({ name }) => /^\d+$/.test(name))) return columns;
+  const names = reader.names?.() ?? reader.columns?.map(({ name }) => name) ?? [];
+  const order = new Map(names.map((name, index) => [name, index]));
+  const place = ({ name }: InputColumn): number => order.get(name) ?? names.length;
+  return columns.toSorted((one, other) => place(one) - place(other));
+}
+
+/** Formats the values of one column for a column of its type, without the escapes of COPY. */
+function formatSample(
+  sample: readonly RowBatch[],
+  { name, type }: WrittenColumn,
+  { jsonStrings = 'text', usesUtcDates }: EncodeOptions,
+): (string | null)[] {
+  const formatCell = chooseCell({ type, jsonStrings, formatDate: createDateFormat(usesUtcDates) });
+  return sample.flatMap(restoreTexts).flatMap((row) => {
+    try {
+      return [readField(formatCell(readValue(row, name)))];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /**
@@ -116,11 +169,12 @@ async function* encodeBatches(
   const known = new Set(names);
   for await (const batch of batches) {
     assertKnown(batch, names, known);
+    const rows = restoreTexts(batch);
     let bytes: Buffer;
     try {
-      bytes = encode(batch.rows);
+      bytes = encode(rows);
     } catch (error) {
-      throw locateError(error, batch, encode);
+      throw locateError(error, { ...batch, rows }, encode);
     }
     yield bytes;
   }
@@ -133,7 +187,7 @@ function assertKnown(batch: RowBatch, columns: readonly string[], known: Readonl
     let index = 0;
     for (const name in rows[i]) {
       // Most rows have all columns, in the same order, so most names need no lookup.
-      if (name !== columns[index++] && !known.has(name))
+      if (name !== columns[index++] && !known.has(name) && rows[i]?.[name] !== undefined)
         throw createUnknownPropertyError(batch.locateRow(i), name, known);
     }
   }

@@ -2,6 +2,7 @@ import type { InputFile, InputRows } from '../input/input.js';
 import { removeCompressionExtension } from '../input/decompress.js';
 import { type CsvReading, openCsvRows } from './csv-rows.js';
 import { readText } from './decode.js';
+import type { JsonRowForm } from './json-row.js';
 import { NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
 import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
@@ -11,6 +12,8 @@ export interface ReadOptions {
   /** The format of the input. Default: the format that the extension of the name says, otherwise CSV. */
   readonly format?: FileFormat;
   readonly csv?: CsvReading;
+  /** What the values of a JSON input are. Default `text`. */
+  readonly form?: JsonRowForm;
 }
 
 const BY_EXTENSION: Readonly<Record<string, FileFormat>> = {
@@ -36,23 +39,21 @@ export async function readRows(
   input: InputFile | InputRows,
   options: ReadOptions = {},
 ): Promise<RowReader | undefined> {
-  if ('rows' in input) return createReader(input.name, readCodeRows(input));
+  const { form = 'text' } = options;
+  if ('rows' in input) {
+    return { name: input.name, columns: undefined, strings: 'value', batches: readCodeRows(input) };
+  }
   const format = options.format ?? formatOf(input.name);
   switch (format) {
     case 'csv':
       return openCsvRows(input, options.csv);
     case 'ndjson':
-      return createReader(input.name, readNdjsonRows(input));
+      return openNdjson(input, form);
     case 'parquet':
-      return openParquet(input);
+      return openParquet(input, form);
     default:
       return format satisfies never;
   }
-}
-
-/** Returns a reader of rows that name their own columns. */
-function createReader(name: string, batches: AsyncGenerator<RowBatch>): RowReader {
-  return { name, columns: undefined, strings: 'value', batches };
 }
 
 /** Yields the batches of rows from the user's code. The location of a row is its number: `the stream, row 17`. */
@@ -65,9 +66,21 @@ async function* readCodeRows(input: InputRows): AsyncGenerator<RowBatch> {
   }
 }
 
+/** Opens an NDJSON file as rows. */
+function openNdjson(file: InputFile, form: JsonRowForm): RowReader {
+  const parser = new NdjsonParser(file.name, form);
+  return {
+    name: file.name,
+    columns: undefined,
+    names: () => parser.names,
+    fractions: 'numeric',
+    strings: 'value',
+    batches: readNdjsonRows(file, parser),
+  };
+}
+
 /** Decodes and parses an NDJSON file. Yields no empty batch. */
-async function* readNdjsonRows(file: InputFile): AsyncGenerator<RowBatch> {
-  const parser = new NdjsonParser(file.name);
+async function* readNdjsonRows(file: InputFile, parser: NdjsonParser): AsyncGenerator<RowBatch> {
   for await (const text of readText(file)) {
     const batch = parser.push(text);
     if (batch.rows.length > 0) yield batch;

@@ -1,13 +1,13 @@
 import { describeThrown, EtlError } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
-import { parseExact } from './exact-json.js';
-import type { RowBatch } from './row-reader.js';
+import { type JsonRowForm, JsonRowReader } from './json-row.js';
+import type { RowBatch, RowTexts } from './row-reader.js';
 
 /** The longest line in UTF-16 units. A line is held in memory. */
 const LONGEST_LINE = 64 * 1024 * 1024;
 
 /**
- * Parses NDJSON: one JSON object a line. The parser skips empty lines. Numbers keep their digits, as in `parseExact`.
+ * Parses NDJSON: one JSON object a line. The parser skips empty lines. `JsonRowReader` says what a row holds.
  *
  * Call `push` with the pieces of the text of one file, in order, then call `end`.
  *
@@ -15,6 +15,7 @@ const LONGEST_LINE = 64 * 1024 * 1024;
  */
 export class NdjsonParser {
   readonly #name: string;
+  readonly #reader: JsonRowReader;
   /** The pieces of the line that has not ended yet. */
   #rest: string[] = [];
   #restLength = 0;
@@ -22,8 +23,14 @@ export class NdjsonParser {
   #line = 1;
 
   /** `name` is the name of the file, for messages. */
-  constructor(name: string) {
+  constructor(name: string, form: JsonRowForm) {
     this.#name = name;
+    this.#reader = new JsonRowReader(form);
+  }
+
+  /** The names in the first rows, in the order of the file. */
+  get names(): readonly string[] {
+    return this.#reader.names;
   }
 
   /** Returns the rows whose lines end in this piece. */
@@ -61,24 +68,32 @@ export class NdjsonParser {
     const first = this.#line;
     const rows: Row[] = [];
     const empty: number[] = [];
+    let texts: (RowTexts | undefined)[] | undefined;
     for (let i = 0; i < lines.length; i++) {
       const line = lines[i] as string;
       if (line === '' || line === '\r' || line.trim() === '') empty.push(i);
-      else rows.push(this.#parseRow(line, first + i));
+      else {
+        rows.push(this.#parseRow(line.endsWith('\r') ? line.slice(0, -1) : line, first + i));
+        if (this.#reader.texts !== undefined) (texts ??= [])[rows.length - 1] = this.#reader.texts;
+      }
     }
     this.#line += lines.length;
-    return { rows, locateRow: (index) => `${this.#name}, line ${first + skipEmptyLines(empty, index)}` };
+    return {
+      rows,
+      ...(texts && { texts }),
+      locateRow: (index) => `${this.#name}, line ${first + skipEmptyLines(empty, index)}`,
+    };
   }
 
   /** Parses one line. `number` is its number in the file. Throws ETL-3556 if the line is not a JSON object. */
   #parseRow(line: string, number: number): Row {
-    let value: unknown;
+    let row: Row | undefined;
     try {
-      value = parseExact(line);
+      row = this.#reader.read(line);
     } catch (error) {
       throw this.#createError(number, describeThrown(error), error);
     }
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row;
+    if (row !== undefined) return row;
     throw this.#createError(number, `${JSON.stringify(line.slice(0, 60))} is not a JSON object`);
   }
 

@@ -5,8 +5,9 @@ import * as zlib from 'node:zlib';
 import { describeThrown, EtlError } from '../../errors.js';
 import { assertUnchanged } from '../input/disk.js';
 import type { DiskFile, InputFile } from '../input/input.js';
-import { parseExact } from './exact-json.js';
+import { parseExact } from '../postgres/exact-json.js';
 import { type ColumnReading, needsStoredValue, chooseReading } from './parquet-value.js';
+import type { JsonRowForm } from './json-row.js';
 import { createRowMaker } from './row-maker.js';
 import type { RowBatch, RowReader } from './row-reader.js';
 
@@ -24,7 +25,7 @@ const READ_BY_HYPARQUET: ReadonlySet<string> = new Set(['UNCOMPRESSED', 'SNAPPY'
  * Throws `EtlError` ETL-3557 if a package is missing, if the input is not an uncompressed file on the disk (Parquet is
  * read from its end), or if the file can't be read as Parquet.
  */
-export async function openParquet(file: InputFile): Promise<RowReader> {
+export async function openParquet(file: InputFile, _form: JsonRowForm): Promise<RowReader> {
   const hyparquet = await loadHyparquet();
   const buffer = openDiskBuffer(file);
   const metadata = await runGuarded(file.name, () =>

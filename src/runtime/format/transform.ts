@@ -51,7 +51,13 @@ function transformBatch(batch: RowBatch, transform: Transform): RowBatch {
       rows.push(row);
     }
   }
-  return { rows, locateRow: (index) => batch.locateRow(inputIndexes?.[index] ?? index) };
+  const { texts } = batch;
+  const findInput = (index: number): number => inputIndexes?.[index] ?? index;
+  return {
+    rows,
+    ...(texts && { texts: rows.map((_, index) => texts[findInput(index)]) }),
+    locateRow: (index) => batch.locateRow(findInput(index)),
+  };
 }
 
 /** Calls `transform` with the row at `index`. Throws ETL-3559, with the location of the row, if `transform` throws. */

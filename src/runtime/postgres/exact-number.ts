@@ -22,8 +22,20 @@ export class ExactNumber {
 }
 
 /**
- * Returns the JSON text of a value of a row, with every digit of a `bigint` and of an `ExactNumber`. Everything else is
- * written like `JSON.stringify`. A value without such numbers is passed to `JSON.stringify`, which is faster.
+ * A JSON value as the text that the input holds. The text is written unchanged, so that no space, no number and no name
+ * of the value changes. The input has checked that the text is JSON.
+ */
+export class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/**
+ * Returns the JSON text of a value of a row, with every digit of a `bigint` and of an `ExactNumber`, and with each
+ * `JsonText` as it is. Everything else is written like `JSON.stringify`. A value without such parts is passed to `JSON.stringify`, which is faster.
  *
  * `encodeJson` is for values that the ledger records. `encodeJson` refuses a Date, a class instance and NaN, which
  * `buildJson` writes.
@@ -38,8 +50,8 @@ export function buildJson(value: unknown): string {
 }
 
 /**
- * Returns true if `JSON.stringify` loses no digit of the value: there is no `bigint` and no `ExactNumber` in it. Throws
- * the errors of `buildJson`. A value that contains itself reaches the maximum depth.
+ * Returns true if `JSON.stringify` writes the value without a loss: there is no `bigint`, no `ExactNumber` and no
+ * `JsonText` in it. Throws the errors of `buildJson`. A value that contains itself reaches the maximum depth.
  */
 function isPlainJson(value: unknown, depth: number): boolean {
   if (typeof value === 'bigint') return false;
@@ -47,7 +59,7 @@ function isPlainJson(value: unknown, depth: number): boolean {
   if (typeof value === 'function' || typeof value === 'symbol')
     throw new TypeError(`a ${typeof value} is not JSON`);
   if (typeof value !== 'object' || value === null) return true;
-  if (value instanceof ExactNumber) return false;
+  if (value instanceof ExactNumber || value instanceof JsonText) return false;
   if (!Array.isArray(value) && Object.getPrototypeOf(value) !== Object.prototype) refuseOpaque(value);
   if (depth > MAX_DEPTH)
     throw new TypeError(`the value contains itself, or is nested more than ${MAX_DEPTH} levels deep`);
@@ -84,12 +96,13 @@ function hasToJson(value: object): value is { toJSON(key: string): unknown } {
 }
 
 /**
- * Writes a value like `JSON.stringify`, but a `bigint` and an `ExactNumber` with all digits. `key` is the name of the
+ * Writes a value like `JSON.stringify`, but a `bigint`, an `ExactNumber` and a `JsonText` with their own text. `key` is the name of the
  * property, which `toJSON` gets. Returns undefined for `undefined`: a property is then left out, and an item of an
  * array becomes `null`.
  */
 function write(value: unknown, key: string): string | undefined {
-  if (typeof value === 'bigint' || value instanceof ExactNumber) return value.toString();
+  if (typeof value === 'bigint') return value.toString();
+  if (value instanceof ExactNumber || value instanceof JsonText) return value.text;
   if (Object.is(value, -0)) return '-0';
   if (typeof value !== 'object' || value === null || isBoxedPrimitive(value)) return JSON.stringify(value);
   if (hasToJson(value)) return write(value.toJSON(key), key);

@@ -78,6 +78,23 @@ export function findTextForm(oid: number): TextForm {
   return TEXT_FORMS.get(oid) ?? 'any';
 }
 
+/** The types whose input accepts no fraction and no exponent of a number, not even `1.0`. */
+const WHOLE: ReadonlySet<number> = new Set([
+  OID.bool,
+  OID.int2,
+  OID.int4,
+  OID.int8,
+  OID.oid,
+  OID.xid,
+  OID.cid,
+  OID.date,
+]);
+
+/** Says whether a type has only whole numbers, or reads whole numbers as its values. */
+export function isWholeType(oid: number): boolean {
+  return WHOLE.has(oid);
+}
+
 /** Returns the character between the items of an array (`pg_type.typdelim`). */
 export function getDelimiter(oid: number): ',' | ';' {
   return oid === OID.box ? ';' : ',';

@@ -1,7 +1,8 @@
 import { isBoxedPrimitive } from 'node:util/types';
 import type { DateFormat } from './date-text.js';
-import { ExactNumber, buildJson } from './exact-number.js';
-import { type TextForm, type ValueType, findTextForm, getDelimiter } from './type-form.js';
+import { parseTexts, toWholeText } from './exact-json.js';
+import { ExactNumber, JsonText, buildJson } from './exact-number.js';
+import { type TextForm, type ValueType, findTextForm, getDelimiter, isWholeType } from './type-form.js';
 
 /** What the text of a value depends on besides the value. */
 export interface TextOptions {
@@ -44,6 +45,7 @@ export function formatNumber(value: number): string {
 }
 
 function formatJson(value: unknown, strings: TextOptions['jsonStrings']): string {
+  if (value instanceof JsonText) return value.text;
   if (typeof value === 'string' && strings === 'text') return value;
   return buildJson(value);
 }
@@ -54,7 +56,8 @@ function formatJson(value: unknown, strings: TextOptions['jsonStrings']): string
  */
 function formatObject(value: object, form: TextForm, options: TextOptions): string {
   if (value instanceof Date) return formatTime(options.formatDate(value), form);
-  if (value instanceof ExactNumber) return value.text;
+  if (value instanceof ExactNumber) return formatExactNumber(value, options.type);
+  if (value instanceof JsonText) return formatJsonText(value, options);
   if (ArrayBuffer.isView(value) && (value instanceof Uint8Array || !options.type?.isArray))
     return formatView(value, form);
   if (Array.isArray(value) || ArrayBuffer.isView(value)) {
@@ -70,6 +73,18 @@ function formatObject(value: object, form: TextForm, options: TextOptions): stri
       options,
     );
   return formatGeometry(value, form) ?? buildJson(value);
+}
+
+/** Writes a number with its own digits. A type of whole numbers refuses the text `1.0` of a whole number. */
+function formatExactNumber({ text }: ExactNumber, type: ValueType | undefined): string {
+  return type !== undefined && !type.isArray && isWholeType(type.oid) ? toWholeText(text) : text;
+}
+
+/** Writes a JSON value as it is, and a JSON array for an array type as a PostgreSQL array, with the digits of its numbers. */
+function formatJsonText({ text }: JsonText, options: TextOptions): string {
+  if (options.type?.isArray !== true) return text;
+  const value = parseTexts(text);
+  return Array.isArray(value) ? formatArray(value, options) : text;
 }
 
 /** Returns the text of a date, or only the time of day if the type is a time: `time` refuses the text of a date. */

@@ -14,7 +14,14 @@ describe('inferColumns', () => {
     ['bigint', ['1', '-20', '0', null]],
     ['numeric', ['1', '1.50', '-0.1']],
     ['numeric', ['12345678901234567890']],
-    ['double precision', ['1', '2.5e10']],
+    ['numeric', ['1', '2.5e10']],
+    ['numeric', ['1e+16', '1e-07']],
+    ['text', ['1', '1E5']],
+    ['bigint', ['1234567890123456789', '-9223372036854775808']],
+    ['numeric', ['9223372036854775808']],
+    ['numeric', ['-9223372036854775809']],
+    ['json', ['{"a": 1, "a": 2}', '{"a": 1}']],
+    ['json', ['[1e9999]']],
     ['text', ['1', '007']],
     ['text', ['01.5']],
     ['text', ['1', 'x']],
@@ -29,7 +36,7 @@ describe('inferColumns', () => {
     ['text', ['2024-02-29T12:30:00Z', '2024-02-29 12:30']],
     ['uuid', ['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11']],
     ['jsonb', ['{"a": 1}', '[1]']],
-    ['text', ['{"a": "\\u0000"}']],
+    ['json', ['{"a": "\\u0000"}']],
     ['text', ['{a}']],
     ['text', [null, null]],
     ['text', []],
@@ -61,7 +68,7 @@ describe('inferColumns', () => {
   it('finds every name that a row has', () => {
     const rows = [{ a: 1 }, { b: 'x', a: null }, { ['__proto__']: true }];
     expect(inferColumns(rows, { strings: 'value' })).to.deep.equal([
-      { name: 'a', type: 'bigint' },
+      { name: 'a', type: 'bigint', narrowest: 'smallint' },
       { name: 'b', type: 'text' },
       { name: '__proto__', type: 'boolean' },
     ]);

@@ -4,10 +4,10 @@ import { lockForChange, reserveTableName, sendDefinition } from '../../table/cre
 import { type Table, describeTable } from '../../table/describe.js';
 import { listNames } from '../../table/refuse.js';
 import type { TaskWork } from '../task-body.js';
-import type { DataColumn } from './feed.js';
-import { canFit, widenType } from './type-family.js';
-import type { Row } from '../../copy/encode.js';
-import type { Transform } from '../../format/transform.js';
+import type { InputColumn } from '../../format/row-reader.js';
+import type { Feed } from './feed.js';
+import { listTypeChanges } from './type-changes.js';
+import { canFit } from './type-family.js';
 
 /** The reaction of a load to data whose columns or types differ from the columns and types of the table. */
 export type SchemaContract =
@@ -26,7 +26,7 @@ export type SchemaContract =
 export async function createTable(
   work: TaskWork,
   into: string,
-  columns: readonly DataColumn[],
+  columns: readonly InputColumn[],
   key: readonly string[] | undefined,
 ): Promise<Table> {
   await reserveTableName(work.taskConnection, into);
@@ -40,7 +40,7 @@ export async function createTable(
 
 /**
  * Makes the table and the data agree. With `evolve`, changes the table and logs the statement. Returns the table as it
- * is afterwards. With `discard`, `columns` must not have the columns that are left out.
+ * is afterwards. With `discard`, the feed must not have the columns that are left out.
  *
  * Throws `EtlError` ETL-3518 if no value of a column can fit the type of the table, except with `evolve`. With `evolve`,
  * throws `EtlError` ETL-3573 if another task has changed the table meanwhile, which repeats the attempt.
@@ -49,24 +49,29 @@ export async function applyContract(
   work: TaskWork,
   contract: SchemaContract,
   table: Table,
-  columns: readonly DataColumn[],
+  feed: Feed,
 ): Promise<Table> {
   if (contract !== 'evolve') {
-    assertTypes(table, columns);
+    assertTypes(table, feed.columns);
     return table;
   }
-  if (listChanges(table, columns, qualifyType).length === 0) return table;
+  const known = new Set(table.columns.map(({ name }) => name));
+  const added = feed.columns.filter(({ name }) => !known.has(name));
+  const changed = await listTypeChanges(work.taskConnection, table, feed);
+  if (added.length + changed.length === 0) return table;
   await lockForChange(work.taskConnection, table);
-  await executeDefinition(
-    work,
-    table.sql,
-    (write) => `alter table ${table.sql} ${listChanges(table, columns, write).join(', ')}`,
-  );
+  await executeDefinition(work, table.sql, (write) => {
+    const changes = [
+      ...added.map(({ name, type }) => `add column ${quoteIdentifier(name)} ${write(type ?? 'text')}`),
+      ...changed.map(({ name, type }) => `alter column ${quoteIdentifier(name)} type ${write(type)}`),
+    ];
+    return `alter table ${table.sql} ${changes.join(', ')}`;
+  });
   return describeExisting(work, table.sql);
 }
 
 /** Throws `EtlError` ETL-3518 if no value of a column can fit the type that the table has for the column. */
-function assertTypes(table: Table, columns: readonly DataColumn[]): void {
+function assertTypes(table: Table, columns: readonly InputColumn[]): void {
   for (const { name, type } of columns) {
     const column = table.columns.find((each) => each.name === name);
     if (column === undefined || type === undefined || canFit(type, column.type)) continue;
@@ -75,24 +80,6 @@ function assertTypes(table: Table, columns: readonly DataColumn[]): void {
       fix: 'change the table, change the rows in `transform`, or set `schema: "evolve"`',
     });
   }
-}
-
-/**
- * Lists the clauses of an ALTER TABLE that adds missing columns and widens columns that are too narrow for the data:
- * `add column "note" text`, `alter column "id" type bigint`. A new column gets `type`, which has room for later rows.
- * An existing column is only compared with `narrowest`, the narrowest type that fits the values of the data.
- */
-function listChanges(
-  table: Table,
-  columns: readonly DataColumn[],
-  write: (type: string) => string,
-): readonly string[] {
-  return columns.flatMap(({ name, type, narrowest = type }) => {
-    const column = table.columns.find((each) => each.name === name);
-    if (column === undefined) return [`add column ${quoteIdentifier(name)} ${write(type ?? 'text')}`];
-    const wider = narrowest === undefined ? undefined : widenType(column.type, narrowest);
-    return wider === undefined ? [] : [`alter column ${quoteIdentifier(name)} type ${write(wider)}`];
-  });
 }
 
 /**
@@ -113,34 +100,4 @@ async function describeExisting({ taskConnection }: TaskWork, name: string): Pro
   const table = await describeTable(taskConnection, name);
   if (table === undefined) throw new Error(`table ${name} does not exist after it was created or changed`);
   return table;
-}
-
-/**
- * Returns a transform that runs `transform`, if there is one, and then removes all properties that are not in
- * `columns`. Adds the names of the removed properties to `omitted`. Rows that `transform` leaves out stay left out.
- */
-export function createColumnFilter(
-  columns: ReadonlySet<string>,
-  transform: Transform | undefined,
-  omitted: Set<string>,
-): Transform {
-  const pickColumns = (row: Row): Row => {
-    const picked: Record<string, unknown> = {};
-    for (const name in row) {
-      if (columns.has(name)) picked[name] = row[name];
-      else omitted.add(name);
-    }
-    return picked;
-  };
-  if (transform === undefined) return pickColumns;
-  return (row) => {
-    const made = transform(row);
-    if (made === undefined || made === null) return made;
-    return isRowList(made) ? made.map(pickColumns) : pickColumns(made);
-  };
-}
-
-/** Narrows the type. TypeScript does not narrow a readonly array with `Array.isArray`. */
-function isRowList(made: Row | readonly Row[]): made is readonly Row[] {
-  return Array.isArray(made);
 }

@@ -3,23 +3,15 @@ import type { Encoding } from '../../format/encodings.js';
 import type { Quoting } from '../../format/record-ends.js';
 import type { InputColumn } from '../../format/row-reader.js';
 import type { Table } from '../../table/describe.js';
+import type { ValueType } from '../../postgres/type-form.js';
 import { findDatabaseError, isConnectionEnd } from '../../postgres/sqlstate.js';
-
-/** A column of the data. */
-export interface DataColumn extends InputColumn {
-  /**
-   * The narrowest type that holds the values that were seen, if `type` is a wider guess. A new column gets `type`, so
-   * that later values fit. An existing column is widened only if `narrowest` does not fit.
-   */
-  readonly narrowest?: string;
-}
 
 /** One input of a load, as bytes that are ready for COPY. */
 export interface Feed {
   /** The name of the input, for messages. */
   readonly name: string;
   /** The columns, in the order of the fields. */
-  readonly columns: readonly DataColumn[];
+  readonly columns: readonly InputColumn[];
   /** The options of COPY for `chunks`, for `with (…)`. */
   readonly options: string;
   /**
@@ -27,6 +19,8 @@ export interface Feed {
    * written that this process writes.
    */
   chunks(target: FeedTarget): AsyncIterable<Buffer>;
+  /** Returns the values of a column in the first rows, as a COPY into a column of the type gets them. NULL is `null`. */
+  sample(name: string, type: ValueType, usesUtcDates: boolean): readonly (string | null)[];
   /** How to split `chunks` into rows, for a load with `rejects`, which sends rows in batches. */
   readonly records: RecordFormat;
   /**

@@ -5,14 +5,14 @@ import { openInput } from '../../input/open-input.js';
 import type { InputFile, InputRows } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
 import type { TaskWork } from '../task-body.js';
-import { inferColumnsFromText, SAMPLE_BYTES } from './csv-columns.js';
+import { type CsvSample, readSample, SAMPLE_BYTES } from './csv-columns.js';
 import { copyOptions, readQuoting, type CsvFormat } from './csv-format.js';
 import { END_MARK_IS_DATA_VERSION, refuseEndMark } from './end-mark.js';
-import type { DataColumn, Feed } from './feed.js';
+import type { ColumnPick } from '../../format/column-pick.js';
+import type { Feed } from './feed.js';
 import { readStart } from './header.js';
 import type { LoadSource } from './load-input.js';
 import { createRowsFeeds } from './rows-feed.js';
-import { createColumnFilter } from './contract.js';
 
 /** A request to open the inputs of a load. */
 export interface FeedsRequest {
@@ -71,11 +71,12 @@ async function* createCsvFeeds(stored: InputFile, given: FeedsRequest): AsyncGen
       yield* createParsedFeeds({ ...file, chunks: () => chunks }, request);
       return;
     }
-    const columns = needsTypes ? inferColumnsFromText(file.name, start, csv) : listUntyped(start.names);
+    const first = needsTypes ? readSample(file.name, start, csv) : listUntyped(start.names);
     const mustRefuseEndMark = table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION;
     yield {
       name: file.name,
-      columns,
+      columns: first.columns,
+      sample: (name) => first.sample(name),
       options: copyOptions(csv, csv.header),
       chunks: () => (mustRefuseEndMark ? refuseEndMark(chunks, file.name) : chunks),
       records: {
@@ -109,9 +110,9 @@ function toServerEncoding(
   };
 }
 
-/** Returns columns with these names and without a type. */
-function listUntyped(names: readonly string[]): readonly DataColumn[] {
-  return names.map((name) => ({ name, type: undefined }));
+/** Returns columns with these names, without types and without values. */
+function listUntyped(names: readonly string[]): CsvSample {
+  return { columns: names.map((name) => ({ name, type: undefined })), sample: () => [] };
 }
 
 /** Yields the bytes that were read already, and then the rest of the chunks. */
@@ -123,16 +124,24 @@ async function* concatenate(start: Buffer, rest: AsyncIterator<Buffer>): AsyncGe
 /** Yields the feed of an input whose rows are parsed in this process. Yields nothing if the input has no row. */
 function createParsedFeeds(input: InputFile | InputRows, request: FeedsRequest): AsyncGenerator<Feed> {
   const { load, csv } = request;
-  const transform = chooseTransform(request);
-  const options = { csv, ...(load.format && { format: load.format }), ...(transform && { transform }) };
+  const { format, transform } = load;
+  const pick = createColumnPick(request);
+  const options = { csv, ...(format && { format }), ...(transform && { transform }), ...(pick && { pick }) };
   return createRowsFeeds(input, options);
 }
 
-/** Returns the transform of the load. With `discard`, it also removes the columns that the table does not have. */
-function chooseTransform(request: FeedsRequest): LoadSource['transform'] {
-  const { transform } = request.load;
+/** Returns what leaves out the columns that the table does not have, and remembers them. Undefined without `discard`. */
+function createColumnPick(request: FeedsRequest): ColumnPick | undefined {
   const allowed = listAllowedColumns(request);
-  return allowed === undefined ? transform : createColumnFilter(allowed, transform, request.omitted);
+  return (
+    allowed && {
+      keep: (name) => {
+        if (allowed.has(name)) return true;
+        request.omitted.add(name);
+        return false;
+      },
+    }
+  );
 }
 
 /**

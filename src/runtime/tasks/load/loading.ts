@@ -77,7 +77,7 @@ export class LoadAttempt {
     const canCreate = found === undefined && create && first !== undefined;
     const table = canCreate ? await createTable(this.#work, into, first.columns, key) : found;
     assertTable(table, into);
-    const agreed = first && (await applyContract(this.#work, schema, table, first.columns));
+    const agreed = first && (await applyContract(this.#work, schema, table, first));
     return {
       ...this.#options,
       table: agreed ?? table,

@@ -1,9 +1,7 @@
 import { type RowOptions, encodeRows } from '../../format/encoded-rows.js';
 import { UTF8 } from '../../format/encodings.js';
-import { formatOf } from '../../format/input-rows.js';
 import type { InputFile, InputRows } from '../../input/input.js';
-import { type DataColumn, type Feed, NO_HEADER } from './feed.js';
-import type { InputColumn } from '../../format/row-reader.js';
+import { type Feed, NO_HEADER } from './feed.js';
 
 const LF = 0x0a;
 
@@ -20,12 +18,13 @@ export async function* createRowsFeeds(
   let sent = 0;
   yield {
     name: rows.name,
-    columns: hasExactTypes(input, options) ? rows.columns : rows.columns.map(guessColumn),
+    columns: rows.columns,
     options: 'format text',
     chunks: ({ table, usesUtcDates }) => {
       const types = new Map(table.columns.map(({ name, value }) => [name, value]));
       return countRows(rows.chunks(types, usesUtcDates), (count) => (sent += count));
     },
+    sample: (name, type, isUtc) => rows.sample(name, type, isUtc),
     records: {
       options: 'format text',
       header: NO_HEADER,
@@ -35,19 +34,6 @@ export async function* createRowsFeeds(
     },
     sent: () => sent,
   };
-}
-
-/** Returns true if the types of the columns are not guessed: a Parquet file without a transform names its types. */
-function hasExactTypes(input: InputFile | InputRows, { format, transform }: RowOptions): boolean {
-  return 'chunks' in input && transform === undefined && (format ?? formatOf(input.name)) === 'parquet';
-}
-
-/**
- * Marks a guessed `bigint` as a guess. The sizes of the seen numbers are not known, so `narrowest` is `smallint`: then a
- * load never widens an existing integer column because of the guess.
- */
-function guessColumn(column: InputColumn): DataColumn {
-  return column.type === 'bigint' ? { ...column, narrowest: 'smallint' } : column;
 }
 
 /**

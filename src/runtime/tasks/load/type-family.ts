@@ -3,8 +3,7 @@ const LADDERS: readonly (readonly string[])[] = [
   ['smallint', 'integer', 'bigint', 'numeric'],
   ['real', 'double precision'],
   ['date', 'timestamp without time zone'],
-  ['date', 'timestamp with time zone'],
-  ['json', 'jsonb'],
+  ['jsonb', 'json'],
 ];
 
 /** The types of numbers. */
@@ -25,16 +24,8 @@ const FAMILIES: readonly (readonly string[])[] = [
   ['bytea'],
 ];
 
-/**
- * The types that data can seem to have although it fits the column: 0 and 1 for boolean, 20260131 for date, a number
- * for JSON.
- */
-const LOOK_ALIKE: ReadonlyMap<string, readonly string[]> = new Map([
-  ['boolean', ['smallint']],
-  ['date', ['integer']],
-  ['json', [...NUMBERS, 'boolean']],
-  ['jsonb', [...NUMBERS, 'boolean']],
-]);
+/** The families whose columns accept some values of every family: JSON holds any value, `bytea` most texts. */
+const OPEN_TYPES: ReadonlySet<string> = new Set(['json', 'jsonb', 'bytea']);
 
 /** Removes length and precision from a type: `numeric(10,2)` becomes `numeric`. */
 function removeModifier(type: string): string {
@@ -53,35 +44,70 @@ function findFamily(type: string): readonly string[] | undefined {
  * - One of the types is text, or is not in `FAMILIES`: text can hold anything, and so can a type of an extension.
  * - Both types are in the same family.
  * - The data are numbers: digits can be a date, JSON, or true and false.
- * - The column is `bytea`, which accepts most texts.
+ * - The column is JSON or `bytea`.
+ * - The data are timestamps and the column is a time: PostgreSQL takes the time of the timestamp.
  */
 export function canFit(dataType: string, columnType: string): boolean {
   const [from, to] = [findFamily(dataType), findFamily(columnType)];
-  return (
-    from === undefined || to === undefined || from === to || from.includes('integer') || to.includes('bytea')
-  );
+  if (from === undefined || to === undefined || from === to || from === NUMBERS) return true;
+  if (to.some((type) => OPEN_TYPES.has(type))) return true;
+  return dataType.startsWith('timestamp') && columnType.startsWith('time');
 }
 
 /**
- * Returns the narrowest type that holds all values of both types, or undefined if the column can stay as it is:
- * `widenType('integer', 'bigint')` -> `bigint`, `widenType('bigint', 'integer')` -> undefined,
- * `widenType('uuid', 'date')` -> `text`. The length and precision of a column never change, because the user chose
- * them.
+ * Returns true only if surely every value of type `dataType` fits a column of type `columnType`: the types are the same,
+ * or the column is a wider type, a text without a length, or another date or timestamp, whose input accepts both.
  */
-export function widenType(columnType: string, dataType: string): string | undefined {
-  const [from, to] = [removeModifier(dataType), removeModifier(columnType)];
-  const family = findFamily(columnType);
-  // A column without a family is text, or is of a type that the program does not know.
-  if (from === to || family === undefined) return undefined;
-  if (LOOK_ALIKE.get(to)?.includes(from)) return undefined;
-  if (!family.includes(from)) return 'text';
-  const ladder = LADDERS.find((each) => each.includes(from) && each.includes(to));
-  if (ladder !== undefined) return ladder.indexOf(from) > ladder.indexOf(to) ? dataType : undefined;
-  // No ladder has both types. Only one such pair needs a wider column: an integer column for floating-point data. A
-  // numeric column holds floating-point values, and COPY converts the values of all other pairs.
-  return isFloating(from) && family.includes('numeric') && to !== 'numeric' ? dataType : undefined;
+export function mustFit(dataType: string, columnType: string): boolean {
+  const plain = removeModifier(columnType);
+  // The precision of a time or a timestamp rounds and refuses nothing. Other modifiers refuse values.
+  if (/^(?:date|time)/.test(plain) && findFamily(plain) === findFamily(dataType)) return true;
+  if (dataType === columnType || columnType === 'text' || columnType === 'character varying') return true;
+  if (isWider(columnType, dataType)) return true;
+  // Every `bigint` is also a value of `real`, which rounds it.
+  return isWider('bigint', dataType) && /^(?:real|double precision)$/.test(columnType);
 }
 
-function isFloating(type: string): boolean {
-  return type === 'real' || type === 'double precision';
+/**
+ * Returns true only if surely all texts fit a column that has a length or a precision: no text is longer than the length
+ * of `character varying(n)`, and no number has as many digits before the point as `numeric(p,s)`. `dataType` is the type
+ * of the texts.
+ */
+export function mustFitLength(
+  dataType: string,
+  columnType: string,
+  texts: readonly (string | null)[],
+): boolean {
+  const [, name = '', most = '0', scale = '0'] = /^([a-z ]+)\((\d+)(?:,(\d+))?\)$/.exec(columnType) ?? [];
+  if (name.startsWith('character')) return texts.every((text) => (text?.length ?? 0) <= Number(most));
+  if (name !== 'numeric' || !isWider('numeric', dataType)) return false;
+  // Rounding can add a digit.
+  const digits = Number(most) - Number(scale) - 1;
+  return texts.every(
+    (text) =>
+      text === null || (/^-?\d+(?:\.\d+)?$/.test(text) && text.replace(/^-|\..*$/g, '').length <= digits),
+  );
+}
+
+/** Says whether one list has both types, and `wide` is not before `narrow`. */
+function isWider(wide: string, narrow: string): boolean {
+  return LADDERS.some((each) => each.includes(narrow) && each.indexOf(wide) >= each.indexOf(narrow));
+}
+
+/**
+ * Lists the types that a column of a type of PostgreSQL can get when the server refuses a value for it, the narrowest
+ * first. Each type holds all values that the column has: the type without its length or precision, then the wider types
+ * of its list, then text. An array gets arrays of the wider types of its items.
+ */
+export function listWiderTypes(columnType: string): readonly string[] {
+  if (columnType.endsWith('[]')) {
+    const items = listWiderTypes(columnType.slice(0, -2)).map((type) => `${type}[]`);
+    return [...items, 'text'];
+  }
+  const plain = removeModifier(columnType);
+  // PostgreSQL reads `character` and `bit` without a length as a length of 1.
+  const own = { character: 'text', 'character varying': 'text', bit: 'bit varying' }[plain] ?? plain;
+  const ladder = LADDERS.find((each) => each.includes(plain)) ?? [];
+  const wider = [own, ...ladder.slice(ladder.indexOf(plain) + 1), 'text'];
+  return [...new Set(wider)].filter((type) => type !== columnType);
 }

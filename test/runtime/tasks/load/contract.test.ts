@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { canFit, widenType } from '../../../../src/runtime/tasks/load/type-family.js';
+import { canFit } from '../../../../src/runtime/tasks/load/type-family.js';
 import { refuseEndMark } from '../../../../src/runtime/tasks/load/end-mark.js';
 import { openWorkbench, type Workbench } from './workbench.js';
 
@@ -48,34 +48,6 @@ describe('the schema contract of a load', () => {
     const { task } = await bench.load({ into: 'made', create: true });
     expect(task?.error?.code).to.equal('ETL-3511');
   });
-
-  const widths: readonly [column: string, source: string, expected: string | undefined][] = [
-    ['integer', 'bigint', 'bigint'],
-    ['bigint', 'integer', undefined],
-    ['integer', 'numeric', 'numeric'],
-    ['integer', 'double precision', 'double precision'],
-    ['numeric(10,2)', 'double precision', undefined],
-    ['numeric(10,2)', 'bigint', undefined],
-    ['real', 'double precision', 'double precision'],
-    ['double precision', 'integer', undefined],
-    ['date', 'timestamp with time zone', 'timestamp with time zone'],
-    ['timestamp without time zone', 'timestamp with time zone', undefined],
-    ['integer', 'text', 'text'],
-    ['boolean', 'integer', 'text'],
-    ['boolean', 'smallint', undefined],
-    ['date', 'integer', undefined],
-    ['jsonb', 'numeric', undefined],
-    ['jsonb', 'text', 'text'],
-    ['text', 'integer', undefined],
-    ['character varying(5)', 'text', undefined],
-    ['some_enum', 'text', undefined],
-    ['json', 'jsonb', 'jsonb'],
-  ];
-  for (const [column, source, expected] of widths) {
-    it(`${expected ? `widens a column ${column} to ${expected}` : `leaves a column ${column}`} for data of type ${source}`, () => {
-      expect(widenType(column, source)).to.equal(expected);
-    });
-  }
 
   it('accepts a type whose values can fit the column, and refuses a type whose values never fit', () => {
     expect(canFit('bigint', 'smallint')).to.equal(true);

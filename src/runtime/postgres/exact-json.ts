@@ -1,0 +1,132 @@
+import { ExactNumber } from './exact-number.js';
+
+/*
+ * Patterns that find unusual numbers in a JSON text. A number begins after a sign of JSON and ends before one. So most
+ * strings with digits, such as dates and UUIDs, do not match. A string that matches only costs time.
+ */
+/** A number of 16 or more digits may have more digits than a double holds. */
+const LONG = /(?:^|[:,[\s])-?[\d.]{16}/;
+const EXPONENT = /\d[eE][+-]?\d+\s*(?:[,}\]]|$)/;
+/** JavaScript writes six zeros after the point as an exponent. */
+const LONG_OR_SMALL = /(?:^|[:,[\s])-?(?:[\d.]{16}|0\.0{6})/;
+/** JavaScript does not write an exponent, a zero at the end of a fraction, and the minus of zero. */
+const REWRITTEN_END = /(?:\d[eE][+-]?\d+|\.\d*0|-0)\s*(?:[,}\]]|$)/;
+const WHOLE = /^-?\d+$/;
+/** Matches a string or a number. Group 1 is the colon after the string, if the string is the name of a property. */
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d[\d.eE+-]*/g;
+
+/**
+ * Parses JSON as `JSON.parse` does, but changes no number. A whole number that a double would change becomes a
+ * `bigint`. Any other number that a double would change becomes an `ExactNumber`. Example: `{"id":9007199254740993}`
+ * gives `{ id: 9007199254740993n }`.
+ *
+ * Throws a `SyntaxError` if the text is not JSON.
+ */
+export function parseExact(text: string): unknown {
+  return LONG.test(text) || EXPONENT.test(text)
+    ? parseMarked(text, isExact, (token) => (WHOLE.test(token) ? BigInt(token) : new ExactNumber(token)))
+    : JSON.parse(text);
+}
+
+/**
+ * Parses JSON as `JSON.parse` does, but a number that JavaScript would write in another way becomes an `ExactNumber`:
+ * `1.50`, `1e3`, `-0`, and every number of too many digits. Throws a `SyntaxError` if the text is not JSON.
+ */
+export function parseTexts(text: string): unknown {
+  return mayBeRewritten(text)
+    ? parseMarked(text, isWrittenAlike, (token) => new ExactNumber(token))
+    : JSON.parse(text);
+}
+
+/** Says whether JavaScript may write a number in the JSON text in another way than the text. */
+export function mayBeRewritten(text: string): boolean {
+  return REWRITTEN_END.test(text) || LONG_OR_SMALL.test(text);
+}
+
+/** Says whether the JSON text may have a number with an exponent. */
+export function mayHaveExponent(text: string): boolean {
+  return EXPONENT.test(text);
+}
+
+/** Says whether the JSON text may have a number of 16 or more digits, or with six zeros after the point. */
+export function mayBeLong(text: string): boolean {
+  return LONG_OR_SMALL.test(text);
+}
+
+/** Says whether JavaScript writes the number as the token is. */
+export function isWrittenAlike(token: string): boolean {
+  const value = Number(token);
+  return String(value) === token && !Object.is(value, -0);
+}
+
+/** Parses JSON. A number that is not `isKept` becomes the result of `toNumber`. */
+function parseMarked(
+  text: string,
+  isKept: (token: string) => boolean,
+  toNumber: (token: string) => bigint | ExactNumber,
+): unknown {
+  const value: unknown = JSON.parse(text);
+  let hasOthers = false;
+  // Every string value gets the prefix `s`. A number that is not kept becomes a string with the prefix `n`. So the second
+  // parse below can tell numbers from strings.
+  const marked = text.replace(STRING_OR_NUMBER, (token: string, colon: string | undefined) => {
+    if (colon !== undefined) return token;
+    if (token.startsWith('"')) return `"s${token.slice(1)}`;
+    if (isKept(token)) return token;
+    hasOthers = true;
+    return `"n${token}"`;
+  });
+  if (!hasOthers) return value;
+  return JSON.parse(marked, (_name, part: unknown) => {
+    if (typeof part !== 'string') return part;
+    return part.startsWith('s') ? part.slice(1) : toNumber(part.slice(1));
+  });
+}
+
+/**
+ * Returns true if `JSON.parse` and writing the number again keep its value: true for `1.50`, false for
+ * `9007199254740993`, `1e999` and `1000000000000000000000`.
+ */
+function isExact(token: string): boolean {
+  const value = Number(token);
+  const written = String(value);
+  // JavaScript writes whole numbers from 1e21 with an exponent. A text column would then store the exponent.
+  if (WHOLE.test(token) && !WHOLE.test(written)) return false;
+  return Number.isFinite(value) && normalizeDigits(token) === normalizeDigits(written);
+}
+
+/**
+ * Writes a number as its significant digits and an exponent, without its sign. Texts of the same value give the same
+ * result: `1.50e2` and `150` both give `15e1`.
+ */
+function normalizeDigits(token: string): string {
+  const [digits, exponent] = splitNumber(token);
+  return digits === '' ? '0' : `${digits}e${exponent}`;
+}
+
+/**
+ * Returns a number that is whole without a point and an exponent: `1.0` gives `1`, `-12e2` gives `-1200`. Returns every
+ * other number, and a number of more than `LONGEST_WHOLE` digits, unchanged.
+ */
+export function toWholeText(token: string): string {
+  if (WHOLE.test(token)) return token;
+  const [digits, exponent] = splitNumber(token);
+  if (digits === '') return '0';
+  if (exponent < 0 || digits.length + exponent > LONGEST_WHOLE) return token;
+  return `${token.startsWith('-') ? '-' : ''}${digits}${'0'.repeat(exponent)}`;
+}
+
+/** No whole type of PostgreSQL has more digits. */
+const LONGEST_WHOLE = 40;
+
+/**
+ * Returns the significant digits of a number, without zeros at both ends, and the exponent of ten of the last digit. The
+ * digits of zero are empty.
+ */
+function splitNumber(token: string): readonly [digits: string, exponent: number] {
+  const [, whole = '', fraction = '', exponent = '0'] =
+    /^[+-]?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
+  const all = (whole + fraction).replace(/^0+/, '');
+  const digits = all.replace(/0+$/, '');
+  return [digits, all.length - digits.length - fraction.length + Number(exponent)];
+}
