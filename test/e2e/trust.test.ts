@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createProject, ROOT } from '../support/cli.js';
@@ -54,6 +54,20 @@ describe('the files that etl trusts', () => {
         expect(code).to.equal(name === 'sql/a.sql' ? 1 : 2);
       });
     }
+  }
+
+  for (const name of ['etl.config.ts', 'compiled.ts', 'native.mjs', 'lib/deep.mjs', 'lib/deep.cjs']) {
+    it(`are refused if they are not UTF-8: ${name}`, async () => {
+      await using project = await createProject(FILES);
+      const text = `const city = 'Zürich'; ${FILES[name as keyof typeof FILES]}`;
+      await writeFile(join(project.directory, name), text, 'latin1');
+      const { code, stderr } = await project.cli(['list'], { ETL_CONN_DB: db.url });
+      expect(code, stderr).to.equal(2);
+      expect(stderr)
+        .to.match(/^ETL-2102 .* was refused$/m)
+        .and.to.match(/the byte 0xfc at offset 15 is not UTF-8/);
+      expect(stderr).not.to.include(`executed ${name}`);
+    });
   }
 
   it('may belong to another user, as in an image that copies them with --chown', async function () {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { extname, join } from 'node:path';
 import { learnFromSource } from '../secrets/learned-secrets.js';
+import { decodeSource } from './source-text.js';
 import { findPackageFolder, resolveImport, type ResolvedModule } from './resolve.js';
 
 /** Matches an import or a `require` of a module, with its name in the second group. */
@@ -24,7 +25,7 @@ export class ModuleTrust {
   /** Reads a file of the user that is going to be compiled. Its secrets are known before its code can throw an error. */
   readSource(file: string): string {
     this.#assertTrusted(file);
-    const text = readFileSync(file, 'utf8');
+    const text = decodeSource(readFileSync(file), 'the module', file);
     learnFromSource(text);
     return text;
   }

@@ -3,6 +3,7 @@ import { EtlError, type ErrorParts } from '../../errors.js';
 import { learnFromSource } from '../secrets/learned-secrets.js';
 import { assertTrusted, type GetUser } from '../trust/trusted-file.js';
 import { shortenPath } from './location.js';
+import { describeInvalidUtf8, findInvalidUtf8 } from './utf8.js';
 
 /** A config file that is safe to execute, and its text. */
 export interface ConfigFile {
@@ -36,7 +37,7 @@ export function readConfigFile(file: string, { directory, getuid }: ReadConfigOp
   assertReadable(file, directory);
   const name = shortenPath(file, directory);
   assertTrusted(file, { noun: 'the config', name }, getuid);
-  const text = decodeText(readFileSync(file), name);
+  const text = decodeSource(readFileSync(file), 'the config', name);
   if (text.trim() === '') {
     throw new EtlError('ETL-2103', {
       what: `the config ${name} is empty`,
@@ -70,13 +71,20 @@ function readStats(file: string, name: string): Stats {
   }
 }
 
-/** Decodes UTF-8, and removes a byte order mark. Throws ETL-2102 for a file with the byte order mark of UTF-16. */
-function decodeText(bytes: Buffer, name: string): string {
-  const mark = bytes.subarray(0, 2).toString('hex');
-  if (mark === 'fffe' || mark === 'feff') {
-    throw createRefusedError(name, { why: 'the file is in UTF-16', fix: 'save the file as UTF-8' });
-  }
-  return bytes.toString('utf8').replace(/^\uFEFF/, '');
+/**
+ * Decodes a source file, and removes a byte order mark. `noun` says what the file is, for a message. Throws ETL-2102 for a file that is not UTF-8: decoding would replace each
+ * invalid byte by U+FFFD, also in the SQL and the values of the file.
+ */
+export function decodeSource(bytes: Buffer, noun: string, name: string): string {
+  const invalidAt = findInvalidUtf8(bytes);
+  if (invalidAt === undefined) return bytes.toString('utf8').replace(/^\uFEFF/, '');
+  const { line, why } = describeInvalidUtf8(bytes, invalidAt);
+  throw new EtlError('ETL-2102', {
+    what: `${noun} ${name} was refused`,
+    where: `${name}:${line}`,
+    why,
+    fix: 'save the file as UTF-8',
+  });
 }
 
 /** Creates the error ETL-2102. `name` is the path of the file for messages. */

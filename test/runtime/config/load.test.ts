@@ -128,12 +128,17 @@ describe('reading a config', () => {
     },
     {
       title: 'UTF-16, little endian',
-      says: 'the file is in UTF-16',
+      says: 'the file begins with the byte order mark of UTF-16',
       prepare: (file) => writeFileSync(file, Buffer.from(`\uFEFF${executed}`, 'utf16le')),
     },
     {
+      title: 'Latin-1',
+      says: 'the byte 0xfc at offset 1 is not UTF-8',
+      prepare: (file) => writeFileSync(file, `"ü"; ${executed}`, 'latin1'),
+    },
+    {
       title: 'UTF-16, big endian',
-      says: 'the file is in UTF-16',
+      says: 'the file begins with the byte order mark of UTF-16',
       prepare: (file) => writeFileSync(file, Buffer.from(`\uFEFF${executed}`, 'utf16le').swap16()),
     },
     {
@@ -151,7 +156,8 @@ describe('reading a config', () => {
       prepare(fixture.path('etl.config.ts'));
       seen.etlSeen = [];
       const error = await fixture.catchError();
-      expect(error).to.include({ code: 'ETL-2102', exitCode: 2, where: 'etl.config.ts' });
+      expect(error).to.include({ code: 'ETL-2102', exitCode: 2 });
+      expect(error.where).to.match(/^etl\.config\.ts(?::1)?$/);
       expect(error.why).to.include(says);
       expect(seen.etlSeen).to.deep.equal([]);
     });
