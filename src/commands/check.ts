@@ -1,5 +1,6 @@
 import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
+import { findCursorWarnings } from './program/cursor-warnings.js';
 import type { Program } from './program/program.js';
 import { listParamNames } from '../runtime/dag/params.js';
 import { findConnections, type PlannedDag, tryPlanDag } from '../runtime/dag/plan.js';
@@ -31,12 +32,16 @@ Exit codes: 0 no error was found, 2 the config, a Dag or the definition of a con
     for (const dag of loaded.config.dags) dags.push(await checkDag(program, dag));
     const { used, recording } = listConnections(dags);
     const trials = await tryConnections(program, used, recording);
+    const plans = dags.flatMap(({ plan }) => plan ?? []);
+    const reachable = trials.filter(({ error }) => error === undefined).map(({ id }) => id);
+    const warnings = await findCursorWarnings(program, plans, reachable);
     const faults = dags.flatMap((dag) => dag.faults);
     setExitCode(faults.length > 0 ? EXIT.usage : chooseTrialsExitCode(trials));
     const errors = [...faults.map((error) => ({ error })), ...trials];
-    if (flags.json) this.printJson(buildJson(loaded.file, dags, trials));
+    if (flags.json) this.printJson({ ...buildJson(loaded.file, dags, trials), warnings });
     else this.out(formatChecks(loaded.name, dags, this.paint(flags.color, 'stdout')));
     if (!flags.json) this.out(formatTrials(trials, this.paint(flags.color, 'stdout')));
+    if (!flags.json) for (const warning of warnings) this.out(`${warning}\n`);
     this.printErrors(errors, flags.color);
   }
 }
@@ -96,7 +101,7 @@ function formatChecks(config: string, dags: readonly CheckedDag[], paint: Paint)
  * Returns the JSON of a check for another program. `error` is the first error, as other commands print it. It is absent
  * if no error was found.
  */
-function buildJson(config: string, dags: readonly CheckedDag[], trials: readonly Trial[]): unknown {
+function buildJson(config: string, dags: readonly CheckedDag[], trials: readonly Trial[]): object {
   const [error] = [...dags.flatMap(({ faults }) => faults), ...trials.flatMap((trial) => trial.error ?? [])];
   return {
     config,

@@ -132,6 +132,28 @@ describe('the commands that run nothing', () => {
       }
     });
 
+    it('warns of a merge that does not set the cursor of an incremental task in another Dag', async () => {
+      await db.query(`create table trap (id int primary key, updated_at timestamptz not null default now());
+        create table fine (id int primary key, updated_at timestamptz not null)`);
+      await using trap = await createProject({
+        'etl.config.ts': `
+          import { dag, defineConfig } from '@oneshot/etl';
+          const read = (table: string) => (d: any) => void d.sql('read-' + table, {
+            incremental: { table, cursor: 'updated_at' }, sql: () => 'select 1' });
+          const write = (into: string) => (d: any) => void d.load('write', {
+            from: 'in.csv', into, mode: 'merge', key: ['id'] });
+          const on = { defaults: { conn: 'shop' } };
+          export default defineConfig({ dags: [dag('a', on, read('trap')), dag('b', on, write('public.trap')),
+            dag('c', on, read('fine')), dag('e', on, write('fine'))] });`,
+      });
+      const { code, stdout, stderr } = await trap.cli(['check'], { ETL_CONN_SHOP: db.url });
+      expect(code, stderr).to.equal(0);
+      expect(stdout.match(/^warning: .*$/gm)).to.have.length(1);
+      expect(stdout).to.match(/task "read-trap" never reads.*\ncreate function/);
+      const json = await trap.cli(['check', '--json'], { ETL_CONN_SHOP: db.url });
+      expect(JSON.parse(json.stdout).warnings).to.have.length(1);
+    });
+
     it('exits 69 if a server does not answer, with the table on stdout and the reason on stderr', async () => {
       const { code, stdout, stderr } = await etl('check', { SHOP_URL: REFUSED });
       expect(code).to.equal(69);

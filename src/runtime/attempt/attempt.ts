@@ -142,7 +142,7 @@ class Attempt {
    * are closed.
    */
   async #runBody(highWatermark: FoundHighWatermark | undefined): Promise<string> {
-    const { task, body, context, database, moved, signal } = this.#request;
+    const { task, body, context, database, moved, cursorReaders, signal } = this.#request;
     let session: Promise<Session> | undefined;
     const watermarks = new Watermarks({ client: this.#taskConnection, schema: database.schema }, context.run);
     try {
@@ -155,6 +155,7 @@ class Attempt {
         openReadSession: this.#readSessions.open,
         root: task.location.root.directory,
         moved,
+        cursorReaders,
       });
       // The body has run up to its first `await`. If it has sent a query, the begin is sent with the query.
       void this.#taskConnection.beginSoon();

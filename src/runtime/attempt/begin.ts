@@ -132,6 +132,7 @@ export interface AttemptRequest {
   readonly budgetMs: () => number | undefined;
   /** Takes the progress of the task, as in `TaskWork`. */
   readonly moved: TaskWork['moved'];
+  readonly cursorReaders: TaskWork['cursorReaders'];
   /** Opens a read session for the task. */
   readonly openReadSession: OpenReadSession;
   /** True: the attempt ends after the claim. The claim tells whether an earlier attempt was committed. */

@@ -21,6 +21,8 @@ import { type UsedRetries, nextDelay } from './retry.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { createTaskTimeoutError } from './stop.js';
 import type { Moved } from '../tasks/task-body.js';
+import type { CursorReader } from '../tasks/unset-cursor.js';
+import { listCursorReaders } from '../dag/cursor-readers.js';
 
 /** The outcome of a task after all its attempts, with the result for the tasks that need it. */
 export interface TaskOutcome extends TaskSummary {
@@ -226,7 +228,8 @@ export class TaskRunner {
       connectionId === undefined ? undefined : await untilAborted(databases.get(connectionId), limits.signal);
     const key = this.#createKey(task, database?.epoch ?? NO_EPOCH);
     const hasSeveralConnections = this.#hasSeveralConnections;
-    const common = { ...limits, task, key, fingerprint, context, hasSeveralConnections };
+    const cursorReaders = (): readonly CursorReader[] => listCursorReaders(this.#plan.tasks, connectionId);
+    const common = { ...limits, task, key, fingerprint, context, hasSeveralConnections, cursorReaders };
     if (!body.transactional) return attemptPlainTask({ ...common, body, database });
     if (database === undefined) throw new Error(`task ${task.id} was planned without a connection`);
     const onLateQuery = (sql: string): void => onLateError(createLateQueryError(task.id, sql));

@@ -65,7 +65,9 @@ export function createSqlBody(options: SqlSource): TransactionBody {
   if (incremental === undefined) return body;
   const findHighWatermark: TransactionBody['findHighWatermark'] = ({ client, signal }) =>
     prepareHighWatermark(client, incremental, { source: incremental, signal });
-  return { ...body, findHighWatermark };
+  const { table, cursor, timeZone } = incremental;
+  const reads = table === undefined ? {} : { reads: { table, cursor, timeZone } };
+  return { ...body, ...reads, findHighWatermark };
 }
 
 /** Finds the faults of a file, and of the SQL texts that are known before a run. */

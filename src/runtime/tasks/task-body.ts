@@ -7,6 +7,7 @@ import type { FoundHighWatermark } from '../watermark/incremental.js';
 import type { Watermarks } from '../watermark/watermark.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import type { TaskContext } from './task-context.js';
+import type { CursorReader } from './unset-cursor.js';
 
 /** The things that a task inside a transaction works with. */
 export interface TaskWork {
@@ -23,6 +24,8 @@ export interface TaskWork {
   readonly highWatermark: FoundHighWatermark | undefined;
   /** The directory of the config file. Relative paths start there. */
   readonly root: string;
+  /** The incremental tasks of the Dag that read from the connection of this task. */
+  readonly cursorReaders: () => readonly CursorReader[];
   /** Reports progress: the bytes that came from or went to the server, and the rows, since the last call. */
   readonly moved: (delta: Moved) => void;
 }
@@ -59,6 +62,10 @@ export interface TransactionBody {
   readonly transactional: true;
   /** Settings of the transaction that decide how values are converted, in addition to those of every task. */
   readonly settings?: Settings;
+  /** The table that an incremental task reads on `conn`, or on the connection of the task if `conn` is undefined. */
+  readonly reads?: Omit<CursorReader, 'taskId'> & { readonly conn?: string };
+  /** The table that a merge updates. */
+  readonly merges?: string;
   /** Set if the body also writes files. No COMMIT covers files, so they are written at least once. */
   readonly leavesFiles?: true;
   /**

@@ -15,6 +15,7 @@ export function createLoadBody(options: LoadSource): TransactionBody {
   for (const from of [options.from].flat()) if (isName(from)) learnFromUrl(String(from));
   return {
     transactional: true,
+    ...(options.mode === 'merge' && { merges: options.into }),
     listCode: () => listOptions(options, Object.keys(LOAD)),
     findFaults: async () => {
       const paths = [options.from].flat().filter((each) => typeof each === 'string');

@@ -6,6 +6,7 @@ import { type Table, describeTable } from '../../table/describe.js';
 import { assertSameColumns, assertTable, listNames } from '../../table/refuse.js';
 import { type DescribedTarget, writeDescribed } from '../../table/write.js';
 import type { TaskWork } from '../task-body.js';
+import { findUnsetCursors } from '../unset-cursor.js';
 import { applyContract, createTable } from './contract.js';
 import { CopyAround } from './copy-around.js';
 import { parseCsvFormat } from './csv-format.js';
@@ -58,6 +59,11 @@ export class LoadAttempt {
         return rows;
       });
       await this.#rejects?.write();
+      if (this.#options.mode === 'merge') {
+        const merged = { table: this.#options.into, columns: target.columns };
+        const warnings = await findUnsetCursors(taskConnection, merged, this.#work.cursorReaders());
+        for (const warning of warnings) context.log(warning);
+      }
       const omitted = [...this.#omitted];
       if (omitted.length > 0)
         context.log(`left out ${omitted.length === 1 ? 'column' : 'columns'} ${listNames(omitted)}`);

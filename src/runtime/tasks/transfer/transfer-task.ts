@@ -17,6 +17,7 @@ import {
 import { inlineBoundValues } from '../../copy/inline-values.js';
 import { aStatement, checkReturned } from '../option-rule.js';
 import { type BeforeTransaction, type TransactionBody, type TaskWork, listOptions } from '../task-body.js';
+import { findUnsetCursors } from '../unset-cursor.js';
 import type { BoundSql } from '../../sql/bind.js';
 import type { BringRows, WriteTarget } from '../../table/write-target.js';
 import type { TaskContext } from '../task-context.js';
@@ -61,11 +62,18 @@ export function createTransferBody(options: TransferSource): TransactionBody {
   const body: TransactionBody = {
     transactional: true,
     settings: TRANSFER_SETTINGS,
+    ...(mode === 'merge' && { merges: into }),
     listCode: () => listOptions(ownOptions, Object.keys(ownOptions)),
     run: (work) => runTransfer(ownOptions, work),
   };
   if (incremental === undefined) return body;
-  return { ...body, findHighWatermark: (before) => findSourceHighWatermark(ownOptions, incremental, before) };
+  const { cursor, timeZone } = incremental;
+  const reads = table === undefined ? {} : { reads: { table, cursor, timeZone, conn: from } };
+  return {
+    ...body,
+    ...reads,
+    findHighWatermark: (before) => findSourceHighWatermark(ownOptions, incremental, before),
+  };
 }
 
 /**
@@ -148,6 +156,14 @@ async function runTransfer(options: TransferSource, work: TaskWork): Promise<Tra
   const mode = mustReplace ? 'replace' : options.mode;
   const columns = selection.columns.map(({ name }) => name);
   const written = await writeDescribed(taskConnection, { ...options, mode, table, columns }, bringRows);
+  if (mode === 'merge') {
+    const warnings = await findUnsetCursors(
+      taskConnection,
+      { table: options.into, columns },
+      work.cursorReaders(),
+    );
+    for (const warning of warnings) work.context.log(warning);
+  }
   return { ...written, bytes };
 }
 
