@@ -1,7 +1,9 @@
 import { expect } from 'chai';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { BIN, createProject, type CliResult, type Project } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 
@@ -122,5 +124,38 @@ describe('the exit code and the streams of etl', () => {
     } finally {
       closeSync(full);
     }
+  });
+
+  const pipes: readonly [title: string, options: string][] = [
+    ['as it is', ''],
+    ['through a transform', 'transform: (row) => row,'],
+    ['with compression', `compression: 'gzip',`],
+    ['with rejects', `rejects: { max: 1, to: 'bad' },`],
+  ];
+  for (const [title, options] of pipes) {
+    it(`ends the process after a load from a named pipe that nobody writes to, ${title}`, async () => {
+      await rm(join(project.directory, 'pipe.csv'), { force: true });
+      execFileSync('mkfifo', [join(project.directory, 'pipe.csv')]);
+      const result = await run(
+        `d.load('l', { from: 'pipe.csv', into: 't', mode: 'append', timeout: '1s', ${options} });`,
+      );
+      expect(result.code, result.stderr).to.equal(1);
+      expect(result.stderr).to.include('ETL-3301');
+    });
+  }
+
+  it('loads all rows of a named pipe whose writer comes late', async () => {
+    const path = join(project.directory, 'late.csv');
+    execFileSync('mkfifo', [path]);
+    await project.write({
+      'etl.config.ts': config(`d.load('l', { from: 'late.csv', into: 't', mode: 'replace' });`),
+    });
+    const { ended } = project.start(['run', 'd'], env());
+    // The writer opens the pipe when the load has opened it.
+    const lines = Array.from({ length: 50_000 }, (_, n) => `row ${n}`);
+    await writeFile(path, `v\n${lines.join('\n')}\n`);
+    const result = await ended;
+    expect(result.code, result.stderr).to.equal(0);
+    expect(await db.query('select count(distinct v)::int as n from t')).to.deep.equal([{ n: 50_000 }]);
   });
 });

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { getCompression, decompress } from './decompress.js';
 import { readDiskChunks, createUnreadableError } from './disk.js';
+import { readPipeChunks } from './named-pipe.js';
 import type { InputFile, InputOptions } from './input.js';
 import { removeMark } from './byte-order-mark.js';
 
@@ -50,9 +51,10 @@ async function findLocalFile(name: string, options: InputOptions): Promise<Input
   const found = { name, path, state };
   return {
     name,
-    ...(compression === 'none' ? { stored: found } : {}),
+    // Only a regular file can be read at any position.
+    ...(compression === 'none' && state.isFile() ? { stored: found } : {}),
     chunks: () => {
-      const stored = readDiskChunks(found, options.signal);
+      const stored = (state.isFIFO() ? readPipeChunks : readDiskChunks)(found, options.signal);
       return removeMark(decompress(stored, compression, name), options.signal);
     },
   };
