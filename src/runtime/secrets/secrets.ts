@@ -1,6 +1,7 @@
 import type { Credentials } from './credentials.js';
 import { maskPositions } from './secret-positions.js';
-import { listEncodedPatterns, listTextPatterns } from './written-forms.js';
+import { SecretPattern, type Range } from './secret-pattern.js';
+import { splitSecret } from './written-forms.js';
 
 /** The text that replaces a secret. */
 const STARS = '***';
@@ -19,26 +20,12 @@ const COMMON_WORDS: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** A part of a text: from `start` up to, but not including, `end`. */
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The regular expressions for all secrets. Undefined if there is no secret to search. */
-interface Patterns {
-  /** Matches a secret in any notation of text. */
-  readonly text: RegExp | undefined;
-  /** Matches a secret in base64 or in hexadecimal digits. */
-  readonly encoded: RegExp | undefined;
-}
-
 /** Knows the secrets of this process, and masks them in texts. Secrets can be added at any time. */
 export class Secrets {
   readonly #secrets = new Set<string>();
   readonly #known = new Set<string>();
-  /** Created at the first use after a secret was added, because most calls of etl print little. */
-  #patterns: Patterns | undefined;
+  /** Created at the first use after a secret was added. */
+  #patterns: readonly SecretPattern[] | undefined;
 
   /**
    * Adds the secrets of a definition, and the texts beside them that are no secret: a password that equals the login
@@ -75,11 +62,8 @@ export class Secrets {
 
   /** Returns the parts of the text that are secret, in order. Parts that overlap or touch are one part. */
   #findRanges(text: string): readonly Range[] {
-    const { text: plain, encoded } = (this.#patterns ??= this.#createPatterns());
-    const found = [
-      ...findMatches(plain, text),
-      ...findMatches(encoded, text).map((range) => widen(text, range)),
-    ];
+    this.#patterns ??= this.#createPatterns();
+    const found = this.#patterns.flatMap((pattern) => pattern.findAll(text));
     const merged: Range[] = [];
     for (const { start, end } of found.toSorted((a, b) => a.start - b.start)) {
       const last = merged.at(-1);
@@ -89,15 +73,11 @@ export class Secrets {
     return merged;
   }
 
-  #createPatterns(): Patterns {
-    const searched = [...this.#secrets].filter((secret) => this.#isSearched(secret));
-    const text = searched.flatMap((secret) => {
-      const isWord = Array.from(secret).length < MIN_PART_LENGTH;
-      return listTextPatterns(secret).map((pattern) =>
-        isWord ? `(?<![A-Za-z0-9])${pattern}(?![A-Za-z0-9])` : pattern,
-      );
-    });
-    return { text: joinPatterns(text), encoded: joinPatterns(searched.flatMap(listEncodedPatterns)) };
+  #createPatterns(): readonly SecretPattern[] {
+    const pieces = [...this.#secrets].filter((secret) => this.#isSearched(secret)).flatMap(splitSecret);
+    return [...new Set(pieces)].map(
+      (piece) => new SecretPattern(piece, Array.from(piece).length < MIN_PART_LENGTH),
+    );
   }
 
   /** Says whether a secret is searched in texts: it is long enough, and no ordinary word. */
@@ -125,30 +105,4 @@ export function cutText(text: string, limit: number): string {
     .cover(text)
     .slice(0, limit)
     .replace(/[\uD800-\uDBFF]$/, '')}…`;
-}
-
-/** Joins regular expressions to one. The longest comes first, because the first that matches counts. */
-function joinPatterns(patterns: readonly string[]): RegExp | undefined {
-  if (patterns.length === 0) return undefined;
-  const unique = [...new Set(patterns)].toSorted((a, b) => b.length - a.length);
-  return new RegExp(unique.join('|'), 'g');
-}
-
-/** Finds all matches, also those that overlap. */
-function findMatches(pattern: RegExp | undefined, text: string): readonly Range[] {
-  const found: Range[] = [];
-  if (pattern === undefined) return found;
-  pattern.lastIndex = 0;
-  for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
-    found.push({ start: match.index, end: match.index + match[0].length });
-    pattern.lastIndex = match.index + 1;
-  }
-  return found;
-}
-
-/** Widens the part of an encoded text by the characters that a secret shares with the text beside it. */
-function widen(text: string, { start, end }: Range): Range {
-  const before = /[A-Za-z0-9+/_-]{0,3}$/.exec(text.slice(Math.max(0, start - 3), start))?.[0] ?? '';
-  const after = /^[A-Za-z0-9+/_=-]{0,3}/.exec(text.slice(end, end + 3))?.[0] ?? '';
-  return { start: start - before.length, end: end + after.length };
 }

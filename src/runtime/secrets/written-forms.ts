@@ -22,44 +22,47 @@ const PIECE_LENGTH = 32;
 const MIN_ENCODED_LENGTH = 6;
 
 /**
- * Returns regular expressions, one or more, that match the text in every notation, character by character: as it is,
- * percent-encoded in any case and also repeatedly, escaped by backslashes, as `\u` and `\x` escapes of JSON and
- * JavaScript, and quoted for SQL, a shell and HTML. One text may mix notations: libraries encode different characters.
- *
- * A long text gives several expressions, for its pieces and its lines, because programs cut long texts. Another expression
- * matches the beginning of the text before `…`, which stands where a text was cut.
+ * Returns a regular expression that matches the text in every notation, character by character: as it is, percent-encoded
+ * in any case and also repeatedly, escaped by backslashes, as `\u` and `\x` escapes of JSON and JavaScript, and quoted for
+ * SQL, a shell and HTML. One text may mix notations: libraries encode different characters.
  */
-export function listTextPatterns(secret: string): readonly string[] {
-  return splitSecret(secret).flatMap((piece) => {
-    const characters = listCharacterPatterns(piece);
-    const cut = createCutPattern(characters);
-    return cut === undefined ? [characters.join('')] : [characters.join(''), cut];
-  });
+export function createTextPattern(piece: string): string {
+  return listCharacterPatterns(piece).join('');
 }
 
 /**
  * Returns regular expressions that match a longer text with the secret in base64, also in the alphabet for URLs, and in
- * hexadecimal digits. The text is encoded as a whole, as `user:password` is for HTTP, so each of the three alignments of
+ * hexadecimal digits, each with a text that every match contains. The text is encoded as a whole, as `user:password` is for HTTP, so each of the three alignments of
  * base64 has its own expression. Up to three characters before and after a match also depend on the secret.
  */
-export function listEncodedPatterns(secret: string): readonly string[] {
+export function listEncodedPatterns(
+  secret: string,
+): readonly { readonly seed: string; readonly pattern: string }[] {
   const bytes = Buffer.from(secret);
   if (bytes.length < MIN_ENCODED_LENGTH) return [];
-  const hex = [...bytes].map((byte) => matchHex(toHex(byte, 2))).join('');
+  const hex = bytes.toString('hex');
   const base64 = [0, 1, 2].map((offset) => {
     const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64');
-    const start = Math.ceil((offset * 8) / 6);
-    const end = Math.floor(((offset + bytes.length) * 8) / 6);
-    return text
-      .slice(start, end)
-      .replaceAll('+', '(?:[+-]|%2[bB])')
-      .replaceAll('/', '(?:\\\\{0,8}/|_|%2[fF])');
+    const core = text.slice(Math.ceil((offset * 8) / 6), Math.floor(((offset + bytes.length) * 8) / 6));
+    const pattern = core.replaceAll('+', '(?:[+-]|%2[bB])').replaceAll('/', '(?:\\\\{0,8}/|_|%2[fF])');
+    return { seed: findLongestWord(core), pattern };
   });
-  return [hex, ...base64];
+  const digits = [hex, hex.toUpperCase()].map((text) => ({ seed: text.slice(0, 8), pattern: text }));
+  return [...base64, ...digits];
 }
 
-/** Splits a secret into its lines, and a long line into pieces. A short secret stays whole, also with line breaks. */
-function splitSecret(secret: string): readonly string[] {
+/** Returns the longest run of letters and digits in a text. */
+function findLongestWord(text: string): string {
+  return text
+    .split(/[^A-Za-z0-9]/)
+    .reduce((longest, word) => (word.length > longest.length ? word : longest), '');
+}
+
+/**
+ * Splits a secret into its lines, and a long line into pieces, because programs cut long texts. A short secret stays whole,
+ * also with line breaks.
+ */
+export function splitSecret(secret: string): readonly string[] {
   const characters = Array.from(secret);
   if (characters.length < 2 * PIECE_LENGTH) return [secret];
   const lines = secret.split(/\r?\n/);
@@ -81,8 +84,12 @@ const MIN_CUT_LENGTH = 4;
 /** A part of a notation, or half a character, that was cut. */
 const CUT_ESCAPE = `(?:(?:%(?:25){0,4}[0-9a-fA-F]{0,2}){1,4}|${ESCAPE}(?:[ux][0-9a-fA-F]{0,3})?|&[#\\w]{0,6}|[\\uD800-\\uDBFF])?`;
 
-/** Returns a regular expression for at least `MIN_CUT_LENGTH` characters of a text before `…`. Undefined for a short text. */
-function createCutPattern(characters: readonly string[]): string | undefined {
+/**
+ * Returns a regular expression for at least `MIN_CUT_LENGTH` characters of a text before `…`, which stands where a text was
+ * cut. Undefined for a short text.
+ */
+export function createCutPattern(piece: string): string | undefined {
+  const characters = listCharacterPatterns(piece);
   if (characters.length <= MIN_CUT_LENGTH) return undefined;
   const start = characters.slice(0, MIN_CUT_LENGTH).join('');
   const more = characters.slice(MIN_CUT_LENGTH).reduceRight((rest, each) => `(?:${each}${rest})?`, '');
