@@ -2,6 +2,7 @@ import { CONNECTIONS } from './connection.js';
 import { CONTROLS } from './controls/controls.js';
 import { EMBEDDED } from './embedded.js';
 import type { Fault } from './fault.js';
+import { FENCING } from './fencing.js';
 import { KILLS } from './kill.js';
 import { LOCKS } from './lock.js';
 import { MOVES } from './move.js';
@@ -17,6 +18,7 @@ export const FAULTS: readonly Fault[] = [
   ...CONNECTIONS,
   ...SERVER,
   ...LOCKS,
+  ...FENCING,
   ...PROCESSES,
   ...SESSIONS,
   ...MOVES,

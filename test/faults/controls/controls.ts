@@ -4,6 +4,7 @@ import { cluster } from '../../support/database.js';
 import { commitProxy } from '../../support/proxy.js';
 import { startTransactionPooler } from '../../support/transaction-pooler.js';
 import type { Fault, Shard } from '../fault.js';
+import { fence } from '../fencing.js';
 import { takeOver } from '../lock.js';
 import { startNode } from '../product.js';
 import { openDurable } from '../server.js';
@@ -46,6 +47,12 @@ export const CONTROLS: readonly Fault[] = [
     title: 'control: asynchronous commits to the end',
     control: true,
     run: crashAsynchronous,
+  },
+  {
+    id: 'C7',
+    title: 'control: an epoch of its own in the second database',
+    control: true,
+    run: (shard) => fence(shard, true),
   },
 ];
 
