@@ -25,6 +25,15 @@ export const STREAM_STALL_MS = 30_000;
 export const LAST_STATEMENT_MS = 100;
 /** The limit for the answer of the server to a COPY that is ended early. */
 export const COPY_END_MS = 5000;
+/**
+ * The limit for one piece of work of the runner in a database, such as a look into the ledger. It is longer than the 60 s
+ * that the runner gives the server for one such statement, and shorter than the 120 s after which PgBouncer gives up.
+ */
+export const ANSWER_MS = 90_000;
+/** The limit for creating or migrating a ledger, which may rewrite a large table. */
+export const MIGRATE_MS = 3_600_000;
+/** A timer that is late by more than this proves nothing: this process was suspended or busy. */
+const LATE_TIMER_MS = 2000;
 /** The limit for finding out whether a COMMIT took place after its connection was lost. */
 export const RESOLVE_COMMIT_MS = 30_000;
 /** The limit for recording the end of a run in the databases. */
@@ -72,4 +81,28 @@ export async function within(work: Promise<unknown>, ms: number): Promise<boolea
   const isEnded = await Promise.race([ended, limit]);
   clearTimeout(timer);
   return isEnded;
+}
+
+/**
+ * Waits for `work`, and returns its result. Throws the error that `createError` returns if `work` has not ended after `ms`
+ * milliseconds. `work` goes on, so `createError` must also end it, for example by destroying its connection. The time
+ * during which this process was suspended or busy does not count: the answer can wait in a buffer.
+ */
+export async function untilAnswered<T>(work: Promise<T>, ms: number, createError: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    const watch = (): void => {
+      const startedAt = performance.now();
+      timer = setTimeout(() => {
+        if (performance.now() - startedAt > ms + LATE_TIMER_MS) watch();
+        else reject(createError());
+      }, ms);
+    };
+    watch();
+  });
+  try {
+    return await Promise.race([work, silence]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -21,6 +21,9 @@ import { prepareHighWatermark } from '../../src/runtime/watermark/incremental.js
 import { createProject } from '../support/cli.js';
 import { cluster, createDatabase, type TestDatabase } from '../support/database.js';
 import { frozenProxy } from '../support/frozen-proxy.js';
+import { holdTimers } from '../support/held-timers.js';
+import { startTransactionPooler } from '../support/transaction-pooler.js';
+import { ANSWER_MS } from '../../src/runtime/waiting.js';
 import { type FinishedRun, type RunOptions, runOn } from '../support/run.js';
 import { openTransaction } from '../runtime/copy/on-wire.js';
 import { MessageSnapshot } from './message-snapshot.js';
@@ -85,6 +88,16 @@ describe('the message of a run that is disturbed', () => {
         await new Promise((resolve) => signal.addEventListener('abort', resolve));
       });
     }));
+
+  it('ETL-1004: the server accepts connections and answers no statement', async () => {
+    await using silent = await startTransactionPooler(0);
+    using timers = holdTimers(ANSWER_MS);
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('w', { sql: 'select 1' }));
+    const running = runOn({ db: silent.url(db.url) }, graph).catch((thrown: unknown) => thrown);
+    (await timers.next())();
+    (await timers.next())();
+    keep('ETL-1004', await running);
+  });
 
   it('ETL-2213: the account has no name', () => {
     const { userInfo } = os;

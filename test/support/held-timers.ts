@@ -6,10 +6,12 @@ export function holdTimers(ms: number): HeldTimers {
   return new HeldTimers(ms);
 }
 
-/** The caught timers. The object replaces `setTimeout` of the process until it is disposed of. */
+/** The caught timers. The object replaces `setTimeout` and `clearTimeout` of the process until it is disposed of. */
 export class HeldTimers implements Disposable {
   readonly #original = globalThis.setTimeout;
-  readonly #held: (() => void)[] = [];
+  readonly #originalClear = globalThis.clearTimeout;
+  /** The timers that were set and not cleared, with their functions. */
+  readonly #held = new Map<unknown, () => void>();
   #onTimer: (() => void) | undefined;
 
   constructor(ms: number) {
@@ -17,23 +19,31 @@ export class HeldTimers implements Disposable {
     const replacement = (callback: () => void, delay?: number, ...args: unknown[]): NodeJS.Timeout => {
       const timer = original(callback, delay, ...(args as []));
       if (delay === ms) {
-        this.#held.push(callback);
+        this.#held.set(timer, callback);
         this.#onTimer?.();
       }
       return timer;
     };
     globalThis.setTimeout = Object.assign(replacement, original);
+    globalThis.clearTimeout = (timer) => {
+      this.#held.delete(timer);
+      this.#originalClear(timer);
+    };
   }
 
-  /** Waits until the next timer is set, and returns the function that ends the timer. */
+  /** Waits until there is a timer that was not cleared, and returns the function that ends the timer. */
   async next(): Promise<() => void> {
-    const first = this.#held.shift();
-    if (first !== undefined) return first;
+    const [first] = this.#held;
+    if (first !== undefined) {
+      this.#held.delete(first[0]);
+      return first[1];
+    }
     await new Promise<void>((resolve) => (this.#onTimer = resolve));
     return this.next();
   }
 
   [Symbol.dispose](): void {
     globalThis.setTimeout = this.#original;
+    globalThis.clearTimeout = this.#originalClear;
   }
 }

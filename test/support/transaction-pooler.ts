@@ -11,7 +11,7 @@ export interface Pooler extends AsyncDisposable {
   url(direct: string): string;
 }
 
-/** Sessions at the server for one database and user. A client waits if no session is free. */
+/** The default number of sessions at the server for one database and user. A client waits if no session is free. */
 const POOL_SIZE = 6;
 /** The parameters of a startup message that PgBouncer accepts. PgBouncer refuses all others. */
 const KNOWN = new Set(['user', 'database', 'client_encoding', 'application_name', 'datestyle', 'timezone']);
@@ -24,8 +24,10 @@ const KNOWN = new Set(['user', 'database', 'client_encoding', 'application_name'
  * - The process IDs that clients see are invented.
  * - A prepared statement exists only in the session that prepared it.
  * - A client that sends `options` is refused.
+ *
+ * With the pool size 0, it accepts each client and answers no statement.
  */
-export async function startTransactionPooler(): Promise<Pooler> {
+export async function startTransactionPooler(poolSize = POOL_SIZE): Promise<Pooler> {
   const pools = new Map<string, Pool>();
   const clients = new Map<number, PoolerClient>();
   const sockets = new Set<Socket>();
@@ -34,7 +36,7 @@ export async function startTransactionPooler(): Promise<Pooler> {
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => undefined); // Tests kill clients.
     const client = new PoolerClient(socket, clients);
-    client.serve((startup) => selectPool(pools, startup));
+    client.serve((startup) => selectPool(pools, startup, poolSize));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -51,9 +53,13 @@ export async function startTransactionPooler(): Promise<Pooler> {
   };
 }
 
-function selectPool(pools: Map<string, Pool>, { database = '', user = '' }: Startup['parameters']): Pool {
+function selectPool(
+  pools: Map<string, Pool>,
+  { database = '', user = '' }: Startup['parameters'],
+  size: number,
+): Pool {
   const key = JSON.stringify([database, user]);
-  const pool = pools.get(key) ?? new Pool(database, user);
+  const pool = pools.get(key) ?? new Pool(database, user, size);
   pools.set(key, pool);
   return pool;
 }
@@ -106,19 +112,20 @@ class PooledSession {
 class Pool {
   readonly #database: string;
   readonly user: string;
+  readonly #size: number;
   readonly #free: PooledSession[] = [];
   readonly #all = new Set<PooledSession>();
   readonly #waiting: ((session: PooledSession | Promise<PooledSession>) => void)[] = [];
   #opening = 0;
 
-  constructor(database: string, user: string) {
-    [this.#database, this.user] = [database, user];
+  constructor(database: string, user: string, size: number) {
+    [this.#database, this.user, this.#size] = [database, user, size];
   }
 
   async acquire(): Promise<PooledSession> {
     const free = this.#free.shift();
     if (free) return free;
-    if (this.#all.size + this.#opening < POOL_SIZE) return this.#open();
+    if (this.#all.size + this.#opening < this.#size) return this.#open();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 

@@ -3,6 +3,9 @@ import { type Connection, formatDsn } from '../../hooks/connection.js';
 import type { Program } from '../program/program.js';
 import { type Paint, buildErrorFields } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
+import type { Database } from '../../hooks/hook.js';
+import { ANSWER_MS, untilAnswered } from '../../runtime/waiting.js';
+import { createSilentError } from '../../runtime/database/silent-database.js';
 import { RunDatabase } from '../../runtime/database/run-database.js';
 import { findLedgerFault } from '../../runtime/ledger/schema.js';
 
@@ -94,28 +97,39 @@ async function askServer(
 ): Promise<Omit<Trial, 'id'>> {
   const database = await program.open(connection, { concurrency: 1 });
   try {
-    const { knex } = database;
-    const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(
-      `select pg_catalog.current_setting('server_version') as version,
-              (select ssl from pg_catalog.pg_stat_ssl
-               where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) as tls`,
+    return await untilAnswered(ask(program, { connection, database }, hasLedger), ANSWER_MS, () =>
+      createSilentError(connection.id, ANSWER_MS, 'nothing was changed'),
     );
-    // Measures a second query, because the first query also opens the connection.
-    const startedAt = performance.now();
-    await knex.raw('select 1');
-    const latencyMs = performance.now() - startedAt;
-    if (hasLedger) {
-      const fault = await new RunDatabase(database, program.ledgerSchema).with((ledger) =>
-        findLedgerFault(ledger, `connection "${connection.id}"`),
-      );
-      if (fault !== undefined) throw fault;
-    }
-    return {
-      server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
-      tls: rows[0]?.tls === true,
-      latencyMs,
-    };
   } finally {
     await database.close();
   }
+}
+
+/** Asks an open database, as `askServer` says. */
+async function ask(
+  program: Program,
+  { connection, database }: { readonly connection: Connection; readonly database: Database },
+  hasLedger: boolean,
+): Promise<Omit<Trial, 'id'>> {
+  const { knex } = database;
+  const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(
+    `select pg_catalog.current_setting('server_version') as version,
+              (select ssl from pg_catalog.pg_stat_ssl
+               where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) as tls`,
+  );
+  // Measures a second query, because the first query also opens the connection.
+  const startedAt = performance.now();
+  await knex.raw('select 1');
+  const latencyMs = performance.now() - startedAt;
+  if (hasLedger) {
+    const fault = await new RunDatabase(database, program.ledgerSchema, connection.id).with((ledger) =>
+      findLedgerFault(ledger, `connection "${connection.id}"`),
+    );
+    if (fault !== undefined) throw fault;
+  }
+  return {
+    server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
+    tls: rows[0]?.tls === true,
+    latencyMs,
+  };
 }

@@ -9,6 +9,7 @@ import type { Ledger } from '../../runtime/ledger/ledger.js';
 import type { RunDatabase } from '../../runtime/database/run-database.js';
 import { buildErrorFields, type Paint, joinLines } from '../../runtime/report/words.js';
 import { findDatabaseError, describeState } from '../../runtime/postgres/sqlstate.js';
+import { ANSWER_MS, MIGRATE_MS } from '../../runtime/waiting.js';
 
 /** The version of the ledger in one database, before and after the command. */
 export interface LedgerVersion {
@@ -67,12 +68,16 @@ export const readLedgerVersion: VisitLedger = async (program, connection) => {
  * yet.
  */
 export const migrateLedger: VisitLedger = async (program, connection) =>
-  withClient(await openDatabase(program, connection), async (ledger) => {
-    const name = nameDatabase(connection);
-    const found = await readVersion(ledger, name);
-    await migrate(ledger, name);
-    return { found, version: await readVersion(ledger, name) };
-  });
+  withClient(
+    await openDatabase(program, connection),
+    async (ledger) => {
+      const name = nameDatabase(connection);
+      const found = await readVersion(ledger, name);
+      await migrate(ledger, name);
+      return { found, version: await readVersion(ledger, name) };
+    },
+    MIGRATE_MS,
+  );
 
 /** Names the database of a connection in an error. */
 function nameDatabase({ id }: Connection): string {
@@ -147,10 +152,17 @@ function describeVersion({ found, version, error }: LedgerVersion): string {
   return words[classifyVersion(version)];
 }
 
-/** Calls `work` with a client of the database, and returns its result. Closes the database in every case. */
-async function withClient<T>(database: RunDatabase, work: (ledger: Ledger) => Promise<T>): Promise<T> {
+/**
+ * Calls `work` with a client of the database, and returns its result. Closes the database in every case. Throws ETL-1004 if
+ * `work` has not ended after `limitMs` milliseconds.
+ */
+async function withClient<T>(
+  database: RunDatabase,
+  work: (ledger: Ledger) => Promise<T>,
+  limitMs = ANSWER_MS,
+): Promise<T> {
   try {
-    return await database.with(work);
+    return await database.with(work, limitMs);
   } finally {
     await database.close();
   }

@@ -23,7 +23,7 @@ export async function findCursorWarnings(
     if (readers.length === 0 || tables.length === 0) continue;
     const database = await program.open(program.lookup.find(id), { concurrency: 1 });
     try {
-      const found = await new RunDatabase(database, program.ledgerSchema).with(async ({ client }) => {
+      const found = await new RunDatabase(database, program.ledgerSchema, id).with(async ({ client }) => {
         const lists: string[] = [];
         for (const table of tables)
           lists.push(...(await findUnsetCursors(client, { table, columns: undefined }, readers)));

@@ -104,7 +104,8 @@ export class Ledgers implements AsyncDisposable {
 
 /** Opens a database for one transaction at a time. The caller closes the database. */
 export async function openDatabase(program: Program, connection: Connection): Promise<RunDatabase> {
-  return new RunDatabase(await program.open(connection, { concurrency: 1 }), program.ledgerSchema);
+  const database = await program.open(connection, { concurrency: 1 });
+  return new RunDatabase(database, program.ledgerSchema, connection.id);
 }
 
 /**

@@ -5,7 +5,8 @@ import { type TaskKey, recordTask } from '../ledger/task-row.js';
 import { type AttemptOutcome, SkipTask } from './outcome.js';
 import type { PlannedTask } from '../dag/plan.js';
 import type { PlainBody } from '../tasks/task-body.js';
-import { STOP_GRACE_MS, untilAborted, within } from '../waiting.js';
+import { createSilentError } from '../database/silent-database.js';
+import { ANSWER_MS, STOP_GRACE_MS, untilAborted, untilAnswered, within } from '../waiting.js';
 import type { TaskContext } from '../tasks/task-context.js';
 
 /** The input of one attempt of a task without a connection. */
@@ -56,6 +57,10 @@ async function runUntilStopped({ body, context, signal }: PlainAttemptRequest): 
   }
 }
 
+/** What became of a task whose record got no answer. */
+const NOT_RECORDED =
+  'the task did its work; if it was not recorded, `etl run --resume` runs it again with the same idempotency key';
+
 /** Records the task as done. Does nothing if the Dag has no home connection. */
 async function recordDone(request: PlainAttemptRequest, startedAt: Date, result: string): Promise<void> {
   const { database, key, fingerprint, attempt, signal } = request;
@@ -63,10 +68,13 @@ async function recordDone(request: PlainAttemptRequest, startedAt: Date, result:
   const client = await acquire(database, signal);
   let isIntact = false;
   try {
-    await untilAborted(
-      recordTask({ client, schema: database.schema }, key, { fingerprint, attempt, startedAt, result }),
-      signal,
+    const done = { fingerprint, attempt, startedAt, result };
+    const recorded = untilAnswered(
+      recordTask({ client, schema: database.schema }, key, done),
+      ANSWER_MS,
+      () => createSilentError(database.connectionId, ANSWER_MS, NOT_RECORDED),
     );
+    await untilAborted(recorded, signal);
     isIntact = true;
   } finally {
     // After an error or an abort the statement may still be running, so the connection is destroyed.

@@ -69,6 +69,7 @@ const CONFLICTS = new Set(['ETL-3573', 'ETL-3574']);
 const TRANSIENT = new Set([
   'ETL-1001',
   'ETL-1002',
+  'ETL-1004',
   'ETL-3301',
   'ETL-3207',
   'ETL-3203',

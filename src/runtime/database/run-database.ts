@@ -22,13 +22,16 @@ import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { UnboundSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
-import { CLEAN_UP_MS, untilAborted, within } from '../waiting.js';
+import { ANSWER_MS, CLEAN_UP_MS, MIGRATE_MS, untilAborted, untilAnswered, within } from '../waiting.js';
 import { LockWatch } from './lock-watch.js';
+import { createSilentError } from './silent-database.js';
 
 /** A database of a run with its ledger: its pool, its control connection, the lock and the epoch. */
 export class RunDatabase {
   readonly database: Database;
   readonly schema: LedgerSchema;
+  /** The ID of the connection, for messages. */
+  readonly connectionId: string;
   #epoch: Epoch | undefined;
   /** The connection that holds the Dag's lock, and the process ID of its backend. Undefined if no lock was taken. */
   #lock: { readonly control: ProtocolClient; readonly pid: number } | undefined;
@@ -50,9 +53,10 @@ export class RunDatabase {
   #lastAnswer: Promise<unknown> = Promise.resolve();
   #isClosing = false;
 
-  constructor(database: Database, schema: LedgerSchema) {
+  constructor(database: Database, schema: LedgerSchema, connectionId: string) {
     this.database = database;
     this.schema = schema;
+    this.connectionId = connectionId;
   }
 
   /**
@@ -65,21 +69,23 @@ export class RunDatabase {
   }
 
   /** Creates the ledger or brings it up to date. Errors name the connection. */
-  async migrate(connectionId: string): Promise<void> {
-    const name = `connection "${connectionId}"`;
+  async migrate(): Promise<void> {
+    const name = `connection "${this.connectionId}"`;
     if (!(await this.with((ledger) => isCurrent(ledger, name))))
-      await this.with((ledger) => migrate(ledger, name));
+      await this.with((ledger) => migrate(ledger, name), MIGRATE_MS);
   }
 
   /**
    * Takes the lock of the Dag. The control connection holds the lock until it is closed. `onLost` is called if the
    * connection is lost before. Takes no lock in a database without a control connection. Throws `EtlError` if another
-   * run has the lock.
+   * run has the lock, and ETL-1004 if the server does not answer.
    */
   async lock(dagId: string, overlap: Overlap, onLost: (reason: EtlError) => void): Promise<void> {
     const control = await this.#connectControl();
     if (control === undefined) return;
-    const pid = await takeLock({ client: control, schema: this.schema }, dagId, overlap);
+    const limitMs = ANSWER_MS + (overlap.mode === 'wait' ? overlap.waitMs : 0);
+    const taken = takeLock({ client: control, schema: this.schema }, dagId, overlap);
+    const pid = await this.#untilAnswered(taken, limitMs, control);
     this.#lock = { control, pid };
     this.#lockWatch = new LockWatch({
       // An empty query takes no snapshot.
@@ -231,18 +237,27 @@ export class RunDatabase {
 
   /**
    * Runs `work` of the runner itself on a connection of the pool, and returns its result. `work` must leave nothing
-   * behind in the session. The connection is destroyed if `work` leaves a transaction open.
+   * behind in the session. The connection is destroyed if `work` leaves a transaction open. Throws ETL-1004 if `work` has not
+   * ended after `limitMs` milliseconds.
    */
-  async with<T>(work: (ledger: Ledger) => Promise<T>): Promise<T> {
+  async with<T>(work: (ledger: Ledger) => Promise<T>, limitMs = ANSWER_MS): Promise<T> {
     // Waits for a connection that is on its way back: this takes less time than opening a new one.
     if (this.#releasing.size > 0) await within(Promise.race(this.#releasing), CLEAN_UP_MS);
     const client = this.takeIdle() ?? (await this.acquire());
     try {
-      return await work({ client, schema: this.schema });
+      return await this.#untilAnswered(work({ client, schema: this.schema }), limitMs, client);
     } finally {
       if (!isIdle(client)) destroyConnection(client);
       await this.database.knex.client.releaseConnection(client);
     }
+  }
+
+  /** Waits for work on a connection. After `limitMs` milliseconds, destroys the connection and throws ETL-1004. */
+  #untilAnswered<T>(work: Promise<T>, limitMs: number, client: ProtocolClient): Promise<T> {
+    return untilAnswered(work, limitMs, () => {
+      destroyConnection(client);
+      return createSilentError(this.connectionId, limitMs);
+    });
   }
 
   /**
@@ -270,7 +285,7 @@ export class RunDatabase {
     let control: ProtocolClient | undefined;
     const answer = this.#enqueue(async () => {
       control = await connect();
-      return control && question(control);
+      return control && this.#untilAnswered(question(control), ANSWER_MS, control);
     });
     const clear = this.#enqueue(
       async () => control && send(control, 'select pg_catalog.pg_stat_clear_snapshot()'),

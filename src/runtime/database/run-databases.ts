@@ -47,10 +47,7 @@ export class RunDatabases {
   async openHome(connectionId: string, overlap: Overlap): Promise<void> {
     this.#isAlone = overlap.mode !== 'share';
     const opened = this.#openAndPrepare(connectionId, async (home) => {
-      await Promise.all([
-        home.lock(this.#holder.dagId, overlap, this.#onLockLost),
-        home.migrate(connectionId),
-      ]);
+      await Promise.all([home.lock(this.#holder.dagId, overlap, this.#onLockLost), home.migrate()]);
     });
     this.#prepared.set(connectionId, opened);
     this.#home = await opened;
@@ -123,7 +120,7 @@ export class RunDatabases {
       const home = this.#home;
       if (home === undefined) throw new Error('the home connection is not open');
       opened = this.#openAndPrepare(connectionId, async (database) => {
-        await database.migrate(connectionId);
+        await database.migrate();
         await database.adoptEpoch(holder, home);
         if (this.#hasLeftovers) await database.endLeftovers(holder.dagId, holder.holder);
       });
@@ -191,7 +188,7 @@ export class RunDatabases {
     connectionId: string,
     prepare: (database: RunDatabase) => Promise<void>,
   ): Promise<RunDatabase> {
-    const opened = new RunDatabase(await this.getWithoutLedger(connectionId), this.#schema);
+    const opened = new RunDatabase(await this.getWithoutLedger(connectionId), this.#schema, connectionId);
     try {
       await prepare(opened);
       return opened;

@@ -1,4 +1,4 @@
 import { startTransactionPooler } from '../../support/transaction-pooler.js';
 import { describeBehindPooler } from './behind-pooler.js';
 
-describeBehindPooler('a pooler', startTransactionPooler);
+describeBehindPooler('a pooler', () => startTransactionPooler());
