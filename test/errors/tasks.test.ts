@@ -56,6 +56,7 @@ const TASKS: Readonly<Record<string, string>> = {
   'ETL-3559': `load(ID, { from: 'good.csv', ...into, transform: (async (row) => row) as never })`,
   'ETL-3560': `load(ID, { from: () => 5 as never, ...into })`,
   'ETL-3561': `load(ID, { from: 'late.ndjson', ...into })`,
+  'ETL-3575': `load(ID, { from: () => 'folder/file.txt', ...into })`,
   'ETL-3601': `unload(ID, { table: 'target', to: 'good.csv/out.csv' })`,
   'ETL-3602': `unload(ID, { query: 'select 1; select 2', to: 'out.csv' })`,
   'ETL-3604': `unload(ID, { table: 'target', to: 'folder', format: 'csv' })`,

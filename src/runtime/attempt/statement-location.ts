@@ -8,6 +8,7 @@ import { cutText } from '../secrets/secrets.js';
 import { formatCaretExcerpt } from '../sql/excerpt.js';
 import { hideLiterals } from '../sql/hide-literals.js';
 import { splitStatements } from '../sql/split.js';
+import { FileError } from '../tasks/load/feed.js';
 import { SqlFileError } from '../tasks/sql-file.js';
 
 /** The task of a failure, for messages. */
@@ -52,7 +53,8 @@ export function formatServerLocation(
   if (statement?.purpose !== undefined) lines.push(statement.purpose);
   if (copy !== undefined) {
     const column = copy.column === undefined ? '' : `, column "${copy.column}"`;
-    lines.push(`COPY ${copy.table}, line ${copy.line}${column}`);
+    const skipped = cause instanceof FileError ? cause.skippedLines : 0;
+    lines.push(`COPY ${copy.table}, line ${copy.line + skipped}${column}`);
   }
   // The statement of a file has numbers for its names, so the error of the file has the position in the file itself.
   if (cause instanceof SqlFileError) lines.push(cause.where);

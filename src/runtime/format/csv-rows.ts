@@ -14,6 +14,8 @@ export interface CsvReading extends Partial<CsvSyntax> {
   readonly header?: boolean;
   /** The names of the columns. They replace the names of the header. */
   readonly columns?: readonly string[];
+  /** The number of lines of the file before its chunks, for messages. Default 0. */
+  readonly skipLines?: number;
   /** The encoding of the file. Default UTF-8. */
   readonly encoding?: Encoding;
 }
@@ -63,7 +65,8 @@ export function readColumnNames(fields: readonly (string | null)[], file: string
 /** Decodes and parses the file. Yields one batch of records for each piece of text. A batch can be empty. */
 async function* readCsvBatches(file: InputFile, reading: CsvReading): AsyncGenerator<CsvBatch> {
   const { delimiter = ',', quote = '"', escape = quote } = reading;
-  const parser = new CsvParser(file.name, { delimiter, quote, escape, null: reading.null ?? '' });
+  const syntax = { delimiter, quote, escape, null: reading.null ?? '' };
+  const parser = new CsvParser(file.name, syntax, (reading.skipLines ?? 0) + 1);
   for await (const text of readText(file, reading.encoding)) yield parser.push(text);
   yield parser.end();
 }

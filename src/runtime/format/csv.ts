@@ -52,10 +52,11 @@ export class CsvParser {
   /** The line of each record. Undefined while every record of the batch takes one line. */
   #lines: number[] | undefined;
 
-  /** `name` is the name of the file, for messages. */
-  constructor(name: string, syntax: CsvSyntax) {
+  /** `name` is the name of the file, for messages. `line` is the line of the file on which the text begins. */
+  constructor(name: string, syntax: CsvSyntax, line = 1) {
     this.#name = name;
     this.#syntax = syntax;
+    this.#line = line;
   }
 
   /** Returns the records that end in this piece. */

@@ -1,7 +1,8 @@
 import type { InputFile, InputRows } from '../input/input.js';
-import { removeCompressionExtension } from '../input/decompress.js';
 import { type CsvReading, openCsvRows } from './csv-rows.js';
 import { readText } from './decode.js';
+import { chooseFormat } from './file-format.js';
+import { JsonDocumentParser } from './json-document.js';
 import type { JsonRowForm } from './json-row.js';
 import { NdjsonParser } from './ndjson.js';
 import { openParquet } from './parquet.js';
@@ -9,29 +10,11 @@ import type { FileFormat, RowBatch, RowReader } from './row-reader.js';
 
 /** Options for reading an input as rows. */
 export interface ReadOptions {
-  /** The format of the input. Default: the format that the extension of the name says, otherwise CSV. */
+  /** The format of the input. Default: the format of the name, as `chooseFormat`. */
   readonly format?: FileFormat;
   readonly csv?: CsvReading;
   /** What the values of a JSON input are. Default `text`. */
   readonly form?: JsonRowForm;
-}
-
-const BY_EXTENSION: Readonly<Record<string, FileFormat>> = {
-  csv: 'csv',
-  ndjson: 'ndjson',
-  jsonl: 'ndjson',
-  parquet: 'parquet',
-};
-
-/** Returns the format of a file by its extension, for example NDJSON for `a.jsonl.gz`. */
-export function findFormat(name: string): FileFormat | undefined {
-  const extension = /\.(\w+)$/.exec(removeCompressionExtension(name))?.[1]?.toLowerCase();
-  return BY_EXTENSION[extension ?? ''];
-}
-
-/** Returns the format of a file by its extension. Any other extension means CSV. */
-export function formatOf(name: string): FileFormat {
-  return findFormat(name) ?? 'csv';
 }
 
 /** Opens an input as rows. Resolves to undefined if the input is an empty CSV file whose columns are not given. */
@@ -43,12 +26,15 @@ export async function readRows(
   if ('rows' in input) {
     return { name: input.name, columns: undefined, strings: 'value', batches: readCodeRows(input) };
   }
-  const format = options.format ?? formatOf(input.name);
+  const format = chooseFormat(input, options);
   switch (format) {
     case 'csv':
-      return openCsvRows(input, options.csv);
+    case 'tsv':
+      return openCsvRows(input, { ...(format === 'tsv' && { delimiter: '\t' }), ...options.csv });
+    case 'json':
+      return openJson(input, new JsonDocumentParser(input.name, form));
     case 'ndjson':
-      return openNdjson(input, form);
+      return openJson(input, new NdjsonParser(input.name, form));
     case 'parquet':
       return openParquet(input, form);
     default:
@@ -66,25 +52,27 @@ async function* readCodeRows(input: InputRows): AsyncGenerator<RowBatch> {
   }
 }
 
-/** Opens an NDJSON file as rows. */
-function openNdjson(file: InputFile, form: JsonRowForm): RowReader {
-  const parser = new NdjsonParser(file.name, form);
+/** Opens a file of JSON objects as rows. */
+function openJson(file: InputFile, parser: JsonDocumentParser | NdjsonParser): RowReader {
   return {
     name: file.name,
     columns: undefined,
     names: () => parser.names,
     fractions: 'numeric',
     strings: 'value',
-    batches: readNdjsonRows(file, parser),
+    batches: readJsonRows(file, parser),
   };
 }
 
-/** Decodes and parses an NDJSON file. Yields no empty batch. */
-async function* readNdjsonRows(file: InputFile, parser: NdjsonParser): AsyncGenerator<RowBatch> {
+/** Decodes and parses a file of JSON objects. Yields no empty batch. */
+async function* readJsonRows(
+  file: InputFile,
+  parser: JsonDocumentParser | NdjsonParser,
+): AsyncGenerator<RowBatch> {
   for await (const text of readText(file)) {
     const batch = parser.push(text);
     if (batch.rows.length > 0) yield batch;
   }
   const last = parser.end();
-  if (last.rows.length > 0) yield last;
+  if (last !== undefined && last.rows.length > 0) yield last;
 }

@@ -1,7 +1,7 @@
 import type { Row } from '../copy/encode.js';
 
 /** The format of a file. */
-export type FileFormat = 'csv' | 'ndjson' | 'parquet';
+export type FileFormat = 'csv' | 'tsv' | 'json' | 'ndjson' | 'parquet';
 
 /** A column of an input. */
 export interface InputColumn {

@@ -33,7 +33,11 @@ export async function openCodeInput(
   if (first.done !== true) opened.add(from);
   const start: unknown = first.value;
   if (first.done !== true && isBytes(start))
-    return { name, chunks: () => removeMark(decompress(getBytes(items, start), compression, name), signal) };
+    return {
+      name,
+      isUnnamed: true,
+      chunks: () => removeMark(decompress(getBytes(items, start), compression, name), signal),
+    };
   return { name, rows: () => readBatches(items, first) };
 }
 

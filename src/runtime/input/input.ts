@@ -15,6 +15,8 @@ export interface DiskFile {
 export interface InputFile {
   /** The name for messages. It never contains a credential. */
   readonly name: string;
+  /** True for a stream: its name says nothing about its format. */
+  readonly isUnnamed?: boolean;
   /** The file on the disk, for a reader that jumps in it. Undefined if the input is compressed or not on the disk. */
   readonly stored?: DiskFile;
   /**

@@ -5,16 +5,18 @@ import { quoteLiteral } from '../../sql/quote.js';
 
 /** The format of a CSV file. The defaults are those of PostgreSQL's COPY. */
 export interface CsvInputOptions {
-  /** One ASCII character. Default `,`. */
+  /** One ASCII character. Default `,`, and a tab in a file that ends in `.tsv` or `.tab`. */
   readonly delimiter?: string;
-  /** One ASCII character. Default `"`. */
-  readonly quote?: string;
+  /** One ASCII character. Default `"`. False if the file has no quotes: then every quote is a part of its value. */
+  readonly quote?: string | false;
   /** The character before a quote inside quotes. Default: the quote character, so that `""` stands for one quote. */
   readonly escape?: string;
   /** The unquoted text that means NULL. Default: the empty text, so that nothing between two delimiters is NULL. */
   readonly null?: string;
   /** True if the first line holds the column names. Default true. */
   readonly header?: boolean;
+  /** The number of lines before the header, or before the first row, that are not read. Default 0. */
+  readonly skipLines?: number;
   /**
    * The columns of the table that the fields belong to, in the order of the file. They replace the names of the header.
    */
@@ -24,28 +26,52 @@ export interface CsvInputOptions {
 }
 
 /** `CsvInputOptions` with the defaults. */
-export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding'>> &
-  Pick<CsvInputOptions, 'columns'> & { readonly encoding: Encoding };
+export type CsvFormat = Required<Omit<CsvInputOptions, 'columns' | 'encoding' | 'quote'>> &
+  Pick<CsvInputOptions, 'columns'> & {
+    readonly encoding: Encoding;
+    /** One character. For a file without quotes, the character `NO_QUOTE`. */
+    readonly quote: string;
+    readonly hasQuotes: boolean;
+  };
 
 /**
- * Fills in the defaults. Throws `EtlError` ETL-2303 if COPY would refuse an option, or if the file has no header and
- * `columns` does not name the columns either.
+ * The control character U+0001, which stands for the quote in a file without quotes, because COPY needs one. The character
+ * itself is put into quotes before the file is read.
  */
-export function parseCsvFormat(options: CsvInputOptions = {}): CsvFormat {
-  const { delimiter = ',', quote = '"', header = true, columns } = options;
+export const NO_QUOTE = '\u0001';
+
+/**
+ * Fills in the defaults. `tabs` says whether the default of the delimiter is a tab. Throws `EtlError` ETL-2303 if COPY
+ * would refuse an option, or if the file has no header and `columns` does not name the columns either.
+ */
+export function parseCsvFormat(options: CsvInputOptions = {}, tabs = false): CsvFormat {
+  const { delimiter = tabs ? '\t' : ',', header = true, skipLines = 0 } = options;
+  const hasQuotes = options.quote !== false;
+  if (!hasQuotes && options.escape !== undefined)
+    throw createWrongOptionError('`csv.escape` is for quotes, but `csv.quote` is false');
+  const quote = options.quote === false ? NO_QUOTE : (options.quote ?? '"');
   const encoding = parseEncoding(options.encoding);
-  const format = { null: '', escape: quote, ...options, delimiter, quote, header, encoding };
+  const given = { null: '', escape: quote, ...options };
+  const format = { ...given, delimiter, quote, header, encoding, skipLines, hasQuotes };
+  assertCopyAccepts(format);
+  if (!header && format.columns === undefined)
+    throw createWrongOptionError('a CSV file without a header needs `csv.columns`');
+  return format;
+}
+
+/** Throws `EtlError` ETL-2303 for characters that COPY would refuse. */
+function assertCopyAccepts(format: CsvFormat): void {
+  const { delimiter, quote, hasQuotes } = format;
   for (const name of ['delimiter', 'quote', 'escape'] as const) {
     // One character that is no line break, no NUL, and below U+0080.
     if (!/^[^\r\n\0\u0080-\uffff]$/.test(format[name]))
       throw createWrongOptionError(`\`csv.${name}\` must be one ASCII character`);
   }
-  if (delimiter === quote) throw createWrongOptionError('`csv.delimiter` and `csv.quote` must differ');
+  if (delimiter === quote && hasQuotes)
+    throw createWrongOptionError('`csv.delimiter` and `csv.quote` must differ');
+  if (delimiter === quote) throw createWrongOptionError("`csv.delimiter` can't be U+0001 without quotes");
   if (/[\r\n\0]/.test(format.null) || format.null.includes(delimiter) || format.null.includes(quote))
     throw createWrongOptionError('`csv.null` must not hold the delimiter, the quote or a line break');
-  if (!header && columns === undefined)
-    throw createWrongOptionError('a CSV file without a header needs `csv.columns`');
-  return format;
 }
 
 /**

@@ -10,6 +10,8 @@ import { findDatabaseError, isConnectionEnd } from '../../postgres/sqlstate.js';
 export interface Feed {
   /** The name of the input, for messages. */
   readonly name: string;
+  /** The number of lines of the file before the bytes of `chunks`. */
+  readonly skippedLines: number;
   /** The columns, in the order of the fields. */
   readonly columns: readonly InputColumn[];
   /** The options of COPY for `chunks`, for `with (…)`. */
@@ -70,15 +72,18 @@ export class FileError extends Error {
   override readonly name = 'FileError';
   /** The name of the file, as the user wrote it. */
   readonly file: string;
+  /** The number of lines of the file that COPY did not get: its line 1 is the line after them. */
+  readonly skippedLines: number;
 
-  constructor(file: string, cause: Error) {
+  constructor({ name, skippedLines }: Pick<Feed, 'name' | 'skippedLines'>, cause: Error) {
     super(cause.message, { cause });
-    this.file = file;
+    this.file = name;
+    this.skippedLines = skippedLines;
   }
 }
 
 /** Wraps an error of the server in a `FileError`. Returns every other error, also a lost connection, unchanged. */
-export function addFile(file: string, error: unknown): unknown {
+export function addFile(feed: Pick<Feed, 'name' | 'skippedLines'>, error: unknown): unknown {
   const refused = findDatabaseError(error);
-  return refused === undefined || isConnectionEnd(refused) ? error : new FileError(file, refused);
+  return refused === undefined || isConnectionEnd(refused) ? error : new FileError(feed, refused);
 }

@@ -1,12 +1,12 @@
-import { UTF8 } from '../../format/encodings.js';
-import { formatOf } from '../../format/input-rows.js';
-import { transcode } from '../../format/transcode.js';
+import { chooseFormat } from '../../format/file-format.js';
 import { openInput } from '../../input/open-input.js';
-import type { InputFile, InputRows } from '../../input/input.js';
+import type { RowOptions } from '../../format/encoded-rows.js';
+import type { InputFile } from '../../input/input.js';
 import type { Table } from '../../table/describe.js';
 import type { TaskWork } from '../task-body.js';
 import { type CsvSample, readSample, SAMPLE_BYTES } from './csv-columns.js';
-import { copyOptions, readQuoting, type CsvFormat } from './csv-format.js';
+import { prepareCsvFile } from './csv-file.js';
+import { copyOptions, parseCsvFormat, readQuoting, type CsvFormat } from './csv-format.js';
 import { END_MARK_IS_DATA_VERSION, refuseEndMark } from './end-mark.js';
 import type { ColumnPick } from '../../format/column-pick.js';
 import type { Feed } from './feed.js';
@@ -18,7 +18,6 @@ import { createRowsFeeds } from './rows-feed.js';
 export interface FeedsRequest {
   /** The options of the load. */
   readonly load: LoadSource;
-  readonly csv: CsvFormat;
   /** The table to load into. Undefined if it does not exist yet. */
   readonly table: Table | undefined;
   readonly work: TaskWork;
@@ -40,11 +39,26 @@ export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, un
   const options = { root, signal: context.signal, context, ...(compression && { compression }) };
   for await (const input of openInput(from, options)) {
     onOpen();
-    const isPlainCsv =
-      'chunks' in input && load.transform === undefined && (load.format ?? formatOf(input.name)) === 'csv';
-    yield* isPlainCsv ? createCsvFeeds(input, request) : createParsedFeeds(input, request);
+    if ('rows' in input) yield* createRowsFeeds(input, readRowOptions(request));
+    else yield* openFileFeeds(input, request);
   }
   return undefined;
+}
+
+/** Yields the feed of a file in its format. */
+async function* openFileFeeds(file: InputFile, request: FeedsRequest): AsyncGenerator<Feed> {
+  const { load } = request;
+  const format = chooseFormat(file, load);
+  if (format !== 'csv' && format !== 'tsv') {
+    yield* createRowsFeeds(file, { ...readRowOptions(request), format });
+    return;
+  }
+  const isServer = load.transform === undefined;
+  const given = { file, csv: parseCsvFormat(load.csv, format === 'tsv') };
+  const ready = prepareCsvFile(given, { isServer, keepsInvalid: isServer && load.rejects !== undefined });
+  yield* isServer
+    ? createCsvFeeds(ready.file, ready.csv, request)
+    : createParsedFeeds(ready.file, ready.csv, request);
 }
 
 /**
@@ -56,9 +70,8 @@ export async function* openFeeds(request: FeedsRequest): AsyncGenerator<Feed, un
  *
  * Closes the file at the end.
  */
-async function* createCsvFeeds(stored: InputFile, given: FeedsRequest): AsyncGenerator<Feed> {
-  const { file, request } = toServerEncoding(stored, given);
-  const { load, csv, table } = request;
+async function* createCsvFeeds(file: InputFile, csv: CsvFormat, request: FeedsRequest): AsyncGenerator<Feed> {
+  const { load, table } = request;
   const rest = file.chunks()[Symbol.asyncIterator]();
   try {
     /** Whether the load needs the types of the columns, because it creates or changes the table. */
@@ -68,13 +81,14 @@ async function* createCsvFeeds(stored: InputFile, given: FeedsRequest): AsyncGen
     const chunks = concatenate(start.bytes, rest);
     const allowed = listAllowedColumns(request);
     if (allowed !== undefined && !start.names.every((name) => allowed.has(name))) {
-      yield* createParsedFeeds({ ...file, chunks: () => chunks }, request);
+      yield* createParsedFeeds({ ...file, chunks: () => chunks }, csv, request);
       return;
     }
     const first = needsTypes ? readSample(file.name, start, csv) : listUntyped(start.names);
     const mustRefuseEndMark = table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION;
     yield {
       name: file.name,
+      skippedLines: csv.skipLines,
       columns: first.columns,
       sample: (name) => first.sample(name),
       options: copyOptions(csv, csv.header),
@@ -93,23 +107,6 @@ async function* createCsvFeeds(stored: InputFile, given: FeedsRequest): AsyncGen
   }
 }
 
-/**
- * Returns a CSV file in UTF-8 if the server does not decode its encoding as this program does. With `rejects`, the server
- * puts aside rows with invalid bytes. Otherwise such bytes are an error.
- */
-function toServerEncoding(
-  file: InputFile,
-  request: FeedsRequest,
-): { readonly file: InputFile; readonly request: FeedsRequest } {
-  const { encoding } = request.csv;
-  if (encoding.server !== undefined) return { file, request };
-  const options = { name: file.name, encoding, keepsInvalid: request.load.rejects !== undefined };
-  return {
-    file: { name: file.name, chunks: () => transcode(file.chunks(), options) },
-    request: { ...request, csv: { ...request.csv, encoding: UTF8 } },
-  };
-}
-
 /** Returns columns with these names, without types and without values. */
 function listUntyped(names: readonly string[]): CsvSample {
   return { columns: names.map((name) => ({ name, type: undefined })), sample: () => [] };
@@ -121,13 +118,16 @@ async function* concatenate(start: Buffer, rest: AsyncIterator<Buffer>): AsyncGe
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
 }
 
-/** Yields the feed of an input whose rows are parsed in this process. Yields nothing if the input has no row. */
-function createParsedFeeds(input: InputFile | InputRows, request: FeedsRequest): AsyncGenerator<Feed> {
-  const { load, csv } = request;
-  const { format, transform } = load;
+/** Yields the feed of a CSV file whose rows are parsed in this process. Yields nothing if the file is empty. */
+function createParsedFeeds(file: InputFile, csv: CsvFormat, request: FeedsRequest): AsyncGenerator<Feed> {
+  return createRowsFeeds(file, { ...readRowOptions(request), format: 'csv', csv });
+}
+
+/** Returns the options for rows that are parsed in this process. */
+function readRowOptions(request: FeedsRequest): RowOptions {
+  const { transform } = request.load;
   const pick = createColumnPick(request);
-  const options = { csv, ...(format && { format }), ...(transform && { transform }), ...(pick && { pick }) };
-  return createRowsFeeds(input, options);
+  return { ...(transform && { transform }), ...(pick && { pick }) };
 }
 
 /** Returns what leaves out the columns that the table does not have, and remembers them. Undefined without `discard`. */

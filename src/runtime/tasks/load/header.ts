@@ -61,7 +61,8 @@ export async function readStart(
  */
 function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvFormat): FileStart | undefined {
   const { columns } = format;
-  if (!format.header) return { names: columns ?? [], bytes, isAll, header: NO_HEADER };
+  if (!format.header)
+    return { names: columns ?? [], bytes, isAll, header: { ...NO_HEADER, lines: format.skipLines } };
   const ends = new RecordEnds(readQuoting(format));
   const [end] = ends.find(bytes);
   if (end === undefined && !isAll) return undefined;
@@ -70,7 +71,12 @@ function parseStart(bytes: Buffer, isAll: boolean, file: string, format: CsvForm
   const record = recordAt(text, 0, { ...format, eol: undefined, isLast: true });
   if (record === undefined || record.problem !== undefined) return undefined;
   const names = columns ?? readColumnNames(record.fields, file);
-  return { names, bytes, isAll, header: { bytes: header.length, lines: record.breaks + 1, eol: ends.eol } };
+  return {
+    names,
+    bytes,
+    isAll,
+    header: { bytes: header.length, lines: format.skipLines + record.breaks + 1, eol: ends.eol },
+  };
 }
 
 /** Decodes the bytes of the header. Throws `EtlError` ETL-3503 if they are not in the encoding of the file. */

@@ -5,10 +5,12 @@ import { parseCsvFormat, type CsvInputOptions } from './csv-format.js';
 /** The rules of the fields of `csv`. */
 const CSV: Readonly<Record<string, Rule>> = {
   delimiter: text,
-  quote: text,
+  quote: (value, name) =>
+    value === false || text(value, name) === undefined ? undefined : 'one character or false',
   escape: text,
   null: anyText,
   header: flag,
+  skipLines: count,
   columns: listOf(text),
   encoding: text,
 };
@@ -44,7 +46,7 @@ export const LOAD: Readonly<Record<string, Rule>> = {
   mode: oneOf(['append', 'replace', 'merge']),
   key: listOf(text),
   deleteMissing: flag,
-  format: oneOf(['csv', 'ndjson', 'parquet']),
+  format: oneOf(['csv', 'tsv', 'json', 'ndjson', 'parquet']),
   compression: oneOf(['gzip', 'brotli', 'zstd', 'none']),
   transform: aFunction,
   csv,

@@ -1,6 +1,7 @@
+import type { EtlError } from '../../../errors.js';
 import type { LoadSource } from './load-input.js';
 import { LoadAttempt } from './loading.js';
-import { formatOf } from '../../format/input-rows.js';
+import { chooseFormat, findFormat } from '../../format/file-format.js';
 import { loadHyparquet } from '../../format/parquet.js';
 import { learnFromUrl } from '../../secrets/learned-secrets.js';
 import { LOAD } from './load-rules.js';
@@ -19,8 +20,17 @@ export function createLoadBody(options: LoadSource): TransactionBody {
     listCode: () => listOptions(options, Object.keys(LOAD)),
     findFaults: async () => {
       const paths = [options.from].flat().filter((each) => typeof each === 'string');
-      const isParquet = paths.some((path) => (options.format ?? formatOf(path)) === 'parquet');
-      return isParquet ? collectFault(loadHyparquet) : [];
+      const faults: EtlError[] = [];
+      for (const name of paths) {
+        faults.push(
+          ...(await collectFault(async () => {
+            // The files of a glob have names of their own.
+            const mayBeGlob = /[*?[{(!]/.test(name) && findFormat(name) === undefined;
+            if (!mayBeGlob && chooseFormat({ name }, options) === 'parquet') await loadHyparquet();
+          })),
+        );
+      }
+      return faults;
     },
     run: (work) => new LoadAttempt(options, work).run(),
   };

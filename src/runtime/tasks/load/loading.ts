@@ -9,7 +9,6 @@ import type { TaskWork } from '../task-body.js';
 import { findUnsetCursors } from '../unset-cursor.js';
 import { applyContract, createTable } from './contract.js';
 import { CopyAround } from './copy-around.js';
-import { parseCsvFormat } from './csv-format.js';
 import { type Feed, addFile } from './feed.js';
 import { openFeeds } from './feeds.js';
 import type { LoadResult, LoadSource } from './load-input.js';
@@ -41,7 +40,6 @@ export class LoadAttempt {
     const table = await describeTable(taskConnection, this.#options.into);
     const feeds = openFeeds({
       load: this.#options,
-      csv: parseCsvFormat(this.#options.csv),
       table,
       work: this.#work,
       onOpen: () => void this.#files++,
@@ -116,7 +114,7 @@ export class LoadAttempt {
       assertAllRowsTaken(feed, rows);
       return rows;
     } catch (error) {
-      throw addFile(feed.name, error);
+      throw addFile(feed, error);
     }
   }
 

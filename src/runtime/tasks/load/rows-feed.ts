@@ -18,6 +18,7 @@ export async function* createRowsFeeds(
   let sent = 0;
   yield {
     name: rows.name,
+    skippedLines: 0,
     columns: rows.columns,
     options: 'format text',
     chunks: ({ table, usesUtcDates }) => {

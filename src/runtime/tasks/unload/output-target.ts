@@ -1,9 +1,11 @@
 import { EtlError } from '../../../errors.js';
-import { findFormat } from '../../format/input-rows.js';
+import { findFormat } from '../../format/file-format.js';
 import { getCompression } from '../../input/decompress.js';
 
 /** The format of an unloaded file. */
 export type UnloadFormat = 'csv' | 'ndjson' | 'parquet';
+
+const FORMATS: readonly UnloadFormat[] = ['csv', 'ndjson', 'parquet'];
 
 /** The compression of an unloaded file. */
 export type UnloadCompression = 'gzip' | 'brotli' | 'zstd' | 'none';
@@ -33,7 +35,8 @@ export function chooseFileKind(to: string, given: Partial<FileKind>): FileKind {
       data: 'no file was written',
     });
   }
-  const format = given.format ?? findFormat(to);
+  const found = findFormat(to);
+  const format = given.format ?? FORMATS.find((each) => each === found);
   const named = getCompression(to); // `none` if the name has no extension of a compression.
   if (format !== undefined)
     return { format, compression: given.compression ?? (named === 'none' ? undefined : named) };
