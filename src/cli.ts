@@ -9,6 +9,7 @@ import { formatErrorLines, joinLines } from './runtime/report/words.js';
 import { learnFromArguments, learnFromVariables } from './runtime/secrets/learned-secrets.js';
 import { formatJson } from './runtime/report/safe-text.js';
 import { createOutput, createPaint, isColoured } from './commands/program/terminal.js';
+import { drainOutput } from './commands/program/pipe-writer.js';
 import { endProcess, setExitCode, takeOverExit } from './commands/program/process-end.js';
 
 export { COMMANDS } from './commands/index.js';
@@ -16,8 +17,8 @@ export { keep } from './runtime/modules/cache.js';
 
 /**
  * Runs one command and ends the process with the command's exit code. `argv` is the command line without `node` and the
- * program. A timer or a socket that a task has left open does not keep the process alive. The commands write their
- * output synchronously, so the process loses no output when it ends.
+ * program. A timer or a socket that a task has left open does not keep the process alive. The process ends when the readers
+ * of its output have taken all of it, or take nothing for 10 minutes.
  */
 export async function main(argv: readonly string[]): Promise<never> {
   takeOverExit();
@@ -34,6 +35,7 @@ export async function main(argv: readonly string[]): Promise<never> {
   } catch (error) {
     reportError(error, argv, config);
   }
+  await drainOutput();
   endProcess();
 }
 

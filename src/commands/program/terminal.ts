@@ -1,6 +1,6 @@
 import { Chalk } from 'chalk';
 import { randomBytes } from 'node:crypto';
-import { writeSync } from 'node:fs';
+import { pipeWriters } from './pipe-writer.js';
 import { secrets } from '../../runtime/secrets/secrets.js';
 import { neutralizeLines } from '../../runtime/report/safe-text.js';
 import { type Paint, joinLines } from '../../runtime/report/words.js';
@@ -47,8 +47,8 @@ export function createPaint(hasColour: boolean): Paint {
 export type Write = (text: string) => void;
 
 /**
- * A stream of this process. Everything that etl writes goes through one of the three functions. They write synchronously,
- * so the process loses no output when it ends. After the first failure (EPIPE, ENOSPC), all later output is dropped.
+ * A stream of this process. Everything that etl writes goes through one of the three functions. `PipeWriter` says what
+ * happens if the reader of the stream is slow. After the first failure (EPIPE, ENOSPC), all later output is dropped.
  */
 export interface Output {
   /**
@@ -70,14 +70,12 @@ export function renderText(text: string): string {
 /** Creates the output for a file descriptor. Calls `onFailed` once, after the first failure. */
 export function createOutput(descriptor: 1 | 2, onFailed: (error: Error) => void): Output {
   let hasFailed = false;
+  const fail = (error: Error): void => {
+    if (!hasFailed) onFailed(error);
+    hasFailed = true;
+  };
   const write: Write = (text) => {
-    if (hasFailed) return;
-    try {
-      writeAll(descriptor, Buffer.from(text));
-    } catch (error) {
-      hasFailed = true;
-      onFailed(error as Error);
-    }
+    if (!hasFailed) pipeWriters[descriptor].write(Buffer.from(text), fail);
   };
   return {
     text: (text) => write(renderText(text)),
@@ -85,26 +83,6 @@ export function createOutput(descriptor: 1 | 2, onFailed: (error: Error) => void
     control: write,
   };
 }
-
-/**
- * Writes all bytes to a file descriptor, and returns when they are written. If the reader of a pipe is slow, a write
- * fails with EAGAIN; it is then repeated after 1 ms. Throws any other error.
- */
-function writeAll(descriptor: number, bytes: Buffer): void {
-  let written = 0;
-  while (written < bytes.length) {
-    try {
-      written += writeSync(descriptor, bytes, written);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-      // Pauses this thread for 1 ms. The write is synchronous, so it can't await a timer.
-      Atomics.wait(UNCHANGED_MEMORY, 0, 0, 1);
-    }
-  }
-}
-
-/** The memory that `Atomics.wait` waits on. Nobody changes it, so each wait lasts until its timeout. */
-const UNCHANGED_MEMORY = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * Formats rows in columns, one line a row. Each column is as wide as its widest cell, and two spaces separate columns.
