@@ -16,14 +16,23 @@ export function createOnBegin({ WORK_TRACE: trace }: Env): GraphOptions['onBegin
  * Creates a function that a task calls in its middle. Environment variables say what the function does:
  *
  * - `WORK_GATE`: the port of a gate to wait at
+ * - `WORK_BLOCK`: for how many milliseconds of processor time to block the event loop
  * - `WORK_HARM`: a key of `HARMS`, for the task whose ID is `WORK_HARMED`
  */
 export function createOnMidway(env: Env): GraphOptions['onMidway'] {
-  const { WORK_GATE: port, WORK_HARM: harm, WORK_HARMED: harmed } = env;
+  const { WORK_GATE: port, WORK_BLOCK: block, WORK_HARM: harm, WORK_HARMED: harmed } = env;
   return async (_context, taskId) => {
     if (port !== undefined) await waitAtGate(Number(port), taskId);
+    if (block !== undefined) blockFor(Number(block));
     if (harm !== undefined && taskId === harmed) await HARMS[harm]?.();
   };
+}
+
+/** Processor time stands still while the process is stopped, so the event loop is still blocked when it goes on. */
+function blockFor(ms: number): void {
+  const begin = process.cpuUsage();
+  for (let used = process.cpuUsage(begin); used.user + used.system < ms * 1000;)
+    used = process.cpuUsage(begin);
 }
 
 async function waitAtGate(port: number, name: string): Promise<void> {

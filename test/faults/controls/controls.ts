@@ -3,12 +3,16 @@ import { Client } from 'pg';
 import { cluster } from '../../support/database.js';
 import { commitProxy } from '../../support/proxy.js';
 import { startTransactionPooler } from '../../support/transaction-pooler.js';
+import { createAtOnce } from '../creators.js';
 import type { Fault, Shard } from '../fault.js';
 import { fence } from '../fencing.js';
 import { takeOver } from '../lock.js';
+import { readNaively } from '../pipe.js';
 import { startNode } from '../product.js';
 import { openDurable } from '../server.js';
 import { SpreadKills } from '../spread.js';
+import { suspend } from '../suspend.js';
+import { truncate } from '../truncate.js';
 import { Workload } from '../workload.js';
 
 const MINI_RUNNER = fileURLToPath(new URL('./mini-runner.js', import.meta.url));
@@ -53,6 +57,26 @@ export const CONTROLS: readonly Fault[] = [
     title: 'control: an epoch of its own in the second database',
     control: true,
     run: (shard) => fence(shard, true),
+  },
+  {
+    id: 'C8',
+    title: 'control: a late look of the watchdog as proof',
+    control: true,
+    seconds: 10,
+    run: (shard) => suspend(shard, true),
+  },
+  { id: 'C9', title: 'control: a named pipe read by a thread', control: true, run: readNaively },
+  {
+    id: 'C10',
+    title: 'control: a compressed body read by fetch',
+    control: true,
+    run: (shard) => truncate(shard, true),
+  },
+  {
+    id: 'C11',
+    title: 'control: create table if not exists, at once',
+    control: true,
+    run: (shard) => createAtOnce(shard, true),
   },
 ];
 
