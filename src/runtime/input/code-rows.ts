@@ -5,6 +5,7 @@ import { toBuffer } from '../postgres/value-text.js';
 import { decompress } from './decompress.js';
 import type { InputFile, InputOptions, InputRows } from './input.js';
 import { removeMark } from './byte-order-mark.js';
+import { CLEAN_UP_MS, within } from '../waiting.js';
 
 /** The number of rows in a batch. */
 const BATCH_ROWS = 1000;
@@ -59,7 +60,7 @@ async function* getBytes(items: Items, first: string | Uint8Array): AsyncGenerat
       yield toBuffer(next.value);
     }
   } finally {
-    await items.return?.();
+    await closeItems(items);
   }
 }
 
@@ -81,9 +82,19 @@ async function* readBatches(items: Items, first: IteratorResult<unknown>): Async
       next = following instanceof Promise ? await following : following;
     }
   } finally {
-    await items.return?.();
+    await closeItems(items);
   }
   if (batch.length > 0) yield batch;
+}
+
+/**
+ * Closes an iterator of the user. Throws what its clean-up throws. Waits at most `CLEAN_UP_MS` for the clean-up, because the
+ * input is over, or the load has failed already.
+ */
+async function closeItems(items: Items): Promise<void> {
+  const closed = items.return?.();
+  if (closed instanceof Promise && !(await within(closed, CLEAN_UP_MS))) return;
+  await closed;
 }
 
 /** Returns an item that is a row. Throws ETL-3560 for an array, bytes, or anything that is not an object. */

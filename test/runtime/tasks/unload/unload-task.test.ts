@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
@@ -175,6 +176,12 @@ describe('an unload task', () => {
     ['a path through a file', { to: 'file/o.csv' }, 'ETL-3601', /"file\/o.csv" can't be written/],
     ['a name that is too long', { to: `${'x'.repeat(300)}.csv` }, 'ETL-3601', /can't be written/],
   ];
+  it('fails for a path that is a named pipe, without waiting for a reader of the pipe', async () => {
+    execFileSync('mkfifo', [join(project.root, 'pipe')]);
+    const { tasks } = await project.run({ query, to: 'pipe', format: 'csv' });
+    expect(tasks[0]?.error?.code).to.equal('ETL-3604');
+  });
+
   for (const [title, options, code, what] of wrong) {
     it(`fails for ${title}, names the cause, and leaves the file as it was`, async () => {
       await project.db.query('create sequence if not exists s');
