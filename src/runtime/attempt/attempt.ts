@@ -19,6 +19,7 @@ import { type ProtocolClient, send } from '../postgres/protocol.js';
 import type { Session } from '../session/session.js';
 import { ReadSessions } from '../session/read-session.js';
 import { findDatabaseError, isConnectionEnd, isConnectionLoss } from '../postgres/sqlstate.js';
+import { BlockedWatch } from './blocked-statement.js';
 import type { Interrupted } from './statement-location.js';
 import { AttemptStop } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
@@ -71,6 +72,7 @@ class Attempt {
   readonly #taskConnection: TaskConnection;
   readonly #stop: AttemptStop;
   readonly #readSessions: ReadSessions;
+  readonly #blockedWatch: BlockedWatch;
   readonly #begin: TaskBegin;
   /** True from the moment when the COMMIT is sent. */
   #isCommitting = false;
@@ -85,6 +87,14 @@ class Attempt {
     this.#taskConnection = new TaskConnection(client, request.task.conn ?? '');
     this.#begin = new TaskBegin(request);
     this.#readSessions = new ReadSessions(request.openReadSession);
+    this.#blockedWatch = new BlockedWatch({
+      taskId: request.task.id,
+      running: () => this.#taskConnection.running,
+      schema: request.database.schema,
+      pid: () => this.#begin.transaction?.pid,
+      ask: (question) => request.database.ask(question),
+      notice: request.database.database.notice,
+    });
     this.#stop = new AttemptStop({
       signal: request.signal,
       client,
@@ -259,6 +269,7 @@ class Attempt {
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
       interrupted,
+      lockHolders: this.#blockedWatch.holders,
     });
   }
 
@@ -318,6 +329,7 @@ class Attempt {
    */
   async release(): Promise<void> {
     this.#stop.dispose();
+    this.#blockedWatch.stop();
     await this.#readSessions.close();
     const isIntact = await this.#rollBack();
     this.#taskConnection.detach();

@@ -26,6 +26,8 @@ export interface FailureFacts extends FailureSite {
   readonly isClaimed?: boolean;
   /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
   readonly interrupted?: Interrupted | undefined;
+  /** Who held the lock that the last statement waited for. Undefined if the statement did not wait. */
+  readonly lockHolders?: string | undefined;
 }
 
 /**
@@ -99,8 +101,8 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
   return new EtlError(isLost ? 'ETL-1002' : 'ETL-3001', {
     what: isMereWrapper(cause, database) ? text.message : hideValues(cause.message, database) || cause.name,
     where: [task, ...findFile(cause), ...formatServerLocation(cause, database, facts)].join('\n'),
-    why: [state, ...text.detail].join('\n'),
-    fix: adviseFix(database.code, text.hint),
+    why: [state, ...text.detail, ...formatLockWait(facts)].join('\n'),
+    fix: facts.lockHolders === undefined ? adviseFix(database.code, text.hint) : END_HOLDER,
     data,
     rowData: text.rowData,
     cause,
@@ -136,13 +138,22 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.what,
     where: [error.where ?? `task defined at ${formatLocation(task.location)}`, ...lines].join('\n'),
-    why: error.why,
-    fix: error.fix,
+    why: [...(error.why === undefined ? [] : [error.why]), ...formatLockWait(facts)].join('\n') || undefined,
+    fix: facts.lockHolders === undefined ? error.fix : END_HOLDER,
     data: error.data ?? describeDataState(facts),
     rowData: error.rowData ?? (database && describeServerError(database).rowData),
     check: error.check,
     cause: error.cause,
   });
+}
+
+/** What to do about a lock that another transaction holds. */
+const END_HOLDER =
+  'end the transaction that holds the lock, or run the task when nobody else changes these rows; a longer `timeout` helps only if that transaction ends';
+
+/** Says who held the lock that the last statement waited for. */
+function formatLockWait({ lockHolders }: FailureFacts): string[] {
+  return lockHolders === undefined ? [] : [`the statement waited for a lock: ${lockHolders}`];
 }
 
 /** Names the file of a load, if the error is about one file. */

@@ -215,6 +215,11 @@ export class TaskConnection {
     return cancelStatement(this.#client, CLEAN_UP_MS);
   }
 
+  /** An object that stands for the query that the server is running for the task. Undefined if there is none. */
+  get running(): object | undefined {
+    return this.#active === BEGIN_QUERY ? undefined : this.#active;
+  }
+
   /** The SQL of the query that the server is running for the task. Undefined if there is none. */
   get runningSql(): string | undefined {
     return this.#active === BEGIN_QUERY ? undefined : this.#active?.sql;
