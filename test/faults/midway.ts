@@ -1,6 +1,6 @@
 // Extra actions of a task of the real program. The suite copies this file beside the config, so the file imports
 // nothing of this checkout at run time.
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { GraphOptions } from './graph.js';
@@ -17,14 +17,15 @@ export function createOnBegin({ WORK_TRACE: trace }: Env): GraphOptions['onBegin
  *
  * - `WORK_GATE`: the port of a gate to wait at
  * - `WORK_BLOCK`: for how many milliseconds of processor time to block the event loop
- * - `WORK_HARM`: a key of `HARMS`, for the task whose ID is `WORK_HARMED`
+ * - `WORK_HARM`: a file with a key of `HARMS`, for the task whose ID is `WORK_HARMED`. The variables that a task uses belong
+ *   to its fingerprint, so a resume without the harm empties the file and keeps the variable.
  */
 export function createOnMidway(env: Env): GraphOptions['onMidway'] {
   const { WORK_GATE: port, WORK_BLOCK: block, WORK_HARM: harm, WORK_HARMED: harmed } = env;
   return async (_context, taskId) => {
     if (port !== undefined) await waitAtGate(Number(port), taskId);
     if (block !== undefined) blockFor(Number(block));
-    if (harm !== undefined && taskId === harmed) await HARMS[harm]?.();
+    if (harm !== undefined && taskId === harmed) await HARMS[readFileSync(harm, 'utf8')]?.();
   };
 }
 

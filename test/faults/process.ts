@@ -1,5 +1,7 @@
 import { openSync, closeSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import type { Fault, Shard } from './fault.js';
 import { HARMS } from './midway.js';
 import { formatEnded, type RunningProcess } from './product.js';
@@ -94,7 +96,9 @@ async function harmProcess(shard: Shard): Promise<void> {
   await using work = await Workload.create(tally);
   for (const harm of Object.keys(HARMS)) {
     const runId = await work.newRun();
-    const env = { ...work.env, WORK_HARM: harm, WORK_HARMED: HARMED };
+    const file = join(shard.product.directory, 'harm');
+    await writeFile(file, harm);
+    const env = { ...work.env, WORK_HARM: file, WORK_HARMED: HARMED };
     const node = harm === 'heap limit' ? ['--max-old-space-size=64'] : [];
     const flags = harm === 'endless loop' ? ['--max-block', '1s'] : [];
     const ended = await shard.product.run(runId, false, { env, node, flags }).ended;
@@ -111,7 +115,8 @@ async function harmProcess(shard: Shard): Promise<void> {
       if (ended.code !== 1 || recorded.join() !== expected.toSorted().join())
         tally.addProblem(`${harm}: done ${recorded.join()}; ${formatEnded(ended)}`);
     }
-    await untilDone(shard, work, { runId, codes: [] });
+    await writeFile(file, '');
+    await untilDone(shard, work, { runId, codes: [], options: () => ({ env }) });
     await work.check(runId);
   }
 }
