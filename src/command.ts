@@ -125,11 +125,10 @@ export abstract class EtlCommand extends Command {
 
   /** Reports on stderr that a stream can't be written any more. */
   #onWriteFailed(stream: string, error: Error): void {
-    if (this.isDataCommand) loseOutput();
     // A reader that closes the pipe early, as in `etl list | head -1`, is not a failure.
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') {
-      this.err(`etl: ${stream} can't be written (${error.message}); the rest of the output is lost\n`);
-    }
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return;
+    if (this.isDataCommand) loseOutput();
+    this.err(`etl: ${stream} can't be written (${error.message}); the rest of the output is lost\n`);
   }
 }
 

@@ -70,6 +70,23 @@ describe('the message of a run that is disturbed', () => {
     keep(code, errors.find((error) => error.code === code) ?? errors[0]);
   }
 
+  /** Runs the Dag, and keeps the error before its first retry. Then calls `mend`. */
+  async function keepRetry(
+    code: string,
+    build: (d: DagBuilder<never, never>) => void,
+    mend: () => unknown = () => undefined,
+  ): Promise<void> {
+    let isFirst = true;
+    const onEvent: RunOptions['onEvent'] = (event) => {
+      if (event.type !== 'task_retrying' || !isFirst) return;
+      isFirst = false;
+      keep(code, event.error);
+      mend();
+    };
+    expect(await run(build, { onEvent })).to.deep.equal([]);
+    expect(isFirst, 'a retry').to.equal(false);
+  }
+
   const terminate = (where: string) =>
     db.query(`select pg_terminate_backend(pid, 10000) from pg_stat_activity
               where datname = current_database() and pid <> pg_backend_pid() and ${where}`);
@@ -251,6 +268,30 @@ describe('the message of a run that is disturbed', () => {
     await file.write(Buffer.from('id\n'));
     appendFileSync(join(folder, 'out.csv.tmp'), 'more');
     keep('ETL-3605', await file.close().catch(toError));
+  });
+
+  it('ETL-3573: another session creates the table of a load meanwhile', async () => {
+    let isFirst = true;
+    const from = async () => {
+      if (isFirst) await db.query('create table made (id int)');
+      isFirst = false;
+      return [{ id: 1 }];
+    };
+    await keepRetry(
+      'ETL-3573',
+      (d) => void d.load('in', { from, into: 'made', mode: 'append', create: true }),
+    );
+  });
+
+  it('ETL-3574: a reader keeps a table that is replaced', async () => {
+    const reader = new pg.Client({ connectionString: db.url, application_name: 'report' });
+    await reader.connect();
+    await reader.query('begin; select * from t');
+    await keepRetry(
+      'ETL-3574',
+      (d) => void d.load('in', { from: [{ id: 1, name: 'x' }], into: 't', mode: 'replace' }),
+      () => reader.end(),
+    );
   });
 
   it('ETL-3603: this version of Node.js has no zstd', async () => {

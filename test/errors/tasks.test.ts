@@ -19,6 +19,7 @@ const TASKS: Readonly<Record<string, string>> = {
   'ETL-3009': `sql(ID, { file: 'latin.sql' })`,
   'ETL-3010': `sql(ID, { file: 'psql.sql' })`,
   'ETL-3011': `sql(ID, { sql: () => undefined })`,
+  'ETL-3020': `session(ID, {}, async ({ session }) => { await session.raw('select ?::text', [(() => 1) as never]); })`,
   'ETL-3101': `sql(ID, { sql: 'select 1', checks: [{ name: 'no-null', sql: 'select 1 as id' }] })`,
   'ETL-3201': `session(ID, {}, async ({ session }) => { await session.commit(); })`,
   'ETL-3202': `session(ID, {}, async ({ session }) => { await session.raw('rollback'); })`,
@@ -42,6 +43,7 @@ const TASKS: Readonly<Record<string, string>> = {
   'ETL-3521': `load(ID, { from: 'wrong.csv', ...into, rejects: { to: 'rejected', max: 0 } })`,
   'ETL-3522': `load(ID, { from: 'wrong.csv', ...into, rejects: { to: 'good.csv/r.ndjson', max: 9 } })`,
   'ETL-3531': `transfer(ID, { from: 'shop', query: 'select 1 as id, 2 as id', into: 'target', mode: 'append' })`,
+  'ETL-3532': `transfer(ID, { from: 'shop', query: 'select 1.2345 as n', into: 'rounded', mode: 'append' })`,
   'ETL-3541': `session(ID, {}, async ({ session }) => { await session.copyFrom('select 1', ['x']); })`,
   'ETL-3542': `session(ID, {}, async ({ session }) => { for await (const row of session.rows('select 1', { batch: 0 })) void row; })`,
   'ETL-3543': `session(ID, {}, async ({ session }) => { for await (const part of session.copyTo('copy (select generate_series(1, 100000)) to stdout')) { void part; await session.raw('select 1'); } })`,
@@ -83,6 +85,7 @@ const SCHEMA = `
   insert into source (nullable) values (null);
   create table cached (id int generated always as identity (cache 100));
   create table numbers (id int, name int);
+  create table rounded (n numeric(10,2));
   create materialized view a_materialized as select id from source;`;
 
 const FILES = {
