@@ -28,7 +28,7 @@ export function endProcess(): never {
   chosen ??= EXIT.success;
   // Help and version are written by oclif, whose stream has stored the error. A reader that closes the pipe early, as in
   // `etl help | head -1`, is not a failure.
-  const failure = process.stdout.errored as NodeJS.ErrnoException | null;
+  const failure: NodeJS.ErrnoException | null = process.stdout.errored;
   if (failure !== null && failure.code !== 'EPIPE') isOutputLost = true;
   // oxlint-disable-next-line unicorn/no-process-exit -- the one place where the program ends the process
   return process.exit();

@@ -29,18 +29,33 @@ export interface CsvReading extends Partial<CsvSyntax> {
  */
 export async function openCsvRows(file: InputFile, reading: CsvReading = {}): Promise<RowReader | undefined> {
   const batches = readCsvBatches(file, reading);
+  try {
+    return await openBatches(batches, file.name, reading);
+  } catch (error) {
+    // Closes the file.
+    await batches.return(undefined);
+    throw error;
+  }
+}
+
+/** Reads the first record, and returns the rows. Throws as `openCsvRows` does. */
+async function openBatches(
+  batches: AsyncGenerator<CsvBatch>,
+  name: string,
+  reading: CsvReading,
+): Promise<RowReader | undefined> {
   const hasHeader = reading.header ?? true;
   let first = await batches.next();
   // A piece of text that holds only a part of the first record gives a batch without records.
   while (first.done !== true && first.value.records.length === 0) first = await batches.next();
   if (first.done === true && reading.columns === undefined) return undefined;
   const header = hasHeader && first.done !== true ? first.value.records[0] : undefined;
-  const names = reading.columns ?? readColumnNames(header ?? [], file.name);
+  const names = reading.columns ?? readColumnNames(header ?? [], name);
   return {
-    name: file.name,
+    name,
     columns: names.map((name) => ({ name, type: undefined })),
     strings: 'text',
-    batches: createRowBatches(file.name, names, {
+    batches: createRowBatches(name, names, {
       first,
       others: batches,
       skip: header === undefined ? 0 : 1,
