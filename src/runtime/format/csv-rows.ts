@@ -41,7 +41,7 @@ export async function openCsvRows(file: InputFile, reading: CsvReading = {}): Pr
 /** Reads the first record, and returns the rows. Throws as `openCsvRows` does. */
 async function openBatches(
   batches: AsyncGenerator<CsvBatch>,
-  name: string,
+  file: string,
   reading: CsvReading,
 ): Promise<RowReader | undefined> {
   const hasHeader = reading.header ?? true;
@@ -50,12 +50,12 @@ async function openBatches(
   while (first.done !== true && first.value.records.length === 0) first = await batches.next();
   if (first.done === true && reading.columns === undefined) return undefined;
   const header = hasHeader && first.done !== true ? first.value.records[0] : undefined;
-  const names = reading.columns ?? readColumnNames(header ?? [], name);
+  const names = reading.columns ?? readColumnNames(header ?? [], file);
   return {
-    name,
+    name: file,
     columns: names.map((name) => ({ name, type: undefined })),
     strings: 'text',
-    batches: createRowBatches(name, names, {
+    batches: createRowBatches(file, names, {
       first,
       others: batches,
       skip: header === undefined ? 0 : 1,
