@@ -1,5 +1,6 @@
 import { EtlCommand } from '../command.js';
 import type { Dag } from '../runtime/dag/dag.js';
+import { DEFAULT_ZONE, formatInterval } from '../runtime/interval/zone-time.js';
 import { findLastCompleteInterval } from '../runtime/interval/interval.js';
 import { planTasks, type PlannedTask } from '../runtime/dag/plan.js';
 import type { TaskDefaults } from '../runtime/tasks/task.js';
@@ -69,7 +70,9 @@ function formatDag(listed: ReturnType<typeof describeDag>): string {
   const head = [dag, description, schedule && `schedule ${schedule} ${timezone ?? ''}`]
     .filter(Boolean)
     .join('  ');
-  const interval = last ? `  next run covers [${last.start}, ${last.end})\n` : '';
+  const interval = last
+    ? `  next run covers ${formatInterval({ start: new Date(last.start), end: new Date(last.end) }, timezone ?? DEFAULT_ZONE)}\n`
+    : '';
   const rows = tasks.map(({ task, kind, conn, needs, runs }) => [
     ` ${task}`,
     kind,

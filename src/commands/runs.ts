@@ -2,15 +2,10 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { connFlag, EtlCommand } from '../command.js';
 import { getDuration, readRuns, type CountedRun } from './history/past-runs.js';
-import {
-  buildIntervalJson,
-  formatInterval,
-  formatLocalTime,
-  formatMarkedTable,
-  alignRight,
-} from './history/history-text.js';
+import { buildIntervalJson, formatMarkedTable, alignRight } from './history/history-text.js';
 import { Ledgers } from './program/ledgers.js';
 import { formatDuration } from '../runtime/duration.js';
+import { DEFAULT_ZONE, formatInterval, formatTime } from '../runtime/interval/zone-time.js';
 import { groupDigits, type Paint, joinLines } from '../runtime/report/words.js';
 
 const DEFAULT_LIMIT = 20;
@@ -76,13 +71,14 @@ function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): strin
   const rows = alignRight(['ROWS', ...runs.map((run) => groupDigits(run.rows))]);
   const durations = alignRight(['DURATION', ...runs.map((run) => formatRunDuration(run, now))]);
   // `undefined` stands for the heading. The columns above begin with their headings, so the indexes agree.
+  const zone = findCommonZone(runs);
   const lines = [undefined, ...runs].map((run, index) => {
     const [first, interval] = run
       ? [
-          [run.runId, run.dagId, run.state, formatLocalTime(run.startedAt)],
-          formatInterval(run.interval) ?? '',
+          [run.runId, run.dagId, run.state, formatTime(run.startedAt, zone)],
+          run.interval ? formatInterval(run.interval, run.timezone) : '',
         ]
-      : [['RUN', 'DAG', 'STATE', 'STARTED'], 'INTERVAL'];
+      : [['RUN', 'DAG', 'STATE', `STARTED (${zone})`], 'INTERVAL'];
     const numbers = [durations, tasks, rows].map((column) => column[index] ?? '');
     return { state: run?.state, cells: [...first, ...numbers, interval] };
   });
@@ -92,6 +88,13 @@ function formatRuns(runs: readonly CountedRun[], now: Date, paint: Paint): strin
     return resume === undefined ? [line] : [line, `   ${paint.faint(`resume: ${resume}`)}`];
   });
   return joinLines([head, ...shown]);
+}
+
+/** Returns the time zone of the runs, or UTC if their Dags have several. */
+function findCommonZone(runs: readonly CountedRun[]): string {
+  const zones = new Set(runs.map(({ timezone }) => timezone));
+  const [first = DEFAULT_ZONE] = zones;
+  return zones.size === 1 ? first : DEFAULT_ZONE;
 }
 
 /** Formats the duration of a run, such as `2m 3s`. A dash if the duration is unknown. */

@@ -112,9 +112,11 @@ describe('the history of runs', () => {
       const { code, stdout, stderr } = await project.cli(['runs'], { ...env(), TZ: 'Asia/Kolkata' });
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
       const lines = stdout.split('\n');
-      expect(lines[0]).to.match(/^ {3}RUN +DAG +STATE +STARTED +DURATION {2}TASKS +ROWS {2}INTERVAL$/);
+      expect(lines[0]).to.match(
+        /^ {3}RUN +DAG +STATE +STARTED \(UTC\) +DURATION {2}TASKS +ROWS {2}INTERVAL$/,
+      );
       expect(lines[1]).to.match(
-        /^ ✔ second {2}monthly {2}success {2}20\S+ [\d:]{8} .* 1\/1 .* \[2026-03-01 07:30, 2026-04-01 07:30\)$/,
+        /^ ✔ second {2}monthly {2}success {2}20\S+ [\d:]{8} .* 1\/1 .* \[2026-03-01 02:00, 2026-04-01 02:00\) UTC$/,
       );
       expect(lines[2]).to.match(/^ ✖ first {3}d {8}failed .* 2\/3 {2}1,235$/);
       expect(lines[3]).to.equal('   resume: etl run d --resume --run-id first');
@@ -260,6 +262,21 @@ describe('the history of runs', () => {
     });
   });
 
+  it('shows one interval of a run in the time zone of its Dag, in the report, the list and etl show', async () => {
+    const options = `schedule: '0 2 * * *', timezone: 'Europe/Berlin', startDate: '2020-08-01', ${onDb}`;
+    await write({ daily: [options, one] });
+    const interval = '[2026-03-05 02:00, 2026-03-06 02:00) Europe/Berlin';
+    const away = { ...env(), TZ: 'America/New_York' };
+    const { stderr } = await project.cli(
+      ['run', 'daily', '--run-id', 'zoned', '--date', '2026-03-05T12:00:00Z'],
+      away,
+    );
+    expect(stderr).to.include(interval);
+    const listed = await project.cli(['runs'], away);
+    expect(listed.stdout).to.include(interval).and.include('STARTED (Europe/Berlin)');
+    expect((await project.cli(['show', 'zoned'], away)).stdout).to.include(interval);
+  });
+
   describe('etl show', () => {
     const broken = `
       const a = d.sql('a', { sql: 'insert into t values (1)' });
@@ -277,7 +294,7 @@ describe('the history of runs', () => {
         TZ: 'Asia/Kolkata',
       });
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-      expect(stdout).to.match(/^d {2}run broken {2}failed\n {2}started {3}20\S+ [\d:]{8}\n/);
+      expect(stdout).to.match(/^d {2}run broken {2}failed\n {2}started {3}20\S+ [\d:]{8} UTC\n/);
       expect(stdout).to.match(/^ {2}process {3}pid \d+ on host \S+, etl \d+\.\d+\.\d+$/m);
       expect(stdout).to.match(/^ {2}resume {4}etl run d --resume --run-id broken$/m);
       expect(stdout).to.match(/^ ✔ a {5}success {10}20\S+ [\d:]{8} {2}[\d.]+s {2}1 row$/m);
@@ -291,7 +308,7 @@ describe('the history of runs', () => {
 
       const run = await json('show', 'broken');
       const started = new Date(run.started_at);
-      expect(stdout).to.include(started.toLocaleTimeString('en-GB', { timeZone: 'Asia/Kolkata' }));
+      expect(stdout).to.include(started.toLocaleTimeString('en-GB', { timeZone: 'UTC' }));
       expect(run).to.deep.include({ run_id: 'broken', dag: 'd', state: 'failed', params: {}, resumes: 0 });
       const states = run.tasks.map((task: Record<string, unknown>) => [task['task'], task['state']]);
       expect(Object.fromEntries(states)).to.deep.equal({

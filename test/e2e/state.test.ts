@@ -89,7 +89,7 @@ describe('etl state', () => {
     expect(listed[0]).to.include({ type: 'timestamp with time zone' });
     expect(listed[1]).to.include({ task: 'pages', name: 'page', value: '2', connection: 'other' });
     expect((await etl('state', 'list')).stdout).to.match(
-      /^ {3}DAG +TASK +NAME +VALUE +SET +BY +CONNECTION\n.*shop +orders +updated_at +20.*two +db\n.*pages +page +2 /,
+      /^ {3}DAG +TASK +NAME +VALUE +SET \(UTC\) +BY +CONNECTION\n.*shop +orders +updated_at +20.*two +db\n.*pages +page +2 /,
     );
     expect(await etl('state', 'get', 'shop', 'pages', 'page')).to.deep.equal({
       code: 0,

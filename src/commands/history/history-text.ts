@@ -2,26 +2,6 @@ import type { DataInterval } from '../../runtime/interval/interval.js';
 import type { Paint } from '../../runtime/report/words.js';
 import { formatTable } from '../program/terminal.js';
 
-/** Formats a time in the time zone of this process. Example: `2026-11-23 05:46:45`. */
-export function formatLocalTime(date: Date): string {
-  const two = (value: number): string => String(value).padStart(2, '0');
-  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
-  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`;
-}
-
-/**
- * Formats an interval in the time zone of this process. Leaves out seconds that are 0. Example:
- * `[2026-03-01 02:00, 2026-04-01 02:00)`. Returns undefined if the run has no interval, because its Dag has no
- * schedule.
- */
-export function formatInterval(interval: DataInterval | undefined): string | undefined {
-  if (interval === undefined) return undefined;
-  const [start, end] = [interval.start, interval.end].map((date) =>
-    formatLocalTime(date).replace(/:00$/, ''),
-  );
-  return `[${start}, ${end})`;
-}
-
 /** Returns the JSON of an interval for another program. */
 export function buildIntervalJson(
   interval: DataInterval | undefined,

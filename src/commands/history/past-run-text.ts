@@ -1,13 +1,8 @@
 import { getDuration } from './past-runs.js';
-import {
-  buildIntervalJson,
-  formatInterval,
-  formatLocalTime,
-  formatMarkedTable,
-  alignRight,
-} from './history-text.js';
+import { buildIntervalJson, formatMarkedTable, alignRight } from './history-text.js';
 import type { PastTask, RunHistory } from './past-run.js';
 import { formatDuration } from '../../runtime/duration.js';
+import { formatInterval, formatTime } from '../../runtime/interval/zone-time.js';
 import type { AttemptRow } from '../../runtime/ledger/attempt-row.js';
 import { formatErrorFields, formatRows, type Paint, joinLines } from '../../runtime/report/words.js';
 
@@ -88,10 +83,10 @@ function formatHeadLines(run: RunHistory, now: Date, paint: Paint): readonly str
   const resumes = run.resumes === 0 ? '' : `, resumed ${run.resumes === 1 ? 'once' : `${run.resumes} times`}`;
   const duration = ms === undefined ? undefined : formatDuration(ms);
   const lines: [name: string, text: string | undefined][] = [
-    ['interval', formatInterval(run.interval)],
+    ['interval', run.interval && formatInterval(run.interval, run.timezone)],
     ['params', params === '{}' ? undefined : params],
-    ['started', formatLocalTime(run.startedAt)],
-    ['finished', run.finishedAt && formatLocalTime(run.finishedAt)],
+    ['started', `${formatTime(run.startedAt, run.timezone)} ${run.timezone}`],
+    ['finished', run.finishedAt && `${formatTime(run.finishedAt, run.timezone)} ${run.timezone}`],
     ['duration', duration],
     ['process', `pid ${run.pid} on host ${run.host}, etl ${run.version}${resumes}`],
     ['ledger', run.connectionId],
@@ -116,7 +111,7 @@ function formatTaskLines(run: RunHistory, paint: Paint, showsRowData: boolean): 
   const lines = run.tasks.map((task, index) => {
     const state = describeState(task, run);
     const span = spans[index];
-    const started = span ? formatLocalTime(span.startedAt) : '';
+    const started = span ? formatTime(span.startedAt, run.timezone) : '';
     const numbers = [durations[index] ?? '', rows[index] ?? ''];
     const cells = [task.taskId, state.replace('not_', 'not '), started, ...numbers];
     return { state, cells: [...cells, formatNote(task, state, run)] };
@@ -124,7 +119,7 @@ function formatTaskLines(run: RunHistory, paint: Paint, showsRowData: boolean): 
   const table = formatMarkedTable(lines, paint);
   return run.tasks.flatMap((task, index) => [
     table[index] ?? '',
-    ...formatFailureLines(task, paint, showsRowData),
+    ...formatFailureLines(task, run.timezone, paint, showsRowData),
   ]);
 }
 
@@ -170,11 +165,16 @@ function formatNote({ done, attempts, isInConfig }: PastTask, state: PastTaskSta
  * its first line. Example: `attempt 1  2026-11-23 05:46:45  ETL-3001 …`. An attempt from an older release has only a
  * message; the SQLSTATE is left out if the message has it already.
  */
-function formatFailureLines({ attempts }: PastTask, paint: Paint, showsRowData: boolean): readonly string[] {
+function formatFailureLines(
+  { attempts }: PastTask,
+  timezone: string,
+  paint: Paint,
+  showsRowData: boolean,
+): readonly string[] {
   const failures = attempts.filter(({ state }) => state === 'failed' || state === 'up_for_retry');
   return failures.flatMap((failure) => {
     const { attempt, finishedAt } = failure;
-    const when = paint.faint(`attempt ${attempt}  ${finishedAt ? formatLocalTime(finishedAt) : ''}`);
+    const when = paint.faint(`attempt ${attempt}  ${finishedAt ? formatTime(finishedAt, timezone) : ''}`);
     const lines = formatFailure(failure, paint, showsRowData);
     return lines.map((line, index) => (index === 0 ? `     ${when}  ${line}` : `       ${line}`));
   });

@@ -9,6 +9,7 @@ import type { InLedger, Ledgers } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { countDone, readCrashed, type DoneCount } from '../../runtime/ledger/run-history.js';
 import { listRuns, type RunRow } from '../../runtime/ledger/run-row.js';
+import { DEFAULT_ZONE } from '../../runtime/interval/zone-time.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
 import type { Ledger } from '../../runtime/ledger/ledger.js';
 
@@ -19,6 +20,8 @@ export interface PastRun extends Omit<RunRow, 'state'> {
   readonly connectionId: string;
   /** The command that resumes the run. Undefined if the run did not fail or if the config does not have the Dag. */
   readonly resume: string | undefined;
+  /** The time zone in which a person reads the times of the run: that of the Dag's schedule, or UTC. */
+  readonly timezone: string;
 }
 
 /** A run in a list, with the number of its finished tasks and their rows. */
@@ -68,7 +71,7 @@ export async function markCrashed(ledger: Ledger, rows: readonly RunRow[]): Prom
 export function createPastRun(row: InLedger<CheckedRow>, dagConnections: DagConnectionMap): PastRun {
   const canResume = (row.state === 'failed' || row.state === 'crashed') && dagConnections.has(row.dagId);
   const resume = canResume ? formatResumeCommand(row.dagId, row.runId) : undefined;
-  return { ...row, resume };
+  return { ...row, resume, timezone: dagConnections.get(row.dagId)?.timezone ?? DEFAULT_ZONE };
 }
 
 /**

@@ -1,10 +1,13 @@
 import type { Program } from './program.js';
 import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
+import { DEFAULT_ZONE } from '../../runtime/interval/zone-time.js';
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
 
 /** The tasks of a Dag, and the connections whose ledgers record the Dag's runs. */
 export interface DagConnections {
   readonly taskIds: readonly string[];
+  /** The time zone of the Dag's schedule. */
+  readonly timezone: string;
   /** The home connection. Undefined if the Dag has no connection: then no run of the Dag is recorded. */
   readonly home: string | undefined;
   /** The home connection, and the connections that the Dag's tasks write to. */
@@ -21,7 +24,9 @@ export function mapDagConnections({ loaded }: Program): DagConnectionMap {
     dags.map((dag) => {
       const planned = planDag(dag, defaults);
       const taskIds = planned.tasks.map(({ id }) => id);
-      return [dag.id, { taskIds, home: planned.home, connectionIds: findConnections(planned).recording }];
+      const timezone = dag.schedule?.timezone ?? DEFAULT_ZONE;
+      const connectionIds = findConnections(planned).recording;
+      return [dag.id, { taskIds, timezone, home: planned.home, connectionIds }];
     }),
   );
 }

@@ -1,17 +1,18 @@
-import { formatLocalTime, formatMarkedTable } from '../history/history-text.js';
+import { DEFAULT_ZONE, formatTime } from '../../runtime/interval/zone-time.js';
+import { formatMarkedTable } from '../history/history-text.js';
 import { type Paint, joinLines } from '../../runtime/report/words.js';
 import type { WatermarkChange, WatermarkRow } from '../../runtime/ledger/watermark-row.js';
 import type { InLedger } from '../program/ledgers.js';
 
 /** Formats watermarks for a person: one line a watermark. */
 export function formatWatermarks(rows: readonly InLedger<WatermarkRow>[], paint: Paint): string {
-  const head = ['DAG', 'TASK', 'NAME', 'VALUE', 'SET', 'BY', 'CONNECTION'];
+  const head = ['DAG', 'TASK', 'NAME', 'VALUE', `SET (${DEFAULT_ZONE})`, 'BY', 'CONNECTION'];
   const lines = rows.map((row) => [
     row.dagId,
     row.taskId,
     row.name,
     row.value,
-    formatLocalTime(row.setAt),
+    formatTime(row.setAt, DEFAULT_ZONE),
     row.runId ?? 'cli',
     row.connectionId,
   ]);
@@ -21,13 +22,13 @@ export function formatWatermarks(rows: readonly InLedger<WatermarkRow>[], paint:
 /** Formats changes of watermarks for a person: one line a change. */
 export function formatWatermarkHistory(changes: readonly InLedger<WatermarkChange>[], paint: Paint): string {
   const lines = changes.map((each) => [
-    formatLocalTime(each.setAt),
+    formatTime(each.setAt, DEFAULT_ZONE),
     each.name,
     each.value ?? 'cleared',
     each.runId ?? each.setBy,
     each.connectionId,
   ]);
-  return formatRowTable(['SET', 'NAME', 'VALUE', 'BY', 'CONNECTION'], lines, paint);
+  return formatRowTable([`SET (${DEFAULT_ZONE})`, 'NAME', 'VALUE', 'BY', 'CONNECTION'], lines, paint);
 }
 
 /** Returns the JSON of a watermark for another program. */

@@ -49,7 +49,7 @@ export function watchClaim(claim: Promise<unknown>, wait: ClaimWait): void {
  * of a later statement belongs to the task.
  */
 const buildBlockersQuery = (schema: LedgerSchema): string => `
-  select pid, usesysid, application_name as name, pg_catalog.to_char(xact_start, 'HH24:MI:SS') as since
+  select pid, usesysid, application_name as name, pg_catalog.to_char(xact_start at time zone 'UTC', 'HH24:MI:SS" UTC"') as since
   from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) any (pg_catalog.pg_blocking_pids($1))
     and exists (select from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) $1
       and pg_catalog.starts_with(query, ${quoteLiteral(buildClaimStart(schema))}))`;

@@ -1,6 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { parseInstant, findStartOfDay, type Schedule } from './cron.js';
 import { showValue } from '../json.js';
+import { formatInterval, formatTime } from './zone-time.js';
 
 export { parseSchedule, type Schedule } from './cron.js';
 
@@ -62,7 +63,7 @@ export function findIntervalContaining(
   const end = schedule.findTickAfter(start);
   if (end && end <= now) return createInterval(start, end);
   throw new EtlError('ETL-2005', {
-    what: `the data interval ${formatSpan(start, end)} that contains ${showValue(date)} has not ended yet`,
+    what: `the data interval ${formatSpan(schedule, start, end)} that contains ${showValue(date)} has not ended yet`,
     fix: end && `run the Dag at or after ${end.toISOString()}, or choose an earlier date`,
   });
 }
@@ -84,7 +85,8 @@ function toInstant(date: string, timezone: string): Date {
 
 /** Returns the interval. Throws a `RangeError` if it would be empty, which is a fault of this program. */
 function createInterval(start: Date, end: Date): DataInterval {
-  if (start >= end) throw new RangeError(`a data interval must not be empty: ${formatSpan(start, end)}`);
+  if (start >= end)
+    throw new RangeError(`a data interval must not be empty: ${formatInterval({ start, end }, 'UTC')}`);
   return { start, end, logicalDate: start };
 }
 
@@ -101,14 +103,16 @@ function createNoIntervalError(schedule: Schedule, what: string): EtlError {
   const end = start && schedule.findTickAfter(start);
   return new EtlError('ETL-2005', {
     what,
-    why: start && `the first data interval of the Dag is ${formatSpan(start, end)}`,
+    why: start && `the first data interval of the Dag is ${formatSpan(schedule, start, end)}`,
     fix: end && `run the Dag at or after ${end.toISOString()}, or set an earlier \`startDate\``,
   });
 }
 
-/** Writes a span for messages: `[2026-03-05T00:00:00.000Z, 2026-03-06T00:00:00.000Z)`. */
-function formatSpan(start: Date, end: Date | undefined): string {
-  return `[${start.toISOString()}, ${end?.toISOString() ?? ''})`;
+/** Writes a span for messages, in the time zone of the schedule. */
+function formatSpan({ timezone }: Schedule, start: Date, end: Date | undefined): string {
+  return end === undefined
+    ? `that starts at ${formatTime(start, timezone)} ${timezone}`
+    : formatInterval({ start, end }, timezone);
 }
 
 function addMilliseconds(instant: Date, ms: number): Date {

@@ -138,7 +138,7 @@ export async function describeHolder({ client, schema }: Ledger, dagId: string):
     const { rows } = await send(
       client,
       `select pg_catalog.format('run %s, pid %s on host %s, since %s (%s s)', run_id, pid, host,
-         pg_catalog.to_char(taken_at, 'HH24:MI:SS'),
+         pg_catalog.to_char(taken_at at time zone 'UTC', 'HH24:MI:SS" UTC"'),
          extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) taken_at)::pg_catalog.int4) as holder
        from ${schema.sql}.lock where dag_id operator(pg_catalog.=) ${quoteLiteral(dagId)}`,
     );

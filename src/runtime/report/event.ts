@@ -33,6 +33,8 @@ export type RunEvent = { readonly at: Date; readonly runId: string; readonly dag
       readonly type: 'run_started';
       readonly tasks: number;
       readonly interval: { readonly start: Date; readonly end: Date } | undefined;
+      /** The time zone of the Dag's schedule, in which a person reads the interval. */
+      readonly timezone: string;
       /** The home connection: its ID and its URL without the password. Undefined if the Dag has no connection. */
       readonly home: string | undefined;
     }

@@ -1,4 +1,5 @@
 import { formatDuration } from '../duration.js';
+import { formatInterval } from '../interval/zone-time.js';
 import { formatResumeCommand } from './command-line.js';
 import type { Reporter, RunEvent, TaskSummary } from './event.js';
 import { Movements } from './movement.js';
@@ -116,8 +117,7 @@ function formatEventLines(event: RunEvent, paint: Paint, showsRowData: boolean):
  */
 function formatStartLine(event: RunEvent & { type: 'run_started' }, paint: Paint): string {
   const parts = [`run ${event.runId}`];
-  if (event.interval)
-    parts.push(`[${event.interval.start.toISOString()}, ${event.interval.end.toISOString()})`);
+  if (event.interval) parts.push(formatInterval(event.interval, event.timezone));
   if (event.home !== undefined) parts.push(event.home);
   return `${paint.strong(event.dagId)}  ${paint.faint(parts.join('  '))}`;
 }

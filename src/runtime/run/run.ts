@@ -5,6 +5,7 @@ import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
 import type { Database } from '../../hooks/hook.js';
 import { RunDatabases } from '../database/run-databases.js';
 import { formatDuration } from '../duration.js';
+import { DEFAULT_ZONE } from '../interval/zone-time.js';
 import type { EventBody, Reporter, RunState, TaskSummary } from '../report/event.js';
 import { executeDag } from './executor.js';
 import { FailureLog } from './failure-log.js';
@@ -160,8 +161,9 @@ class Run {
     const { runId, home, interval, tasks } = started.plan;
     this.#runId = runId;
     const homeText = home === undefined ? undefined : `${home} (${connections.describe(home)})`;
+    const timezone = this.#request.dag.schedule?.timezone ?? DEFAULT_ZONE;
     const span = interval && { start: interval.start, end: interval.end };
-    this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, home: homeText });
+    this.#emit({ type: 'run_started', tasks: tasks.length, interval: span, timezone, home: homeText });
     if (started.resume) {
       const { plan, of } = started.resume;
       this.#emit({ type: 'run_resumed', was: of.state, startedAt: of.startedAt, ...plan });

@@ -2,6 +2,7 @@ import { EtlError } from '../../errors.js';
 import { createUnknownTaskError } from '../dag/dag-errors.js';
 import type { RunDatabases } from '../database/run-databases.js';
 import type { DataInterval } from '../interval/interval.js';
+import { DEFAULT_ZONE, formatInterval } from '../interval/zone-time.js';
 import { assertRefreshable } from './full-refresh.js';
 import type { Overlap } from '../ledger/lock.js';
 import { findLastRun, findRun, insertRun, reopenRun, type RunRow } from '../ledger/run-row.js';
@@ -130,7 +131,12 @@ async function resumeRun(
   const row = await databases.withHome((ledger) =>
     start.runId === undefined ? findLastRun(ledger, dag.id, start.interval) : findRun(ledger, start.runId),
   );
-  if (row === undefined || row.dagId !== dag.id) throw createNothingToResumeError(dag.id, start, row);
+  if (row === undefined || row.dagId !== dag.id)
+    throw createNothingToResumeError(
+      dag.id,
+      { ...start, timezone: dag.schedule?.timezone ?? DEFAULT_ZONE },
+      row,
+    );
   const { runId, interval, params, fullRefresh } = row;
   const described = { runId, interval, params, fullRefresh };
   await databases.takeEpochs(runId, findConnections({ tasks, home }).recording);
@@ -225,11 +231,14 @@ function createRunIdTakenError(runId: string, dagId: string): EtlError {
  */
 function createNothingToResumeError(
   dagId: string,
-  { runId, interval }: RunStart & { kind: 'resume' },
+  {
+    runId,
+    interval,
+    timezone = DEFAULT_ZONE,
+  }: RunStart & { kind: 'resume' } & { readonly timezone?: string },
   found: RunRow | undefined,
 ): EtlError {
-  const of =
-    interval === undefined ? '' : ` for [${interval.start.toISOString()}, ${interval.end.toISOString()})`;
+  const of = interval === undefined ? '' : ` for ${formatInterval(interval, timezone)}`;
   const which = runId === undefined ? `no run of "${dagId}"${of}` : `no run "${runId}" of "${dagId}"`;
   return new EtlError('ETL-2009', {
     what: `there is ${which} to resume`,

@@ -306,7 +306,7 @@ describe('findIntervalContaining', () => {
       'a day that has not ended',
       daily,
       '2026-06-01',
-      /\[2026-05-31T22:00:00.000Z, 2026-06-01T22:00:00.000Z\).*not ended/,
+      /\[2026-06-01 00:00, 2026-06-02 00:00\) Europe\/Berlin.*not ended/,
     ],
     ['a day in the future', daily, '2030-01-01', /not ended/],
     ['a day before the start date', daily, '2025-12-31', /before the first data interval/],

@@ -90,6 +90,7 @@ const BODY = fc.oneof(
     tasks: fc.nat(9),
     home: TEXT,
     interval: fc.constant(undefined),
+    timezone: fc.constant('UTC'),
   }),
   fc.record({
     type: fc.constant('run_finished' as const),
