@@ -13,6 +13,7 @@ import type { ValueType } from '../postgres/type-form.js';
 import type { InputFile, InputRows } from '../input/input.js';
 import { type ColumnPick, pickColumns } from './column-pick.js';
 import { inferColumns } from './infer.js';
+import { holdsType } from './known-type.js';
 import { type ReadOptions, readRows } from './input-rows.js';
 import { restoreTexts } from './row-texts.js';
 import { type Transform, transformBatches } from './transform.js';
@@ -106,7 +107,8 @@ async function takeSample(batches: AsyncGenerator<RowBatch>): Promise<RowBatch[]
 
 /**
  * Returns the columns of the rows, with their types. Without a `transform`, names and types come from the input as far
- * as it has them. Otherwise they are inferred from the sample.
+ * as it has them. Otherwise they are inferred from the sample, but a column of the input keeps the type that the input
+ * names while its values have the form of this type.
  */
 function chooseColumns(
   reader: RowReader,
@@ -118,12 +120,20 @@ function chooseColumns(
   // A transform may drop and add columns. If it returned no row, the columns of the input are the best guess.
   const isOwn = transform === undefined || rows.length === 0;
   const own = isOwn ? reader.columns?.filter(({ name }) => pick?.keep(name) ?? true) : undefined;
-  const known = new Map(own?.map((column) => [column.name, column]));
+  const known = new Map(reader.columns?.map((column) => [column.name, column.type]));
   const names = own?.map(({ name }) => name);
   const inferred = inferColumns(rows, { strings, ...(fractions && { fractions }), ...(names && { names }) });
-  const columns = inferred.map((column) =>
-    known.get(column.name)?.type === undefined ? column : (known.get(column.name) ?? column),
-  );
+  const columns = inferred.map((column): InputColumn => {
+    const type = known.get(column.name);
+    if (type === undefined) return column;
+    const isKept =
+      isOwn ||
+      holdsType(
+        type,
+        rows.map((row) => readValue(row, column.name)),
+      );
+    return isKept ? { name: column.name, type } : column;
+  });
   return sortLikeInput(columns, reader);
 }
 

@@ -1,7 +1,10 @@
-import type { SchemaElement, SchemaTree } from 'hyparquet';
-import { toBuffer } from '../postgres/value-text.js';
+import { isUtf8 } from 'node:buffer';
+import type { SchemaElement } from 'hyparquet';
+import { formatBytes, toBuffer } from '../postgres/value-text.js';
+import type { JsonRowForm } from './json-row.js';
+import { parseExact } from '../postgres/exact-json.js';
 import { createUtcSplitter } from '../postgres/date-text.js';
-import { ExactNumber } from '../postgres/exact-number.js';
+import { ExactNumber, JsonText } from '../postgres/exact-number.js';
 
 /** Converts a stored value without loss: decimals keep all digits, dates and times become text with all digits. */
 export type ValueReader = (stored: unknown) => unknown;
@@ -14,80 +17,43 @@ export interface ColumnReading {
 }
 
 /**
- * Chooses the PostgreSQL type and the value reader for a column of a Parquet file, by its logical type:
- * https://github.com/apache/parquet-format/blob/master/LogicalTypes.md.
- *
- * - A simple value gets the type of `chooseLeafReading`.
- * - A list of simple values becomes an array of this type.
- * - Other lists, maps and structs become `jsonb`.
- */
-export function chooseReading(tree: SchemaTree): ColumnReading {
-  const { element, children } = tree;
-  const isRepeated = element.repetition_type === 'REPEATED';
-  if (children.length === 0 && !isRepeated) return chooseLeafReading(element);
-  // A repeated column without a list around it is a list, too. Its item is the same column without the repetition.
-  const item = isRepeated ? { ...tree, element: { ...element, repetition_type: undefined } } : getItem(tree);
-  if (item !== undefined) {
-    const { type, read } = chooseReading(item as SchemaTree);
-    // A PostgreSQL array can't hold lists of different lengths, and can't tell an object from the text of the object.
-    const isSimple = item.children.length === 0;
-    return { type: isSimple ? `${type}[]` : 'jsonb', read: (stored) => readList(stored, read) };
-  }
-  if (isMap(element)) {
-    const value = children[0]?.children[1];
-    const { read } = value === undefined ? { read: keepValue } : chooseReading(value);
-    return { type: 'jsonb', read: (stored) => readProperties(stored, () => read) };
-  }
-  const parts = new Map(children.map((child) => [child.element.name, chooseReading(child).read]));
-  return { type: 'jsonb', read: (stored) => readProperties(stored, (name) => parts.get(name) ?? keepValue) };
-}
-
-/**
- * Says whether hyparquet would round the values of an element. hyparquet must return these values as they are stored.
+ * Says whether hyparquet must return the values of an element as they are stored: it would round them, convert them to
+ * another form, or refuse them.
  */
 export function needsStoredValue(element: SchemaElement): boolean {
   const kind = classify(element);
-  return kind === 'DECIMAL' || kind === 'DATE' || kind.startsWith('TIME');
+  return STORED.has(kind) || kind.startsWith('TIME');
+}
+
+const STORED: ReadonlySet<string> = new Set([
+  'DECIMAL',
+  'DATE',
+  'JSON',
+  'BSON',
+  'INTERVAL',
+  'GEOMETRY',
+  'GEOGRAPHY',
+]);
+
+/**
+ * Returns the function that reads a value inside of JSON as PostgreSQL's `to_json` writes a value of the type: bytes are
+ * `\x…`, and a number that JSON lacks is a text, `"NaN"`.
+ */
+export function toJsonReader({ type, read }: ColumnReading): ValueReader {
+  if (type === 'bytea') return (stored) => formatBytes(stored as Uint8Array);
+  if (type !== 'real' && type !== 'double precision') return read;
+  return (stored) => {
+    const value = read(stored);
+    return Number.isFinite(value) ? value : String(value);
+  };
 }
 
 function keepValue(stored: unknown): unknown {
   return stored;
 }
 
-/**
- * Returns the element of a list, or undefined if the column is not a list. Programs write two forms:
- *
- * - today, three levels: the list, a repeated group, and the element as the only child of the group
- * - formerly, two levels: the list, and the repeated element itself, which has no child or several children
- */
-function getItem({ element, children }: SchemaTree): SchemaTree | undefined {
-  const [repeated] = children;
-  if (element.converted_type !== 'LIST' && element.logical_type?.type !== 'LIST') return undefined;
-  const [only, ...others] = repeated?.children ?? [];
-  if (only !== undefined && others.length === 0) return only;
-  return repeated && { ...repeated, element: { ...repeated.element, repetition_type: 'REQUIRED' } };
-}
-
-/** Says whether a column is a map, in the notation of today or in an older one. */
-function isMap({ converted_type, logical_type }: SchemaElement): boolean {
-  return converted_type === 'MAP' || converted_type === 'MAP_KEY_VALUE' || logical_type?.type === 'MAP';
-}
-
-/** Reads each item of a list with `read`. Returns a value that is not a list unchanged. */
-function readList(stored: unknown, read: ValueReader): unknown {
-  return Array.isArray(stored) ? stored.map((item) => (item === null ? null : read(item))) : stored;
-}
-
-/** Reads each property of a struct or a map. `readerOf` returns the reader for a property name. */
-function readProperties(stored: unknown, readerOf: (name: string) => ValueReader): unknown {
-  if (typeof stored !== 'object' || stored === null) return stored;
-  return Object.fromEntries(
-    Object.entries(stored).map(([name, part]) => [name, part === null ? null : readerOf(name)(part)]),
-  );
-}
-
 /** Returns the logical type of an element, otherwise its older name (`converted_type`), otherwise its physical type. */
-function classify({ converted_type, logical_type, type }: SchemaElement): string {
+export function classify({ converted_type, logical_type, type }: SchemaElement): string {
   return logical_type?.type ?? converted_type ?? type ?? '';
 }
 
@@ -104,7 +70,6 @@ const SIMPLE: Readonly<Record<string, string>> = {
   STRING: 'text',
   UTF8: 'text',
   ENUM: 'text',
-  JSON: 'jsonb',
   UUID: 'uuid',
   INT_8: 'smallint',
   INT_16: 'smallint',
@@ -117,20 +82,48 @@ const SIMPLE: Readonly<Record<string, string>> = {
 };
 
 /**
- * Chooses the type and the reader of a column without children. A kind that is not known becomes `bytea`, because its
- * values are bytes.
+ * Chooses the type and the reader of a column without children, by its logical type. `form` is the form of JSON values. A
+ * kind that is not known becomes `bytea`, because its values are bytes: GEOMETRY and GEOGRAPHY are WKB, BSON is BSON.
  */
-function chooseLeafReading(element: SchemaElement): ColumnReading {
+export function chooseLeafReading(element: SchemaElement, form: JsonRowForm): ColumnReading {
   const kind = classify(element);
   const logical = element.logical_type;
   if (kind === 'DECIMAL') return createDecimalReading(element);
   if (kind === 'DATE') return createDateReading();
+  if (kind === 'JSON') return createJsonReading(form);
+  if (kind === 'INTERVAL') return { type: 'interval', read: readInterval };
   if (kind.startsWith('TIME') || kind === 'INT96') return chooseTimedReading(element, kind);
   if (logical?.type === 'INTEGER') {
     const name = `${logical.isSigned ? '' : 'U'}INT_${logical.bitWidth}`;
     return { type: SIMPLE[name] ?? 'bigint', read: keepValue };
   }
   return { type: SIMPLE[kind] ?? 'bytea', read: keepValue };
+}
+
+/** Returns bytes as text. Throws a `TypeError` for bytes that are not UTF-8. */
+export function readUtf8(bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw new TypeError('the bytes of a text are not UTF-8');
+  return toBuffer(bytes).toString('utf8');
+}
+
+/** Creates the reading of JSON, which is stored as a text. Reading throws a `SyntaxError` if the text is not JSON. */
+function createJsonReading(form: JsonRowForm): ColumnReading {
+  return {
+    type: 'jsonb',
+    read: (stored) => {
+      const text = readUtf8(stored as Uint8Array);
+      if (form === 'value') return parseExact(text);
+      JSON.parse(text);
+      return new JsonText(text);
+    },
+  };
+}
+
+/** Reads an interval: months, days and milliseconds, each in four bytes without a sign, with the lowest byte first. */
+function readInterval(stored: unknown): string {
+  const bytes = toBuffer(stored as Uint8Array);
+  const [months, days, ms] = [0, 4, 8].map((at) => bytes.readUInt32LE(at));
+  return `${months} mons ${days} days ${ms} milliseconds`;
 }
 
 /** Chooses the reading of a time or a timestamp. The older notations name no time zone; their timestamps are in UTC. */

@@ -5,11 +5,12 @@ import * as zlib from 'node:zlib';
 import { describeThrown, EtlError } from '../../errors.js';
 import { assertUnchanged } from '../input/disk.js';
 import type { DiskFile, InputFile } from '../input/input.js';
-import { parseExact } from '../postgres/exact-json.js';
-import { type ColumnReading, needsStoredValue, chooseReading } from './parquet-value.js';
+import { mayBeRewritten } from '../postgres/exact-json.js';
+import { type ParquetReading, prepareSchema } from './parquet-schema.js';
+import { readUtf8 } from './parquet-value.js';
 import type { JsonRowForm } from './json-row.js';
 import { createRowMaker } from './row-maker.js';
-import type { RowBatch, RowReader } from './row-reader.js';
+import type { RowBatch, RowReader, RowTexts } from './row-reader.js';
 
 type Hyparquet = typeof Module;
 
@@ -25,24 +26,19 @@ const READ_BY_HYPARQUET: ReadonlySet<string> = new Set(['UNCOMPRESSED', 'SNAPPY'
  * Throws `EtlError` ETL-3557 if a package is missing, if the input is not an uncompressed file on the disk (Parquet is
  * read from its end), or if the file can't be read as Parquet.
  */
-export async function openParquet(file: InputFile, _form: JsonRowForm): Promise<RowReader> {
+export async function openParquet(file: InputFile, form: JsonRowForm): Promise<RowReader> {
   const hyparquet = await loadHyparquet();
   const buffer = openDiskBuffer(file);
-  const metadata = await runGuarded(file.name, () =>
+  const stored = await runGuarded(file.name, () =>
     hyparquet.parquetMetadataAsync(buffer, { geoparquet: false }),
   );
-  const readings = new Map<string, ColumnReading>(
-    hyparquet.parquetSchema(metadata).children.map((child) => [child.element.name, chooseReading(child)]),
-  );
+  const { columns, metadata } = prepareSchema(file.name, hyparquet.parquetSchema(stored), stored, form);
   const compressors = await loadCompressors(file.name, metadata);
   return {
     name: file.name,
-    columns: [...readings].map(([name, { type }]) => ({ name, type })),
+    columns: columns.map(({ name, type }) => ({ name, type })),
     strings: 'value',
-    batches: readRowBatches(
-      { file, hyparquet, buffer, metadata: removeConversions(metadata), compressors },
-      readings,
-    ),
+    batches: readRowBatches({ file, hyparquet, buffer, metadata, compressors, form }, columns),
   };
 }
 
@@ -53,36 +49,64 @@ interface Reading {
   readonly buffer: AsyncBuffer;
   readonly metadata: FileMetaData;
   readonly compressors: Compressors;
+  readonly form: JsonRowForm;
 }
 
 /** Yields the rows of the file in batches of `BATCH_ROWS`. Holds the columns of one row group in memory at a time. */
 async function* readRowBatches(
   reading: Reading,
-  readings: ReadonlyMap<string, ColumnReading>,
+  columns: readonly ParquetReading[],
 ): AsyncGenerator<RowBatch> {
-  const names = [...readings.keys()];
-  const reads = names.map((name) => readings.get(name)?.read);
-  const make = createRowMaker(names) as (fields: readonly unknown[]) => RowBatch['rows'][number];
+  const make = createRowMaker<unknown>(columns.map(({ name }) => name));
+  const jsonIndexes = columns.flatMap(({ isJson }, index) => (isJson ? [index] : []));
+  const keepsTexts = reading.form === 'value' && jsonIndexes.length > 0;
   /** The number of rows in the row groups before. */
   let before = 0;
   for (const group of reading.metadata.row_groups) {
     const rows = Number(group.num_rows);
-    const columns = await readGroup(reading, before, before + rows);
-    const parts = names.map((name) => columns.get(name));
+    const stored = await readGroup(reading, before, before + rows);
+    const parts = columns.map(({ key }) => stored.get(key));
     for (let from = 0; from < rows; from += BATCH_ROWS) {
       const first = before + from;
+      const locateRow = (index: number): string => `${reading.file.name}, row ${first + index + 1}`;
       const batch: RowBatch['rows'][number][] = [];
+      const texts: RowTexts[] = [];
       for (let i = from; i < Math.min(rows, from + BATCH_ROWS); i++) {
-        const fields = parts.map((part, column) => {
-          const stored = part?.[i];
-          return stored === null || stored === undefined ? null : reads[column]?.(stored);
-        });
+        const fields = columns.map((column, index) =>
+          readField(column, parts[index]?.[i], () => locateRow(i - from)),
+        );
         batch.push(make(fields));
+        if (keepsTexts)
+          texts.push(
+            jsonIndexes.flatMap((index) => findJsonText(columns[index]?.name ?? '', parts[index]?.[i])),
+          );
       }
-      yield { rows: batch, locateRow: (index) => `${reading.file.name}, row ${first + index + 1}` };
+      yield { rows: batch, ...(keepsTexts && { texts }), locateRow };
     }
     before += rows;
   }
+}
+
+/** Reads one value. Throws ETL-3557, which names the column, for a stored value that is not of its type. */
+function readField({ name, read }: ParquetReading, stored: unknown, locate: () => string): unknown {
+  if (stored === null || stored === undefined) return null;
+  try {
+    return read(stored);
+  } catch (error) {
+    throw new EtlError('ETL-3557', {
+      what: `a value of the column "${name}" can't be read`,
+      where: locate(),
+      why: describeThrown(error),
+      cause: error,
+    });
+  }
+}
+
+/** Returns the text of a JSON value with the name of its column. Returns nothing for NULL. */
+function findJsonText(name: string, stored: unknown): RowTexts {
+  if (!(stored instanceof Uint8Array)) return [];
+  const text = readUtf8(stored);
+  return text === 'null' || mayBeRewritten(text) ? [[name, text]] : [];
 }
 
 /**
@@ -105,7 +129,8 @@ async function readGroup(
       utf8: false,
       geoparquet: false,
       parsers: {
-        jsonFromBytes: (bytes) => parseExact(Buffer.from(bytes).toString('utf8')),
+        // Every reader of text gets `undefined` for NULL.
+        stringFromBytes: (bytes) => (bytes as Uint8Array | undefined) && readUtf8(bytes),
         // hyparquet always converts INT96 timestamps to nanoseconds. All other types come as they are stored.
         timestampFromNanoseconds: (nanos) => nanos,
       },
@@ -136,16 +161,6 @@ function joinColumnChunks(
     for (let i = 0; i < data.length; i++) values[start - rowStart + i] = data[i];
   }
   return values;
-}
-
-/** Returns the metadata without the conversions that would make hyparquet round values. */
-function removeConversions(metadata: FileMetaData): FileMetaData {
-  const schema = metadata.schema.map((element) => {
-    if (!needsStoredValue(element)) return element;
-    const { converted_type: _converted, logical_type: _logical, ...stored } = element;
-    return stored;
-  });
-  return { ...metadata, schema };
 }
 
 /**

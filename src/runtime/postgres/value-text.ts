@@ -84,6 +84,8 @@ function formatExactNumber({ text }: ExactNumber, type: ValueType | undefined): 
 function formatJsonText({ text }: JsonText, options: TextOptions): string {
   if (options.type?.isArray !== true) return text;
   const value = parseTexts(text);
+  // A string is the text of an array: `"[0:1]={1,2}"`.
+  if (typeof value === 'string') return value;
   return Array.isArray(value) ? formatArray(value, options) : text;
 }
 
