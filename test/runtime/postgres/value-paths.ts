@@ -23,9 +23,9 @@ export interface Path {
   build(trip: Trip): Dag;
 }
 
-/** Formats that write an array and a composite as JSON. They keep no bounds of an array. */
+/** Formats that write an array and a composite as JSON. */
 const JSON_FILE = {
-  takes: ({ name, sql }: ValueType) => sql !== 'pair' && name !== 'text[0:1]',
+  takes: ({ sql }: ValueType) => sql !== 'pair',
   refuses: [
     ['pair', '(1,a)'],
     ['jsonb[]', '{"[1]"}'],

@@ -3,7 +3,9 @@ import { describeParquetColumns, type ParquetColumn } from './parquet-column.js'
 import { type OutputColumn, ROWS, describeQuery } from '../query-columns.js';
 import { formatColumn, formatOutputQuery } from './unload-query.js';
 import type { Framing } from './record-splitter.js';
-import { quoteLiteral } from '../../sql/quote.js';
+import { quoteIdentifier, quoteLiteral } from '../../sql/quote.js';
+import { OID } from '../../postgres/type-form.js';
+import { formatArrayAsJson, readNestedTypes } from './nested-column.js';
 
 /** The format of a CSV file. The defaults are those of PostgreSQL's COPY, with a header. */
 export interface CsvOptions {
@@ -89,9 +91,14 @@ export async function createNdjsonStatement(
   by: string | undefined,
 ): Promise<CopyStatement> {
   const columns = await describeQuery(taskConnection, query, NOT_WRITTEN);
+  const unknown = columns
+    .map(({ oid }) => oid)
+    .filter((oid) => !SINGLE_LINE_TYPES.has(oid) && oid !== OID.json);
+  const { arrays } = await readNestedTypes(taskConnection, unknown);
   // For a partition, the inner query also has the columns of the key and the row number. The JSON must not have them, so
   // its row is built from the columns of the user's query only.
-  const row = by === undefined ? ROWS : `(select one from (select ${listColumns(columns)}) as one)`;
+  const isWhole = by === undefined && arrays.size === 0;
+  const row = isWhole ? ROWS : `(select one from (select ${listJsonColumns(columns, arrays)}) as one)`;
   // A value of type json keeps the line breaks that the user wrote between its tokens. A string inside JSON has no line
   // break, only the escape \n. So `translate` can replace all line breaks by spaces without changing a value.
   const isOneLine = columns.every(({ oid }) => SINGLE_LINE_TYPES.has(oid));
@@ -128,6 +135,16 @@ const TAB = 9;
 
 /** The code and the state of the data for an error about the columns of the query. */
 const NOT_WRITTEN = { code: 'ETL-3606', data: 'no file was written' } as const;
+
+/** Lists columns of the query for a row that becomes JSON. */
+function listJsonColumns(columns: readonly OutputColumn[], arrays: ReadonlySet<number>): string {
+  return columns
+    .map(({ name, oid }) => {
+      const column = formatColumn(name);
+      return arrays.has(oid) ? `${formatArrayAsJson(column)} as ${quoteIdentifier(name)}` : column;
+    })
+    .join(', ');
+}
 
 /** Lists columns of the query for a select list. */
 function listColumns(columns: readonly OutputColumn[]): string {

@@ -1,6 +1,6 @@
 import type { SchemaElement } from 'hyparquet';
-import type { QueryResult } from 'pg';
 import type { OutputColumn } from '../query-columns.js';
+import { formatArrayAsJson, readNestedTypes } from './nested-column.js';
 import type { TaskConnection } from '../../postgres/task-connection.js';
 
 /** A column of a query: how the server writes its values, and how a Parquet file stores them. */
@@ -94,38 +94,20 @@ export async function describeParquetColumns(
   taskConnection: TaskConnection,
   columns: readonly OutputColumn[],
 ): Promise<readonly ParquetColumn[]> {
-  const nested = await readNestedTypes(taskConnection, columns);
+  const unknown = columns
+    .map(({ oid }) => oid)
+    .filter((oid) => oid !== NUMERIC && PARQUET_TYPES[oid] === undefined); // All other types are known not to be nested.
+  const { arrays, rows } = await readNestedTypes(taskConnection, unknown);
   return columns.map((column) => {
-    const { name } = column;
-    const { element, ...form } = nested.has(column.oid) ? NESTED : chooseType(column);
+    const { name, oid } = column;
+    const { element, ...form } = arrays.has(oid) ? ARRAY : rows.has(oid) ? ROW : chooseType(column);
     return { name, ...form, element: { name, repetition_type: 'OPTIONAL', ...element } };
   });
 }
 
-/**
- * Returns the OIDs of the types in `columns` that are arrays or rows, because a flat Parquet column can't store them.
- */
-async function readNestedTypes(
-  taskConnection: TaskConnection,
-  columns: readonly OutputColumn[],
-): Promise<ReadonlySet<number>> {
-  const oids = columns
-    .map(({ oid }) => oid)
-    .filter((oid) => oid !== NUMERIC && PARQUET_TYPES[oid] === undefined); // All other types are known not to be nested.
-  if (oids.length === 0) return new Set();
-  const { rows } = (await taskConnection.query({
-    text: `select oid::pg_catalog.int8::pg_catalog.text as oid from pg_catalog.pg_type
-      where oid operator(pg_catalog.=) any($1::pg_catalog.oid[])
-        and (typcategory operator(pg_catalog.=) 'A' or typcategory operator(pg_catalog.=) 'C'
-          or oid operator(pg_catalog.=) 'pg_catalog.record'::pg_catalog.regtype
-          or oid operator(pg_catalog.=) 'pg_catalog.record[]'::pg_catalog.regtype)`,
-    values: [oids],
-  })) as QueryResult<{ oid: string }>;
-  return new Set(rows.map(({ oid }) => Number(oid)));
-}
-
 /** An array or a row, stored as JSON. */
-const NESTED: ParquetType = { ...JSON_TEXT, expression: (column) => `pg_catalog.to_json(${column})` };
+const ARRAY: ParquetType = { ...JSON_TEXT, expression: formatArrayAsJson };
+const ROW: ParquetType = { ...JSON_TEXT, expression: (column) => `pg_catalog.to_json(${column})` };
 
 /** Returns how to store a type that is not nested. */
 function chooseType({ oid, modifier }: OutputColumn): ParquetType {
