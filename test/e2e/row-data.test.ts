@@ -94,7 +94,7 @@ describe('values of rows', () => {
         expect(row_data).to.include('900');
         expect(JSON.stringify(error)).to.not.match(/SECRET-900|-900/);
       }
-      const [, runId = ''] = /--run-id (\S+)$/m.exec(stderr) ?? [];
+      const [, runId = ''] = /--run-id (\S+)/.exec(stderr) ?? [];
       const env = { ETL_CONN_DB: db.url };
       expect((await project.cli(['show', runId, '--json', ...args], env)).stdout).to.include('SECRET-900');
       expect((await project.cli(['show', runId, '--no-show-data'], env)).stdout).to.not.include('SECRET-900');
