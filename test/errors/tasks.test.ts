@@ -19,7 +19,7 @@ const TASKS: Readonly<Record<string, string>> = {
   'ETL-3009': `sql(ID, { file: 'latin.sql' })`,
   'ETL-3010': `sql(ID, { file: 'psql.sql' })`,
   'ETL-3011': `sql(ID, { sql: () => undefined })`,
-  'ETL-3020': `session(ID, {}, async ({ session }) => { await session.raw('select ?::text', [(() => 1) as never]); })`,
+  'ETL-3020': `session(ID, {}, async ({ session }) => { await session.raw('select ?::text', [new Map([['a', 1]]) as never]); })`,
   'ETL-3101': `sql(ID, { sql: 'select 1', checks: [{ name: 'no-null', sql: 'select 1 as id' }] })`,
   'ETL-3201': `session(ID, {}, async ({ session }) => { await session.commit(); })`,
   'ETL-3202': `session(ID, {}, async ({ session }) => { await session.raw('rollback'); })`,
@@ -140,8 +140,9 @@ describe('the message of a task that fails', () => {
         ([name, text = '']) => `  ${name.padEnd(5)} ${String(text).replaceAll('\n', '\n        ')}`,
       );
       if (causes !== undefined) lines.push(`  causes ${JSON.stringify(causes)}`);
-      if (given === code)
-        snapshot.add(code, [`${given} ${String(what)}`, ...lines].join('\n'), { project: project.directory });
+      snapshot.add(code, [`${String(given)} ${String(what)}`, ...lines].join('\n'), {
+        project: project.directory,
+      });
     }
   });
 
