@@ -48,7 +48,7 @@ describe('the claim of a task', () => {
     const notices = events.flatMap((event) => (event.type === 'notice' ? [event.text] : []));
     expect(state).to.equal('success');
     expect(notices[0]).to.match(
-      /^"a" waits for pid \d+ \(etl:d\/a\), in its transaction since \d\d:\d\d:\d\d$/,
+      /^"a" waits for pid \d+ \(etl:d\/a\), in its transaction since \d\d:\d\d:\d\d UTC$/,
     );
     expect(notices[1]).to.match(/^"a" terminated an older transaction of the same task: pid \d+/);
     expect(await db.query('select v from t')).to.deep.equal([{ v: 'once' }]);
