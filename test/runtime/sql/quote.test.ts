@@ -134,7 +134,7 @@ describe('quoteLiteral', () => {
   it('writes the options of a COPY that reads a CSV file', () => {
     const format = parseCsvFormat({ delimiter: '\\', quote: "'", null: 'N', encoding: 'latin1' });
     expect(copyOptions(format, true)).to.equal(
-      "format csv, header true, delimiter  E'\\\\', quote '''', escape '''', null 'N', encoding 'latin1'",
+      "format csv, header true, delimiter  E'\\\\', quote '''', escape '''', null 'N', encoding 'LATIN1'",
     );
   });
 });
