@@ -39,7 +39,7 @@ SIGINT and SIGTERM.`;
     '<%= config.bin %> run monthly-report --resume',
     'ETL_CONN_MY_DB=postgres://… <%= config.bin %> run monthly-report --quiet',
   ];
-  static override args = { dag: Args.string({ description: 'The ID of the Dag.', required: true }) };
+  static override args = { dag: Args.string({ description: 'The ID of the Dag.' }) };
   static override flags = {
     param: Flags.string({
       char: 'p',
@@ -107,6 +107,8 @@ SIGINT and SIGTERM.`;
   #stoppedBy: StopSignal | undefined;
   /** Shows a line that is not about a task in the report of the run. */
   #notice = (text: string): void => this.err(`note: ${text}\n`);
+  /** The events that came before the ID of a resumed run was known. */
+  readonly #held: RunEvent[] = [];
   /** The first error of the report itself. The run goes on without the report. */
   #reportError: EtlError | undefined;
 
@@ -122,6 +124,9 @@ SIGINT and SIGTERM.`;
       this.#finish(await this.#run(request, program, { flags, guard, watchdog }), guard, flags);
     } catch (error) {
       this.#stoppedBy = guard.stoppedBy();
+      // The run did not start, so no report has shown them.
+      for (const event of this.#held.splice(0))
+        if (event.type === 'notice') this.err(`note: ${event.text}\n`);
       const isLocked = error instanceof EtlError && error.code === 'ETL-7501';
       if (!isLocked || flags.overlap !== 'skip') throw error;
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
@@ -169,7 +174,7 @@ SIGINT and SIGTERM.`;
     { flags, guard, watchdog }: { flags: RunFlags; guard: Guard; watchdog: Watchdog },
   ): Promise<RunResult> {
     const { loaded, lookup } = program;
-    const shown = this.#createReporter(flags);
+    const shown = holdUntilNamed(this.#createReporter(flags), this.#held);
     this.#notice = (text) => reportNotice(text, request, shown);
     const reporter: Reporter = {
       report(event) {
@@ -263,6 +268,23 @@ export function getExitCode({ state, tasks, errors }: RunResult): number {
   const failures = tasks.filter((task) => task.state === 'failed').map(({ error }) => error?.exitCode);
   const onlyChecks = errors.length === 0 && failures.every((code) => code === EXIT.checkFailed);
   return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
+}
+
+/**
+ * Wraps a reporter so that it gets the events of a resumed run with the ID of the run. The ID is known only when the run
+ * is found in the ledger, so the events before are kept in `held` until then.
+ */
+function holdUntilNamed(reporter: Reporter, held: RunEvent[]): Reporter {
+  return {
+    report(event) {
+      if (event.runId === '') {
+        held.push(event);
+        return;
+      }
+      for (const each of held.splice(0)) reporter.report({ ...each, runId: event.runId });
+      reporter.report(event);
+    },
+  };
 }
 
 /** Reports a notice that is known before the run begins. */

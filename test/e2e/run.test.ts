@@ -81,7 +81,7 @@ describe('etl run', () => {
 
   const usage: readonly [title: string, args: readonly string[], stderr: RegExp][] = [
     ['a Dag that does not exist', ['dd'], /ETL-2002 there is no Dag "dd"; did you mean "d"\?/],
-    ['a call without a Dag', [], /ETL-2001 missing 1 required arg/],
+    ['a call without a Dag', [], /ETL-2001 the command line does not name the Dag to run/],
     ['a flag that does not exist', ['d', '--concurency', '2'], /ETL-2001 nonexistent flag: --concurency/],
     ['a concurrency of 0', ['d', '-c', '0'], /ETL-2001/],
     ['a param that does not exist', ['d', '--param', 'x=1'], /ETL-2401/],

@@ -20,6 +20,7 @@ const TASKS: Readonly<Record<string, string>> = {
   'ETL-3010': `sql(ID, { file: 'psql.sql' })`,
   'ETL-3011': `sql(ID, { sql: () => undefined })`,
   'ETL-3020': `session(ID, {}, async ({ session }) => { await session.raw('select ?::text', [new Map([['a', 1]]) as never]); })`,
+  'ETL-3021': `session(ID, {}, async ({ session }) => { await session('target').insert(Array.from({ length: 40000 }, (_, i) => ({ id: i, name: 'x' }))); })`,
   'ETL-3101': `sql(ID, { sql: 'select 1', checks: [{ name: 'no-null', sql: 'select 1 as id' }] })`,
   'ETL-3201': `session(ID, {}, async ({ session }) => { await session.commit(); })`,
   'ETL-3202': `session(ID, {}, async ({ session }) => { await session.raw('rollback'); })`,

@@ -9,6 +9,7 @@ import type { Overlap } from '../../runtime/ledger/lock.js';
 import { parseParamFlag, resolveParams } from '../../runtime/dag/params.js';
 import { createUnknownDagError, createUnknownTaskError } from '../../runtime/dag/dag-errors.js';
 import { findConnections, planDag } from '../../runtime/dag/plan.js';
+import { formatCommand } from '../../runtime/report/command-line.js';
 import type { RunRequest, RunStart } from '../../runtime/run/start.js';
 
 /** The flags of `etl run` that decide what is run. */
@@ -34,10 +35,11 @@ const DEFAULT_WAIT_MS = 60_000;
  */
 export async function createRequest(
   program: Program,
-  dagId: string,
+  dagId: string | undefined,
   flags: RequestFlags,
 ): Promise<RunRequest> {
   const { config } = program.loaded;
+  if (dagId === undefined) throw createNoDagError(program);
   const dag = config.dags.find(({ id }) => id === dagId);
   const knownIds = config.dags.map(({ id }) => id);
   if (dag === undefined) throw createUnknownDagError(dagId, knownIds, 'nothing was started');
@@ -125,6 +127,18 @@ function parseOverlap(text: string): Overlap {
   }
   if (limit === undefined && (mode === 'fail' || mode === 'skip')) return { mode: 'fail' };
   throw createUsageError('--overlap must be fail, skip, wait, or wait with a limit, such as wait:90s');
+}
+
+/** Creates the error of a call without a Dag. Lists the Dags of the config. */
+function createNoDagError({ loaded }: Program): EtlError {
+  const ids = loaded.config.dags.map(({ id }) => id);
+  const [first = '<dag>'] = ids;
+  return new EtlError('ETL-2001', {
+    what: 'the command line does not name the Dag to run',
+    why: ids.length === 0 ? `${loaded.name} has no Dag` : `the Dags of ${loaded.name} are ${ids.join(', ')}`,
+    fix: ids.length === 0 ? 'add a Dag to `dags` of the config' : formatCommand('run', first),
+    data: 'nothing was started',
+  });
 }
 
 /** Returns the ID of a run if it is valid. Throws ETL-2001 if it is not. */

@@ -93,7 +93,8 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
   const data = describeDataState(facts);
   if (database === undefined) {
     const where = [...formatThrowLocation(cause, facts.task.location), task].join(', in the ');
-    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, data, cause });
+    const fix = adviseSession(cause);
+    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, fix, data, cause });
   }
   const text = describeServerError(database);
   const isLost = facts.ending === 'unknown' || database.severity === 'FATAL';
@@ -115,6 +116,15 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
  */
 function isMereWrapper(cause: Error, database: DatabaseError): boolean {
   return cause === database || cause.message.includes(database.message) || 'nativeError' in cause;
+}
+
+/**
+ * Advises to pass the session, for an error of a model that has no connection. Objection's own advice, to bind the model to
+ * a Knex instance, would write outside of the task's transaction.
+ */
+function adviseSession(cause: Error): string | undefined {
+  if (!cause.message.startsWith('no database connection available for a query')) return undefined;
+  return 'pass the session of the task to the query, such as Customer.query(session); related queries too: Customer.relatedQuery("orders", session)';
 }
 
 /**

@@ -27,7 +27,7 @@ export async function resolveParams<Output>(
   for (const [name] of params) {
     const others = params.filter(([other]) => other !== name);
     if (schema && !Object.hasOwn(output, name) && (await givesSameOutput(schema, others, output))) {
-      throw createUnknownParamError(name, Object.keys(output));
+      throw createUnknownParamError(name, listParamNames(schema) ?? Object.keys(output));
     }
   }
   return Object.freeze(removePrototype(output));

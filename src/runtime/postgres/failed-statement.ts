@@ -42,6 +42,32 @@ export function rememberCall(error: object): void {
   calls.set(error, call);
 }
 
+/**
+ * Replaces the name of a table in an error of a server, for an error about a table that the program created: the user
+ * knows only the table that the rows are for. Changes the error and its statement.
+ */
+export function renameTable(error: RenamedError, from: string, to: string): void {
+  const rename = (text: string): string => text.replaceAll(from, to);
+  const { message, table, where, detail } = error;
+  Object.assign(error, {
+    message: rename(message),
+    ...(table !== undefined && { table: rename(table) }),
+    ...(where !== undefined && { where: rename(where) }),
+    ...(detail !== undefined && { detail: rename(detail) }),
+  });
+  const statement = statements.get(error);
+  if (statement === undefined) return;
+  // The context names the table of the COPY, so the statement must name the same table.
+  statements.set(error, { ...statement, message: rename(statement.message), sql: rename(statement.sql) });
+}
+
+/** The fields of a server's error that can name a table. */
+interface RenamedError extends Error {
+  readonly table?: string;
+  readonly where?: string;
+  readonly detail?: string;
+}
+
 /** Returns the statement that caused an error. Undefined if the error does not come from a statement of a task. */
 export function findFailedStatement(error: object): FailedStatement | undefined {
   return statements.get(error);

@@ -76,6 +76,23 @@ export function describeState(code: string): string {
 const FIXES: Readonly<Record<string, string>> = {
   '22P05':
     'the database has an encoding without this character: replace the character, or use a database with the encoding UTF8',
+  '22021':
+    'the file is probably not UTF-8: name its encoding in the task, such as `encoding: "windows-1252"`',
+  '25006':
+    'the server or the role accepts only reads: connect to the primary server (target_session_attrs=read-write chooses it), or turn off default_transaction_read_only',
+  '25P03': 'send the next statement sooner, or raise idle_in_transaction_session_timeout of the role',
+  '28P01': 'check user and password where the connection is defined',
+  '40P01':
+    'let the tasks change the rows in the same order, or run them one after the other with `needs`; the task was repeated 8 times',
+  '42501': 'grant the right to the role of the connection, or use another role',
+  '53100': 'free space on the disk of the server, and resume the run',
+  '53200': 'let the statement use less memory (work_mem), or read and write fewer rows at once',
+  '53300':
+    'end sessions that are not needed, raise max_connections, or lower --concurrency: a run needs one session for each task that runs at once, and one that holds the lock',
+  '55P03':
+    'find who holds the lock: select pid, state, query from pg_stat_activity where pid = any (pg_blocking_pids(<pid>)); the wait is limited to 30 s',
+  '57014': 'raise the statement_timeout of the role or of the task, or find who cancelled the statement',
+  '57P01': 'find out who terminated the session, and resume the run; `retries` repeats the task by itself',
   '25001':
     'a statement such as VACUUM, CREATE INDEX CONCURRENTLY or CREATE DATABASE runs outside of a transaction only: send it in a `d.task` on a client of your own, where it runs at least once',
 };

@@ -71,6 +71,20 @@ export function createConnectionLostError(cause: Error): EtlError {
   });
 }
 
+/** The maximum number of values of one statement: the protocol counts them in 16 bits. */
+const MOST_VALUES = 65_535;
+
+/** Throws ETL-3021 for a statement with more values than the protocol allows. */
+export function assertValueCount(count: number): void {
+  if (count <= MOST_VALUES) return;
+  throw new EtlError('ETL-3021', {
+    what: `a statement has ${count} values, and PostgreSQL accepts at most ${MOST_VALUES}`,
+    why: 'the protocol counts the values of a statement in 16 bits',
+    fix: 'insert in smaller parts (`session.batchInsert`), or use `session.copyFrom` or a `d.load` task',
+    data: 'the statement was not sent',
+  });
+}
+
 /** Creates the error for a query that the task sends after it has returned. */
 export function createTooLateError(): EtlError {
   return new EtlError('ETL-3206', {

@@ -3,6 +3,7 @@ import type { QueryResult } from 'pg';
 import type { EtlError } from '../../errors.js';
 import { cancelStatement } from '../../hooks/client.js';
 import {
+  assertValueCount,
   createCopyOpenError,
   createLeftOpenError,
   createPlainCopyError,
@@ -171,6 +172,7 @@ export class TaskConnection {
     }
     const list = typeof values === 'function' ? getValues(config) : (values ?? getValues(config));
     try {
+      if (Array.isArray(list)) assertValueCount(list.length);
       const bound = Array.isArray(list) ? prepareParameters(list, this.usesUtcDates) : list;
       this.#enqueue(createQueuedQuery(this.#client, config, bound, given));
     } catch (error) {

@@ -100,7 +100,7 @@ function startWithoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
   }
   throw new EtlError('ETL-2007', {
     what: `"${dag.id}" has no connection, so its runs are not recorded`,
-    fix: 'run the Dag without --resume, or set `conn` in its `defaults`',
+    fix: `run the whole Dag without ${start.kind === 'task' ? '--task' : '--resume'}, or set \`conn\` in its \`defaults\``,
     data: 'nothing was started',
   });
 }

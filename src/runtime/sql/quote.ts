@@ -101,3 +101,8 @@ export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`;
   return quoted.includes('\\') ? ` E${quoted}` : quoted;
 }
+
+/** Removes the quotes of a quoted identifier: `"my ""table"""` -> `my "table"`. Any other text stays. */
+export function unquoteIdentifier(identifier: string): string {
+  return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
+}

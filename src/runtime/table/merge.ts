@@ -27,7 +27,8 @@ interface MergePlan extends Merge {
 type Counts = Pick<Written, 'inserted' | 'updated'>;
 
 /** The temporary table with the incoming rows. */
-const INCOMING = 'pg_temp.etl_incoming';
+export const INCOMING_NAME = 'etl_incoming';
+const INCOMING = `pg_temp.${INCOMING_NAME}`;
 /** The first version in which MERGE can return which rows it inserted: PostgreSQL 17. */
 const MERGE_RETURNING_VERSION = 170_000;
 
@@ -125,7 +126,7 @@ async function createIncoming(
   if (!isChecked) {
     await send(
       taskConnection,
-      `create temporary table etl_incoming on commit drop as select ${list} from ${table.sql} with no data`,
+      `create temporary table ${INCOMING_NAME} on commit drop as select ${list} from ${table.sql} with no data`,
     );
     return;
   }
@@ -136,7 +137,7 @@ async function createIncoming(
   ];
   await send(
     taskConnection,
-    `create temporary table etl_incoming (like ${table.sql} including constraints) on commit drop;
+    `create temporary table ${INCOMING_NAME} (like ${table.sql} including constraints) on commit drop;
      alter table ${INCOMING} ${changes.join(', ')}`,
   );
 }

@@ -101,8 +101,23 @@ function createUnknownColumnsError(table: Table, unknown: readonly string[]): Et
   return new EtlError('ETL-3513', {
     what: `table ${table.sql} does not have the column${more.length > 0 ? 's' : ''} ${listNames(unknown)}${more.length > 0 ? '' : didYouMean(first, known)}`,
     why: `its columns are ${listNames(known)}`,
-    fix: 'add the column to the table, or leave the column out of the data',
+    fix:
+      adviseDelimiter(unknown, known) ?? 'add the column to the table, or leave the column out of the data',
   });
+}
+
+/** Advises another delimiter if the only column of the data is all names of a header: `id;name`. */
+function adviseDelimiter(unknown: readonly string[], known: readonly string[]): string | undefined {
+  const [only = '', ...more] = unknown;
+  if (more.length > 0) return undefined;
+  const delimiter = [';', '\t', '|', ','].find((each) => {
+    const names = only.split(each).map((name) => name.trim().replaceAll('"', ''));
+    return names.length > 1 && names.some((name) => known.includes(name));
+  });
+  return (
+    delimiter &&
+    `the file seems to be separated by ${JSON.stringify(delimiter)}: set \`csv: { delimiter: ${JSON.stringify(delimiter)} }\``
+  );
 }
 
 /** Throws `EtlError` ETL-3513 if an input has other columns than the first input. The order may differ. */

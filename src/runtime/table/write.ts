@@ -1,9 +1,11 @@
+import { renameTable } from '../postgres/failed-statement.js';
 import { send } from '../postgres/protocol.js';
-import { quoteIdentifier } from '../sql/quote.js';
+import { type DatabaseError, findDatabaseError } from '../postgres/sqlstate.js';
+import { quoteIdentifier, unquoteIdentifier } from '../sql/quote.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
 import type { Table } from './describe.js';
 import { lockExclusively } from './exclusive-lock.js';
-import { assertMergeKey, merge } from './merge.js';
+import { assertMergeKey, INCOMING_NAME, merge } from './merge.js';
 import { assertColumns, assertDeletable, assertReplaceable, createRowsLeftError } from './refuse.js';
 import type { BringRows, WriteTarget, Written } from './write-target.js';
 
@@ -36,7 +38,12 @@ export async function writeDescribed(
   if (mode === 'merge') {
     assertMergeKey(table, columns, key);
     if (deleteMissing) assertDeletable(table);
-    return merge(taskConnection, { table, columns, key, deleteMissing, isChecked }, copyRows);
+    try {
+      return await merge(taskConnection, { table, columns, key, deleteMissing, isChecked }, copyRows);
+    } catch (error) {
+      nameTargetTable(findDatabaseError(error), table);
+      throw error;
+    }
   }
   if (mode === 'replace') {
     assertReplaceable(table);
@@ -44,6 +51,15 @@ export async function writeDescribed(
   }
   const rows = await copyRows(table.sql, columns.map(quoteIdentifier).join(', '));
   return { rows, inserted: rows, updated: 0, deleted: 0 };
+}
+
+/**
+ * Replaces the temporary table of a merge in an error of the server by the table that the user named. `error` is undefined
+ * if the server reported none.
+ */
+export function nameTargetTable(error: DatabaseError | undefined, table: Table): void {
+  const [name = table.sql] = table.sql.match(/(?:"(?:[^"]|"")+"|[^".]+)$/) ?? [];
+  if (error !== undefined) renameTable(error, INCOMING_NAME, unquoteIdentifier(name));
 }
 
 /**

@@ -4,7 +4,7 @@ import { quoteIdentifier } from '../../sql/quote.js';
 import type { DatabaseError } from '../../postgres/sqlstate.js';
 import { type Table, describeTable } from '../../table/describe.js';
 import { assertSameColumns, assertTable, listNames } from '../../table/refuse.js';
-import { type DescribedTarget, writeDescribed } from '../../table/write.js';
+import { type DescribedTarget, nameTargetTable, writeDescribed } from '../../table/write.js';
 import type { TaskWork } from '../task-body.js';
 import { findUnsetCursors } from '../unset-cursor.js';
 import { applyContract, createTable } from './contract.js';
@@ -106,7 +106,7 @@ export class LoadAttempt {
       if (this.#rejects !== undefined)
         return await this.#sendWithRejects(
           { ...feed, chunks },
-          copyWith(feed.records.options),
+          { text: copyWith(feed.records.options), table },
           this.#rejects,
         );
       const options = { signal: context.signal, moved: this.#countBytes, isOwner: true };
@@ -122,7 +122,11 @@ export class LoadAttempt {
    * Copies a feed in batches of rows, and puts aside the rows that the server refuses. `text` is the COPY statement for rows
    * without a header. Returns the number of rows that the server accepted.
    */
-  async #sendWithRejects(feed: OpenFeed, text: string, rejects: Rejects): Promise<number> {
+  async #sendWithRejects(
+    feed: OpenFeed,
+    { text, table }: { readonly text: string; readonly table: Table },
+    rejects: Rejects,
+  ): Promise<number> {
     const { taskConnection, context } = this.#work;
     const before = rejects.count;
     const copy = new CopyAround({ taskConnection, text, signal: context.signal });
@@ -131,6 +135,7 @@ export class LoadAttempt {
       this.#countBytes(batch.bytes.length);
       const reject = (index: number, error: DatabaseError): void => {
         const [line, bytes] = [batch.lineOf(index), getRow(batch, index)];
+        nameTargetTable(error, table);
         rejects.add({ file: feed.name, line, bytes, encoding: feed.records.encoding }, error);
       };
       rows += await copy.copyBatch(batch, reject);

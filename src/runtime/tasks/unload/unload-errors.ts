@@ -15,6 +15,14 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'another process removed the file or its directory before the file was complete',
 };
 
+/** What to do about an error of the file system that has nothing to do with the path. */
+const FIXES: Readonly<Record<string, string>> = {
+  ENOSPC: 'free space on the disk, or write to another disk, and resume the run',
+  EDQUOT: "free space, or raise the user's quota, and resume the run",
+  EFBIG: 'write several smaller files, or raise the limit (ulimit -f)',
+  EMFILE: 'raise the limit of open files (ulimit -n), or run fewer tasks at once',
+};
+
 /**
  * Turns an error of the file system into `EtlError` ETL-3601. Returns every other error unchanged. `name` is the path
  * for the message.
@@ -26,7 +34,9 @@ export function describeWriteError(name: string, error: unknown): unknown {
   return new EtlError('ETL-3601', {
     what: `the file "${name}" can't be written`,
     why: words === undefined ? code : `${words} (${code})`,
-    fix: 'check the disk and the path, which is relative to the directory of the config file',
+    fix:
+      FIXES[code] ??
+      'check the path, which is relative to the directory of the config file, and the rights of this user',
     data: 'no file is incomplete: the task was rolled back, and its temporary files were removed',
     cause: error,
   });
