@@ -345,7 +345,7 @@ describe('the commands that run nothing', () => {
       for (const id of Object.keys(COMMANDS)) {
         expect(stdout).to.match(new RegExp(`^ {2}${id.replace(':', ' ')} {2}`, 'm'));
       }
-      expect((await etl('help run')).stdout).to.match(/\$ etl run DAG /);
+      expect((await etl('help run')).stdout).to.match(/\$ etl run \[DAG\] /);
     });
   });
 
@@ -358,7 +358,11 @@ describe('the commands that run nothing', () => {
       ['list extra', /^ETL-2001 unexpected argument: extra/, /see etl list --help/],
       ['connections list a b', /^ETL-2001 unexpected argument: b/, /see etl connections list --help/],
       ['list --nope', /^ETL-2001 nonexistent flag: --nope/, /see etl list --help/],
-      ['run', /^ETL-2001 missing 1 required arg\n {2}why {3}dag /, /see etl run --help/],
+      [
+        'run',
+        /^ETL-2001 the command line does not name the Dag to run\n {2}why {3}the Dags of \S+ are monthly, single/,
+        /etl run /,
+      ],
       [
         'run x -c x',
         /^ETL-2001 parsing --concurrency\n {2}why {3}expected an integer but received: x/,
