@@ -23,7 +23,7 @@ import { BlockedWatch } from './blocked-statement.js';
 import type { Interrupted } from './statement-location.js';
 import { AttemptStop } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
-import type { FoundHighWatermark } from '../watermark/incremental.js';
+import { explainNoRows, type FoundHighWatermark } from '../watermark/incremental.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
 import { Watermarks } from '../watermark/watermark.js';
 import { TaskConnection } from '../postgres/task-connection.js';
@@ -174,6 +174,7 @@ class Attempt {
         // A body without a query can end before `beginSoon` has sent the begin.
         this.#taskConnection.begin();
         await this.#taskConnection.awaitQueries();
+        if (this.#taskConnection.rows.written === 0) explainNoRows(highWatermark, context.log);
         return result;
       });
       // If the claim fails, its error wins: a result of the body does not count without a claim.

@@ -13,7 +13,9 @@ import {
 } from './cursor-column.js';
 import {
   type OpenTransaction,
+  adviseRollback,
   formatHolder,
+  READ_OLDEST_ID,
   buildOpenTransactionQueries,
   listStillOpen,
   parseOpenTransactions,
@@ -143,13 +145,22 @@ async function findBySequence(
   return { type, high: high ?? undefined, heldBack: undefined };
 }
 
-/** Finds the ID of the oldest running transaction: every transaction with a smaller ID has ended. */
+/**
+ * Finds the ID of the oldest running transaction: every transaction with a smaller ID has ended. Names the transaction, if
+ * one is running, because its rows and all later rows wait for it.
+ */
 async function findByTransaction(client: ProtocolClient, { type }: CursorColumn): Promise<HighWatermark> {
-  const { rows } = await send(
-    client,
-    'select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text as high',
-  );
-  return { type, high: String(rows[0]?.high), heldBack: undefined };
+  const { rows } = await send(client, READ_OLDEST_ID);
+  const { high, holder, ageSeconds, preparedAs } = rows[0] as {
+    readonly high: string;
+    readonly holder: string | null;
+    readonly ageSeconds: number | null;
+    readonly preparedAs: string | null;
+  };
+  if (holder === null) return { type, high, heldBack: undefined };
+  const advice = adviseRollback([{ preparedAs: preparedAs ?? undefined }]);
+  const waiting = `rows of transaction ${high} and later ones wait for ${formatHolder({ holder, ageSeconds: ageSeconds ?? undefined })}`;
+  return { type, high, heldBack: advice === undefined ? waiting : `${waiting}; ${advice}` };
 }
 
 /**
@@ -210,8 +221,10 @@ function createStillOpenError(cursor: string, open: readonly OpenTransaction[]):
   return createCursorError('ETL-3710', {
     what: `the high watermark of "${cursor}" was not found: a transaction did not end within ${formatDuration(WAIT_MS)}`,
     why: open.map(formatHolder).join('\n'),
-    fix: isHidden
-      ? 'end the transaction, or grant pg_read_all_stats to the role of this connection, so that the role sees when a transaction began'
-      : 'end the transaction, or try again later',
+    fix:
+      adviseRollback(open) ??
+      (isHidden
+        ? 'end the transaction, or grant pg_read_all_stats to the role of this connection, so that the role sees when a transaction began'
+        : 'end the transaction, or try again later'),
   });
 }

@@ -89,11 +89,10 @@ export async function findIncrementalRange(
   highWatermark: FoundHighWatermark,
   { taskConnection, watermarks, log }: AttemptParts,
 ): Promise<IncrementalRange> {
-  const { type, high: upper, heldBack } = highWatermark();
+  const { type, high: upper } = highWatermark();
   const { cursor } = incremental;
   const low = await findLow(incremental, type, { taskConnection, watermarks });
   const high = upper === undefined ? low : chooseLater(type, low, upper);
-  if (heldBack !== undefined && high === low) log(heldBack);
   // The high watermark can be below the watermark. For times the reason is an open transaction, and for numbers it is a
   // restarted numbering or deleted rows.
   if (type.kind !== 'time' && upper !== undefined && high !== upper)
@@ -107,6 +106,15 @@ export async function findIncrementalRange(
   const where = `${name} operator(pg_catalog.>=) ${literal(low)}
     and ${name} operator(pg_catalog.<) ${literal(high)}`;
   return { low, high, where };
+}
+
+/**
+ * Says which transaction held rows back, for a task that has written no row. Without this line, nobody could tell whether
+ * there were no new rows.
+ */
+export function explainNoRows(highWatermark: FoundHighWatermark | undefined, log: Log): void {
+  const heldBack = highWatermark?.().heldBack;
+  if (heldBack !== undefined) log(heldBack);
 }
 
 /** The parts of an attempt that its incremental range needs. */

@@ -1,5 +1,6 @@
 import type { QueryResult } from 'pg';
 import { formatDuration } from '../duration.js';
+import { quoteLiteral } from '../sql/quote.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
 
@@ -22,6 +23,8 @@ export interface OpenTransaction {
    * `ageSeconds`.
    */
   readonly startedAt: string | undefined;
+  /** The name of a prepared transaction, which only COMMIT PREPARED and ROLLBACK PREPARED end. Undefined for a session. */
+  readonly preparedAs?: string | undefined;
 }
 
 /**
@@ -49,6 +52,7 @@ const SESSIONS = `
          pg_catalog.concat_ws(' ', 'pid', a.pid,
            case when a.usename is not null or a.application_name operator(pg_catalog.<>) ''
              then pg_catalog.concat('(', pg_catalog.concat_ws(' ', a.usename, a.application_name), ')') end) as holder,
+         null::pg_catalog.text as gid,
          coalesce(a.xact_start, case when a.state operator(pg_catalog.=) 'active' then a.query_start end) as started_at
   from pg_catalog.pg_stat_activity a left join locked l on l.pid operator(pg_catalog.=) a.pid
   where a.datname operator(pg_catalog.=) pg_catalog.current_database() and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()
@@ -59,14 +63,14 @@ const SESSIONS = `
 /** The query for the prepared transactions of this database, with the columns that `selectColumns` needs. */
 const PREPARED = `
   select transaction::pg_catalog.text as id, pg_catalog.concat('the prepared transaction "', gid, '"') as holder,
-    null::timestamp with time zone as started_at
+    gid, null::timestamp with time zone as started_at
   from pg_catalog.pg_prepared_xacts where database operator(pg_catalog.=) pg_catalog.current_database()`;
 
 /** Builds the statement that selects the fields of `OpenTransaction` from `SESSIONS` or `PREPARED`. */
 const selectColumns = (from: string, condition = 'true'): string =>
   `select id, holder, pg_catalog.to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') as "startedAt",
           extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) started_at)::pg_catalog.float8
-            as "ageSeconds"
+            as "ageSeconds", gid as "preparedAs"
    from (${from}) as open where ${condition}`;
 
 /**
@@ -91,6 +95,7 @@ export function parseOpenTransactions(results: readonly QueryResult[]): readonly
       Object.assign(row, {
         ageSeconds: row.ageSeconds ?? undefined,
         startedAt: row.startedAt ?? undefined,
+        preparedAs: row.preparedAs ?? undefined,
       }),
     ),
   );
@@ -108,8 +113,35 @@ export async function listStillOpen(
   return before.filter(({ id }) => open.has(id));
 }
 
+/**
+ * The query for the transaction with the lowest ID that has not ended, in any database of the server: its ID and its
+ * holder. `high` is the next ID, and the holder is null, if no transaction with an ID is open.
+ */
+export const READ_OLDEST_ID = `
+  with oldest as (select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) as id)
+  select oldest.id::pg_catalog.text as high, holder.who as holder, holder.gid as "preparedAs",
+         extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) holder.since)::pg_catalog.float8
+           as "ageSeconds"
+  from oldest left join lateral (
+    select pg_catalog.concat_ws(' ', 'pid', a.pid, pg_catalog.concat('(',
+             pg_catalog.concat_ws(' ', a.usename, a.application_name), ')')) as who,
+           null::pg_catalog.text as gid, a.xact_start as since
+    from pg_catalog.pg_stat_activity a where a.backend_xid operator(pg_catalog.=) oldest.id::pg_catalog.xid
+    union all
+    select pg_catalog.concat('the prepared transaction "', p.gid, '"'), p.gid, p.prepared
+    from pg_catalog.pg_prepared_xacts p where p.transaction operator(pg_catalog.=) oldest.id::pg_catalog.xid
+    limit 1) as holder on true`;
+
+/** Says how a person ends a prepared transaction that was forgotten. Undefined if none of the transactions is prepared. */
+export function adviseRollback(open: readonly Pick<OpenTransaction, 'preparedAs'>[]): string | undefined {
+  const names = open.flatMap(({ preparedAs }) => (preparedAs === undefined ? [] : [preparedAs]));
+  if (names.length === 0) return undefined;
+  const commands = names.map((name) => `rollback prepared ${quoteLiteral(name)}`);
+  return `if nobody needs the prepared transaction any more, end it in its database: ${commands.join('; ')} (or commit prepared)`;
+}
+
 /** Says who has the transaction open, and for how long, for example `pid 42 (app), open for 3.0s`. */
-export function formatHolder({ holder, ageSeconds }: OpenTransaction): string {
+export function formatHolder({ holder, ageSeconds }: Pick<OpenTransaction, 'holder' | 'ageSeconds'>): string {
   if (ageSeconds === undefined) return holder;
   // The age can be negative if the clock of the server was set back.
   return `${holder}, open for ${formatDuration(Math.max(0, ageSeconds) * 1000)}`;

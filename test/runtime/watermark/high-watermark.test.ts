@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Client } from 'pg';
 import { dag } from '../../../src/runtime/dag/dag.js';
+import { adviseRollback } from '../../../src/runtime/watermark/open-transactions.js';
 import type { SqlIncremental } from '../../../src/runtime/watermark/incremental.js';
 import type { Cluster } from '../../support/cluster.js';
 import { createDatabase, ownCluster, type TestDatabase } from '../../support/database.js';
@@ -144,6 +145,49 @@ describe('an incremental task', () => {
     await late.query(`commit prepared 'open'`);
     await running;
     expect(await copied()).to.deep.equal(['late', 'early']);
+  });
+
+  it('names the session that holds back an xid8 cursor', async () => {
+    await insert('first');
+    await copyBy({ cursor: 'tx' });
+    const writer = await session();
+    await writer.query(`set application_name = 'slow import'`);
+    await writer.query('begin');
+    await writer.query(`insert into orders (v) values ('open')`);
+    await insert('later');
+    const { events } = await copyBy({ cursor: 'tx' });
+    const logs = events.flatMap((event) => (event.type === 'task_log' ? [event.message] : []));
+    expect(logs.join('\n')).to.match(
+      /^rows of transaction \d+ and later ones wait for pid \d+ \(\w+ slow import\), open for [\d.]+s$/m,
+    );
+    await writer.query('commit');
+    await copyBy({ cursor: 'tx' });
+    expect(await copied()).to.have.members(['first', 'open', 'later']);
+  });
+
+  it('names the prepared transaction that holds back an xid8 cursor, and how to end it', async () => {
+    await db.drop();
+    await openDatabase(await ownCluster()); // By default a server allows no prepared transactions.
+    await insert('first');
+    await copyBy({ cursor: 'tx' });
+    const late = await session();
+    await late.query(`begin; insert into orders (v) values ('late'); prepare transaction 'it''s forgotten'`);
+    await insert('later');
+    const { events } = await copyBy({ cursor: 'tx' });
+    const logs = events.flatMap((event) => (event.type === 'task_log' ? [event.message] : [])).join('\n');
+    const [command = `rollback prepared 'it''s forgotten'`] =
+      /rollback prepared '.*'(?= \(or)/.exec(logs) ?? [];
+    await late.query(command); // A prepared transaction would hold back the other tests of this server.
+    expect(logs).to.include(`wait for the prepared transaction "it's forgotten"`).and.include(command);
+    await copyBy({ cursor: 'tx' });
+    expect(await copied()).to.deep.equal(['first', 'later']);
+  });
+
+  it('advises to end a prepared transaction, and not to grant rights', () => {
+    expect(adviseRollback([{ preparedAs: undefined }])).to.equal(undefined);
+    expect(adviseRollback([{ preparedAs: 'a' }, { preparedAs: undefined }])).to.include(
+      "rollback prepared 'a'",
+    );
   });
 
   it('does not wait for the lock and the read session of another run', async () => {
@@ -391,10 +435,11 @@ describe('an incremental task', () => {
       const { events } = await copyBy({});
       logs.push(events.flatMap((event) => (event.type === 'task_log' ? [event.message] : [])));
     }
-    expect(logs[0]).to.deep.equal([]);
-    expect(logs[1]?.[0]).to.match(
-      /^rows since \S+ \S+ wait for pid \d+ \(\S+ forgotten\), open for [\d.]+s$/,
-    );
+    for (const [line] of logs)
+      expect(line).to.match(/^rows since \S+ \S+ wait for pid \d+ \(\S+ forgotten\), open for [\d.]+s$/);
+    await old.query('rollback');
+    const { events } = await copyBy({});
+    expect(events.filter(({ type }) => type === 'task_log')).to.deep.equal([]);
   });
 
   describe('of a role that may not see other sessions', () => {
