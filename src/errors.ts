@@ -70,7 +70,7 @@ export interface ErrorParts {
 export class EtlError extends Error {
   override readonly name = 'EtlError';
   readonly code: ErrorCode;
-  /** What failed. Knex puts its SQL before `message` of every error that passes through it, so `what` is kept apart. */
+  /** The failure. Knex puts its SQL before `message` of every error that passes through it, so `what` is a field of its own. */
   readonly what: string;
   readonly where: string | undefined;
   readonly why: string | undefined;

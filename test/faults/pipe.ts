@@ -22,7 +22,7 @@ const WAYS = {
   gzip: `{ compression: 'gzip' }`,
   rejects: `{ rejects: { max: 1, to: 'bad' } }`,
 } as const;
-/** What is at the other end of the pipe: nobody, or a writer that stops in the middle and keeps the pipe open. */
+/** The writers of the pipe: nobody, or a writer that stops in the middle and keeps the pipe open. */
 const WRITERS = ['nobody', 'half'] as const;
 
 const TEXT = `v\n${Array.from({ length: 1000 }, (_, n) => `row ${n}`).join('\n')}\n`;

@@ -35,7 +35,7 @@ export interface TestDatabase extends AsyncDisposable {
 export interface DatabaseOptions {
   /** True for tests that leave sessions open on purpose. */
   readonly mayLeak?: boolean;
-  /** How long to wait for the end of sessions, in milliseconds. Default: longer than any machine needs. */
+  /** The time limit for the end of sessions, in milliseconds. Default: 20,000. */
   readonly patienceMs?: number;
   /** The server of the database. Default: the server that all tests share. */
   readonly server?: Cluster;

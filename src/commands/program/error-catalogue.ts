@@ -6,10 +6,10 @@ import { PACKAGE } from './manifest.js';
 /** The description of one error code. All texts are Markdown. */
 export interface ErrorDescription {
   readonly code: string;
-  /** What failed, as a clause: `a database can't be reached`. */
+  /** The failure, as a clause: `a database can't be reached`. */
   readonly what: string;
   readonly why: string;
-  /** What the user should do. */
+  /** The advice for the user. */
   readonly fix: string;
   /** Code or a command that causes the error. */
   readonly example: string;

@@ -57,7 +57,7 @@ async function runUntilStopped({ body, context, signal }: PlainAttemptRequest): 
   }
 }
 
-/** What became of a task whose record got no answer. */
+/** The state of a task whose record got no answer, for a message. */
 const NOT_RECORDED =
   'the task did its work; if it was not recorded, `etl run --resume` runs it again with the same idempotency key';
 

@@ -26,7 +26,7 @@ export interface FailureFacts extends FailureSite {
   readonly isClaimed?: boolean;
   /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
   readonly interrupted?: Interrupted | undefined;
-  /** Who held the lock that the last statement waited for. Undefined if the statement did not wait. */
+  /** The sessions that held the lock that the last statement waited for. Undefined if the statement did not wait. */
   readonly lockHolders?: string | undefined;
 }
 
@@ -157,7 +157,7 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
   });
 }
 
-/** What to do about a lock that another transaction holds. */
+/** The advice about a lock that another transaction holds. */
 const END_HOLDER =
   'end the transaction that holds the lock, or run the task when nobody else changes these rows; a longer `timeout` helps only if that transaction ends';
 

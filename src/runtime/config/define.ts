@@ -23,7 +23,7 @@ export interface Config {
   /** Options of all tasks of all Dags. An option of a task or a default of its Dag replaces the default here. */
   readonly defaults?: TaskDefaults;
   /**
-   * Where the ledger is in each database. `schema` is the name of its schema, by default `etl`. Two configs that write to
+   * The place of the ledger in each database. `schema` is the name of its schema, by default `etl`. Two configs that write to
    * one database with different schemas know nothing of each other's runs.
    */
   readonly ledger?: { readonly schema?: string };

@@ -1,7 +1,7 @@
 import type * as inspector from 'node:inspector';
 import { createRequire } from 'node:module';
 
-/** What V8 knows about a function. */
+/** The facts about a function that V8's inspector returns. */
 export interface Closure {
   /** The variables around the function, from the innermost scope outward, without the globals. */
   readonly scopes: readonly Readonly<Record<string, unknown>>[];

@@ -5,7 +5,7 @@ import { getSubject, hashPieces, isPure, listVariables } from './subject.js';
 import { getOwn, type UserFunctions } from './user-functions.js';
 import { isPlain, writeValue, type ValueVisitor, type WriteOptions } from './value-writer.js';
 
-/** What all tasks of a process share. */
+/** The code and the values that the fingerprints of all tasks of a process read. */
 export interface CodeSources {
   /** Undefined: the code of functions is not followed. */
   readonly graph: ModuleGraph | undefined;
@@ -16,7 +16,7 @@ export interface CodeSources {
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** Returns a text for an object of this program, such as a task, and undefined for any other object. */
   readonly describeOwn: (value: object) => string | undefined;
-  /** What the uses of modules lead to, by module and use. Filled on demand. */
+  /** The code parts that each use of a module adds, by module and use. A use is added when the first task needs it. */
   readonly known: Map<string, CodeParts>;
 }
 

@@ -30,7 +30,7 @@ export interface GraphModule {
   readonly indent: number;
 }
 
-/** What an import leads to. */
+/** The module or the package that an import names. */
 export type Target =
   | { readonly kind: 'module'; readonly file: string }
   /** A file that is no code, such as JSON, or all files of a package in a linked folder. */

@@ -2,7 +2,7 @@
 export const WHOLE = 'module.exports';
 
 /**
- * What a module of the user contains, as far as fingerprints need it. A model is plain JSON, so it can be cached. It
+ * The contents of a module of the user that fingerprints need. A model is plain JSON, so it can be cached. It
  * depends on the text of the module alone: names are not yet resolved to other modules.
  */
 export interface ModuleModel {
@@ -64,7 +64,7 @@ export interface Use {
 /** A name that a module declares. */
 export interface Binding {
   readonly name: string;
-  /** What messages call it. */
+  /** The word for the declaration in messages. */
   readonly noun: 'function' | 'class' | 'constant' | 'variable' | 'argument';
   /** True if it is declared inside a function or block, so that it can have several values at once. */
   readonly isLocal: boolean;

@@ -2,7 +2,7 @@ import { Stream } from 'node:stream';
 import { ReadableStream } from 'node:stream/web';
 import { types } from 'node:util';
 
-/** What a value was found to be. */
+/** A value as text, for comparison with the same value of another process. */
 export interface ValueText {
   /** A text that differs if the value differs. */
   readonly text: string;
@@ -12,7 +12,7 @@ export interface ValueText {
   readonly isUnreadable: boolean;
 }
 
-/** What a value can contain besides data. */
+/** Describes the functions and objects inside a value that are not data. */
 export interface ValueVisitor {
   /** Returns a text for a function or a class. Undefined if its code is not the user's. */
   describeFunction(value: CallableFunction): string | undefined;

@@ -13,7 +13,7 @@ export interface ReadOptions {
   /** The format of the input. Default: the format of the name, as `chooseFormat`. */
   readonly format?: FileFormat;
   readonly csv?: CsvReading;
-  /** What the values of a JSON input are. Default `text`. */
+  /** The form of the values of a JSON input. Default `text`. */
   readonly form?: JsonRowForm;
 }
 

@@ -7,7 +7,7 @@ import type { RowBatch, RowTexts } from './row-reader.js';
 /** The longest object in UTF-16 units. An object is held in memory. */
 const LONGEST_OBJECT = 64 * 1024 * 1024;
 
-/** What may come next in a file. */
+/** The part of a JSON file that must come next. */
 type Expected =
   /** The beginning of the file. */
   | 'start'
@@ -154,7 +154,7 @@ export class JsonDocumentParser {
   }
 }
 
-/** What is expected after a sign. */
+/** The part that must come after a sign. The key is the part that was expected, and the sign that came. */
 const NEXT: ReadonlyMap<string, Expected> = new Map([
   ['start [', 'first'],
   ['first ]', 'end'],

@@ -7,7 +7,7 @@ import { createRowMaker } from './row-maker.js';
 import { type RowTexts, SAMPLE_ROWS } from './row-reader.js';
 
 /**
- * What a row holds:
+ * The form of the values in a row:
  *
  * - `text`: each number is an `ExactNumber`, and each array and object is a `JsonText`, so that no text changes on the way
  *   to the server.
@@ -97,7 +97,7 @@ class KnownNames {
   #make = createRowMaker<unknown>([]);
   /** The fields of the last row, in the order of the names. Each row uses the same array, because rows are many. */
   readonly #fields: unknown[] = [];
-  /** How often names were added. A file whose every object has new names must not compile code for each. */
+  /** The number of times that names were added. A file whose every object has new names must not compile code for each. */
   #learned = 0;
   /** The index after the value that was read last, or -1 if the text there is not a valid value. */
   #end = 0;

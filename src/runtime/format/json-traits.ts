@@ -1,6 +1,6 @@
 import { MAX_DEPTH } from '../json.js';
 
-/** What decides whether a JSON text fits `jsonb`. */
+/** The properties of a JSON text that decide whether `jsonb` can hold the text. */
 export interface JsonTraits {
   /**
    * Whether `jsonb` holds everything in the text. `jsonb` keeps only the last of several properties of one name, and has

@@ -24,11 +24,11 @@ interface Node {
   readonly key: string;
   readonly element: SchemaElement;
   readonly children: readonly Node[];
-  /** How hyparquet returns the part. `list` is an array of items, without the groups of the list. */
+  /** The form in which hyparquet returns the part. `list` is an array of items, without the groups of the list. */
   readonly shape: 'list' | 'as stored';
 }
 
-/** How a part of a schema is read: as the value of a column, and inside of JSON. */
+/** The readers of a part of a schema: for the value of a column, and for a value inside of JSON. */
 interface NodeReading extends ColumnReading {
   readonly readJson: ValueReader;
 }

@@ -6,7 +6,7 @@ import type { Encoding } from './encodings.js';
 /** A byte that is not valid in UTF-8. */
 const NOT_UTF8 = Buffer.from([0xff]);
 
-/** How to transcode a file. */
+/** The options for transcoding a file. */
 export interface Transcoding {
   /** The name of the file, for messages. */
   readonly name: string;

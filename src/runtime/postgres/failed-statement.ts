@@ -8,7 +8,7 @@ export interface FailedStatement {
   readonly index: number;
   /** The ID of the connection. */
   readonly connectionId: string;
-  /** What the statement was sent for, such as `check "no-null"`. Undefined for a statement of the task's own code. */
+  /** The purpose of the statement, such as `check "no-null"`. Undefined for a statement of the task's own code. */
   readonly purpose?: string;
 }
 

@@ -72,7 +72,7 @@ export function describeState(code: string): string {
   return name === undefined ? `SQLSTATE ${code}` : `SQLSTATE ${code}, ${name}`;
 }
 
-/** What to do about an error of the server that sends no hint. The key is the SQLSTATE. */
+/** The advice for an error of the server that sends no hint, by SQLSTATE. */
 const FIXES: Readonly<Record<string, string>> = {
   '22P05':
     'the database has an encoding without this character: replace the character, or use a database with the encoding UTF8',

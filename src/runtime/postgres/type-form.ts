@@ -48,7 +48,7 @@ export interface ValueType {
 }
 
 /**
- * How JavaScript values become the text of a type. Strings, numbers, booleans and dates are written in the same way for
+ * The rule by which JavaScript values become the text of a type. Strings, numbers, booleans and dates are written in the same way for
  * every type except `json`. The forms differ in other values:
  *
  * - `text`: bytes are UTF-8, as pg sends them; an array or an object is JSON

@@ -4,13 +4,13 @@ import { parseTexts, toWholeText } from './exact-json.js';
 import { ExactNumber, JsonText, buildJson } from './exact-number.js';
 import { type TextForm, type ValueType, findTextForm, getDelimiter, isWholeType } from './type-form.js';
 
-/** What the text of a value depends on besides the value. */
+/** The facts besides the value that decide the text of a value. */
 export interface TextOptions {
   /** The type of the column. Undefined if it is not known: then an array is a PostgreSQL array. */
   readonly type: ValueType | undefined;
   readonly formatDate: DateFormat;
   /**
-   * How a string is written for `json`. With `text` the string is JSON text, and is written unchanged. With `value` the
+   * The form of a string for `json`. With `text` the string is JSON text, and is written unchanged. With `value` the
    * string is a value, and is written with quotes.
    */
   readonly jsonStrings: 'text' | 'value';
@@ -144,7 +144,7 @@ function formatArray(items: readonly unknown[], options: TextOptions): string {
   return format(items);
 }
 
-/** How the items of an array are written: a nested array by `format`, any other item by `formatOne`. */
+/** The functions that write the items of an array: `format` writes a nested array, and `formatOne` any other item. */
 interface ItemFormat {
   readonly format: (list: readonly unknown[]) => string;
   readonly formatOne: ValueFormat;

@@ -6,7 +6,7 @@ type Moved = RunEvent & { readonly type: 'task_progress' };
 
 /** Collects how many rows and bytes each running task has moved, and formats them. */
 export class Movements {
-  /** When the attempt of each task began, in milliseconds since 1970. */
+  /** The time at which the attempt of each task began, in milliseconds since 1970. */
   readonly #startedAt = new Map<string, number>();
   /** The newest text of each running task. */
   readonly #texts = new Map<string, string>();

@@ -56,7 +56,7 @@ export function createPlainReporter({ write, paint, quiet, showsRowData }: Plain
 class ProgressLines {
   readonly #paint: Paint;
   readonly #movements = new Movements();
-  /** When the last line of each task was printed, or else when the task started, in milliseconds since 1970. */
+  /** The time of the last line of each task, or of the task's start, in milliseconds since 1970. */
   readonly #printedAt = new Map<string, number>();
 
   constructor(paint: Paint) {

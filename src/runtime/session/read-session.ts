@@ -28,7 +28,7 @@ export interface ReadSession {
   close(): Promise<void>;
 }
 
-/** How a read session is opened. */
+/** The options for opening a read session. */
 export interface ReadSessionOptions {
   /** Runs queries on the connection before the transaction begins and takes its snapshot. */
   readonly beforeSnapshot?: (client: ProtocolClient) => Promise<void>;

@@ -6,8 +6,8 @@ import type { TaskConnection } from '../postgres/task-connection.js';
 import { LOCK_TIMEOUT_MS } from '../postgres/transaction.js';
 
 /**
- * How long one try waits for the lock. While it waits, everybody else who wants to read the table waits too, behind it.
- * In this time, transactions that only read a few rows end.
+ * The time that one try waits for the lock, in milliseconds. Every session that wants to read the table meanwhile waits
+ * behind the try. In this time, transactions that only read a few rows end.
  */
 const TRY_MS = 200;
 /** The pause between two tries. Other sessions can use the table meanwhile. */
@@ -15,7 +15,7 @@ const PAUSE_MS = 300;
 
 /** The limits of `lockExclusively`, for tests. */
 export interface LockLimits {
-  /** How long all tries together take at most, in milliseconds. */
+  /** The longest time for all tries together, in milliseconds. */
   readonly totalMs: number;
 }
 

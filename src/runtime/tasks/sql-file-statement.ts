@@ -3,15 +3,18 @@ import { formatSqlLocation, type SqlOrigin } from '../sql/excerpt.js';
 import type { Token } from '../sql/scan.js';
 import { findCopyDirection, nameTransactionCommand, readWords } from '../sql/task-text.js';
 
-/** Why a statement of a `.sql` file can't run in a task, and what to do instead. */
+/** The reason why a statement of a `.sql` file can't run in a task, and the advice. */
 interface Refusal {
-  /** What the statement is, as the subject of a sentence: `the psql command \i`. */
+  /** The name of the statement, as the subject of a sentence: `the psql command \i`. */
   readonly what: string;
   readonly why: string;
   readonly fix: string;
 }
 
-/** What to do instead of a command of psql. The commands of https://www.postgresql.org/docs/current/app-psql.html */
+/**
+ * The advice for a command of psql, by the word after the backslash. The commands are those of
+ * https://www.postgresql.org/docs/current/app-psql.html
+ */
 const PSQL_FIXES: Readonly<Record<string, string>> = {
   i: 'make the other file a task of its own, with `d.sql(id, { file })`',
   ir: 'make the other file a task of its own, with `d.sql(id, { file })`',

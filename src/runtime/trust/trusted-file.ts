@@ -13,7 +13,7 @@ export function setProcessUser(getuid: GetUser): void {
   processUser = getuid;
 }
 
-/** Why a file can't be trusted, and what to do. */
+/** The reason why a file can't be trusted, and the advice. */
 export interface Distrust {
   readonly why: string;
   readonly fix: string;

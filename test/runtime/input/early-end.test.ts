@@ -35,7 +35,7 @@ const PACKINGS: readonly Packing[] = [
   },
 ];
 
-/** What a server sends: the head of the answer, and the body in the form that the head announces. */
+/** The answer of a server: the head of the answer, and the body in the form that the head announces. */
 interface Sent {
   readonly head: string;
   readonly body: Buffer;

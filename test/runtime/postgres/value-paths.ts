@@ -14,7 +14,7 @@ export interface Trip {
 /** A way from the table `src` of database `a` to the table `dst` of database `b`. */
 export interface Path {
   readonly name: string;
-  /** Which values the path holds: all, those that pg's parsers keep, or those of a file format. */
+  /** The values that the path holds: all, those that pg's parsers keep, or those of a file format. */
   readonly holds: 'any' | 'inJavaScript' | 'inParquet' | 'inNdjson';
   /** Says whether the path takes a type. Default: every type. */
   readonly takes?: (type: ValueType) => boolean;

@@ -3,7 +3,7 @@ import { dag } from '../../../src/runtime/dag/dag.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { runOn } from '../../support/run.js';
 
-/** What differs between the runs. */
+/** The parts in which the runs differ. */
 interface RunParts {
   readonly table?: string;
   readonly mode?: 'merge' | 'append';

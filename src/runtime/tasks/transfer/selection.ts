@@ -20,7 +20,7 @@ export interface Selection {
   readonly sql: string;
 }
 
-/** What the selection depends on besides the table or the query that is read. */
+/** The options of a selection, besides the table or the query that is read. */
 export interface SelectionOptions {
   /** The table that is written. Reading fails with an error for `describeNarrowing` if it would change a value. */
   readonly target: Table;

@@ -5,7 +5,7 @@ import type { Part } from './layout.js';
 import type { RecordSplitter } from './record-splitter.js';
 import type { RowWriter } from './writer.js';
 
-/** How the output of a COPY becomes files. */
+/** The options for writing the output of a COPY to files. */
 export interface PartOptions {
   /** Creates the writer of one file. */
   readonly createWriter: (file: OutputFile) => Promise<RowWriter>;

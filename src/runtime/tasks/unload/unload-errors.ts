@@ -15,7 +15,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'another process removed the file or its directory before the file was complete',
 };
 
-/** What to do about an error of the file system that has nothing to do with the path. */
+/** The advice for an error of the file system that another path would not avoid, by the code of the error. */
 const FIXES: Readonly<Record<string, string>> = {
   ENOSPC: 'free space on the disk, or write to another disk, and resume the run',
   EDQUOT: "free space, or raise the user's quota, and resume the run",
