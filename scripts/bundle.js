@@ -55,19 +55,26 @@ const EXTERNAL = ['@electric-sql/pglite', 'hyparquet', 'hyparquet-compressors', 
  */
 const ICONV_FILE = './iconv-lite.cjs';
 
-/** Replaces `import.meta.url`, which a CommonJS file does not have, and names the file of iconv-lite. */
+/** The file with the parser of the user's modules. The program loads the file for a module that is not in its cache. */
+const PARSER_FILE = './parser.cjs';
+
+/** Replaces `import.meta.url`, which a CommonJS file does not have, and names the two files. */
 const OWN_URL = {
-  define: { 'import.meta.url': 'bundleUrl', ICONV_FILE: JSON.stringify(ICONV_FILE) },
+  define: {
+    'import.meta.url': 'bundleUrl',
+    ICONV_FILE: JSON.stringify(ICONV_FILE),
+    PARSER_FILE: JSON.stringify(PARSER_FILE),
+  },
   banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
 };
 
 /**
- * Writes `etl.cjs`, the files of its watchdog thread, of iconv-lite and of the shared packages to `directory`. The program is
+ * Writes `etl.cjs`, the files of its watchdog thread, of iconv-lite, of the parser and of the shared packages to `directory`. The program is
  * a CommonJS file, because V8 can cache the compiled code of CommonJS files only. bin/run.js uses this cache and
  * provides `importModule`. Returns esbuild's metafiles.
  */
 export async function bundleProgram(directory, { minify = true } = {}) {
-  const [program, watchdog, iconv] = await Promise.all([
+  const [program, watchdog, iconv, parser] = await Promise.all([
     build({
       ...COMMON,
       entryPoints: ['src/cli.ts'],
@@ -79,6 +86,15 @@ export async function bundleProgram(directory, { minify = true } = {}) {
     }),
     build({ ...COMMON, entryPoints: ['src/commands/run/watchdog-thread.ts'], format: 'cjs', minify }),
     build({ ...COMMON, entryPoints: [require.resolve('iconv-lite')], format: 'cjs', minify }),
+    build({
+      ...COMMON,
+      stdin: {
+        contents: "export { parse } from 'acorn'; export { analyze } from 'eslint-scope';",
+        resolveDir: root,
+      },
+      format: 'cjs',
+      minify,
+    }),
   ]);
   const code = `${WRAPPER}${replaceImports(getText(program))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
@@ -86,10 +102,11 @@ export async function bundleProgram(directory, { minify = true } = {}) {
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
   writeFileSync(join(directory, 'watchdog-thread.cjs'), getText(watchdog));
   writeFileSync(join(directory, ICONV_FILE), getText(iconv));
+  writeFileSync(join(directory, PARSER_FILE), getText(parser));
   // The program reads a migration when it installs the ledger, so that a start need not parse the DDL.
   cpSync(join(root, 'src/runtime/ledger/migrations'), join(directory, 'migrations'), { recursive: true });
   writeSharedPackages(join(directory, 'shared'));
-  return [program, watchdog, iconv].map(({ metafile }) => metafile);
+  return [program, watchdog, iconv, parser].map(({ metafile }) => metafile);
 }
 
 /**

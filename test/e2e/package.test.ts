@@ -76,7 +76,14 @@ describe('the package', function () {
 
   it('contains only the program, its types and its documents', async () => {
     const shared = ['knex', 'objection', 'pg'].map((name) => `dist/shared/${name}.cjs`);
-    const programs = ['etl.cjs', 'watchdog-thread.cjs', 'iconv-lite.cjs', 'api.cjs', 'index.js'];
+    const programs = [
+      'etl.cjs',
+      'watchdog-thread.cjs',
+      'iconv-lite.cjs',
+      'parser.cjs',
+      'api.cjs',
+      'index.js',
+    ];
     const migrations = (await readdir(join(ROOT, 'src/runtime/ledger/migrations'))).map(
       (name) => `migrations/${name}`,
     );

@@ -85,7 +85,7 @@ async function findBundledPackages(): Promise<string[]> {
   try {
     const { bundleProgram, bundleApi } = (await import(join(ROOT, 'scripts/bundle.js'))) as Bundler;
     await Promise.all([bundleProgram(folder, { minify: false }), bundleApi(folder)]);
-    const files = ['etl.cjs', 'api.cjs', 'watchdog-thread.cjs', 'iconv-lite.cjs'];
+    const files = ['etl.cjs', 'api.cjs', 'watchdog-thread.cjs', 'iconv-lite.cjs', 'parser.cjs'];
     const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
     const paths = texts.flatMap((text) => text.match(/^ *\/\/ node_modules\/.*$/gm) ?? []);
     const folders = paths.map((path) => /node_modules\/.*/.exec(path)?.[0] ?? '').map(getPackageFolder);

@@ -19,7 +19,7 @@ const MOST_COLUMNS = 20;
 /** The maximum time for each of the queries that describe the rows of a failed check, in milliseconds. */
 const DESCRIBE_MS = 10_000;
 
-/** The connection and the task of the checks. */
+/** The connection that runs the checks. */
 export interface CheckSite {
   /** The connection with the open transaction of the task. */
   readonly client: ProtocolClient;

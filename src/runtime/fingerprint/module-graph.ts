@@ -76,7 +76,7 @@ export class ModuleGraph {
     const known = new Set([entry]);
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
       const file = getFile(next.local);
-      const { model, isCompiled } = await this.#readModel(next.local);
+      const { model, isCompiled } = this.#readModel(next.local);
       const targets = new Map<string, Target>();
       for (const specifier of [...model.imports, ...model.lateImports]) {
         const { target, local } = this.#resolve(specifier, file);
@@ -115,7 +115,7 @@ export class ModuleGraph {
   }
 
   /** Reads the model of a module from the cache, or makes it. */
-  async #readModel(local: LocalFile): Promise<{ model: ModuleModel; isCompiled: boolean }> {
+  #readModel(local: LocalFile): { model: ModuleModel; isCompiled: boolean } {
     const { modules, cache, version, directory } = this.#options;
     const file = getFile(local);
     const isCompiled = local.kind === 'compile' || modules.hasCompiled(file);
@@ -126,7 +126,7 @@ export class ModuleGraph {
       .digest('hex');
     const cached = cache?.read(hash.slice(0, 32));
     if (cached !== undefined) return { model: JSON.parse(cached) as ModuleModel, isCompiled };
-    const model = await parseModule(text, isModule, directory);
+    const model = parseModule(text, isModule, directory);
     cache?.write(hash.slice(0, 32), JSON.stringify(model));
     return { model, isCompiled };
   }

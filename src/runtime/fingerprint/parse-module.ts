@@ -12,8 +12,8 @@ const LONGEST = 4_000_000;
  * Makes the model of a module from its text, as V8 runs it. `isModule` is false for CommonJS and for compiled code. `root`
  * is the directory of the config. A module whose syntax is not known has a model without bindings: it is one piece.
  */
-export async function parseModule(text: string, isModule: boolean, root: string): Promise<ModuleModel> {
-  const syntax = text.length > LONGEST ? undefined : await parseSyntax(text, isModule);
+export function parseModule(text: string, isModule: boolean, root: string): ModuleModel {
+  const syntax = text.length > LONGEST ? undefined : parseSyntax(text, isModule);
   if (syntax === undefined) return createUnknownModel(text);
   const bindings = new Bindings(syntax, root);
   const whole = bindings.builder.add(syntax.program);

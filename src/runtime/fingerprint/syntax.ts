@@ -1,5 +1,8 @@
+import type * as acorn from 'acorn';
 import type { AnyNode, Node, Program, Token } from 'acorn';
+import type * as eslintScope from 'eslint-scope';
 import type { Reference, Scope, ScopeManager, Variable } from 'eslint-scope';
+import { createRequire } from 'node:module';
 
 /** A node of the syntax tree. */
 export type SyntaxNode = AnyNode;
@@ -24,9 +27,8 @@ export interface Syntax {
  * body of an async function. Loads the parser at the first call. Returns undefined if the parser does not know the
  * syntax.
  */
-export async function parseSyntax(text: string, isModule: boolean): Promise<Syntax | undefined> {
-  const { parse } = await import('acorn');
-  const { analyze } = await import('eslint-scope');
+export function parseSyntax(text: string, isModule: boolean): Syntax | undefined {
+  const { parse, analyze } = loadParser();
   const tokens: Token[] = [];
   let program: Program;
   try {
@@ -199,4 +201,20 @@ function isNode(value: unknown): value is SyntaxNode {
     'start' in value &&
     typeof value.type === 'string'
   );
+}
+
+/** The parts of `acorn` and `eslint-scope` that are used here. */
+type Parser = Pick<typeof acorn, 'parse'> & Pick<typeof eslintScope, 'analyze'>;
+
+/**
+ * The file of the parser beside the program, which the build writes: only a module that was never seen before is parsed, and
+ * a larger program makes every start slower.
+ */
+declare const PARSER_FILE: string | undefined;
+
+/** Loads the parser at the first call. */
+function loadParser(): Parser {
+  const load = createRequire(import.meta.url);
+  if (typeof PARSER_FILE !== 'undefined') return load(PARSER_FILE) as Parser;
+  return { ...(load('acorn') as typeof acorn), ...(load('eslint-scope') as typeof eslintScope) };
 }
