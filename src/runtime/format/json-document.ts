@@ -1,5 +1,6 @@
-import { describeThrown, EtlError } from '../../errors.js';
+import { EtlError, type ErrorParts } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
+import { describeInvalidJson } from './invalid-json.js';
 import { type JsonRowForm, JsonRowReader } from './json-row.js';
 import { skipSpace } from './json-scan.js';
 import type { RowBatch, RowTexts } from './row-reader.js';
@@ -68,7 +69,8 @@ export class JsonDocumentParser {
       this.#take(end);
       this.#expected = this.#expected === 'another' ? 'another' : 'comma';
     }
-    if (this.#rest.length > LONGEST_OBJECT) throw this.#createError('an object is longer than 64 MiB');
+    if (this.#rest.length > LONGEST_OBJECT)
+      throw this.#createError({ why: 'an object is longer than 64 MiB' });
     return {
       rows,
       ...(texts && { texts }),
@@ -79,7 +81,7 @@ export class JsonDocumentParser {
   /** Ends the file. Throws ETL-3556 if the array or the last object has not ended. */
   end(): void {
     if (this.#depth === 0 && /^(?:start|another|end)$/.test(this.#expected)) return;
-    throw this.#createError('the file ends inside the JSON: it is not complete');
+    throw this.#createError({ why: 'the file ends inside the JSON: it is not complete' });
   }
 
   /**
@@ -97,7 +99,7 @@ export class JsonDocumentParser {
         return true;
       }
       const next = NEXT.get(`${this.#expected} ${sign}`);
-      if (next === undefined) throw this.#createError(this.#describe(sign));
+      if (next === undefined) throw this.#createError(this.#describe());
       this.#expected = next;
       this.#take(1);
     }
@@ -123,7 +125,7 @@ export class JsonDocumentParser {
     try {
       return this.#reader.read(text) as Row;
     } catch (error) {
-      throw this.#createError(describeThrown(error), error);
+      throw this.#createError(describeInvalidJson(error));
     }
   }
 
@@ -136,20 +138,19 @@ export class JsonDocumentParser {
     this.#searched = 0;
   }
 
-  #describe(sign: string): string {
-    if (this.#expected === 'end') return 'text follows after the end of the array';
-    if (this.#expected === 'comma')
-      return `a comma or ] is expected after an object, not ${JSON.stringify(sign)}`;
-    return `an object is expected, not ${JSON.stringify(this.#rest.slice(0, 20))}`;
+  #describe(): Pick<ErrorParts, 'why' | 'rowData'> {
+    const rowData = this.#rest.slice(0, 20);
+    if (this.#expected === 'end') return { why: 'text follows after the end of the array', rowData };
+    if (this.#expected === 'comma') return { why: 'a comma or ] is expected after an object', rowData };
+    return { why: 'an object is expected', rowData };
   }
 
-  #createError(why: string, cause?: unknown): EtlError {
+  #createError(parts: Pick<ErrorParts, 'why' | 'rowData'>): EtlError {
     return new EtlError('ETL-3556', {
       what: `"${this.#name}" is not valid JSON`,
       where: `${this.#name}, line ${this.#line}`,
-      why,
       fix: 'write an array of objects, with the columns of a row by name, or one object',
-      cause,
+      ...parts,
     });
   }
 }

@@ -1,5 +1,6 @@
-import { describeThrown, EtlError } from '../../errors.js';
+import { EtlError, type ErrorParts } from '../../errors.js';
 import type { Row } from '../copy/encode.js';
+import { describeInvalidJson } from './invalid-json.js';
 import { type JsonRowForm, JsonRowReader } from './json-row.js';
 import type { RowBatch, RowTexts } from './row-reader.js';
 
@@ -57,7 +58,7 @@ export class NdjsonParser {
     this.#rest.push(text);
     this.#restLength += text.length;
     if (this.#restLength > LONGEST_LINE)
-      throw this.#createError(this.#line, 'the line is longer than 64 MiB');
+      throw this.#createError(this.#line, { why: 'the line is longer than 64 MiB' });
   }
 
   /**
@@ -91,19 +92,18 @@ export class NdjsonParser {
     try {
       row = this.#reader.read(line);
     } catch (error) {
-      throw this.#createError(number, describeThrown(error), error);
+      throw this.#createError(number, describeInvalidJson(error));
     }
     if (row !== undefined) return row;
-    throw this.#createError(number, `${JSON.stringify(line.slice(0, 60))} is not a JSON object`);
+    throw this.#createError(number, { why: 'the line is not a JSON object', rowData: line.slice(0, 60) });
   }
 
-  #createError(line: number, why: string, cause?: unknown): EtlError {
+  #createError(line: number, parts: Pick<ErrorParts, 'why' | 'rowData'>): EtlError {
     return new EtlError('ETL-3556', {
       what: `"${this.#name}" is not valid NDJSON`,
       where: `${this.#name}, line ${line}`,
-      why,
       fix: 'write one JSON object on each line: the columns of a row by name',
-      cause,
+      ...parts,
     });
   }
 }

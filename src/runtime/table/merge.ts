@@ -163,13 +163,16 @@ function createBadKeyError(key: readonly string[], values: readonly (string | nu
   const shown = key.map((name, i) => `${name} = ${values[i] ?? 'null'}`).join(', ');
   const isNull = values.includes(null);
   return new EtlError('ETL-3517', {
-    what: isNull ? `the key of a row is null: ${shown}` : `the key ${shown} occurs twice in the data`,
+    what: isNull
+      ? `the key ${listNames(key)} of a row is null`
+      : `a key ${listNames(key)} occurs twice in the data`,
     why: isNull
       ? 'null is never equal to null, so a later merge could not find the row'
       : 'only one of the two rows can be stored',
     fix: isNull
       ? 'give every row a key, or leave out rows without a key'
       : 'send each key once, or merge by more columns',
+    rowData: shown,
   });
 }
 

@@ -241,6 +241,8 @@ describe('a text that ends the transaction of its task', () => {
     const list = fc.array(part(harmless), { maxLength: 4 });
     await fc.assert(
       fc.asyncProperty(list, fc.option(part(end)), list, async (before, ending, rest) => {
+        // A Dag can't have an empty SQL text.
+        fc.pre(before.length + rest.length > 0 || ending !== null);
         await db.query('truncate t');
         const sql = [...before, ...(ending === null ? [] : [ending]), ...rest, ''].join(';');
         const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('w', { sql }));

@@ -238,6 +238,7 @@ describe('a write to a table', () => {
     text: string,
     code: string,
     what: RegExp,
+    rowData?: string,
   ][] = [
     [
       'a table that does not exist',
@@ -319,7 +320,8 @@ describe('a write to a table', () => {
       ['id', 'a'],
       '8\tx\n9\tx\n8\ty\n',
       'ETL-3517',
-      /key id = 8 occurs twice/,
+      /a key "id" occurs twice/,
+      'id = 8',
     ],
     [
       'the same key twice, if one of the rows would change nothing',
@@ -327,7 +329,8 @@ describe('a write to a table', () => {
       ['id', 'a'],
       '1\tone\n1\tother\n',
       'ETL-3517',
-      /key id = 1 occurs twice/,
+      /a key "id" occurs twice/,
+      'id = 1',
     ],
     [
       'a null in the key',
@@ -335,7 +338,8 @@ describe('a write to a table', () => {
       ['id', 'a'],
       '1\tx\n\\N\tx\n',
       'ETL-3517',
-      /null: id = null/,
+      /the key "id" of a row is null/,
+      'id = null',
     ],
     [
       'a change of a column that is generated always as identity',
@@ -354,11 +358,12 @@ describe('a write to a table', () => {
       );
       await db.query('create unique index partial on g (a) where id > 0');
     });
-    for (const [title, target, columns, text, code, what] of wrong) {
+    for (const [title, target, columns, text, code, what, rowData] of wrong) {
       it(title, async () => {
         const error = await refused(target, columns, text);
         expect(error.code).to.equal(code);
         expect(error.message).to.match(what);
+        expect(error.rowData).to.equal(rowData);
         expect(await rows()).to.have.lengthOf(3);
       });
     }

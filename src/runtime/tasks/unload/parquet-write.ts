@@ -106,13 +106,14 @@ function parseField({ name, parse }: ParquetColumn, field: string): unknown {
   const text = field.includes('\\') ? unescapeField(field) : field;
   try {
     return parse(text);
-  } catch (cause) {
+  } catch {
+    // The error of the parser quotes the value.
     throw new EtlError('ETL-3606', {
-      what: `the value ${cutText(text, 60)} of the column "${name}" can't be stored in Parquet`,
+      what: `a value of the column "${name}" can't be stored in Parquet`,
       why: 'the type of the column in the file has no such value',
       fix: 'cast the column to text or to double precision in the query',
       data: 'no file was written',
-      cause,
+      rowData: cutText(text, 60),
     });
   }
 }
