@@ -21,21 +21,33 @@ export function createAgainst(checkout: string): Benchmark {
       const runs = ['one', 'chain'].map((dagId) => createEtlRun(stage, dagId));
       const help: Variant = { ...createEtlRun(stage, 'one'), argv: [process.execPath, BIN, '--help'] };
       const rows: Row[] = [];
-      await stage.server.query('create table chained (v text)');
+      const { server } = stage;
+      // Each build has a database of its own, because another release can have another version of the ledger.
+      for (const url of [server.url, server.otherUrl])
+        await server.query('create table chained (v text)', url);
+      await server.query('create table item (id int)', server.otherUrl);
+      const env = { DATABASE_URL: server.otherUrl, OTHER_URL: server.url };
       const works = ['`etl run`: one task', '`etl run`: 400 tasks in a chain', '`etl --help`'];
       for (const [index, ours] of [...runs, help].entries())
-        rows.push(...(await compareBuilds(works[index] ?? '', { ours, bin, rounds })));
+        rows.push(...(await compareBuilds(works[index] ?? '', { ours, bin, rounds, env })));
       return rows;
     },
   };
 }
 
-async function compareBuilds(
-  work: string,
-  { ours, bin, rounds }: { readonly ours: Variant; readonly bin: string; readonly rounds: number },
-): Promise<readonly Row[]> {
+/** The builds that are compared. */
+interface Builds {
+  readonly ours: Variant;
+  /** The start script of the other build. */
+  readonly bin: string;
+  readonly rounds: number;
+  /** The environment of the other build. */
+  readonly env: NonNullable<Variant['env']>;
+}
+
+async function compareBuilds(work: string, { ours, bin, rounds, env }: Builds): Promise<readonly Row[]> {
   const [program, own, ...args] = ours.argv;
-  const other = { ...ours, name: 'the other build', argv: [program, bin, ...args] as const };
+  const other = { ...ours, name: 'the other build', argv: [program, bin, ...args] as const, env };
   // Each build keeps its compiled code in the first two starts.
   for (const variant of [ours, other, ours, other]) await measureTime(variant);
   const [reference, measured] = await compare(
