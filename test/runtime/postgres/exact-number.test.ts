@@ -40,7 +40,9 @@ describe('buildJson', () => {
 
   it('writes the same text as encodeResult for values that a task result may contain', () => {
     fc.assert(
-      fc.property(fc.jsonValue({ stringUnit: 'grapheme' }), (value) => {
+      fc.property(fc.jsonValue({ stringUnit: 'grapheme' }), (sample) => {
+        // A result has no -0, because jsonb has none.
+        const value: unknown = JSON.parse(JSON.stringify(sample));
         const text = buildJson(value);
         if (!text.includes('\\u0000')) expect(text).to.equal(encodeResult(value));
       }),
