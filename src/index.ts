@@ -26,6 +26,24 @@ export type {
   TaskRun,
   TransactionContext,
 } from './runtime/tasks/task-context.js';
+export { runDag, type DagRunResult, type RunDagOptions } from './library/run-dag.js';
+export type { RunSelection } from './runtime/run/request.js';
+export type { ResultsOf } from './runtime/dag/results.js';
+export type {
+  Notice,
+  RunEvent,
+  RunFinished,
+  RunResumed,
+  RunStarted,
+  RunState,
+  TaskFinished,
+  TaskLog,
+  TaskProgress,
+  TaskRetrying,
+  TaskStarted,
+  TaskState,
+  TaskSummary,
+} from './runtime/report/event.js';
 export type { Log } from './runtime/report/event.js';
 export type { Isolation } from './runtime/postgres/transaction.js';
 export type { Row } from './runtime/copy/encode.js';

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { COMMANDS } from '../src/commands/index.js';
 import { EtlCommand } from '../src/command.js';
 import type { EtlError } from '../src/errors.js';
@@ -8,7 +10,7 @@ import { dag } from '../src/index.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
-for (const name of ['guarantees', 'transfer', 'unloading', 'loading', 'values']) {
+for (const name of ['guarantees', 'transfer', 'unloading', 'loading', 'values', 'library']) {
   describe(`docs/${name}.md`, () => {
     it('names only tests that exist', async () => {
       const text = await readFile(join(ROOT, `docs/${name}.md`), 'utf8');
@@ -151,3 +153,17 @@ function namedBy(define: () => unknown): readonly string[] {
   }
   throw new Error('an option that does not exist was taken');
 }
+
+describe('docs/library.md', () => {
+  it('has a program that runs a Dag and prints what it shows', async () => {
+    const text = await readFile(join(ROOT, 'docs/library.md'), 'utf8');
+    const [, code = ''] = /^```ts run\n([\s\S]*?)^```$/m.exec(text) ?? [];
+    const [, output] = /^```text run\n([\s\S]*?)^```$/m.exec(text) ?? [];
+    await using db = await createDatabase();
+    await using project = await createProject({ 'program.ts': code });
+    const env = { ...process.env, DATABASE_URL: db.url, TSX_TSCONFIG_PATH: join(ROOT, 'tsconfig.json') };
+    const args = ['--import', 'tsx', join(project.directory, 'program.ts')];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT, env, timeout: 60_000 });
+    expect(stdout).to.equal(output);
+  });
+});

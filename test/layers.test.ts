@@ -11,7 +11,9 @@ import { ROOT } from './support/cli.js';
 const LAYERS: readonly (readonly string[])[] = [
   ['cli.ts'],
   ['command.ts', 'commands', 'commands/program'],
-  ['index.ts', 'runtime/run'],
+  ['index.ts'],
+  ['library'],
+  ['runtime/run'],
   ['runtime/attempt', 'runtime/config'],
   ['runtime/dag'],
   ['runtime/tasks', 'runtime/database'],

@@ -4,22 +4,22 @@ import { randomUUID } from 'node:crypto';
 import { connFlag, EtlCommand } from '../command.js';
 import { EtlError, EXIT } from '../errors.js';
 import { guardProcess, getSignalExitCode, type Guard, type StopSignal } from './run/guard.js';
-import { formatDsn } from '../hooks/connection.js';
 import { secrets } from '../runtime/secrets/secrets.js';
-import { readHostName } from './program/host-name.js';
+import { readHostName } from '../runtime/run/host-name.js';
 import type { Program } from './program/program.js';
-import { createRequest } from './run/request.js';
+import { createRequestFromFlags } from './run/request.js';
 import { parseDuration } from '../runtime/duration.js';
 import type { Reporter, RunEvent } from '../runtime/report/event.js';
 import { createNdjsonReporter, buildEventJson } from '../runtime/report/ndjson-reporter.js';
 import { createPlainReporter } from '../runtime/report/plain-reporter.js';
 import { createStatusReporter } from '../runtime/report/status.js';
-import { runDag, type RunResult } from '../runtime/run/run.js';
+import { getExitCode } from '../runtime/run/exit-code.js';
+import { createRunConnections } from '../runtime/run/run-connections.js';
+import { DEFAULT_CONCURRENCY, executeRun, type RunResult } from '../runtime/run/run.js';
 import type { RunRequest } from '../runtime/run/start.js';
 import { startWatchdog, type Watchdog } from './run/watchdog.js';
 import { setExitCode } from './program/process-end.js';
 
-const DEFAULT_CONCURRENCY = 4;
 const DEFAULT_OVERLAP = 'fail';
 const DEFAULT_MAX_BLOCK = '1m';
 
@@ -115,7 +115,7 @@ SIGINT and SIGTERM.`;
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
     const program = await this.loadProgram(flags);
-    const request = await createRequest(program, args.dag, flags);
+    const request = await createRequestFromFlags(program, args.dag, flags);
     const guard = guardProcess();
     const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'), (text) =>
       this.#notice(text),
@@ -186,13 +186,8 @@ SIGINT and SIGTERM.`;
     const timeoutMs =
       flags.timeout === undefined ? loaded.config.timeoutMs : parseDuration(flags.timeout, '--timeout');
     for (const text of program.environment.notices) reportNotice(text, request, reporter);
-    return runDag(request, {
-      connections: {
-        open: (id, notice) => program.open(lookup.find(id), { concurrency, notice }),
-        list: (prefix) => lookup.ids(prefix),
-        describe: (id) => formatDsn(lookup.find(id)),
-        getPoolSize: (id) => program.getPoolSize(lookup.find(id), concurrency),
-      },
+    return executeRun(request, {
+      connections: createRunConnections(lookup, program, concurrency),
       schema: program.ledgerSchema,
       limits: { concurrency, failFast: flags['fail-fast'], timeoutMs },
       reporter,
@@ -256,18 +251,6 @@ SIGINT and SIGTERM.`;
     else if (late.length > 0) setExitCode(EXIT.taskFailed);
     else setExitCode(getExitCode(result) || (this.#reportError?.exitCode ?? EXIT.success));
   }
-}
-
-/**
- * Returns the exit code of a run that no signal has stopped: 124 if the run reached its timeout, 0 if it succeeded, 3
- * if it failed only because checks found rows, else 1.
- */
-export function getExitCode({ state, tasks, errors }: RunResult): number {
-  if (errors.some(({ code }) => code === 'ETL-3303')) return EXIT.timeout;
-  if (state === 'success') return EXIT.success;
-  const failures = tasks.filter((task) => task.state === 'failed').map(({ error }) => error?.exitCode);
-  const onlyChecks = errors.length === 0 && failures.every((code) => code === EXIT.checkFailed);
-  return onlyChecks ? EXIT.checkFailed : EXIT.taskFailed;
 }
 
 /**

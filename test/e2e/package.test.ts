@@ -115,6 +115,21 @@ describe('the package', function () {
     expect(await db.query('select name from item')).to.deep.equal([{ name: 'item 1' }]);
   });
 
+  it('runs a Dag from a program with `runDag`', async () => {
+    const program = join(project, 'program.js');
+    await writeFile(
+      program,
+      `import { dag, runDag } from '@oneshot/etl';
+       const d = dag('from-code', { defaults: { conn: 'db' } }, (d) => ({
+         added: d.session('add', {}, async ({ session }) => session('item').insert({ name: 'x' }).returning('name')),
+       }));
+       const { state, results } = await runDag(d);
+       console.log(state, JSON.stringify(results.added));`,
+    );
+    expect(await etl(process.execPath, [program], project)).to.equal('success [{"name":"x"}]\n');
+    expect(await db.query('select name from item')).to.deep.equal([{ name: 'x' }]);
+  });
+
   it('validates the input of a model with a JSON schema', async () => {
     const validating = join(folder, 'validating');
     await mkdir(validating);

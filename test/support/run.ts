@@ -6,7 +6,7 @@ import type { RunEvent } from '../../src/runtime/report/event.js';
 import { planDag } from '../../src/runtime/dag/plan.js';
 import { setRoot } from '../../src/runtime/modules/location.js';
 import {
-  runDag,
+  executeRun,
   type RunConnections,
   type RunLimits,
   type RunResult,
@@ -66,7 +66,7 @@ export async function runOn(
 ): Promise<FinishedRun> {
   const events: RunEvent[] = [];
   setRoot(dag.location, root);
-  const result = await runDag(
+  const result = await executeRun(
     {
       ...planDag(dag, defaults),
       start: resume ?? { kind: 'new', runId, interval: undefined, params, fullRefresh },

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { findHook } from '../../hooks/index.js';
+import { ConnectionSet } from '../../hooks/connection-set.js';
 import type { Connection } from '../../hooks/connection.js';
 import { loadEnvironment, type Environment } from '../../hooks/environment.js';
 import type { Database } from '../../hooks/hook.js';
@@ -79,30 +79,18 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
     config: loaded.config.connections,
     configName: loaded.name,
   });
+  const connectionSet = new ConnectionSet({
+    settings: loaded.config.connections,
+    variables: environment.variables,
+    root: loaded.directory,
+    pid: process.pid,
+  });
   return {
     loaded,
     environment,
     ledgerSchema: nameSchema(loaded.config.ledgerSchema),
     lookup,
-    getPoolSize: (connection, concurrency) => getPoolSize(loaded, connection, concurrency),
-    open: async (connection, settings) =>
-      findHook(connection).open(connection, {
-        poolSize: getPoolSize(loaded, connection, settings.concurrency),
-        applicationName: 'etl',
-        variables: environment.variables,
-        root: loaded.directory,
-        pid: process.pid,
-        notice: settings.notice ?? notice,
-      }),
+    getPoolSize: (connection, concurrency) => connectionSet.getPoolSize(connection, concurrency),
+    open: (connection, settings) => connectionSet.open(connection, { notice, ...settings }),
   };
-}
-
-/**
- * Returns how many transactions may be open at once on a connection: the lowest of `concurrency`, the limit that the
- * config sets for the connection, and the limit of the connection's hook.
- */
-function getPoolSize({ config }: LoadedConfig, connection: Connection, concurrency: number): number {
-  const setting = config.connections[connection.id];
-  const limit = typeof setting === 'object' ? setting.concurrency : undefined;
-  return Math.min(concurrency, limit ?? Infinity, findHook(connection).maxPoolSize ?? Infinity);
 }

@@ -7,7 +7,7 @@ import {
 } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import type { InLedger, Ledgers } from '../program/ledgers.js';
-import { readHostName } from '../program/host-name.js';
+import { readHostName } from '../../runtime/run/host-name.js';
 import type { Program } from '../program/program.js';
 import { RunDatabases } from '../../runtime/database/run-databases.js';
 import {

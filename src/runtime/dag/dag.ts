@@ -67,8 +67,11 @@ export interface DagOptions {
   readonly tags?: readonly string[];
 }
 
-/** A graph of tasks that run together. The graph is known before any task runs. */
-export interface Dag {
+/**
+ * A graph of tasks that run together. The graph is known before any task runs. `Defined` is the type of the value that
+ * its definition returned.
+ */
+export interface Dag<Defined = unknown> {
   readonly id: string;
   readonly options: DagOptions;
   /** Undefined if the Dag has no `schedule`, or `@once`. */
@@ -78,6 +81,8 @@ export interface Dag {
    * it.
    */
   readonly tasks: readonly Task[];
+  /** The value that the definition returned. `runDag` returns the results of the tasks in it. */
+  readonly defined: Defined;
   /** @internal The location in the user's code where the Dag is defined. */
   readonly location: Location;
 }
@@ -113,21 +118,22 @@ export function dag<const O extends DagOptions, R>(
   id: string,
   options: O,
   define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => Synchronous<R>,
-): Dag {
+): Dag<R> {
   const location = captureLocation(dag);
   assertId('Dag', id, location);
   validateDagOptions(options, location);
   assertDefinition(id, define, location);
   const schedule = locateErrors(location, () => parseSchedule(options));
   const made: DefinedTasks = { tasks: [], isComplete: false, root: location.root };
+  let defined: R;
   try {
-    const returned: unknown = define(new DagBuilder(made));
-    assertSynchronous(id, returned, location);
+    defined = define(new DagBuilder(made)) as R;
+    assertSynchronous(id, defined, location);
   } finally {
     made.isComplete = true;
   }
   assertHasTask(id, made.tasks, location);
-  const result = { id, options, schedule, tasks: made.tasks, location };
+  const result = { id, options, schedule, tasks: made.tasks, defined, location };
   DAGS.add(result);
   return result;
 }

@@ -31,6 +31,9 @@ export interface RunConnections {
   readonly getPoolSize: (id: string) => number;
 }
 
+/** How many tasks run at once if nobody sets a limit. */
+export const DEFAULT_CONCURRENCY = 4;
+
 /** The default of `RunServices.schema`. */
 const DEFAULT_LEDGER = nameSchema();
 
@@ -81,6 +84,8 @@ export interface RunResult {
   readonly tasks: readonly TaskSummary[];
   /** The errors of the run itself. The errors of tasks are in `tasks`. */
   readonly errors: readonly EtlError[];
+  /** The results of the tasks that have succeeded, by task ID. */
+  readonly results: ReadonlyMap<string, unknown>;
   readonly durationMs: number;
 }
 
@@ -89,7 +94,7 @@ export interface RunResult {
  * has the lock, or there is nothing to resume. After the first task has started, all errors are part of the result.
  * All connections are closed in every case.
  */
-export async function runDag(request: RunRequest, services: RunServices): Promise<RunResult> {
+export async function executeRun(request: RunRequest, services: RunServices): Promise<RunResult> {
   return new Run(request, services).run();
 }
 
@@ -222,7 +227,10 @@ class Run {
     });
     const durationMs = performance.now() - this.#startedAt;
     this.#emit({ type: 'run_finished', state, tasks, durationMs, errors });
-    return { runId: plan.runId, state, tasks, errors, durationMs };
+    const values = new Map(outcomes.map(({ taskId, result }) => [taskId, result]));
+    const done = tasks.filter((task) => task.state === 'success');
+    const results = new Map(done.map(({ taskId }) => [taskId, values.get(taskId)]));
+    return { runId: plan.runId, state, tasks, errors, results, durationMs };
   }
 
   /** Stops the run, which fails with `reason`. A later reason is ignored. */

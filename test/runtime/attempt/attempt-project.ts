@@ -6,7 +6,7 @@ import type { Database } from '../../../src/hooks/hook.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
 import type { Dag } from '../../../src/runtime/dag/dag.js';
 import { planDag } from '../../../src/runtime/dag/plan.js';
-import { runDag, type RunResult } from '../../../src/runtime/run/run.js';
+import { executeRun, type RunResult } from '../../../src/runtime/run/run.js';
 import type { RunRequest } from '../../../src/runtime/run/start.js';
 import type { TestDatabase } from '../../support/database.js';
 
@@ -75,7 +75,7 @@ export function startOn(
 ): Promise<RunResult> {
   const settings = { poolSize, applicationName: 'etl', variables: {}, root: process.cwd(), pid: process.pid };
   const fresh = { kind: 'new', runId: `run-${randomUUID()}`, interval: undefined, params: {} } as const;
-  return runDag(
+  return executeRun(
     { ...planDag(dag, {}), start: start ?? fresh, overlap },
     {
       signal: signal ?? new AbortController().signal,

@@ -1,0 +1,18 @@
+import { formatDsn } from '../../hooks/connection.js';
+import type { ConnectionSet } from '../../hooks/connection-set.js';
+import type { Lookup } from '../../hooks/lookup.js';
+import type { RunConnections } from './run.js';
+
+/** Returns the connections of a run that opens at most `concurrency` transactions at once on each connection. */
+export function createRunConnections(
+  lookup: Lookup,
+  connections: Pick<ConnectionSet, 'open' | 'getPoolSize'>,
+  concurrency: number,
+): RunConnections {
+  return {
+    open: (id, notice) => connections.open(lookup.find(id), { concurrency, notice }),
+    list: (prefix) => lookup.ids(prefix),
+    describe: (id) => formatDsn(lookup.find(id)),
+    getPoolSize: (id) => connections.getPoolSize(lookup.find(id), concurrency),
+  };
+}
