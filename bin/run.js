@@ -4,7 +4,7 @@
 'use strict';
 const fs = require('node:fs');
 const Module = require('node:module');
-const { homedir } = require('node:os');
+const { userInfo } = require('node:os');
 const path = require('node:path');
 const vm = require('node:vm');
 const { crc32 } = require('node:zlib');
@@ -71,7 +71,9 @@ function getCacheFile(code) {
  * can open it, because V8 executes the code that is stored there.
  */
 function findPrivateDirectory() {
-  const directory = path.join(getCacheHome(), 'etl');
+  const home = findCacheHome();
+  if (home === undefined) return undefined;
+  const directory = path.join(home, 'etl');
   try {
     fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const { uid, mode } = fs.lstatSync(directory);
@@ -85,12 +87,24 @@ function findPrivateDirectory() {
 
 /**
  * Returns the user's cache directory by the rules of the system (https://specifications.freedesktop.org/basedir-spec).
+ * Undefined if the user has none. A relative path does not count: it would be another directory in each project.
  */
-function getCacheHome() {
+function findCacheHome() {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   if (XDG_CACHE_HOME && path.isAbsolute(XDG_CACHE_HOME)) return XDG_CACHE_HOME;
   if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA;
-  return path.join(homedir(), process.platform === 'darwin' ? 'Library/Caches' : '.cache');
+  const home = findHome();
+  if (home === undefined || !path.isAbsolute(home)) return undefined;
+  return path.join(home, process.platform === 'darwin' ? 'Library/Caches' : '.cache');
+}
+
+/** Returns the user's home directory. Undefined in a container that runs under a number without a name. */
+function findHome() {
+  try {
+    return process.env.HOME || userInfo().homedir;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

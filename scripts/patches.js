@@ -30,27 +30,28 @@ const LATE_VALIDATOR = createTextPatch(
  * Removes tinyglobby, with which oclif searches for the files of commands. The bundle lists its commands, so oclif
  * searches nothing.
  */
-const NO_GLOB = {
-  name: 'no-glob',
-  setup({ onStart, onResolve, onLoad, onEnd }) {
-    let isFound = false;
-    onStart(() => {
-      isFound = false;
-    });
-    onResolve({ filter: /^tinyglobby$/ }, ({ path, importer }) => {
-      if (!/@oclif[\\/]core[\\/]/.test(importer)) return undefined;
-      isFound = true;
-      return { path, namespace: 'no-glob' };
-    });
-    onLoad({ filter: /.*/, namespace: 'no-glob' }, () => ({ contents: 'module.exports = {};' }));
-    onEnd(() =>
-      isFound ? undefined : { errors: [createNotFoundError('no-glob', 'an import of tinyglobby by oclif')] },
-    );
-  },
-};
+const NO_GLOB = createRemoval('no-glob', 'tinyglobby', '@oclif/core');
+
+/**
+ * Gives oclif neither the home directory nor the shell of the user, because etl uses neither. The functions of Node.js
+ * throw if the system does not know the user, as in a container that runs under a number without a name.
+ */
+const NO_USER = createTextPatch('no-user', /@oclif[\\/]core[\\/]lib[\\/]util[\\/]os\.js$/, [
+  [/\(0, node_os_1\.homedir\)\(\)/g, "''"],
+  [/ \?\? \(0, node_os_1\.userInfo\)\(\)[^;]*/g, ''],
+]);
+
+/** Keeps clean-stack of oclif from asking for the home directory when it is loaded. oclif uses no path of it. */
+const NO_HOME = createTextPatch('no-home', /clean-stack[\\/]index\.js$/, [[/os\.homedir\(\)/g, "''"]]);
+
+/**
+ * Removes env-paths, with which cosmiconfig finds the directory of a config for all projects. etl has no such config,
+ * and env-paths throws when it is loaded if the system does not know the user.
+ */
+const NO_GLOBAL_CONFIG = createRemoval('no-global-config', 'env-paths', 'cosmiconfig');
 
 /** The esbuild plugins of all patches. */
-export const PATCHES = [PLAIN_ORDER, LATE_VALIDATOR, NO_GLOB];
+export const PATCHES = [PLAIN_ORDER, LATE_VALIDATOR, NO_GLOB, NO_USER, NO_HOME, NO_GLOBAL_CONFIG];
 
 /**
  * Creates an esbuild plugin that changes the text of the one file whose path matches `file`. `replacements` are pairs
@@ -75,6 +76,33 @@ export function createTextPatch(name, file, replacements) {
       });
       onEnd(() =>
         isFound ? undefined : { errors: [createNotFoundError(name, `a file that matches ${file}`)] },
+      );
+    },
+  };
+}
+
+/**
+ * Creates an esbuild plugin that puts an empty module in place of the package `removed` where the package `importer`
+ * imports it. The build fails if `importer` does not import it.
+ */
+function createRemoval(name, removed, importer) {
+  return {
+    name,
+    setup({ onStart, onResolve, onLoad, onEnd }) {
+      let isFound = false;
+      onStart(() => {
+        isFound = false;
+      });
+      onResolve({ filter: new RegExp(`^${removed}$`) }, ({ path, importer: file }) => {
+        if (!file.replaceAll('\\', '/').includes(`/node_modules/${importer}/`)) return undefined;
+        isFound = true;
+        return { path, namespace: name };
+      });
+      onLoad({ filter: /.*/, namespace: name }, () => ({ contents: 'module.exports = {};' }));
+      onEnd(() =>
+        isFound
+          ? undefined
+          : { errors: [createNotFoundError(name, `an import of ${removed} by ${importer}`)] },
       );
     },
   };

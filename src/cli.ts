@@ -1,7 +1,7 @@
 import { Config, Plugin } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
 import { buildErrorJson, createUnknownCommandError } from './command.js';
-import { createUnhandledError } from './commands/run/guard.js';
+import { createUnhandledError, endOnStopSignals } from './commands/run/guard.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
 import { readManifest, PACKAGE } from './commands/program/manifest.js';
@@ -22,6 +22,7 @@ export { keep } from './runtime/modules/cache.js';
  */
 export async function main(argv: readonly string[]): Promise<never> {
   takeOverExit();
+  endOnStopSignals();
   // Without a listener, the error of a closed pipe (EPIPE) would end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   learnFromArguments(argv);

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, type Stats } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync, type Stats } from 'node:fs';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { describeThrown, EtlError } from '../errors.js';
@@ -26,8 +26,11 @@ export interface EnvironmentOptions {
 /**
  * Reads the variables that the real environment does not set from `.env.<ETL_ENV>`, then `.env.local`, then `.env`. The
  * first file that sets a variable wins. Values are not expanded or executed. `ETL_ENV` counts only in the real
- * environment. A missing file is fine. Throws ETL-2010 if `ETL_ENV` is not valid, ETL-2102 if another user could
- * have written a file, and ETL-2107 if a file or a line of it can't be read.
+ * environment. A missing file is fine. So is a `.env.local` or `.env` that belongs to another user and that this user may
+ * not read, as in an image that one user has built and another user runs: a notice names the file. Throws ETL-2010 if
+ * `ETL_ENV` is not valid, ETL-2102 if another user could have written a file, and ETL-2107 if a file or a line of it
+ * can't be read otherwise. The file that `ETL_ENV` names must be readable, because the other files may name other
+ * databases.
  */
 export function loadEnvironment({ variables, directory }: EnvironmentOptions): Environment {
   const merged = new Map<string, string>();
@@ -42,8 +45,14 @@ export function loadEnvironment({ variables, directory }: EnvironmentOptions): E
     }
   };
   add(variables, 'environment');
-  for (const name of listFileNames(variables['ETL_ENV'])) {
-    const file = readFile(directory, name);
+  const stage = variables['ETL_ENV'];
+  for (const name of listFileNames(stage)) {
+    const path = join(directory, name);
+    if (name !== `.env.${stage}` && isForbidden(path)) {
+      notices.push(`${name} is ignored: this user may not read it`);
+      continue;
+    }
+    const file = readFile(path, name);
     if (file === undefined) continue;
     add(file.values, name);
     notices.push(...describeExposure(file));
@@ -74,14 +83,23 @@ function listFileNames(stage: string | undefined): readonly string[] {
 }
 
 /** Reads one `.env` file. Returns undefined if there is no such file. Throws ETL-2107 if it can't be read. */
-function readFile(directory: string, name: string): EnvironmentFile | undefined {
-  const path = join(directory, name);
+function readFile(path: string, name: string): EnvironmentFile | undefined {
   const stats = readStat(path);
   if (stats === undefined) return undefined;
   // This check comes before the file is opened, because opening a named pipe would wait for its writer.
   if (!stats.isFile()) throw createUnreadableError(path, { why: 'it is not a regular file' });
   assertTrusted(path, { noun: 'the file', name });
   return { name, mode: stats.mode, values: parseFile(path, name) };
+}
+
+/** Says whether the system forbids this user to read a file. */
+function isForbidden(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return false;
+  } catch (error) {
+    return ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
+  }
 }
 
 /** Parses a file. Throws ETL-2107 for the first line that can't be read. The error never quotes the line. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { describeThrown, EtlError } from '../errors.js';
 import { findHook } from '../hooks/index.js';
+import { findHomeDirectory } from '../hooks/home-directory.js';
 import { ConnectionSet } from '../hooks/connection-set.js';
 import type { Variables } from '../hooks/hook.js';
 import { createLookup } from '../hooks/lookup.js';
@@ -85,7 +86,7 @@ export async function runDag<Defined>(
 ): Promise<DagRunResult<Defined>> {
   const { variables = process.env, directory = process.cwd(), defaults = {}, onEvent, timeout } = options;
   learnFromVariables(variables);
-  learnFromPasswordFiles(variables, directory);
+  learnFromPasswordFiles(variables, { root: directory, home: findHomeDirectory(variables) });
   setRoot(dag.location, directory, getDagCode(options.codeVersion));
   const environment = { variables, sources: listSources(variables), notices: [] };
   const config = options.connections ?? {};

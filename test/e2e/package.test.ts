@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { ROOT } from '../support/cli.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { installPacked } from '../support/packed.js';
 
 const run = promisify(execFile);
 
@@ -53,14 +54,7 @@ describe('the package', function () {
     db = await createDatabase();
     await db.query('create table item (name text primary key)');
     folder = await mkdtemp(join(tmpdir(), 'etl-package-'));
-    const { stdout } = await npm(ROOT, ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]);
-    const [{ filename, files }] = JSON.parse(stdout);
-    packed = files.map(({ path }: { path: string }) => path);
-    project = join(folder, 'project');
-    await mkdir(project);
-    await writeFile(join(project, 'package.json'), '{ "type": "module" }');
-    await writeFile(join(project, 'etl.config.ts'), CONFIG);
-    await install(project, join(folder, filename));
+    ({ directory: project, packed } = await installPacked(folder, CONFIG));
   });
   after(async () => {
     await rm(folder, { recursive: true, force: true });
@@ -293,20 +287,4 @@ async function readSize(folder: string): Promise<number> {
     files.map(async (file) => (await stat(join(file.parentPath, file.name))).size),
   );
   return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-function npm(cwd: string, args: readonly string[]): Promise<{ stdout: string }> {
-  return run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, timeout: 50_000 });
-}
-
-/**
- * Installs a tarball from npm's cache, which `npm ci` has filled. Uses the network only if the cache lacks a package.
- */
-async function install(cwd: string, tarball: string): Promise<void> {
-  const args = ['install', '--ignore-scripts', tarball];
-  try {
-    await npm(cwd, [...args, '--offline']);
-  } catch {
-    await npm(cwd, [...args, '--prefer-offline']);
-  }
 }

@@ -20,7 +20,7 @@ const ANY_COMMAND =
   cli-spinners debug ejs emoji-regex escape-string-regexp get-package-type has-flag indent-string is-docker
   is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms powershell-utils
   string-width strip-ansi supports-color widest-line wordwrap wrap-ansi wsl-utils`.split(/\s+/);
-const CONFIG_SEARCH = ['cosmiconfig', 'env-paths'];
+const CONFIG_SEARCH = ['cosmiconfig'];
 const DATABASE =
   `colorette knex lodash pg pg-connection-string pg-int8 pg-pool pg-protocol pg-types postgres-array
   postgres-bytea postgres-date postgres-interval tarn xtend`.split(/\s+/);

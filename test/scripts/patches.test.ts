@@ -66,6 +66,9 @@ describe('a patch of a library in the bundle', () => {
       'plain-order',
       'late-validator',
       'no-glob',
+      'no-user',
+      'no-home',
+      'no-global-config',
     ]);
     for (const patch of patches.PATCHES)
       expect(await getFailure(patch)).to.include(`patch ${patch.name}: found nothing to change`);

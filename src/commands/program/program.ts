@@ -1,5 +1,7 @@
-import { dirname } from 'node:path';
+import { dirname, isAbsolute } from 'node:path';
+import { describeThrown, EtlError } from '../../errors.js';
 import { ConnectionSet } from '../../hooks/connection-set.js';
+import { findHomeDirectory } from '../../hooks/home-directory.js';
 import type { Connection } from '../../hooks/connection.js';
 import { loadEnvironment, type Environment } from '../../hooks/environment.js';
 import type { Database } from '../../hooks/hook.js';
@@ -50,14 +52,16 @@ export interface ProgramOptions {
  * an `EtlError` with exit code 2 if the config or an `.env` file can't be read or is wrong.
  */
 export async function loadProgram({ config, connections, notice }: ProgramOptions): Promise<Program> {
-  const directory = process.cwd();
+  const explicit = config ?? process.env['ETL_CONFIG'];
+  const directory = findStartDirectory(explicit);
   const getuid = process.getuid?.bind(process);
   setProcessUser(getuid);
-  const file = await findConfig({ directory, explicit: config ?? process.env['ETL_CONFIG'] });
+  const file = await findConfig({ directory, explicit });
   const environment = loadEnvironment({ variables: process.env, directory: dirname(file) });
   // The config can throw an error that quotes a secret, so the secrets are known before the config runs.
   learnFromVariables(environment.variables);
-  learnFromPasswordFiles(environment.variables, dirname(file));
+  const home = findHomeDirectory(environment.variables);
+  learnFromPasswordFiles(environment.variables, { root: dirname(file), home });
   // The config may use a variable of an `.env` file, so the variables must be set before the config is loaded.
   for (const [name, value] of Object.entries(environment.variables)) process.env[name] ??= value;
   const loaded = await loadConfig({
@@ -93,4 +97,22 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
     getPoolSize: (connection, concurrency) => connectionSet.getPoolSize(connection, concurrency),
     open: (connection, settings) => connectionSet.open(connection, { notice, ...settings }),
   };
+}
+
+/**
+ * Returns the working directory, where the search for a config starts. If the working directory was removed, returns the
+ * directory of a config that is named by an absolute path. Throws ETL-2101 if there is neither.
+ */
+function findStartDirectory(explicit: string | undefined): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    if (explicit !== undefined && isAbsolute(explicit)) return dirname(explicit);
+    throw new EtlError('ETL-2101', {
+      what: 'no config was found',
+      why: `the working directory does not exist any more (${describeThrown(cause)})`,
+      fix: 'go to the directory of your project, or name the config by an absolute path with --config',
+      cause,
+    });
+  }
 }

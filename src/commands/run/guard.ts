@@ -26,6 +26,23 @@ export function getSignalExitCode(signal: StopSignal): number {
 }
 
 /**
+ * Ends the process on a stop signal whenever no run guards it, if the process is the first one of a container: there the
+ * kernel ignores a signal without a listener, and the container would stop only when its grace period is over.
+ */
+export function endOnStopSignals(): void {
+  if (process.pid !== 1) return;
+  for (const signal of SIGNALS)
+    process.on(signal, () => {
+      if (isGuarded) return;
+      setExitCode(getSignalExitCode(signal));
+      endProcess();
+    });
+}
+
+/** True while `guardProcess` handles the stop signals. */
+let isGuarded = false;
+
+/**
  * Guards the process during a run, until `dispose` is called. Adds listeners to the process.
  *
  * - The first stop signal aborts `signal`. The second one ends the process at once.
@@ -47,6 +64,7 @@ export function guardProcess(): Guard {
     controller.abort(new EtlError('ETL-3302', { what, data }));
   };
   const onUnhandled = (error: unknown): void => reportUnhandledError(error, unhandledErrors);
+  isGuarded = true;
   for (const signal of SIGNALS) process.on(signal, onSignal);
   process.on('unhandledRejection', onUnhandled);
   process.on('uncaughtException', onUnhandled);
@@ -55,6 +73,7 @@ export function guardProcess(): Guard {
     stoppedBy: () => stoppedBy,
     unhandledErrors,
     dispose() {
+      isGuarded = false;
       for (const signal of SIGNALS) process.removeListener(signal, onSignal);
       process.removeListener('unhandledRejection', onUnhandled);
       process.removeListener('uncaughtException', onUnhandled);

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { platform } from 'node:os';
 
@@ -9,14 +10,21 @@ export interface PasswordQuery {
   readonly user: string;
 }
 
+/** A password file. `isNamed` says that PGPASSFILE names it; otherwise it is the file that libpq looks for in HOME. */
+export interface PasswordFile {
+  readonly path: string;
+  readonly isNamed: boolean;
+}
+
 /**
  * Reads a password from a file like `~/.pgpass`, as libpq does. The first matching line wins. Ignores the file with a
  * notice if it is not a regular file, if other users can access it, or if this user can't read it. Returns undefined if
- * there is no password or no file.
+ * there is no password or no file. If nobody has named the file, and this user may not look into its directory, there
+ * is no file: a container often has the HOME of another user.
  * https://www.postgresql.org/docs/current/libpq-pgpass.html
  */
 export async function readPassword(
-  path: string,
+  { path, isNamed }: PasswordFile,
   query: PasswordQuery,
   notice: (text: string) => void,
 ): Promise<string | undefined> {
@@ -24,7 +32,8 @@ export async function readPassword(
     notice(`the password file ${path} is ignored: ${why}`);
   };
   try {
-    const found = await stat(path);
+    const found = isNamed ? await stat(path) : await findStandardFile(path);
+    if (found === undefined) return undefined;
     if (!found.isFile()) return ignore('it is not a regular file');
     // The bits 077 are the permissions of the group and of others. Windows has no such bits.
     if (platform() !== 'win32' && (found.mode & 0o077) !== 0)
@@ -77,11 +86,11 @@ function removeEscapes(field: string): string {
 }
 
 /**
- * Returns undefined if the error says that a file does not exist, and throws any other error. Use it in `catch` for a
- * file that can be missing.
+ * Returns the state of a file that libpq looks for without being told to. Returns undefined if the file does not exist
+ * or if this user can't look at it, whatever the reason.
  */
-export function returnUndefinedIfMissing(error: NodeJS.ErrnoException): undefined {
-  if (!isMissing(error.code)) throw error;
+export async function findStandardFile(path: string): Promise<Stats | undefined> {
+  return stat(path).catch(() => undefined);
 }
 
 /** Says whether the code of an error means that a file does not exist. */

@@ -1,5 +1,4 @@
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import type { Knex } from 'knex';
 import type { Client, ClientConfig } from 'pg';
@@ -12,10 +11,11 @@ import {
   createPasswordMissingError,
   createTlsNotOfferedError,
 } from '../connect-error.js';
-import type { Database, Hook, OpenSettings } from '../hook.js';
+import { findHomeDirectory } from '../home-directory.js';
+import type { Database, Hook, OpenSettings, Variables } from '../hook.js';
 import { createSocket } from '../socket.js';
 import { type ResolvedServer, resolveServer } from './libpq.js';
-import { readPassword } from './passfile.js';
+import { type PasswordFile, readPassword } from './passfile.js';
 import { askForTls, readTlsOptions, describeWeakness } from './tls.js';
 
 /** The hook for PostgreSQL servers: knex on the pg driver. Every option means the same as in libpq. */
@@ -104,11 +104,11 @@ async function createBaseConfig(
   { variables, root, notice }: OpenSettings,
 ): Promise<Config> {
   const { host, port, login, database } = server.connection;
-  const file = resolve(root, variables['PGPASSFILE'] || join(variables['HOME'] || homedir(), '.pgpass'));
+  const file = findPasswordFile(variables, root);
   const password =
     connection.password ||
     variables['PGPASSWORD'] ||
-    (await readPassword(file, { host, port, database, user: login }, notice));
+    (file && (await readPassword(file, { host, port, database, user: login }, notice)));
   return {
     host: server.address,
     port,
@@ -127,6 +127,14 @@ async function createBaseConfig(
     sslnegotiation: 'postgres',
     enableChannelBinding: true,
   };
+}
+
+/** Returns the password file that PGPASSFILE names, else the one in the home directory, else undefined. */
+function findPasswordFile(variables: Variables, root: string): PasswordFile | undefined {
+  const named = variables['PGPASSFILE'];
+  if (named) return { path: resolve(root, named), isNamed: true };
+  const home = findHomeDirectory(variables);
+  return home === undefined ? undefined : { path: resolve(root, home, '.pgpass'), isNamed: false };
 }
 
 /** Returns whether the connection may use TLS. A Unix socket never uses TLS, whatever sslmode says. */

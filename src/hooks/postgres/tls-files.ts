@@ -1,11 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
-import { homedir, platform } from 'node:os';
+import { platform } from 'node:os';
 import { join, resolve } from 'node:path';
-import { EtlError, type ErrorParts } from '../../errors.js';
+import { describeThrown, EtlError, type ErrorParts } from '../../errors.js';
 import type { Connection } from '../connection.js';
+import { findHomeDirectory } from '../home-directory.js';
 import type { Variables } from '../hook.js';
 import type { ResolvedServer } from './libpq.js';
-import { returnUndefinedIfMissing } from './passfile.js';
+import { findStandardFile } from './passfile.js';
 
 /** The contents of the files of a connection with TLS. A file that is not needed is absent. */
 export interface TlsFiles {
@@ -22,18 +23,20 @@ interface FoundFile {
 
 /**
  * Reads the root certificate, the client certificate and its private key. If `sslrootcert`, `sslcert` or `sslkey` is not
- * set, libpq's default file in `~/.postgresql` is used if it exists. Rejects with ETL-2208 if a named file can't be read,
- * if a certificate has no key, or if other users can access the key.
+ * set, libpq's default file in `~/.postgresql` is used if it exists. If this user may not look into `~/.postgresql`, the
+ * files there do not exist; libpq stops there for a client certificate only, and many containers have the HOME of
+ * another user. Rejects with ETL-2208 if a file can't be read, if a certificate has no key, or if other users can
+ * access the key.
  */
 export async function readTlsFiles(
   { tls, connection }: Pick<ResolvedServer, 'tls' | 'connection'>,
   { root, variables }: { readonly root: string; readonly variables: Variables },
 ): Promise<TlsFiles> {
-  const home = join(variables['HOME'] || homedir(), '.postgresql');
-  const read = (path: string | undefined, standard: string): Promise<FoundFile | undefined> =>
-    path === undefined
-      ? readStandardFile(join(home, standard))
-      : readNamedFile(path, resolve(root, path), connection);
+  const home = findHomeDirectory(variables);
+  const read = async (path: string | undefined, standard: string): Promise<FoundFile | undefined> => {
+    if (path !== undefined) return readNamedFile(path, resolve(root, path), connection);
+    return home === undefined ? undefined : readStandardFile(join(home, '.postgresql', standard), connection);
+  };
   const ca = tls.rootcert === 'system' ? undefined : await read(tls.rootcert, 'root.crt');
   const cert = await read(tls.cert, 'postgresql.crt');
   if (cert === undefined) return { ...(ca && { ca: ca.content }) };
@@ -41,15 +44,25 @@ export async function readTlsFiles(
   if (key === undefined)
     throw createFileError(connection, {
       what: `has the client certificate ${cert.path}, but no private key`,
-      fix: `add sslkey=<file>, or save the key as ${join(home, 'postgresql.key')}`,
+      fix: `add sslkey=<file>, or save the key as ${join(home ?? '~', '.postgresql/postgresql.key')}`,
     });
   await assertPrivateKey(key.path, connection);
   return { ...(ca && { ca: ca.content }), cert: cert.content, key: key.content };
 }
 
-async function readStandardFile(path: string): Promise<FoundFile | undefined> {
-  const content = await readFile(path).catch(returnUndefinedIfMissing);
-  return content === undefined ? undefined : { path, content };
+/** Reads a file that the connection does not name. Undefined if it does not exist. */
+async function readStandardFile(path: string, connection: Connection): Promise<FoundFile | undefined> {
+  if ((await findStandardFile(path)) === undefined) return undefined;
+  try {
+    return { path, content: await readFile(path) };
+  } catch (cause) {
+    throw createFileError(connection, {
+      what: `can't read the file ${path}`,
+      why: describeThrown(cause),
+      fix: 'make the file readable for this user, or name another file with sslrootcert, sslcert or sslkey',
+      cause,
+    });
+  }
 }
 
 /** Reads a file that the connection names as `name`. */

@@ -41,7 +41,7 @@ interface Explorer {
  *
  * If `explicit` is given, the config is this file. Otherwise the config is the first of `SEARCHED_FILES` in `directory`
  * or the directories above it, up to the nearest one with a package file. The search does not continue in the home
- * directory, because a config is code.
+ * directory, because a config is code. A directory that this user may not enter has no config.
  *
  * If the config is a symbolic link, or is in a linked directory, the path is that of the file which the link leads to,
  * as in Node.js: imports, other relative paths, `.env` files and `.etl` belong to the directory of that file.
@@ -50,16 +50,23 @@ interface Explorer {
  */
 export async function findConfig({ directory, explicit }: FindOptions): Promise<string> {
   if (explicit !== undefined) return followLinks(resolveExplicitConfig(directory, explicit), directory);
-  assertFirstReadable(directory);
-  const found = await (await createExplorer(directory)).search(directory);
+  const directories = listSearchedDirectories(directory);
+  assertFirstReadable(directories, directory);
+  // cosmiconfig throws the error of a directory that this user may not enter, so the search starts above it.
+  const start = directories.find(canEnter);
+  const found = start === undefined ? null : await (await createExplorer(directory)).search(start);
   if (found !== null) return followLinks(found.filepath, directory);
-  const last = listSearchedDirectories(directory).at(-1) ?? directory;
+  const last = directories.at(-1) ?? directory;
   const range = last === directory ? directory : `${directory} and its parents up to ${last}`;
+  const closed = start === directory ? '' : '; this user may not enter the working directory';
   throw new EtlError('ETL-2101', {
     what: 'no config was found',
     where: directory,
-    why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}`,
-    fix: 'create etl.config.ts, go to the directory of your project, or name the file with --config',
+    why: `the search looked for etl.config.{ts,mts,js,mjs,cjs,json}, .etlrc, .etlrc.{json,yaml,yml}, .config/etl.config.*, and "etl" in package.json, in ${range}${closed}`,
+    fix:
+      closed === ''
+        ? 'create etl.config.ts, go to the directory of your project, or name the file with --config'
+        : 'give this user access to the directory of your project and to the directories above it',
   });
 }
 
@@ -84,7 +91,7 @@ function followLinks(file: string, directory: string): string {
 /** Returns the absolute path of a config that the user has named. Throws ETL-2101 if nothing has this path. */
 function resolveExplicitConfig(directory: string, explicit: string): string {
   const file = resolve(directory, explicit);
-  if (exists(file)) return file;
+  if (mayExist(file)) return file;
   throw new EtlError('ETL-2101', {
     what: `the config ${shortenPath(file, directory)} does not exist`,
     where: shortenPath(file, directory),
@@ -97,10 +104,8 @@ function resolveExplicitConfig(directory: string, explicit: string): string {
  * would silently skip a directory or an unreadable file, and take the config of a parent directory. It would also wait
  * for ever on a named pipe.
  */
-function assertFirstReadable(directory: string): void {
-  const files = listSearchedDirectories(directory).flatMap((each) =>
-    SEARCHED_FILES.map((name) => join(each, name)),
-  );
+function assertFirstReadable(directories: readonly string[], directory: string): void {
+  const files = directories.flatMap((each) => SEARCHED_FILES.map((name) => join(each, name)));
   // A package.json is left out, because it is a config only if it has the key `etl`. The search checks this later.
   const first = files.find((file) => basename(file) !== 'package.json' && exists(file));
   if (first !== undefined) assertReadable(first, directory);
@@ -155,7 +160,27 @@ function hasConfig(manifest: unknown): true | null {
   return typeof manifest === 'object' && manifest !== null && Object.hasOwn(manifest, 'etl') ? true : null;
 }
 
-/** Says whether a path exists. This is also true for a symbolic link that leads nowhere. */
+/**
+ * Says whether a path exists, as far as this user may see. This is also true for a symbolic link that leads nowhere.
+ */
 function exists(file: string): boolean {
-  return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false; // This user may not enter the directory, or the path is a loop of links.
+  }
+}
+
+/** Says whether a path exists, or whether this user can't find out. */
+function mayExist(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true; // `readConfigFile` says why the path can't be read.
+  }
+}
+
+/** Says whether this user can see the files of a directory by their names. */
+function canEnter(directory: string): boolean {
+  return exists(join(directory, '.'));
 }

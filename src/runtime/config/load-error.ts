@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
 import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
 import { ShapeError } from './shape.js';
+import { readIfReadable } from '../modules/resolve.js';
 import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
@@ -35,6 +36,7 @@ export function createLoadError(error: unknown, context: LoadContext): EtlError 
     createParseError(error, context) ??
     createNotFoundError(error, context) ??
     createV8SyntaxError(error, context) ??
+    createForbiddenError(error, context) ??
     createThrownError(error, context)
   );
 }
@@ -45,7 +47,7 @@ export function createLoadError(error: unknown, context: LoadContext): EtlError 
  */
 function createShapeError(error: ShapeError, { configFile, directory }: LoadContext): EtlError {
   const called = error.called && getLocationFrame(error.called);
-  const { file, text } = called ? { file: called.file, text: readText(called.file) } : configFile;
+  const { file, text } = called ? { file: called.file, text: readIfReadable(called.file) ?? '' } : configFile;
   const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
   const found = error.location && getLocationFrame(error.location);
   const start = (language === 'js' ? findExportPosition(text) : undefined) ?? START;
@@ -88,7 +90,7 @@ function createNotFoundError(
   const specifier = /'([^']+)'/.exec(error.message)?.[1] ?? 'a module';
   const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? configFile.file;
   if (importer.includes('/node_modules/') || !existsSync(importer)) return undefined;
-  const position = findSpecifierPosition(readText(importer), specifier);
+  const position = findSpecifierPosition(readIfReadable(importer) ?? '', specifier);
   const isPath = /^[./]/.test(specifier);
   return new EtlError('ETL-2104', {
     what: `the config ${configFile.name} could not be loaded`,
@@ -144,6 +146,26 @@ function createSyntaxError(
 }
 
 /**
+ * Creates the error for a file of the config that this user may not read, as in an image that another user has built.
+ * Returns undefined for any other error.
+ */
+function createForbiddenError(
+  error: unknown,
+  { configFile, directory, ours }: LoadContext,
+): EtlError | undefined {
+  const { code, path, stack } = error as NodeJS.ErrnoException;
+  if ((code !== 'EACCES' && code !== 'EPERM') || path === undefined) return undefined;
+  const [frame] = listUserFrames(stack, ours);
+  return new EtlError('ETL-2104', {
+    what: `the config ${configFile.name} could not be loaded`,
+    where: formatPosition(frame?.file ?? configFile.file, frame, directory),
+    why: `this user may not read ${shortenPath(path, directory)} (${code})`,
+    fix: 'give this user access to the file and to the directories above it',
+    cause: error,
+  });
+}
+
+/**
  * Creates the error for anything else that the user's code has thrown. The error has the name and message of the thrown
  * error, and the location of the innermost stack frame in the user's code.
  */
@@ -172,9 +194,4 @@ function removeFrames(message: string): string {
     .split('\n')
     .filter((line) => !/^\s+at /.test(line))
     .join('\n');
-}
-
-/** Returns the text of a file, or an empty text if the file does not exist. */
-function readText(file: string): string {
-  return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }

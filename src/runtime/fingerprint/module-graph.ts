@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { accessSync, constants, type Dirent, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { dirname, join, relative, sep } from 'node:path';
 import type { CodeCache } from '../modules/cache.js';
@@ -76,6 +76,8 @@ export class ModuleGraph {
     const known = new Set([entry]);
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
       const file = getFile(next.local);
+      // The code has not executed a file that this user may not read, so its text does not count.
+      if (!this.#options.modules.hasCompiled(file) && !canRead(file)) continue;
       const { model, isCompiled } = this.#readModel(next.local);
       const targets = new Map<string, Target>();
       for (const specifier of [...model.imports, ...model.lateImports]) {
@@ -152,7 +154,7 @@ export class ModuleGraph {
   }
 
   #hashFile(file: string): Target {
-    const hash = createHash('sha256').update(readFileSync(file)).digest('base64url').slice(0, 12);
+    const hash = createHash('sha256').update(readBytes(file)).digest('base64url').slice(0, 12);
     return { kind: 'data', name: this.#shorten(file), hash };
   }
 
@@ -161,14 +163,11 @@ export class ModuleGraph {
     const hash = createHash('sha256');
     const folders = [folder];
     for (let each = folders.pop(); each !== undefined; each = folders.pop()) {
-      const entries = readdirSync(each, { withFileTypes: true }).toSorted((a, b) =>
-        a.name < b.name ? -1 : 1,
-      );
-      for (const entry of entries) {
+      for (const entry of listEntries(each)) {
         if (entry.name === 'node_modules' || entry.name.startsWith('.')) continue;
         const path = join(each, entry.name);
         if (entry.isDirectory()) folders.push(path);
-        else if (entry.isFile()) hash.update(`${path.slice(folder.length)}\0`).update(readFileSync(path));
+        else if (entry.isFile()) hash.update(`${path.slice(folder.length)}\0`).update(readBytes(path));
       }
     }
     return { kind: 'data', name: this.#shorten(folder), hash: hash.digest('base64url').slice(0, 12) };
@@ -182,6 +181,26 @@ export class ModuleGraph {
 
 function getFile(local: LocalFile): string {
   return local.kind === 'require' ? local.id : local.file;
+}
+
+function canRead(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Returns the content of a file. Empty if this user may not read it: then the code has not read it either. */
+function readBytes(file: string): Buffer {
+  return canRead(file) ? readFileSync(file) : Buffer.alloc(0);
+}
+
+/** Lists a folder by name. Empty if this user may not read it. */
+function listEntries(folder: string): readonly Dirent[] {
+  if (!canRead(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function isInstalled(file: string): boolean {

@@ -80,12 +80,17 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'this user may not read the file',
 };
 
+/** Says in words why a file can't be read. `cause` is the error of the file system. */
+export function explainFileError(cause: unknown): string {
+  const code = (cause as NodeJS.ErrnoException).code ?? 'an unknown reason';
+  return REASONS[code] ?? code;
+}
+
 /** Creates the error ETL-3501 for a file that can't be read. `cause` is the error of the file system. */
 export function createUnreadableError(name: string, cause: unknown): EtlError {
-  const code = (cause as NodeJS.ErrnoException).code ?? 'an unknown reason';
   return new EtlError('ETL-3501', {
     what: `the file "${name}" can't be read`,
-    why: REASONS[code] ?? code,
+    why: explainFileError(cause),
     fix: 'correct the path; a relative path starts at the directory of the config file',
     cause,
   });

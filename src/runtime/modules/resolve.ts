@@ -68,10 +68,20 @@ function findManifestAbove(directory: string): Manifest | undefined {
   return manifest ?? (parent === directory ? undefined : findManifestAbove(parent));
 }
 
-/** Returns the package.json of a directory, or undefined if there is none. */
+/** Returns the package.json of a directory, or undefined if there is none that this user may read, as in Node.js. */
 function readManifest(directory: string): Manifest | undefined {
   const file = join(directory, 'package.json');
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Manifest) : undefined;
+  const text = existsSync(file) ? readIfReadable(file) : undefined;
+  return text === undefined ? undefined : (JSON.parse(text) as Manifest);
+}
+
+/** Returns the text of a file, or undefined if it can't be read. */
+export function readIfReadable(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined; // The file does not exist, or this user may not read it.
+  }
 }
 
 /**
@@ -127,6 +137,11 @@ export function resolveWithNode(specifier: string, file: string): string | undef
   }
 }
 
+/** Says whether a path is a file, as far as this user may see. */
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch {
+    return false; // This user may not enter the directory, or the path is a loop of links.
+  }
 }

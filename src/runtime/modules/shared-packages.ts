@@ -1,8 +1,7 @@
 import Module, { createRequire, register } from 'node:module';
-import { existsSync, readFileSync } from 'node:fs';
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { resolveWithNode } from './resolve.js';
+import { readIfReadable, resolveWithNode } from './resolve.js';
 
 /**
  * The modules that a config shares with the program that runs it. An instance of a module is the loaded module with its
@@ -176,8 +175,8 @@ function readVersion(file: string, name: string): string | undefined {
   const folder = `${sep}node_modules${sep}${name}${sep}`;
   const end = file.lastIndexOf(folder) + folder.length;
   const manifest = `${file.slice(0, end)}package.json`;
-  if (end < folder.length || !existsSync(manifest)) return undefined;
-  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version?: string }).version;
+  const text = end < folder.length ? undefined : readIfReadable(manifest);
+  return text === undefined ? undefined : (JSON.parse(text) as { version?: string }).version;
 }
 
 /**

@@ -1,5 +1,4 @@
 import { readFileSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { readDefinition, readUrl, readUrlsInText } from './credentials.js';
 import { isSecretName } from './secret-names.js';
@@ -41,12 +40,14 @@ export function learnFromArguments(argv: readonly string[]): void {
 
 /**
  * Adds the passwords of libpq's password file and service files. `root` is the directory of the config, where the path
- * of the password file starts. Ignores a file that can't be read: then nobody reads a secret from it.
+ * of the password file starts. `home` is the home directory of the user, if there is one. Ignores a file that can't be read: then nobody reads a secret from it.
  * https://www.postgresql.org/docs/current/libpq-pgpass.html
  * https://www.postgresql.org/docs/current/libpq-pgservice.html
  */
-export function learnFromPasswordFiles(variables: Variables, root: string): void {
-  const home = variables['HOME'] || findHome();
+export function learnFromPasswordFiles(
+  variables: Variables,
+  { root, home = '/' }: { readonly root: string; readonly home: string | undefined },
+): void {
   for (const line of readLines(resolve(root, variables['PGPASSFILE'] || join(home, '.pgpass')))) {
     const password = /^(?!#)(?:(?:\\.|[^:\\])*:){4}(.*)$/s.exec(line)?.[1];
     // libpq ends the password at a further colon. Users overlook this, so the whole text is a secret, too.
@@ -86,15 +87,6 @@ export function learnFromSource(text: string): void {
 
 /** Matches a text that is assigned to a name in JavaScript, JSON or YAML: `password: 'abc…'`, `"token": "abc…"`. */
 const ASSIGNED_TEXT = /([A-Za-z_$][\w$]{2,63})["']?\s{0,8}[:=]\s{0,8}(["'`])([^"'`\n]{8,512})\2/g;
-
-/** Returns the home directory of the user, or the root directory if the system does not know the user. */
-function findHome(): string {
-  try {
-    return homedir();
-  } catch {
-    return '/'; // A container can run under a number without a name. Then the user has no files.
-  }
-}
 
 /** The largest file that is read for passwords, in bytes. */
 const MAX_BYTES = 1024 * 1024;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { EtlError } from '../../errors.js';
+import { explainFileError } from '../input/disk.js';
 import { describeInvalidUtf8, findInvalidUtf8 } from '../modules/utf8.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { type BoundStatement, bindNamed, createUnknownNameError, listNames } from '../sql/bind.js';
@@ -136,7 +137,7 @@ async function readSqlText(path: string, root: string): Promise<string> {
   } catch (error) {
     throw new EtlError('ETL-3005', {
       what: `the SQL file "${path}" can't be read`,
-      why: (error as NodeJS.ErrnoException).code,
+      why: explainFileError(error),
       fix: 'check the path: it is relative to the directory of the config file',
       cause: error,
     });

@@ -288,7 +288,8 @@ describe('the password file', () => {
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
     const path = join(folder, 'pgpass');
     const notices: string[] = [];
-    const find = (): Promise<string | undefined> => readPassword(path, query, (text) => notices.push(text));
+    const find = (): Promise<string | undefined> =>
+      readPassword({ path, isNamed: true }, query, (text) => notices.push(text));
     try {
       expect(await find()).to.equal(undefined);
       await writeFile(path, '*:*:*:*:pw', { mode: 0o644 });
@@ -307,6 +308,10 @@ describe('the password file', () => {
         undefined,
         `the password file ${path} is ignored: this user can't read it (ELOOP)`,
       ]);
+      const count = notices.length;
+      const unnamed = { path, isNamed: false };
+      expect(await readPassword(unnamed, query, (text) => notices.push(text))).to.equal(undefined);
+      expect(notices, 'a file that nobody has named does not exist').to.have.lengthOf(count);
     } finally {
       await rm(folder, { recursive: true });
     }
