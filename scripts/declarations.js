@@ -1,6 +1,6 @@
 // Writes dist/index.d.ts: one file with the types of the public API, instead of one file for each module of `src`.
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -29,11 +29,29 @@ export async function bundleTypes(directory) {
       plugins: dts({ dtsInput: true, emitDtsOnly: true, tsconfig: false }),
       experimental: { attachDebugInfo: 'none' },
     });
-    await bundle.write({ dir: directory });
+    const { output } = await bundle.write({ dir: directory });
     await bundle.close();
+    await letTypesOfPgBeMissing(output.map(({ fileName }) => join(directory, fileName)));
   } finally {
     await rm(declarations, { recursive: true });
   }
+}
+
+/**
+ * Turns off the error of the compiler about the import of pg, whose types a project need not install. Without them,
+ * `session.pg` has the type `any`. Throws if no file imports pg.
+ */
+async function letTypesOfPgBeMissing(files) {
+  let imports = 0;
+  for (const file of files) {
+    const text = await readFile(file, 'utf8');
+    const changed = text.replace(/^import .* from "pg";$/m, (line) => {
+      imports++;
+      return `// @ts-ignore -- the types of pg are optional\n${line}`;
+    });
+    await writeFile(file, changed);
+  }
+  if (imports === 0) throw new Error('no declaration imports the types of pg');
 }
 
 async function emitDeclarations(directory) {

@@ -3,6 +3,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ROOT } from './support/cli.js';
 
+/** The folder of code that Prisma has generated. */
+const GENERATED = 'test/fixtures/prisma/client/';
+
 /** The rules that the linter can't check, because they are about the linter's own settings. */
 describe('the conventions of the code', () => {
   const files: string[] = [];
@@ -10,7 +13,8 @@ describe('the conventions of the code', () => {
   before(async () => {
     for (const folder of ['src', 'test', 'bench', 'scripts', 'bin', 'examples']) {
       const names = await readdir(join(ROOT, folder), { recursive: true });
-      files.push(...names.filter((name) => /\.[jt]s$/.test(name)).map((name) => join(folder, name)));
+      const paths = names.filter((name) => /\.[jt]s$/.test(name)).map((name) => join(folder, name));
+      files.push(...paths.filter((path) => !path.startsWith(GENERATED)));
     }
   });
 

@@ -21,6 +21,11 @@ export const STREAM_GRACE_MS = 1000;
  * stream does not move: possibly it waits for one of these queries.
  */
 export const STREAM_STALL_MS = 30_000;
+/**
+ * The limit for queries that wait for the end of a transaction of `session.pg`, while the transaction sends no query:
+ * possibly it waits for one of these queries.
+ */
+export const TRANSACTION_STALL_MS = 12_000;
 /** The limit for the last statement of a task that has failed. After this time its connection is destroyed. */
 export const LAST_STATEMENT_MS = 100;
 /** The limit for the answer of the server to a COPY that is ended early. */

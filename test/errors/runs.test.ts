@@ -23,7 +23,7 @@ import { cluster, createDatabase, type TestDatabase } from '../support/database.
 import { frozenProxy } from '../support/frozen-proxy.js';
 import { holdTimers } from '../support/held-timers.js';
 import { startTransactionPooler } from '../support/transaction-pooler.js';
-import { ANSWER_MS } from '../../src/runtime/waiting.js';
+import { ANSWER_MS, TRANSACTION_STALL_MS } from '../../src/runtime/waiting.js';
 import { type FinishedRun, type RunOptions, runOn } from '../support/run.js';
 import { openTransaction } from '../runtime/copy/on-wire.js';
 import { MessageSnapshot } from './message-snapshot.js';
@@ -189,6 +189,20 @@ describe('the message of a run that is disturbed', () => {
     } catch (error) {
       keep('ETL-3207', error);
     }
+  });
+
+  it('ETL-3210: a query of session.pg waits for the transaction that waits for the query', async () => {
+    using timers = holdTimers(TRANSACTION_STALL_MS);
+    const failed = keepRun('ETL-3210', (d) => {
+      d.session('wait', {}, async ({ session }) => {
+        const client = await session.pg.connect();
+        await client.query('begin');
+        await session.pg.query('select 1');
+        await client.query('commit');
+      });
+    });
+    (await timers.next())();
+    await failed;
   });
 
   it('ETL-3504: a line of a CSV file would end the data', async () => {

@@ -72,6 +72,8 @@ const TASKS: Readonly<Record<string, string>> = {
   'ETL-3707': `sql(ID, { incremental: { table: 'source', cursor: 'id', lag: '1h' }, file: 'range.sql' })`,
   'ETL-3709': `sql(ID, { incremental: { table: 'cached', cursor: 'id' }, file: 'range.sql' })`,
   'ETL-3712': `sql(ID, { incremental: { table: 'a_materialized', cursor: 'id' }, file: 'range.sql' })`,
+  'ETL-3209': `session(ID, {}, async ({ session }) => { await session.pg.query('begin isolation level serializable'); })`,
+  'ETL-3211': `session(ID, {}, async ({ session }) => { await session.pg.query('begin'); })`,
 };
 
 const SCHEMA = `

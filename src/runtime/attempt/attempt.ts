@@ -12,6 +12,7 @@ import {
   createNotCommittedError,
   createSealTouchedError,
   createSwallowedError,
+  createUnfinishedError,
 } from '../postgres/task-connection-errors.js';
 import { type AttemptRequest, TaskBegin } from './begin.js';
 import { type AttemptOutcome, type Ending, SkipTask } from './outcome.js';
@@ -21,6 +22,7 @@ import { ReadSessions } from '../session/read-session.js';
 import { findDatabaseError, isConnectionEnd, isConnectionLoss } from '../postgres/sqlstate.js';
 import { BlockedWatch } from './blocked-statement.js';
 import type { Interrupted } from './statement-location.js';
+import { unwrapLibraryError } from '../postgres/library-error.js';
 import { AttemptStop } from './stop.js';
 import { isIdle } from '../postgres/transaction.js';
 import { explainNoRows, type FoundHighWatermark } from '../watermark/incremental.js';
@@ -154,6 +156,11 @@ class Attempt {
   async #runBody(highWatermark: FoundHighWatermark | undefined): Promise<string> {
     const { task, body, context, database, moved, cursorReaders, signal } = this.#request;
     let session: Promise<Session> | undefined;
+    const open = {
+      taskConnection: this.#taskConnection,
+      client: this.#client,
+      isolation: task.isolation,
+    };
     const watermarks = new Watermarks({ client: this.#taskConnection, schema: database.schema }, context.run);
     try {
       const work = body.run({
@@ -161,7 +168,7 @@ class Attempt {
         taskConnection: this.#taskConnection,
         watermarks,
         highWatermark,
-        session: () => (session ??= database.takeUnboundSession().bind(this.#taskConnection, this.#client)),
+        session: () => (session ??= database.takeUnboundSession().bind(open)),
         openReadSession: this.#readSessions.open,
         root: task.location.root.directory,
         moved,
@@ -197,6 +204,7 @@ class Attempt {
   async #check(): Promise<void> {
     if (this.#taskConnection.refused !== undefined) throw this.#taskConnection.refused;
     if (this.#taskConnection.failure !== undefined) throw createSwallowedError(this.#taskConnection.failure);
+    if (this.#taskConnection.reservation.isHeld) throw createUnfinishedError();
     const { checks, conn = '' } = this.#request.task;
     if (checks.length > 0) await runChecks({ client: this.#client, connectionId: conn }, checks);
   }
@@ -255,7 +263,9 @@ class Attempt {
    * itself or tried to, or if the connection was lost.
    */
   async toOutcome(error: unknown): Promise<AttemptOutcome> {
-    const thrown = toError(error);
+    const { reported } = this.#taskConnection;
+    const errors = [...(reported === undefined ? [] : [reported]), ...this.#readSessions.reported];
+    const thrown = unwrapLibraryError(toError(error), errors);
     await this.#taskConnection.drain();
     const isUndisturbed =
       !this.#request.signal.aborted &&

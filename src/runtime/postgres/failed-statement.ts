@@ -42,6 +42,11 @@ export function rememberCall(error: object): void {
   calls.set(error, call);
 }
 
+/** Remembers the stack of the code that awaits the query of an error. The first stack of an error stays. */
+export function rememberCallStack(error: object, stack: string): void {
+  if (!calls.has(error)) calls.set(error, { stack });
+}
+
 /**
  * Replaces the name of a table in an error of a server, for an error about a table that the program created: the user
  * knows only the table that the rows are for. Changes the error and its statement.

@@ -28,6 +28,17 @@ export interface QueuedQuery {
   readonly refusal?: EtlError | undefined;
   /** If set, the query that was sent ends with this error, whatever the server answers. */
   failure?: Error;
+  /** The client of `session.pg` that sends the query. Undefined for a query of the session itself. */
+  client?: object | undefined;
+  /** True if the query begins a transaction of its client. */
+  isBegin?: boolean | undefined;
+}
+
+/** The origin of a query: a client of `session.pg`. */
+export interface QueryOrigin {
+  readonly client: object;
+  /** True if the query begins a transaction of the client. */
+  readonly isBegin?: boolean;
 }
 
 /** The begin of a transaction. It is sent before the first query of the task, or in one pipeline with the query. */

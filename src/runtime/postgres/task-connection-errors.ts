@@ -3,6 +3,7 @@ import { secrets } from '../secrets/secrets.js';
 import type { ServerMessage } from './protocol.js';
 import { describeServerError } from './server-error.js';
 import { findDatabaseError, describeState } from './sqlstate.js';
+import { TRANSACTION_STALL_MS } from '../waiting.js';
 
 /**
  * Creates the error of a task that ignored the error of a statement. Without this error, PostgreSQL would answer the
@@ -146,5 +147,32 @@ export function createPlainCopyError(sql: string, direction: 'from' | 'to'): Etl
       direction === 'from'
         ? 'use `session.copyFrom` or a `d.load` task'
         : 'use `session.copyTo` or a `d.unload` task',
+  });
+}
+
+/** Creates the error of a transaction that a library can't begin on the connection of a task, or can't end. */
+export function createLibraryTransactionError(what: string, fix: string): EtlError {
+  return new EtlError('ETL-3209', {
+    what,
+    why: 'the connection is inside the transaction of the task, so a transaction of `session.pg` is a savepoint',
+    fix,
+  });
+}
+
+/** Creates the error of a query that waited for a transaction of `session.pg` that may wait for the query. */
+export function createWaitingError(): EtlError {
+  return new EtlError('ETL-3210', {
+    what: `a query waited for the end of another transaction of \`session.pg\`, which has sent nothing for ${TRANSACTION_STALL_MS / 1000} seconds`,
+    why: 'a task has one connection, so a query outside of the open transaction waits for the end of the transaction',
+    fix: 'inside a transaction, send all queries by the object that the library gives to your function, such as `trx` or `tx`',
+  });
+}
+
+/** Creates the error of a task that returned, or gave a client back, before a transaction of `session.pg` had ended. */
+export function createUnfinishedError(): EtlError {
+  return new EtlError('ETL-3211', {
+    what: 'a transaction of `session.pg` was left open',
+    why: 'the task returned, or the client was released, before COMMIT or ROLLBACK was sent',
+    fix: 'await the transaction, and send COMMIT or ROLLBACK before `client.release()`',
   });
 }

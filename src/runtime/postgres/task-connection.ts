@@ -8,6 +8,7 @@ import {
   createLeftOpenError,
   createPlainCopyError,
   createTooLateError,
+  createWaitingError,
 } from './task-connection-errors.js';
 import { toError } from '../../errors.js';
 import { prepareParameters } from './parameters.js';
@@ -18,8 +19,10 @@ import {
   type TransactionBegin,
   createQueuedQuery,
   createQueuedStream,
+  type QueryOrigin,
   type QueuedQuery,
 } from './queued-query.js';
+import { Reservation } from './reservation.js';
 import { RowCount } from './row-count.js';
 import { rememberStatement } from './failed-statement.js';
 import { isConnectionEnd } from './sqlstate.js';
@@ -46,6 +49,8 @@ export class TaskConnection {
   readonly #queue: QueuedQuery[] = [];
   /** The listeners for messages of the server. */
   readonly #listeners: readonly [event: string, listener: (message: ServerMessage) => void][];
+  /** The listeners for events of the driver's client. */
+  readonly #clientListeners: [event: string, listener: (argument: unknown) => void][] = [];
   /** The query that was sent and has no ReadyForQuery yet. */
   #active: QueuedQuery | undefined;
   /** The number of statements of the active query that the server has answered. */
@@ -64,6 +69,8 @@ export class TaskConnection {
   /** A COPY whose data is being prepared: its SQL, and how to end the preparation. */
   #preparing: { readonly sql: string; readonly fail: (error: Error) => void } | undefined;
 
+  /** Lets the queries of one client of `session.pg` pass while the client has a transaction open. */
+  readonly reservation = new Reservation();
   /** The number of rows that the statements of the task wrote. */
   readonly rows = new RowCount();
 
@@ -71,6 +78,8 @@ export class TaskConnection {
   failure: ServerMessage | undefined;
   /** The last message of the server before it closed the connection, such as 57P01. */
   fatal: ServerMessage | undefined;
+  /** The last error that a client of `session.pg` has reported. Its library may throw another error for it. */
+  reported: Error | undefined;
   /** The reason why the connection was lost. Undefined while the connection is open. */
   lost: Error | undefined;
   /** True if the transaction ended while the task was running: the task sent COMMIT or ROLLBACK itself. */
@@ -98,10 +107,17 @@ export class TaskConnection {
     client.on('end', this.#onLost);
   }
 
+  /** Calls `listener` for each event of the driver's client, such as `notice`, until `detach`. */
+  listen(event: string, listener: (argument: unknown) => void): void {
+    this.#client.on(event, listener);
+    this.#clientListeners.push([event, listener]);
+  }
+
   /** Removes all listeners, so that the connection can go back to its pool. */
   detach(): void {
     clearTimeout(this.#stallTimer);
     for (const [event, listener] of this.#listeners) this.#client.connection.removeListener(event, listener);
+    for (const [event, listener] of this.#clientListeners) this.#client.removeListener(event, listener);
     this.#client.removeListener('error', this.#onLost);
     this.#client.removeListener('end', this.#onLost);
   }
@@ -142,7 +158,7 @@ export class TaskConnection {
   close(): void {
     this.#phase = 'closed';
     if (this.#transactionBegin?.isSent === false) this.#transactionBegin.fail(createTooLateError());
-    for (const query of this.#queue.splice(0)) query.refuse(createTooLateError());
+    this.#refuseWaiting(createTooLateError);
   }
 
   /**
@@ -153,28 +169,30 @@ export class TaskConnection {
    * - A query with a callback (`callback`, `values` as a function, or `config.callback`): returns undefined.
    * - Any other query: returns a promise of the result.
    *
-   * A query whose values can't be sent without a change is not sent. It fails with ETL-3020.
+   * A query whose values can't be sent without a change is not sent. It fails with ETL-3020. `origin` is the client of
+   * `session.pg` that sends the query, if there is one.
    */
-  query(config: unknown, values?: unknown, callback?: Callback): unknown {
+  query(config: unknown, values?: unknown, callback?: Callback, origin?: QueryOrigin): unknown {
     if (isSubmittable(config)) {
-      this.#enqueue(createQueuedStream(this.#client, config));
+      this.#enqueue(createQueuedStream(this.#client, config), origin);
       return config;
     }
     const given = typeof values === 'function' ? (values as Callback) : (callback ?? getCallback(config));
     if (given === undefined) {
       // Calls this method again, with a callback.
       return new Promise<QueryResult>((resolve, reject) => {
-        this.query(config, values, (error, result) => {
+        const settle: Callback = (error, result) => {
           if (error) reject(error);
           else resolve(result as QueryResult);
-        });
+        };
+        this.query(config, values, settle, origin);
       });
     }
     const list = typeof values === 'function' ? getValues(config) : (values ?? getValues(config));
     try {
       if (Array.isArray(list)) assertValueCount(list.length);
       const bound = Array.isArray(list) ? prepareParameters(list, this.usesUtcDates) : list;
-      this.#enqueue(createQueuedQuery(this.#client, config, bound, given));
+      this.#enqueue(createQueuedQuery(this.#client, config, bound, given), origin);
     } catch (error) {
       queueMicrotask(() => given(toError(error)));
     }
@@ -272,7 +290,9 @@ export class TaskConnection {
    * - A COPY is active or queued that continues only when the task goes on. The query would wait forever.
    * - The phase is `new` or `closed`. Such a query is reported as late.
    */
-  #enqueue(query: QueuedQuery): void {
+  #enqueue(query: QueuedQuery, origin?: QueryOrigin): void {
+    query.client = origin?.client;
+    query.isBegin = origin?.isBegin;
     if (this.lost !== undefined) query.refuse(this.lost);
     else if (query.refusal !== undefined) {
       this.refused ??= query.refusal;
@@ -302,7 +322,7 @@ export class TaskConnection {
       this.#stallTimer = undefined;
       const isStalled = this.#active === active && moved === stream.bytesRead + stream.bytesWritten;
       if (!isStalled) return this.#watchStall();
-      for (const query of this.#queue.splice(0)) query.refuse(createCopyOpenError(active.sql));
+      this.#refuseWaiting(() => createCopyOpenError(active.sql));
     }, STREAM_STALL_MS);
   }
 
@@ -313,10 +333,26 @@ export class TaskConnection {
       this.#send(this.#transactionBegin);
       return;
     }
-    this.#active = this.#queue.shift();
-    if (this.#active === undefined) return this.#onIdle?.();
+    this.#active = this.#take(this.#queue.findIndex((query) => this.reservation.allows(query)));
+    if (this.#active === undefined) {
+      if (this.#queue.length > 0) this.reservation.watch(() => this.#refuseWaiting(createWaitingError));
+      return this.#onIdle?.();
+    }
     this.#active.start();
     this.#watchStall();
+  }
+
+  /** Removes the query at this index from the queue, in order to send it. Returns undefined for the index -1. */
+  #take(index: number): QueuedQuery | undefined {
+    const query = index === -1 ? undefined : this.#queue.splice(index, 1)[0];
+    if (query !== undefined) this.reservation.onSend(query);
+    return query;
+  }
+
+  /** Refuses all queries that wait. */
+  #refuseWaiting(createError: () => Error): void {
+    this.reservation.stopWatch();
+    for (const query of this.#queue.splice(0)) query.refuse(createError());
   }
 
   /**
@@ -325,7 +361,7 @@ export class TaskConnection {
    */
   #send(transactionBegin: TransactionBegin): void {
     const first = this.#queue[0]?.toPipelined();
-    this.#active = first === undefined ? BEGIN_QUERY : this.#queue.shift();
+    this.#active = first === undefined ? BEGIN_QUERY : this.#take(0);
     transactionBegin.send(this.#client, first);
   }
 
@@ -396,10 +432,10 @@ export class TaskConnection {
 
   /** Takes the loss of the connection: refuses all waiting queries, and ends the wait for the active query. */
   readonly #onLost = (error?: Error): void => {
-    this.lost ??= error ?? new Error('the connection was closed');
-    this.#transactionBegin?.fail(this.lost);
-    this.#preparing?.fail(this.lost);
-    for (const query of this.#queue.splice(0)) query.refuse(this.lost);
+    const lost = (this.lost ??= error ?? new Error('the connection was closed'));
+    this.#transactionBegin?.fail(lost);
+    this.#preparing?.fail(lost);
+    this.#refuseWaiting(() => lost);
     this.#active = undefined;
     this.#onIdle?.();
   };

@@ -76,6 +76,11 @@ export class ReadSessions {
     return undefined;
   }
 
+  /** The last errors that clients of `session.pg` have reported on the connections. */
+  get reported(): readonly Error[] {
+    return this.#opened.flatMap(([, { taskConnection }]) => taskConnection.reported ?? []);
+  }
+
   /** Closes all read sessions. Never rejects, also if a session could not be opened. */
   async close(): Promise<void> {
     if (this.#byId.size === 0) return;
@@ -116,7 +121,8 @@ export async function openReadSession(
     const limits = buildLongSettings(client, database.openControl !== undefined);
     await send(client, [...BEGIN, values, ...limits].join('; '));
     taskConnection.open();
-    const session = await new UnboundSession(database.knex).bind(taskConnection, client);
+    const isolation = 'repeatable read';
+    const session = await new UnboundSession(database.knex).bind({ taskConnection, client, isolation });
     return { session, taskConnection, close };
   } catch (error) {
     await close();

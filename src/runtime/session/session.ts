@@ -1,9 +1,11 @@
 import type { Knex } from 'knex';
-import type { QueryResult } from 'pg';
+import type { Pool, QueryResult } from 'pg';
 import { EtlError } from '../../errors.js';
 import { getText, type Callback, type ProtocolClient } from '../postgres/protocol.js';
 import { createBulkSession, type BulkSession } from './session-copy.js';
+import { TaskPool } from './task-pool.js';
 import type { TaskConnection } from '../postgres/task-connection.js';
+import type { Isolation } from '../postgres/transaction.js';
 
 /**
  * A Knex handle bound to one open transaction: `session('table')`, `session.raw(…)`, `Model.query(session)`.
@@ -21,6 +23,19 @@ export interface Session extends Knex.Transaction, BulkSession {
    * Returns the model class bound to this transaction, for code that takes a class and calls `query()` on the class.
    */
   bind<M extends ModelClass>(model: M): M;
+  /**
+   * The connection of the transaction as a pool of `pg`, for Kysely, Drizzle, Prisma and other libraries on pg. The pool has
+   * one connection, and `end()` does nothing. Transactions of the library are savepoints: its BEGIN and COMMIT never reach
+   * the server.
+   *
+   * ```ts
+   * const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: session.pg }) });
+   * const db = drizzle(session.pg);
+   * const prisma = new PrismaClient({ adapter: new PrismaPg(session.pg) });
+   * const { rows } = await session.pg.query('select $1::int as n', [1]);
+   * ```
+   */
+  readonly pg: Pool;
 }
 
 /** The part of an Objection model class that a session needs. A project need not install Objection for this type. */
@@ -50,15 +65,19 @@ export class UnboundSession {
 
   /**
    * Returns the session on the transaction that is open on `taskConnection`. The session is the Knex transaction with
-   * three changes: it has the methods of `BulkSession` and `bind`, its `commit`, `rollback` and `destroy` throw, and its
+   * three changes: it has the methods of `BulkSession`, `bind` and `pg`, its `commit`, `rollback` and `destroy` throw, and its
    * queries go to `taskConnection`. Call `bind` only once.
    */
-  async bind(taskConnection: TaskConnection, client: ProtocolClient): Promise<Session> {
+  async bind({ taskConnection, client, isolation }: OpenTransaction): Promise<Session> {
     this.#connection.taskConnection = taskConnection;
     const transaction = await this.#transaction;
+    let pool: TaskPool | undefined;
     const added = {
       ...createBulkSession(taskConnection, client),
       bind: (model: ModelClass) => model.bindKnex(transaction as never),
+      get pg() {
+        return (pool ??= new TaskPool({ taskConnection, driver: client, isolation }));
+      },
     };
     return new Proxy(transaction, {
       get: (target, name) => {
@@ -68,6 +87,13 @@ export class UnboundSession {
       },
     }) as Session;
   }
+}
+
+/** An open transaction, and the connection that it is on. */
+export interface OpenTransaction {
+  readonly taskConnection: TaskConnection;
+  readonly client: ProtocolClient;
+  readonly isolation: Isolation;
 }
 
 /** The object that Knex uses as the connection of its transaction. Passes queries to the task connection. */

@@ -26,6 +26,8 @@ export interface SessionEnding {
   readonly options?: TaskDefaults;
   /** The expected number of rows of table `t` after the task. Default 0. */
   readonly rows?: number;
+  /** True if another library can't do this: the task calls a method of the session itself, or a model. */
+  readonly isOnlySession?: boolean;
 }
 
 export const insert = (session: SessionContext['session'], v: string) => session('t').insert({ v });
@@ -59,11 +61,13 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'commits a row that a model inserted',
+    isOnlySession: true,
     rows: 1,
     body: async ({ session }) => void (await Row.query(session).insert({ v: 'x' } as object)),
   },
   {
     title: 'commits a row that a bound model inserted',
+    isOnlySession: true,
     rows: 1,
     body: async ({ session }) =>
       void (await session
@@ -85,7 +89,7 @@ export const ENDINGS: readonly SessionEnding[] = [
     body: async ({ session }) => {
       await insert(session, 'x');
       await raw(session, 'set search_path to pg_catalog');
-      await raw(session, 'select pg_advisory_lock(7)');
+      await raw(session, 'select pg_advisory_lock(7)::text');
       await raw(session, 'create temp table left_over (i int)');
     },
   },
@@ -164,6 +168,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'refuses session.commit()',
+    isOnlySession: true,
     code: 'ETL-3201',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -172,6 +177,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'refuses session.rollback()',
+    isOnlySession: true,
     code: 'ETL-3201',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -180,6 +186,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'refuses session.destroy()',
+    isOnlySession: true,
     code: 'ETL-3201',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -361,6 +368,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'fails a task that throws during a COPY TO, with the error of the task',
+    isOnlySession: true,
     code: 'ETL-3001',
     what: /gave up/,
     body: async ({ session }) => {
@@ -375,6 +383,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'fails a task that never ends its COPY FROM',
+    isOnlySession: true,
     code: 'ETL-3205',
     body: async ({ session }) => {
       await insert(session, 'x');
@@ -386,6 +395,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'fails a task whose COPY is refused by the server',
+    isOnlySession: true,
     code: 'ETL-3001',
     sqlstate: '22P04',
     body: async ({ session }) => {
@@ -397,6 +407,7 @@ export const ENDINGS: readonly SessionEnding[] = [
   },
   {
     title: 'commits the rows of a COPY',
+    isOnlySession: true,
     rows: 2,
     body: async ({ session }) => {
       await pipeline(
@@ -455,6 +466,6 @@ export const ENDINGS: readonly SessionEnding[] = [
 
 /** The tables of the endings. */
 export const ENDING_TABLES = `
-  create table t (v text); create table u (id int primary key);
+  create table t (v text, id serial primary key); create table u (id int primary key);
   create table parent (id int primary key);
-  create table child (pid int references parent deferrable initially deferred)`;
+  create table child (pid int references parent deferrable initially deferred, id serial primary key)`;
