@@ -7,7 +7,7 @@ import { type Connection, formatDsn } from '../connection.js';
 import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
 import { within } from '../../runtime/waiting.js';
-import { type PglitePackage, findPglite, startPglite } from './pglite-instance.js';
+import { findPglite, startPglite } from './pglite-instance.js';
 import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
 import { createKnexLog, terminate } from '../client.js';
@@ -30,10 +30,10 @@ const GRACE = { idle: 300, shutdown: 600 };
  * the directory, ETL-2212 if the directory has other files, and ETL-1001 if the database can't start.
  */
 async function openPglite(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const pglite = await findPglite(settings.root, connection.definedBy);
+  const entry = await findPglite(settings.root, connection.definedBy);
   const [{ default: knex }, { session, lock }] = await Promise.all([
     import('knex'),
-    startLocked(pglite, connection, settings),
+    startLocked(entry, connection, settings),
   ]);
   const clients = new Set<Client>();
   const handle = knex({
@@ -72,7 +72,7 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
  * other files, and with ETL-1001 if PGlite can't start.
  */
 async function startLocked(
-  pglite: PglitePackage,
+  entry: string,
   connection: Connection,
   { root, pid, applicationName }: OpenSettings,
 ): Promise<{ readonly session: PgliteSession; readonly lock: DirectoryLock | undefined }> {
@@ -80,7 +80,7 @@ async function startLocked(
   try {
     const directory = await makeDirectory(connection, root);
     if (directory !== undefined) lock = await lockDirectory(directory, pid);
-    return { session: new PgliteSession(await startPglite(pglite, directory, applicationName)), lock };
+    return { session: new PgliteSession(await startPglite(entry, directory, applicationName)), lock };
   } catch (error) {
     await lock?.release();
     if (error instanceof EtlError) throw error;

@@ -2,24 +2,15 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
-import { brotliDecompress } from 'node:zlib';
 import type * as Pglite from '@electric-sql/pglite';
 import { EtlError } from '../../errors.js';
 import { getCode } from '../connect-error.js';
 
-/** An installed package `@electric-sql/pglite`. */
-export interface PglitePackage {
-  /** The path of the module that `import` loads. */
-  readonly entry: string;
-  readonly version: string;
-}
-
 /**
- * Finds the package in the user's project at `root`, else beside this program. Throws ETL-2211 if there is no package
- * or if its version is not supported.
+ * Finds the package `@electric-sql/pglite` in the user's project at `root`, else beside this program. Returns the path of
+ * the module that `import` loads. Throws ETL-2211 if there is no package or if its version is not supported.
  */
-export async function findPglite(root: string, definedBy: string): Promise<PglitePackage> {
+export async function findPglite(root: string, definedBy: string): Promise<string> {
   const entry = resolveFrom(resolve(root, 'package.json')) ?? resolveFrom(import.meta.url);
   if (entry === undefined)
     throw new EtlError('ETL-2211', {
@@ -30,7 +21,7 @@ export async function findPglite(root: string, definedBy: string): Promise<Pglit
   // The package does not export its package.json, so the path starts at its entry.
   const manifest = await readFile(resolve(dirname(entry), '../package.json'), 'utf8');
   const { version } = JSON.parse(manifest) as { readonly version: string };
-  if (SUPPORTED.test(version)) return { entry, version };
+  if (SUPPORTED.test(version)) return entry;
   throw new EtlError('ETL-2211', {
     what: `the embedded database can't use version ${version} of the package @electric-sql/pglite`,
     where: definedBy,
@@ -57,24 +48,20 @@ function resolveFrom(base: string): string | undefined {
  * A start takes about half a second with an existing database, and up to some seconds with a new one.
  */
 export async function startPglite(
-  { entry, version }: PglitePackage,
+  entry: string,
   directory: string | undefined,
   applicationName: string,
 ): Promise<Pglite.PGlite> {
-  const isNew = directory === undefined || (await prepareDirectory(directory));
-  const [{ PGlite }, seed] = await Promise.all([
-    import(pathToFileURL(entry).href) as Promise<typeof Pglite>,
-    isNew ? readSeed(version) : undefined,
-  ]);
+  const isNew = directory !== undefined && (await prepareDirectory(directory));
+  const { PGlite } = (await import(pathToFileURL(entry).href)) as typeof Pglite;
   const pglite = await PGlite.create({
     dataDir: directory ?? 'memory://',
     // As a start option, the name stays after DISCARD ALL, like the name of a connection to a server.
     startParams: [...PGlite.defaultStartParams, '-c', `application_name=${applicationName}`],
     extensions: { withoutTimers },
-    ...(seed && { loadDataDir: seed }),
   });
   // The database is complete, so a later start may use it.
-  if (directory !== undefined && isNew) await rm(resolve(directory, UNFINISHED));
+  if (isNew) await rm(resolve(directory, UNFINISHED));
   return pglite;
 }
 
@@ -106,20 +93,6 @@ async function prepareDirectory(directory: string): Promise<boolean> {
     });
   await writeFile(resolve(directory, UNFINISHED), '');
   return true;
-}
-
-/**
- * Reads the packed data directory of a new database, which the build made with the same version of PGlite. With this
- * directory, PGlite does not run initdb. Returns undefined if there is no packed directory for this version.
- */
-async function readSeed(version: string): Promise<Blob | undefined> {
-  try {
-    const packed = await readFile(new URL(`pglite-data-${version}.tar.br`, import.meta.url));
-    return new Blob([await promisify(brotliDecompress)(packed)], { type: 'application/x-tar' });
-  } catch (error) {
-    if (getCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }
 
 /** The options of PGlite's WebAssembly module that `withoutTimers` changes. */
