@@ -110,26 +110,33 @@ export async function bundleProgram(directory, { minify = true } = {}) {
 }
 
 /**
- * Writes `index.js`, which a user's code imports from the package, and `api.cjs`, which has the code of `src/index.ts`.
- * Returns esbuild's metafiles.
+ * Writes `api.cjs`, which has the code of `src/index.ts` and `src/library/testing.ts`, and the two files that a user's code
+ * imports from the package: `index.js` and `testing.js`. Returns esbuild's metafiles.
  */
 export async function bundleApi(directory) {
   const api = await build({
     ...COMMON,
-    entryPoints: ['src/index.ts'],
+    stdin: {
+      contents: "export * from './src/index.ts'; export * as testing from './src/library/testing.ts';",
+      resolveDir: root,
+    },
     format: 'cjs',
     external: [...ABSENT, ...EXTERNAL],
     ...OWN_URL,
     outdir: directory,
   });
-  const [{ exports: names }] = Object.values(await readExports('src/index.ts'));
+  const [names, testingNames] = await Promise.all([
+    readExports('src/index.ts'),
+    readExports('src/library/testing.ts'),
+  ]);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'api.cjs'), getText(api));
   writeFileSync(join(directory, 'index.js'), createFacade(names));
+  writeFileSync(join(directory, 'testing.js'), createTestingFacade(testingNames));
   return [api.metafile];
 }
 
-/** Returns esbuild's outputs for an entry; each output lists the names of its exports. */
+/** Returns the names of the exports of a module. */
 async function readExports(entry) {
   const { metafile } = await build({
     ...COMMON,
@@ -138,7 +145,8 @@ async function readExports(entry) {
     packages: 'external',
     outdir: root,
   });
-  return metafile.outputs;
+  const [{ exports }] = Object.values(metafile.outputs);
+  return exports;
 }
 
 /**
@@ -162,6 +170,15 @@ function createFacade(names) {
 
 const api = globalThis[Symbol.for('@oneshot/etl')] ?? createRequire(import.meta.url)('./api.cjs');
 export const { ${names.join(', ')} } = api;
+`;
+}
+
+/** Returns the text of `testing.js`. A test runs outside of the program, so there is only one copy of the API. */
+function createTestingFacade(names) {
+  return `import { createRequire } from 'node:module';
+
+const { testing } = createRequire(import.meta.url)('./api.cjs');
+export const { ${names.join(', ')} } = testing;
 `;
 }
 

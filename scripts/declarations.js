@@ -1,4 +1,4 @@
-// Writes dist/index.d.ts: one file with the types of the public API, instead of one file for each module of `src`.
+// Writes dist/index.d.ts and dist/testing.d.ts: the types of the public API, instead of one file for each module of `src`.
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, '..');
 const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
 
 /**
- * Writes `index.d.ts` to `directory`. The compiler writes the declarations, except those with the tag `@internal`. The
+ * Writes `index.d.ts` and `testing.d.ts` to `directory`. The compiler writes the declarations, except those with the tag `@internal`. The
  * bundler joins the declarations, and needs no TypeScript.
  */
 export async function bundleTypes(directory) {
@@ -24,12 +24,16 @@ export async function bundleTypes(directory) {
       emitted,
     ]);
     const bundle = await rolldown({
-      input: { index: join(declarations, 'index.d.ts') },
+      input: {
+        index: join(declarations, 'index.d.ts'),
+        testing: join(declarations, 'library/testing.d.ts'),
+      },
       external: /^[^./]/,
       plugins: dts({ dtsInput: true, emitDtsOnly: true, tsconfig: false }),
       experimental: { attachDebugInfo: 'none' },
     });
-    const { output } = await bundle.write({ dir: directory });
+    // The types that both entries use are in a file of their own.
+    const { output } = await bundle.write({ dir: directory, chunkFileNames: 'types.d.ts' });
     await bundle.close();
     await letTypesOfPgBeMissing(output.map(({ fileName }) => join(directory, fileName)));
   } finally {

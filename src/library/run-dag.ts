@@ -9,7 +9,7 @@ import { createLookup } from '../hooks/lookup.js';
 import type { Config } from '../runtime/config/define.js';
 import { getDagCode } from '../runtime/dag/dag-code.js';
 import type { Dag } from '../runtime/dag/dag.js';
-import { findConnections } from '../runtime/dag/plan.js';
+import { findConnections, planDag } from '../runtime/dag/plan.js';
 import { collectResults, type ResultsOf } from '../runtime/dag/results.js';
 import { parseDuration } from '../runtime/duration.js';
 import { nameSchema } from '../runtime/ledger/ledger.js';
@@ -21,7 +21,7 @@ import { getExitCode } from '../runtime/run/exit-code.js';
 import { readHostName } from '../runtime/run/host-name.js';
 import { createRequest, type RunSelection } from '../runtime/run/request.js';
 import { createRunConnections } from '../runtime/run/run-connections.js';
-import { DEFAULT_CONCURRENCY, executeRun } from '../runtime/run/run.js';
+import { DEFAULT_CONCURRENCY, executeRun, type RunServices } from '../runtime/run/run.js';
 
 /**
  * Options of `runDag`: what the run covers, and the settings that a config has. A config fits:
@@ -84,27 +84,46 @@ export async function runDag<Defined>(
   dag: Dag<Defined>,
   options: RunDagOptions = {},
 ): Promise<DagRunResult<Defined>> {
-  const { variables = process.env, directory = process.cwd(), defaults = {}, onEvent, timeout } = options;
+  const { variables = process.env, directory = process.cwd(), connections: settings = {} } = options;
   learnFromVariables(variables);
   learnFromPasswordFiles(variables, { root: directory, home: findHomeDirectory(variables) });
-  setRoot(dag.location, directory, getDagCode(options.codeVersion));
   const environment = { variables, sources: listSources(variables), notices: [] };
-  const config = options.connections ?? {};
-  const lookup = createLookup({ flags: {}, environment, config, configName: 'the options of runDag' });
-  const request = await createRequest(dag, defaults, options, (option) => `\`${option}\``);
+  const configName = 'the options of runDag';
+  const lookup = createLookup({ flags: {}, environment, config: settings, configName });
   // Fails before the start of the run if a connection is not defined or no hook opens its scheme.
-  for (const id of findConnections(request).used) findHook(lookup.find(id));
-  const concurrency = options.concurrency ?? DEFAULT_CONCURRENCY;
-  const connections = new ConnectionSet({ settings: config, variables, root: directory, pid: process.pid });
+  for (const id of listConnectionIds(dag, options)) findHook(lookup.find(id));
+  const connections = new ConnectionSet({ settings, variables, root: directory, pid: process.pid });
+  return runDagOn(dag, options, {
+    connections: createRunConnections(lookup, connections, options.concurrency ?? DEFAULT_CONCURRENCY),
+  });
+}
+
+/** Returns the IDs of the connections that a Dag uses. */
+export function listConnectionIds(
+  dag: Dag,
+  { defaults = {} }: Pick<RunDagOptions, 'defaults'>,
+): readonly string[] {
+  return findConnections(planDag(dag, defaults)).used;
+}
+
+/** Runs a Dag like `runDag`, on connections that are found already. */
+export async function runDagOn<Defined>(
+  dag: Dag<Defined>,
+  options: Omit<RunDagOptions, 'connections' | 'variables'>,
+  { connections, beforeCommit }: Pick<RunServices, 'connections' | 'beforeCommit'>,
+): Promise<DagRunResult<Defined>> {
+  const { directory = process.cwd(), defaults = {}, onEvent, timeout } = options;
+  setRoot(dag.location, directory, getDagCode(options.codeVersion));
+  const request = await createRequest(dag, defaults, options, (option) => `\`${option}\``);
   let reportError: EtlError | undefined;
   const stop = new AbortController();
   const unlink = linkSignal(options.signal, stop);
   try {
     const { results, ...result } = await executeRun(request, {
-      connections: createRunConnections(lookup, connections, concurrency),
+      connections,
       schema: nameSchema(options.ledger?.schema),
       limits: {
-        concurrency,
+        concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
         failFast: options.failFast ?? false,
         timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, '`timeout`'),
       },
@@ -116,6 +135,7 @@ export async function runDag<Defined>(
       recordsRowData: options.showData ?? false,
       unhandledErrors: () => [],
       onReportFailed: (error) => (reportError ??= error),
+      beforeCommit,
     });
     const collected = collectResults(dag, results);
     return { ...result, exitCode: getExitCode(result), results: collected, reportError };

@@ -77,13 +77,20 @@ describe('the package', function () {
       'parser.cjs',
       'api.cjs',
       'index.js',
+      'testing.js',
     ];
     const migrations = (await readdir(join(ROOT, 'src/runtime/ledger/migrations'))).map(
       (name) => `migrations/${name}`,
     );
-    const built = [...programs, 'index.d.ts', 'etl.licenses.txt', 'sbom.cdx.json', ...migrations].map(
-      (name) => `dist/${name}`,
-    );
+    const built = [
+      ...programs,
+      'index.d.ts',
+      'testing.d.ts',
+      'types.d.ts',
+      'etl.licenses.txt',
+      'sbom.cdx.json',
+      ...migrations,
+    ].map((name) => `dist/${name}`);
     const docs = (await readdir(join(ROOT, 'docs'))).map((name) => `docs/${name}`);
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json', ...docs];
     const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');

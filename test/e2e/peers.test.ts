@@ -120,7 +120,8 @@ describe('the oldest Knex, Objection and pg of the peer ranges', function () {
   it('have types that fit the types of a session', async () => {
     const own = join(project.directory, 'node_modules/@oneshot/etl');
     await mkdir(join(own, 'dist'), { recursive: true });
-    for (const file of ['package.json', 'dist/index.d.ts']) await cp(join(ROOT, file), join(own, file));
+    for (const file of ['package.json', 'dist/index.d.ts', 'dist/types.d.ts'])
+      await cp(join(ROOT, file), join(own, file));
     await writeFile(join(project.directory, 'typed.ts'), TYPED_CONFIG);
     const options =
       '--ignoreConfig --strict --module NodeNext --target ES2022 --noEmit --skipLibCheck --types node typed.ts';

@@ -1,3 +1,4 @@
+import type { QueryResult } from 'pg';
 import { EtlError, toError } from '../../errors.js';
 import { runChecks } from './checks.js';
 import { commitTask } from './commit.js';
@@ -131,7 +132,23 @@ class Attempt {
     }
     const result = await this.#runBody(highWatermark);
     await this.#check();
+    await this.#request.beforeCommit?.({
+      taskId: this.#request.task.id,
+      result: JSON.parse(result),
+      rows: this.#taskConnection.rows.written,
+      query: (text, values) => this.#query(text, values),
+    });
     return this.#commit(result);
+  }
+
+  /** Sends a statement for `beforeCommit`. The values of its answer are those that a session gets. */
+  #query(text: string, values?: readonly unknown[]): Promise<QueryResult['rows']> {
+    return new Promise((resolve, reject) => {
+      this.#client.query({ text, values, queryMode: 'extended' }, undefined, (error, result) => {
+        if (error) reject(error);
+        else resolve((result as QueryResult).rows);
+      });
+    });
   }
 
   get #ledger(): Ledger {

@@ -145,4 +145,23 @@ export interface AttemptRequest {
   readonly isFirst: boolean;
   /** Called with the SQL of each query that the task sends after its COMMIT. */
   readonly onLateQuery: (sql: string) => void;
+  /** See `AttemptServices.beforeCommit`. */
+  readonly beforeCommit: BeforeCommit | undefined;
 }
+
+/** A task whose body and checks have succeeded, inside its transaction. */
+export interface TaskBeforeCommit {
+  readonly taskId: string;
+  /** The result of the task, as the tasks that need it get it. */
+  readonly result: unknown;
+  /** The rows that the task has written. */
+  readonly rows: number;
+  /** Sends one statement in the transaction of the task. Returns the rows of its answer. */
+  readonly query: (
+    text: string,
+    values?: readonly unknown[],
+  ) => Promise<readonly Readonly<Record<string, unknown>>[]>;
+}
+
+/** Called before the COMMIT of a task. An error that it throws rolls the task back. */
+export type BeforeCommit = (task: TaskBeforeCommit) => Promise<void>;

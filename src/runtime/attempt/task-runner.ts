@@ -17,6 +17,7 @@ import { createLateQueryError } from '../postgres/task-connection-errors.js';
 import type { AttemptOutcome } from './outcome.js';
 import { findConnections, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { Progress } from './progress.js';
+import type { BeforeCommit } from './begin.js';
 import { type UsedRetries, nextDelay } from './retry.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { createTaskTimeoutError } from './stop.js';
@@ -50,6 +51,8 @@ export interface AttemptServices extends ContextFacts {
   readonly signal: AbortSignal;
   /** Takes an error of a task that has already ended. */
   readonly onLateError: (error: EtlError) => void;
+  /** Called before the COMMIT of each task with a transaction. Default: nothing. */
+  readonly beforeCommit?: BeforeCommit | undefined;
 }
 
 type FailedAttempt = AttemptOutcome & { readonly state: 'failed' };
@@ -240,7 +243,9 @@ export class TaskRunner {
         opening,
       );
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
-    return attemptTask({ ...common, isFirst, body, database, openReadSession: openSession, onLateQuery });
+    const { beforeCommit } = this.#services;
+    const calls = { openReadSession: openSession, onLateQuery, beforeCommit };
+    return attemptTask({ ...common, ...calls, isFirst, body, database });
   }
 
   #createProgress({ id: taskId }: PlannedTask): Progress {

@@ -136,7 +136,8 @@ export class RunDatabases {
     let opened = this.#databases.get(connectionId);
     if (opened === undefined) {
       opened = this.#open(connectionId).then((database) => {
-        // Knex emits the event in a reaction of the query's promise.
+        // Knex emits the event in a reaction of the query's promise. Runs on one test database share a Knex.
+        database.knex.removeListener('query-error', rememberCall);
         database.knex.on('query-error', rememberCall);
         return database;
       });

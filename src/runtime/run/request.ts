@@ -29,6 +29,8 @@ export interface RunSelection {
   readonly task?: string | undefined;
   /** True: all tasks ignore their watermarks. An array has the IDs of the tasks that do. */
   readonly fullRefresh?: boolean | readonly string[] | undefined;
+  /** The time that decides which data intervals are complete. Default: the current time. */
+  readonly now?: Date | undefined;
   /**
    * `fail` refuses to start while another run of the Dag is running (ETL-7501). `wait` waits for its end for a minute,
    * `wait:10m` for ten minutes. Default: `fail`.
@@ -74,7 +76,7 @@ const NOT_WITH_RESUME = {
  * `date`, or else of the last run of the Dag. Throws ETL-2001 for options that contradict each other.
  */
 function createResumeStart(dag: Dag, selection: RunSelection, name: NameOption): RunStart {
-  const { date, strict = false, runId } = selection;
+  const { date, strict = false, runId, now = new Date() } = selection;
   for (const [option, why] of Object.entries(NOT_WITH_RESUME)) {
     const key = option as keyof typeof NOT_WITH_RESUME;
     if (selection[key] !== undefined && selection[key] !== false)
@@ -83,7 +85,7 @@ function createResumeStart(dag: Dag, selection: RunSelection, name: NameOption):
   if (runId !== undefined && date !== undefined)
     throw createUsageError(`${name('date')} does not go with ${name('runId')}: a run keeps its interval`);
   const interval =
-    date === undefined ? undefined : findIntervalContaining(dag.schedule, formatDate(date), new Date());
+    date === undefined ? undefined : findIntervalContaining(dag.schedule, formatDate(date), now);
   return {
     kind: 'resume',
     runId: runId === undefined ? undefined : checkRunId(runId, name),
@@ -97,12 +99,11 @@ function createResumeStart(dag: Dag, selection: RunSelection, name: NameOption):
  * each other, and an `EtlError` if the params or the date are wrong.
  */
 async function createRunStart(dag: Dag, selection: RunSelection, name: NameOption): Promise<RunStart> {
-  const { date, strict = false, params = {}, task, runId } = selection;
+  const { date, strict = false, params = {}, task, runId, now = new Date() } = selection;
   if (strict) throw createUsageError(`${name('strict')} needs ${name('resume')}`);
   if (task !== undefined && runId === undefined)
     throw createUsageError(`${name('task')} needs ${name('runId')}, the run of the task`);
-  const now = new Date();
-  const id = runId === undefined ? createRunId(now) : checkRunId(runId, name);
+  const id = runId === undefined ? createRunId(new Date()) : checkRunId(runId, name);
   const interval =
     date === undefined
       ? findLastCompleteInterval(dag.schedule, now)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { describeThrown, EtlError, toError } from '../../errors.js';
+import type { BeforeCommit } from '../attempt/begin.js';
 import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
 import type { Database } from '../../hooks/hook.js';
 import { RunDatabases } from '../database/run-databases.js';
@@ -73,6 +74,8 @@ export interface RunServices {
   readonly unhandledErrors: () => readonly EtlError[];
   /** Takes an error (ETL-9002) that the reporter has thrown. The run goes on. */
   readonly onReportFailed: (error: EtlError) => void;
+  /** Called before the COMMIT of each task with a transaction. An error that it throws rolls the task back. */
+  readonly beforeCommit?: BeforeCommit | undefined;
   /** Called when all tasks of the run have ended. */
   readonly onTasksEnded?: () => void;
 }
@@ -193,6 +196,7 @@ class Run {
       signal,
       connections: connections.list,
       onLateError: (error) => this.#errors.push(error),
+      beforeCommit: this.#services.beforeCommit,
     });
     if (only !== undefined) return [this.#reportEnded(await runner.run(only))];
     return executeDag(plan, {
