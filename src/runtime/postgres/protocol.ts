@@ -45,6 +45,8 @@ interface Emitter {
 export interface ProtocolConnection extends Emitter {
   /** The SQL of the statements that the driver has prepared, by name. */
   parsedStatements: Record<string, string>;
+  /** The SQL of the statements that the driver is preparing, by name. Older versions of pg do not have it. */
+  submittedNamedStatements?: Record<string, string>;
   readonly stream: {
     readonly bytesRead: number;
     readonly bytesWritten: number;
@@ -158,6 +160,33 @@ export interface Refusable {
    */
   readonly isHeld?: boolean;
   handleError?(error: Error): void;
+}
+
+/**
+ * Returns the error of a query that pg would refuse without sending it. pg then reports the error, but no ReadyForQuery
+ * follows. Returns undefined for every other query. The checks and messages are those of `Query.submit` of pg.
+ */
+export function findSubmitError(
+  { connection }: Pick<ProtocolClient, 'connection'>,
+  config: unknown,
+  values: unknown,
+): Error | undefined {
+  if (typeof config === 'string') return undefined;
+  const { text, name, values: own } = config as PipelinedConfig;
+  if (typeof text !== 'string' && typeof name !== 'string')
+    return isSubmittable(config)
+      ? undefined
+      : new Error('A query must have either text or a name. Supplying neither is unsupported.');
+  const previous = typeof name === 'string' && findPrepared(connection, name);
+  if (text && previous && text !== previous)
+    return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`);
+  const bound = values ?? own;
+  return bound && !Array.isArray(bound) ? new Error('Query values must be an array') : undefined;
+}
+
+/** Returns the SQL of the statement that the driver has prepared, or is preparing, with this name. */
+function findPrepared(connection: ProtocolConnection, name: string): string | undefined {
+  return connection.parsedStatements[name] || connection.submittedNamedStatements?.[name];
 }
 
 /** Returns the callback in a query config, if there is one. */

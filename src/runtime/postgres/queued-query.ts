@@ -3,7 +3,7 @@ import type { EventEmitter } from 'node:events';
 import type { Submittable } from 'pg';
 import type { EtlError } from '../../errors.js';
 import { readTaskText, type TaskText } from '../sql/task-text.js';
-import { getText, toPipelinedQuery } from './protocol.js';
+import { findSubmitError, getText, toPipelinedQuery } from './protocol.js';
 import type { Callback, DriverQuery, ProtocolClient, Refusable } from './protocol.js';
 import { createBatchQuery } from './statement-batch.js';
 import { createPlainCopyError, createTransactionEndError } from './task-connection-errors.js';
@@ -20,8 +20,8 @@ export interface QueuedQuery {
   readonly isDrivenByTask?: boolean;
   /** Returns the query for use in a pipeline. Undefined if the query can't be in a pipeline. */
   toPipelined(): DriverQuery | undefined;
-  /** Sends the query. */
-  start(): void;
+  /** Sends the query. Returns the error of a query that can't be sent. */
+  start(): Error | undefined;
   /** Ends the query with an error, without sending the query. */
   refuse(error: Error): void;
   /** If set, the query must not be sent, because it would end the transaction or break the connection. */
@@ -88,7 +88,13 @@ export function createQueuedQuery(
           /\bcopy\b/i.test(sql)
           ? undefined
           : batch,
-    start: () => (batch === undefined ? client.query(config, values, callback) : client.query(batch)),
+    start: () => {
+      const error = findSubmitError(client, config, values);
+      if (error !== undefined) return error;
+      if (batch === undefined) client.query(config, values, callback);
+      else client.query(batch);
+      return undefined;
+    },
     refuse: (error) => queueMicrotask(() => callback(error)),
   };
   return query;
@@ -140,7 +146,11 @@ export function createQueuedStream(
     stream,
     isDrivenByTask: 'pipe' in stream || 'read' in stream,
     toPipelined: () => undefined,
-    start: () => client.query(stream),
+    start: () => {
+      const error = findSubmitError(client, stream, undefined);
+      if (error === undefined) client.query(stream);
+      return error;
+    },
     // A stream reports an error by an event. A cursor has callbacks that wait, and `handleError` calls them.
     refuse: (error) =>
       queueMicrotask(() => ('pipe' in stream ? stream.emit?.('error', error) : stream.handleError?.(error))),

@@ -338,8 +338,11 @@ export class TaskConnection {
       if (this.#queue.length > 0) this.reservation.watch(() => this.#refuseWaiting(createWaitingError));
       return this.#onIdle?.();
     }
-    this.#active.start();
-    this.#watchStall();
+    const error = this.#active.start();
+    if (error === undefined) return this.#watchStall();
+    this.#active.refuse(error);
+    this.#active = undefined;
+    this.#sendNext();
   }
 
   /** Removes the query at this index from the queue, in order to send it. Returns undefined for the index -1. */
