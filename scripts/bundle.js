@@ -58,23 +58,30 @@ const ICONV_FILE = './iconv-lite.cjs';
 /** The file with the parser of the user's modules. The program loads the file for a module that is not in its cache. */
 const PARSER_FILE = './parser.cjs';
 
-/** Replaces `import.meta.url`, which a CommonJS file does not have, and names the two files. */
+/**
+ * The file with TypeScript, which is twice as large as the program. The program loads the file when it compiles a module
+ * whose meaning depends on a tsconfig.json, such as one with decorators.
+ */
+const TYPESCRIPT_FILE = './typescript.cjs';
+
+/** Replaces `import.meta.url`, which a CommonJS file does not have, and names the files that are loaded later. */
 const OWN_URL = {
   define: {
     'import.meta.url': 'bundleUrl',
     ICONV_FILE: JSON.stringify(ICONV_FILE),
     PARSER_FILE: JSON.stringify(PARSER_FILE),
+    TYPESCRIPT_FILE: JSON.stringify(TYPESCRIPT_FILE),
   },
   banner: { js: `const bundleUrl = require('node:url').pathToFileURL(__filename).href;` },
 };
 
 /**
- * Writes `etl.cjs`, the files of its watchdog thread, of iconv-lite, of the parser and of the shared packages to `directory`. The program is
+ * Writes `etl.cjs`, the files of its watchdog thread, of iconv-lite, of the parser, of TypeScript and of the shared packages to `directory`. The program is
  * a CommonJS file, because V8 can cache the compiled code of CommonJS files only. bin/run.js uses this cache and
  * provides `importModule`. Returns esbuild's metafiles.
  */
 export async function bundleProgram(directory, { minify = true } = {}) {
-  const [program, watchdog, iconv, parser] = await Promise.all([
+  const [program, watchdog, iconv, parser, typescript] = await Promise.all([
     build({
       ...COMMON,
       entryPoints: ['src/cli.ts'],
@@ -95,6 +102,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       format: 'cjs',
       minify,
     }),
+    build({ ...COMMON, entryPoints: [require.resolve('typescript-6')], format: 'cjs', minify }),
   ]);
   const code = `${WRAPPER}${replaceImports(getText(program))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
@@ -103,15 +111,17 @@ export async function bundleProgram(directory, { minify = true } = {}) {
   writeFileSync(join(directory, 'watchdog-thread.cjs'), getText(watchdog));
   writeFileSync(join(directory, ICONV_FILE), getText(iconv));
   writeFileSync(join(directory, PARSER_FILE), getText(parser));
+  writeFileSync(join(directory, TYPESCRIPT_FILE), getText(typescript));
   // The program reads a migration when it installs the ledger, so that a start need not parse the DDL.
   cpSync(join(root, 'src/runtime/ledger/migrations'), join(directory, 'migrations'), { recursive: true });
   writeSharedPackages(join(directory, 'shared'));
-  return [program, watchdog, iconv, parser].map(({ metafile }) => metafile);
+  return [program, watchdog, iconv, parser, typescript].map(({ metafile }) => metafile);
 }
 
 /**
- * Writes `api.cjs`, which has the code of `src/index.ts` and `src/library/testing.ts`, and the two files that a user's code
- * imports from the package: `index.js` and `testing.js`. Returns esbuild's metafiles.
+ * Writes `api.cjs`, which has the code of `src/index.ts` and `src/library/testing.ts`, and the files that a user's code
+ * imports and requires from the package: `index.js`, `index.cjs`, `testing.js` and `testing.cjs`. Returns esbuild's
+ * metafiles.
  */
 export async function bundleApi(directory) {
   const api = await build({
@@ -132,7 +142,15 @@ export async function bundleApi(directory) {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'api.cjs'), getText(api));
   writeFileSync(join(directory, 'index.js'), createFacade(names));
+  writeFileSync(
+    join(directory, 'index.cjs'),
+    createScriptFacade(names, `globalThis[Symbol.for('@oneshot/etl')] ?? require('./api.cjs')`),
+  );
   writeFileSync(join(directory, 'testing.js'), createTestingFacade(testingNames));
+  writeFileSync(
+    join(directory, 'testing.cjs'),
+    createScriptFacade(testingNames, `require('./api.cjs').testing`),
+  );
   return [api.metafile];
 }
 
@@ -179,6 +197,13 @@ function createTestingFacade(names) {
 
 const { testing } = createRequire(import.meta.url)('./api.cjs');
 export const { ${names.join(', ')} } = testing;
+`;
+}
+
+/** Returns the text of a file for `require`, which exports `value`. Node.js and tools read the names from the text. */
+function createScriptFacade(names, value) {
+  return `module.exports = ${value};
+0 && (module.exports = { ${names.join(', ')} });
 `;
 }
 

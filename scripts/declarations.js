@@ -1,4 +1,5 @@
-// Writes dist/index.d.ts and dist/testing.d.ts: the types of the public API, instead of one file for each module of `src`.
+// Writes dist/index.d.ts and dist/testing.d.ts, and the same for `require`: the types of the public API, instead of one file for
+// each module of `src`.
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -35,7 +36,9 @@ export async function bundleTypes(directory) {
     // The types that both entries use are in a file of their own.
     const { output } = await bundle.write({ dir: directory, chunkFileNames: 'types.d.ts' });
     await bundle.close();
-    await letTypesOfPgBeMissing(output.map(({ fileName }) => join(directory, fileName)));
+    const files = output.map(({ fileName }) => join(directory, fileName));
+    await letTypesOfPgBeMissing(files);
+    await writeTypesForRequire(files);
   } finally {
     await rm(declarations, { recursive: true });
   }
@@ -56,6 +59,17 @@ async function letTypesOfPgBeMissing(files) {
     await writeFile(file, changed);
   }
   if (imports === 0) throw new Error('no declaration imports the types of pg');
+}
+
+/** Writes each file again for CommonJS: TypeScript takes a declaration for ES modules or for CommonJS by its name. */
+async function writeTypesForRequire(files) {
+  for (const file of files) {
+    const text = await readFile(file, 'utf8');
+    await writeFile(
+      file.replace(/\.d\.ts$/, '.d.cts'),
+      text.replaceAll(/(from ['"]\.\/[\w-]+)\.js(['"])/g, '$1.cjs$2'),
+    );
+  }
 }
 
 async function emitDeclarations(directory) {

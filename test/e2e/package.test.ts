@@ -75,9 +75,12 @@ describe('the package', function () {
       'watchdog-thread.cjs',
       'iconv-lite.cjs',
       'parser.cjs',
+      'typescript.cjs',
       'api.cjs',
       'index.js',
       'testing.js',
+      'index.cjs',
+      'testing.cjs',
     ];
     const migrations = (await readdir(join(ROOT, 'src/runtime/ledger/migrations'))).map(
       (name) => `migrations/${name}`,
@@ -87,6 +90,9 @@ describe('the package', function () {
       'index.d.ts',
       'testing.d.ts',
       'types.d.ts',
+      'index.d.cts',
+      'testing.d.cts',
+      'types.d.cts',
       'etl.licenses.txt',
       'sbom.cdx.json',
       ...migrations,

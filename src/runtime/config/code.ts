@@ -20,11 +20,13 @@ export interface CodeOptions extends ReadConfigOptions {
   readonly timeoutMs: number;
   /** The environment variables, for the fingerprints of tasks that use some of them. */
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** The conditions of `exports` that the user has given to Node.js with `--conditions`. Default: none. */
+  readonly conditions?: readonly string[] | undefined;
 }
 
 /** Says whether a config is executed: a JavaScript or TypeScript file, as opposed to JSON and YAML. */
 export function isCode(file: string): boolean {
-  return /^\.[cm]?[jt]s$/.test(extname(file));
+  return /^\.[cm]?[jt]sx?$/.test(extname(file));
 }
 
 /** An executed config. */
@@ -50,6 +52,7 @@ export async function evaluate(configFile: ConfigFile, options: CodeOptions): Pr
       assertTrusted(path, { noun: 'the module', name: shortenPath(path, options.directory) }, options.getuid),
     cache,
     version,
+    conditions: options.conditions ?? [],
   });
   const value = getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
   const { variables } = options;

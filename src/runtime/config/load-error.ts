@@ -4,7 +4,7 @@ import { EtlError } from '../../errors.js';
 import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
 import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
 import { ShapeError } from './shape.js';
-import { readIfReadable } from '../modules/resolve.js';
+import { readIfReadable } from '../modules/packages.js';
 import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 

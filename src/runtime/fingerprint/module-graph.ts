@@ -4,12 +4,7 @@ import { isBuiltin } from 'node:module';
 import { dirname, join, relative, sep } from 'node:path';
 import type { CodeCache } from '../modules/cache.js';
 import type { ConfigModules } from '../modules/modules.js';
-import {
-  findPackageFolder,
-  resolveImport,
-  resolveWithNode,
-  type ResolvedModule,
-} from '../modules/resolve.js';
+import { isInstalled, type CompiledModule, type NativeFile } from '../modules/resolve.js';
 import type { ModuleModel } from './module-model.js';
 import { parseModule } from './parse-module.js';
 import { OUR_NAME } from './piece-builder.js';
@@ -55,7 +50,7 @@ export interface GraphOptions {
   readonly indent: number;
 }
 
-type LocalFile = Exclude<ResolvedModule, { kind: 'package' }>;
+type LocalFile = CompiledModule | NativeFile;
 
 /** The modules of the user that the config imports, directly or through others. */
 export class ModuleGraph {
@@ -75,7 +70,7 @@ export class ModuleGraph {
     ];
     const known = new Set([entry]);
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      const file = getFile(next.local);
+      const file = next.local.file;
       // The code has not executed a file that this user may not read, so its text does not count.
       if (!this.#options.modules.hasCompiled(file) && !canRead(file)) continue;
       const { model, isCompiled } = this.#readModel(next.local);
@@ -83,8 +78,8 @@ export class ModuleGraph {
       for (const specifier of [...model.imports, ...model.lateImports]) {
         const { target, local } = this.#resolve(specifier, file);
         targets.set(specifier, target);
-        if (local === undefined || known.has(getFile(local))) continue;
-        known.add(getFile(local));
+        if (local === undefined || known.has(local.file)) continue;
+        known.add(local.file);
         waiting.push({ local, isExecuted: next.isExecuted && model.imports.includes(specifier) });
       }
       this.modules.set(file, {
@@ -106,9 +101,9 @@ export class ModuleGraph {
 
   async #readExports(local: LocalFile): Promise<unknown> {
     const { modules } = this.#options;
-    const file = getFile(local);
+    const file = local.file;
     if (modules.hasCompiled(file)) return modules.getExports(file);
-    if (local.kind === 'compile') return undefined; // jiti has executed it for a `require`.
+    if (local.kind === 'compile') return undefined; // Nothing has executed it.
     try {
       return await modules.getNativeExports(local);
     } catch {
@@ -119,7 +114,7 @@ export class ModuleGraph {
   /** Reads the model of a module from the cache, or makes it. */
   #readModel(local: LocalFile): { model: ModuleModel; isCompiled: boolean } {
     const { modules, cache, version, directory } = this.#options;
-    const file = getFile(local);
+    const file = local.file;
     const isCompiled = local.kind === 'compile' || modules.hasCompiled(file);
     const text = isCompiled ? modules.readCompiled(file) : readFileSync(file, 'utf8');
     const isModule = !isCompiled && local.kind === 'import';
@@ -136,20 +131,21 @@ export class ModuleGraph {
   /** Finds what an import leads to. `local` is the module of the user that has to be read. */
   #resolve(specifier: string, file: string): { target: Target; local?: LocalFile } {
     if (specifier === OUR_NAME) return { target: { kind: 'none' } };
-    if (isBuiltin(specifier)) return { target: { kind: 'builtin', name: specifier.replace(/^node:/, '') } };
-    let resolved = resolveImport(specifier, file);
-    if (resolved?.kind === 'package') {
-      const folder = realpathSync(findPackageFolder(specifier, file) ?? dirname(file));
-      if (isInstalled(join(folder, sep))) return { target: readPackage(join(folder, 'package.json')) };
-      // A linked package, for example of a workspace. Node.js alone knows what `import` leads to.
-      const main = resolveWithNode(specifier, file);
-      if (main === undefined) return { target: this.#hashFolder(folder) };
-      resolved = resolveImport(main, file);
+    const { resolver } = this.#options.modules;
+    const resolved =
+      resolver.resolve(specifier, file, 'import') ?? resolver.resolve(specifier, file, 'require');
+    if (resolved === undefined) return { target: { kind: 'none' } };
+    if (resolved.kind === 'package') {
+      const folder = realpathSync(dirname(resolved.manifest ?? file));
+      // A linked package that exports no file which can be found.
+      return {
+        target: isInstalled(join(folder, sep)) ? readPackage(join(folder, sep)) : this.#hashFolder(folder),
+      };
     }
-    if (resolved === undefined || resolved.kind === 'package') return { target: { kind: 'none' } };
-    const found = getFile(resolved);
+    const { file: found } = resolved;
+    if (isBuiltin(found)) return { target: { kind: 'builtin', name: found.replace(/^node:/, '') } };
     if (isInstalled(found)) return { target: readPackage(found) };
-    if (!/\.(?:[cm]?[jt]s|tsx)$/.test(found)) return { target: this.#hashFile(found) };
+    if (!/\.[cm]?[jt]sx?$/.test(found)) return { target: this.#hashFile(found) };
     return { target: { kind: 'module', file: found }, local: resolved };
   }
 
@@ -179,10 +175,6 @@ export class ModuleGraph {
   }
 }
 
-function getFile(local: LocalFile): string {
-  return local.kind === 'require' ? local.id : local.file;
-}
-
 function canRead(file: string): boolean {
   try {
     accessSync(file, constants.R_OK);
@@ -201,10 +193,6 @@ function readBytes(file: string): Buffer {
 function listEntries(folder: string): readonly Dirent[] {
   if (!canRead(folder)) return [];
   return readdirSync(folder, { withFileTypes: true }).toSorted((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-function isInstalled(file: string): boolean {
-  return /[\\/]node_modules[\\/]/.test(file);
 }
 
 /** Reads the name and the version of the installed package that a file belongs to. */

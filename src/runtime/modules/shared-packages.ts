@@ -1,7 +1,8 @@
 import Module, { createRequire, register } from 'node:module';
-import { sep } from 'node:path';
+import { dirname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readIfReadable, resolveWithNode } from './resolve.js';
+import { readIfReadable } from './packages.js';
+import { resolveWithNode } from './resolve.js';
 
 /**
  * The modules that a config shares with the program that runs it. An instance of a module is the loaded module with its
@@ -105,16 +106,6 @@ export class SharedModules {
     return [api, ...packages].find((each) => each.name === name)?.load();
   }
 
-  /** Returns all shared modules by name. A module is loaded when its property is read. */
-  loadAll(): Record<string, unknown> {
-    const modules: Record<string, unknown> = {};
-    for (const { name } of [this.#shared.api, ...this.#shared.packages]) {
-      if (!this.has(name)) continue;
-      Object.defineProperty(modules, name, { get: () => this.load(name), enumerable: true });
-    }
-    return modules;
-  }
-
   /**
    * Prepares for a package that Node.js loads itself: if this package requires a shared package, it gets the shared
    * copy.
@@ -130,7 +121,9 @@ export class SharedModules {
   registerWithNode(): void {
     this.fillRequireCache();
     const { api, own } = this.#shared;
-    if (resolveWithNode(api.name, this.#config) !== fileURLToPath(api.entry))
+    const theirs = resolveWithNode(api.name, this.#config);
+    // `require` has a file of its own, beside the file for `import`.
+    if (theirs === undefined || dirname(theirs) !== dirname(fileURLToPath(api.entry)))
       this.#urls[api.name] = api.entry.href;
     if (this.#isRegistered || Object.keys(this.#urls).length === 0) return;
     this.#isRegistered = true;
