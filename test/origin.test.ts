@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Model } from 'objection';
 import { EtlError } from '../src/errors.js';
-import { parseConnection } from '../src/hooks/airflow/airflow.js';
+import { parseConnection } from '../src/hooks/parse-connection.js';
 import { findHook } from '../src/hooks/index.js';
 import { createLookup } from '../src/hooks/lookup.js';
 import { dag } from '../src/runtime/dag/dag.js';

@@ -143,9 +143,43 @@ describe('the private parts of libraries', () => {
       },
     },
     {
+      name: 'client.getStartupConf() returns the settings that the client sends when it connects',
+      file: 'hooks/client.ts',
+      uses: 'this.getStartupConf =',
+      check: async () => {
+        const other: Any = new pg.Client(db.url);
+        const sent = other.getStartupConf();
+        other.getStartupConf = () => ({ ...sent, TimeZone: 'Asia/Tokyo' });
+        await other.connect();
+        const { rows } = await other.query('show timezone');
+        await other.end();
+        expect(rows).to.deep.equal([{ TimeZone: 'Asia/Tokyo' }]);
+      },
+    },
+    {
+      name: 'client.connection tells how the server authenticates the client, before pg sends a password',
+      file: 'hooks/client.ts',
+      uses: "connection.on('authenticationSASL'",
+      check: async () => {
+        const other: Any = new pg.Client(db.url);
+        const seen: string[] = [];
+        other.connection.on('authenticationSASL', ({ mechanisms }: Any) => seen.push(mechanisms.join()));
+        other.connection.on('authenticationSASLFinal', () => seen.push('final'));
+        other.connection.on('authenticationOk', () => seen.push('ok'));
+        const send = other.connection.sendSASLInitialResponseMessage.bind(other.connection);
+        other.connection.sendSASLInitialResponseMessage = (...args: Any[]) => {
+          seen.push('sent');
+          send(...args);
+        };
+        await other.connect();
+        await other.end();
+        expect(seen).to.deep.equal(['SCRAM-SHA-256', 'sent', 'final', 'ok']);
+      },
+    },
+    {
       name: 'the option `stream` returns the socket; pg connects the socket and waits for its event',
       file: 'hooks/postgres/postgres-hook.ts',
-      uses: 'stream: createSocket',
+      uses: 'stream: () => createSocket',
       check: async () => {
         const socket = new Socket();
         const config: Any = { connectionString: db.url, stream: () => socket };

@@ -1,19 +1,37 @@
 import { EventEmitter } from 'node:events';
 import { Socket, connect } from 'node:net';
 import type { Client, ClientConfig } from 'pg';
-import type { Connection } from './connection.js';
-import { createServerTooOldError, describeConnectError } from './connect-error.js';
 import type { Knex } from 'knex';
+import { createAuthenticationError, createServerTooOldError, describeConnectError } from './connect-error.js';
+import type { Connection } from './connection.js';
 import type { OpenSettings } from './hook.js';
+import { Authentication, type AuthenticationRules } from './postgres/authentication.js';
+import { isSocket } from './postgres/hosts.js';
+import type { SessionAttributes } from './postgres/libpq.js';
+import { assertAttributes, type ReportedState } from './postgres/session-attributes.js';
+import { getSocketPath } from './socket.js';
 
 /** The state that all clients of one database share. */
 export interface Clients {
-  /** The connection for error messages, with the host, port, login and database that are used. */
-  readonly connection: Connection;
   /** The clients with a socket that is open or connecting. */
   readonly open: Set<Client>;
   /** Aborted when the database closes. No client can connect after that. */
   readonly closing: AbortSignal;
+}
+
+/** The settings of a client. pg ignores `rules`. */
+export interface SessionConfig extends ClientConfig {
+  readonly rules: SessionRules;
+}
+
+/** What a client asks of its server beyond pg's own settings. */
+export interface SessionRules {
+  /** The connection for error messages, with the host, port, login and database that are used. */
+  readonly connection: Connection;
+  readonly attributes: SessionAttributes;
+  readonly authentication: AuthenticationRules;
+  /** Settings of the session, by name. */
+  readonly settings: Readonly<Record<string, string>>;
 }
 
 /** The members of pg that a client class needs. They are an argument because pg is imported on first use. */
@@ -29,26 +47,32 @@ export interface Driver {
 export function createClientClass(
   { Client: Base, defaults }: Driver,
   clients: Clients,
-): new (config: ClientConfig) => Client {
+): new (config: SessionConfig) => Client {
   return class extends Base {
     declare readonly connectionParameters: object;
+    declare getStartupConf: () => Readonly<Record<string, string>>;
     readonly #timeout: number;
-    /** The version that the server reports when it accepts the client, such as `17.4 (Debian 17.4-1)`. */
-    #versionText = '';
+    readonly #rules: SessionRules;
+    /** The values that the server reports when it accepts the client, such as `server_version`. */
+    readonly #reported = new Map<string, string>();
 
     /** The version as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected. */
     get serverVersion(): number | undefined {
-      return parseServerVersion(this.#versionText);
+      return parseServerVersion(this.#reported.get('server_version') ?? '');
     }
 
-    constructor(config: ClientConfig) {
+    constructor(config: SessionConfig) {
       super(config);
       this.#timeout = config.connectionTimeoutMillis ?? Infinity;
+      this.#rules = config.rules;
       // If these two are empty, the driver has read them from the environment (PGOPTIONS, PGREPLICATION).
       Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
+      const { getStartupConf } = Base.prototype as unknown as typeof this;
+      this.getStartupConf = () => ({ ...getStartupConf.call(this), ...config.rules.settings });
       this.connection.on('parameterStatus', ({ parameterName, parameterValue }: ParameterStatus) => {
-        if (parameterName === 'server_version') this.#versionText = parameterValue;
+        if (REPORTED.has(parameterName)) this.#reported.set(parameterName, parameterValue);
       });
+      watchAuthentication(this, config.rules, Boolean(config.ssl));
     }
 
     /** True if pg writes dates in UTC. */
@@ -63,8 +87,7 @@ export function createClientClass(
       const start = performance.now();
       try {
         await super.connect();
-        if ((this.serverVersion ?? Infinity) < OLDEST_VERSION)
-          throw createServerTooOldError(clients.connection, this.#versionText);
+        await assertServer(this, this.#reported, this.#rules);
         return this;
       } catch (error) {
         // The driver leaves the socket open if it found the error itself.
@@ -74,11 +97,63 @@ export function createClientClass(
         // ETIMEDOUT, and has the driver's error as its cause.
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
         const late = Object.assign(new Error('no answer in time', { cause: error }), { code: 'ETIMEDOUT' });
-        throw describeConnectError(inTime ? error : late, clients.connection);
+        throw describeConnectError(inTime ? error : late, this.#rules.connection);
       }
     }
   };
 }
+
+/** Rejects if the server of a new session is too old, or is not of the kind that the connection asks for. */
+async function assertServer(
+  client: Client,
+  reported: ReadonlyMap<string, string>,
+  { connection, attributes }: SessionRules,
+): Promise<void> {
+  const version = reported.get('server_version') ?? '';
+  if ((parseServerVersion(version) ?? Infinity) < OLDEST_VERSION)
+    throw createServerTooOldError(connection, version);
+  if (attributes === 'any') return;
+  const state: ReportedState = {
+    isStandby: reported.get('in_hot_standby'),
+    isReadOnly: reported.get('default_transaction_read_only'),
+    query: async (text) => {
+      const query = { text, query_timeout: ATTRIBUTES_MS };
+      return (await client.query<{ value: string }>(query)).rows[0]?.value;
+    },
+  };
+  await assertAttributes(connection, attributes, state);
+}
+
+/** The longest time that a server may take to say whether it is a standby, if it does not report it by itself. */
+const ATTRIBUTES_MS = 10_000;
+
+/**
+ * Ends the session before it sends a password if the server authenticates the client in a way that the connection forbids.
+ * pg handles each message after this function has seen the message.
+ */
+function watchAuthentication({ connection }: Client, rules: SessionRules, isEncrypted: boolean): void {
+  const authentication = new Authentication(rules.authentication, isEncrypted);
+  const check = (why: string | undefined): void => {
+    if (why === undefined) return;
+    connection.emit('error', createAuthenticationError(rules.connection, why));
+    // Nothing can be sent on a destroyed socket. pg asks for the password later, in a microtask.
+    connection.stream.destroy();
+  };
+  connection.on('authenticationCleartextPassword', () => check(authentication.requestPassword('password')));
+  connection.on('authenticationMD5Password', () => check(authentication.requestPassword('md5')));
+  connection.on('authenticationSASL', ({ mechanisms }: { mechanisms: readonly string[] }) =>
+    check(authentication.offerMechanisms(mechanisms)),
+  );
+  connection.on('authenticationSASLFinal', () => authentication.finish());
+  connection.on('authenticationOk', () => check(authentication.accept()));
+}
+
+/** The values that a client remembers of those that the server reports. */
+const REPORTED: ReadonlySet<string> = new Set([
+  'server_version',
+  'in_hot_standby',
+  'default_transaction_read_only',
+]);
 
 /** The oldest supported version: PostgreSQL 14. */
 const OLDEST_VERSION = 140_000;
@@ -155,7 +230,7 @@ export function cancelStatement(client: CancelTarget, millis: number): Promise<v
   const request = Buffer.alloc(16);
   const words = [request.length, CANCEL_REQUEST_CODE, processID, secretKey];
   words.forEach((word, index) => request.writeInt32BE(word, index * 4));
-  const address = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+  const address = isSocket(host) ? { path: getSocketPath(host, port) } : { host, port };
   return new Promise((resolve) => {
     const socket = connect(address, () => socket.end(request));
     const timer = setTimeout(() => socket.destroy(), millis);

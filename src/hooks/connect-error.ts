@@ -29,6 +29,62 @@ export function createTlsNotOfferedError(connection: Connection, sslmode: string
   });
 }
 
+/** The code of the `cause` of an error about a server that is not of the kind that the connection asks for. */
+const WRONG_SERVER = 'WRONG_SERVER';
+
+/**
+ * Creates an ETL-1001 for a server that is not of the kind that the connection asks for. `why` is a clause about the
+ * server, such as `it is a standby`.
+ */
+export function createWrongServerError(connection: Connection, attributes: string, why: string): EtlError {
+  return new EtlError('ETL-1001', {
+    what: `connection "${connection.id}" can't use ${describeInWords(connection).server}: ${why}`,
+    where: connection.definedBy,
+    why: `target_session_attrs is ${attributes}`,
+    fix: 'name the hosts of all servers in the connection, or change target_session_attrs',
+    cause: Object.assign(new Error(why), { code: WRONG_SERVER }),
+  });
+}
+
+/** Creates an ETL-1001 for a server that authenticates the client in a way that the connection forbids. */
+export function createAuthenticationError(connection: Connection, why: string): EtlError {
+  return new EtlError('ETL-1001', {
+    what: `connection "${connection.id}" does not log in to ${describeInWords(connection).server}`,
+    where: connection.definedBy,
+    why,
+    fix: 'change the method in the pg_hba.conf of the server, or the parameter of the connection',
+  });
+}
+
+/**
+ * Creates an ETL-1001 for a connection whose servers have all failed. `failures` has one error for each, in the order in
+ * which they were tried.
+ */
+export function createNoServerError(connection: Connection, failures: readonly EtlError[]): EtlError {
+  const subject = `connection "${connection.id}" `;
+  const lines = failures.map(
+    ({ what, why }) => `it ${what.replace(subject, '')}${why === undefined ? '' : ` (${why})`}`,
+  );
+  return new EtlError('ETL-1001', {
+    what: `${subject}found no server among its hosts`,
+    where: connection.definedBy,
+    why: [...new Set(lines)].join('\n'),
+    fix: 'check that one of the servers runs, and that it is of the kind that target_session_attrs names',
+    cause: new AggregateError(failures.map(({ cause }) => cause)),
+  });
+}
+
+/**
+ * Says whether the next host of a list is tried after an error, by libpq's rule: the server can't be reached, does not
+ * answer in time, does not accept sessions now, or is not of the kind that the connection asks for. After any other
+ * error, such as a wrong password or a certificate that is not trusted, no other host is tried.
+ */
+export function isOtherHostTried(error: unknown): error is EtlError {
+  if (!(error instanceof EtlError) || error.code !== 'ETL-1001') return false;
+  const code = getCode(error.cause);
+  return /^(?:E(?!AUTH|CONNRESET|PIPE)[A-Z_]{3,}|57P03)$/.test(code) || code === WRONG_SERVER;
+}
+
 /** Creates an ETL-2214 for a server that is older than the oldest supported version. `version` is the server's text. */
 export function createServerTooOldError(connection: Connection, version: string): EtlError {
   return new EtlError('ETL-2214', {
@@ -62,7 +118,7 @@ export function getCode(error: unknown): string {
  * and the database `database "shop"`.
  */
 function describeInWords({ host = 'localhost', port = 5432, login = '', database = login }: Connection) {
-  const server = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
+  const server = /^[/@]/.test(host) ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
   return { server, user: `user "${login}"`, database: `database "${database}"` };
 }
 

@@ -10,7 +10,10 @@ export interface Connection {
    * `connections.my_db in etl.config.ts`.
    */
   readonly definedBy: string;
-  /** A host name, an IP address, or the directory of a Unix socket, which starts with `/`. */
+  /**
+   * A host name, an IP address, the directory of a Unix socket, which starts with `/`, or a list of them with commas. An
+   * empty text is libpq's default host, whatever PGHOST says.
+   */
   readonly host?: string;
   readonly port?: number;
   readonly login?: string;
@@ -35,12 +38,13 @@ export interface ConnectionFields {
 
 /**
  * Creates a frozen connection. The password is not enumerable, so a copy made by spreading has no password. Copy the
- * password by name.
+ * password by name. A password in `extra` wins, as in libpq, and is removed from there.
  */
 export function createConnection(
   fields: ConnectionFields & Pick<Connection, 'id' | 'definedBy'>,
 ): Connection {
-  const { id, scheme, definedBy, host, port, login, password, database, extra } = fields;
+  const { id, scheme, definedBy, host, port, login, database } = fields;
+  const { password, extra } = movePassword(fields);
   const connection: Connection = {
     id,
     scheme,
@@ -53,6 +57,18 @@ export function createConnection(
   };
   if (password !== undefined) Object.defineProperty(connection, 'password', { value: password });
   return Object.freeze(connection);
+}
+
+/** Returns the password and the other extras of a server's connection. */
+function movePassword({
+  scheme,
+  password,
+  extra = {},
+}: ConnectionFields): Pick<ConnectionFields, 'password' | 'extra'> {
+  const { password: moved, ...rest } = extra;
+  return scheme === 'postgres' && typeof moved === 'string'
+    ? { password: moved, extra: rest }
+    : { password, extra };
 }
 
 /**
@@ -71,11 +87,19 @@ export function formatDsn(connection: Connection): string {
   const user = quote(login) + (password === undefined ? '' : ':***');
   // Airflow writes a port without host and login as `type://@:5433`, not as `type://:5433`.
   const at = user !== '' || (host === '' && port !== undefined) ? '@' : '';
-  // Only an IPv6 address has a colon.
-  const address = (host.includes(':') ? `[${host}]` : quote(host)) + (port === undefined ? '' : `:${port}`);
+  const suffix = port === undefined ? '' : `:${port}`;
+  const address = host
+    .split(',')
+    .map((each) => formatHost(each) + suffix)
+    .join(',');
   const query = Object.entries(extra).map(maskPair).join('&');
   const path = database + query === '' ? '' : `/${quote(database)}`;
   return `${scheme.replaceAll('_', '-')}://${user}${at}${address}${path}${query && `?${query}`}`;
+}
+
+/** Formats a host for a URI. Only an IPv6 address has a colon and no slash. */
+function formatHost(host: string): string {
+  return host.includes(':') && !host.includes('/') ? `[${host}]` : quote(host);
 }
 
 /**
@@ -89,7 +113,8 @@ const HARMLESS: ReadonlySet<string> = new Set(
     'fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout ' +
     'replication gssencmode sslmode requiressl sslnegotiation sslcompression sslcert sslkey sslcertmode sslrootcert ' +
     'sslcrl sslcrldir sslsni requirepeer ssl_min_protocol_version ssl_max_protocol_version krbsrvname gsslib ' +
-    'gssdelegation target_session_attrs load_balance_hosts'
+    'gssdelegation target_session_attrs load_balance_hosts service passfile min_protocol_version max_protocol_version ' +
+    'pgbouncer connection_limit pool_timeout schema'
   ).split(' '),
 );
 

@@ -109,10 +109,10 @@ export function toVariableName(id: string): string {
 }
 
 /**
- * The variables that define the connection `default`: each names a part of a server's address.
+ * The variables that define the connection `default`: each names a part of a server's address, or a service.
  * https://www.postgresql.org/docs/current/libpq-envars.html
  */
-const LIBPQ_VARIABLES = ['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGDATABASE', 'PGUSER'];
+const LIBPQ_VARIABLES = ['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGDATABASE', 'PGUSER', 'PGSERVICE'];
 const LIBPQ = LIBPQ_VARIABLES.join(' or ');
 
 function foldCase(id: string): string {

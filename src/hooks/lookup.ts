@@ -1,6 +1,6 @@
 import { didYouMean, EtlError } from '../errors.js';
-import { parseConnection } from './airflow/airflow.js';
-import { learnFromDefinitions } from '../runtime/secrets/learned-secrets.js';
+import { parseConnection } from './parse-connection.js';
+import { learnFromConnection, learnFromDefinitions } from '../runtime/secrets/learned-secrets.js';
 import { formatDsn, type Connection } from './connection.js';
 import {
   indexDefinitions,
@@ -78,7 +78,7 @@ function findConnection(index: DefinitionIndex, id: string): Connection {
   const spelling = getSpelling(index, id);
   const found = findDefinition(index, spelling);
   if (found === undefined) throw createMissingConnectionError(index, id);
-  return parseConnection(spelling, found.text, found.definedBy);
+  return parse(spelling, found);
 }
 
 /**
@@ -88,6 +88,13 @@ function findDefinition(index: DefinitionIndex, id: string): { definedBy: string
   for (const { definedBy, text } of listPossibleDefinitions(index, id))
     if (text !== undefined) return { definedBy, text };
   return undefined;
+}
+
+/** Parses a definition. Its password is masked in every output. Throws ETL-2201 if the definition is malformed. */
+function parse(id: string, { text, definedBy }: { definedBy: string; text: string }): Connection {
+  const connection = parseConnection(id, text, definedBy);
+  learnFromConnection(connection);
+  return connection;
 }
 
 function listIdsWithPrefix(index: DefinitionIndex, prefix: string): string[] {
@@ -101,7 +108,7 @@ function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
     return { id, source: index.describeConfigKey(id), error: 'declared without a value' };
   const source = found.definedBy;
   try {
-    const connection = parseConnection(id, found.text, source);
+    const connection = parse(id, found);
     return { id, source, scheme: connection.scheme, place: formatDsn(connection) };
   } catch (error) {
     if (!(error instanceof EtlError)) throw error;

@@ -7,9 +7,18 @@ const READ_BYTES = 64 * 1024;
 const COPIED_BYTES = 8 * 1024;
 
 /**
- * Creates a socket that reads into chunks (see chunks.ts). The code that consumes the bytes can give the chunks back.
+ * Returns the path of a server's Unix socket in a directory. In Linux' abstract namespace, where the host is `@` and a
+ * name, the path begins with NUL.
  */
-export function createSocket(): Socket {
+export function getSocketPath(host: string, port: number): string {
+  return `${host.replace(/^@/, '\0')}/.s.PGSQL.${port}`;
+}
+
+/**
+ * Creates a socket that reads into chunks (see chunks.ts). The code that consumes the bytes can give the chunks back.
+ * `path` is a path that pg would take for a host name.
+ */
+export function createSocket(path?: string): Socket {
   const onread: OnReadOpts = {
     buffer: () => takeChunk(READ_BYTES),
     callback: (bytes, memory) => {
@@ -21,5 +30,7 @@ export function createSocket(): Socket {
   };
   // The types lack the option `onread`: https://nodejs.org/api/net.html#new-netsocketoptions
   const socket = new Socket({ onread } as SocketConstructorOpts);
+  const connect = socket.connect.bind(socket);
+  if (path !== undefined) socket.connect = () => connect(path);
   return socket;
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { EtlError } from '../errors.js';
-import { parseConnection } from '../hooks/airflow/airflow.js';
+import { parseConnection } from '../hooks/parse-connection.js';
 import { createConnection, formatDsn, type Connection } from '../hooks/connection.js';
 import { ConnectionSet } from '../hooks/connection-set.js';
 import type { Database } from '../hooks/hook.js';

@@ -82,8 +82,14 @@ const COMMANDS: readonly FailingCommand[] = [
   { code: 'ETL-2204', args: 'check', env: { ETL_CONN_SHOP: 'postgres://db/shop?sslmod=require' } },
   { code: 'ETL-2205', args: 'check', env: { ETL_CONN_SHOP: 'mysql://db/shop' } },
   { code: 'ETL-2206', args: 'check', env: { ETL_CONN_SHOP: 'postgres://db/shop?sslmode=always' } },
-  { code: 'ETL-2207', args: 'check', env: { ETL_CONN_SHOP: 'postgres://me@one,two/shop' } },
+  { code: 'ETL-2207', args: 'check', env: { ETL_CONN_SHOP: 'postgres://me@db/shop?gssencmode=require' } },
   { code: 'ETL-2208', args: 'check', env: { ETL_CONN_SHOP: 'postgres://me@db/shop?sslmode=verify-full' } },
+  {
+    code: 'ETL-2215',
+    args: 'check',
+    env: { ETL_CONN_SHOP: 'service=shop', PGSERVICEFILE: 'services.conf' },
+    files: { 'services.conf': '[shop]\nhost = db\n' },
+  },
   { code: 'ETL-2212', args: 'check', env: { ETL_CONN_SHOP: 'pglite:src' }, files: { 'src/index.ts': '' } },
   {
     code: 'ETL-2301',

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import zlib from 'node:zlib';
 import pg from 'pg';
 import { EtlError, toError } from '../../src/errors.js';
-import { resolveServer } from '../../src/hooks/postgres/libpq.js';
+import { resolveServers } from '../../src/hooks/postgres/libpq.js';
 import { dag, type DagBuilder } from '../../src/index.js';
 import type { ProtocolClient } from '../../src/runtime/postgres/protocol.js';
 import { assertCommitted } from '../../src/runtime/postgres/transaction.js';
@@ -132,14 +132,7 @@ describe('the message of a run that is disturbed', () => {
         definedBy: 'ETL_CONN_SHOP',
         extra: {},
       };
-      resolveServer(connection, {
-        poolSize: 1,
-        applicationName: 'etl',
-        variables: {},
-        root: folder,
-        pid: process.pid,
-        notice: () => undefined,
-      });
+      resolveServers(connection, { applicationName: 'etl', variables: {}, notice: () => undefined });
     } catch (error) {
       keep('ETL-2213', error);
     } finally {

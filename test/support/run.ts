@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { parseConnection } from '../../src/hooks/airflow/airflow.js';
+import { parseConnection } from '../../src/hooks/parse-connection.js';
 import { findHook } from '../../src/hooks/index.js';
 import type { Dag } from '../../src/runtime/dag/dag.js';
 import type { RunEvent } from '../../src/runtime/report/event.js';

@@ -1,11 +1,11 @@
 import { isIPv6 } from 'node:net';
 import { normalizeScheme, parsePort, readExtra } from './airflow-json.js';
 import type { ConnectionFields } from '../connection.js';
-import { createMalformedError, URI_FORM, type ConnectionDefinition } from '../definition.js';
+import { createMalformedError, type ConnectionDefinition } from '../definition.js';
 import { unquote } from '../percent.js';
 
 /**
- * Parses Airflow's URI form of a connection. The form is not a URL: `type://`, `type://:password@` and `type://@:5433`
+ * Parses Airflow's URI form of a connection, which begins with `<scheme>://`. The form is not a URL: `type://`, `type://:password@` and `type://@:5433`
  * are valid. Each part is percent-decoded. Throws ETL-2201 if the definition is malformed, and also for text of which
  * Airflow would silently drop or misplace a part: a raw `#`, a raw `@` after the host, a control character, or escapes
  * that are not UTF-8.
@@ -15,13 +15,12 @@ import { unquote } from '../percent.js';
  *
  * https://github.com/apache/airflow/blob/main/airflow-core/src/airflow/models/connection.py
  */
-export function parseUri(definition: ConnectionDefinition): ConnectionFields {
+export function parseUri(definition: ConnectionDefinition, scheme: string): ConnectionFields {
   const { text } = definition;
-  const scheme = /^([a-z][a-z0-9+._-]*):\/\//i.exec(text);
-  if (scheme === null) throw createMissingSchemeError(definition);
   refuseRawCharacters(definition);
-  const protocol = readProtocol(definition, scheme[0].length);
-  const at = scheme[0].length + protocol.length; // The index after `type://` and the protocol of the host.
+  const start = scheme.length + '://'.length;
+  const protocol = readProtocol(definition, start);
+  const at = start + protocol.length; // The index after `type://` and the protocol of the host.
   const [, authority = '', path = '', query = ''] = SECTIONS.exec(text.slice(at)) ?? [];
   // A raw `/` or `?` in a password ends the authority too early. The database and the query then have the raw `@`, and
   // the error about this `@` explains more than an error about the port. So these two parts are read first.
@@ -29,7 +28,7 @@ export function parseUri(definition: ConnectionDefinition): ConnectionFields {
   const extra = readQuery(definition, { at: at + authority.length + path.length, text: query });
   const { host, ...fields } = readAuthority(definition, { at, text: authority });
   return {
-    scheme: normalizeScheme(scheme[1] ?? ''),
+    scheme: normalizeScheme(scheme),
     ...fields,
     host: host === undefined ? undefined : protocol.toLowerCase() + host,
     database,
@@ -60,30 +59,6 @@ const ENCODE_HINT = 'percent-encode / ? # @ : [ ] and % in each part as %2F %3F 
 interface Part {
   readonly at: number;
   readonly text: string;
-}
-
-/** Creates ETL-2201 for a text without `scheme://`. Explains quotation marks and libpq's keyword strings. */
-function createMissingSchemeError(definition: ConnectionDefinition): Error {
-  const { text } = definition;
-  if (/^["'`]/.test(text)) {
-    return createMalformedError(definition, {
-      index: 0,
-      why: 'the value starts with a quotation mark',
-      fix: 'remove the quotation marks around the value',
-    });
-  }
-  if (/^\w+\s*=/.test(text)) {
-    return createMalformedError(definition, {
-      index: 0,
-      why: 'keyword strings (host=... password=...) are not supported',
-      fix: `write ${URI_FORM}`,
-    });
-  }
-  return createMalformedError(definition, {
-    index: 0,
-    why: 'the value does not start with scheme://',
-    fix: `write scheme://..., for example ${URI_FORM}`,
-  });
 }
 
 /** Throws ETL-2201 for a control character, an unpaired surrogate or a raw `#`. */

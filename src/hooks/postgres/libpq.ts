@@ -1,213 +1,197 @@
 import { userInfo } from 'node:os';
-import { EtlError, didYouMean } from '../../errors.js';
+import { EtlError } from '../../errors.js';
 import type { Connection } from '../connection.js';
 import type { OpenSettings, Variables } from '../hook.js';
-import { type Setting, type SslMode, createBadValueError, readSslMode } from './libpq-setting.js';
+import { type AuthenticationRules, parseRequiredAuthentication } from './authentication.js';
+import { type HostAddress, isSocket, listHosts } from './hosts.js';
+import {
+  createBadValueError,
+  findChoice,
+  findSetting,
+  findWholeNumber,
+  type Service,
+  type SettingSources,
+  type SslMode,
+} from './libpq-setting.js';
+import { SESSION_VARIABLES } from './parameters.js';
+import { refuseUnknown, refuseUnsupported } from './unsupported.js';
 
-/** A connection whose every field has a value, so the driver takes nothing from the environment. */
+/** The kind of server that a connection accepts: libpq's `target_session_attrs`. */
+export type SessionAttributes = 'any' | 'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby';
+
+/** The servers of a connection, and how one of them is chosen. */
+export interface ServerList {
+  /** In the order in which they are tried. */
+  readonly servers: readonly [ResolvedServer, ...ResolvedServer[]];
+  readonly attributes: SessionAttributes;
+  /** True if the order is random, so that many runs use all servers. */
+  readonly isBalanced: boolean;
+}
+
+/** One server of a connection. Every field has a value, so the driver takes nothing from the environment. */
 export interface ResolvedServer {
   /** The connection with `host`, `port`, `login` and `database`, but without its password. */
   readonly connection: Connection & Required<Pick<Connection, 'host' | 'port' | 'login' | 'database'>>;
-  /** The address that the socket connects to: the host, or PGHOSTADDR if the connection names no host. */
+  /** The address that the socket connects to: the host, or its `hostaddr`. */
   readonly address: string;
   readonly applicationName: string;
   /** Command-line options of the server process, such as `-c search_path=app`. */
   readonly options: string | undefined;
+  /** Settings of the session, from PGTZ, PGDATESTYLE and PGGEQO. */
+  readonly sessionSettings: Readonly<Record<string, string>>;
   readonly connectTimeoutMillis: number;
   /** The idle time before the first TCP keepalive, by default 5 s. Undefined if keepalives are off. */
   readonly keepAliveMillis: number | undefined;
+  readonly authentication: AuthenticationRules;
   readonly tls: TlsRequest;
 }
 
 /** The TLS options of a connection. Paths are as the user wrote them. */
 export interface TlsRequest {
   readonly mode: SslMode;
+  /** True if the TLS handshake begins without asking the server for TLS first. */
+  readonly isDirect: boolean;
+  /** False if the handshake must not name the host (SNI). */
+  readonly namesHost: boolean;
+  /** False if the client certificate is never sent. */
+  readonly sendsCertificate: boolean;
+  readonly minVersion: string | undefined;
+  readonly maxVersion: string | undefined;
   readonly rootcert: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
+  readonly crl: string | undefined;
+  readonly crlDirectory: string | undefined;
 }
 
 /**
- * Resolves every field as libpq does: from the connection, else from the `PG*` variable, else the default. An empty
- * value counts as not set. Two defaults differ from libpq. The host is `localhost`, where libpq uses a Unix socket. The
- * time limit to connect is 10 s, where libpq has no limit; `connect_timeout=0` also means 10 s. Throws ETL-2204 for an
- * unknown option, ETL-2206 for a value that makes no sense, ETL-2207 for an unsupported option, and ETL-2213 if there
- * is no user.
+ * Resolves every field as libpq does: from the connection, else from its service, else from the `PG*` variable, else the
+ * default. Two defaults differ from libpq. The host is `localhost`, where libpq uses a Unix socket. The time limit to
+ * connect is 10 s, where libpq has no limit; `connect_timeout=0` also means 10 s. Throws ETL-2204 for an unknown
+ * parameter, ETL-2206 for a value that makes no sense, ETL-2207 for an unsupported parameter, and ETL-2213 if there is no
+ * user.
  * https://www.postgresql.org/docs/current/libpq-connect.html
  */
-export function resolveServer(connection: Connection, settings: OpenSettings): ResolvedServer {
-  refuseUnknown(connection, settings.notice);
-  const findOption = (name: Option): Setting | undefined => findSetting(connection, settings.variables, name);
-  const address = resolveAddress(connection, settings.variables);
-  const attributes = findOption('target_session_attrs');
-  if (attributes && attributes.text !== 'any') throw createUnsupportedError(connection, attributes.name);
-  const keepsAlive = parseWholeNumber(findOption('keepalives')) !== 0;
-  return {
-    ...address,
-    applicationName: findOption('application_name')?.text ?? settings.applicationName,
-    options: findOption('options')?.text,
-    // The options have seconds. `||` gives the default also for 0.
-    connectTimeoutMillis: (parseWholeNumber(findOption('connect_timeout')) || 10) * 1_000,
-    keepAliveMillis: keepsAlive ? (parseWholeNumber(findOption('keepalives_idle')) ?? 5) * 1_000 : undefined,
-    tls: {
-      mode: readSslMode(findOption('sslmode'), findOption('sslrootcert')?.text),
-      rootcert: findOption('sslrootcert')?.text,
-      cert: findOption('sslcert')?.text,
-      key: findOption('sslkey')?.text,
+export function resolveServers(
+  connection: Connection,
+  { variables, notice, applicationName }: Pick<OpenSettings, 'variables' | 'notice' | 'applicationName'>,
+  service?: Service,
+): ServerList {
+  refuseUnknown(connection, notice);
+  const sources: SettingSources = { connection, service, variables };
+  const hosts = listHosts(sources);
+  refuseUnsupported(
+    sources,
+    hosts.some(({ address }) => isSocket(address)),
+  );
+  const find = (name: Parameters<typeof findSetting>[1]): string => findSetting(sources, name)?.text ?? '';
+  const timeout = findWholeNumber(sources, 'connect_timeout') ?? 0;
+  const login = find('user') || getAccountName(connection);
+  const rest = {
+    applicationName: find('application_name') || find('fallback_application_name') || applicationName,
+    options: find('options') || undefined,
+    sessionSettings: listSessionSettings(variables),
+    // The parameter has seconds. libpq has no limit for 0 and for a negative number.
+    connectTimeoutMillis: (timeout > 0 ? timeout : 10) * 1_000,
+    keepAliveMillis: resolveKeepAlive(sources, notice),
+    authentication: {
+      channelBinding: findChoice(sources, 'channel_binding') ?? 'prefer',
+      required: parseRequiredAuthentication(findSetting(sources, 'require_auth')),
     },
+    tls: resolveTls(sources),
+  };
+  const resolve = ({ host, address, port }: HostAddress): ResolvedServer => ({
+    // A copy by spreading has no password.
+    connection: { ...connection, host, port, login, database: find('dbname') || login },
+    address,
+    ...rest,
+  });
+  const [first, ...others] = hosts;
+  return {
+    servers: [resolve(first), ...others.map(resolve)],
+    attributes: findChoice(sources, 'target_session_attrs') ?? 'any',
+    isBalanced: findChoice(sources, 'load_balance_hosts') === 'random',
   };
 }
 
-/** The options that a connection's `extra` can have, each with the variable that is its fallback. */
-const VARIABLE_OF = {
-  sslmode: 'PGSSLMODE',
-  sslrootcert: 'PGSSLROOTCERT',
-  sslcert: 'PGSSLCERT',
-  sslkey: 'PGSSLKEY',
-  application_name: 'PGAPPNAME',
-  options: 'PGOPTIONS',
-  connect_timeout: 'PGCONNECT_TIMEOUT',
-  keepalives: undefined,
-  keepalives_idle: undefined,
-  target_session_attrs: 'PGTARGETSESSIONATTRS',
-} as const;
-type Option = keyof typeof VARIABLE_OF;
-
-/** The keys of `extra` that only Airflow's PostgresHook uses. Airflow does not pass these keys to libpq. */
-const AIRFLOW_ONLY = new Set([
-  'iam',
-  'redshift',
-  'redshift-serverless',
-  'cursor',
-  'cluster-identifier',
-  'workgroup-name',
-  'aws_conn_id',
-  'sqlalchemy_scheme',
-  'sqlalchemy_query',
-]);
+/**
+ * Returns the idle time before the first keepalive in milliseconds. Undefined if keepalives are off. Sends a notice that
+ * names the parameters without effect: Node sets no other property of keepalives.
+ */
+function resolveKeepAlive(sources: SettingSources, notice: OpenSettings['notice']): number | undefined {
+  const isOn = (findWholeNumber(sources, 'keepalives') ?? 1) !== 0;
+  const idle = findWholeNumber(sources, 'keepalives_idle') ?? 5;
+  const names = ['keepalives_interval', 'keepalives_count', 'tcp_user_timeout'] as const;
+  const set = names.filter((name) => (findWholeNumber(sources, name) ?? 0) > 0);
+  const { id } = sources.connection;
+  if (set.length > 0)
+    notice(
+      `connection "${id}": ${set.join(', ')} ${set.length === 1 ? 'has' : 'have'} no effect: Node finds a lost connection 10 s after keepalives_idle`,
+    );
+  return isOn ? Math.max(idle, 0) * 1_000 : undefined;
+}
 
 /**
- * Throws ETL-2204 for an unknown option, and ETL-2207 for `iam=true`. If there are options that only Airflow uses,
- * sends one notice that names them.
+ * Resolves the TLS options. The default mode is `prefer`, or `verify-full` with `sslrootcert=system`. Throws ETL-2206 for
+ * combinations that libpq refuses.
  */
-function refuseUnknown(connection: Connection, notice: OpenSettings['notice']): void {
-  const { id, definedBy, extra } = connection;
-  const keys = Object.keys(extra);
-  const unknown = keys.find((key) => !Object.hasOwn(VARIABLE_OF, key) && !AIRFLOW_ONLY.has(key));
-  if (unknown !== undefined) {
-    throw new EtlError('ETL-2204', {
-      what: `connection "${id}" has an unknown option "${unknown}"${didYouMean(unknown, Object.keys(VARIABLE_OF))}`,
-      where: definedBy,
-      fix: `remove the option, or use one of: ${Object.keys(VARIABLE_OF).join(', ')}`,
-    });
+function resolveTls(sources: SettingSources): TlsRequest {
+  const find = (name: Parameters<typeof findSetting>[1]): string | undefined =>
+    findSetting(sources, name)?.text || undefined;
+  const rootcert = find('sslrootcert');
+  const mode = findChoice(sources, 'sslmode') ?? (rootcert === 'system' ? 'verify-full' : 'prefer');
+  const refuse = (name: 'sslmode' | 'sslnegotiation', why: string, fix: string): EtlError =>
+    createBadValueError(
+      findSetting(sources, name) ?? { name, where: sources.connection.definedBy },
+      why,
+      fix,
+    );
+  if (rootcert === 'system' && mode !== 'verify-full') {
+    const why = 'a certificate of any public authority would be accepted for any host';
+    throw refuse('sslmode', why, 'write sslmode=verify-full with sslrootcert=system');
   }
-  // Without this check, etl would log in without a token, and the error would not name `iam` as the cause.
-  if (/^true$/i.test(String(extra['iam']))) throw createUnsupportedError(connection, 'iam');
-  const ignored = keys.filter((key) => AIRFLOW_ONLY.has(key));
-  if (ignored.length > 0)
-    notice(`connection "${id}": etl ignores ${ignored.join(', ')}, which only Airflow uses`);
-}
-
-/**
- * Creates ETL-2207 for an option that etl does not support. An option without an entry in `UNSUPPORTED` is about roles.
- */
-function createUnsupportedError({ id, definedBy }: Connection, name: string): EtlError {
-  const [why, fix] = UNSUPPORTED[name] ?? [
-    "the driver can't choose a server by its role",
-    'name the host that accepts writes, and remove this option',
-  ];
-  const what = `connection "${id}" uses ${name}, which is not supported`;
-  return new EtlError('ETL-2207', { what, where: definedBy, why, fix });
-}
-
-/** The reasons and fixes of ETL-2207 by option. */
-const UNSUPPORTED: Readonly<Record<string, readonly [why: string, fix: string]>> = {
-  iam: [
-    'etl fetches no token from AWS',
-    'fetch a token with "aws rds generate-db-auth-token", and set the token as the password',
-  ],
-  'more than one host': ['the driver connects to one host', 'name only the host that accepts writes'],
-};
-
-/**
- * Returns the option from `extra`, else from the variable of the option, else undefined. An empty value counts as not
- * set. Throws ETL-2206 if the value is an object or a list.
- */
-function findSetting(connection: Connection, variables: Variables, name: Option): Setting | undefined {
-  const value = connection.extra[name];
-  const where = connection.definedBy;
-  if (value === undefined || value === null || value === '')
-    return findVariable(variables, VARIABLE_OF[name]);
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
-    return { text: String(value), name, where };
+  const isDirect = findChoice(sources, 'sslnegotiation') === 'direct';
+  if (isDirect && ['disable', 'allow', 'prefer'].includes(mode)) {
+    const why = `sslnegotiation=direct needs TLS, and sslmode=${mode} also connects without TLS`;
+    throw refuse('sslnegotiation', why, 'write sslmode=require, verify-ca or verify-full');
   }
-  throw createBadValueError(
-    { name, where },
-    'the value is an object or a list',
-    'write text, a number, true or false',
-  );
+  return {
+    mode,
+    isDirect,
+    namesHost: (findSetting(sources, 'sslsni')?.text ?? '1').startsWith('1'),
+    sendsCertificate: findChoice(sources, 'sslcertmode') !== 'disable',
+    ...resolveVersions(sources),
+    rootcert,
+    cert: find('sslcert'),
+    key: find('sslkey'),
+    crl: find('sslcrl'),
+    crlDirectory: find('sslcrldir'),
+  };
 }
 
-/** Returns a variable. Undefined if the variable is not set or empty, or if the option has no variable. */
-function findVariable(variables: Variables, name: string | undefined): Setting | undefined {
-  const text = name === undefined ? undefined : variables[name];
-  return text && name ? { text, name, where: 'the environment' } : undefined;
-}
-
-/**
- * Parses a whole number from 0 to 999999. Returns undefined if the setting is undefined. `true` and `false`, which a
- * JSON connection can have, are 1 and 0. Throws ETL-2206 for any other text.
- */
-function parseWholeNumber(found: Setting | undefined): number | undefined {
-  if (!found) return undefined;
-  const text = found.text
-    .trim()
-    .replace(/^true$/i, '1')
-    .replace(/^false$/i, '0');
-  if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw createBadValueError(
-    found,
-    'the value is not a whole number from 0 to 999999',
-    `write for example ${found.name}=10`,
-  );
-}
-
-/**
- * Resolves host, port, user and database, each from the connection, else from its variable, else from its default. The
- * default host is `localhost`, the default user is the user of the operating system, and the default database has the
- * name of the user. Throws ETL-2206 for a port that makes no sense, ETL-2207 for a list of hosts, and ETL-2213 if there
- * is no user.
- */
-function resolveAddress(
-  connection: Connection,
-  variables: Variables,
-): Pick<ResolvedServer, 'connection' | 'address'> {
-  // PGHOSTADDR belongs to PGHOST. It must not redirect a connection that has a host of its own.
-  const hostAddress = connection.host ? undefined : findVariable(variables, 'PGHOSTADDR')?.text;
-  const host = connection.host || findVariable(variables, 'PGHOST')?.text || hostAddress || 'localhost';
-  if (host.includes(',')) throw createUnsupportedError(connection, 'more than one host');
-  const login = connection.login || findVariable(variables, 'PGUSER')?.text || getAccountName(connection);
-  const database = connection.database || findVariable(variables, 'PGDATABASE')?.text || login;
-  const port = resolvePort(connection, variables);
-  // A copy by spreading has no password.
-  return { connection: { ...connection, host, port, login, database }, address: hostAddress ?? host };
-}
-
-/** Returns the port of the connection, else of PGPORT, else 5432. Throws ETL-2206 if it is not from 1 to 65535. */
-function resolvePort({ port, definedBy }: Connection, variables: Variables): number {
-  const found =
-    port === undefined
-      ? findVariable(variables, 'PGPORT')
-      : { text: String(port), name: 'port', where: definedBy };
-  const number = parseWholeNumber(found) ?? 5432;
-  if (found && (number < 1 || number > 65_535)) {
+/** Resolves the lowest and the highest version of TLS. Throws ETL-2206 if the lowest is higher than the highest. */
+function resolveVersions(sources: SettingSources): Pick<TlsRequest, 'minVersion' | 'maxVersion'> {
+  const minVersion = findChoice(sources, 'ssl_min_protocol_version') ?? 'TLSv1.2';
+  const maxVersion = findChoice(sources, 'ssl_max_protocol_version') ?? '';
+  // The words sort by version.
+  if (maxVersion !== '' && minVersion > maxVersion) {
+    const found = findSetting(sources, 'ssl_max_protocol_version');
     throw createBadValueError(
-      found,
-      'a port is a number from 1 to 65535',
-      'write the port of the server; the default port of PostgreSQL is 5432',
+      found ?? { name: 'ssl_max_protocol_version', where: sources.connection.definedBy },
+      `no version of TLS is at least ${minVersion} and at most ${maxVersion}`,
+      'write ssl_min_protocol_version and ssl_max_protocol_version in this order',
     );
   }
-  return number;
+  return { minVersion: minVersion || undefined, maxVersion: maxVersion || undefined };
+}
+
+/** Returns the settings of a session that variables set. */
+function listSessionSettings(variables: Variables): Readonly<Record<string, string>> {
+  const found = Object.entries(SESSION_VARIABLES).flatMap(([variable, name]) => {
+    const value = variables[variable];
+    return value === undefined || /^default$/i.test(value) ? [] : [[name, value] as const];
+  });
+  return Object.fromEntries(found);
 }
 
 /** Returns the name of the operating system's user. Throws ETL-2213 if that user has no name. */

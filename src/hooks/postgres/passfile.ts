@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { platform } from 'node:os';
+import { secrets } from '../../runtime/secrets/secrets.js';
 
 /** The values that a line of the password file must match. The host of a Unix socket is its directory. */
 export interface PasswordQuery {
@@ -38,7 +39,9 @@ export async function readPassword(
     // The bits 077 are the permissions of the group and of others. Windows has no such bits.
     if (platform() !== 'win32' && (found.mode & 0o077) !== 0)
       return ignore(`other users can access it; run chmod 600 ${path}`);
-    return findPassword(await readFile(path, 'utf8'), query);
+    const password = findPassword(await readFile(path, 'utf8'), query);
+    if (password !== undefined) secrets.add({ secrets: [password], known: [] });
+    return password;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return isMissing(code) ? undefined : ignore(`this user can't read it (${code})`);
@@ -94,6 +97,6 @@ export async function findStandardFile(path: string): Promise<Stats | undefined>
 }
 
 /** Says whether the code of an error means that a file does not exist. */
-function isMissing(code: string | undefined): boolean {
+export function isMissing(code: string | undefined): boolean {
   return code === 'ENOENT' || code === 'ENOTDIR';
 }

@@ -1,22 +1,18 @@
-import { resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import type { Knex } from 'knex';
-import type { Client, ClientConfig } from 'pg';
+import type { Client } from 'pg';
 import { within } from '../../runtime/waiting.js';
-import { type Clients, createClientClass, createKnexLog, terminate } from '../client.js';
+import { type Clients, createClientClass, createKnexLog, type SessionConfig, terminate } from '../client.js';
 import type { Connection } from '../connection.js';
-import {
-  getCode,
-  describeConnectError,
-  createPasswordMissingError,
-  createTlsNotOfferedError,
-} from '../connect-error.js';
-import { findHomeDirectory } from '../home-directory.js';
-import type { Database, Hook, OpenSettings, Variables } from '../hook.js';
+import { getCode } from '../connect-error.js';
+import type { Database, Hook, OpenSettings } from '../hook.js';
 import { createSocket } from '../socket.js';
-import { type ResolvedServer, resolveServer } from './libpq.js';
-import { type PasswordFile, readPassword } from './passfile.js';
-import { askForTls, readTlsOptions, describeWeakness } from './tls.js';
+import { chooseServer, countTrials, listCandidates } from './choose-server.js';
+import { type ResolvedServer, resolveServers, type ServerList, type SessionAttributes } from './libpq.js';
+import type { SettingSources } from './libpq-setting.js';
+import { findSocketPath, prepareServer, type PreparedServer, runOnce } from './prepared-server.js';
+import { readService } from './pgservice.js';
+import { describeWeakness } from './tls.js';
 
 /** The hook for PostgreSQL servers: knex on the pg driver. Every option means the same as in libpq. */
 export const postgresHook: Hook = {
@@ -31,38 +27,36 @@ export const postgresHook: Hook = {
 const GRACE = { idle: 600, cancel: 300 };
 
 /**
- * Opens a PostgreSQL server. Reads the password file and the TLS files at once, so their errors come from here. The TLS
- * request and the import of the drivers run side by side. The sessions come later: knex and `openControl` call
- * `configure`, which waits for the result of the TLS request and chooses the settings, once for all sessions.
+ * Opens a PostgreSQL server. Reads the service file, the password file and the TLS files at once, so their errors come from
+ * here. The TLS request and the import of the drivers run side by side. The sessions come later: knex and `openControl` call
+ * `configure`, which waits for the result of the TLS request and chooses the settings, once for all sessions. So all
+ * sessions of the database have the same server, also if the connection names several hosts.
  */
 async function openPostgres(connection: Connection, settings: OpenSettings): Promise<Database> {
-  const server = resolveServer(connection, settings);
-  const base = await createBaseConfig(connection, server, settings);
-  const tls = mayUseTls(server) && (await readTlsOptions(server, settings));
+  const service = await readService(connection, settings);
+  const list = resolveServers(connection, settings, service);
+  const sources: SettingSources = { connection, service, variables: settings.variables };
   const closing = new AbortController();
-  // The TLS options to use, or false for sessions without TLS.
-  const negotiated = runOnce(async () => tls && negotiate(server, tls, closing.signal));
+  const candidates = await listCandidates(list);
+  const prepared = await Promise.all(
+    candidates.map((server) => prepareServer(server, sources, settings, closing.signal)),
+  );
   // The server answers while the drivers are imported. A failure is ignored here, because `configure` calls the
   // function again and reports a failure.
-  negotiated().catch(() => {});
+  prepared[0]?.negotiated().catch(() => {});
   const [{ default: knex }, { default: driver }] = await Promise.all([import('knex'), import('pg')]);
 
-  const clients: Clients = { connection: server.connection, open: new Set(), closing: closing.signal };
+  const clients: Clients = { open: new Set(), closing: closing.signal };
   const DatabaseClient = createClientClass(driver, clients);
-  const configure = runOnce(async (): Promise<Config> => {
-    const offered = await negotiated();
-    // sslmode `allow` uses TLS only if the server refuses a session without TLS.
-    const trial = offered && server.tls.mode === 'allow' && new DatabaseClient({ ...base, ssl: false });
-    const used = trial && (await tryConnect(trial)) ? false : offered;
-    const weak = describeWeakness(server, used);
-    if (weak !== undefined) settings.notice(weak);
-    return { ...base, ssl: used, ...(used === false && { stream: createSocket }) };
-  });
+  const configure = runOnce(() => chooseConfig(list, prepared, { DatabaseClient, notice: settings.notice }));
+  // Each host can take the time limit twice: for the TLS request, and for a session.
+  const limit = 2 * countTrials(list, prepared.length) * list.servers[0].connectTimeoutMillis;
   const handle = knex({
     ...KNEX,
-    connection: configure,
-    pool: { min: 0, max: settings.poolSize, createTimeoutMillis: 2 * server.connectTimeoutMillis },
-    acquireConnectionTimeout: Math.max(10_000, server.connectTimeoutMillis + 1_000),
+    // The type of knex does not know `rules`, which only our client reads.
+    connection: configure as () => Promise<Knex.PgConnectionConfig>,
+    pool: { min: 0, max: settings.poolSize, createTimeoutMillis: limit },
+    acquireConnectionTimeout: Math.max(10_000, limit / 2 + 1_000),
     log: createKnexLog(settings.notice),
   });
   handle.client.driver = { Client: DatabaseClient };
@@ -80,8 +74,52 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   };
 }
 
-/** The settings of a connection, which both knex and the driver accept. */
-type Config = ClientConfig & Knex.PgConnectionConfig;
+/** Our client class, and where lines for the user go. */
+interface SessionTools {
+  readonly DatabaseClient: new (config: SessionConfig) => Client;
+  readonly notice: OpenSettings['notice'];
+}
+
+/**
+ * Returns the settings of all sessions: those of the first server that accepts a session, if there are several. Sends a
+ * notice if the traffic is not safe, and if the server may be one that accepts no writes.
+ */
+async function chooseConfig(
+  list: ServerList,
+  prepared: readonly PreparedServer[],
+  { DatabaseClient, notice }: SessionTools,
+): Promise<SessionConfig> {
+  const { chosen, config } = await chooseServer(list, prepared, async (each, attributes) => {
+    const tried = await createConfig(each, attributes, DatabaseClient);
+    if (prepared.length > 1) await connectOnce(new DatabaseClient(tried));
+    return tried;
+  });
+  const weak = describeWeakness(chosen.server, config.ssl);
+  if (weak !== undefined) notice(weak);
+  if (list.servers.length > 1 && list.attributes === 'any') notice(describeAnyServer(chosen.server));
+  return config;
+}
+
+/** Creates the settings of the sessions on one server. Rejects with ETL-1001 if the server can't be asked for TLS. */
+async function createConfig(
+  { server, base, negotiated }: PreparedServer,
+  attributes: SessionAttributes,
+  DatabaseClient: SessionTools['DatabaseClient'],
+): Promise<SessionConfig & { readonly ssl: ConnectionOptions | false }> {
+  const { connection, authentication, sessionSettings } = server;
+  const config = { ...base, rules: { connection, attributes, authentication, settings: sessionSettings } };
+  const offered = await negotiated();
+  // sslmode `allow` uses TLS only if the server refuses a session without TLS.
+  const trial = offered && server.tls.mode === 'allow' && new DatabaseClient({ ...config, ssl: false });
+  const used = trial && (await tryConnect(trial)) ? false : offered;
+  const stream = { stream: () => createSocket(findSocketPath(server)) };
+  return { ...config, ssl: used, ...(used === false && stream) };
+}
+
+/** Returns a line for the user of a connection with several hosts and without `target_session_attrs`. */
+function describeAnyServer({ connection: { id, host, port } }: ResolvedServer): string {
+  return `connection "${id}": ${host}:${port} is the first of several hosts that accepts sessions, perhaps a standby; set target_session_attrs=read-write to write`;
+}
 
 /**
  * The settings of every knex instance. Without a version, knex would first ask every server for its version. 14 is the
@@ -95,80 +133,13 @@ const KNEX = {
 } satisfies Knex.Config;
 
 /**
- * Creates the settings of every session, without the TLS options. The password comes from the connection, else from
- * PGPASSWORD, else from the password file. No password is no error until the server asks for one.
- */
-async function createBaseConfig(
-  connection: Connection,
-  server: ResolvedServer,
-  { variables, root, notice }: OpenSettings,
-): Promise<Config> {
-  const { host, port, login, database } = server.connection;
-  const file = findPasswordFile(variables, root);
-  const password =
-    connection.password ||
-    variables['PGPASSWORD'] ||
-    (file && (await readPassword(file, { host, port, database, user: login }, notice)));
-  return {
-    host: server.address,
-    port,
-    user: login,
-    database,
-    // The driver calls this function when the server asks for a password. A dump of the settings shows no password.
-    password: () => {
-      if (password === undefined) throw createPasswordMissingError(server.connection);
-      return password;
-    },
-    application_name: server.applicationName,
-    ...(server.options !== undefined && { options: server.options }),
-    connectionTimeoutMillis: server.connectTimeoutMillis,
-    keepAlive: server.keepAliveMillis !== undefined,
-    keepAliveInitialDelayMillis: server.keepAliveMillis ?? 0,
-    sslnegotiation: 'postgres',
-    enableChannelBinding: true,
-  };
-}
-
-/** Returns the password file that PGPASSFILE names, else the one in the home directory, else undefined. */
-function findPasswordFile(variables: Variables, root: string): PasswordFile | undefined {
-  const named = variables['PGPASSFILE'];
-  if (named) return { path: resolve(root, named), isNamed: true };
-  const home = findHomeDirectory(variables);
-  return home === undefined ? undefined : { path: resolve(root, home, '.pgpass'), isNamed: false };
-}
-
-/** Returns whether the connection may use TLS. A Unix socket never uses TLS, whatever sslmode says. */
-function mayUseTls({ address, tls }: ResolvedServer): boolean {
-  return !address.startsWith('/') && tls.mode !== 'disable';
-}
-
-/**
- * Asks the server for TLS and returns the TLS options to use, or false for a connection without TLS. The driver can't
- * fall back by itself. Rejects with ETL-1001 if sslmode requires TLS and the server has none.
- */
-async function negotiate(
-  server: ResolvedServer,
-  options: ConnectionOptions,
-  signal: AbortSignal,
-): Promise<ConnectionOptions | false> {
-  const { connection, tls } = server;
-  const offered = await askForTls(server, signal).catch((error: unknown) => {
-    throw describeConnectError(error, connection);
-  });
-  if (offered) return options;
-  if (tls.mode === 'prefer' || tls.mode === 'allow') return false;
-  throw createTlsNotOfferedError(connection, tls.mode);
-}
-
-/**
  * Opens and ends a session without TLS, to find out whether the server accepts such a session. Returns false if the
  * server refuses the session with SQLSTATE 28000 (pg_hba.conf). Returns true after any other error, because the first
  * real session reports that error.
  */
 async function tryConnect(trial: Client): Promise<boolean> {
   try {
-    await trial.connect();
-    await trial.end();
+    await connectOnce(trial);
     return true;
   } catch (error) {
     // The cause of an ETL-1001 is the error of the server.
@@ -176,19 +147,10 @@ async function tryConnect(trial: Client): Promise<boolean> {
   }
 }
 
-/**
- * Returns a function that calls `make` at its first call and returns the same promise to every caller. After a
- * rejection, the next call calls `make` again.
- */
-function runOnce<Result>(make: () => Promise<Result>): () => Promise<Result> {
-  let made: Promise<Result> | undefined;
-  return () => {
-    made ??= make().catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return made;
-  };
+/** Opens a session and ends it. */
+async function connectOnce(trial: Client): Promise<void> {
+  await trial.connect();
+  await trial.end();
 }
 
 /**

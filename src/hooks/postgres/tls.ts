@@ -1,5 +1,5 @@
 import { connect, isIP } from 'node:net';
-import type { ConnectionOptions } from 'node:tls';
+import { checkServerIdentity, type ConnectionOptions, type SecureVersion } from 'node:tls';
 import { EtlError } from '../../errors.js';
 import type { Variables } from '../hook.js';
 import type { ResolvedServer } from './libpq.js';
@@ -13,9 +13,14 @@ import { readTlsFiles } from './tls-files.js';
  */
 export async function readTlsOptions(
   server: Pick<ResolvedServer, 'tls' | 'connection' | 'address'>,
-  settings: { readonly root: string; readonly variables: Variables },
+  settings: {
+    readonly root: string;
+    readonly variables: Variables;
+    /** The password of the private key. */
+    readonly passphrase?: string | undefined;
+  },
 ): Promise<ConnectionOptions> {
-  const { tls, connection, address } = server;
+  const { tls, connection } = server;
   const files = await readTlsFiles(server, settings);
   const isVerifying = tls.mode.startsWith('verify');
   if (isVerifying && files.ca === undefined && tls.rootcert !== 'system')
@@ -28,13 +33,32 @@ export async function readTlsOptions(
   return {
     // With a root certificate, `require` verifies the chain, too. libpq does so for backward compatibility.
     rejectUnauthorized: isVerifying || (tls.mode === 'require' && files.ca !== undefined),
-    // Only verify-full checks that the certificate names the host.
-    ...(tls.mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
     ...files,
-    // With PGHOSTADDR the driver connects to an address. The certificate has the name of the host, so the name is set
-    // here.
-    ...(address !== connection.host && isIP(connection.host) === 0 ? { servername: connection.host } : {}),
+    ...(files.key && settings.passphrase !== undefined && { passphrase: settings.passphrase }),
+    ...(tls.minVersion && { minVersion: tls.minVersion as SecureVersion }),
+    ...(tls.maxVersion && { maxVersion: tls.maxVersion as SecureVersion }),
+    ...nameHost(server),
   };
+}
+
+/**
+ * Returns the options that say which name the handshake asks for and which name the certificate must have. Only
+ * verify-full checks that the certificate names the host.
+ */
+function nameHost({
+  tls,
+  connection: { host },
+  address,
+}: Pick<ResolvedServer, 'tls' | 'connection' | 'address'>): ConnectionOptions {
+  const identity: ConnectionOptions =
+    tls.mode !== 'verify-full'
+      ? { checkServerIdentity: () => undefined }
+      : tls.namesHost
+        ? {}
+        : { checkServerIdentity: (_address, certificate) => checkServerIdentity(host, certificate) };
+  // With a `hostaddr` the driver connects to an address. The certificate has the name of the host, so the name is set here.
+  const isNamed = tls.namesHost && address !== host && isIP(host) === 0;
+  return { ...identity, ...(isNamed && { servername: host }) };
 }
 
 /** The message SSLRequest: its length of 8 bytes and the code 80877103, both as 32-bit integers. */
@@ -82,7 +106,7 @@ export function describeWeakness(
   used: ConnectionOptions | false,
 ): string | undefined {
   const isLocal =
-    /^(\/|localhost$|::1$)/.test(address) || (isIP(address) === 4 && address.startsWith('127.'));
+    /^([/@]|localhost$|::1$)/.test(address) || (isIP(address) === 4 && address.startsWith('127.'));
   if (isLocal || (used && used.rejectUnauthorized)) return undefined;
   const server = `${connection.host}:${connection.port}`;
   const state = used ? `the certificate of ${server} is not verified` : `${server} is used without TLS`;

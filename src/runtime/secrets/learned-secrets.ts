@@ -69,6 +69,16 @@ export function learnFromDefinitions(definitions: Iterable<string | undefined>):
   for (const text of definitions) if (text !== undefined) secrets.add(readDefinition(text));
 }
 
+/** Adds the passwords of a connection that was parsed. */
+export function learnFromConnection(connection: {
+  readonly password?: string;
+  readonly extra: Readonly<Record<string, unknown>>;
+}): void {
+  const values = [connection.password, connection.extra['sslpassword']];
+  const found = values.filter((each): each is string => typeof each === 'string' && each !== '');
+  if (found.length > 0) secrets.add({ secrets: found, known: [] });
+}
+
 /** Adds the secrets of a URL that code reads from, also as HTTP sends its user and password: in base64. */
 export function learnFromUrl(text: string): void {
   secrets.add(readUrl(text));

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { EtlError } from '../../../src/errors.js';
-import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
+import { parseConnection } from '../../../src/hooks/parse-connection.js';
 import {
   createConnection,
   formatDsn,
@@ -17,12 +17,12 @@ function listFields(connection: Connection): Record<string, unknown> {
 }
 
 function parse(text: string): Record<string, unknown> {
-  return listFields(parseConnection('my_db', text, 'ETL_CONN_MY_DB'));
+  return listFields(parseConnection('my_db', text, 'AIRFLOW_CONN_MY_DB'));
 }
 
 function catchError(text: string): EtlError {
   try {
-    parseConnection('my_db', text, 'ETL_CONN_MY_DB');
+    parseConnection('my_db', text, 'AIRFLOW_CONN_MY_DB');
   } catch (error) {
     if (error instanceof EtlError) return error;
     throw error;
@@ -109,7 +109,8 @@ describe('parseConnection, given a URI,', () => {
     ['postgres:u:pw@h', ', column 1', /scheme:\/\//, /write scheme/],
     ['h:5432/db', ', column 1', /scheme:\/\//, /write scheme/],
     ['"postgres://h"', ', column 1', /quotation mark/, /remove/],
-    ['host=h password=pw', ', column 1', /not supported/, /postgres:\/\/<login>/],
+    ['jdbc:postgresql://h/db', ', column 1', /JDBC/, /postgres:\/\/<login>/],
+    ['Server=h;Database=d;User Id=u;', ', column 1', /ADO\.NET/, /postgres:\/\/<login>/],
     ['postgres://u:p#w@h', ', column 15', /#/, /percent-encode/],
     ['postgres://h/db#part', ', column 16', /#/, /%23/],
     ['postgres://u:p/w@h/db', ', column 17', /unencoded @/, /%2F/],
@@ -143,7 +144,7 @@ describe('parseConnection, given a URI,', () => {
       const error = catchError(text);
       expect(error.code).to.equal('ETL-2201');
       expect(error.message).to.equal('connection "my_db" is malformed');
-      expect(error.where).to.equal(`ETL_CONN_MY_DB${where}`);
+      expect(error.where).to.equal(`AIRFLOW_CONN_MY_DB${where}`);
       expect(error.why).to.match(why);
       expect(error.fix).to.match(fix);
     });
@@ -198,7 +199,7 @@ describe('parseConnection, given JSON,', () => {
   for (const [text, where, why] of errors) {
     it(`refuses ${text}`, () => {
       const error = catchError(text);
-      expect([error.code, error.where]).to.deep.equal(['ETL-2201', `ETL_CONN_MY_DB${where}`]);
+      expect([error.code, error.where]).to.deep.equal(['ETL-2201', `AIRFLOW_CONN_MY_DB${where}`]);
       expect(error.why).to.match(why);
     });
   }
@@ -236,7 +237,7 @@ describe('a URI that Airflow writes', () => {
     );
     fc.assert(
       fc.property(fields, (values) => {
-        const connection = createConnection({ id: 'my_db', definedBy: 'ETL_CONN_MY_DB', ...values });
+        const connection = createConnection({ id: 'my_db', definedBy: 'AIRFLOW_CONN_MY_DB', ...values });
         expect(parse(writeUri(connection))).to.deep.equal(listFields(connection));
       }),
       { numRuns: 200 },
@@ -270,7 +271,7 @@ describe('an error of parseConnection', () => {
     (s) => s,
     (s) => `postgres//u:${s}@h/db`,
     (s) => `"postgres://u:${s}@h/db"`,
-    (s) => `host=h user=u password=${s}`,
+    (s) => `jdbc:postgresql://h/db?password=${s}`,
     (s) => `postgres://u:${s}/x@h/db`,
     (s) => `postgres://u:x#${s}@h/db`,
     (s) => `postgres://u:1?${s}@h/db`,
@@ -293,19 +294,47 @@ describe('an error of parseConnection', () => {
     (s) => JSON.stringify({ conn_type: 'pglite', password: s }),
   ];
 
+  /** Malformed by libpq's rules. */
+  const libpqMalformations: ((secret: string) => string)[] = [
+    (s) => `host=h password='${s}`,
+    (s) => `host=h password=a ${s}`,
+    (s) => `host=h password=a ${s}=b`,
+    (s) => `host=h password=a\u0000${s}`,
+    (s) => `postgres://u:a@${s}@h/db`,
+    (s) => `postgres://u:a/${s}@h/db`,
+    (s) => `postgres://[${s}/db`,
+    (s) => `postgres://[${s}]x/db`,
+    (s) => `postgres://h/db?${s}`,
+    (s) => `postgres://h/db?password=a=${s}`,
+    (s) => `postgres://u:%zz${s}@h/db`,
+    (s) => `postgres://u:a ${s}@h/db`,
+  ];
+
   it('never contains a part of the definition', () => {
+    const malform = fc.constantFrom(...malformations, ...libpqMalformations);
+    const definedBy = fc.constantFrom('AIRFLOW_CONN_MY_DB', 'ETL_CONN_MY_DB');
+    const secret = fc.tuple(mark, glue, mark);
     fc.assert(
-      fc.property(fc.constantFrom(...malformations), mark, glue, mark, (malform, left, delimiter, right) => {
-        expectNoneOf([left, right], malform(left + delimiter + right));
+      fc.property(malform, definedBy, secret, (write, name, [left, delimiter, right]) => {
+        expectNoneOf([left, right], write(left + delimiter + right), name);
       }),
-      { numRuns: 2000 },
+      { numRuns: 4000 },
     );
   });
 
   for (const malform of malformations.map((row) => row('ZqPLANTED7'))) {
     it(`is thrown for ${malform}`, () => {
       expect(catchError(malform).code).to.equal('ETL-2201');
-      expectNoneOf(['ZqPLANTED7'], malform);
+      expectNoneOf(['ZqPLANTED7'], malform, 'AIRFLOW_CONN_MY_DB');
+    });
+  }
+
+  for (const text of libpqMalformations.map((row) => row('ZqPLANTED7'))) {
+    it(`is thrown by libpq's rules for ${JSON.stringify(text)}`, () => {
+      expect(() => parseConnection('my_db', text, 'ETL_CONN_MY_DB'))
+        .to.throw(EtlError)
+        .with.property('code', 'ETL-2201');
+      expectNoneOf(['ZqPLANTED7'], text, 'ETL_CONN_MY_DB');
     });
   }
 });
@@ -365,9 +394,9 @@ function keyed(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
 }
 
 /** Expects no mark in the error of a text. A delimiter can make the text valid; then nothing is checked. */
-function expectNoneOf(marks: string[], text: string): void {
+function expectNoneOf(marks: string[], text: string, definedBy: string): void {
   try {
-    parseConnection('my_db', text, 'ETL_CONN_MY_DB');
+    parseConnection('my_db', text, definedBy);
   } catch (error) {
     const { message, stack, where, why, fix, data, cause } = error as EtlError;
     const shown = [message, stack, where, why, fix, data, inspect(cause), JSON.stringify(error)].join('\n');

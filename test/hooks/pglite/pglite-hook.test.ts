@@ -11,7 +11,7 @@ import type { Knex } from 'knex';
 import { Model } from 'objection';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import type { EtlError } from '../../../src/errors.js';
-import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
+import { parseConnection } from '../../../src/hooks/parse-connection.js';
 import type { Database } from '../../../src/hooks/hook.js';
 import { pgliteHook } from '../../../src/hooks/pglite/pglite-hook.js';
 import type { ProtocolClient } from '../../../src/runtime/postgres/protocol.js';
@@ -334,11 +334,11 @@ describe('an embedded database', () => {
 
   /** Starts a process that has a database with one row open. */
   async function startHolder(directory: string): Promise<ChildProcess> {
-    const [airflow, hook] = ['airflow/airflow', 'pglite/pglite-hook'].map((name) =>
+    const [parser, hook] = ['parse-connection', 'pglite/pglite-hook'].map((name) =>
       JSON.stringify(new URL(`../../../src/hooks/${name}.ts`, import.meta.url).href),
     );
     const source = `
-      import { parseConnection } from ${airflow};
+      import { parseConnection } from ${parser};
       import { pgliteHook } from ${hook};
       const { knex } = await pgliteHook.open(parseConnection('demo', 'pglite:${directory}', 'test'), {
         poolSize: 1, applicationName: 'etl', variables: {}, root: ${JSON.stringify(root)}, pid: process.pid, notice() {},

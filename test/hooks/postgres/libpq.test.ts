@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { EtlError } from '../../../src/errors.js';
 import type { Connection } from '../../../src/hooks/connection.js';
 import type { OpenSettings, Variables } from '../../../src/hooks/hook.js';
-import { resolveServer, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
+import { resolveServers, type ResolvedServer } from '../../../src/hooks/postgres/libpq.js';
 import { findPassword, readPassword } from '../../../src/hooks/postgres/passfile.js';
 import { describeWeakness, readTlsOptions } from '../../../src/hooks/postgres/tls.js';
 import { isPrivateKey } from '../../../src/hooks/postgres/tls-files.js';
@@ -28,7 +28,7 @@ function resolve(
     pid: process.pid,
     notice,
   };
-  return resolveServer({ ...EMPTY, ...connection }, settings);
+  return resolveServers({ ...EMPTY, ...connection }, settings).servers[0];
 }
 
 function catchError(act: () => unknown): EtlError {
@@ -68,10 +68,6 @@ describe('the fields of a connection', () => {
     expect([target.address, target.connection.host]).to.deep.equal(['10.0.0.1', 'db.internal']);
   });
 
-  it('ignore PGHOSTADDR if the connection names its host', () => {
-    expect(resolve({ host: 'db.internal' }, { PGHOSTADDR: '10.0.0.1' }).address).to.equal('db.internal');
-  });
-
   it('do not include the password', () => {
     const connection = Object.defineProperty({ ...EMPTY }, 'password', { value: SECRET });
     expect(resolve(connection).connection).not.to.have.property('password');
@@ -94,18 +90,81 @@ describe('the options of a connection', () => {
     ['turn keepalives off with 0', { keepalives: '0' }, {}, { keepAliveMillis: undefined }],
     ['turn keepalives off with false in JSON', { keepalives: false }, {}, { keepAliveMillis: undefined }],
     ['have keepalives_idle in seconds', { keepalives_idle: 30 }, {}, { keepAliveMillis: 30_000 }],
-    ['accept target_session_attrs=any', { target_session_attrs: 'any' }, {}, { keepAliveMillis: 5_000 }],
+    [
+      'name the application after fallback_application_name',
+      { fallback_application_name: 'f' },
+      {},
+      { applicationName: 'f' },
+    ],
+    [
+      'replace a negative connect_timeout by 10 s',
+      { connect_timeout: '-1' },
+      {},
+      { connectTimeoutMillis: 10_000 },
+    ],
+    ['leave the first keepalive to the system with 0', { keepalives_idle: 0 }, {}, { keepAliveMillis: 0 }],
+    ['accept any other number for keepalives', { keepalives: 2 }, {}, { keepAliveMillis: 5_000 }],
+    ['accept a requirepeer for TCP, as libpq does', { requirepeer: 'x' }, {}, { keepAliveMillis: 5_000 }],
+    [
+      'accept what only GSSAPI uses',
+      { krbsrvname: 'x', gsslib: 'x', gssdelegation: 1 },
+      {},
+      { keepAliveMillis: 5_000 },
+    ],
   ];
   for (const [title, extra, variables, expected] of rows) {
     it(title, () => expect(resolve({ extra }, variables)).to.deep.include(expected));
   }
 
-  it('are ignored with one notice if only Airflow uses them', () => {
-    const notices: string[] = [];
-    resolve({ extra: { iam: false, cursor: 'dictcursor', sqlalchemy_scheme: 'x' } }, {}, notices);
-    expect(notices).to.have.length(1);
-    expect(notices[0]).to.include('iam, cursor, sqlalchemy_scheme');
-  });
+  const ignored: readonly [Record<string, unknown>, RegExp][] = [
+    [
+      { iam: false, cursor: 'dictcursor', sqlalchemy_scheme: 'x' },
+      /iam, cursor, sqlalchemy_scheme, which only Airflow uses/,
+    ],
+    [
+      { pgbouncer: 'true', connection_limit: '1', pool_timeout: '0' },
+      /pgbouncer, connection_limit, pool_timeout, which only Prisma uses/,
+    ],
+    [{ schema: 'public' }, /schema, which only Prisma uses/],
+    [
+      { keepalives_interval: 10, keepalives_count: 5 },
+      /keepalives_interval, keepalives_count have no effect/,
+    ],
+    [{ tcp_user_timeout: 1000 }, /tcp_user_timeout has no effect/],
+  ];
+  for (const [extra, notice] of ignored) {
+    it(`${Object.keys(extra).join(', ')} are ignored with one notice`, () => {
+      const notices: string[] = [];
+      resolve({ extra }, {}, notices);
+      expect(notices).to.have.length(1);
+      expect(notices[0]).to.match(notice);
+    });
+  }
+});
+
+describe('the hosts of a connection', () => {
+  const rows: readonly [Partial<Connection>, Variables, string[]][] = [
+    [{ host: 'a,b' }, {}, ['a a 5432', 'b b 5432']],
+    [{ host: 'a,b', port: 6 }, {}, ['a a 6', 'b b 6']],
+    [{ host: 'a,b', extra: { port: '6,7' } }, {}, ['a a 6', 'b b 7']],
+    [{ host: 'a,b', extra: { port: ',7' } }, {}, ['a a 5432', 'b b 7']],
+    [{ host: ',/tmp' }, {}, ['localhost localhost 5432', '/tmp /tmp 5432']],
+    [{ host: 'a,b', extra: { hostaddr: '10.0.0.1,::1' } }, {}, ['a 10.0.0.1 5432', 'b ::1 5432']],
+    [{ extra: { hostaddr: '10.0.0.1' } }, {}, ['10.0.0.1 10.0.0.1 5432']],
+    [{ host: 'a,b', extra: { hostaddr: '10.0.0.1,' } }, {}, ['a 10.0.0.1 5432', 'b b 5432']],
+    [{ host: 'a', extra: { host: 'c', user: 'u', dbname: 'd' } }, {}, ['c c 5432']],
+    [{}, { PGHOST: 'a,b', PGPORT: '6' }, ['a a 6', 'b b 6']],
+    [{ host: '' }, { PGHOST: 'a' }, ['localhost localhost 5432']],
+    [{ host: '@pg' }, {}, ['@pg @pg 5432']],
+  ];
+  for (const [connection, variables, hosts] of rows) {
+    it(`${JSON.stringify(connection)} with ${JSON.stringify(variables)} are ${hosts.join(' and ')}`, () => {
+      const settings = { applicationName: 'etl', variables, notice: () => undefined };
+      const { servers } = resolveServers({ ...EMPTY, ...connection }, settings);
+      const found = servers.map((each) => `${each.connection.host} ${each.address} ${each.connection.port}`);
+      expect(found).to.deep.equal(hosts);
+    });
+  }
 });
 
 describe('a connection is refused', () => {
@@ -132,13 +191,79 @@ describe('a connection is refused', () => {
     ['an option that is an object', { extra: { options: { a: SECRET } } }, {}, 'ETL-2206', /"options"/],
     ['a port that is no number', {}, { PGPORT: '5432,5433' }, 'ETL-2206', /"PGPORT"/],
     ['a port that is too high', {}, { PGPORT: '65536' }, 'ETL-2206', /65535/],
-    ['two hosts', { host: 'h1,h2' }, {}, 'ETL-2207', /more than one host/],
     [
-      'a target_session_attrs other than any',
-      { extra: { target_session_attrs: 'read-write' } },
+      'PGHOSTADDR, which would redirect a connection with a host',
+      { host: 'db.internal' },
+      { PGHOSTADDR: '10.0.0.1' },
+      'ETL-2207',
+      /PGHOSTADDR.*unset PGHOSTADDR/,
+    ],
+    ['an empty sslmode', { extra: { sslmode: '' } }, {}, 'ETL-2206', /empty/],
+    ['an empty PGSSLMODE', {}, { PGSSLMODE: '' }, 'ETL-2206', /"PGSSLMODE"/],
+    [
+      'three ports for two hosts',
+      { host: 'a,b', extra: { port: '1,2,3' } },
+      {},
+      'ETL-2206',
+      /3 ports do not fit to 2 hosts/,
+    ],
+    [
+      'two hosts for one address',
+      { host: 'a,b', extra: { hostaddr: '::1' } },
+      {},
+      'ETL-2206',
+      /1 addresses do not fit to 2 hosts/,
+    ],
+    ['a name as hostaddr', { extra: { hostaddr: 'db' } }, {}, 'ETL-2206', /not an IP address/],
+    [
+      'direct TLS that may fall back',
+      { extra: { sslnegotiation: 'direct' } },
+      {},
+      'ETL-2206',
+      /sslmode=require/,
+    ],
+    [
+      'a range of TLS versions that is empty',
+      { extra: { ssl_min_protocol_version: 'TLSv1.3', ssl_max_protocol_version: 'TLSv1.2' } },
+      {},
+      'ETL-2206',
+      /TLSv1\.3/,
+    ],
+    ...(
+      [
+        ['gssencmode', 'require', /sslmode=verify-full/],
+        ['sslcertmode', 'require', /sslcertmode=allow/],
+        ['min_protocol_version', '3.2', /min_protocol_version=3\.0/],
+        ['replication', 'database', /remove/],
+        ['client_encoding', 'LATIN1', /client_encoding=UTF8/],
+        ['sslkeylogfile', '/tmp/keys', /remove/],
+        ['oauth_issuer', 'https://id.example.com', /password/],
+        ['oauth_client_id', 'id', /password/],
+        ['oauth_client_secret', SECRET, /password/],
+        ['oauth_scope', 'scope', /password/],
+        ['scram_client_key', SECRET, /password/],
+        ['scram_server_key', SECRET, /password/],
+      ] as const
+    ).map(([name, value, message]): [string, Partial<Connection>, Variables, string, RegExp] => [
+      `${name}=${value === SECRET ? '…' : value}`,
+      { extra: { [name]: value } },
       {},
       'ETL-2207',
-      /target_session_attrs/,
+      new RegExp(`uses ${name},.*${message.source}`),
+    ]),
+    [
+      'requirepeer with a Unix socket',
+      { host: '/tmp', extra: { requirepeer: 'postgres' } },
+      {},
+      'ETL-2207',
+      /requirepeer/,
+    ],
+    [
+      'requirepeer with an abstract socket',
+      { host: '@pg', extra: { requirepeer: 'postgres' } },
+      {},
+      'ETL-2207',
+      /requirepeer/,
     ],
     ['iam=true', { extra: { iam: true } }, {}, 'ETL-2207', /iam/],
     ['iam=True in a URI', { extra: { iam: 'True' } }, {}, 'ETL-2207', /iam/],

@@ -29,7 +29,8 @@ async function connectionTo(changes: Partial<Connection> = {}): Promise<Connecti
   const { password: changed = password, ...rest } = changes;
   const connection = { id: 'warehouse', scheme: 'postgres', definedBy: 'ETL_CONN_WAREHOUSE', extra: {} };
   const visible = { ...connection, host, port, login, database: db.name, ...rest };
-  return Object.defineProperty(visible, 'password', { value: changed });
+  if (visible.host === '') Reflect.deleteProperty(visible, 'host');
+  return Object.defineProperty(visible, 'password', { value: changed || undefined });
 }
 
 interface Opened extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { EtlError } from '../../../src/errors.js';
-import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
+import { parseConnection } from '../../../src/hooks/parse-connection.js';
 import type { Database } from '../../../src/hooks/hook.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
 import type { Dag } from '../../../src/runtime/dag/dag.js';

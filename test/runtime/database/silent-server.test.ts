@@ -3,7 +3,7 @@ import { tryConnections } from '../../../src/commands/connections/trial.js';
 import { Ledgers } from '../../../src/commands/program/ledgers.js';
 import type { Program } from '../../../src/commands/program/program.js';
 import type { EtlError } from '../../../src/errors.js';
-import { parseConnection } from '../../../src/hooks/airflow/airflow.js';
+import { parseConnection } from '../../../src/hooks/parse-connection.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import { nameSchema } from '../../../src/runtime/ledger/ledger.js';
