@@ -27,6 +27,19 @@ for (const name of ['guarantees', 'transfer', 'unloading', 'loading', 'values', 
   });
 }
 
+describe('docs/orm.md', () => {
+  it('has an example with Kysely and Drizzle that runs', async () => {
+    const text = await readFile(join(ROOT, 'docs/orm.md'), 'utf8');
+    const example = /^```ts run\n([\s\S]*?)^```$/m.exec(text)?.[1] ?? '';
+    await using db = await createDatabase();
+    await using project = await createProject({ 'etl.config.ts': example });
+    await db.query('create table orders (id int primary key, total int)');
+    const { code, stderr } = await project.cli(['run', 'shop'], { DATABASE_URL: db.url });
+    expect(code, stderr).to.equal(0);
+    expect(await db.query('select * from orders')).to.deep.equal([{ id: 1, total: 51 }]);
+  });
+});
+
 describe('docs/incremental.md', () => {
   let text: string;
   before(async () => (text = await readFile(join(ROOT, 'docs/incremental.md'), 'utf8')));

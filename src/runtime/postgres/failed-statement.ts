@@ -42,9 +42,9 @@ export function rememberCall(error: object): void {
   calls.set(error, call);
 }
 
-/** Remembers the stack of the code that awaits the query of an error. The first stack of an error stays. */
-export function rememberCallStack(error: object, stack: string): void {
-  if (!calls.has(error)) calls.set(error, { stack });
+/** Puts a stack before the stack of the code that awaits the query of an error. */
+export function addCallStack(error: object, stack: string): void {
+  calls.set(error, { stack: `${stack}\n${findCall(error) ?? ''}` });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { rememberCallStack } from './failed-statement.js';
+import { addCallStack } from './failed-statement.js';
 
 /**
  * Returns the error that a library has got from `session.pg`, for an error that the library made of it. Returns `thrown`
@@ -13,8 +13,8 @@ export function unwrapLibraryError(thrown: Error, reported: readonly Error[]): E
   if (!/^PrismaClient\w*Error$/.test(thrown.name)) return thrown;
   const original = reported.find(({ message }) => message !== '' && describesMessage(thrown, message));
   if (original === undefined) return thrown;
-  // The callbacks between Prisma and pg hide the code that called Prisma from the stack of `original`.
-  if (thrown.stack !== undefined) rememberCallStack(original, thrown.stack);
+  // The code between Prisma and pg hides the code that called Prisma from the stack of `original`.
+  if (thrown.stack !== undefined) addCallStack(original, thrown.stack);
   return original;
 }
 
