@@ -33,11 +33,17 @@ const CONFIG = `
       await session.raw('select pg_sleep(1000)');
     });
   });
+  const files = dag('files', { defaults: { conn: 'default' } }, (d) => {
+    d.load('all', { from: 'in/**/*.csv', into: 'greeting', mode: 'append' });
+  });
+  const flat = dag('flat', { defaults: { conn: 'default' } }, (d) => {
+    d.load('some', { from: 'in/*.csv', into: 'greeting', mode: 'append' });
+  });
   if (process.env['SLOW_CONFIG']) {
     process.stderr.write('loading\\n');
     await new Promise((resolve) => setTimeout(resolve, 1e8));
   }
-  export default defineConfig({ dags: [hello, endless] });`;
+  export default defineConfig({ dags: [hello, endless, files, flat] });`;
 
 /** The environment of a command, in place of the one of the tests. A missing variable is not set. */
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -245,9 +251,31 @@ describe('etl starts where', function () {
     });
   }
 
+  /** Defines a test of input that this user may not read: unlike settings, it may not be left out. */
+  function defineInputTest(): void {
+    it('a glob reaches a directory that the user may not list, and fails the load instead of leaving rows out', async () => {
+      const copy = await copyProject();
+      await mkdir(join(copy, 'in/closed'), { recursive: true });
+      await writeFile(join(copy, 'in/a.csv'), 'word\nopen\n');
+      await writeFile(join(copy, 'in/closed/b.csv'), 'word\nclosed\n');
+      await chmod(join(copy, 'in/closed'), 0o711);
+      const load = (id: string) => end(start(['run', id], copy, { before: STRANGER }));
+      const { code, stderr } = await load('files');
+      expect(code, stderr).to.equal(1);
+      expect(stderr).to.match(
+        /ETL-3501 the directory "in\/closed" can't be read[^]*match "in\/\*\*\/\*\.csv" \(EACCES\)/,
+      );
+      expect(await db.query('select word from greeting')).to.deep.equal([]);
+      expect(await load('flat'), 'a pattern that does not reach the directory').to.include({ code: 0 });
+      expect(await db.query('select word from greeting')).to.deep.equal([{ word: 'open' }]);
+    });
+  }
+
   defineTests(ORDINARY);
-  if (can(STRANGER)) defineTests(STRANGE, STRANGER);
-  else note('etl under a user without a name');
+  if (can(STRANGER)) {
+    defineTests(STRANGE, STRANGER);
+    defineInputTest();
+  } else note('etl under a user without a name');
   if (can([...MOUNTS, 'mount -t tmpfs none /mnt'])) {
     defineTests(MOUNTED);
     const title = 'the process is the first one of a container, and SIGTERM ends it with 143';
