@@ -14,7 +14,24 @@ const USAGE = 2;
 /** The number of bytes of the checksum at the end of a cache file. */
 const CHECKSUM_BYTES = 4;
 
-start();
+if (isTooOld(process.versions.node)) reportTooOld();
+else start();
+
+/** Says whether a version of Node.js is before 20.19, as `engines` in package.json says. */
+function isTooOld(version) {
+  const [major, minor] = version.split('.').map(Number);
+  return major < 20 || (major === 20 && minor < 19);
+}
+
+/** Reports a version of Node.js that can't run the program. Nothing of the program is loaded, because it would throw. */
+function reportTooOld() {
+  process.stderr
+    .write(`ETL-2018 etl needs Node.js 20.19 or later, and this is Node.js ${process.versions.node}
+  where ${process.execPath}
+  do    install a later Node.js, or put its directory first in PATH: cron and systemd have a PATH of their own
+`);
+  process.exitCode = USAGE;
+}
 
 function start() {
   // pg reads `navigator` to detect Cloudflare's workers. If it is missing, as in Node 20, pg loads fetch, which takes

@@ -51,6 +51,17 @@ describe('the message of a process that is disturbed', () => {
     });
   }
 
+  it('ETL-2018 is reported on a version of Node.js that is too old', async () => {
+    await using project = await createProject({
+      'old.cjs': `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.0' } });`,
+    });
+    const { code, stderr } = await project.cli(['list'], { NODE_OPTIONS: '--require=./old.cjs' });
+    expect(code).to.equal(2);
+    snapshot.add('ETL-2018', stderr.replace(process.execPath, '/usr/bin/node'), {
+      project: project.directory,
+    });
+  });
+
   it('ETL-2211 and ETL-7502 are reported for an embedded database', async () => {
     await using project = await createProject({
       'etl.config.ts': `import { dag, defineConfig } from '@oneshot/etl';
