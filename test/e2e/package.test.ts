@@ -98,11 +98,35 @@ describe('the package', function () {
       ...migrations,
     ].map((name) => `dist/${name}`);
     const docs = (await readdir(join(ROOT, 'docs'))).map((name) => `docs/${name}`);
-    const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json', ...docs];
+    const documents = [
+      'CHANGELOG.md',
+      'CONTRIBUTING.md',
+      'LICENSE',
+      'README.md',
+      'SECURITY.md',
+      'package.json',
+      ...docs,
+    ];
     const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');
     for (const name of ['@oclif/core', 'knex', 'objection', 'pg'])
       expect(licenses).to.match(new RegExp(`^${name} [\\d.]+, MIT\\n\\n`, 'm'));
     expect(packed).to.have.members([...documents, 'bin/package.json', 'bin/run.js', ...built, ...shared]);
+  });
+
+  it('has no document with a link to a file or a heading that it lacks', async () => {
+    const documents = packed.filter((path) => path.endsWith('.md'));
+    const read = (path: string) => readFile(join(project, 'node_modules/@oneshot/etl', path), 'utf8');
+    const dead: string[] = [];
+    for (const path of documents)
+      for (const [, link = ''] of (await read(path)).matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (link.startsWith('https:')) continue;
+        const [file = '', heading] = link.split('#');
+        const target = file === '' ? path : join(dirname(path), file);
+        const isThere =
+          packed.includes(target) && (heading === undefined || listAnchors(await read(target)).has(heading));
+        if (!isThere) dead.push(`${path}: ${link}`);
+      }
+    expect(dead).to.deep.equal([]);
   });
 
   it('runs a config that imports the package, Knex and Objection beside the config', async () => {
@@ -268,6 +292,12 @@ describe('the package', function () {
     expect(names.filter((name) => packages[name]?.hasInstallScript)).to.deep.equal([]);
   });
 });
+
+/** Lists the names by which a link reaches the headings of a document, as GitHub and npm make them. */
+function listAnchors(text: string): ReadonlySet<string> {
+  const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) => title.toLowerCase());
+  return new Set(headings.map((title) => title.replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-')));
+}
 
 /** Type-checks the config of a project. Fails with the messages of the compiler. */
 async function typeCheck(project: string, options: object = {}): Promise<void> {
