@@ -10,7 +10,16 @@ import { dag } from '../src/index.js';
 import { createProject, ROOT } from './support/cli.js';
 import { createDatabase } from './support/database.js';
 
-for (const name of ['guarantees', 'transfer', 'unloading', 'loading', 'values', 'library', 'testing']) {
+for (const name of [
+  'guarantees',
+  'transfer',
+  'unloading',
+  'loading',
+  'values',
+  'library',
+  'testing',
+  'deploy',
+]) {
   describe(`docs/${name}.md`, () => {
     it('names only tests that exist', async () => {
       const text = await readFile(join(ROOT, `docs/${name}.md`), 'utf8');
