@@ -2,28 +2,14 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
 import { getLocationFrame, formatPosition, shortenPath } from '../modules/location.js';
-import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
+import { findExportPosition, findKeyPosition, START } from './position.js';
+import { createNotFoundError, type LoadContext } from './not-found-error.js';
 import { ShapeError } from './shape.js';
 import { readIfReadable } from '../modules/packages.js';
-import type { ConfigFile } from '../modules/source-text.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
-
-/** A config that failed to load, and the directories that paths in its error message are relative to. */
-interface LoadContext {
-  readonly configFile: ConfigFile;
-  /** The working directory. */
-  readonly directory: string;
-  /** The directory of the program's own code. Errors do not show stack frames of it. */
-  readonly ours: string;
-}
 
 /** Matches the message of a syntax error of jiti: the reason, and then file, line and column on a line of their own. */
 const PARSE_ERROR = /^ParseError: ([\s\S]*?)\s*\n\s*(\S.*):(\d+):(\d+)\s*$/;
-const NOT_FOUND_CODES = new Set([
-  'MODULE_NOT_FOUND',
-  'ERR_MODULE_NOT_FOUND',
-  'ERR_PACKAGE_PATH_NOT_EXPORTED',
-]);
 
 /**
  * Turns anything that was thrown while a config was loading into an error with a location in the user's files. Returns
@@ -48,7 +34,7 @@ export function createLoadError(error: unknown, context: LoadContext): EtlError 
 function createShapeError(error: ShapeError, { configFile, directory }: LoadContext): EtlError {
   const called = error.called && getLocationFrame(error.called);
   const { file, text } = called ? { file: called.file, text: readIfReadable(called.file) ?? '' } : configFile;
-  const language = /\.[cm]?[jt]s$/.test(file) ? 'js' : 'data';
+  const language = /\.[cm]?[jt]sx?$/.test(file) ? 'js' : 'data';
   const found = error.location && getLocationFrame(error.location);
   const start = (language === 'js' ? findExportPosition(text) : undefined) ?? START;
   // The best position that is known: of the mistake, of its key, of the call of `defineConfig`, or the beginning of the
@@ -75,39 +61,6 @@ function createParseError(error: unknown, { directory }: LoadContext): EtlError 
     { file, line: Number(line), column: Number(column) + 1 },
     { directory, cause: error },
   );
-}
-
-/**
- * Creates the error for an import of a module that does not exist. Returns undefined if a package imports the module:
- * then the error is reported like any other thrown error.
- */
-function createNotFoundError(
-  error: unknown,
-  { configFile, directory, ours }: LoadContext,
-): EtlError | undefined {
-  if (!(error instanceof Error && 'code' in error && NOT_FOUND_CODES.has(String(error.code))))
-    return undefined;
-  const specifier = /'([^']+)'/.exec(error.message)?.[1] ?? 'a module';
-  const importer = findImporter(error) ?? listUserFrames(error.stack, ours)[0]?.file ?? configFile.file;
-  if (importer.includes('/node_modules/') || !existsSync(importer)) return undefined;
-  const position = findSpecifierPosition(readIfReadable(importer) ?? '', specifier);
-  const isPath = /^[./]/.test(specifier);
-  return new EtlError('ETL-2104', {
-    what: `the config ${configFile.name} could not be loaded`,
-    where: formatPosition(importer, position, directory),
-    why: `can't find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
-    fix: isPath
-      ? 'correct the path'
-      : `correct the name, or install the package: \`npm install ${specifier}\``,
-    cause: error,
-  });
-}
-
-/** Returns the file that required the missing module: the first entry of Node's `requireStack`. */
-function findImporter(error: Error): string | undefined {
-  const stack: unknown = 'requireStack' in error ? error.requireStack : undefined;
-  const [first]: unknown[] = Array.isArray(stack) ? stack : [];
-  return typeof first === 'string' ? first : undefined;
 }
 
 /**

@@ -2,6 +2,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import {
   createFilesMatcher,
   createPathsMatcher,
+  findTsconfig,
   getTsconfig,
   parseTsconfig,
   type TsConfigJsonResolved,
@@ -134,7 +135,7 @@ export class TypeScriptProjects {
     } catch (cause) {
       throw new EtlError('ETL-2103', {
         what: `the tsconfig.json of the config could not be read`,
-        where: path,
+        where: findTsconfig(path) ?? path,
         why: cause instanceof Error ? cause.message : String(cause),
         fix: 'correct the file, or the path in its `extends` or `references`',
         cause,

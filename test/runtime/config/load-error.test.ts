@@ -179,39 +179,6 @@ const EXECUTING: Row[] = [
     says: 'the code threw the text "text"',
   },
   {
-    title: 'an import of a file that does not exist',
-    files: config(
-      "import { dag } from '@oneshot/etl';\nimport { a } from './missing.js';\nexport default { dags: [a, dag] };\n",
-    ),
-    code: 'ETL-2104',
-    where: `${TS}:2:19`,
-    says: `can't find the file "./missing.js", which etl.config.ts imports`,
-  },
-  {
-    title: 'an import of a package that is not installed',
-    files: {
-      ...config("import './a.js';\nexport default {};\n"),
-      'a.ts': "// 'left-padding'\nimport 'left-padding';\n",
-    },
-    code: 'ETL-2104',
-    where: 'a.ts:2:8',
-    says: `can't find the package "left-padding", which a.ts imports`,
-  },
-  {
-    title: 'an import in an imported .mjs file that cannot be resolved',
-    files: { ...config("import './a.mjs';\nexport default {};\n"), 'a.mjs': "import './gone.mjs';\n" },
-    code: 'ETL-2104',
-    where: 'a.mjs:1:8',
-    says: `can't find the file "./gone.mjs"`,
-  },
-  {
-    title: 'a require of a file that does not exist',
-    files: { 'etl.config.cjs': "const a = require('./gone.cjs');\nmodule.exports = a;\n" },
-    code: 'ETL-2104',
-    where: 'etl.config.cjs:1:19',
-    says: `can't find the file "./gone.cjs"`,
-  },
-  {
     title: 'a top-level await that never ends',
     files: config(
       'const wait = async () => { await 1; };\nawait wait();\nconst a = await new Promise(() => {});\nexport default a;\n',
