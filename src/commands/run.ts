@@ -59,6 +59,10 @@ SIGINT and SIGTERM.`;
     strict: Flags.boolean({
       description: 'With --resume: refuse to resume if the Dag has changed since the run.',
     }),
+    'or-resume': Flags.boolean({
+      description:
+        'With --run-id: resume this run if it exists already, else start it. A scheduler can then repeat its command.',
+    }),
     'run-id': Flags.string({ description: 'The ID of the new run, or of the run to resume.' }),
     task: Flags.string({
       description:

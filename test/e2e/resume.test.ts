@@ -58,6 +58,45 @@ describe('etl run --resume', () => {
     await symlink(join(project.directory, 'packages/shared'), join(project.directory, 'node_modules/shared'));
   });
   afterEach(() => project[Symbol.asyncDispose]());
+
+  it('with --or-resume, one command starts a run, resumes it after a failure, and repeats nothing', async () => {
+    await project.write({
+      'etl.config.ts': `import { dag, defineConfig } from '@oneshot/etl';
+        export default defineConfig({ dags: [dag('d', { defaults: { conn: 'db' } }, (d) => {
+          const a = d.sql('a', { sql: "insert into t values ('a', '')" });
+          d.session('b', { needs: [a] }, async ({ session }) => {
+            if ((await session('t').where({ id: 'go' })).length === 0) throw new Error('not yet');
+            await session('t').insert({ id: 'b' });
+          });
+        }), dag('other', { defaults: { conn: 'db' } }, (d) => { d.sql('a', { sql: 'select 1' }); }),
+        dag('free', {}, (d) => { d.task('a', {}, async () => null); })] });`,
+    });
+    const etl = (dag: string, ...flags: string[]): Promise<CliResult> =>
+      project.cli(['run', dag, '--run-id', 'job-1', '--or-resume', ...flags], { ETL_CONN_DB: db.url });
+    const readIds = async () =>
+      (await db.query<{ id: string }>('select id from t order by id')).map(({ id }) => id);
+    expect((await etl('d')).code).to.equal(1);
+    expect(await readIds()).to.deep.equal(['a']);
+    await db.query("insert into t values ('go')");
+    for (const expected of ['1 reused, 1 to run', '2 reused, 0 to run']) {
+      const { code, stderr } = await etl('d');
+      expect(stderr).to.include(expected);
+      expect(code).to.equal(0);
+      expect(await readIds()).to.deep.equal(['a', 'b', 'go']);
+    }
+    expect(await etl('other'), 'the run of another Dag')
+      .to.include({ code: 2 })
+      .with.property('stderr')
+      .that.includes('ETL-2009');
+    expect(await etl('free'), 'a Dag without a record')
+      .to.include({ code: 2 })
+      .with.property('stderr')
+      .that.includes('ETL-2007');
+    expect(await etl('d', '--task', 'a'), 'one task')
+      .to.include({ code: 2 })
+      .with.property('stderr')
+      .that.includes('ETL-2001');
+  });
   after(() => db.drop());
 
   const etl = (...args: readonly string[]): Promise<CliResult> =>

@@ -13,6 +13,7 @@ export interface RequestFlags {
   readonly param?: readonly string[] | undefined;
   readonly date?: string | undefined;
   readonly resume: boolean;
+  readonly 'or-resume': boolean;
   readonly strict: boolean;
   readonly 'run-id'?: string | undefined;
   readonly task?: string | undefined;
@@ -24,6 +25,7 @@ export interface RequestFlags {
 /** The flags of the options whose names differ. */
 const FLAGS: Partial<Record<keyof RunSelection, string>> = {
   params: '--param',
+  orResume: '--or-resume',
   runId: '--run-id',
   fullRefresh: '--full-refresh',
 };
@@ -57,11 +59,12 @@ export async function createRequestFromFlags(
  * command then turns the failure into exit code 0.
  */
 function toSelection(flags: RequestFlags): RunSelection {
-  const { param, date, resume, strict, task, overlap, 'run-id': runId } = flags;
+  const { param, date, resume, strict, task, overlap, 'or-resume': orResume, 'run-id': runId } = flags;
   return {
     params: param && parseParams(param),
     date,
     resume,
+    orResume,
     strict,
     runId,
     task,

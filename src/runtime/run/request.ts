@@ -23,6 +23,11 @@ export interface RunSelection {
   readonly resume?: boolean | undefined;
   /** With `resume`: refuses to resume (ETL-2006) if the Dag has changed since the run. */
   readonly strict?: boolean | undefined;
+  /**
+   * With `runId`: resumes the run if it exists already, and starts it otherwise. So a scheduler can repeat its command.
+   * A resumed run keeps its params, its interval and its full refresh.
+   */
+  readonly orResume?: boolean | undefined;
   /** The ID of the new run, or of the run to resume. Default: a new ID that sorts by time. */
   readonly runId?: string | undefined;
   /** Runs only this task of the run `runId`. All of its upstream tasks must have succeeded. */
@@ -67,6 +72,7 @@ export async function createRequest(
 /** Options that do not go with `resume`, and the reason. */
 const NOT_WITH_RESUME = {
   task: 'it always continues a run',
+  orResume: 'it resumes a run only if there is one',
   params: 'a run keeps its params',
   fullRefresh: 'a run keeps its full refresh',
 } as const;
@@ -99,8 +105,12 @@ function createResumeStart(dag: Dag, selection: RunSelection, name: NameOption):
  * each other, and an `EtlError` if the params or the date are wrong.
  */
 async function createRunStart(dag: Dag, selection: RunSelection, name: NameOption): Promise<RunStart> {
-  const { date, strict = false, params = {}, task, runId, now = new Date() } = selection;
+  const { date, strict = false, orResume = false, params = {}, task, runId, now = new Date() } = selection;
   if (strict) throw createUsageError(`${name('strict')} needs ${name('resume')}`);
+  if (orResume && (runId === undefined || task !== undefined))
+    throw createUsageError(
+      `${name('orResume')} needs ${name('runId')}, and does not go with ${name('task')}`,
+    );
   if (task !== undefined && runId === undefined)
     throw createUsageError(`${name('task')} needs ${name('runId')}, the run of the task`);
   const id = runId === undefined ? createRunId(new Date()) : checkRunId(runId, name);
@@ -115,7 +125,9 @@ async function createRunStart(dag: Dag, selection: RunSelection, name: NameOptio
     params: resolved,
     fullRefresh: listFullRefreshTasks(dag, selection),
   };
-  return task === undefined ? { kind: 'new', ...options } : { kind: 'task', taskId: task, ...options };
+  return task === undefined
+    ? { kind: 'new', ...options, orResume }
+    : { kind: 'task', taskId: task, ...options };
 }
 
 function formatDate(date: string | Date): string {

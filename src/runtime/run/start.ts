@@ -23,7 +23,11 @@ interface RecordedFacts {
 
 /** How a run starts: as a new run, as a resume of an older run, or as one task of a run. */
 export type RunStart =
-  | ({ readonly kind: 'new' } & RecordedFacts)
+  | ({
+      readonly kind: 'new';
+      /** True: if a run with this ID is recorded already, it is resumed. */
+      readonly orResume?: boolean;
+    } & RecordedFacts)
   | {
       readonly kind: 'resume';
       /** Undefined: the last run of the Dag. If `interval` is given, the last run for this interval. */
@@ -91,30 +95,35 @@ export async function startRun(request: RunRequest, services: StartServices): Pr
   }
 }
 
-/** Starts a run of a Dag without a home connection. Throws ETL-2007 if the run is not new. */
+/** Starts a run of a Dag without a home connection. Throws ETL-2007 if the run may not be new. */
 function startWithoutLedger({ dag, tasks, start }: RunRequest): StartedRun {
-  if (start.kind === 'new') {
-    const { kind: _kind, fullRefresh = [], ...described } = start;
+  if (start.kind === 'new' && !start.orResume) {
+    const { kind: _kind, orResume: _orResume, fullRefresh = [], ...described } = start;
     const plan = { ...described, fullRefresh, dag, tasks, home: undefined };
     return { plan, done: new Map(), resume: undefined, fingerprints: [], only: undefined };
   }
+  const flag = { new: '--or-resume', resume: '--resume', task: '--task' }[start.kind];
   throw new EtlError('ETL-2007', {
     what: `"${dag.id}" has no connection, so its runs are not recorded`,
-    fix: `run the whole Dag without ${start.kind === 'task' ? '--task' : '--resume'}, or set \`conn\` in its \`defaults\``,
+    fix: `run the whole Dag without ${flag}, or set \`conn\` in its \`defaults\``,
     data: 'nothing was started',
   });
 }
 
-/** Records a new run. Throws ETL-2008 if the ID of the run is taken. */
+/** Records a new run. If the ID of the run is taken, resumes the run with `orResume`, else throws ETL-2008. */
 async function startNew(
-  { dag, tasks, home }: RecordedRequest,
-  { runId, interval, params, fullRefresh = [] }: RunStart & { kind: 'new' },
-  { databases, process }: StartServices,
+  request: RecordedRequest,
+  { runId, interval, params, fullRefresh = [], orResume = false }: RunStart & { kind: 'new' },
+  services: StartServices,
 ): Promise<StartedRun> {
+  const { dag, tasks, home } = request;
+  const { databases, process } = services;
   const described = { runId, interval, params, fullRefresh };
   const header = { ...process, ...described, dagId: dag.id, taskCount: tasks.length, isByTask: false };
-  if (!(await databases.beginRun(header, findConnections({ tasks, home }).recording)))
-    throw createRunIdTakenError(runId, dag.id);
+  if (!(await databases.beginRun(header, findConnections({ tasks, home }).recording))) {
+    if (!orResume) throw createRunIdTakenError(runId, dag.id);
+    return resumeRun(request, { kind: 'resume', runId, interval: undefined, strict: false }, services);
+  }
   const plan = { ...described, dag, tasks, home };
   return { plan, done: new Map(), resume: undefined, fingerprints: [], only: undefined };
 }
