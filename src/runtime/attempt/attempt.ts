@@ -222,6 +222,7 @@ class Attempt {
     if (this.#taskConnection.refused !== undefined) throw this.#taskConnection.refused;
     if (this.#taskConnection.failure !== undefined) throw createSwallowedError(this.#taskConnection.failure);
     if (this.#taskConnection.reservation.isHeld) throw createUnfinishedError();
+    if (this.#taskConnection.savepoints.size > 0) throw createUnfinishedError('session.transaction(…)');
     const { checks, conn = '' } = this.#request.task;
     if (checks.length > 0) await runChecks({ client: this.#client, connectionId: conn }, checks);
   }

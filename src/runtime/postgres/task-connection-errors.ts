@@ -168,11 +168,23 @@ export function createWaitingError(): EtlError {
   });
 }
 
-/** Creates the error of a task that returned, or gave a client back, before a transaction of `session.pg` had ended. */
-export function createUnfinishedError(): EtlError {
+/**
+ * Creates the error of a task that returned, or gave a client back, before a transaction of `session.pg` had ended, or a
+ * savepoint of `session.transaction`.
+ */
+export function createUnfinishedError(
+  where: 'session.pg' | 'session.transaction(…)' = 'session.pg',
+): EtlError {
+  const isSavepoint = where !== 'session.pg';
   return new EtlError('ETL-3211', {
-    what: 'a transaction of `session.pg` was left open',
-    why: 'the task returned, or the client was released, before COMMIT or ROLLBACK was sent',
-    fix: 'await the transaction, and send COMMIT or ROLLBACK before `client.release()`',
+    what: isSavepoint
+      ? `a savepoint of \`${where}\` was left open`
+      : `a transaction of \`${where}\` was left open`,
+    why: isSavepoint
+      ? 'the task returned before the savepoint was released or rolled back'
+      : 'the task returned, or the client was released, before COMMIT or ROLLBACK was sent',
+    fix: isSavepoint
+      ? 'await the promise of `session.transaction(…)`'
+      : 'await the transaction, and send COMMIT or ROLLBACK before `client.release()`',
   });
 }

@@ -71,6 +71,8 @@ export class TaskConnection {
 
   /** Lets the queries of one client of `session.pg` pass while the client has a transaction open. */
   readonly reservation = new Reservation();
+  /** The savepoints of `session.transaction` that are open, by name. */
+  readonly savepoints = new Set<string>();
   /** The number of rows that the statements of the task wrote. */
   readonly rows = new RowCount();
 
@@ -291,8 +293,7 @@ export class TaskConnection {
    * - The phase is `new` or `closed`. Such a query is reported as late.
    */
   #enqueue(query: QueuedQuery, origin?: QueryOrigin): void {
-    query.client = origin?.client;
-    query.isBegin = origin?.isBegin;
+    if (origin !== undefined) Object.assign(query, origin);
     if (this.lost !== undefined) query.refuse(this.lost);
     else if (query.refusal !== undefined) {
       this.refused ??= query.refusal;

@@ -106,12 +106,26 @@ class KnexConnection {
    */
   query(config: unknown, values?: unknown, callback?: Callback): unknown {
     const done = typeof values === 'function' ? (values as Callback) : callback;
-    if (getText(config) !== 'BEGIN;' || done === undefined)
+    const text = getText(config);
+    if (text !== 'BEGIN;' || done === undefined) {
+      this.#noteSavepoint(text);
       return this.taskConnection?.query(config, values, callback);
+    }
     queueMicrotask(() => done(null, BEGUN));
     return undefined;
   }
+
+  /** Takes note of a savepoint that Knex sets or ends for `session.transaction`. */
+  #noteSavepoint(text: string): void {
+    if (!text.includes('SAVEPOINT trx')) return;
+    const [, command, name = ''] = KNEX_SAVEPOINT.exec(text) ?? [];
+    if (command === '') this.taskConnection?.savepoints.add(name);
+    else this.taskConnection?.savepoints.delete(name);
+  }
 }
+
+/** Matches the texts that Knex sends for a savepoint: to set, to release or to roll back. */
+const KNEX_SAVEPOINT = /^(|RELEASE |ROLLBACK TO )SAVEPOINT (trx\d+);?$/;
 
 /** The answer of a server to BEGIN. */
 const BEGUN = { command: 'BEGIN', rowCount: 0, oid: 0, fields: [], rows: [] } as QueryResult;

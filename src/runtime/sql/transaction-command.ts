@@ -28,7 +28,7 @@ export type TransactionCommand =
   | { readonly kind: 'commit' | 'rollback'; readonly isChained: boolean };
 
 /** Matches a text that can be a transaction command: its first word decides, or a comment comes first. */
-const CANDIDATE = /^\s*(?:begin|start|commit|end|rollback|abort|set|--|\/\*)/i;
+const CANDIDATE = /^\s*(?:begin|start|commit|end|rollback|abort|set|;|--|\/\*)/i;
 
 /**
  * Reads a text that is one statement: BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT or SET TRANSACTION. Returns
@@ -40,6 +40,7 @@ const CANDIDATE = /^\s*(?:begin|start|commit|end|rollback|abort|set|--|\/\*)/i;
 export function readTransactionCommand(sql: string): TransactionCommand | undefined {
   if (!CANDIDATE.test(sql)) return undefined;
   const words = listWords(sql);
+  while (words[0] === ';') words.shift();
   while (words.at(-1) === ';') words.pop();
   if (words.includes(';')) return undefined;
   const name = nameTransactionCommand(words);
@@ -49,7 +50,7 @@ export function readTransactionCommand(sql: string): TransactionCommand | undefi
     case 'START TRANSACTION':
       return toCommand('begin', words.slice(/^(?:work|transaction)$/.test(words[1] ?? '') ? 2 : 1));
     case undefined:
-      return words[0] === 'set' && words[1] === 'transaction' ? toCommand('set', words.slice(2)) : undefined;
+      return readSet(words);
     default:
       return readEnd(words);
   }
@@ -78,6 +79,14 @@ function listWords(sql: string): string[] {
   }
 }
 
+/** Reads SET TRANSACTION, also with LOCAL or SESSION. Both mean this transaction, too. */
+function readSet([set, scope, ...rest]: readonly string[]): TransactionCommand | undefined {
+  if (set !== 'set') return undefined;
+  if (scope === 'transaction') return toCommand('set', rest);
+  const isScoped = (scope === 'local' || scope === 'session') && rest[0] === 'transaction';
+  return isScoped ? toCommand('set', rest.slice(1)) : undefined;
+}
+
 /** Reads COMMIT, END, ROLLBACK or ABORT, with WORK or TRANSACTION and AND [NO] CHAIN. */
 function readEnd(words: readonly string[]): TransactionCommand | undefined {
   const match = /^(commit|end|rollback|abort)(?: work| transaction)?( and chain| and no chain)?$/.exec(
@@ -94,6 +103,7 @@ const MODE =
 
 /** Reads the modes behind BEGIN or SET TRANSACTION. As in PostgreSQL, the last of two equal modes counts. */
 function toCommand(kind: 'begin' | 'set', words: readonly string[]): TransactionCommand | undefined {
+  if (kind === 'set' && words.length === 0) return undefined;
   const modes: { -readonly [Name in keyof TransactionModes]: TransactionModes[Name] } = {};
   let rest = words.join(' ');
   while (rest !== '') {

@@ -84,6 +84,21 @@ export const ENDINGS: readonly SessionEnding[] = [
     },
   },
   {
+    title: 'fails a task that returns before its savepoint has ended',
+    code: 'ETL-3211',
+    body: async ({ session }) => {
+      await insert(session, 'x');
+      await new Promise<void>((resolve) => {
+        const left = session.transaction(async (part) => {
+          await part('t').insert({ v: 'y' });
+          resolve();
+          await new Promise(() => undefined);
+        });
+        left.catch(() => undefined);
+      });
+    },
+  },
+  {
     title: 'commits a task that changed settings, took a lock and created a temporary table',
     rows: 1,
     body: async ({ session }) => {

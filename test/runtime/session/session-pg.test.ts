@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import { createRequire } from 'node:module';
 import pg, { type Pool } from 'pg';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import QueryStream from 'pg-query-stream';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import type { Session } from '../../../src/runtime/session/session.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
@@ -136,6 +139,13 @@ const CALLS: Readonly<Record<string, (client: Client) => unknown>> = {
   },
   'a query stream': (client) =>
     collect(client.query(new QueryStream('select generate_series(1, 500) as n', [], { batchSize: 100 }))),
+  'a COPY from and to the client by streams': async (client) => {
+    const copied = client.query(copyFrom('copy t from stdin'));
+    await pipeline(Readable.from(['a\n', 'b\n']), copied);
+    const parts = await collect(client.query(copyTo('copy (select v from t order by v) to stdout')));
+    await client.query('delete from t');
+    return [copied.rowCount, Buffer.concat(parts as Buffer[]).toString()];
+  },
   'queries without await between them': (client) =>
     Promise.all([1, 2, 3].map((n) => client.query('select $1::int as n', [n]))),
   'a savepoint of its own': async (client) => {
