@@ -1,6 +1,7 @@
 /** The public API of `@oneshot/etl`. All other exports of `src` may change in any release. */
 export type { Duration } from './runtime/duration.js';
 export { defineConfig, type Config } from './runtime/config/define.js';
+export type { ConnectionFunction, ConnectionParts, ConnectionRequest } from './hooks/connection-function.js';
 export { dag, type Dag, type DagBuilder, type DagOptions } from './runtime/dag/dag.js';
 export type { DataInterval } from './runtime/interval/interval.js';
 export { EtlError, type ErrorCode } from './errors.js';

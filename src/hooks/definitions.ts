@@ -1,12 +1,16 @@
 import { EtlError } from '../errors.js';
+import type { ConnectionFunction } from './connection-function.js';
 import type { Environment } from './environment.js';
 
 /**
- * The value of a connection in the config: a URI, or an object with a URI. A connection without a URI is only declared:
- * a flag or a variable must define it.
+ * The value of a connection in the config: a URI, a function that returns one, or an object with one of these. A connection
+ * without a URI is only declared: a flag or a variable must define it.
  */
 export type ConnectionSetting =
-  string | { readonly url?: string | undefined; readonly concurrency?: number | undefined } | undefined;
+  | string
+  | ConnectionFunction
+  | { readonly url?: string | ConnectionFunction | undefined; readonly concurrency?: number | undefined }
+  | undefined;
 
 /** Everything that can define a connection. */
 export interface Definitions {
@@ -18,17 +22,26 @@ export interface Definitions {
   readonly configName: string;
 }
 
-/** A flag, variable or config key that can define a connection, and its value. `text` is undefined if it is not set. */
+/**
+ * A flag, variable or config key that can define a connection, and its value: a text, or a function of the config. Both
+ * are undefined if it is not set.
+ */
 export interface PossibleDefinition {
   /** The name as the user would write it: `--conn my_db=…`, `ETL_CONN_MY_DB`. */
   readonly name: string;
   /** The name as errors and listings show it: `--conn`, `ETL_CONN_MY_DB in .env`. */
   readonly definedBy: string;
   readonly text: string | undefined;
+  readonly call?: ConnectionFunction | undefined;
 }
 
-/** Declared connections by ID in lower case. `id` has the declared spelling. */
-type Declared = ReadonlyMap<string, { readonly id: string; readonly text: string | undefined }>;
+/** A connection that a flag or the config declares. `id` has the declared spelling. */
+interface DeclaredConnection extends Pick<PossibleDefinition, 'text' | 'call'> {
+  readonly id: string;
+}
+
+/** Declared connections by ID in lower case. */
+type Declared = ReadonlyMap<string, DeclaredConnection>;
 
 /** All definitions, validated. The keys of `flags` and `config` are IDs in lower case. */
 export interface DefinitionIndex {
@@ -47,11 +60,13 @@ export interface DefinitionIndex {
  * can't be told apart.
  */
 export function indexDefinitions({ flags, environment, config, configName }: Definitions): DefinitionIndex {
-  const declared = Object.entries(config).map(
-    ([id, setting]) => [id, typeof setting === 'object' ? setting.url : setting] as const,
-  );
+  const declared = Object.entries(config).map(([id, setting]) => {
+    const value = typeof setting === 'object' ? setting.url : setting;
+    return typeof value === 'function' ? { id, text: undefined, call: value } : { id, text: value };
+  });
+  const flagged = Object.entries(flags).map(([id, text]) => ({ id, text }));
   return {
-    flags: indexById(Object.entries(flags), { declaredIn: '--conn', environment }),
+    flags: indexById(flagged, { declaredIn: '--conn', environment }),
     config: indexById(declared, { declaredIn: `connections in ${configName}`, environment }),
     environment,
     describeConfigKey: (id) =>
@@ -75,7 +90,12 @@ export function listPossibleDefinitions(index: DefinitionIndex, id: string): rea
   return [
     { name: `--conn ${name}=…`, definedBy: '--conn', text: flags.get(foldCase(id))?.text },
     ...new Set([`ETL_CONN_${id.toUpperCase()}`, toVariableName(id), `AIRFLOW_CONN_${id.toUpperCase()}`]),
-    { name: inConfig, definedBy: inConfig, text: config.get(foldCase(id))?.text },
+    {
+      name: inConfig,
+      definedBy: inConfig,
+      text: config.get(foldCase(id))?.text,
+      call: config.get(foldCase(id))?.call,
+    },
     ...(foldCase(id) === 'default' ? ['DATABASE_URL', LIBPQ] : []),
   ].map((each) => (typeof each === 'string' ? lookUpVariable(environment, each) : each));
 }
@@ -93,11 +113,14 @@ export function listKnownIds(index: DefinitionIndex): readonly string[] {
   const declared = [...index.flags.keys(), ...index.config.keys()];
   const variables = listEnvironmentIds(index.environment, new Set(declared.map(toVariableName)));
   // DATABASE_URL and the PG* variables define the connection `default` without naming its ID.
-  const standard = listPossibleDefinitions(index, 'default').some(({ text }) => text !== undefined)
-    ? ['default']
-    : [];
+  const standard = listPossibleDefinitions(index, 'default').some(isSet) ? ['default'] : [];
   const ids = new Set([...declared, ...variables, ...standard]);
   return [...ids].toSorted().map((id) => getSpelling(index, id));
+}
+
+/** Says whether a flag, variable or config key has a value. */
+export function isSet({ text, call }: PossibleDefinition): boolean {
+  return text !== undefined || call !== undefined;
 }
 
 /**
@@ -142,13 +165,14 @@ function checkId(id: string, subject: string): void {
  * differ only in case, or if a variable is set that would define both. `declaredIn` is for messages.
  */
 function indexById(
-  entries: readonly (readonly [id: string, text: string | undefined])[],
+  entries: readonly DeclaredConnection[],
   { declaredIn, environment }: { declaredIn: string; environment: Environment },
 ): Declared {
-  const declared = new Map<string, { id: string; text: string | undefined }>();
+  const declared = new Map<string, DeclaredConnection>();
   /** The declared ID of each variable that can define a connection. */
   const idByVariable = new Map<string, string>();
-  for (const [id, text] of entries) {
+  for (const entry of entries) {
+    const { id } = entry;
     checkId(id, `a key of ${declaredIn}`);
     const variable = toVariableName(id);
     // `my-db` and `my.db` have the same variable. That is an error only if the variable is set.
@@ -161,7 +185,7 @@ function indexById(
         why: `${variable} would define both connections`,
         fix: 'rename one of them',
       });
-    declared.set(foldCase(id), { id, text });
+    declared.set(foldCase(id), entry);
     idByVariable.set(variable, id);
   }
   return declared;

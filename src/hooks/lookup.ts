@@ -1,4 +1,5 @@
 import { didYouMean, EtlError } from '../errors.js';
+import { callConnectionFunction } from './connection-function.js';
 import { parseConnection } from './parse-connection.js';
 import { learnFromConnection, learnFromDefinitions } from '../runtime/secrets/learned-secrets.js';
 import { formatDsn, type Connection } from './connection.js';
@@ -7,10 +8,12 @@ import {
   listKnownIds,
   listPossibleDefinitions,
   getSpelling,
+  isSet,
   toVariableName,
   type ConnectionSetting,
   type Definitions,
   type DefinitionIndex,
+  type PossibleDefinition,
 } from './definitions.js';
 
 export type { ConnectionSetting, Definitions } from './definitions.js';
@@ -22,7 +25,7 @@ export interface ConnectionEntry {
   readonly source: string;
   /** Absent if the definition is missing or malformed. */
   readonly scheme?: string;
-  /** The URI with its secrets masked. Absent if the definition is missing or malformed. */
+  /** The URI with its secrets masked, or `(function)`. Absent if the definition is missing or malformed. */
   readonly place?: string;
   /** Why the connection can't be used. Never quotes the definition. */
   readonly error?: string;
@@ -31,8 +34,14 @@ export interface ConnectionEntry {
 /** Finds connections by ID. The case of an ID does not matter, because Airflow's environment variables have no case. */
 export interface Lookup {
   /**
-   * Returns the connection with this ID. Throws ETL-2210 if the ID is not valid, ETL-2202 if nothing defines the ID,
-   * and ETL-2201 if the first definition found is malformed.
+   * Returns the connection with this ID. If a function of the config defines it, the first call calls the function, and
+   * every call returns its result. Rejects with ETL-2210 if the ID is not valid, ETL-2202 if nothing defines the ID, ETL-2201 if
+   * the first definition found is malformed, and ETL-2216 or ETL-2217 if the function fails.
+   */
+  load(id: string): Promise<Connection>;
+  /**
+   * Returns the connection with this ID without waiting. Throws like `load`, and `Error` if a function defines the
+   * connection and `load` has not returned it yet.
    */
   find(id: string): Connection;
   /**
@@ -42,7 +51,8 @@ export interface Lookup {
   list(prefix?: string): readonly ConnectionEntry[];
   /**
    * Returns the IDs that `find` finds, sorted. An ID has the spelling of the config, else of `--conn`, else it is in
-   * lower case. The prefix is literal and its case does not matter. Throws ETL-2201 if a definition is malformed.
+   * lower case. The prefix is literal and its case does not matter. Calls no function. Throws ETL-2201 if a definition is
+   * malformed.
    */
   ids(prefix?: string): string[];
 }
@@ -55,43 +65,87 @@ export function createLookup(definitions: Definitions): Lookup {
   const { flags, config } = definitions;
   learnFromDefinitions([...Object.values(flags), ...Object.values(config).map(getText)]);
   const index = indexDefinitions(definitions);
+  const functions = new FunctionConnections();
   return {
-    find: (id) => findConnection(index, id),
+    load: async (id) => {
+      const { definition, spelling } = findDefined(index, id);
+      return functions.load(spelling, definition) ?? parse(spelling, definition);
+    },
+    find: (id) => {
+      const { definition, spelling } = findDefined(index, id);
+      return functions.find(spelling, definition) ?? parse(spelling, definition);
+    },
     list: (prefix = '') => listIdsWithPrefix(index, prefix).map((id) => createEntry(index, id)),
     ids: (prefix = '') =>
       listIdsWithPrefix(index, prefix)
         .filter((id) => findDefinition(index, id) !== undefined)
-        .map((id) => findConnection(index, id).id),
+        .map((id) => {
+          const { definition, spelling } = findDefined(index, id);
+          return definition.call === undefined ? parse(spelling, definition).id : spelling;
+        }),
   };
 }
 
-/** Returns the URI of a connection in the config. Undefined if the connection is only declared. */
+/** The connections that functions of the config have returned. */
+class FunctionConnections {
+  readonly #loading = new Map<string, Promise<Connection>>();
+  readonly #loaded = new Map<string, Connection>();
+
+  /** Calls the function of a definition, if it has one, at the first call with this ID. */
+  load(id: string, { call, definedBy }: PossibleDefinition): Promise<Connection> | undefined {
+    if (call === undefined) return undefined;
+    const loading = this.#loading.get(id) ?? this.#call(id, call, definedBy);
+    this.#loading.set(id, loading);
+    return loading;
+  }
+
+  /** Returns what the function of a definition has returned, if it has one. Throws `Error` if it has not returned yet. */
+  find(id: string, { call }: PossibleDefinition): Connection | undefined {
+    if (call === undefined) return undefined;
+    const loaded = this.#loaded.get(id);
+    if (loaded === undefined) throw new Error(`the function of connection "${id}" was not called yet`);
+    return loaded;
+  }
+
+  async #call(
+    id: string,
+    call: NonNullable<PossibleDefinition['call']>,
+    definedBy: string,
+  ): Promise<Connection> {
+    const connection = await callConnectionFunction(call, { id, definedBy });
+    learnFromConnection(connection);
+    this.#loaded.set(id, connection);
+    return connection;
+  }
+}
+
+/** Returns the URI of a connection in the config. Undefined if the connection is only declared, or has a function. */
 function getText(setting: ConnectionSetting): string | undefined {
-  return typeof setting === 'object' ? setting.url : setting;
+  const value = typeof setting === 'object' ? setting.url : setting;
+  return typeof value === 'string' ? value : undefined;
 }
 
 /**
- * Finds and parses the first definition of a connection. Throws ETL-2210 if the ID is not valid, ETL-2202 if nothing
- * defines the ID, and ETL-2201 if the definition is malformed.
+ * Finds the first definition of a connection. Throws ETL-2210 if the ID is not valid, and ETL-2202 if nothing defines the
+ * ID.
  */
-function findConnection(index: DefinitionIndex, id: string): Connection {
+function findDefined(
+  index: DefinitionIndex,
+  id: string,
+): { readonly definition: PossibleDefinition; readonly spelling: string } {
   const spelling = getSpelling(index, id);
-  const found = findDefinition(index, spelling);
-  if (found === undefined) throw createMissingConnectionError(index, id);
-  return parse(spelling, found);
+  const definition = findDefinition(index, spelling);
+  if (definition === undefined) throw createMissingConnectionError(index, id);
+  return { definition, spelling };
 }
 
-/**
- * Returns the first definition of a connection that is set. Does not parse the definition. Undefined if none is set.
- */
-function findDefinition(index: DefinitionIndex, id: string): { definedBy: string; text: string } | undefined {
-  for (const { definedBy, text } of listPossibleDefinitions(index, id))
-    if (text !== undefined) return { definedBy, text };
-  return undefined;
+/** Returns the first definition of a connection that is set. Does not parse the definition. Undefined if none is set. */
+function findDefinition(index: DefinitionIndex, id: string): PossibleDefinition | undefined {
+  return listPossibleDefinitions(index, id).find(isSet);
 }
 
 /** Parses a definition. Its password is masked in every output. Throws ETL-2201 if the definition is malformed. */
-function parse(id: string, { text, definedBy }: { definedBy: string; text: string }): Connection {
+function parse(id: string, { text = '', definedBy }: PossibleDefinition): Connection {
   const connection = parseConnection(id, text, definedBy);
   learnFromConnection(connection);
   return connection;
@@ -107,6 +161,7 @@ function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
   if (found === undefined)
     return { id, source: index.describeConfigKey(id), error: 'declared without a value' };
   const source = found.definedBy;
+  if (found.call !== undefined) return { id, source, place: '(function)' };
   try {
     const connection = parse(id, found);
     return { id, source, scheme: connection.scheme, place: formatDsn(connection) };

@@ -91,7 +91,7 @@ export async function runDag<Defined>(
   const configName = 'the options of runDag';
   const lookup = createLookup({ flags: {}, environment, config: settings, configName });
   // Fails before the start of the run if a connection is not defined or no hook opens its scheme.
-  for (const id of listConnectionIds(dag, options)) findHook(lookup.find(id));
+  for (const id of listConnectionIds(dag, options)) findHook(await lookup.load(id));
   const connections = new ConnectionSet({ settings, variables, root: directory, pid: process.pid });
   return runDagOn(dag, options, {
     connections: createRunConnections(lookup, connections, options.concurrency ?? DEFAULT_CONCURRENCY),

@@ -35,6 +35,8 @@ export const COPY_END_MS = 5000;
  * that the runner gives the server for one such statement, and shorter than the 120 s after which PgBouncer gives up.
  */
 export const ANSWER_MS = 90_000;
+/** The limit for a function of the config that returns a connection. */
+export const CONNECTION_FUNCTION_MS = 30_000;
 /** The limit for creating or migrating a ledger, which may rewrite a large table. */
 export const MIGRATE_MS = 3_600_000;
 /** A timer that is late by more than this proves nothing: this process was suspended or busy. */

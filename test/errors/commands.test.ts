@@ -90,6 +90,15 @@ const COMMANDS: readonly FailingCommand[] = [
     env: { ETL_CONN_SHOP: 'service=shop', PGSERVICEFILE: 'services.conf' },
     files: { 'services.conf': '[shop]\nhost = db\n' },
   },
+  {
+    code: 'ETL-2216',
+    args: 'check',
+    config: configOf(
+      `d.sql('load', { conn: 'sealed', sql: 'select 1' });`,
+      '',
+      `connections: { sealed: async () => { throw new Error('the secret manager does not answer'); } }`,
+    ),
+  },
   { code: 'ETL-2212', args: 'check', env: { ETL_CONN_SHOP: 'pglite:src' }, files: { 'src/index.ts': '' } },
   {
     code: 'ETL-2301',

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import zlib from 'node:zlib';
 import pg from 'pg';
 import { EtlError, toError } from '../../src/errors.js';
+import { callConnectionFunction } from '../../src/hooks/connection-function.js';
 import { resolveServers } from '../../src/hooks/postgres/libpq.js';
 import { dag, type DagBuilder } from '../../src/index.js';
 import type { ProtocolClient } from '../../src/runtime/postgres/protocol.js';
@@ -23,7 +24,7 @@ import { cluster, createDatabase, type TestDatabase } from '../support/database.
 import { frozenProxy } from '../support/frozen-proxy.js';
 import { holdTimers } from '../support/held-timers.js';
 import { startTransactionPooler } from '../support/transaction-pooler.js';
-import { ANSWER_MS, TRANSACTION_STALL_MS } from '../../src/runtime/waiting.js';
+import { ANSWER_MS, CONNECTION_FUNCTION_MS, TRANSACTION_STALL_MS } from '../../src/runtime/waiting.js';
 import { type FinishedRun, type RunOptions, runOn } from '../support/run.js';
 import { openTransaction } from '../runtime/copy/on-wire.js';
 import { MessageSnapshot } from './message-snapshot.js';
@@ -139,6 +140,15 @@ describe('the message of a run that is disturbed', () => {
       os.userInfo = userInfo;
       syncBuiltinESMExports();
     }
+  });
+
+  it('ETL-2217: a function of the config gives no connection', async () => {
+    using timers = holdTimers(CONNECTION_FUNCTION_MS);
+    const place = { id: 'shop', definedBy: 'connections.shop in etl.config.ts' };
+    const called = callConnectionFunction(() => new Promise(() => undefined), place);
+    const failed = called.catch((error: unknown) => keep('ETL-2217', error));
+    (await timers.next())();
+    await failed;
   });
 
   it('ETL-2214: the server is PostgreSQL 12', async () => {

@@ -19,7 +19,7 @@ export class ConnectionsTestCommand extends EtlCommand {
     const { args, flags } = await this.parse(ConnectionsTestCommand);
     const program = await this.loadProgram(flags);
     const { lookup } = program;
-    const ids = args.id === undefined ? lookup.list().map(({ id }) => id) : [lookup.find(args.id).id];
+    const ids = args.id === undefined ? lookup.list().map(({ id }) => id) : [(await lookup.load(args.id)).id];
     const trials = await tryConnections(program, ids);
     setExitCode(chooseTrialsExitCode(trials));
     if (flags.json) return this.printJson(buildTrialsJson(trials));

@@ -74,7 +74,7 @@ export function buildTrialsJson(trials: readonly Trial[]): unknown {
 async function tryConnection(program: Program, id: string, hasLedger: boolean): Promise<Trial> {
   let dsn: string | undefined;
   try {
-    const connection = program.lookup.find(id);
+    const connection = await program.lookup.load(id);
     dsn = formatDsn(connection);
     return { id, dsn, ...(await askServer(program, connection, hasLedger)) };
   } catch (thrown) {

@@ -42,7 +42,9 @@ export async function visitLedgers(
 ): Promise<readonly LedgerVersion[]> {
   const ids = named === undefined ? listLedgerConnections(mapDagConnections(program)) : [named];
   const versions: LedgerVersion[] = [];
-  for (const connection of ids.map((id) => program.lookup.find(id))) {
+  const connections: Connection[] = [];
+  for (const id of ids) connections.push(await program.lookup.load(id));
+  for (const connection of connections) {
     const { id } = connection;
     const base = { id, dsn: formatDsn(connection) };
     try {

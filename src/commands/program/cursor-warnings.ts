@@ -21,7 +21,7 @@ export async function findCursorWarnings(
       conn === id && body.transactional && body.merges !== undefined ? [body.merges] : [],
     );
     if (readers.length === 0 || tables.length === 0) continue;
-    const database = await program.open(program.lookup.find(id), { concurrency: 1 });
+    const database = await program.open(await program.lookup.load(id), { concurrency: 1 });
     try {
       const found = await new RunDatabase(database, program.ledgerSchema, id).with(async ({ client }) => {
         const lists: string[] = [];

@@ -71,8 +71,8 @@ export class Ledgers implements AsyncDisposable {
    * Returns the open ledger of a connection, and opens it at its first use. Two connections with the same DSN share one
    * opened database, because an embedded database can't be opened twice. Undefined if the database does not exist yet.
    */
-  #get(connectionId: string): Promise<OpenLedger | undefined> {
-    const connection = this.#program.lookup.find(connectionId);
+  async #get(connectionId: string): Promise<OpenLedger | undefined> {
+    const connection = await this.#program.lookup.load(connectionId);
     const dsn = formatDsn(connection);
     let opened = this.#opened.get(dsn);
     if (opened === undefined) {

@@ -50,7 +50,7 @@ export async function createRequestFromFlags(
     (option) => FLAGS[option] ?? `--${option}`,
   );
   // Fails before the start of the run if a connection is not defined or no hook opens its scheme.
-  for (const id of findConnections(request).used) findHook(program.lookup.find(id));
+  for (const id of findConnections(request).used) findHook(await program.lookup.load(id));
   return request;
 }
 

@@ -153,7 +153,7 @@ async function runLocked<T>(
   const lost: EtlError[] = [];
   const databases = new RunDatabases(
     {
-      open: (id) => program.open(program.lookup.find(id), { concurrency: 1 }),
+      open: async (id) => program.open(await program.lookup.load(id), { concurrency: 1 }),
       schema: program.ledgerSchema,
     },
     holder,

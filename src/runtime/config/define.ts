@@ -1,13 +1,14 @@
 import type { Dag } from '../dag/dag.js';
 import { captureLocation } from '../modules/location.js';
 import type { Duration } from '../duration.js';
+import type { ConnectionFunction } from '../../hooks/connection-function.js';
 import { learnFromDefinitions } from '../secrets/learned-secrets.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { assertShape } from './shape.js';
 
 /** A connection in a config, with a limit of its own. A connection without a limit is written as a URL alone. */
 export interface ConnectionSettings {
-  readonly url: string;
+  readonly url: string | ConnectionFunction;
   /** The maximum number of transactions that are open at once on this connection. */
   readonly concurrency?: number;
 }
@@ -17,9 +18,12 @@ export interface Config {
   readonly dags?: readonly Dag[];
   /**
    * Connections by ID. An ID whose value is undefined counts as not defined, for example `db: process.env['DB_URL']` if
-   * the variable is not set.
+   * the variable is not set. A function returns the connection when it is used, for example from a secret manager:
+   * `db: async () => JSON.parse((await manager.getSecretValue({ SecretId: 'db' })).SecretString)`.
    */
-  readonly connections?: Readonly<Record<string, string | ConnectionSettings | undefined>>;
+  readonly connections?: Readonly<
+    Record<string, string | ConnectionFunction | ConnectionSettings | undefined>
+  >;
   /** Options of all tasks of all Dags. An option of a task or a default of its Dag replaces the default here. */
   readonly defaults?: TaskDefaults;
   /**
@@ -50,7 +54,10 @@ export function defineConfig<const C extends Config>(config: C): C {
   return config;
 }
 
-/** Returns the URLs of connections. A connection without a value is undefined. */
+/** Returns the URLs of connections. A connection without a value or with a function is undefined. */
 export function listDefinitions(connections: NonNullable<Config['connections']>): (string | undefined)[] {
-  return Object.values(connections).map((each) => (typeof each === 'object' ? each.url : each));
+  return Object.values(connections).map((each) => {
+    const value = typeof each === 'object' ? each.url : each;
+    return typeof value === 'string' ? value : undefined;
+  });
 }

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EtlError } from '../../errors.js';
+import type { ConnectionFunction } from '../../hooks/connection-function.js';
 import type { Dag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
 import { isRecord } from '../json.js';
@@ -41,7 +42,9 @@ export interface CheckedConfig {
    * The connections by ID. A value is undefined if the config has the ID without a value. The object has no prototype,
    * so every ID is safe to look up.
    */
-  readonly connections: Readonly<Record<string, string | ConnectionSettings | undefined>>;
+  readonly connections: Readonly<
+    Record<string, string | ConnectionFunction | ConnectionSettings | undefined>
+  >;
   readonly defaults: TaskDefaults;
   /** The name of the schema of the ledger in each database. Undefined: the default. */
   readonly ledgerSchema: string | undefined;

@@ -62,13 +62,14 @@ const assertDefault: Check = (value, path) =>
   runCheck(path, () => validateDefaults({ [path.at(-1) ?? '']: value }, 'defaults'));
 
 const assertUrl: Check = (value, path) => {
-  if (typeof value !== 'string') throw createWrongTypeError(path, 'a string', value);
+  if (typeof value !== 'string' && typeof value !== 'function')
+    throw createWrongTypeError(path, 'a string or a function', value);
 };
 
-/** Throws a `ShapeError` unless the value is a URL as text, or an object with a URL and perhaps a limit. */
+/** Throws a `ShapeError` unless the value is a URL, a function, or an object with one of them and perhaps a limit. */
 const assertConnection: Check = (value, path) => {
-  if (typeof value === 'string') return;
-  if (!isRecord(value)) throw createWrongTypeError(path, 'a URL or { url, concurrency }', value);
+  if (typeof value === 'string' || typeof value === 'function') return;
+  if (!isRecord(value)) throw createWrongTypeError(path, 'a URL, a function or { url, concurrency }', value);
   assertFields(value, path, { url: assertUrl, concurrency: assertCount });
   assertUrl(value['url'], [...path, 'url']);
 };

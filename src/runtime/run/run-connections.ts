@@ -3,14 +3,17 @@ import type { ConnectionSet } from '../../hooks/connection-set.js';
 import type { Lookup } from '../../hooks/lookup.js';
 import type { RunConnections } from './run.js';
 
-/** Returns the connections of a run that opens at most `concurrency` transactions at once on each connection. */
+/**
+ * Returns the connections of a run that opens at most `concurrency` transactions at once on each connection. The lookup has
+ * loaded the connections of the Dag.
+ */
 export function createRunConnections(
   lookup: Lookup,
   connections: Pick<ConnectionSet, 'open' | 'getPoolSize'>,
   concurrency: number,
 ): RunConnections {
   return {
-    open: (id, notice) => connections.open(lookup.find(id), { concurrency, notice }),
+    open: async (id, notice) => connections.open(await lookup.load(id), { concurrency, notice }),
     list: (prefix) => lookup.ids(prefix),
     describe: (id) => formatDsn(lookup.find(id)),
     getPoolSize: (id) => connections.getPoolSize(lookup.find(id), concurrency),

@@ -313,13 +313,13 @@ const SHAPE: (Omit<Row, 'files' | 'code'> & { readonly value: string })[] = [
     title: 'a connection of a wrong type',
     value: '{ connections: { a: "x",\n  b: 5432 } }',
     where: '3:3',
-    says: 'expected `connections.b` to be a URL or { url, concurrency }, got the number 5432',
+    says: 'expected `connections.b` to be a URL, a function or { url, concurrency }, got the number 5432',
   },
   {
     title: 'a connection without a URL',
     value: '{ connections: { a: { concurrency: 2 } } }',
     where: '2:33',
-    says: 'expected `connections.a.url` to be a string, got undefined',
+    says: 'expected `connections.a.url` to be a string or a function, got undefined',
   },
   {
     title: 'an unknown key of a connection',
