@@ -97,6 +97,6 @@ export async function findStandardFile(path: string): Promise<Stats | undefined>
 }
 
 /** Says whether the code of an error means that a file does not exist. */
-export function isMissing(code: string | undefined): boolean {
+function isMissing(code: string | undefined): boolean {
   return code === 'ENOENT' || code === 'ENOTDIR';
 }

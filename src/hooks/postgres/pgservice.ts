@@ -5,7 +5,7 @@ import type { Connection } from '../connection.js';
 import { findHomeDirectory } from '../home-directory.js';
 import type { OpenSettings } from '../hook.js';
 import { findSetting, type Service } from './libpq-setting.js';
-import { isMissing } from './passfile.js';
+import { findStandardFile } from './passfile.js';
 import { isParameterName } from './parameters.js';
 
 /** The longest line that libpq reads in a service file, in bytes. */
@@ -87,20 +87,18 @@ export function parseService(
 }
 
 /**
- * Reads a file. Returns undefined if there is no file and the user did not name it. Rejects with ETL-2215 if the file
- * can't be read.
+ * Reads a file. Returns undefined if the user did not name it, and it does not exist or this user can't look at it, as
+ * in libpq. Rejects with ETL-2215 if the file can't be read.
  */
 async function readText(
   file: string,
   refuse: (parts: Omit<ErrorParts, 'where'>) => EtlError,
   isNamed: boolean,
 ): Promise<string | undefined> {
+  if (!isNamed && (await findStandardFile(file)) === undefined) return undefined;
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    // A home that this user may not enter counts as a home without files.
-    if (!isNamed && (isMissing(code) || code === 'EACCES')) return undefined;
     throw refuse({
       what: `the service file ${file} can't be read`,
       why: describeThrown(cause),

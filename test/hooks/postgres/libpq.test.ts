@@ -354,6 +354,41 @@ describe('sslmode', () => {
     }
   });
 
+  const homes: readonly [
+    title: string,
+    make: (home: string) => Promise<unknown>,
+    result: string | undefined,
+  ][] = [
+    ['has no .postgresql', () => Promise.resolve(), 'none'],
+    ['has a file .postgresql', (home) => writeFile(join(home, '.postgresql'), ''), 'none'],
+    ['has a loop of links .postgresql', (home) => symlink('.postgresql', join(home, '.postgresql')), 'none'],
+    ['has a loop of links root.crt', (home) => makeEntry(home, (path) => symlink('root.crt', path)), 'none'],
+    // libpq: could not read root certificate file
+    ['has a directory root.crt', (home) => makeEntry(home, (path) => mkdir(path)), 'ETL-2208'],
+    ['has a file root.crt', (home) => makeEntry(home, (path) => writeFile(path, 'ca')), 'ca'],
+  ];
+  const makeEntry = async (home: string, make: (path: string) => Promise<unknown>): Promise<unknown> => {
+    await mkdir(join(home, '.postgresql'));
+    return make(join(home, '.postgresql/root.crt'));
+  };
+  for (const [title, make, result] of homes) {
+    it(`require reads the root certificate of a home that ${title} as libpq does: ${result}`, async () => {
+      const home = await mkdtemp(join(tmpdir(), 'etl-home-'));
+      try {
+        await make(home);
+        const target = resolve({ extra: { sslmode: 'require' } });
+        const read = readTlsOptions(target, { root: '/', variables: { HOME: home } });
+        const found = await read.then(
+          ({ ca }) => String(ca ?? 'none'),
+          (error: unknown) => (error as EtlError).code,
+        );
+        expect(found).to.equal(result);
+      } finally {
+        await rm(home, { recursive: true });
+      }
+    });
+  }
+
   const SECURE = { rejectUnauthorized: true };
   const rows: readonly [string, Partial<Connection>, typeof SECURE | false, boolean][] = [
     ['another machine without TLS', { host: 'db.internal' }, false, true],
