@@ -90,7 +90,9 @@ export function createClientClass(
         await assertServer(this, this.#reported, this.#rules);
         return this;
       } catch (error) {
-        // The driver leaves the socket open if it found the error itself.
+        // The driver leaves the socket open if it found the error itself. A session that was open emits an error when its
+        // socket is destroyed, which would end the process without a listener.
+        this.on('error', () => {});
         this.connection.stream.destroy();
         clients.open.delete(this);
         // The driver's error for its time limit has no code. So every error that comes at the time limit is reported as

@@ -52,6 +52,11 @@ export class ReplicaPair implements AsyncDisposable {
     return pair;
   }
 
+  /** The host of both servers: the directory of their sockets. The ports are 5432 and 5433, the user is `etl`. */
+  get host(): string {
+    return this.#folder;
+  }
+
   /** Opens a session on one of the servers. The end of the pair closes the session. */
   async connect(name: 'primary' | 'replica'): Promise<Client> {
     const port = name === 'primary' ? 5432 : 5433;

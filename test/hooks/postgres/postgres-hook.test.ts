@@ -13,6 +13,7 @@ import type { Connection } from '../../../src/hooks/connection.js';
 import type { Database, OpenSettings, Variables } from '../../../src/hooks/hook.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
 import { createDatabase, ownCluster, type TestDatabase } from '../../support/database.js';
+import { listTlsCases } from './tls-cases.js';
 
 const CERTIFICATE = fileURLToPath(new URL('../../fixtures/tls/server.crt', import.meta.url));
 const HOME = { HOME: '/nowhere' };
@@ -115,6 +116,37 @@ describe('a postgres connection', () => {
     }
   });
 
+  it('has the time zone, the order of dates and the optimizer of PGTZ, PGDATESTYLE and PGGEQO', async () => {
+    const variables = { ...HOME, PGTZ: 'Asia/Tokyo', PGDATESTYLE: 'German, DMY', PGGEQO: 'off' };
+    await using opened = await open({}, variables);
+    const shown = await first(
+      opened,
+      `select current_setting('timezone') as zone, current_setting('datestyle') as style, current_setting('geqo') as geqo`,
+    );
+    expect(shown).to.deep.equal({ zone: 'Asia/Tokyo', style: 'German, DMY', geqo: 'off' });
+  });
+
+  it('works over a socket in the abstract namespace of Linux, also to cancel a statement', async function () {
+    const { port } = await ownCluster();
+    const name = `etl-test-${process.pid}`;
+    const proxy = createServer((client) => {
+      const upstream = connect(port, '127.0.0.1');
+      client.pipe(upstream).pipe(client);
+      for (const each of [client, upstream]) each.on('error', () => undefined); // The other side ends as well.
+      client.on('close', () => upstream.destroy());
+    });
+    await new Promise<void>((resolve) => proxy.listen({ path: `\0${name}/.s.PGSQL.${port}` }, resolve));
+    try {
+      const opened = await open({ host: `@${name}`, port });
+      expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
+      await started(opened.database.knex.raw('select pg_sleep(602)'), 'select pg_sleep(602)');
+      await opened.database.close();
+      expect(await db.leftSessions()).to.deep.equal([]);
+    } finally {
+      proxy.close();
+    }
+  });
+
   it('reads its password from PGPASSWORD or from the password file', async () => {
     const { host, port, user, password } = await ownCluster();
     const folder = await mkdtemp(join(tmpdir(), 'etl-passfile-'));
@@ -123,7 +155,8 @@ describe('a postgres connection', () => {
       await writeFile(file, `${host}:${port}:*:${user}:${password}\n`, { mode: 0o600 });
       await using byVariable = await open({ password: '' }, { ...HOME, PGPASSWORD: password });
       await using byFile = await open({ password: '' }, { ...HOME, PGPASSFILE: file });
-      for (const opened of [byVariable, byFile])
+      await using byParameter = await open({ password: '', extra: { passfile: file } });
+      for (const opened of [byVariable, byFile, byParameter])
         expect(await first(opened, 'select 1 as one')).to.deep.equal({ one: 1 });
     } finally {
       await rm(folder, { recursive: true });
@@ -385,6 +418,35 @@ describe('TLS', () => {
       it('a connection to PGHOSTADDR verifies the name of PGHOST', async () => {
         const variables = { ...HOME, PGHOST: 'localhost', PGHOSTADDR: '127.0.0.1', PGSSLMODE: 'verify-full' };
         expect(await outcome('', {}, { ...variables, PGSSLROOTCERT: CERTIFICATE })).to.equal('tls');
+      });
+
+      const certificates = fileURLToPath(new URL('../../fixtures/tls/', import.meta.url));
+      const verified = { sslmode: 'verify-full', ...NAMED };
+      for (const [extra, host, expected] of listTlsCases(certificates)) {
+        const text = Object.entries(extra).map(
+          ([name, value]) => `${name}=${String(value).split('/').at(-1)}`,
+        );
+        it(`a connection to ${host} with ${text.join(' ')} is ${expected}`, async () => {
+          expect(await outcome(host, extra)).to.equal(expected);
+        });
+      }
+
+      it('a connection reads the revocation lists of a directory, and refuses one without a list', async () => {
+        const folder = await mkdtemp(join(tmpdir(), 'etl-crl-'));
+        try {
+          const extra = { ...verified, sslcrldir: folder };
+          const error: unknown = await outcome('localhost', extra).catch((reason: unknown) => reason);
+          expect(error).to.be.instanceOf(EtlError).with.property('code', 'ETL-2208');
+          const text = await readFile(join(certificates, 'empty.crl'), 'utf8');
+          const revoked = await readFile(join(certificates, 'revoked.crl'), 'utf8');
+          // `openssl crl -hash` prints the hash of the issuer.
+          await writeFile(join(folder, 'ce275665.r0'), text);
+          expect(await outcome('localhost', extra)).to.equal('tls');
+          await writeFile(join(folder, 'ce275665.r0'), revoked);
+          expect(await outcome('localhost', extra)).to.equal('refused');
+        } finally {
+          await rm(folder, { recursive: true });
+        }
       });
 
       it('an untrusted certificate is reported with its server and the reason', async () => {
