@@ -10,6 +10,7 @@ import { learnFromPasswordFiles, learnFromVariables } from '../../runtime/secret
 import * as api from '../../index.js';
 import { SHARED_PACKAGES } from './bundled-packages.js';
 import { readManifest } from './manifest.js';
+import { listNodeConditions } from './node-conditions.js';
 import { type LedgerSchema, nameSchema } from '../../runtime/ledger/ledger.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
@@ -75,6 +76,7 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
     },
     isCached: !process.env['ETL_NO_CACHE'],
     variables: process.env,
+    conditions: listNodeConditions(process.execArgv, process.env['NODE_OPTIONS']),
     getuid,
   });
   const lookup = createLookup({

@@ -3,6 +3,7 @@ import { EtlError } from '../../errors.js';
 import { openCodeCache } from '../modules/cache.js';
 import { describeDefinition } from '../dag/dag.js';
 import { CodeReader } from '../fingerprint/code-reader.js';
+import type { LocalFile } from '../fingerprint/module-graph.js';
 import { getDefaultExport } from './export.js';
 import { ConfigModules } from '../modules/modules.js';
 import { findAwaitPosition } from './position.js';
@@ -31,7 +32,7 @@ export function isCode(file: string): boolean {
 
 /** An executed config. */
 export interface Evaluated {
-  /** The default export. */
+  /** The default export, or the exports of the modules. */
   readonly value: unknown;
   /** Describes the code of the config's tasks. */
   readonly code: CodeReader;
@@ -42,25 +43,51 @@ export interface Evaluated {
  * time, ETL-2105 for a wrong export, and everything that the config throws.
  */
 export async function evaluate(configFile: ConfigFile, options: CodeOptions): Promise<Evaluated> {
+  const { modules, createReader } = prepare(configFile, options);
+  const value = getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
+  return { value, code: createReader([{ kind: 'compile', file: configFile.file }]) };
+}
+
+/**
+ * Executes the modules that a config without code names, in order. `value` has the exports of each. Throws ETL-2104 if a
+ * module does not exist, or does not finish in time, and everything that a module throws.
+ */
+export async function importModules(
+  configFile: ConfigFile,
+  specifiers: readonly string[],
+  options: CodeOptions,
+): Promise<Evaluated & { readonly value: readonly unknown[] }> {
   const { file } = configFile;
+  const { modules, createReader } = prepare(configFile, options);
+  const value: unknown[] = [];
+  const entries: LocalFile[] = [];
+  for (const specifier of specifiers) {
+    value.push(await limitTime(modules.importFor(specifier, file), configFile, options));
+    const resolved = modules.resolver.resolve(specifier, file, 'import');
+    if (resolved !== undefined && resolved.kind !== 'package') entries.push(resolved);
+  }
+  return { value, code: createReader(entries) };
+}
+
+/** Prepares the loading of the modules of a config. */
+function prepare(
+  { file }: ConfigFile,
+  options: CodeOptions,
+): { modules: ConfigModules; createReader: (entries: readonly LocalFile[]) => CodeReader } {
   const directory = dirname(file);
-  const { version } = options.shared;
+  const { shared, variables } = options;
+  const { version } = shared;
   const cache = options.isCached ? openCodeCache(directory, options.getuid) : undefined;
   const modules = new ConfigModules({
-    shared: new SharedModules(file, options.shared),
+    shared: new SharedModules(file, shared),
     assertTrusted: (path) =>
       assertTrusted(path, { noun: 'the module', name: shortenPath(path, options.directory) }, options.getuid),
     cache,
     version,
     conditions: options.conditions ?? [],
   });
-  const value = getDefaultExport(configFile, await limitTime(modules.run(configFile), configFile, options));
-  const { variables } = options;
-  const describeOwn = describeDefinition;
-  return {
-    value,
-    code: new CodeReader({ modules, entry: file, directory, cache, version, variables, describeOwn }),
-  };
+  const services = { modules, directory, cache, version, variables, describeOwn: describeDefinition };
+  return { modules, createReader: (entries) => new CodeReader({ ...services, entries }) };
 }
 
 /**

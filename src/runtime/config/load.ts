@@ -1,17 +1,15 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { EtlError } from '../../errors.js';
 import type { ConnectionFunction } from '../../hooks/connection-function.js';
 import type { Dag } from '../dag/dag.js';
 import { parseDuration } from '../duration.js';
-import { isRecord } from '../json.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { type CodeOptions, type Evaluated, evaluate, isCode } from './code.js';
 import { parseData } from './data.js';
 import { findConfig, type FindOptions } from './find.js';
 import { createLoadError } from './load-error.js';
+import { loadNamedDags } from './named-dags.js';
 import { assertShape } from './shape.js';
-import { findKeyPosition, START } from './position.js';
 import type { Config, ConnectionSettings } from './define.js';
 import { setRoot } from '../modules/location.js';
 import { readConfigFile, type ConfigFile } from '../modules/source-text.js';
@@ -62,10 +60,10 @@ const LOAD_TIMEOUT_MS = 30_000;
  * `EtlError` with exit code 2 and a location in the user's files.
  */
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
-  const { directory, shared, getuid, isCached, timeoutMs = LOAD_TIMEOUT_MS, variables = {} } = options;
+  const { timeoutMs = LOAD_TIMEOUT_MS, variables = {} } = options;
   const file = await findConfig(options);
-  const configFile = readConfigFile(file, { directory, getuid });
-  const codeOptions = { directory, shared, getuid, isCached, timeoutMs, variables };
+  const configFile = readConfigFile(file, options);
+  const codeOptions = { ...options, timeoutMs, variables };
   const { value, code } = await loadValue(configFile, codeOptions);
   const config = fillDefaults(value);
   for (const { location } of config.dags) setRoot(location, dirname(file), code);
@@ -83,25 +81,13 @@ async function loadValue(
   try {
     const evaluated = isCode(configFile.file)
       ? await evaluate(configFile, options)
-      : { value: assertNoDags(configFile, await parseData(configFile)) };
+      : await loadNamedDags(configFile, await parseData(configFile), options);
     assertShape(evaluated.value);
     return { ...evaluated, value: evaluated.value as Config };
   } catch (error) {
     const { directory, shared } = options;
     throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });
   }
-}
-
-/** Returns the value of a JSON or YAML config. Throws ETL-2106 if it has `dags`: a Dag contains functions. */
-function assertNoDags(configFile: ConfigFile, value: unknown): unknown {
-  if (!isRecord(value) || !Object.hasOwn(value, 'dags')) return value;
-  const { line, column } = findKeyPosition(configFile.text, ['dags'], 'data') ?? START;
-  throw new EtlError('ETL-2106', {
-    what: `${configFile.name} can't contain \`dags\``,
-    where: `${configFile.name}:${line}:${column}`,
-    why: 'a Dag is made of functions, and a JSON or YAML file can contain only connections and settings',
-    fix: 'write etl.config.ts with `export default defineConfig({ dags: […] })`',
-  });
 }
 
 /** Returns the content of a checked config with a default for every field that is left out. */

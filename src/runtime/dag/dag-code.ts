@@ -14,7 +14,7 @@ export class DagCode implements CodeDescriber {
   readonly #version: string | undefined;
   readonly #reader = new CodeReader({
     modules: undefined,
-    entry: '',
+    entries: [],
     directory: '',
     cache: undefined,
     version: '',

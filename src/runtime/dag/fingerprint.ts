@@ -27,7 +27,7 @@ const described = new WeakMap<object, CodeDescription>();
 /** Describes tasks whose config is not known. It does not follow the code around their functions. */
 const plainReader = new CodeReader({
   modules: undefined,
-  entry: '',
+  entries: [],
   directory: '',
   cache: undefined,
   version: '',

@@ -6,15 +6,15 @@ import type { CodeDescription, CodeDescriber } from '../modules/location.js';
 import type { ConfigModules } from '../modules/modules.js';
 import { ClosureReader } from './closure.js';
 import { CodeParts, type CodeSources } from './code-parts.js';
-import { ModuleGraph } from './module-graph.js';
+import { ModuleGraph, type LocalFile } from './module-graph.js';
 import { UserFunctions } from './user-functions.js';
 
 /** The services of a code reader. */
 export interface CodeReaderOptions {
   /** The modules of the config. Undefined if the config is not known: then the code around a function is not followed. */
   readonly modules: ConfigModules | undefined;
-  /** The config. */
-  readonly entry: string;
+  /** The config, or the modules that it names. */
+  readonly entries: readonly LocalFile[];
   readonly directory: string;
   readonly cache: CodeCache | undefined;
   /** The version of this program. */

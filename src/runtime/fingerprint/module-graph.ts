@@ -25,6 +25,9 @@ export interface GraphModule {
   readonly indent: number;
 }
 
+/** A file of the user. */
+export type LocalFile = CompiledModule | NativeFile;
+
 /** The module or the package that an import names. */
 export type Target =
   | { readonly kind: 'module'; readonly file: string }
@@ -38,8 +41,8 @@ export type Target =
 /** The services of a module graph. */
 export interface GraphOptions {
   readonly modules: ConfigModules;
-  /** The config. The graph begins there. */
-  readonly entry: string;
+  /** The config, or the modules that it names. The graph begins there. */
+  readonly entries: readonly LocalFile[];
   /** The directory of the config. Names of files in messages are relative to it. */
   readonly directory: string;
   /** Keeps the models of modules by their text. */
@@ -49,8 +52,6 @@ export interface GraphOptions {
   /** The text before compiled code in the first line of its script. */
   readonly indent: number;
 }
-
-type LocalFile = CompiledModule | NativeFile;
 
 /** The modules of the user that the config imports, directly or through others. */
 export class ModuleGraph {
@@ -64,11 +65,9 @@ export class ModuleGraph {
 
   /** Reads all modules. */
   async load(): Promise<void> {
-    const { entry } = this.#options;
-    const waiting: { local: LocalFile; isExecuted: boolean }[] = [
-      { local: { kind: 'compile', file: entry }, isExecuted: true },
-    ];
-    const known = new Set([entry]);
+    const { entries } = this.#options;
+    const waiting = entries.map((local) => ({ local, isExecuted: true }));
+    const known = new Set(entries.map(({ file }) => file));
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
       const file = next.local.file;
       // The code has not executed a file that this user may not read, so its text does not count.

@@ -73,7 +73,10 @@ export class ConfigModules {
     return this.#load(file, undefined, text);
   }
 
-  /** Executes a module that the config names, and resolves to its exports. Throws if there is no such module. */
+  /**
+   * Executes a module that a config without code names, and resolves to its exports. Throws an error with the code of
+   * Node.js if there is no such module.
+   */
   async importFor(specifier: string, file: string): Promise<unknown> {
     const importer = {
       file,
@@ -82,7 +85,7 @@ export class ConfigModules {
       done: undefined,
       anchor: undefined,
     };
-    return interopDefault(await this.#import(specifier, importer));
+    return this.#import(specifier, importer);
   }
 
   /**

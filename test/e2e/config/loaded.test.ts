@@ -107,6 +107,29 @@ describe('etl run', () => {
     });
   }
 
+  it('runs the Dags of a module that a JSON config names, and again what has changed in it', async () => {
+    const dags = (result: number): string => `import { dag } from '@oneshot/etl';
+      export const d = dag('d', { defaults: { conn: 'db' } }, (d) => {
+        const uses = d.session('uses', {}, async () => ${result});
+        d.session('fails', { needs: { uses } }, async () => { throw new Error('stop'); });
+      });`;
+    await using project = await createProject({
+      'etl.config.json': '{ "dags": ["./dags.ts"] }',
+      'dags.ts': dags(1),
+    });
+    const env = { ETL_CONN_DB: db.url };
+    await project.cli(['run', 'd', '--run-id', 'named'], env);
+    const second = await project.cli(['run', 'd', '--resume', '--run-id', 'named'], env);
+    expect(second.stdout + second.stderr)
+      .to.include('1 reused')
+      .and.include('stop');
+    await project.write({ 'dags.ts': dags(2) });
+    const third = await project.cli(['run', 'd', '--resume', '--run-id', 'named'], env);
+    expect(third.stdout + third.stderr)
+      .to.include('0 reused')
+      .and.match(/uses.*changed/s);
+  });
+
   for (const name of ['tsconfig.json', 'base.json']) {
     it(`refuses the ${name} of an alias if every user can write to it`, async () => {
       await using project = await createProject({

@@ -407,11 +407,25 @@ const DATA: Row[] = [
     says: 'expected `concurrency`',
   },
   {
-    title: '`dags` in JSON',
-    files: { 'etl.config.json': '{ "concurrency": 2,\n  "dags": [] }' },
+    title: '`dags` in JSON that name no modules',
+    files: { 'etl.config.json': '{ "concurrency": 2,\n  "dags": [{}] }' },
     code: 'ETL-2106',
     where: 'etl.config.json:2:3',
     says: 'a Dag is made of functions',
+  },
+  {
+    title: 'a module without Dags in YAML',
+    files: { '.etlrc.yaml': 'concurrency: 2\ndags:\n  - ./dags.ts\n', 'dags.ts': 'export const a = 1;' },
+    code: 'ETL-2106',
+    where: '.etlrc.yaml:2:1',
+    says: 'the module ./dags.ts exports no Dag',
+  },
+  {
+    title: 'a module that JSON names and that does not exist',
+    files: { 'etl.config.json': '{ "dags": [\n  "./none.ts"] }' },
+    code: 'ETL-2104',
+    where: 'etl.config.json:2:3',
+    says: `can't find the file "./none.ts", which etl.config.json imports`,
   },
 ];
 
