@@ -26,6 +26,16 @@ const LATE_VALIDATOR = createTextPatch(
   ],
 );
 
+/** Renders a text of the help without a tag as it is. The help has hundreds of texts, and oclif compiles each. */
+const PLAIN_HELP = createTextPatch('plain-help', /@oclif[\\/]core[\\/]lib[\\/]help[\\/]util\.js$/, [
+  [/return (ejs_1\.default\.render\((\w+), context\));/g, "return $2.includes('<%') ? $1 : $2;"],
+]);
+
+/** Does not ask whether the system is Linux inside of Windows: only plugins of oclif use the answer. */
+const PLAIN_PLATFORM = createTextPatch('plain-platform', /@oclif[\\/]core[\\/]lib[\\/]util[\\/]os\.js$/, [
+  [/\(await import\('wsl-utils'\)\)\.isWsl \? 'wsl' : /g, ''],
+]);
+
 /**
  * Removes tinyglobby, with which oclif searches for the files of commands. The bundle lists its commands, so oclif
  * searches nothing.
@@ -50,7 +60,7 @@ const NO_GLOB = {
 };
 
 /** The esbuild plugins of all patches. */
-export const PATCHES = [PLAIN_ORDER, LATE_VALIDATOR, NO_GLOB];
+export const PATCHES = [PLAIN_ORDER, PLAIN_HELP, PLAIN_PLATFORM, LATE_VALIDATOR, NO_GLOB];
 
 /**
  * Creates an esbuild plugin that changes the text of the one file whose path matches `file`. `replacements` are pairs
@@ -89,6 +99,23 @@ export function replaceImports(code) {
   if (code.search(pattern) === -1)
     throw new Error(createNotFoundError('late-import', 'import() in the bundle').text);
   return code.replace(pattern, 'importModule(');
+}
+
+/** The modules of Node.js that many commands do not use. Together they take a tenth of the start of such a command. */
+const LATE_BUILTINS = ['crypto', 'http', 'https', 'stream/web', 'worker_threads', 'zlib'];
+
+/**
+ * Makes the program load modules of Node.js when it uses them, and not at its start. Each of these modules becomes an
+ * object that reads its members from the module. The prototype does this, because esbuild gives the prototype of a module
+ * to the object of an `import * as`. Throws if the code does not load one of the modules.
+ */
+export function delayBuiltins(code) {
+  const delayed = LATE_BUILTINS.reduce((text, name) => {
+    const load = `require("node:${name}")`;
+    if (!text.includes(load)) throw new Error(createNotFoundError('late-builtins', load).text);
+    return text.replaceAll(load, `requireLate("node:${name}")`);
+  }, code);
+  return `const requireLate = (name) => Object.create(new Proxy({}, { get: (_, key) => require(name)[key] }));\n${delayed}`;
 }
 
 function createNotFoundError(name, what) {

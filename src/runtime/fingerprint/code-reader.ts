@@ -26,14 +26,18 @@ export interface CodeReaderOptions {
 
 /** Describes what the tasks of a config do, for their fingerprints. Reads the modules only if a task has a function. */
 export class CodeReader implements CodeDescriber {
-  /** Differs in each process, so that what can't be decided is never equal. */
-  readonly nonce = randomBytes(6).toString('base64url');
   readonly #options: CodeReaderOptions;
   readonly #closures = new ClosureReader();
   #sources: Promise<CodeSources> | undefined;
+  #nonce: string | undefined;
 
   constructor(options: CodeReaderOptions) {
     this.#options = options;
+  }
+
+  /** Differs in each process, so that what can't be decided is never equal. */
+  get nonce(): string {
+    return (this.#nonce ??= randomBytes(6).toString('base64url'));
   }
 
   /** Describes the values that decide what a task does, by the words that name them in messages. */
