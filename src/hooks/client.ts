@@ -35,11 +35,8 @@ export function createClientClass(
     readonly #timeout: number;
     /** The version that the server reports when it accepts the client, such as `17.4 (Debian 17.4-1)`. */
     #versionText = '';
-
     /** The version as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected. */
-    get serverVersion(): number | undefined {
-      return parseServerVersion(this.#versionText);
-    }
+    serverVersion: number | undefined;
 
     constructor(config: ClientConfig) {
       super(config);
@@ -47,7 +44,9 @@ export function createClientClass(
       // If these two are empty, the driver has read them from the environment (PGOPTIONS, PGREPLICATION).
       Object.assign(this.connectionParameters, { options: config.options, replication: undefined });
       this.connection.on('parameterStatus', ({ parameterName, parameterValue }: ParameterStatus) => {
-        if (parameterName === 'server_version') this.#versionText = parameterValue;
+        if (parameterName !== 'server_version') return;
+        this.#versionText = parameterValue;
+        this.serverVersion = parseServerVersion(parameterValue);
       });
     }
 

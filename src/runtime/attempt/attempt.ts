@@ -221,8 +221,9 @@ class Attempt {
     this.#taskConnection.endByRunner();
     const { committed, cleaned } = commitTask(this.#ledger, { key: this.#request.key, result, rows });
     this.#cleaned = cleaned;
-    // Uses the time until the answer to the COMMIT.
+    // Both use the time until the answer to the COMMIT.
     this.#request.database.prepareSession();
+    this.#request.onCommitting();
     await committed;
     this.#reportLate();
     return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };

@@ -76,6 +76,8 @@ export class TaskRunner {
   /** The results of the tasks that are done, by the index of the task. */
   readonly #results: unknown[] = [];
   readonly #fingerprints: string[];
+  /** No task before this index lacks its fingerprint. */
+  #nextFingerprint = 0;
   readonly #hasSeveralConnections: boolean;
 
   constructor(plan: RunPlan, services: AttemptServices) {
@@ -240,7 +242,16 @@ export class TaskRunner {
         opening,
       );
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
-    return attemptTask({ ...common, isFirst, body, database, openReadSession: openSession, onLateQuery });
+    const onCommitting = (): void => void this.#prepareFingerprint();
+    return attemptTask({
+      ...common,
+      isFirst,
+      body,
+      database,
+      openReadSession: openSession,
+      onLateQuery,
+      onCommitting,
+    });
   }
 
   #createProgress({ id: taskId }: PlannedTask): Progress {
@@ -259,6 +270,18 @@ export class TaskRunner {
   async #readFingerprint(task: PlannedTask): Promise<string> {
     const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
     return (this.#fingerprints[task.index] ??= await computeFingerprint(task, upstream));
+  }
+
+  /**
+   * Computes the fingerprint of the next task in the order of definition that has none. Does nothing if that task reads a
+   * file of code, because the file can change until the task runs. Never rejects.
+   */
+  async #prepareFingerprint(): Promise<void> {
+    while (this.#fingerprints[this.#nextFingerprint] !== undefined) this.#nextFingerprint++;
+    const task = this.#plan.tasks[this.#nextFingerprint];
+    if (task === undefined || task.task.body.readFiles !== undefined) return;
+    // If this fails, it fails again when the task runs, and is reported there.
+    await this.#readFingerprint(task).catch(() => undefined);
   }
 }
 

@@ -158,18 +158,37 @@ export function createBeginStatements(
     ...listTransactionTimeout(client),
     ...(settings.watchClient ? WATCH_SETTINGS : {}),
   };
-  const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...settings.values });
   return [
-    { text: `begin isolation level ${settings.isolation} not deferrable` },
+    { text: `begin isolation level ${settings.isolation} not deferrable`, keep: true },
     {
-      text: `select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::pg_catalog.text,
-        ${[buildSetConfig(Object.keys(local)), ...fixed].join(', ')}`,
+      text: getSetText(Object.keys(local), settings.values),
       values: Object.values(local),
       keep: true,
       // The runner needs the transaction ID at once, to stop the transaction while the next statement runs.
       flush: true,
     },
   ];
+}
+
+/** The texts of `getSetText`, by its arguments. */
+const SET_TEXTS = new WeakMap<Settings, Map<string, string>>();
+
+/**
+ * Returns the text of the SELECT of `createBeginStatements`. `values` are the settings in addition to `VALUE_SETTINGS`. The
+ * same text is returned for the same settings, because building and comparing a new text takes longer.
+ */
+function getSetText(names: readonly string[], values: Settings): string {
+  let texts = SET_TEXTS.get(values);
+  if (texts === undefined) SET_TEXTS.set(values, (texts = new Map()));
+  const key = names.join();
+  let text = texts.get(key);
+  if (text === undefined) {
+    const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...values });
+    text = `select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::pg_catalog.text,
+        ${[buildSetConfig(names), ...fixed].join(', ')}`;
+    texts.set(key, text);
+  }
+  return text;
 }
 
 /** Reads the transaction ID from the last answer to `createBeginStatements`. */
