@@ -5,11 +5,16 @@ import type { Connection } from './connection.js';
 import { createServerTooOldError, describeConnectError } from './connect-error.js';
 import type { Knex } from 'knex';
 import type { OpenSettings } from './hook.js';
+import type { Trace, TracedClient } from './statement-trace.js';
 
 /** The state that all clients of one database share. */
 export interface Clients {
   /** The connection for error messages, with the host, port, login and database that are used. */
   readonly connection: Connection;
+  /** How many sessions a run needs. Undefined if the database is not opened for a run. */
+  readonly need?: string | undefined;
+  /** Takes each statement. Undefined without `--debug`. */
+  readonly trace?: Trace | undefined;
   /** The clients with a socket that is open or connecting. */
   readonly open: Set<Client>;
   /** Aborted when the database closes. No client can connect after that. */
@@ -64,6 +69,7 @@ export function createClientClass(
         await super.connect();
         if ((this.serverVersion ?? Infinity) < OLDEST_VERSION)
           throw createServerTooOldError(clients.connection, this.#versionText);
+        if (clients.trace !== undefined) await startTrace(this, clients.trace, performance.now() - start);
         return this;
       } catch (error) {
         // The driver leaves the socket open if it found the error itself.
@@ -73,10 +79,22 @@ export function createClientClass(
         // ETIMEDOUT, and has the driver's error as its cause.
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
         const late = Object.assign(new Error('no answer in time', { cause: error }), { code: 'ETIMEDOUT' });
-        throw describeConnectError(inTime ? error : late, clients.connection);
+        const sessions = { need: clients.need, open: clients.open.size };
+        throw describeConnectError(inTime ? error : late, clients.connection, sessions);
       }
     }
   };
+}
+
+/**
+ * Reports a new session, which took `millis` milliseconds to open, and from now on all of its statements. The code of the
+ * trace is loaded on first use.
+ */
+export async function startTrace(client: Client, trace: Trace, millis?: number): Promise<void> {
+  const { traceClient } = await import('./statement-trace.js');
+  const traced = client as unknown as TracedClient;
+  trace.opened({ pid: traced.processID ?? undefined, millis });
+  traceClient(traced, trace);
 }
 
 /** The oldest supported version: PostgreSQL 14. */

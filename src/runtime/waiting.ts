@@ -30,6 +30,8 @@ export const COPY_END_MS = 5000;
  * that the runner gives the server for one such statement, and shorter than the 120 s after which PgBouncer gives up.
  */
 export const ANSWER_MS = 90_000;
+/** The time after which work of the runner without an answer is reported. */
+export const SILENCE_MS = 6000;
 /** The limit for creating or migrating a ledger, which may rewrite a large table. */
 export const MIGRATE_MS = 3_600_000;
 /** A timer that is late by more than this proves nothing: this process was suspended or busy. */

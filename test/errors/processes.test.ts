@@ -26,7 +26,7 @@ describe('the message of a process that is disturbed', () => {
     ],
     [
       'ETL-3303',
-      '--timeout 200ms',
+      '--timeout 3s',
       'await new Promise((resolve) => signal.addEventListener("abort", resolve));',
     ],
     ['ETL-3304', '--max-block 1s', 'for (;;);'],

@@ -10,6 +10,7 @@ import {
   getCode,
   describeConnectError,
   createPasswordMissingError,
+  describeNeed,
   createTlsNotOfferedError,
 } from '../connect-error.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
@@ -47,7 +48,13 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   negotiated().catch(() => {});
   const [{ default: knex }, { default: driver }] = await Promise.all([import('knex'), import('pg')]);
 
-  const clients: Clients = { connection: server.connection, open: new Set(), closing: closing.signal };
+  const clients: Clients = {
+    connection: server.connection,
+    need: settings.isForRun ? describeNeed(settings.poolSize) : undefined,
+    trace: settings.trace,
+    open: new Set(),
+    closing: closing.signal,
+  };
   const DatabaseClient = createClientClass(driver, clients);
   const configure = runOnce(async (): Promise<Config> => {
     const offered = await negotiated();
@@ -70,6 +77,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   return {
     knex: handle,
     notice: settings.notice,
+    poolSize: settings.poolSize,
     openControl: async () => {
       const client = new DatabaseClient(await configure());
       // Without a listener, a lost connection would end the process. The caller gets `end`.

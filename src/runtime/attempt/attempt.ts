@@ -84,6 +84,7 @@ class Attempt {
   constructor(request: AttemptRequest, client: ProtocolClient) {
     this.#request = request;
     this.#client = client;
+    if (client.trace !== undefined) client.trace.taskId = request.task.id;
     this.#taskConnection = new TaskConnection(client, request.task.conn ?? '');
     this.#begin = new TaskBegin(request);
     this.#readSessions = new ReadSessions(request.openReadSession);
@@ -335,6 +336,7 @@ class Attempt {
     await this.#readSessions.close();
     const isIntact = await this.#rollBack();
     this.#taskConnection.detach();
+    if (this.#client.trace !== undefined) this.#client.trace.taskId = undefined;
     // After its last message (`fatal`) the server has ended the backend itself.
     if (!isIntact && this.#taskConnection.fatal === undefined) await this.#stop.terminate();
     this.#request.database.release(this.#client, isIntact, this.#cleaned);

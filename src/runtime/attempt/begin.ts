@@ -84,6 +84,7 @@ export class TaskBegin {
       schema: database.schema,
       ask: (question) => database.ask(question),
       notice: database.database.notice,
+      poolSize: database.database.poolSize,
     });
   }
 

@@ -72,7 +72,7 @@ export function formatInterrupted(
   return [
     ...formatConnection(connectionId, site),
     `statement that was running${error === undefined ? '' : formatCall(error, site.task)}:`,
-    shorten(hideLiterals(sql)),
+    shorten(isWritten(site.task) && connectionId === site.task.conn ? sql : hideLiterals(sql)),
   ];
 }
 

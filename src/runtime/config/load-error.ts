@@ -96,9 +96,14 @@ function createNotFoundError(
     why: `can't find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
     fix: isPath
       ? 'correct the path'
-      : `correct the name, or install the package: \`npm install ${specifier}\``,
+      : `correct the name, or install the package: \`npm install ${getPackageName(specifier)}\``,
     cause: error,
   });
+}
+
+/** Returns the name of the package of an import: `csv-parse/sync` -> `csv-parse`, `@a/b/c` -> `@a/b`. */
+function getPackageName(specifier: string): string {
+  return /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
 }
 
 /** Returns the file that required the missing module: the first entry of Node's `requireStack`. */

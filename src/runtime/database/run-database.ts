@@ -22,9 +22,17 @@ import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { UnboundSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
-import { ANSWER_MS, CLEAN_UP_MS, MIGRATE_MS, untilAborted, untilAnswered, within } from '../waiting.js';
+import {
+  ANSWER_MS,
+  CLEAN_UP_MS,
+  MIGRATE_MS,
+  SILENCE_MS,
+  untilAborted,
+  untilAnswered,
+  within,
+} from '../waiting.js';
 import { LockWatch } from './lock-watch.js';
-import { createSilentError } from './silent-database.js';
+import { createSilentError, formatSilence } from './silent-database.js';
 
 /** A database of a run with its ledger: its pool, its control connection, the lock and the epoch. */
 export class RunDatabase {
@@ -252,11 +260,20 @@ export class RunDatabase {
     }
   }
 
-  /** Waits for work on a connection. After `limitMs` milliseconds, destroys the connection and throws ETL-1004. */
-  #untilAnswered<T>(work: Promise<T>, limitMs: number, client: ProtocolClient): Promise<T> {
+  /**
+   * Waits for work on a connection. Writes a notice after `SILENCE_MS`. After `limitMs` milliseconds, destroys the
+   * connection and throws ETL-1004.
+   */
+  async #untilAnswered<T>(work: Promise<T>, limitMs: number, client: ProtocolClient): Promise<T> {
+    const { notice, poolSize } = this.database;
+    const what = `connection "${this.connectionId}"`;
+    const timer = setTimeout(() => notice(formatSilence(what, SILENCE_MS, poolSize)), SILENCE_MS);
+    const stop = (): void => clearTimeout(timer);
+    work.then(stop, stop);
     return untilAnswered(work, limitMs, () => {
+      stop();
       destroyConnection(client);
-      return createSilentError(this.connectionId, limitMs);
+      return createSilentError(this.connectionId, limitMs, this.database.poolSize);
     });
   }
 

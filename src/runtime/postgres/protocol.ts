@@ -72,6 +72,8 @@ export interface ProtocolClient extends Emitter, CancelTarget {
    * The version of the server as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected.
    */
   readonly serverVersion?: number | undefined;
+  /** The task that uses the client, for the trace. Absent without `--debug`. */
+  readonly trace?: { taskId: string | undefined };
   /** If set, Knex's pool removes the connection instead of using it again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;

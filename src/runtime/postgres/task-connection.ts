@@ -273,7 +273,7 @@ export class TaskConnection {
    * - The phase is `new` or `closed`. Such a query is reported as late.
    */
   #enqueue(query: QueuedQuery): void {
-    if (this.lost !== undefined) query.refuse(this.lost);
+    if (this.lost !== undefined) this.#refuseLost(query, this.lost);
     else if (query.refusal !== undefined) {
       this.refused ??= query.refusal;
       query.refuse(query.refusal);
@@ -287,6 +287,22 @@ export class TaskConnection {
       query.refuse(createTooLateError());
       this.onLate?.(query.sql);
     }
+  }
+
+  /**
+   * Refuses a query because the connection is lost. If the server has said why, the error gets the query: the query was not
+   * sent, and shows where the task was.
+   */
+  #refuseLost(query: QueuedQuery, lost: Error): void {
+    const { sql } = query;
+    if (this.fatal !== undefined)
+      rememberStatement(this.fatal, {
+        sql,
+        message: this.fatal.message ?? '',
+        index: 0,
+        connectionId: this.#connectionId,
+      });
+    query.refuse(lost);
   }
 
   /**
@@ -399,7 +415,7 @@ export class TaskConnection {
     this.lost ??= error ?? new Error('the connection was closed');
     this.#transactionBegin?.fail(this.lost);
     this.#preparing?.fail(this.lost);
-    for (const query of this.#queue.splice(0)) query.refuse(this.lost);
+    for (const query of this.#queue.splice(0)) this.#refuseLost(query, this.lost);
     this.#active = undefined;
     this.#onIdle?.();
   };
