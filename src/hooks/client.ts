@@ -69,7 +69,7 @@ export function createClientClass(
         await super.connect();
         if ((this.serverVersion ?? Infinity) < OLDEST_VERSION)
           throw createServerTooOldError(clients.connection, this.#versionText);
-        if (clients.trace !== undefined) await startTrace(this, clients.trace, performance.now() - start);
+        if (clients.trace !== undefined) (await loadTrace(clients.trace))(this, performance.now() - start);
         return this;
       } catch (error) {
         // The driver leaves the socket open if it found the error itself.
@@ -86,15 +86,14 @@ export function createClientClass(
   };
 }
 
-/**
- * Reports a new session, which took `millis` milliseconds to open, and from now on all of its statements. The code of the
- * trace is loaded on first use.
- */
-export async function startTrace(client: Client, trace: Trace, millis?: number): Promise<void> {
+/** Loads the code of the trace. Returns a function that reports a new session, and from then on all of its statements. */
+export async function loadTrace(trace: Trace): Promise<(client: Client, millis?: number) => void> {
   const { traceClient } = await import('./statement-trace.js');
-  const traced = client as unknown as TracedClient;
-  trace.opened({ pid: traced.processID ?? undefined, millis });
-  traceClient(traced, trace);
+  return (client, millis) => {
+    const traced = client as unknown as TracedClient;
+    trace.opened({ pid: traced.processID ?? undefined, millis });
+    traceClient(traced, trace);
+  };
 }
 
 /** The oldest supported version: PostgreSQL 14. */

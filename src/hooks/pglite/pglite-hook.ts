@@ -2,7 +2,7 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Knex } from 'knex';
 import type { Client } from 'pg';
-import { describeThrown, EtlError, toError } from '../../errors.js';
+import { describeThrown, EtlError } from '../../errors.js';
 import { type Connection, formatDsn } from '../connection.js';
 import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
@@ -10,7 +10,7 @@ import { within } from '../../runtime/waiting.js';
 import { type PglitePackage, findPglite, startPglite } from './pglite-instance.js';
 import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
-import { createKnexLog, startTrace, terminate } from '../client.js';
+import { createKnexLog, loadTrace, terminate } from '../client.js';
 
 /**
  * The hook for the embedded database: knex and the pg driver on a PGlite in this process, in a directory or in memory.
@@ -35,6 +35,7 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
     import('knex'),
     startLocked(pglite, connection, settings),
   ]);
+  const startTrace = settings.trace && (await loadTrace(settings.trace));
   const clients = new Set<Client>();
   const handle = knex({
     client: 'pg',
@@ -46,7 +47,7 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
       database: 'postgres',
       ssl: false,
     } satisfies Knex.PgConnectionConfig,
-    pool: { min: 0, max: 1, afterCreate: rememberIn(clients, settings.trace) },
+    pool: { min: 0, max: 1, afterCreate: rememberIn(clients, startTrace) },
     acquireConnectionTimeout: 10_000,
     log: createKnexLog(settings.notice),
   });
@@ -110,16 +111,13 @@ async function makeDirectory({ database }: Connection, root: string): Promise<st
 
 /**
  * Returns a function for the option `afterCreate` of knex's pool. The function adds each new client to `clients`, and
- * removes the client when its connection ends. With `trace`, the function also reports the statements of the client.
+ * removes the client when its connection ends. Calls `startTrace` with each new client.
  */
-function rememberIn(clients: Set<Client>, trace: OpenSettings['trace']) {
+function rememberIn(clients: Set<Client>, startTrace: ((client: Client) => void) | undefined) {
   return (client: Client, done: (error: Error | undefined, client: Client) => void): void => {
     clients.add(client);
     client.once('end', () => clients.delete(client));
-    if (trace === undefined) return done(undefined, client);
-    startTrace(client, trace).then(
-      () => done(undefined, client),
-      (error: unknown) => done(toError(error), client),
-    );
+    startTrace?.(client);
+    done(undefined, client);
   };
 }
