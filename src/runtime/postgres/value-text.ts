@@ -76,7 +76,7 @@ function formatObject(value: object, form: TextForm, options: TextOptions): stri
 }
 
 /** Writes a number with its own digits. A type of whole numbers refuses the text `1.0` of a whole number. */
-function formatExactNumber({ text }: ExactNumber, type: ValueType | undefined): string {
+export function formatExactNumber({ text }: ExactNumber, type: ValueType | undefined): string {
   return type !== undefined && !type.isArray && isWholeType(type.oid) ? toWholeText(text) : text;
 }
 
