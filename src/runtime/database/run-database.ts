@@ -25,6 +25,7 @@ import { isIdle } from '../postgres/transaction.js';
 import {
   ANSWER_MS,
   CLEAN_UP_MS,
+  CLEAR_MS,
   MIGRATE_MS,
   SILENCE_MS,
   untilAborted,
@@ -287,6 +288,11 @@ export class RunDatabase {
     return this.#askOn(() => this.#connectControl(), question);
   }
 
+  /** The `ask` of the connection that holds the Dag's lock. Undefined if this database has no lock. */
+  get askOnLock(): RunDatabase['ask'] | undefined {
+    return this.#lock && ((question) => this.ask(question));
+  }
+
   /**
    * Runs a question on the connection that `connect` returns. The question waits for the questions before it. Returns
    * undefined if there is no connection.
@@ -305,7 +311,9 @@ export class RunDatabase {
       return control && this.#untilAnswered(question(control), ANSWER_MS, control);
     });
     const clear = this.#enqueue(
-      async () => control && send(control, 'select pg_catalog.pg_stat_clear_snapshot()'),
+      async () =>
+        control &&
+        this.#untilAnswered(send(control, 'select pg_catalog.pg_stat_clear_snapshot()'), CLEAR_MS, control),
     );
     // The statement fails if the question has ended the transaction of the lock.
     clear.catch(() => control?.connection.stream.destroy());

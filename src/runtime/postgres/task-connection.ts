@@ -227,6 +227,11 @@ export class TaskConnection {
     return this.#active === BEGIN_QUERY ? undefined : this.#active?.sql;
   }
 
+  /** True if the active query may go on only when the task reads or writes. */
+  get mayAwaitTask(): boolean {
+    return this.#active?.isDrivenByTask === true || this.#active?.stream?.isHeld === true;
+  }
+
   /** Returns the error of a statement that was cancelled (57014). Undefined if no statement was cancelled. */
   get cancelled(): ServerMessage | undefined {
     return this.#lastError?.code === '57014' ? this.#lastError : undefined;

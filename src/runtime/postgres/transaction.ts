@@ -8,6 +8,7 @@ import {
 } from './protocol.js';
 import { type Settings, VALUE_SETTINGS, buildSetCalls } from './value-settings.js';
 import { Pipeline } from './pipeline.js';
+import { SERVER_START } from './session-state.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
@@ -185,7 +186,7 @@ function getSetText(names: readonly string[], values: Settings): string {
   if (text === undefined) {
     const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...values });
     text = `select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::pg_catalog.text,
-        ${[buildSetConfig(names), ...fixed].join(', ')}`;
+        ${SERVER_START}, ${[buildSetConfig(names), ...fixed].join(', ')}`;
     texts.set(key, text);
   }
   return text;
@@ -193,8 +194,8 @@ function getSetText(names: readonly string[], values: Settings): string {
 
 /** Reads the transaction ID from the last answer to `createBeginStatements`. */
 export function parseTransactionId({ rows }: StatementResult): TransactionId {
-  const [pid, xid] = rows[0] ?? [];
-  return { pid: Number(pid), xid: String(xid) };
+  const [pid, xid, serverStart] = rows[0] ?? [];
+  return { pid: Number(pid), xid: String(xid), serverStart: String(serverStart) };
 }
 
 /**
