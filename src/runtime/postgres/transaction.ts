@@ -33,6 +33,9 @@ const WATCH_SETTINGS: Readonly<Record<string, string>> = {
   tcp_user_timeout: '8000',
 };
 
+/** A role with `exit_on_error = on` would end the session at the first error, also at one that a savepoint takes back. */
+const ERROR_SETTINGS = { exit_on_error: 'off' } as const;
+
 /** The first version with `transaction_timeout`. An older server refuses the name. */
 const TRANSACTION_TIMEOUT_VERSION = 170_000;
 
@@ -56,6 +59,7 @@ export function buildLongSettings(client: ProtocolClient, isWatched = true): rea
     lock_timeout: String(LOCK_TIMEOUT_MS),
     idle_in_transaction_session_timeout: '0',
     ...listTransactionTimeout(client),
+    ...ERROR_SETTINGS,
     ...(isWatched ? WATCH_SETTINGS : {}),
   });
 }
@@ -70,6 +74,7 @@ function listBriefSettings(client: ProtocolClient): Readonly<Record<string, stri
     lock_timeout: String(LOCK_TIMEOUT_MS),
     idle_in_transaction_session_timeout: '5000',
     ...listTransactionTimeout(client),
+    ...ERROR_SETTINGS,
     ...WATCH_SETTINGS,
   };
 }
@@ -157,6 +162,7 @@ export function createBeginStatements(
     idle_in_transaction_session_timeout: String(budget ?? IDLE_TIMEOUT_MS),
     application_name: settings.name,
     ...listTransactionTimeout(client),
+    ...ERROR_SETTINGS,
     ...(settings.watchClient ? WATCH_SETTINGS : {}),
   };
   return [
