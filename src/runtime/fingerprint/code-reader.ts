@@ -29,10 +29,13 @@ export class CodeReader implements CodeDescriber {
   readonly #options: CodeReaderOptions;
   readonly #closures = new ClosureReader();
   #sources: Promise<CodeSources> | undefined;
+  /** The sources of tasks without code. */
+  readonly #plainSources: CodeSources;
   #nonce: string | undefined;
 
   constructor(options: CodeReaderOptions) {
     this.#options = options;
+    this.#plainSources = this.#createSources(undefined);
   }
 
   /** Differs in each process, so that what can't be decided is never equal. */
@@ -42,7 +45,7 @@ export class CodeReader implements CodeDescriber {
 
   /** Describes the values that decide what a task does, by the words that name them in messages. */
   async describe(values: Readonly<Record<string, unknown>>): Promise<CodeDescription> {
-    const plain = collect(values, this.#createSources(undefined));
+    const plain = collect(values, this.#plainSources);
     if (!plain.usesCode || this.#options.modules === undefined) return plain;
     try {
       return collect(values, await (this.#sources ??= this.#load(this.#options.modules)));
@@ -67,7 +70,7 @@ export class CodeReader implements CodeDescriber {
   #createSources(graph: ModuleGraph | undefined): CodeSources {
     const { directory: root, variables, describeOwn } = this.#options;
     const functions = graph && new UserFunctions(graph, this.#closures);
-    return { graph, functions, root, variables, describeOwn, known: new Map() };
+    return { graph, functions, root, variables, describeOwn, known: new Map(), texts: new Map() };
   }
 }
 
