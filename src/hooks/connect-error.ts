@@ -44,7 +44,10 @@ export function describeNeed(poolSize: number): string {
 /** Says how many sessions are open and how many a run needs, for an error about too many sessions. */
 function describeSessions({ need, open }: OpenSessions): string[] {
   if (need === undefined) return [];
-  return [need, ...(open === undefined ? [] : [`${open} of them ${open === 1 ? 'is' : 'are'} open now`])];
+  return [
+    need,
+    ...(open === undefined ? [] : [`this process had ${open} open when the server refused one more`]),
+  ];
 }
 
 /** Creates an ETL-1001 for a connection that requires TLS from a server without TLS. */

@@ -14,7 +14,10 @@ export interface TracedStatement {
   readonly millis: number;
   /** The command tag of each answer, such as `INSERT 0 5`. A batch of a portal has the tag `1000 rows so far`. */
   readonly tags: readonly string[];
-  /** The SQLSTATE of the error. `skipped` if the server has skipped the statement after an earlier error of its pipeline. */
+  /**
+   * The SQLSTATE of the error. `lost` if the connection ended before the answer. `skipped` if the server has skipped the
+   * statement after an earlier error of its pipeline.
+   */
   readonly failure: string | undefined;
 }
 
@@ -52,6 +55,7 @@ export function traceClient(client: TracedClient, trace: Trace): void {
     findTaskId: () => use.taskId ?? trace.findTaskId(),
     report: trace.statement,
   });
+  stream.once('close', () => session.ended());
   const write = stream.write.bind(stream) as (chunk: unknown, ...rest: unknown[]) => boolean;
   const push = stream.push.bind(stream);
   stream.write = ((chunk: unknown, ...rest: unknown[]) => {
@@ -113,6 +117,14 @@ class TracedSession {
 
   received(bytes: Buffer): void {
     this.#backend.read(bytes);
+  }
+
+  /** Reports the statements that have no answer, because the connection has ended. */
+  ended(): void {
+    for (let first = this.#open[0]; first !== undefined; first = this.#open[0]) {
+      if (first.kind === 'sync') this.#open.shift();
+      else this.#close(this.#failure ?? 'lost');
+    }
   }
 
   #onSent(type: string, body: Buffer): void {

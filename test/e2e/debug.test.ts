@@ -17,6 +17,11 @@ export default defineConfig({
         return null;
       });
     }),
+    dag('killed', { defaults: { conn: 'shop' } }, (d) => {
+      d.session('kill', {}, async ({ session }) => {
+        await session.raw('select pg_terminate_backend(pg_backend_pid())');
+      });
+    }),
     dag('bad', { defaults: { conn: 'shop', retries: 1, backoff: { initial: '1ms' } } }, (d) => {
       d.session('read', {}, async ({ session }) => readOrders(session));
     }),
@@ -84,6 +89,14 @@ describe('--debug', () => {
     expect(stderr).to.match(/^debug shop pid \d+ "load": [\d.]+ ms {2}COPY 2\n {4}copy /im);
     expect(stderr).to.match(/^debug shop pid \d+ "count": [\d.]+ ms {2}COMMIT\n {4}commit$/im);
     expect(stderr).to.include('1 rows, and more follow');
+  });
+
+  it('shows a statement whose connection ends before its answer', async () => {
+    const { code, stderr } = await etl('run killed --debug');
+    expect(code).to.equal(1);
+    expect(stderr).to.match(
+      /^debug shop pid \d+ "kill": [\d.]+ ms {2}failed with SQLSTATE 57P01\n {4}select pg_terminate_backend/m,
+    );
   });
 
   it('shows values of rows only where they may be shown', async () => {

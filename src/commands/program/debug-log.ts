@@ -157,6 +157,7 @@ function addTitle(title: string, lines: readonly string[]): string[] {
 }
 
 function describeFailure(failure: string): string {
+  if (failure === 'lost') return 'no answer: the connection has ended';
   return failure === 'skipped' ? 'skipped after the error before' : `failed with SQLSTATE ${failure}`;
 }
 
