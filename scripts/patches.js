@@ -59,8 +59,16 @@ const NO_GLOB = {
   },
 };
 
+/**
+ * Lets lodash find the types of Node.js in the bundle. Its own search finds none there, and then calls `process.binding`,
+ * which is deprecated and ends a run under `--pending-deprecation --throw-deprecation`.
+ */
+const PUBLIC_TYPES = createTextPatch('public-types', /lodash[\\/](?:_nodeUtil|lodash)\.js$/, [
+  [/freeProcess && freeProcess\.binding && freeProcess\.binding\('util'\)/g, "require('util').types"],
+]);
+
 /** The esbuild plugins of all patches. */
-export const PATCHES = [PLAIN_ORDER, PLAIN_HELP, PLAIN_PLATFORM, LATE_VALIDATOR, NO_GLOB];
+export const PATCHES = [PLAIN_ORDER, PLAIN_HELP, PLAIN_PLATFORM, LATE_VALIDATOR, NO_GLOB, PUBLIC_TYPES];
 
 /**
  * Creates an esbuild plugin that changes the text of the one file whose path matches `file`. `replacements` are pairs

@@ -72,6 +72,7 @@ describe('a patch of a library in the bundle', () => {
       'plain-platform',
       'late-validator',
       'no-glob',
+      'public-types',
     ]);
     for (const patch of patches.PATCHES)
       expect(await getFailure(patch)).to.include(`patch ${patch.name}: found nothing to change`);

@@ -171,7 +171,9 @@ describe('a role that may open fewer connections than a run has tasks at once', 
     const [error] = run.tasks.flatMap((task) => task.error ?? []);
     expect(error).to.include({ code: 'ETL-1001' });
     expect(error?.why).to.include('too many connections for role');
-    expect(error?.why).to.include('the run uses up to 5 connections').and.include('this process had 2 open when the server refused');
+    expect(error?.why)
+      .to.include('the run uses up to 5 connections')
+      .and.include('this process had 2 open when the server refused');
     expect(error?.fix).to.include('with --concurrency 1 a run needs 2 connections');
     await db.leftSessions();
     await db.query(`drop owned by ${role} cascade; drop role ${role}`);
