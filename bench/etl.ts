@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { Stage } from './benchmark.js';
-import { measureTime, type Variant } from './measure.js';
+import { measureUsage, type Variant } from './measure.js';
 
 /** The start script of this build. */
 export const BIN = fileURLToPath(new URL('../bin/run.js', import.meta.url));
@@ -11,11 +11,12 @@ export function createEtlRun(
   { server }: Stage,
   dagId: string,
   more: Omit<Variant, 'name' | 'argv'> = {},
+  config = CONFIG,
 ): Variant {
   return {
     ...more,
     name: 'etl',
-    argv: [process.execPath, BIN, 'run', dagId, '--config', CONFIG, '--quiet'],
+    argv: [process.execPath, BIN, 'run', dagId, '--config', config, '--quiet'],
     env: { DATABASE_URL: server.url, OTHER_URL: server.otherUrl, ...more.env },
   };
 }
@@ -26,7 +27,7 @@ export function createEtlRun(
  */
 export async function warmUp(stage: Stage): Promise<void> {
   await stage.server.query('create table item (id int)');
-  for (let n = 0; n < 2; n++) await measureTime(createEtlRun(stage, 'one'));
+  for (let n = 0; n < 2; n++) await measureUsage(createEtlRun(stage, 'one'));
 }
 
 /** Creates a variant that runs another command of the program. */

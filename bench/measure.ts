@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { platform, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -21,9 +21,17 @@ export interface Variant {
 /** The measurements of one variant. */
 export interface Timed {
   readonly name: string;
-  readonly medianMs: number;
+  /** The times from the start of the process to its end. */
+  readonly wall: Times;
+  /** The processor times of the process, in user and system mode. NaN if the process is not Node. */
+  readonly cpu: Times;
   /** The largest resident set of the process, in MiB, in a warm-up round. */
   readonly peakMb: number;
+}
+
+/** The times of one variant in all rounds. */
+export interface Times {
+  readonly medianMs: number;
   /**
    * The median of the ratios of all rounds. A ratio is the variant's time divided by the first variant's time in the
    * same round.
@@ -33,7 +41,7 @@ export interface Timed {
   readonly spread: readonly [low: number, high: number];
 }
 
-const WRITE_PEAK = fileURLToPath(new URL('./programs/write-peak.cjs', import.meta.url));
+const WRITE_USAGE = fileURLToPath(new URL('./programs/write-usage.cjs', import.meta.url));
 const SAMPLE_MS = 5;
 const WARM_UPS = 1;
 
@@ -44,27 +52,35 @@ const WARM_UPS = 1;
 export async function compare(variants: readonly Variant[], rounds: number): Promise<readonly Timed[]> {
   const peaks = new Map<string, number>();
   for (let n = 0; n < WARM_UPS; n++)
-    for (const variant of variants) peaks.set(variant.name, await measurePeak(variant));
-  const times = variants.map((): number[] => []);
+    for (const variant of variants) peaks.set(variant.name, (await measureUsage(variant)).peakMb);
+  const usages = variants.map((): Usage[] => []);
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < variants.length; i++) {
       const index = (i + round) % variants.length;
       const variant = variants[index];
-      if (variant) times[index]?.push(await measureTime(variant));
+      if (variant) usages[index]?.push(await measureUsage(variant));
     }
   }
-  const [base = []] = times;
+  const [base = []] = usages;
   return variants.map(({ name }, index) => {
-    const own = times[index] ?? [];
-    const ratios = own.map((ms, round) => ms / (base[round] ?? Number.NaN));
+    const own = usages[index] ?? [];
+    const summarize = (of: (usage: Usage) => number): Times => summarizeTimes(own.map(of), base.map(of));
     return {
       name,
-      medianMs: computeQuantile(own, 0.5),
+      wall: summarize(({ ms }) => ms),
+      cpu: summarize(({ cpuMs }) => cpuMs),
       peakMb: peaks.get(name) ?? Number.NaN,
-      ratio: computeQuantile(ratios, 0.5),
-      spread: [computeQuantile(ratios, 0.25), computeQuantile(ratios, 0.75)],
     };
   });
+}
+
+function summarizeTimes(own: readonly number[], base: readonly number[]): Times {
+  const ratios = own.map((ms, round) => ms / (base[round] ?? Number.NaN));
+  return {
+    medianMs: computeQuantile(own, 0.5),
+    ratio: computeQuantile(ratios, 0.5),
+    spread: [computeQuantile(ratios, 0.25), computeQuantile(ratios, 0.75)],
+  };
 }
 
 /** Returns the quantile `part`, from 0 to 1, of the values. Returns NaN if there are no values. */
@@ -73,40 +89,39 @@ export function computeQuantile(values: readonly number[], part: number): number
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
-/** Runs a variant once and returns its time in milliseconds. Throws if the process fails. */
-export async function measureTime(variant: Variant): Promise<number> {
-  await variant.before?.();
-  const startedAt = performance.now();
-  const child = start(variant);
-  await waitForEnd(variant, child);
-  const ms = performance.now() - startedAt;
-  await variant.after?.();
-  return ms;
+/** What one process took. */
+export interface Usage {
+  readonly ms: number;
+  readonly cpuMs: number;
+  readonly peakMb: number;
 }
 
 /**
- * Runs a variant once and returns the largest resident set of the process in MiB, as the Linux kernel counts it.
- * Returns 0 on other systems. A Node process writes its own figure at its exit. For another program, this function
- * reads the figure every 5 ms.
+ * Runs a variant once. Throws if the process fails. The processor time and the largest resident set are those of the
+ * kernel. A Node process writes both at its exit. For another program, this function reads the resident set every 5 ms
+ * on Linux.
  */
-async function measurePeak(variant: Variant): Promise<number> {
+export async function measureUsage(variant: Variant): Promise<Usage> {
   await variant.before?.();
-  const folder = await mkdtemp(join(tmpdir(), 'etl-peak-'));
-  const file = join(folder, 'peak');
-  const preload =
-    platform() === 'linux' ? { NODE_OPTIONS: `--require=${WRITE_PEAK}`, ETL_BENCH_PEAK: file } : {};
+  const folder = await mkdtemp(join(tmpdir(), 'etl-usage-'));
+  const file = join(folder, 'usage');
+  const preload = { NODE_OPTIONS: `--require=${WRITE_USAGE}`, ETL_BENCH_USAGE: file };
+  const startedAt = performance.now();
   const child = start({ ...variant, env: { ...variant.env, ...preload } });
   let peakKb = 0;
-  const over = waitForEnd(variant, child);
+  const over = waitForEnd(variant, child).then(() => performance.now() - startedAt);
+  const isNode = variant.argv[0] === process.execPath;
   while (child.exitCode === null && child.signalCode === null) {
+    if (isNode) break;
     peakKb = Math.max(peakKb, await readHighWaterMark(child.pid));
     await delay(SAMPLE_MS);
   }
-  await over;
-  peakKb = Math.max(peakKb, Number(await readFile(file, 'utf8').catch(() => 0)));
+  const ms = await over;
+  const written = isNode ? await readFile(file, 'utf8') : `${peakKb} NaN`;
   await rm(folder, { recursive: true });
   await variant.after?.();
-  return peakKb / 1024;
+  const [kb, us] = written.split(' ').map(Number);
+  return { ms, cpuMs: (us ?? Number.NaN) / 1000, peakMb: (kb ?? Number.NaN) / 1024 };
 }
 
 /** Reads the kernel's largest resident set of a process in kB. Returns 0 if the kernel has no such figure. */

@@ -5,6 +5,7 @@ import { createEtlRun, createProgram, createPsql } from './etl.js';
 import { EVENTS, writeEvents } from './events.js';
 import { compare, type Variant } from './measure.js';
 import { createRatioRow, type Limit } from './row.js';
+import type { Server } from './server.js';
 
 const MILLION = 1_000_000;
 /** The largest allowed peaks, in MiB: of a load without a transform, and of a load with a transform in JavaScript. */
@@ -155,7 +156,7 @@ async function compareEachSize(
 ): Promise<readonly Row[]> {
   const rows: Row[] = [];
   for (const size of sizes) {
-    await fillTable(stage, size.rows);
+    await fillTable(stage.server, size.rows);
     const [limit, reference, ours] = await createComparison(size);
     stage.say(limit.work);
     const [theirs, own] = await compare([reference, ours], size.rounds);
@@ -169,19 +170,28 @@ function listSizes({ isShort }: Stage): readonly Size[] {
 }
 
 /** Creates the table `src` with this number of rows, similar to the rows of the CSV file. The server makes the rows. */
-async function fillTable({ server }: Stage, rows: number): Promise<void> {
-  await server.query(`
+export async function fillTable(server: Server, rows: number, url = server.url): Promise<void> {
+  await server.query(
+    `
     drop table if exists src;
     create table src ${EVENTS};
     insert into src
     select i, '2026-01-01Z'::timestamptz + i * interval '137 ms', hashint4(i) & 1048575, 'user' || (hashint4(i) & 1048575) || '@example.com',
       (array['DE','US','FR','GB','IN','BR','JP','NL'])[1 + (i & 7)], ((hashint4(i + 1) & 1048575) / 100.0)::numeric(12,2), i % 100,
       case when i % 50 = 0 then 'alpha beta, said "ok"' when i % 97 = 0 then null else 'alpha beta gamma' end
-    from generate_series(1, ${rows}) i`);
-  await server.query('vacuum analyze src');
+    from generate_series(1, ${rows}) i`,
+    url,
+  );
+  await server.query('vacuum analyze src', url);
 }
 
-async function expectRows({ server }: Stage, table: string, rows: number, url = server.url): Promise<void> {
+/** Throws if the table does not have so many rows. */
+export async function expectRows(
+  { server }: Stage,
+  table: string,
+  rows: number,
+  url = server.url,
+): Promise<void> {
   const [row] = await server.query(`select count(*)::int as n from ${table}`, url);
   if (row?.['n'] !== rows) throw new Error(`${table} has ${String(row?.['n'])} rows instead of ${rows}`);
 }

@@ -10,17 +10,23 @@ export interface Limit {
   readonly peakMb?: number;
 }
 
-/** Creates the row that compares `ours` with the reference. */
-export function createRatioRow({ work, atMost, peakMb }: Limit, reference: Timed, ours: Timed): Row {
+/** Creates the row that compares the time of `ours`, or its processor time, with the reference. */
+export function createRatioRow(
+  { work, atMost, peakMb }: Limit,
+  reference: Timed,
+  ours: Timed,
+  kind: 'wall' | 'cpu' = 'wall',
+): Row {
   const isLight = peakMb === undefined || ours.peakMb <= peakMb;
+  const { ratio, spread, medianMs } = ours[kind];
   return {
     work,
     reference: reference.name,
-    figure: ours.ratio.toFixed(2),
-    spread: ours.spread.map((each) => each.toFixed(2)).join(' to '),
+    figure: ratio.toFixed(2),
+    spread: spread.map((each) => each.toFixed(2)).join(' to '),
     limit: [atMost?.toFixed(2), peakMb && `${peakMb} MB`].filter(Boolean).join(', '),
-    isMet: (atMost === undefined || ours.ratio <= atMost) && isLight,
-    times: `${formatMilliseconds(ours.medianMs)} / ${formatMilliseconds(reference.medianMs)}`,
+    isMet: (atMost === undefined || ratio <= atMost) && isLight,
+    times: `${formatMilliseconds(medianMs)} / ${formatMilliseconds(reference[kind].medianMs)}`,
     peakMb: ours.peakMb,
   };
 }

@@ -4,7 +4,7 @@ import { arch, cpus, platform, tmpdir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { stopCluster } from '../test/support/cluster.js';
-import { createAgainst } from './against.js';
+import { listAgainst } from './against.js';
 import type { Benchmark, Row } from './benchmark.js';
 import { warmUp } from './etl.js';
 import { MERGE } from './merge.js';
@@ -23,10 +23,10 @@ const { values } = parseArgs({
     against: { type: 'string' },
   },
 });
-await main(values.short, values.against === undefined ? values.only?.split(',') : ['against']);
+await main(values.short, values.only?.split(','));
 
 async function main(isShort: boolean, only: readonly string[] | undefined): Promise<void> {
-  const known = values.against === undefined ? BENCHMARKS : [createAgainst(resolve(values.against))];
+  const known = values.against === undefined ? BENCHMARKS : listAgainst(resolve(values.against));
   const chosen = known.filter(({ name }) => only === undefined || only.includes(name));
   const folder = await mkdtemp(join(tmpdir(), 'etl-bench-'));
   const psqlVersion = await findVersion('psql');

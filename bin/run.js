@@ -26,7 +26,7 @@ function isTooOld(version) {
 /** Reports a version of Node.js that can't run the program. Nothing of the program is loaded, because it would throw. */
 function reportTooOld() {
   process.stderr
-    .write(`ETL-2018 etl needs Node.js 20.19 or later, and this is Node.js ${process.versions.node}
+    .write(`ETL-2019 etl needs Node.js 20.19 or later, and this is Node.js ${process.versions.node}
   where ${process.execPath}
   do    install a later Node.js, or put its directory first in PATH: cron and systemd have a PATH of their own
 `);
@@ -44,7 +44,7 @@ function start() {
   const cacheFile = process.env.ETL_NO_CACHE ? undefined : getCacheFile(code);
   const cachedData = cacheFile && readCacheFile(cacheFile);
   const script = new vm.Script(code, { filename: BUNDLE, cachedData });
-  const program = loadProgram(script);
+  const program = loadOrEnd(script);
   if (cacheFile && (cachedData === undefined || script.cachedDataRejected)) {
     process.on('exit', (exitCode) => {
       // A usage error compiles little code, and may come from a command that does not exist.
@@ -54,15 +54,42 @@ function start() {
   program.main(process.argv.slice(2));
 }
 
+function loadOrEnd(script) {
+  try {
+    return loadProgram(script);
+  } catch (error) {
+    endIfForbidden(error);
+    throw error;
+  }
+}
+
+/** Ends the process with a message if the error comes from an option of Node.js that forbids what the program needs. */
+function endIfForbidden(error) {
+  if (!(error instanceof EvalError) && error.code !== 'ERR_ACCESS_DENIED') return;
+  const options = process.env.NODE_OPTIONS;
+  const lines = [
+    `ETL-2019 an option of Node.js forbids what etl needs: ${error.message}`,
+    `  where ${options ? `NODE_OPTIONS=${options}` : 'the command line of Node.js'}`,
+    error instanceof EvalError
+      ? '  why   --disallow-code-generation-from-strings forbids `new Function`, with which etl builds the code that reads and writes rows'
+      : '  why   --permission forbids access to a file or to another resource',
+    '  do    start etl without this option: NODE_OPTIONS= etl …',
+    '  data  nothing was started',
+  ];
+  fs.writeSync(2, `${lines.join('\n')}\n`);
+  process.exit(USAGE);
+}
+
 /**
- * Runs the bundle as Node's own loader would, and registers it in `require.cache`: oclif requires the bundle by its
+ * Runs the bundle as Node's own loader would, and registers it in the cache of modules: oclif requires the bundle by its
  * path.
  */
 function loadProgram(script) {
   const bundle = new Module(BUNDLE);
   bundle.filename = BUNDLE;
-  require.cache[BUNDLE] = bundle;
   const own = Module.createRequire(BUNDLE);
+  // `require` of this file has no cache if --experimental-default-type makes Node.js load the file as a module.
+  own.cache[BUNDLE] = bundle;
   const run = script.runInThisContext();
   run.call(bundle.exports, bundle.exports, own, bundle, BUNDLE, path.dirname(BUNDLE), (name) => import(name));
   bundle.loaded = true;

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { PATCHES, replaceImports } from './patches.js';
+import { delayBuiltins, PATCHES, replaceImports } from './patches.js';
 
 const root = join(import.meta.dirname, '..');
 const require = createRequire(import.meta.url);
@@ -104,7 +104,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
     }),
     build({ ...COMMON, entryPoints: [require.resolve('typescript-6')], format: 'cjs', minify }),
   ]);
-  const code = `${WRAPPER}${replaceImports(getText(program))}\n})`;
+  const code = `${WRAPPER}${delayBuiltins(replaceImports(getText(program)))}\n})`;
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);

@@ -26,6 +26,11 @@ const LATE_VALIDATOR = createTextPatch(
   ],
 );
 
+/** Renders a text of the help without a tag as it is. The help has hundreds of texts, and oclif compiles each. */
+const PLAIN_HELP = createTextPatch('plain-help', /@oclif[\\/]core[\\/]lib[\\/]help[\\/]util\.js$/, [
+  [/return (ejs_1\.default\.render\((\w+), context\));/g, "return $2.includes('<%') ? $1 : $2;"],
+]);
+
 /**
  * Removes tinyglobby, with which oclif searches for the files of commands. The bundle lists its commands, so oclif
  * searches nothing.
@@ -34,9 +39,11 @@ const NO_GLOB = createRemoval('no-glob', 'tinyglobby', '@oclif/core');
 
 /**
  * Gives oclif neither the home directory nor the shell of the user, because etl uses neither. The functions of Node.js
- * throw if the system does not know the user, as in a container that runs under a number without a name.
+ * throw if the system does not know the user, as in a container that runs under a number without a name. Does not ask
+ * whether the system is Linux inside of Windows either: only plugins of oclif use the answer.
  */
 const NO_USER = createTextPatch('no-user', /@oclif[\\/]core[\\/]lib[\\/]util[\\/]os\.js$/, [
+  [/\(await import\('wsl-utils'\)\)\.isWsl \? 'wsl' : /g, ''],
   [/\(0, node_os_1\.homedir\)\(\)/g, "''"],
   [/ \?\? \(0, node_os_1\.userInfo\)\(\)[^;]*/g, ''],
 ]);
@@ -50,8 +57,25 @@ const NO_HOME = createTextPatch('no-home', /clean-stack[\\/]index\.js$/, [[/os\.
  */
 const NO_GLOBAL_CONFIG = createRemoval('no-global-config', 'env-paths', 'cosmiconfig');
 
+/**
+ * Lets lodash find the types of Node.js in the bundle. Its own search finds none there, and then calls `process.binding`,
+ * which is deprecated and ends a run under `--pending-deprecation --throw-deprecation`.
+ */
+const PUBLIC_TYPES = createTextPatch('public-types', /lodash[\\/](?:_nodeUtil|lodash)\.js$/, [
+  [/freeProcess && freeProcess\.binding && freeProcess\.binding\('util'\)/g, "require('util').types"],
+]);
+
 /** The esbuild plugins of all patches. */
-export const PATCHES = [PLAIN_ORDER, LATE_VALIDATOR, NO_GLOB, NO_USER, NO_HOME, NO_GLOBAL_CONFIG];
+export const PATCHES = [
+  PLAIN_ORDER,
+  PLAIN_HELP,
+  LATE_VALIDATOR,
+  NO_GLOB,
+  NO_USER,
+  NO_HOME,
+  NO_GLOBAL_CONFIG,
+  PUBLIC_TYPES,
+];
 
 /**
  * Creates an esbuild plugin that changes the text of the one file whose path matches `file`. `replacements` are pairs
@@ -117,6 +141,23 @@ export function replaceImports(code) {
   if (code.search(pattern) === -1)
     throw new Error(createNotFoundError('late-import', 'import() in the bundle').text);
   return code.replace(pattern, 'importModule(');
+}
+
+/** The modules of Node.js that many commands do not use. Together they take a tenth of the start of such a command. */
+const LATE_BUILTINS = ['crypto', 'http', 'https', 'stream/web', 'worker_threads', 'zlib'];
+
+/**
+ * Makes the program load modules of Node.js when it uses them, and not at its start. Each of these modules becomes an
+ * object that reads its members from the module. The prototype does this, because esbuild gives the prototype of a module
+ * to the object of an `import * as`. Throws if the code does not load one of the modules.
+ */
+export function delayBuiltins(code) {
+  const delayed = LATE_BUILTINS.reduce((text, name) => {
+    const load = `require("node:${name}")`;
+    if (!text.includes(load)) throw new Error(createNotFoundError('late-builtins', load).text);
+    return text.replaceAll(load, `requireLate("node:${name}")`);
+  }, code);
+  return `const requireLate = (name) => Object.create(new Proxy({}, { get: (_, key) => require(name)[key] }));\n${delayed}`;
 }
 
 function createNotFoundError(name, what) {

@@ -2,7 +2,9 @@ import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import type * as Interfaces from '@oclif/core/interfaces';
 import { didYouMean, EtlError, EXIT } from './errors.js';
+import type { DebugLog } from './commands/program/debug-log.js';
 import { listGivenWords } from './commands/program/given-words.js';
+import { describeRestriction } from './commands/program/node-restriction.js';
 import { loadProgram, type Program } from './commands/program/program.js';
 import { setGivenWords } from './runtime/report/command-line.js';
 import { buildErrorFields, formatErrorLines, type Paint, joinLines } from './runtime/report/words.js';
@@ -23,6 +25,12 @@ export abstract class EtlCommand extends Command {
       helpGroup: 'GLOBAL',
     }),
     json: Flags.boolean({ description: 'Print the result as JSON on stdout.', helpGroup: 'GLOBAL' }),
+    debug: Flags.boolean({
+      description:
+        'Show each statement that is sent to a database, with its time, and the stack of each error, on stderr.',
+      env: 'ETL_DEBUG',
+      helpGroup: 'GLOBAL',
+    }),
     'show-data': Flags.boolean({
       description:
         'Show values of rows in messages, and store them in the ledger. Default: `showData` of the config; else only a terminal shows them.',
@@ -33,6 +41,9 @@ export abstract class EtlCommand extends Command {
 
   /** The value of `--show-data`, else of `showData` in the config. Undefined: only a terminal shows values of rows. */
   #showData: boolean | undefined;
+
+  /** Writes what `--debug` shows. Undefined without the flag. */
+  protected debugLog: DebugLog | undefined;
 
   /** True if the command has failed when its data can't be written to stdout. False for a run, which goes on. */
   protected readonly isDataCommand: boolean = true;
@@ -57,6 +68,7 @@ export abstract class EtlCommand extends Command {
   }): Promise<Program> {
     captureStdout((line, scope) => (scope ? scope.log(line) : this.print(line)));
     const program = await loadProgram({
+      debug: this.debugLog,
       config: flags.config,
       connections: parseConnFlags(flags.conn ?? []),
       notice: (text) => this.err(`note: ${text}\n`),
@@ -76,6 +88,15 @@ export abstract class EtlCommand extends Command {
     // Reads the words themselves: an error can be shown before the flags are parsed.
     if (this.argv.includes('--show-data')) this.#showData = true;
     else if (this.argv.includes('--no-show-data')) this.#showData = false;
+    // As oclif reads the variable of a flag without a value.
+    const isAsked = /^(?:true|yes|y|1)$/i.test(process.env['ETL_DEBUG'] ?? '');
+    if (!isAsked && !this.argv.includes('--debug')) return;
+    const { DebugLog } = await import('./commands/program/debug-log.js');
+    this.debugLog = new DebugLog({
+      write: this.err,
+      showsRowData: () => this.showsRowData('stderr'),
+      directory: process.cwd(),
+    });
   }
 
   /** True if JSON and the ledger may contain values of rows. */
@@ -95,8 +116,11 @@ export abstract class EtlCommand extends Command {
   ): void {
     const paint = this.paint(flag, 'stderr');
     const showsRowData = this.showsRowData('stderr');
-    for (const { error } of results)
-      if (error) this.err(joinLines(formatErrorLines(error, paint, showsRowData)));
+    for (const { error } of results) {
+      if (error === undefined) continue;
+      this.err(joinLines(formatErrorLines(error, paint, showsRowData)));
+      this.debugLog?.addError(error, 'the command');
+    }
   }
 
   /** Shows a line that the config has printed, on stderr. */
@@ -116,7 +140,11 @@ export abstract class EtlCommand extends Command {
    */
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
-    const shown = error instanceof EtlError ? error : toUsageError(error, this.id?.replaceAll(':', ' '));
+    const shown =
+      error instanceof EtlError
+        ? error
+        : (toUsageError(error, this.id?.replaceAll(':', ' ')) ??
+          describeRestriction(error, process.env['NODE_OPTIONS']));
     setExitCode(shown?.exitCode ?? EXIT.bug);
     if (shown === undefined) this.err(formatBugReport(error));
     else this.printErrors([{ error: shown }], undefined);

@@ -118,6 +118,12 @@ describe('the private parts of libraries', () => {
       },
     },
     {
+      name: 'client._getActiveQuery() is the query whose answer is awaited',
+      file: 'runtime/postgres/silence-watch.ts',
+      uses: '_getActiveQuery',
+      check: async () => expect(client._getActiveQuery() ?? undefined).to.equal(undefined) && undefined,
+    },
+    {
       name: 'client.processID and client.secretKey identify the session in a cancel request',
       file: 'hooks/client.ts',
       uses: 'secretKey',

@@ -143,7 +143,7 @@ SIGINT and SIGTERM.`;
   /** Reports an error that ended the run before its first task. After a signal, the exit code is the signal's. */
   protected override async catch(thrown: Error): Promise<void> {
     for (const line of this.#printed.splice(0)) super.print(line);
-    await super.catch(thrown);
+    await super.catch(addDataState(thrown));
     if (this.#stoppedBy !== undefined) setExitCode(getSignalExitCode(this.#stoppedBy));
   }
 
@@ -178,12 +178,16 @@ SIGINT and SIGTERM.`;
     { flags, guard, watchdog }: { flags: RunFlags; guard: Guard; watchdog: Watchdog },
   ): Promise<RunResult> {
     const { loaded, lookup } = program;
-    const shown = holdUntilNamed(this.#createReporter(flags), this.#held);
+    const { debugLog } = this;
+    const created = this.#createReporter(flags);
+    // A line has no ID of a run.
+    const shown = flags.reporter === 'ndjson' ? holdUntilNamed(created, this.#held) : created;
     this.#notice = (text) => reportNotice(text, request, shown);
     const reporter: Reporter = {
       report(event) {
         watchdog.observe(event);
         shown.report(event);
+        debugLog?.addEvent(event);
       },
     };
     const concurrency = flags.concurrency ?? loaded.config.concurrency ?? DEFAULT_CONCURRENCY;
@@ -234,7 +238,8 @@ SIGINT and SIGTERM.`;
       quiet,
       showsRowData: this.showsRowData('stderr'),
     });
-    if (quiet || !process.stderr.isTTY) return lines;
+    // The lines of --debug would be written into the status line.
+    if (quiet || this.debugLog !== undefined || !process.stderr.isTTY) return lines;
     const { control } = this.stderr;
     return createStatusReporter(lines, { write, control, columns: () => process.stderr.columns || 80 });
   }
@@ -255,6 +260,27 @@ SIGINT and SIGTERM.`;
     else if (late.length > 0) setExitCode(EXIT.taskFailed);
     else setExitCode(getExitCode(result) || (this.#reportError?.exitCode ?? EXIT.success));
   }
+}
+
+/**
+/**
+ * Adds to an error that ended the command before its first task that nothing was started, unless the error is about the
+ * command line or says itself what became of the data.
+ */
+function addDataState(thrown: Error): Error {
+  if (!(thrown instanceof EtlError) || thrown.data !== undefined || thrown.code.startsWith('ETL-20'))
+    return thrown;
+  const { code, what, where, why, fix, rowData, check, cause } = thrown;
+  return new EtlError(code, {
+    what,
+    where,
+    why,
+    fix,
+    data: 'nothing was started',
+    rowData,
+    check,
+    cause,
+  });
 }
 
 /**

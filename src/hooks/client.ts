@@ -10,9 +10,14 @@ import { isSocket } from './postgres/hosts.js';
 import type { SessionAttributes } from './postgres/libpq.js';
 import { assertAttributes, type ReportedState } from './postgres/session-attributes.js';
 import { getSocketPath } from './socket.js';
+import type { Trace, TracedClient } from './statement-trace.js';
 
 /** The state that all clients of one database share. */
 export interface Clients {
+  /** How many sessions a run needs. Undefined if the database is not opened for a run. */
+  readonly need?: string | undefined;
+  /** Takes each statement. Undefined without `--debug`. */
+  readonly trace?: Trace | undefined;
   /** The clients with a socket that is open or connecting. */
   readonly open: Set<Client>;
   /** Aborted when the database closes. No client can connect after that. */
@@ -55,11 +60,8 @@ export function createClientClass(
     readonly #rules: SessionRules;
     /** The values that the server reports when it accepts the client, such as `server_version`. */
     readonly #reported = new Map<string, string>();
-
     /** The version as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected. */
-    get serverVersion(): number | undefined {
-      return parseServerVersion(this.#reported.get('server_version') ?? '');
-    }
+    serverVersion: number | undefined;
 
     constructor(config: SessionConfig) {
       super(config);
@@ -71,6 +73,7 @@ export function createClientClass(
       this.getStartupConf = () => ({ ...getStartupConf.call(this), ...config.rules.settings });
       this.connection.on('parameterStatus', ({ parameterName, parameterValue }: ParameterStatus) => {
         if (REPORTED.has(parameterName)) this.#reported.set(parameterName, parameterValue);
+        if (parameterName === 'server_version') this.serverVersion = parseServerVersion(parameterValue);
       });
       watchAuthentication(this, config.rules, Boolean(config.ssl));
     }
@@ -88,6 +91,7 @@ export function createClientClass(
       try {
         await super.connect();
         await assertServer(this, this.#reported, this.#rules);
+        if (clients.trace !== undefined) (await loadTrace(clients.trace))(this, performance.now() - start);
         return this;
       } catch (error) {
         // The driver leaves the socket open if it found the error itself. A session that was open emits an error when its
@@ -99,7 +103,8 @@ export function createClientClass(
         // ETIMEDOUT, and has the driver's error as its cause.
         const inTime = performance.now() - start < this.#timeout - TIMER_PRECISION;
         const late = Object.assign(new Error('no answer in time', { cause: error }), { code: 'ETIMEDOUT' });
-        throw describeConnectError(inTime ? error : late, this.#rules.connection);
+        const sessions = { need: clients.need, open: clients.open.size };
+        throw describeConnectError(inTime ? error : late, this.#rules.connection, sessions);
       }
     }
   };
@@ -156,6 +161,16 @@ const REPORTED: ReadonlySet<string> = new Set([
   'in_hot_standby',
   'default_transaction_read_only',
 ]);
+
+/** Loads the code of the trace. Returns a function that reports a new session, and from then on all of its statements. */
+export async function loadTrace(trace: Trace): Promise<(client: Client, millis?: number) => void> {
+  const { traceClient } = await import('./statement-trace.js');
+  return (client, millis) => {
+    const traced = client as unknown as TracedClient;
+    trace.opened({ pid: traced.processID ?? undefined, millis });
+    traceClient(traced, trace);
+  };
+}
 
 /** The oldest supported version: PostgreSQL 14. */
 const OLDEST_VERSION = 140_000;

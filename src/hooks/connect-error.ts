@@ -2,14 +2,20 @@ import { EtlError } from '../errors.js';
 import type { Connection } from './connection.js';
 
 /**
- * Creates an ETL-1001 for an error of connecting, which becomes the `cause`. Returns an `EtlError` unchanged.
+ * Creates an ETL-1001 for an error of connecting, which becomes the `cause`. Returns an `EtlError` unchanged. For a server
+ * without a free session, the error says how many sessions are needed (`sessions`).
  * `connection` has the host, port, login and database that were used. The message never shows the password.
  */
-export function describeConnectError(error: unknown, connection: Connection): EtlError {
+export function describeConnectError(
+  error: unknown,
+  connection: Connection,
+  sessions: OpenSessions = {},
+): EtlError {
   if (error instanceof EtlError) return error;
   const code = getCode(error);
   const explain = EXPLAIN_BY_CODE[code] ?? chooseByPattern(code);
-  const [what, fix, why = getMessage(error)] = explain(describeInWords(connection));
+  const [what, fix, reason = getMessage(error)] = explain(describeInWords(connection), sessions);
+  const why = code === '53300' ? [reason, ...describeSessions(sessions)].join('\n') : reason;
   return new EtlError('ETL-1001', {
     what: `connection "${connection.id}" ${what}${code && ` (${code})`}`,
     where: connection.definedBy,
@@ -17,6 +23,31 @@ export function describeConnectError(error: unknown, connection: Connection): Et
     fix,
     cause: error,
   });
+}
+
+/** The sessions of this process in one database. */
+interface OpenSessions {
+  /** How many sessions a run needs, as `describeNeed` says it. Undefined if no run has opened the database. */
+  readonly need?: string | undefined;
+  /** The number of sessions that are open. */
+  readonly open?: number;
+}
+
+/** Says how many sessions a run with this pool needs in one database, and what for. */
+export function describeNeed(poolSize: number): string {
+  const most = poolSize + 1;
+  const tasks =
+    poolSize === 1 ? 'task (--concurrency 1)' : `tasks that run at once (--concurrency ${poolSize})`;
+  return `the run uses up to ${most} connections to this server: 1 that holds the lock of the Dag, and ${poolSize} for the ${tasks}`;
+}
+
+/** Says how many sessions are open and how many a run needs, for an error about too many sessions. */
+function describeSessions({ need, open }: OpenSessions): string[] {
+  if (need === undefined) return [];
+  return [
+    need,
+    ...(open === undefined ? [] : [`this process had ${open} open when the server refused one more`]),
+  ];
 }
 
 /** Creates an ETL-1001 for a connection that requires TLS from a server without TLS. */
@@ -128,6 +159,7 @@ function describeInWords({ host = 'localhost', port = 5432, login = '', database
  */
 type Explain = (
   words: ReturnType<typeof describeInWords>,
+  sessions: OpenSessions,
 ) => readonly [what: string, fix: string, why?: string];
 
 const explainNoAnswer: Explain = ({ server }) => [
@@ -180,9 +212,10 @@ const EXPLAIN_BY_CODE: Readonly<Record<string, Explain>> = {
     `may not open ${database} on ${server} as ${user}`,
     'grant CONNECT on the database to this user',
   ],
-  '53300': ({ server }) => [
+  '53300': ({ server }, { need }) => [
     `found no free session on ${server}`,
-    'end sessions that are not needed, lower the concurrency, or raise max_connections',
+    'end sessions that are not needed, or raise the limit: max_connections of the server, the connection limit of the role or of the database, or the pool of a pooler' +
+      (need === undefined ? '' : '; with --concurrency 1 a run needs 2 connections'),
   ],
   '57P03': ({ server }) => [
     `is not served yet by ${server}`,

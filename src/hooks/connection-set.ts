@@ -2,6 +2,7 @@ import type { Connection } from './connection.js';
 import type { ConnectionSetting } from './definitions.js';
 import type { Database, Variables } from './hook.js';
 import { findHook } from './index.js';
+import type { Trace } from './statement-trace.js';
 
 /** The settings that all connections of a process have in common. */
 export interface ConnectionSetOptions {
@@ -21,6 +22,10 @@ export interface OpenOptions {
   readonly concurrency: number;
   /** Called with one line that a person should read about the database. */
   readonly notice: (text: string) => void;
+  /** True if a run opens the database. */
+  readonly isForRun?: boolean | undefined;
+  /** Takes each statement. Undefined without `--debug`. */
+  readonly trace?: Trace | undefined;
 }
 
 /** Opens the connections of a config, with the limits that the config sets. */
@@ -43,7 +48,7 @@ export class ConnectionSet {
   }
 
   /** Opens a database. The caller closes it. Throws `EtlError` if the database can't be reached. */
-  async open(connection: Connection, { concurrency, notice }: OpenOptions): Promise<Database> {
+  async open(connection: Connection, { concurrency, ...rest }: OpenOptions): Promise<Database> {
     const { variables, root, pid } = this.#options;
     return findHook(connection).open(connection, {
       poolSize: this.getPoolSize(connection, concurrency),
@@ -51,7 +56,7 @@ export class ConnectionSet {
       variables,
       root,
       pid,
-      notice,
+      ...rest,
     });
   }
 }

@@ -20,6 +20,8 @@ export interface Definitions {
   readonly config: Readonly<Record<string, ConnectionSetting>>;
   /** The name of the config file for messages: `etl.config.ts`. */
   readonly configName: string;
+  /** Returns the variable from which the config takes a connection. Undefined if that is not known. */
+  readonly findVariable?: (id: string) => string | undefined;
 }
 
 /**
@@ -53,13 +55,20 @@ export interface DefinitionIndex {
    * `connections["my-db"] in etl.config.ts`.
    */
   readonly describeConfigKey: (id: string) => string;
+  readonly findVariable: NonNullable<Definitions['findVariable']>;
 }
 
 /**
  * Validates the definitions and indexes them by ID. Throws ETL-2210 if an ID is not valid, and ETL-2203 if two IDs
  * can't be told apart.
  */
-export function indexDefinitions({ flags, environment, config, configName }: Definitions): DefinitionIndex {
+export function indexDefinitions({
+  flags,
+  environment,
+  config,
+  configName,
+  findVariable = () => undefined,
+}: Definitions): DefinitionIndex {
   const declared = Object.entries(config).map(([id, setting]) => {
     const value = typeof setting === 'object' ? setting.url : setting;
     return typeof value === 'function' ? { id, text: undefined, call: value } : { id, text: value };
@@ -69,6 +78,7 @@ export function indexDefinitions({ flags, environment, config, configName }: Def
     flags: indexById(flagged, { declaredIn: '--conn', environment }),
     config: indexById(declared, { declaredIn: `connections in ${configName}`, environment }),
     environment,
+    findVariable,
     describeConfigKey: (id) =>
       `connections${/^[a-z_]\w*$/i.test(id) ? `.${id}` : `["${id}"]`} in ${configName}`,
   };

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import type { Client } from 'pg';
 import type { Connection } from './connection.js';
+import type { Trace } from './statement-trace.js';
 
 /** The values of variables by name: the process environment, completed by the `.env` files. */
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -19,6 +20,10 @@ export interface OpenSettings {
   readonly pid: number;
   /** Shows one line to the user. The line never has a secret. */
   readonly notice: (text: string) => void;
+  /** True if the connection is opened for a run, which needs a session for its lock beside those of the pool. */
+  readonly isForRun?: boolean | undefined;
+  /** Takes each statement of each session. Absent without `--debug`. */
+  readonly trace?: Trace | undefined;
 }
 
 /** A database that a run can work with. */
@@ -30,6 +35,8 @@ export interface Database {
    * connection. Absent if the database has only one session.
    */
   readonly openControl?: () => Promise<Client>;
+  /** The maximum number of transactions that are open at once. */
+  readonly poolSize: number;
   /** The `notice` of the `OpenSettings`, for the code that works with the database. */
   readonly notice: OpenSettings['notice'];
   /** Closes all connections, in any state, within about a second. Never rejects. */

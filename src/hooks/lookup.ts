@@ -175,12 +175,13 @@ function createEntry(index: DefinitionIndex, id: string): ConnectionEntry {
 function createMissingConnectionError(index: DefinitionIndex, id: string): EtlError {
   const searched = listPossibleDefinitions(index, id);
   const isDeclared = index.config.has(id.toLowerCase());
+  const variable = isDeclared ? index.findVariable(getSpelling(index, id)) : undefined;
   const names = listKnownIds(index).filter((name) => findDefinition(index, name) !== undefined);
   return new EtlError('ETL-2202', {
-    what: `connection "${id}" is not defined${didYouMean(id, names)}`,
+    what: `connection "${id}" is not defined${variable === undefined ? didYouMean(id, names) : `: the variable ${variable} is not set`}`,
     why: `searched in this order: ${searched.map(({ name }) => name).join(', ')}`,
     fix: isDeclared
-      ? `${index.describeConfigKey(id)} declares the connection without a value: set the variable that the value comes from`
+      ? `${index.describeConfigKey(id)} declares the connection without a value: set ${variable === undefined ? 'the variable that the value comes from' : `the variable ${variable}, from which the value comes`}`
       : `set ${toVariableName(id)} to postgres://..., or declare ${index.describeConfigKey(id)}`,
   });
 }

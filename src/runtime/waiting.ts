@@ -37,10 +37,14 @@ export const COPY_END_MS = 5000;
 export const ANSWER_MS = 90_000;
 /** The limit for a function of the config that returns a connection. */
 export const CONNECTION_FUNCTION_MS = 30_000;
+/** The time after which work of the runner without an answer is reported. */
+export const SILENCE_MS = 6000;
+/** The limit for the statement that ends a question on a control connection, so that the next question can be asked. */
+export const CLEAR_MS = 60_000;
 /** The limit for creating or migrating a ledger, which may rewrite a large table. */
 export const MIGRATE_MS = 3_600_000;
 /** A timer that is late by more than this proves nothing: this process was suspended or busy. */
-const LATE_TIMER_MS = 2000;
+export const LATE_TIMER_MS = 2000;
 /** The limit for finding out whether a COMMIT took place after its connection was lost. */
 export const RESOLVE_COMMIT_MS = 30_000;
 /** The limit for recording the end of a run in the databases. */

@@ -469,15 +469,15 @@ describe('the commands that run nothing', () => {
       });
     }
 
-    it('reports on stderr that a full disk lost the rest', async function () {
-      if (!existsSync('/dev/full')) this.skip();
-      for (const call of ['etl list', 'etl list --json', 'etl connections list --conn a=postgres://h']) {
-        const { stderr } = await shell(`${call} > /dev/full`);
-        expect(stderr).to.match(
-          /^etl: stdout can't be written \(ENOSPC: .*\); the rest of the output is lost\n$/,
-        );
-      }
-    });
+    if (existsSync('/dev/full'))
+      it('reports on stderr that a full disk lost the rest', async () => {
+        for (const call of ['etl list', 'etl list --json', 'etl connections list --conn a=postgres://h']) {
+          const { stderr } = await shell(`${call} > /dev/full`);
+          expect(stderr).to.match(
+            /^etl: stdout can't be written \(ENOSPC: .*\); the rest of the output is lost\n$/,
+          );
+        }
+      });
   });
 });
 

@@ -17,9 +17,9 @@ const CONFIG = `
 /** The packages that every command loads. Each package makes the start slower, so a commit that adds one says why. */
 const ANY_COMMAND =
   `@oclif/core ansi-escapes ansi-regex ansi-styles ansis balanced-match brace-expansion clean-stack
-  cli-spinners debug ejs emoji-regex escape-string-regexp get-package-type has-flag indent-string is-docker
-  is-fullwidth-code-point is-inside-container is-wsl lilconfig minimatch ms powershell-utils
-  string-width strip-ansi supports-color widest-line wordwrap wrap-ansi wsl-utils`.split(/\s+/);
+  cli-spinners debug ejs emoji-regex escape-string-regexp get-package-type has-flag indent-string
+  is-fullwidth-code-point lilconfig minimatch ms string-width strip-ansi supports-color widest-line wordwrap
+  wrap-ansi`.split(/\s+/);
 const CONFIG_SEARCH = ['cosmiconfig'];
 const DATABASE =
   `colorette knex lodash pg pg-connection-string pg-int8 pg-pool pg-protocol pg-types postgres-array

@@ -70,40 +70,40 @@ describe('the files that etl trusts', () => {
     });
   }
 
-  it('may belong to another user, as in an image that copies them with --chown', async function () {
-    // Only root can start a process as another user.
-    if (process.getuid?.() !== 0) this.skip();
-    const image = await mkdtemp(join(tmpdir(), 'etl-image-'));
-    try {
-      await chmod(image, 0o755);
-      for (const name of [
-        'bin',
-        'dist',
-        'package.json',
-        'node_modules/jiti',
-        'node_modules/@electric-sql/pglite',
-      ])
-        await cp(join(ROOT, name), join(image, 'etl', name), { recursive: true, dereference: true });
-      await using project = await createProject(FILES);
-      await cp(project.directory, join(image, 'app'), { recursive: true });
-      await chmod(join(image, 'app'), 0o755);
-      for (const name of ['', ...(await readdir(join(image, 'app'), { recursive: true }))])
-        await chown(join(image, 'app', name), 1234, 1234);
-      await mkdir(join(image, 'home'));
-      await chown(join(image, 'home'), 4321, 4321);
-      const child = spawn(process.execPath, [join(image, 'etl', 'bin/run.js'), 'run', 'd'], {
-        cwd: join(image, 'app'),
-        env: { PATH: process.env['PATH'], HOME: join(image, 'home'), SHELL: '' },
-        uid: 4321,
-        gid: 4321,
-      });
-      let stderr = '';
-      child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-      const [code] = await once(child, 'close');
-      expect(stderr).to.include('OK  1 ok');
-      expect(code).to.equal(0);
-    } finally {
-      await rm(image, { recursive: true });
-    }
-  });
+  // Only root can start a process as another user.
+  if (process.getuid?.() === 0)
+    it('may belong to another user, as in an image that copies them with --chown', async () => {
+      const image = await mkdtemp(join(tmpdir(), 'etl-image-'));
+      try {
+        await chmod(image, 0o755);
+        for (const name of [
+          'bin',
+          'dist',
+          'package.json',
+          'node_modules/jiti',
+          'node_modules/@electric-sql/pglite',
+        ])
+          await cp(join(ROOT, name), join(image, 'etl', name), { recursive: true, dereference: true });
+        await using project = await createProject(FILES);
+        await cp(project.directory, join(image, 'app'), { recursive: true });
+        await chmod(join(image, 'app'), 0o755);
+        for (const name of ['', ...(await readdir(join(image, 'app'), { recursive: true }))])
+          await chown(join(image, 'app', name), 1234, 1234);
+        await mkdir(join(image, 'home'));
+        await chown(join(image, 'home'), 4321, 4321);
+        const child = spawn(process.execPath, [join(image, 'etl', 'bin/run.js'), 'run', 'd'], {
+          cwd: join(image, 'app'),
+          env: { PATH: process.env['PATH'], HOME: join(image, 'home'), SHELL: '' },
+          uid: 4321,
+          gid: 4321,
+        });
+        let stderr = '';
+        child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+        const [code] = await once(child, 'close');
+        expect(stderr).to.include('OK  1 ok');
+        expect(code).to.equal(0);
+      } finally {
+        await rm(image, { recursive: true });
+      }
+    });
 });

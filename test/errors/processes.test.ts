@@ -26,7 +26,7 @@ describe('the message of a process that is disturbed', () => {
     ],
     [
       'ETL-3303',
-      '--timeout 200ms',
+      '--timeout 3s',
       'await new Promise((resolve) => signal.addEventListener("abort", resolve));',
     ],
     ['ETL-3304', '--max-block 1s', 'for (;;);'],
@@ -51,13 +51,13 @@ describe('the message of a process that is disturbed', () => {
     });
   }
 
-  it('ETL-2018 is reported on a version of Node.js that is too old', async () => {
+  it('ETL-2019 is reported on a version of Node.js that is too old', async () => {
     await using project = await createProject({
       'old.cjs': `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.0' } });`,
     });
     const { code, stderr } = await project.cli(['list'], { NODE_OPTIONS: '--require=./old.cjs' });
     expect(code).to.equal(2);
-    snapshot.add('ETL-2018', stderr.replace(process.execPath, '/usr/bin/node'), {
+    snapshot.add('ETL-2019', stderr.replace(process.execPath, '/usr/bin/node'), {
       project: project.directory,
     });
   });

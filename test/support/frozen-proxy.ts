@@ -21,6 +21,20 @@ export interface FrozenProxy extends AsyncDisposable {
    * only the bytes that `meet` writes.
    */
   meetCommit(meet: (client: Socket, answer: Buffer) => void): void;
+  /**
+   * Stalls each connection, `times` of them at most, from the moment when it sends `text`: no more bytes pass, and both
+   * sides stay open. With `lost` `'statement'`, the server never gets the bytes with the text. With `'answer'`, the server
+   * gets them. Calls `onStall` then. Other connections work.
+   */
+  stallOn(stall: StallOptions): void;
+}
+
+/** The options of `FrozenProxy.stallOn`. */
+export interface StallOptions {
+  readonly text: string;
+  readonly lost: 'statement' | 'answer';
+  readonly times?: number;
+  readonly onStall?: () => void;
 }
 
 const COMMIT = Buffer.from('commit\0');
@@ -39,6 +53,8 @@ export async function frozenProxy(port: number): Promise<FrozenProxy> {
   let mode: Mode = 'open';
   let seeConnection = (): void => undefined;
   let meetNext: Meet | undefined;
+  let stall: StallOptions | undefined;
+  let stalls = 0;
   const sockets = new Set<Socket>();
   const become = (next: Mode, onConnection = (): void => undefined): void => {
     mode = next;
@@ -55,18 +71,26 @@ export async function frozenProxy(port: number): Promise<FrozenProxy> {
     }
     const upstream = connect(port, '127.0.0.1');
     let meet: Meet | undefined;
+    let isStalled = false;
     watch(sockets, client, upstream);
     client.on('data', (chunk: Buffer) => {
-      if (mode === 'frozen') return;
+      if (mode === 'frozen' || isStalled) return;
+      if (stall !== undefined && stalls < (stall.times ?? Infinity) && chunk.includes(stall.text)) {
+        stalls++;
+        isStalled = true;
+        if (stall.lost === 'answer') upstream.write(chunk);
+        stall.onStall?.();
+        return;
+      }
       if (meetNext !== undefined && chunk.includes(COMMIT)) [meet, meetNext] = [meetNext, undefined];
       upstream.write(chunk);
     });
     upstream.on('data', (chunk: Buffer) => {
-      if (mode === 'frozen') return;
+      if (mode === 'frozen' || isStalled) return;
       if (meet === undefined) client.write(chunk);
       else meet(client, chunk);
     });
-    client.on('close', () => mode !== 'frozen' && upstream.destroy());
+    client.on('close', () => mode !== 'frozen' && !isStalled && upstream.destroy());
     upstream.on('close', () => mode !== 'frozen' && client.destroy());
   });
   server.listen(0, '127.0.0.1');
@@ -77,6 +101,7 @@ export async function frozenProxy(port: number): Promise<FrozenProxy> {
     refuse: (onConnection) => become('refusing', onConnection),
     restore: () => become('open'),
     meetCommit: (meet) => (meetNext = meet),
+    stallOn: (next) => ([stall, stalls] = [next, 0]),
     cut,
     async [Symbol.asyncDispose]() {
       cut();

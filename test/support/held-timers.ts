@@ -1,9 +1,10 @@
 /**
- * Catches the timers that are set for exactly `ms`, a number that nothing else in the process uses. The test then decides
- * when a timeout of a run or a task ends. The result does not depend on the speed of the machine.
+ * Catches the timers that are set for exactly `ms`, a number that nothing else in the process uses, or for which the
+ * function returns true. The test then decides when a timeout of a run or a task ends. The result does not depend on the
+ * speed of the machine.
  */
-export function holdTimers(ms: number): HeldTimers {
-  return new HeldTimers(ms);
+export function holdTimers(ms: number | ((ms: number) => boolean)): HeldTimers {
+  return new HeldTimers(typeof ms === 'function' ? ms : (each) => each === ms);
 }
 
 /** The caught timers. The object replaces `setTimeout` and `clearTimeout` of the process until it is disposed of. */
@@ -14,11 +15,11 @@ export class HeldTimers implements Disposable {
   readonly #held = new Map<unknown, () => void>();
   #onTimer: (() => void) | undefined;
 
-  constructor(ms: number) {
+  constructor(isHeld: (ms: number) => boolean) {
     const original = this.#original;
     const replacement = (callback: () => void, delay?: number, ...args: unknown[]): NodeJS.Timeout => {
       const timer = original(callback, delay, ...(args as []));
-      if (delay === ms) {
+      if (isHeld(delay ?? 0)) {
         this.#held.set(timer, callback);
         this.#onTimer?.();
       }

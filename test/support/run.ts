@@ -97,6 +97,7 @@ export async function runOn(
             root: process.cwd(),
             pid: process.pid,
             notice,
+            isForRun: true,
           });
         },
       },

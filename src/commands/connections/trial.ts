@@ -98,7 +98,7 @@ async function askServer(
   const database = await program.open(connection, { concurrency: 1 });
   try {
     return await untilAnswered(ask(program, { connection, database }, hasLedger), ANSWER_MS, () =>
-      createSilentError(connection.id, ANSWER_MS, 'nothing was changed'),
+      createSilentError(connection.id, ANSWER_MS, undefined, 'nothing was changed'),
     );
   } finally {
     await database.close();

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute } from 'node:path';
 import { describeThrown, EtlError } from '../../errors.js';
 import { ConnectionSet } from '../../hooks/connection-set.js';
@@ -8,11 +9,13 @@ import type { Database } from '../../hooks/hook.js';
 import { createLookup, type Lookup } from '../../hooks/lookup.js';
 import { learnFromPasswordFiles, learnFromVariables } from '../../runtime/secrets/learned-secrets.js';
 import * as api from '../../index.js';
+import type { DebugLog } from './debug-log.js';
 import { SHARED_PACKAGES } from './bundled-packages.js';
 import { readManifest } from './manifest.js';
 import { listNodeConditions } from './node-conditions.js';
 import { type LedgerSchema, nameSchema } from '../../runtime/ledger/ledger.js';
 import { findConfig } from '../../runtime/config/find.js';
+import { findConnectionVariable } from '../../runtime/config/position.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
 import { setProcessUser } from '../../runtime/trust/trusted-file.js';
 
@@ -35,6 +38,8 @@ interface OpenSettings {
   readonly concurrency: number;
   /** Called with one line that a person should read about the database. Default: the `notice` of `loadProgram`. */
   readonly notice?: (text: string) => void;
+  /** True if a run opens the database. */
+  readonly isForRun?: boolean | undefined;
 }
 
 /** The options of `loadProgram`. */
@@ -45,6 +50,8 @@ export interface ProgramOptions {
   readonly connections: Readonly<Record<string, string>>;
   /** Called with one line that a person should read about a database. */
   readonly notice: (text: string) => void;
+  /** Takes what the databases send. Undefined without `--debug`. */
+  readonly debug?: Pick<DebugLog, 'createTrace'> | undefined;
 }
 
 /**
@@ -52,7 +59,7 @@ export interface ProgramOptions {
  * of this process, so that the config can read the variables. Variables that are set already keep their values. Throws
  * an `EtlError` with exit code 2 if the config or an `.env` file can't be read or is wrong.
  */
-export async function loadProgram({ config, connections, notice }: ProgramOptions): Promise<Program> {
+export async function loadProgram({ config, connections, notice, debug }: ProgramOptions): Promise<Program> {
   const explicit = config ?? process.env['ETL_CONFIG'];
   const directory = findStartDirectory(explicit);
   const getuid = process.getuid?.bind(process);
@@ -84,6 +91,7 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
     environment,
     config: loaded.config.connections,
     configName: loaded.name,
+    findVariable: (id) => findConnectionVariable(readFileSync(loaded.file, 'utf8'), id),
   });
   const connectionSet = new ConnectionSet({
     settings: loaded.config.connections,
@@ -97,7 +105,8 @@ export async function loadProgram({ config, connections, notice }: ProgramOption
     ledgerSchema: nameSchema(loaded.config.ledgerSchema),
     lookup,
     getPoolSize: (connection, concurrency) => connectionSet.getPoolSize(connection, concurrency),
-    open: (connection, settings) => connectionSet.open(connection, { notice, ...settings }),
+    open: (connection, settings) =>
+      connectionSet.open(connection, { notice, ...settings, trace: debug?.createTrace(connection.id) }),
   };
 }
 

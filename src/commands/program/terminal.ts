@@ -26,9 +26,13 @@ export function isColoured(
 
 /**
  * Stands for the beginning of a colour's control sequence until the text is written. The mark differs in each process, so
- * no text from elsewhere can contain it.
+ * no text from elsewhere can contain it. Undefined until a text has a colour.
  */
-const COLOUR_MARK = `\u{F0000}${randomBytes(6).toString('hex')}`;
+let colourMark: string | undefined;
+
+function getColourMark(): string {
+  return (colourMark ??= `\u{F0000}${randomBytes(6).toString('hex')}`);
+}
 
 /**
  * Creates the colours of a report. Without colour, each function returns its text unchanged. Only `Output.text` writes
@@ -37,7 +41,7 @@ const COLOUR_MARK = `\u{F0000}${randomBytes(6).toString('hex')}`;
 export function createPaint(hasColour: boolean): Paint {
   const chalk = new Chalk({ level: hasColour ? 1 : 0 });
   const mark = (colour: (text: string) => string): ((text: string) => string) => {
-    const [before = '', after = ''] = colour('|').replaceAll('\u001b[', COLOUR_MARK).split('|');
+    const [before = '', after = ''] = colour('|').replaceAll('\u001b[', getColourMark).split('|');
     return (text) => before + text + after;
   };
   return { good: mark(chalk.green), bad: mark(chalk.red), faint: mark(chalk.dim), strong: mark(chalk.bold) };
@@ -64,7 +68,8 @@ export interface Output {
 
 /** Returns a text as `Output.text` writes it. */
 export function renderText(text: string): string {
-  return neutralizeLines(secrets.mask(text)).replaceAll(COLOUR_MARK, '\u001b[');
+  const shown = neutralizeLines(secrets.mask(text));
+  return colourMark === undefined ? shown : shown.replaceAll(colourMark, '\u001b[');
 }
 
 /** Creates the output for a file descriptor. Calls `onFailed` once, after the first failure. */

@@ -59,9 +59,7 @@ export function guardProcess(): Guard {
     }
     stoppedBy = signal;
     setExitCode(getSignalExitCode(signal));
-    const what = `the run was stopped by ${signal}`;
-    const data = 'tasks that had ended are committed; the other tasks wrote nothing';
-    controller.abort(new EtlError('ETL-3302', { what, data }));
+    controller.abort(createStoppedError(signal));
   };
   const onUnhandled = (error: unknown): void => reportUnhandledError(error, unhandledErrors);
   isGuarded = true;
@@ -81,6 +79,23 @@ export function guardProcess(): Guard {
   };
 }
 
+/** Creates the error of a run that a signal has stopped. */
+function createStoppedError(signal: StopSignal): EtlError {
+  return new EtlError('ETL-3302', {
+    what: `the run was stopped by ${signal}`,
+    why: SENDERS[signal],
+    fix: 'resume the run: the tasks that have succeeded are not repeated',
+    data: 'tasks that had ended are committed; the other tasks wrote nothing',
+  });
+}
+
+/** Who usually sends each signal. */
+const SENDERS: Readonly<Record<StopSignal, string>> = {
+  SIGINT: 'Ctrl-C sends this signal',
+  SIGTERM: 'kill, a scheduler, a container that stops, or a shutdown of the machine sends this signal',
+  SIGHUP: 'a terminal or an SSH session that is closed sends this signal',
+};
+
 /**
  * Fails the running task whose code caused an unhandled error. If no task caused it, or if the task has ended, adds the
  * error to `unhandledErrors` instead.
@@ -95,6 +110,14 @@ function reportUnhandledError(error: unknown, unhandledErrors: EtlError[]): void
 
 /** Creates the error for an error that no code catches. `where` says what started the code. */
 export function createUnhandledError(error: unknown, where?: string): EtlError {
+  if (error instanceof Error && error.name === 'DeprecationWarning')
+    return new EtlError('ETL-3006', {
+      what: `unhandled error: ${describeThrown(error)}`,
+      where,
+      why: 'the option --throw-deprecation of Node.js turns each use of a deprecated function into an error, also in packages',
+      fix: 'start etl without this option; NODE_OPTIONS may have it',
+      cause: error,
+    });
   return new EtlError('ETL-3006', {
     what: `unhandled error: ${describeThrown(error)}`,
     where,

@@ -10,7 +10,7 @@ import { within } from '../../runtime/waiting.js';
 import { findPglite, startPglite } from './pglite-instance.js';
 import { PgliteSession } from './pglite-session.js';
 import { PgliteSocket } from './pglite-socket.js';
-import { createKnexLog, terminate } from '../client.js';
+import { createKnexLog, loadTrace, terminate } from '../client.js';
 
 /**
  * The hook for the embedded database: knex and the pg driver on a PGlite in this process, in a directory or in memory.
@@ -35,6 +35,7 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
     import('knex'),
     startLocked(entry, connection, settings),
   ]);
+  const startTrace = settings.trace && (await loadTrace(settings.trace));
   const clients = new Set<Client>();
   const handle = knex({
     client: 'pg',
@@ -46,13 +47,14 @@ async function openPglite(connection: Connection, settings: OpenSettings): Promi
       database: 'postgres',
       ssl: false,
     } satisfies Knex.PgConnectionConfig,
-    pool: { min: 0, max: 1, afterCreate: rememberIn(clients) },
+    pool: { min: 0, max: 1, afterCreate: rememberIn(clients, startTrace) },
     acquireConnectionTimeout: 10_000,
     log: createKnexLog(settings.notice),
   });
   return {
     knex: handle,
     notice: settings.notice,
+    poolSize: 1,
     close: async () => {
       // `destroy` never resolves if a transaction is never ended (knex/knex#1752).
       await within(handle.destroy(), GRACE.idle);
@@ -88,7 +90,9 @@ async function startLocked(
       what: `the embedded database ${formatDsn(connection)} could not be started`,
       where: connection.definedBy,
       why: describeThrown(error),
-      fix: 'check that this user can write to the directory; a directory of another version of @electric-sql/pglite needs that version',
+      fix: !('WebAssembly' in globalThis)
+        ? 'the embedded database needs WebAssembly, which --jitless of Node.js turns off: start etl without this option'
+        : 'check that this user can write to the directory; a directory of another version of @electric-sql/pglite needs that version',
       cause: error,
     });
   }
@@ -107,12 +111,13 @@ async function makeDirectory({ database }: Connection, root: string): Promise<st
 
 /**
  * Returns a function for the option `afterCreate` of knex's pool. The function adds each new client to `clients`, and
- * removes the client when its connection ends.
+ * removes the client when its connection ends. Calls `startTrace` with each new client.
  */
-function rememberIn(clients: Set<Client>) {
+function rememberIn(clients: Set<Client>, startTrace: ((client: Client) => void) | undefined) {
   return (client: Client, done: (error: Error | undefined, client: Client) => void): void => {
     clients.add(client);
     client.once('end', () => clients.delete(client));
+    startTrace?.(client);
     done(undefined, client);
   };
 }

@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import { within } from '../../runtime/waiting.js';
 import { type Clients, createClientClass, createKnexLog, type SessionConfig, terminate } from '../client.js';
 import type { Connection } from '../connection.js';
-import { getCode } from '../connect-error.js';
+import { describeNeed, getCode } from '../connect-error.js';
 import type { Database, Hook, OpenSettings } from '../hook.js';
 import { createSocket } from '../socket.js';
 import { chooseServer, countTrials, listCandidates } from './choose-server.js';
@@ -46,7 +46,12 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   prepared[0]?.negotiated().catch(() => {});
   const [{ default: knex }, { default: driver }] = await Promise.all([import('knex'), import('pg')]);
 
-  const clients: Clients = { open: new Set(), closing: closing.signal };
+  const clients: Clients = {
+    need: settings.isForRun === true ? describeNeed(settings.poolSize) : undefined,
+    trace: settings.trace,
+    open: new Set(),
+    closing: closing.signal,
+  };
   const DatabaseClient = createClientClass(driver, clients);
   const configure = runOnce(() => chooseConfig(list, prepared, { DatabaseClient, notice: settings.notice }));
   // Each host can take the time limit twice: for the TLS request, and for a session.
@@ -64,6 +69,7 @@ async function openPostgres(connection: Connection, settings: OpenSettings): Pro
   return {
     knex: handle,
     notice: settings.notice,
+    poolSize: settings.poolSize,
     openControl: async () => {
       const client = new DatabaseClient(await configure());
       // Without a listener, a lost connection would end the process. The caller gets `end`.

@@ -72,7 +72,7 @@ async function recordDone(request: PlainAttemptRequest, startedAt: Date, result:
     const recorded = untilAnswered(
       recordTask({ client, schema: database.schema }, key, done),
       ANSWER_MS,
-      () => createSilentError(database.connectionId, ANSWER_MS, NOT_RECORDED),
+      () => createSilentError(database.connectionId, ANSWER_MS, database.database.poolSize, NOT_RECORDED),
     );
     await untilAborted(recorded, signal);
     isIntact = true;

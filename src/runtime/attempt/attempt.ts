@@ -29,6 +29,7 @@ import { isIdle } from '../postgres/transaction.js';
 import { explainNoRows, type FoundHighWatermark } from '../watermark/incremental.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
 import { Watermarks } from '../watermark/watermark.js';
+import { SilenceWatch } from '../postgres/silence-watch.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import { acquire } from '../database/run-database.js';
 
@@ -76,6 +77,7 @@ class Attempt {
   readonly #stop: AttemptStop;
   readonly #readSessions: ReadSessions;
   readonly #blockedWatch: BlockedWatch;
+  readonly #silenceWatch: SilenceWatch;
   readonly #begin: TaskBegin;
   /** True from the moment when the COMMIT is sent. */
   #isCommitting = false;
@@ -87,6 +89,7 @@ class Attempt {
   constructor(request: AttemptRequest, client: ProtocolClient) {
     this.#request = request;
     this.#client = client;
+    if (client.trace !== undefined) client.trace.taskId = request.task.id;
     this.#taskConnection = new TaskConnection(client, request.task.conn ?? '');
     this.#begin = new TaskBegin(request);
     this.#readSessions = new ReadSessions(request.openReadSession);
@@ -97,6 +100,15 @@ class Attempt {
       pid: () => this.#begin.transaction?.pid,
       ask: (question) => request.database.ask(question),
       notice: request.database.database.notice,
+    });
+    this.#silenceWatch = new SilenceWatch({
+      connectionId: request.database.connectionId,
+      client,
+      database: request.database.database,
+      backend: () => this.#begin.transaction,
+      isBeginning: () => this.#begin.isSent && this.#begin.transaction === undefined,
+      mayAwaitTask: () => this.#taskConnection.mayAwaitTask,
+      ask: request.database.askOnLock,
     });
     this.#stop = new AttemptStop({
       signal: request.signal,
@@ -247,8 +259,9 @@ class Attempt {
     this.#taskConnection.endByRunner();
     const { committed, cleaned } = commitTask(this.#ledger, { key: this.#request.key, result, rows });
     this.#cleaned = cleaned;
-    // Uses the time until the answer to the COMMIT.
+    // Both use the time until the answer to the COMMIT.
     this.#request.database.prepareSession();
+    this.#request.onCommitting();
     await committed;
     this.#reportLate();
     return { state: 'success', result: JSON.parse(result) as unknown, rows, reused: false };
@@ -313,15 +326,17 @@ class Attempt {
    * decides:
    *
    * 1. The attempt was stopped before the COMMIT: the reason of the stop.
-   * 2. The task has ended its transaction itself, or a query was refused that would have done so: ETL-3202.
-   * 3. The task has made the server check the seal: ETL-3208.
-   * 4. A statement was refused because an earlier statement had failed: the earlier error, as ETL-3203.
-   * 5. The connection was lost: the last message of the server, else ETL-1002.
-   * 6. Otherwise: `thrown`.
+   * 2. The connection was destroyed because the server gave no answer: ETL-1004.
+   * 3. The task has ended its transaction itself, or a query was refused that would have done so: ETL-3202.
+   * 4. The task has made the server check the seal: ETL-3208.
+   * 5. A statement was refused because an earlier statement had failed: the earlier error, as ETL-3203.
+   * 6. The connection was lost: the last message of the server, else ETL-1002.
+   * 7. Otherwise: `thrown`.
    */
   #findCause(thrown: Error): unknown {
     const { signal } = this.#request;
     if (signal.aborted && !this.#isCommitting) return signal.reason;
+    if (this.#silenceWatch.error !== undefined) return this.#silenceWatch.error;
     if (this.#taskConnection.isEndedByTask) return createEndedByTaskError(thrown);
     if (this.#taskConnection.refused !== undefined) return this.#taskConnection.refused;
     if (isSealed(thrown)) return createSealTouchedError(thrown);
@@ -359,9 +374,11 @@ class Attempt {
   async release(): Promise<void> {
     this.#stop.dispose();
     this.#blockedWatch.stop();
+    this.#silenceWatch.stop();
     await this.#readSessions.close();
     const isIntact = await this.#rollBack();
     this.#taskConnection.detach();
+    if (this.#client.trace !== undefined) this.#client.trace.taskId = undefined;
     // After its last message (`fatal`) the server has ended the backend itself.
     if (!isIntact && this.#taskConnection.fatal === undefined) await this.#stop.terminate();
     this.#request.database.release(this.#client, isIntact, this.#cleaned);

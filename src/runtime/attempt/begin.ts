@@ -5,6 +5,7 @@ import { createNotWrittenError } from '../ledger/row-not-written.js';
 import { CLAIMED, type TaskKey, createClaimStatement } from '../ledger/task-row.js';
 import type { StatementResult, DriverQuery, ProtocolClient, TransactionId } from '../postgres/protocol.js';
 import { formatSessionName } from '../ledger/ledger.js';
+import type { Settings } from '../postgres/value-settings.js';
 import { createBeginStatements, parseTransactionId } from '../postgres/transaction.js';
 import { toError } from '../../errors.js';
 import type { PlannedTask } from '../dag/plan.js';
@@ -67,7 +68,7 @@ export class TaskBegin {
       isolation: task.isolation,
       budgetMs: this.#request.budgetMs(),
       name: this.#name,
-      values: body.settings ?? {},
+      values: body.settings ?? NO_SETTINGS,
       watchClient: database.database.openControl !== undefined,
     };
     const statements = [
@@ -83,6 +84,7 @@ export class TaskBegin {
       schema: database.schema,
       ask: (question) => database.ask(question),
       notice: database.database.notice,
+      poolSize: database.database.poolSize,
     });
   }
 
@@ -108,6 +110,9 @@ export class TaskBegin {
   }
 }
 
+/** The settings of a task that needs none in addition to those of every task. */
+const NO_SETTINGS: Settings = {};
+
 /** The number of statements of the begin: BEGIN, the settings, the claim. */
 const STATEMENT_COUNT = 3;
 
@@ -130,6 +135,8 @@ export interface AttemptRequest {
    * the task has no timeout.
    */
   readonly budgetMs: () => number | undefined;
+  /** Called when the COMMIT is sent. Work that is done now takes no time: the attempt waits for the answer. */
+  readonly onCommitting: () => void;
   /** Takes the progress of the task, as in `TaskWork`. */
   readonly moved: TaskWork['moved'];
   readonly cursorReaders: TaskWork['cursorReaders'];

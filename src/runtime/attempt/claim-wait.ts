@@ -1,6 +1,7 @@
 import type { LedgerSchema } from '../ledger/ledger.js';
 import { buildClaimStart } from '../ledger/task-row.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
+import { formatSilence } from '../database/silent-database.js';
 import { MAY_SIGNAL } from '../postgres/transaction.js';
 import { quoteLiteral } from '../sql/quote.js';
 import { toError } from '../../errors.js';
@@ -26,6 +27,8 @@ export interface ClaimWait {
   readonly ask: <T>(question: (control: ProtocolClient) => Promise<T>) => Promise<T | undefined>;
   /** Takes one line that a person should read. */
   readonly notice: (text: string) => void;
+  /** The maximum number of transactions that the run has open at once. */
+  readonly poolSize: number;
 }
 
 /**
@@ -55,13 +58,16 @@ const buildBlockersQuery = (schema: LedgerSchema): string => `
       and pg_catalog.starts_with(query, ${quoteLiteral(buildClaimStart(schema))}))`;
 
 /**
- * Asks the server which transactions block a claim, and reports or terminates them (see `reportBlockers`). Does nothing
- * if the transaction of the claim has not begun. Turns an error into a notice; never throws.
+ * Asks the server which transactions block a claim, and reports or terminates them (see `reportBlockers`). Only writes a
+ * notice if the transaction of the claim has not begun at the second look: then a pooler may have no free connection. Turns an error into a notice; never throws.
  */
 async function inspectWait(wait: ClaimWait, terminate: boolean): Promise<void> {
   const { taskId, ask, notice } = wait;
   const pid = wait.pid();
-  if (pid === undefined) return;
+  if (pid === undefined) {
+    if (terminate) notice(formatSilence(`the BEGIN of "${taskId}"`, TERMINATE_MS, wait.poolSize));
+    return;
+  }
   try {
     await ask((control) => reportBlockers(control, { ...wait, pid }, terminate));
   } catch (error) {

@@ -10,6 +10,7 @@ import {
   describeState,
   isWrongValueCount,
 } from '../postgres/sqlstate.js';
+import { adviseNetwork } from './network-advice.js';
 import { FileError } from '../tasks/load/feed.js';
 import { describeServerError, hideValues } from '../postgres/server-error.js';
 import {
@@ -93,7 +94,7 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
   const data = describeDataState(facts);
   if (database === undefined) {
     const where = [...formatThrowLocation(cause, facts.task.location), task].join(', in the ');
-    const fix = adviseSession(cause);
+    const fix = adviseSession(cause) ?? adviseNetwork(cause);
     return new EtlError('ETL-3001', { what: cause.message || cause.name, where, fix, data, cause });
   }
   const text = describeServerError(database);

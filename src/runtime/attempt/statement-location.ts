@@ -71,8 +71,8 @@ export function formatInterrupted(
     return ['no statement was running: the code of the task was busy, or waited for something else'];
   return [
     ...formatConnection(connectionId, site),
-    `statement that was running${error === undefined ? '' : formatCall(error, site.task)}:`,
-    shorten(hideLiterals(sql)),
+    `statement that was running${error === undefined ? '' : formatCall(error, site.task).replace(/^ /, ', ')}:`,
+    shorten(isWritten(site.task) && connectionId === site.task.conn ? sql : hideLiterals(sql)),
   ];
 }
 

@@ -3,7 +3,7 @@ import { EtlError, toError } from '../../errors.js';
 import { createFailedOutcome } from './failure.js';
 import type { FailureSite } from './statement-location.js';
 import { type OpenReadSession, openReadSession } from '../session/read-session.js';
-import { findDatabaseError } from '../postgres/sqlstate.js';
+import { findDatabaseError, isConnectionLoss } from '../postgres/sqlstate.js';
 import { LONGEST_MS, RESOLVE_COMMIT_MS, untilAborted } from '../waiting.js';
 import { attemptTask } from './attempt.js';
 import { attemptPlainTask } from './attempt-plain.js';
@@ -13,7 +13,7 @@ import type { EventBody, TaskSummary } from '../report/event.js';
 import { computeFingerprint } from '../dag/fingerprint.js';
 import type { Epoch } from '../ledger/epoch.js';
 import type { DoneTask, TaskKey } from '../ledger/task-row.js';
-import { createLateQueryError } from '../postgres/task-connection-errors.js';
+import { createConnectionLostError, createLateQueryError } from '../postgres/task-connection-errors.js';
 import type { AttemptOutcome } from './outcome.js';
 import { findConnections, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { Progress } from './progress.js';
@@ -79,6 +79,8 @@ export class TaskRunner {
   /** The results of the tasks that are done, by the index of the task. */
   readonly #results: unknown[] = [];
   readonly #fingerprints: string[];
+  /** No task before this index lacks its fingerprint. */
+  #nextFingerprint = 0;
   readonly #hasSeveralConnections: boolean;
 
   constructor(plan: RunPlan, services: AttemptServices) {
@@ -126,7 +128,7 @@ export class TaskRunner {
     let undecided: FailedAttempt | undefined;
     for (let attempt = 1; ; attempt++) {
       emit({ type: 'task_started', taskId: task.id, attempt });
-      const outcome = await this.#runAttempt(task, attempt, false);
+      const outcome = await this.#runAttempt(task, attempt);
       if (outcome.state !== 'failed') return { outcome, attempts: attempt };
       if (outcome.ending === 'unknown') undecided = outcome;
       else if (outcome.isClaimed) undecided = undefined;
@@ -147,7 +149,8 @@ export class TaskRunner {
    *
    * - If the task is done, the COMMIT took place: returns the success that the ledger has.
    * - If the task could be claimed, the COMMIT did not take place: returns a failure.
-   * - If the database can't be reached for `RESOLVE_COMMIT_MS`, or if the run is stopped: returns `undecided`.
+   * - If the database can't be reached for `RESOLVE_COMMIT_MS`, or if the run is stopped: returns `undecided`. A try that
+   *   is still waiting then is ended.
    *
    * The pauses before the tries are 0, 100, 300, 700, 1500 ms and so on, at most 5 s.
    */
@@ -157,22 +160,28 @@ export class TaskRunner {
     undecided: FailedAttempt,
   ): Promise<AttemptOutcome> {
     const { signal } = this.#services;
-    const deadline = performance.now() + RESOLVE_COMMIT_MS;
-    for (let delayMs = 0; performance.now() < deadline; delayMs = Math.min(delayMs * 2 + 100, 5000)) {
-      if (!(await pause(delayMs, signal))) break;
-      const outcome = await this.#runAttempt(task, attempt, true);
-      if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(createTaskTimeoutError(RESOLVE_COMMIT_MS)), RESOLVE_COMMIT_MS);
+    const ended = AbortSignal.any([signal, limit.signal]);
+    try {
+      for (let delayMs = 0; await pause(delayMs, ended); delayMs = Math.min(delayMs * 2 + 100, 5000)) {
+        const outcome = await this.#runAttempt(task, attempt, ended);
+        if (outcome.state !== 'failed' || outcome.isClaimed) return outcome;
+      }
+    } finally {
+      clearTimeout(timer);
     }
     return undecided;
   }
 
   /**
-   * Runs one attempt with its own timeout, and returns its outcome. Never rejects. Three events stop the attempt: the
-   * stop of the run, the timeout of the task, and an unhandled error of the task's code. `taskScope` assigns an
-   * unhandled error to the task; an error that comes after the COMMIT becomes an error of the run.
+   * Runs one attempt with its own timeout, and returns its outcome. Never rejects. With `claimLimit`, the attempt ends
+   * after its claim, and when the signal aborts. Three events stop an attempt: the stop of the run, the timeout of the
+   * task, and an unhandled error of the task's code. `taskScope` assigns an unhandled error to the task; an error that
+   * comes after the COMMIT becomes an error of the run.
    */
-  async #runAttempt(task: PlannedTask, attempt: number, claimOnly: boolean): Promise<AttemptOutcome> {
-    const { signal } = this.#services;
+  async #runAttempt(task: PlannedTask, attempt: number, claimLimit?: AbortSignal): Promise<AttemptOutcome> {
+    const signal = claimLimit ?? this.#services.signal;
     const controller = new AbortController();
     const stop = (): void => controller.abort(signal.reason);
     if (signal.aborted) stop();
@@ -192,6 +201,7 @@ export class TaskRunner {
     const budgetMs = (): number | undefined => deadline && deadline - performance.now();
     const progress = this.#createProgress(task);
     const moved = (delta: Moved): void => progress.addMovement(delta);
+    const claimOnly = claimLimit !== undefined;
     const limits = { attempt, claimOnly, signal: controller.signal, budgetMs, moved };
     try {
       const log = (message: string): void =>
@@ -243,8 +253,9 @@ export class TaskRunner {
         opening,
       );
     const isFirst = this.#services.isNew && limits.attempt === 1 && !limits.claimOnly;
+    const onCommitting = (): void => void this.#prepareFingerprint();
     const { beforeCommit } = this.#services;
-    const calls = { openReadSession: openSession, onLateQuery, beforeCommit };
+    const calls = { openReadSession: openSession, onLateQuery, onCommitting, beforeCommit };
     return attemptTask({ ...common, ...calls, isFirst, body, database });
   }
 
@@ -264,6 +275,18 @@ export class TaskRunner {
   async #readFingerprint(task: PlannedTask): Promise<string> {
     const upstream = task.upstream.map((index) => this.#fingerprints[index] ?? '');
     return (this.#fingerprints[task.index] ??= await computeFingerprint(task, upstream));
+  }
+
+  /**
+   * Computes the fingerprint of the next task in the order of definition that has none. Does nothing if that task reads a
+   * file of code, because the file can change until the task runs. Never rejects.
+   */
+  async #prepareFingerprint(): Promise<void> {
+    while (this.#fingerprints[this.#nextFingerprint] !== undefined) this.#nextFingerprint++;
+    const task = this.#plan.tasks[this.#nextFingerprint];
+    if (task === undefined || task.task.body.readFiles !== undefined) return;
+    // If this fails, it fails again when the task runs, and is reported there.
+    await this.#readFingerprint(task).catch(() => undefined);
   }
 }
 
@@ -285,13 +308,16 @@ async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
 
 /**
  * Creates the outcome of an attempt that could not start, or of a task around whose attempts etl itself failed. An `EtlError` or an error of the server, such as a database
- * that can't be opened, is reported as it is. Any other error is a bug of etl (ETL-9001).
+ * that can't be opened, is reported as it is, and a lost connection as ETL-1002. Any other error is a bug of etl (ETL-9001).
  */
 function createNotRunOutcome(thrown: unknown, site: FailureSite): AttemptOutcome {
   const cause = toError(thrown);
   const isKnown = cause instanceof EtlError || findDatabaseError(cause) !== undefined;
+  const isLost = !isKnown && isConnectionLoss(cause);
   const error = isKnown
     ? cause
-    : new EtlError('ETL-9001', { what: `"${site.task.id}" could not be run: ${cause.message}`, cause });
+    : isLost
+      ? createConnectionLostError(cause)
+      : new EtlError('ETL-9001', { what: `"${site.task.id}" could not be run: ${cause.message}`, cause });
   return createFailedOutcome(error, { ...site, ending: 'rolled back' });
 }

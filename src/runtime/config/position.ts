@@ -78,6 +78,18 @@ export function findSpecifierPosition(text: string, specifier: string): Position
 }
 
 /**
+ * Finds the environment variable from which a JavaScript or TypeScript file takes the connection `id`. Returns `SHOP_URL`
+ * for `shop: process.env.SHOP_URL` and for `shop: { url: process.env['SHOP_URL'] }`. Returns undefined if the text has no
+ * such key.
+ */
+export function findConnectionVariable(text: string, id: string): string | undefined {
+  const key = `(?<![\\w$.-])(["']?)${escapePattern(id)}\\1\\s*:\\s*(?:\\{\\s*url\\s*:\\s*)?`;
+  const variable = `(?:process\\.)?env(?:\\.(\\w+)|\\[["'\`](\\w+)["'\`]\\])`;
+  const found = new RegExp(key + variable).exec(removeComments(text, 'js'));
+  return found?.[2] ?? found?.[3];
+}
+
+/**
  * Finds the position of the last key of `path` after the index `start`: each key is searched after the key before.
  * Returns the position of the last key that was found, or undefined if the first key was not found. A key is a name,
  * perhaps in quotes, before `:`, `,`, `}`, `(` or `]`.

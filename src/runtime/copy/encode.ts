@@ -1,12 +1,14 @@
 import { describeThrown, EtlError } from '../../errors.js';
 import { takeChunk } from '../../hooks/chunks.js';
 import { createDateFormat } from '../postgres/date-text.js';
+import { ExactNumber } from '../postgres/exact-number.js';
 import { type ValueType, findTextForm } from '../postgres/type-form.js';
 import {
   type TextOptions,
   type ValueFormat,
   type WellFormed,
   createValueFormat,
+  formatExactNumber,
   formatNumber,
 } from '../postgres/value-text.js';
 
@@ -118,7 +120,7 @@ export function readValue(row: Row, name: string): unknown {
 /** Chooses how the values of one column are written as COPY text. */
 export function chooseCell(options: TextOptions): FormatCell {
   const format = createValueFormat(options);
-  return isJson(options.type) ? createJsonCellFormat(format) : createCellFormat(format);
+  return isJson(options.type) ? createJsonCellFormat(format) : createCellFormat(format, options.type);
 }
 
 /** Returns the value of a field of COPY's text format, as `chooseCell` writes it. NULL is `null`. */
@@ -145,13 +147,15 @@ function escapeText(text: string): string {
  * Returns a function that writes the values of a column that is not JSON, escaped for COPY. `format` writes a value
  * without escapes.
  */
-function createCellFormat(format: ValueFormat): FormatCell {
+function createCellFormat(format: ValueFormat, type: ValueType | undefined): FormatCell {
   return (value) => {
     // The most frequent types come first.
     if (typeof value === 'string') return SPECIAL.test(value) ? escapeText(value) : value;
     if (value === null || value === undefined) return '\\N';
     if (typeof value === 'number') return formatNumber(value);
     if (typeof value === 'boolean') return '' + value;
+    // The number of a JSON text, which needs no escapes.
+    if (value instanceof ExactNumber) return formatExactNumber(value, type);
     return escapeText(format(value));
   };
 }

@@ -128,7 +128,8 @@ async function describe(task: PlannedTask): Promise<CodeDescription> {
     'its `with`': options.with,
     'the names in its `needs`': needs === undefined || Array.isArray(needs) ? undefined : Object.keys(needs),
   });
-  if (description.usesCode) described.set(task.task, description);
+  // Rows in an array are many: reading them a second time would take as long as the first time.
+  if (description.usesCode || mayHaveCode(task)) described.set(task.task, description);
   return description;
 }
 

@@ -22,9 +22,18 @@ import { formatResumeCommand } from '../report/command-line.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { UnboundSession } from '../session/session.js';
 import { isIdle } from '../postgres/transaction.js';
-import { ANSWER_MS, CLEAN_UP_MS, MIGRATE_MS, untilAborted, untilAnswered, within } from '../waiting.js';
+import {
+  ANSWER_MS,
+  CLEAN_UP_MS,
+  CLEAR_MS,
+  MIGRATE_MS,
+  SILENCE_MS,
+  untilAborted,
+  untilAnswered,
+  within,
+} from '../waiting.js';
 import { LockWatch } from './lock-watch.js';
-import { createSilentError } from './silent-database.js';
+import { createSilentError, formatSilence } from './silent-database.js';
 
 /** A database of a run with its ledger: its pool, its control connection, the lock and the epoch. */
 export class RunDatabase {
@@ -252,11 +261,20 @@ export class RunDatabase {
     }
   }
 
-  /** Waits for work on a connection. After `limitMs` milliseconds, destroys the connection and throws ETL-1004. */
-  #untilAnswered<T>(work: Promise<T>, limitMs: number, client: ProtocolClient): Promise<T> {
+  /**
+   * Waits for work on a connection. Writes a notice after `SILENCE_MS`. After `limitMs` milliseconds, destroys the
+   * connection and throws ETL-1004.
+   */
+  async #untilAnswered<T>(work: Promise<T>, limitMs: number, client: ProtocolClient): Promise<T> {
+    const { notice, poolSize } = this.database;
+    const what = `connection "${this.connectionId}"`;
+    const timer = setTimeout(() => notice(formatSilence(what, SILENCE_MS, poolSize)), SILENCE_MS);
+    const stop = (): void => clearTimeout(timer);
+    work.then(stop, stop);
     return untilAnswered(work, limitMs, () => {
+      stop();
       destroyConnection(client);
-      return createSilentError(this.connectionId, limitMs);
+      return createSilentError(this.connectionId, limitMs, this.database.poolSize);
     });
   }
 
@@ -268,6 +286,11 @@ export class RunDatabase {
    */
   ask<T>(question: (control: ProtocolClient) => Promise<T>): Promise<T | undefined> {
     return this.#askOn(() => this.#connectControl(), question);
+  }
+
+  /** The `ask` of the connection that holds the Dag's lock. Undefined if this database has no lock. */
+  get askOnLock(): RunDatabase['ask'] | undefined {
+    return this.#lock && ((question) => this.ask(question));
   }
 
   /**
@@ -288,7 +311,9 @@ export class RunDatabase {
       return control && this.#untilAnswered(question(control), ANSWER_MS, control);
     });
     const clear = this.#enqueue(
-      async () => control && send(control, 'select pg_catalog.pg_stat_clear_snapshot()'),
+      async () =>
+        control &&
+        this.#untilAnswered(send(control, 'select pg_catalog.pg_stat_clear_snapshot()'), CLEAR_MS, control),
     );
     // The statement fails if the question has ended the transaction of the lock.
     clear.catch(() => control?.connection.stream.destroy());

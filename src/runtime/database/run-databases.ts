@@ -4,7 +4,7 @@ import { hasOpenPredecessor, type LockHolder } from '../ledger/epoch.js';
 import type { Ledger, LedgerSchema } from '../ledger/ledger.js';
 import type { Overlap } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
-import { rememberCall } from '../postgres/failed-statement.js';
+import { rememberCall, rememberConnection } from '../postgres/failed-statement.js';
 import { RunDatabase } from './run-database.js';
 import { CLOSE_ALL_MS, within } from '../waiting.js';
 
@@ -194,6 +194,7 @@ export class RunDatabases {
       await prepare(opened);
       return opened;
     } catch (error) {
+      rememberConnection(error, connectionId);
       this.#databases.delete(connectionId);
       await opened.close();
       throw error;

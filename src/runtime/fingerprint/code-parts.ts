@@ -18,7 +18,13 @@ export interface CodeSources {
   readonly describeOwn: (value: object) => string | undefined;
   /** The code parts that each use of a module adds, by module and use. A use is added when the first task needs it. */
   readonly known: Map<string, CodeParts>;
+  /** The hashes of short texts. Most tasks of a Dag have the same connection, and many have the same SQL. */
+  readonly texts: Map<string, string>;
 }
+
+/** The longest text whose hash is kept, and the most hashes that are kept. */
+const LONGEST_KEPT = 1000;
+const MOST_KEPT = 1000;
 
 /** The code around a piece: the module, and the function whose variables are the local names of the piece. */
 interface Around {
@@ -56,12 +62,23 @@ export class CodeParts implements ValueVisitor {
 
   /** Adds an option of the task, also all code that its functions use. */
   add(subject: string, value: unknown): void {
+    if (typeof value === 'string') return void this.parts.set(subject, this.#hashText(value));
     const bytes = serializeLong(value);
     if (bytes !== undefined) return void this.parts.set(subject, hash(bytes));
     const made = typeof value === 'function' ? this.#describeMade(value) : undefined;
     const written = made === undefined ? writeValue(value, this.#getWriteOptions()) : undefined;
     if (written?.isUnreadable === true || written?.isOpaque === true) this.undecided.add(subject);
     else this.parts.set(subject, hash(made ?? written?.text ?? ''));
+  }
+
+  #hashText(value: string): string {
+    const { texts } = this.#sources;
+    let known = texts.get(value);
+    if (known === undefined) {
+      known = hash(writeValue(value, this.#getWriteOptions()).text);
+      if (value.length <= LONGEST_KEPT && texts.size < MOST_KEPT) texts.set(value, known);
+    }
+    return known;
   }
 
   #getWriteOptions(): WriteOptions {

@@ -26,19 +26,26 @@ export interface CodeReaderOptions {
 
 /** Describes what the tasks of a config do, for their fingerprints. Reads the modules only if a task has a function. */
 export class CodeReader implements CodeDescriber {
-  /** Differs in each process, so that what can't be decided is never equal. */
-  readonly nonce = randomBytes(6).toString('base64url');
   readonly #options: CodeReaderOptions;
   readonly #closures = new ClosureReader();
   #sources: Promise<CodeSources> | undefined;
+  /** The sources of tasks without code. */
+  readonly #plainSources: CodeSources;
+  #nonce: string | undefined;
 
   constructor(options: CodeReaderOptions) {
     this.#options = options;
+    this.#plainSources = this.#createSources(undefined);
+  }
+
+  /** Differs in each process, so that what can't be decided is never equal. */
+  get nonce(): string {
+    return (this.#nonce ??= randomBytes(6).toString('base64url'));
   }
 
   /** Describes the values that decide what a task does, by the words that name them in messages. */
   async describe(values: Readonly<Record<string, unknown>>): Promise<CodeDescription> {
-    const plain = collect(values, this.#createSources(undefined));
+    const plain = collect(values, this.#plainSources);
     if (!plain.usesCode || this.#options.modules === undefined) return plain;
     try {
       return collect(values, await (this.#sources ??= this.#load(this.#options.modules)));
@@ -63,7 +70,7 @@ export class CodeReader implements CodeDescriber {
   #createSources(graph: ModuleGraph | undefined): CodeSources {
     const { directory: root, variables, describeOwn } = this.#options;
     const functions = graph && new UserFunctions(graph, this.#closures);
-    return { graph, functions, root, variables, describeOwn, known: new Map() };
+    return { graph, functions, root, variables, describeOwn, known: new Map(), texts: new Map() };
   }
 }
 

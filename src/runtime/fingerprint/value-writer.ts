@@ -179,7 +179,9 @@ class ValueWriter {
 
 /** Says whether an object is a stream or an iterator, which can be read only once. */
 function isStream(value: object): boolean {
-  if (value instanceof Stream || value instanceof ReadableStream) return true;
+  // A start that meets no other object does not load the class.
+  const isSimple = isPlain(value) || Array.isArray(value);
+  if (!isSimple && (value instanceof Stream || value instanceof ReadableStream)) return true;
   return (
     'next' in value &&
     typeof value.next === 'function' &&

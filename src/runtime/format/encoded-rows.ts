@@ -14,6 +14,7 @@ import type { InputFile, InputRows } from '../input/input.js';
 import { type ColumnPick, pickColumns } from './column-pick.js';
 import { inferColumns } from './infer.js';
 import { holdsType } from './known-type.js';
+import { createValueCheck, type LaterValues } from './later-value.js';
 import { type ReadOptions, readRows } from './input-rows.js';
 import { restoreTexts } from './row-texts.js';
 import { type Transform, transformBatches } from './transform.js';
@@ -39,9 +40,14 @@ export interface EncodedRows {
    * Yields the bytes for `copy <table> (<columns>) from stdin`, one batch of rows at a time. Can be read once. `types`
    * has the types of the table's columns by their names. `usesUtcDates` is that of the connection.
    *
-   * Throws `EtlError` ETL-3561 if a row has a property that is not a column, and ETL-3558 if a value can't be sent.
+   * Throws `EtlError` ETL-3561 if a row has a property that is not a column, ETL-3558 if a value can't be sent, and the
+   * errors of `later`, which gets the values that a column of an inferred type does not keep.
    */
-  chunks(types: ReadonlyMap<string, ValueType>, usesUtcDates: boolean): AsyncIterable<Buffer>;
+  chunks(
+    types: ReadonlyMap<string, ValueType>,
+    usesUtcDates: boolean,
+    later?: LaterValues,
+  ): AsyncIterable<Buffer>;
   /**
    * Returns the values of a column in the first rows, as `chunks` would encode them for a column of the type. NULL is
    * `null`. A value that can't be sent is left out: `chunks` reports it.
@@ -84,9 +90,13 @@ export async function encodeRows(
   return {
     name: reader.name,
     columns,
-    chunks: (types, usesUtcDates) => {
+    chunks: (types, usesUtcDates, later) => {
       const written = columns.map(({ name }) => ({ name, type: types.get(name) }));
-      return encodeBatches(all(), written, { jsonStrings: strings, usesUtcDates });
+      const encoding = { jsonStrings: strings, usesUtcDates };
+      return encodeBatches(all(), written, {
+        ...encoding,
+        check: later && createCheck(later, written, encoding),
+      });
     },
     sample: (name, type, usesUtcDates) =>
       formatSample(sample, { name, type }, { jsonStrings: strings, usesUtcDates }),
@@ -132,7 +142,7 @@ function chooseColumns(
         type,
         rows.map((row) => readValue(row, column.name)),
       );
-    return isKept ? { name: column.name, type } : column;
+    return isKept ? { name: column.name, type, isNamed: true } : column;
   });
   return sortLikeInput(columns, reader);
 }
@@ -172,7 +182,7 @@ function formatSample(
 async function* encodeBatches(
   batches: AsyncIterable<RowBatch>,
   columns: readonly WrittenColumn[],
-  options: EncodeOptions,
+  options: EncodeOptions & { readonly check: BatchCheck | undefined },
 ): AsyncGenerator<Buffer> {
   const encode = chooseEncoder(columns, options);
   const names = columns.map(({ name }) => name);
@@ -180,6 +190,7 @@ async function* encodeBatches(
   for await (const batch of batches) {
     assertKnown(batch, names, known);
     const rows = restoreTexts(batch);
+    if (options.check !== undefined) await options.check({ ...batch, rows });
     let bytes: Buffer;
     try {
       bytes = encode(rows);
@@ -188,6 +199,37 @@ async function* encodeBatches(
     }
     yield bytes;
   }
+}
+
+/** Checks the values of a batch, whose texts are restored. */
+type BatchCheck = (batch: RowBatch) => Promise<void>;
+
+/** Returns a function that passes the values that a column does not keep to `later`. */
+function createCheck(
+  later: LaterValues,
+  columns: readonly WrittenColumn[],
+  { jsonStrings = 'text', usesUtcDates }: EncodeOptions,
+): BatchCheck {
+  const checked = later.columns.flatMap(({ name, type }) => {
+    const keeps = createValueCheck(type, jsonStrings);
+    return keeps === undefined ? [] : [{ name, type, keeps }];
+  });
+  return async (batch) => {
+    const { rows } = batch;
+    for (let i = 0; i < rows.length; i++) {
+      for (const { name, type, keeps } of checked) {
+        const value = readValue(rows[i] as Row, name);
+        if (value === null || value === undefined || keeps(value)) continue;
+        const written = columns.find((column) => column.name === name);
+        const format = chooseCell({
+          type: written?.type,
+          jsonStrings,
+          formatDate: createDateFormat(usesUtcDates),
+        });
+        await later.refuse({ name, type, text: readField(format(value)) ?? '', where: batch.locateRow(i) });
+      }
+    }
+  };
 }
 
 /** Throws ETL-3561 if a row has a property that is not a column: COPY would drop the value silently. */

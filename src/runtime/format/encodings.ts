@@ -70,15 +70,20 @@ const DECODED_HERE: readonly (readonly [decoder: string, names: string])[] = [
 /** The encoding of all text for which no other encoding is named. */
 export const UTF8: Encoding = { name: 'UTF-8', server: 'UTF8', decoder: 'utf-8' };
 
-const ENCODINGS: ReadonlyMap<string, Encoding> = new Map([
-  ...listNames(UTF8, 'utf-8'),
-  ...SINGLE_BYTE.flatMap(([server, decoder, names]) =>
-    listNames({ name: decoder, server, decoder }, `${server} ${names}`),
-  ),
-  ...DECODED_HERE.flatMap(([decoder, names]) =>
-    listNames({ name: decoder, server: undefined, decoder }, names),
-  ),
-]);
+let encodings: ReadonlyMap<string, Encoding> | undefined;
+
+/** Returns all encodings by their simplified names. The map is made at the first call: few commands need it. */
+function getEncodings(): ReadonlyMap<string, Encoding> {
+  return (encodings ??= new Map([
+    ...listNames(UTF8, 'utf-8'),
+    ...SINGLE_BYTE.flatMap(([server, decoder, names]) =>
+      listNames({ name: decoder, server, decoder }, `${server} ${names}`),
+    ),
+    ...DECODED_HERE.flatMap(([decoder, names]) =>
+      listNames({ name: decoder, server: undefined, decoder }, names),
+    ),
+  ]));
+}
 
 /** Returns the encoding by each of its names. `names` are the names besides the name of the decoder. */
 function listNames(encoding: Encoding, names: string): (readonly [string, Encoding])[] {
@@ -99,12 +104,12 @@ const AMBIGUOUS: ReadonlySet<string> = new Set(['windows-1252', 'windows-1254', 
  * there is no encoding with this name, or if the two give the name to different encodings: `unicode`, `ascii`.
  */
 export function findEncoding(name = 'utf-8'): Encoding | undefined {
-  const found = ENCODINGS.get(simplify(name));
+  const found = getEncodings().get(simplify(name));
   if (found !== undefined || simplify(name) === 'unicode') return found;
   try {
     // The less usual labels: `csisolatin2`, `iso-ir-101`.
     const { encoding } = new TextDecoder(name);
-    return AMBIGUOUS.has(encoding) ? undefined : ENCODINGS.get(simplify(encoding));
+    return AMBIGUOUS.has(encoding) ? undefined : getEncodings().get(simplify(encoding));
   } catch {
     return undefined;
   }
@@ -112,5 +117,5 @@ export function findEncoding(name = 'utf-8'): Encoding | undefined {
 
 /** All names of encodings, for the search of a similar name. */
 export function listEncodingNames(): readonly string[] {
-  return [UTF8, ...new Set(ENCODINGS.values())].map(({ name }) => name);
+  return [UTF8, ...new Set(getEncodings().values())].map(({ name }) => name);
 }

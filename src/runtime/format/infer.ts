@@ -58,6 +58,8 @@ class TypeGuess {
   readonly #kinds = new Set<string>();
   readonly #fractions: string;
   #hasText = false;
+  /** Whether a `bigint` of JavaScript was seen that `double precision` would round. */
+  #hasInexact = false;
   /** The bounds of the whole numbers so far. */
   #least = 0;
   #most = 0;
@@ -78,6 +80,7 @@ class TypeGuess {
     }
     const kind = classifyValue(value, this.#fractions);
     this.#kinds.add(kind);
+    if (typeof value === 'bigint') this.#hasInexact ||= !isExactDouble(value);
     if (kind === 'bigint') this.#addWhole(Number(value instanceof ExactNumber ? value.text : value));
   }
 
@@ -93,7 +96,8 @@ class TypeGuess {
    * - no values: `text`
    * - only strings: the narrowest type that fits every string, otherwise `text`
    * - only other values of one type: this type
-   * - only numbers, of several types: `numeric` if one is `numeric`, otherwise `double precision`
+   * - only numbers, of several types: `numeric` if one is `numeric` or a `bigint` that `double precision` would round,
+   *   otherwise `double precision`
    * - only JSON, of several types: `json`
    * - anything else: `text`
    */
@@ -111,7 +115,7 @@ class TypeGuess {
     if (kinds.every((kind) => kind === 'json' || kind === 'jsonb')) return 'json';
     if (!kinds.every((kind) => NUMBERS.has(kind))) return 'text';
     // `double precision` would round a `numeric` value, and `bigint` can't hold a fraction.
-    return this.#kinds.has('numeric') ? 'numeric' : 'double precision';
+    return this.#kinds.has('numeric') || this.#hasInexact ? 'numeric' : 'double precision';
   }
 
   /** Returns the narrowest type that holds all whole numbers so far. */
@@ -124,8 +128,13 @@ class TypeGuess {
 
 const NUMBERS: ReadonlySet<string> = new Set(['bigint', 'numeric', 'double precision']);
 
+/** Says whether `double precision` holds a whole number without rounding it. */
+export function isExactDouble(value: bigint): boolean {
+  return BigInt(Number(value)) === value;
+}
+
 /** Returns the PostgreSQL type of a value that is not a string, `null` or `undefined`. */
-function classifyValue(value: unknown, fractions: string): string {
+export function classifyValue(value: unknown, fractions: string): string {
   if (typeof value === 'boolean') return 'boolean';
   if (typeof value === 'number') return Number.isSafeInteger(value) ? 'bigint' : fractions;
   if (typeof value === 'bigint') return isInt8(String(value)) ? 'bigint' : 'numeric';
@@ -137,7 +146,7 @@ function classifyValue(value: unknown, fractions: string): string {
 }
 
 /** Returns the type of a number in decimal notation. `numeric` has no number with a larger exponent: it is text. */
-function classifyNumber(text: string): string {
+export function classifyNumber(text: string): string {
   if (/^-?\d+$/.test(text)) return isInt8(text) ? 'bigint' : 'numeric';
   return /e[+-]?\d{5}/i.test(text) ? 'text' : 'numeric';
 }

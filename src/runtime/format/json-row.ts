@@ -1,5 +1,10 @@
 import type { Row } from '../copy/encode.js';
-import { mayBeLong, mayBeRewritten, mayHaveExponent, parseExact } from '../postgres/exact-json.js';
+import {
+  type UnusualNumbers,
+  findUnusualNumbers,
+  mayBeRewritten,
+  parseExact,
+} from '../postgres/exact-json.js';
 import { ExactNumber, JsonText } from '../postgres/exact-number.js';
 import { isRecord } from '../json.js';
 import { type JsonProperty, findContainerEnd, findStringEnd, splitProperties } from './json-scan.js';
@@ -60,14 +65,11 @@ export class JsonRowReader {
   /** Reads a row in the form `value`, and finds the texts of its values. */
   #readValue(text: string): Row | undefined {
     this.#texts = undefined;
-    const isLong = mayBeLong(text);
-    const hasTexts = isLong || mayBeRewritten(text);
-    // Short numbers without an exponent are exact.
-    const row: unknown = isLong || (hasTexts && mayHaveExponent(text)) ? parseExact(text) : JSON.parse(text);
+    const unusual = findUnusualNumbers(text);
+    const row: unknown = unusual.mayBeInexact ? parseExact(text) : JSON.parse(text);
     if (!isRecord(row)) return undefined;
     if (this.#rows <= SAMPLE_ROWS) this.#split(text);
-    if (hasTexts)
-      this.#texts = (isLong ? undefined : findNumberTexts(text, row)) ?? this.#findTexts(text, row);
+    if (unusual.count > 0) this.#texts = findNumberTexts(text, row, unusual) ?? this.#findTexts(text, row);
     return row;
   }
 
@@ -131,20 +133,32 @@ class KnownNames {
     }
   }
 
-  /** Adds the names of an object that are not known yet, each after the name that precedes it in the object. */
+  /**
+   * Adds the names of an object that are not known yet, each after the name that precedes it in the object. If the object
+   * has known names in another order, the names get the order of the object.
+   */
   learn(properties: readonly JsonProperty[]): void {
     if (this.#learned >= MOST_LEARNED) return;
-    const before = this.#names.length;
+    // No order of the names fits an object that has a name twice.
+    if (new Set(properties.map(({ name }) => name)).size < properties.length) return;
+    let hasChanged = false;
     let after = 0;
     for (const { key, name } of properties) {
       const index = this.#names.indexOf(name);
+      if (index >= after) {
+        after = index + 1;
+        continue;
+      }
+      hasChanged = true;
       if (index === -1) {
         this.#names.splice(after, 0, name);
-        this.#keys.splice(after, 0, `${key}:`);
+        this.#keys.splice(after++, 0, `${key}:`);
+      } else {
+        this.#names.splice(after - 1, 0, ...this.#names.splice(index, 1));
+        this.#keys.splice(after - 1, 0, ...this.#keys.splice(index, 1));
       }
-      after = index === -1 ? after + 1 : index + 1;
     }
-    if (this.#names.length === before) return;
+    if (!hasChanged) return;
     this.#learned++;
     this.#fields.length = this.#names.length;
     this.#make = createRowMaker<unknown>(this.#names);
@@ -220,7 +234,6 @@ const COMMA = 44;
 const COLON = 58;
 const QUOTE = 34;
 const MINUS = 45;
-const PLUS = 43;
 const POINT = 46;
 const LOWER_E = 101;
 const UPPER_E = 69;
@@ -249,36 +262,28 @@ function isRewritten(value: unknown, text: string): boolean {
   return (isContainer || typeof value === 'number') && mayBeRewritten(text);
 }
 
-/** Matches the end of a number that JavaScript writes in another way, as `mayBeRewritten`, and the sign after it. */
-const REWRITTEN_END = /(?:[eE][+-]?\d+|\.\d*0|-0)(?=\s*[,}])/g;
 /**
  * Finds the texts of the numbers of an object that has no other values that JavaScript may write in another way. Returns
  * undefined if it may have others, for example in an array. This takes less time than splitting the object.
  *
  * A string may contain what looks like a property. Therefore a text counts only if the row has its name and its value.
  */
-function findNumberTexts(text: string, row: Row): RowTexts | undefined {
+function findNumberTexts(text: string, row: Row, { starts, count }: UnusualNumbers): RowTexts | undefined {
   if (text.includes('[') || text.includes('{', 1)) return undefined;
   const texts: [string, string][] = [];
-  REWRITTEN_END.lastIndex = 0;
-  // `exec` of a regular expression with the flag `g` continues where the match before has ended.
-  for (let end = REWRITTEN_END.exec(text); end !== null; end = REWRITTEN_END.exec(text)) {
-    let start = end.index;
-    while (isNumberCode(text.charCodeAt(start - 1))) start--;
-    const token = text.slice(start, REWRITTEN_END.lastIndex);
+  for (let i = 0; i < count; i++) {
+    const start = starts[i] as number;
+    NUMBER.lastIndex = start;
+    if (!NUMBER.test(text)) return undefined;
+    const token = text.slice(start, NUMBER.lastIndex);
     const colon = text.charCodeAt(start - 1) === SPACE ? start - 2 : start - 1;
     if (text.charCodeAt(colon) !== COLON || text.charCodeAt(colon - 1) !== QUOTE) return undefined;
-    const name = text.slice(text.lastIndexOf('"', colon - 2) + 1, colon - 1);
-    if (name.includes('\\') || row[name] !== Number(token)) return undefined;
+    const open = text.lastIndexOf('"', colon - 2);
+    const name = text.slice(open + 1, colon - 1);
+    if (name.includes('\\') || text[open - 1] === '\\' || row[name] !== Number(token)) return undefined;
     texts.push([name, token]);
   }
   return texts;
-}
-
-/** Says whether a number of JSON may contain the character. */
-function isNumberCode(code: number): boolean {
-  const isDigit = code >= DIGIT_0 && code <= DIGIT_9;
-  return isDigit || code === POINT || code === MINUS || code === PLUS || code === LOWER_E || code === UPPER_E;
 }
 
 /** Returns the value of a property in the form `text`. */

@@ -73,7 +73,7 @@ async function* readRowBatches(
       const texts: RowTexts[] = [];
       for (let i = from; i < Math.min(rows, from + BATCH_ROWS); i++) {
         const fields = columns.map((column, index) =>
-          readField(column, parts[index]?.[i], () => locateRow(i - from)),
+          readField(column, parts[index]?.[i], locateRow, i - from),
         );
         batch.push(make(fields));
         if (keepsTexts)
@@ -87,15 +87,23 @@ async function* readRowBatches(
   }
 }
 
-/** Reads one value. Throws ETL-3557, which names the column, for a stored value that is not of its type. */
-function readField({ name, read }: ParquetReading, stored: unknown, locate: () => string): unknown {
+/**
+ * Reads one value of the row at `index`. Throws ETL-3557, which names the column, for a stored value that is not of its
+ * type.
+ */
+function readField(
+  { name, read }: ParquetReading,
+  stored: unknown,
+  locateRow: RowBatch['locateRow'],
+  index: number,
+): unknown {
   if (stored === null || stored === undefined) return null;
   try {
     return read(stored);
   } catch (error) {
     throw new EtlError('ETL-3557', {
       what: `a value of the column "${name}" can't be read`,
-      where: locate(),
+      where: locateRow(index),
       why: describeThrown(error),
       cause: error,
     });

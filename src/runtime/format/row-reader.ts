@@ -13,6 +13,8 @@ export interface InputColumn {
    * later values fit. Undefined if it is `type`.
    */
   readonly narrowest?: string;
+  /** True if the input names the type. Otherwise `type` is inferred from the first values. */
+  readonly isNamed?: boolean;
 }
 
 /**

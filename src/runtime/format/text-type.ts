@@ -29,14 +29,14 @@ const ZONE = String.raw`(?:Z|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)`;
 const EXPONENT = String.raw`(?:\.\d+[eE][+-]?\d{1,3}|[eE][+-]\d{1,3})`;
 
 const PATTERNS: Readonly<Record<Exclude<TextType, 'json' | 'jsonb'>, RegExp>> = {
-  boolean: /^(?:true|false)$/i,
+  boolean: /^(?:[tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$/,
   bigint: /^(?:0|-?[1-9]\d{0,18})$/,
   // PostgreSQL accepts at most 131,072 digits before the point and 16,383 after it.
   numeric: new RegExp(String.raw`^-?(?:0|[1-9]\d{0,99999})(?:\.\d{1,16383}|${EXPONENT})?$`),
   date: new RegExp(`^${DAY}$`),
   'timestamp without time zone': new RegExp(`^${DAY}(?:${CLOCK})?$`),
   'timestamp with time zone': new RegExp(`^${DAY}${CLOCK}${ZONE}$`),
-  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
+  uuid: /^[\da-fA-F]{8}-[\da-fA-F]{4}-[\da-fA-F]{4}-[\da-fA-F]{4}-[\da-fA-F]{12}$/,
 };
 
 /**
@@ -50,6 +50,17 @@ export function isOfType(type: TextType, text: string): boolean {
   if (match === null) return false;
   if (type === 'bigint') return isInt8(text);
   return type.startsWith('date') || type.startsWith('timestamp') ? isDay(match) : true;
+}
+
+/**
+ * Returns the source of a regular expression for the texts of a type, without flags and anchors. It matches every text of
+ * the type, and of other texts only those that the server refuses, such as 2026-02-30. Returns undefined for other types,
+ * and for JSON.
+ */
+export function getTextPattern(type: string): string | undefined {
+  return Object.hasOwn(PATTERNS, type)
+    ? PATTERNS[type as keyof typeof PATTERNS].source.replace(/^\^|\$$/g, '')
+    : undefined;
 }
 
 const INT8_MAX = 2n ** 63n - 1n;

@@ -113,9 +113,14 @@ function checkTimezone(timezone: unknown): string {
   // Refuses an offset such as "+02:00": an offset has no clock changes, and older versions of Intl do not know offsets.
   if (typeof timezone === 'string' && /^[A-Za-z]/.test(timezone) && isTimezone(timezone)) return timezone;
   throw new EtlError('ETL-2304', {
-    what: `expected \`timezone\` to be an IANA name such as "Europe/Berlin", got ${showValue(timezone)}`,
-    fix: 'choose a name from https://www.iana.org/time-zones',
+    what: `expected \`timezone\` to be an IANA name such as "Europe/Berlin", got ${showValue(timezone)}${suggestTimezone(timezone)}`,
+    fix: 'choose a name of the IANA database: https://en.wikipedia.org/wiki/List_of_tz_database_time_zones',
   });
+}
+
+/** Returns `; did you mean "Europe/Berlin"?` for a name that is nearly the name of a timezone, else an empty text. */
+function suggestTimezone(timezone: unknown): string {
+  return typeof timezone === 'string' ? didYouMean(timezone, Intl.supportedValuesOf('timeZone')) : '';
 }
 
 /** Says whether Intl knows a timezone. */

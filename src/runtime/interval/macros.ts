@@ -50,10 +50,9 @@ function formatIso(instant: Date): string {
     );
 }
 
-/** The names of all macros, those of the interval included. */
-export const MACRO_NAMES: readonly string[] = Object.keys(
-  createMacros(
-    { start: new Date(0), end: new Date(0), logicalDate: new Date(0) },
-    { id: '', dagId: '', taskId: '', attempt: 1 },
-  ),
-);
+/** Lists the names of all macros, those of the interval included. */
+export function listMacroNames(): readonly string[] {
+  const start = new Date(0);
+  const run = { id: '', dagId: '', taskId: '', attempt: 1 };
+  return Object.keys(createMacros({ start, end: start, logicalDate: start }, run));
+}

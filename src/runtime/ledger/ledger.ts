@@ -18,6 +18,19 @@ export function nameSchema(name: string = DEFAULT_SCHEMA): LedgerSchema {
   return { name, sql: name === DEFAULT_SCHEMA ? name : quoteIdentifier(name) };
 }
 
+/**
+ * Returns a function that builds a text once for each schema. A prepared statement is found by its text, and a new text
+ * takes longer to build and to find.
+ */
+export function buildOnce(build: (schema: LedgerSchema) => string): (schema: LedgerSchema) => string {
+  const texts = new WeakMap<LedgerSchema, string>();
+  return (schema) => {
+    let text = texts.get(schema);
+    if (text === undefined) texts.set(schema, (text = build(schema)));
+    return text;
+  };
+}
+
 /** A connection to the database of a ledger, and the ledger's schema. `Client` is what the connection can do. */
 export interface Ledger<Client = ProtocolClient> {
   readonly client: Client;

@@ -32,12 +32,12 @@ export const DDL_SETTINGS: readonly string[] = [
 /**
  * Selects the names of the columns of each relation that has the name of a table of the ledger, as one JSON object. The
  * catalog is newer than `to_regclass()`, whose answer may come from a cache that is older than the commit of another
- * installer.
+ * installer. Also switches `exit_on_error` off, because the next statement fails in a database without a ledger.
  */
 const READ_TABLES = `select coalesce(pg_catalog.json_object_agg(c.relname, array(
      select a.attname from pg_catalog.pg_attribute a
      where a.attrelid operator(pg_catalog.=) c.oid and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
-     order by a.attnum)), '{}') as tables
+     order by a.attnum)), '{}') as tables, pg_catalog.set_config('exit_on_error', 'off', true)
    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
    where n.nspname operator(pg_catalog.=) $1 and c.relname operator(pg_catalog.=) any($2)`;
 

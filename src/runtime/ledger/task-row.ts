@@ -1,7 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { type PipelineStatement, send } from '../postgres/protocol.js';
 import { type Epoch, isSame, readEpoch } from './epoch.js';
-import type { Ledger, LedgerSchema } from './ledger.js';
+import { buildOnce, type Ledger, type LedgerSchema } from './ledger.js';
 import { describeHolder } from './lock.js';
 import { createNotWrittenError } from './row-not-written.js';
 import { createTakenOverError } from './taken-over.js';
@@ -50,14 +50,21 @@ export function createClaimStatement(
   isFirst: boolean,
 ): PipelineStatement {
   return {
-    text: `${buildClaimStart(schema)}, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
-     values ($1, $2, $3, 'running', $4, $5, pg_catalog.pg_backend_pid(),
-       pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.clock_timestamp(), 1)
-     ${isFirst ? '' : buildUnlessDone(schema)}`,
+    text: isFirst ? buildFastClaim(schema) : buildSafeClaim(schema),
     keep: true,
     values: [key.runId, key.taskId, key.dagId, fingerprint, String(attempt)],
   };
 }
+
+const buildFastClaim = buildOnce(
+  (
+    schema,
+  ) => `${buildClaimStart(schema)}, task_id, dag_id, state, fingerprint, attempt, pid, xid, started_at, seal)
+     values ($1, $2, $3, 'running', $4, $5, pg_catalog.pg_backend_pid(),
+       pg_catalog.pg_current_xact_id()::pg_catalog.text, pg_catalog.clock_timestamp(), 1)`,
+);
+
+const buildSafeClaim = buildOnce((schema) => `${buildFastClaim(schema)} ${buildUnlessDone(schema)}`);
 
 /** The command tag of a claim that has claimed the task. */
 export const CLAIMED = 'INSERT 0 1';
@@ -116,11 +123,18 @@ export interface TaskClose {
  * state is not `success`, so the check fails. `for share` waits for a newer run that is taking the epoch.
  */
 export function createCloseStatement(
-  { sql }: LedgerSchema,
+  schema: LedgerSchema,
   { key, result, rows }: TaskClose,
 ): PipelineStatement {
   return {
-    text: `with closed as (
+    text: buildClose(schema),
+    keep: true,
+    values: [key.runId, key.taskId, key.dagId, key.epoch.number, key.epoch.holder, result, String(rows)],
+  };
+}
+
+const buildClose = buildOnce(
+  ({ sql }) => `with closed as (
        insert into ${sql}.task as own (run_id, task_id, dag_id, state, fingerprint, attempt, started_at)
        values ($1, $2, $3, 'running', '', 0, pg_catalog.clock_timestamp())
        on conflict (run_id, task_id, map_key) do update
@@ -131,10 +145,7 @@ export function createCloseStatement(
            and epoch operator(pg_catalog.=) $4 and holder operator(pg_catalog.=) $5 for share) as is_own)
      select pg_catalog.ln(pg_catalog.count(*)::pg_catalog.float8),
        1 operator(pg_catalog./) pg_catalog.count(*) filter (where is_own) from closed`,
-    keep: true,
-    values: [key.runId, key.taskId, key.dagId, key.epoch.number, key.epoch.holder, result, String(rows)],
-  };
-}
+);
 
 /** The SQLSTATE of a close that found no row of its own transaction. The close then divides by zero. */
 export const NOT_CLOSED = '22012';

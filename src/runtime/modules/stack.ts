@@ -33,15 +33,25 @@ export const compiledCode = new Map<string, string>();
 export function listUserFrames(stack: string | undefined, ours = PROGRAM): Frame[] {
   const frames: Frame[] = [];
   for (const line of stack?.split('\n') ?? []) {
-    const location = EVAL_FRAME.exec(line) ?? FRAME.exec(line);
-    if (location === null) continue;
-    const [, path = '', row, column] = location;
-    const frame = { file: getPath(path), line: Number(row), column: Number(column) };
+    const frame = readFrame(line);
+    if (frame === undefined) continue;
     if (/[\\/]node_modules[\\/]/.test(frame.file) || frame.file.startsWith(ours)) continue;
-    // Node.js runs ES modules itself and names them by URL. Only files that are named by a path may be compiled.
-    frames.push(path.startsWith('file:') ? frame : findOriginalFrame(frame));
+    frames.push(frame);
   }
   return frames;
+}
+
+/**
+ * Reads the position in a line of a stack. The position is that of the file as the user wrote it. Returns undefined for a
+ * line without a position in a file.
+ */
+export function readFrame(text: string): Frame | undefined {
+  const location = EVAL_FRAME.exec(text) ?? FRAME.exec(text);
+  if (location === null) return undefined;
+  const [, path = '', row, column] = location;
+  const frame = { file: getPath(path), line: Number(row), column: Number(column) };
+  // Node.js runs ES modules itself and names them by URL. Only files that are named by a path may be compiled.
+  return path.startsWith('file:') ? frame : findOriginalFrame(frame);
 }
 
 /**

@@ -43,14 +43,58 @@ export function mayBeRewritten(text: string): boolean {
   return REWRITTEN_END.test(text) || LONG_OR_SMALL.test(text);
 }
 
-/** Says whether the JSON text may have a number with an exponent. */
-export function mayHaveExponent(text: string): boolean {
-  return EXPONENT.test(text);
+/** The numbers of a JSON text that JavaScript may write in another way. Each search uses the same object. */
+export interface UnusualNumbers {
+  /** The index of each number in the text. Only the first `count` are of this text. */
+  readonly starts: readonly number[];
+  readonly count: number;
+  /** Whether a double may change one of the numbers. */
+  readonly mayBeInexact: boolean;
 }
 
-/** Says whether the JSON text may have a number of 16 or more digits, or with six zeros after the point. */
-export function mayBeLong(text: string): boolean {
-  return LONG_OR_SMALL.test(text);
+/**
+ * Matches the sign of JSON before a number and the number up to the character that shows that JavaScript may write it in
+ * another way. Begins at a sign, not at a digit: most lines have fewer signs than digits, so that the search takes less
+ * time than the parsing.
+ */
+const UNUSUAL =
+  /[:,[\s](?:-?(?:[\d.]{16}|0\.0{6}|\d+(?:\.\d*0(?=\s*[,}\]])|(?:\.\d+)?[eE]))|-0(?=\s*[,}\]]))/g;
+/** A number that a double may change has at least so many digits, or an exponent. */
+const LONG_DIGITS = 16;
+
+const found = { starts: [] as number[], count: 0, mayBeInexact: false };
+
+/**
+ * Finds the numbers of the JSON text of an object that JavaScript may write in another way, in one pass. May also find
+ * what looks like such a number in a string. The result is valid until the next call.
+ */
+export function findUnusualNumbers(text: string): UnusualNumbers {
+  found.count = 0;
+  found.mayBeInexact = false;
+  UNUSUAL.lastIndex = 0;
+  // `test` of a regular expression with the flag `g` continues where the match before has ended, and allocates nothing.
+  while (UNUSUAL.test(text)) {
+    const end = UNUSUAL.lastIndex;
+    let start = end;
+    while (isNumberCode(text.charCodeAt(start - 1))) start--;
+    found.starts[found.count++] = start;
+    const last = text.charCodeAt(end - 1);
+    found.mayBeInexact ||= last === LOWER_E || last === UPPER_E || end - start >= LONG_DIGITS;
+  }
+  return found;
+}
+
+const LOWER_E = 101;
+const UPPER_E = 69;
+const MINUS = 45;
+const POINT = 46;
+const DIGIT_0 = 48;
+const DIGIT_9 = 57;
+
+/** Says whether a match of `UNUSUAL` may contain the character after its sign. */
+function isNumberCode(code: number): boolean {
+  const isDigit = code >= DIGIT_0 && code <= DIGIT_9;
+  return isDigit || code === POINT || code === MINUS || code === LOWER_E || code === UPPER_E;
 }
 
 /** Says whether JavaScript writes the number as the token is. */

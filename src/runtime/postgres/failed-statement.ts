@@ -78,6 +78,19 @@ export function findFailedStatement(error: object): FailedStatement | undefined 
   return statements.get(error);
 }
 
+/** The ID of the connection of each error about a ledger. */
+const connections = new WeakMap<object, string>();
+
+/** Remembers on which connection the ledger could not be used. */
+export function rememberConnection(error: unknown, connectionId: string): void {
+  if (typeof error === 'object' && error !== null) connections.set(error, connectionId);
+}
+
+/** Returns the ID of the connection on which the ledger could not be used. Undefined if it is not known. */
+export function findConnectionId(error: object): string | undefined {
+  return connections.get(error);
+}
+
 /** Returns the stack of the code that awaits the query of an error. Undefined if the code is not known. */
 export function findCall(error: object): string | undefined {
   return calls.get(error)?.stack;

@@ -16,7 +16,10 @@ export function encodePipeline(
   isWhole: boolean,
   prepared: PreparedStatements | undefined,
 ): Buffer {
-  const size = statements.reduce((sum, statement) => sum + computeSizeLimit(statement), HEADER_SIZE);
+  const size = statements.reduce(
+    (sum, statement) => sum + computeSizeLimit(statement, prepared),
+    HEADER_SIZE,
+  );
   const out = new MessageBuffer(size);
   for (const statement of statements) encodeStatement(out, statement, prepared);
   if (isWhole) out.end(out.begin(SYNC));
@@ -67,12 +70,14 @@ const SYNC = 0x53;
 /**
  * Returns an upper limit for the encoded size of a statement, in bytes. A character of JavaScript takes at most three
  * bytes in UTF-8, and each value has a length of four bytes. 100 bytes are more than all other parts together: the
- * headers of four messages, the name of a prepared statement twice, and the counts.
+ * headers of four messages, the name of a prepared statement twice, and the counts. The text of a prepared statement is
+ * not sent. A small buffer comes from the pool of Node.js.
  */
-function computeSizeLimit(statement: PipelineStatement): number {
+function computeSizeLimit(statement: PipelineStatement, prepared: PreparedStatements | undefined): number {
+  const isPrepared = statement.keep && prepared?.has(statement.text);
   return getValues(statement).reduce(
     (sum, value) => sum + 4 + 3 * (value?.length ?? 0),
-    100 + 3 * statement.text.length,
+    100 + (isPrepared ? 0 : 3 * statement.text.length),
   );
 }
 

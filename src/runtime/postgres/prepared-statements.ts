@@ -32,6 +32,11 @@ export class PreparedStatements {
     return this.#names.size;
   }
 
+  /** Returns true if the session has a prepared statement with this text. */
+  has(text: string): boolean {
+    return this.#names.has(text);
+  }
+
   /**
    * Returns the name of the prepared statement with this text. If `isNew` is true, the session does not have the
    * statement yet, and the caller must send a Parse with this name.

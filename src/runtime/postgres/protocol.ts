@@ -50,10 +50,13 @@ export interface ProtocolConnection extends Emitter {
   readonly stream: {
     readonly bytesRead: number;
     readonly bytesWritten: number;
-    destroy(): void;
+    destroy(error?: Error): void;
     cork(): void;
     uncork(): void;
     write(bytes: Buffer): unknown;
+    /** The stream of the embedded database lacks the members below. */
+    isPaused?(): boolean;
+    readonly writableLength?: number;
   };
 }
 
@@ -74,6 +77,10 @@ export interface ProtocolClient extends Emitter, CancelTarget {
    * The version of the server as `server_version_num` has it: 170004 is 17.4. Undefined until the client is connected.
    */
   readonly serverVersion?: number | undefined;
+  /** The task that uses the client, for the trace. Absent without `--debug`. */
+  readonly trace?: { taskId: string | undefined };
+  /** Returns the query that was sent and has no ReadyForQuery yet. The public getter prints a deprecation warning. */
+  _getActiveQuery?(): unknown;
   /** If set, Knex's pool removes the connection instead of using it again. */
   __knex__disposed?: unknown;
   end(): Promise<void>;
@@ -211,6 +218,8 @@ export function getText(config: unknown): string {
 export interface TransactionId {
   readonly pid: number;
   readonly xid: string;
+  /** When the server was started. Two servers behind one address differ in it. */
+  readonly serverStart: string;
 }
 
 /** The answer of the server to one statement of a pipeline. Values are text. */

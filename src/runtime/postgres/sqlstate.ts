@@ -43,6 +43,8 @@ const NAMES: Readonly<Record<string, string>> = {
   '25001': 'not possible in a transaction',
   '25006': 'read-only transaction',
   '25P02': 'transaction already aborted',
+  '08P01':
+    'if a pooler ended the connection (query_wait_timeout), make its pool larger or lower --concurrency: a run needs one connection to the server for its lock, and one for each task that runs at once',
   '25P03': 'idle in transaction for too long',
   '28000': 'not allowed to connect',
   '28P01': 'wrong password',
@@ -72,8 +74,23 @@ export function describeState(code: string): string {
   return name === undefined ? `SQLSTATE ${code}` : `SQLSTATE ${code}, ${name}`;
 }
 
+/** The advice about a value that its column can't hold. */
+const WRONG_VALUE =
+  'correct the value, which --show-data shows; a load can change values (`transform`) or set such rows aside (`rejects`)';
+/** The advice about a row that a constraint refuses. */
+const WRONG_ROW = 'correct the row, which --show-data shows, or leave it out';
+
 /** The advice for an error of the server that sends no hint, by SQLSTATE. */
 const FIXES: Readonly<Record<string, string>> = {
+  '22P02': WRONG_VALUE,
+  '22003': WRONG_VALUE,
+  '22007': WRONG_VALUE,
+  '22008': WRONG_VALUE,
+  '22001': WRONG_VALUE,
+  '23502': `${WRONG_ROW}; or let the column have a default`,
+  '23503': `${WRONG_ROW}; or write the rows that they refer to before`,
+  '23505': `${WRONG_ROW}; or let a row replace the row with the same key: \`on conflict … do update\`, or a load with the mode \`merge\``,
+  '23514': WRONG_ROW,
   '22P05':
     'the database has an encoding without this character: replace the character, or use a database with the encoding UTF8',
   '22021':
@@ -83,12 +100,13 @@ const FIXES: Readonly<Record<string, string>> = {
   '25P03': 'send the next statement sooner, or raise idle_in_transaction_session_timeout of the role',
   '28P01': 'check user and password where the connection is defined',
   '40P01':
-    'let the tasks change the rows in the same order, or run them one after the other with `needs`; the task was repeated 8 times',
+    'let every program change these rows in the same order, and order two tasks of one Dag with `needs`; etl repeats the task up to 8 times by itself',
+  '42601': 'correct the SQL: the mistake is at the marked word or just before it',
   '42501': 'grant the right to the role of the connection, or use another role',
   '53100': 'free space on the disk of the server, and resume the run',
   '53200': 'let the statement use less memory (work_mem), or read and write fewer rows at once',
   '53300':
-    'end sessions that are not needed, raise max_connections, or lower --concurrency: a run needs one session for each task that runs at once, and one that holds the lock',
+    'end sessions that are not needed, raise max_connections, or lower --concurrency: a run needs one session for its lock, and one for each task that runs at once',
   '55P03':
     'find who holds the lock: select pid, state, query from pg_stat_activity where pid = any (pg_blocking_pids(<pid>)); the wait is limited to 30 s',
   '57014': 'raise the statement_timeout of the role or of the task, or find who cancelled the statement',
@@ -97,9 +115,12 @@ const FIXES: Readonly<Record<string, string>> = {
     'a statement such as VACUUM, CREATE INDEX CONCURRENTLY or CREATE DATABASE runs outside of a transaction only: send it in a `d.task` on a client of your own, where it runs at least once',
 };
 
-/** Returns the server's hint. For an error without a hint, returns what to do about its SQLSTATE, if that is known. */
+/**
+ * Returns the server's hint. For an error without a hint, returns what to do about its SQLSTATE, if that is known. The hint
+ * of a deadlock is the log of the server, which a user often can't read.
+ */
 export function adviseFix(code: string, hint: string | undefined): string | undefined {
-  return hint ?? FIXES[code];
+  return code === '40P01' ? FIXES[code] : (hint ?? FIXES[code]);
 }
 
 /** The maximum number of errors around the error of the server. The limit also ends a circle of causes. */

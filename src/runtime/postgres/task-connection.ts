@@ -247,6 +247,11 @@ export class TaskConnection {
     return this.#active === BEGIN_QUERY ? undefined : this.#active?.sql;
   }
 
+  /** True if the active query may go on only when the task reads or writes. */
+  get mayAwaitTask(): boolean {
+    return this.#active?.isDrivenByTask === true || this.#active?.stream?.isHeld === true;
+  }
+
   /** Returns the error of a statement that was cancelled (57014). Undefined if no statement was cancelled. */
   get cancelled(): ServerMessage | undefined {
     return this.#lastError?.code === '57014' ? this.#lastError : undefined;
@@ -294,7 +299,7 @@ export class TaskConnection {
    */
   #enqueue(query: QueuedQuery, origin?: QueryOrigin): void {
     if (origin !== undefined) Object.assign(query, origin);
-    if (this.lost !== undefined) query.refuse(this.lost);
+    if (this.lost !== undefined) this.#refuseLost(query, this.lost);
     else if (query.refusal !== undefined) {
       this.refused ??= query.refusal;
       query.refuse(query.refusal);
@@ -308,6 +313,22 @@ export class TaskConnection {
       query.refuse(createTooLateError());
       this.onLate?.(query.sql);
     }
+  }
+
+  /**
+   * Refuses a query because the connection is lost. If the server has said why, the error gets the query: the query was not
+   * sent, and shows where the task was.
+   */
+  #refuseLost(query: QueuedQuery, lost: Error): void {
+    const { sql } = query;
+    if (this.fatal !== undefined)
+      rememberStatement(this.fatal, {
+        sql,
+        message: this.fatal.message ?? '',
+        index: 0,
+        connectionId: this.#connectionId,
+      });
+    query.refuse(lost);
   }
 
   /**
@@ -439,7 +460,8 @@ export class TaskConnection {
     const lost = (this.lost ??= error ?? new Error('the connection was closed'));
     this.#transactionBegin?.fail(lost);
     this.#preparing?.fail(lost);
-    this.#refuseWaiting(() => lost);
+    this.reservation.stopWatch();
+    for (const query of this.#queue.splice(0)) this.#refuseLost(query, lost);
     this.#active = undefined;
     this.#onIdle?.();
   };

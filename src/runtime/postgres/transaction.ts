@@ -8,6 +8,7 @@ import {
 } from './protocol.js';
 import { type Settings, VALUE_SETTINGS, buildSetCalls } from './value-settings.js';
 import { Pipeline } from './pipeline.js';
+import { SERVER_START } from './session-state.js';
 import { LONGEST_MS } from '../waiting.js';
 
 /** The maximum time that a statement waits for a lock. The error (55P03) is retried. */
@@ -32,6 +33,9 @@ const WATCH_SETTINGS: Readonly<Record<string, string>> = {
   tcp_user_timeout: '8000',
 };
 
+/** A role with `exit_on_error = on` would end the session at the first error, also at one that a savepoint takes back. */
+const ERROR_SETTINGS = { exit_on_error: 'off' } as const;
+
 /** The first version with `transaction_timeout`. An older server refuses the name. */
 const TRANSACTION_TIMEOUT_VERSION = 170_000;
 
@@ -55,6 +59,7 @@ export function buildLongSettings(client: ProtocolClient, isWatched = true): rea
     lock_timeout: String(LOCK_TIMEOUT_MS),
     idle_in_transaction_session_timeout: '0',
     ...listTransactionTimeout(client),
+    ...ERROR_SETTINGS,
     ...(isWatched ? WATCH_SETTINGS : {}),
   });
 }
@@ -69,6 +74,7 @@ function listBriefSettings(client: ProtocolClient): Readonly<Record<string, stri
     lock_timeout: String(LOCK_TIMEOUT_MS),
     idle_in_transaction_session_timeout: '5000',
     ...listTransactionTimeout(client),
+    ...ERROR_SETTINGS,
     ...WATCH_SETTINGS,
   };
 }
@@ -156,14 +162,13 @@ export function createBeginStatements(
     idle_in_transaction_session_timeout: String(budget ?? IDLE_TIMEOUT_MS),
     application_name: settings.name,
     ...listTransactionTimeout(client),
+    ...ERROR_SETTINGS,
     ...(settings.watchClient ? WATCH_SETTINGS : {}),
   };
-  const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...settings.values });
   return [
-    { text: `begin isolation level ${settings.isolation} not deferrable` },
+    { text: `begin isolation level ${settings.isolation} not deferrable`, keep: true },
     {
-      text: `select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::pg_catalog.text,
-        ${[buildSetConfig(Object.keys(local)), ...fixed].join(', ')}`,
+      text: getSetText(Object.keys(local), settings.values),
       values: Object.values(local),
       keep: true,
       // The runner needs the transaction ID at once, to stop the transaction while the next statement runs.
@@ -172,10 +177,31 @@ export function createBeginStatements(
   ];
 }
 
+/** The texts of `getSetText`, by its arguments. */
+const SET_TEXTS = new WeakMap<Settings, Map<string, string>>();
+
+/**
+ * Returns the text of the SELECT of `createBeginStatements`. `values` are the settings in addition to `VALUE_SETTINGS`. The
+ * same text is returned for the same settings, because building and comparing a new text takes longer.
+ */
+function getSetText(names: readonly string[], values: Settings): string {
+  let texts = SET_TEXTS.get(values);
+  if (texts === undefined) SET_TEXTS.set(values, (texts = new Map()));
+  const key = names.join();
+  let text = texts.get(key);
+  if (text === undefined) {
+    const fixed = buildSetCalls({ ...VALUE_SETTINGS, ...values });
+    text = `select pg_catalog.pg_backend_pid(), pg_catalog.pg_current_xact_id()::pg_catalog.text,
+        ${SERVER_START}, ${[buildSetConfig(names), ...fixed].join(', ')}`;
+    texts.set(key, text);
+  }
+  return text;
+}
+
 /** Reads the transaction ID from the last answer to `createBeginStatements`. */
 export function parseTransactionId({ rows }: StatementResult): TransactionId {
-  const [pid, xid] = rows[0] ?? [];
-  return { pid: Number(pid), xid: String(xid) };
+  const [pid, xid, serverStart] = rows[0] ?? [];
+  return { pid: Number(pid), xid: String(xid), serverStart: String(serverStart) };
 }
 
 /**

@@ -76,7 +76,7 @@ function formatObject(value: object, form: TextForm, options: TextOptions): stri
 }
 
 /** Writes a number with its own digits. A type of whole numbers refuses the text `1.0` of a whole number. */
-function formatExactNumber({ text }: ExactNumber, type: ValueType | undefined): string {
+export function formatExactNumber({ text }: ExactNumber, type: ValueType | undefined): string {
   return type !== undefined && !type.isArray && isWholeType(type.oid) ? toWholeText(text) : text;
 }
 
@@ -113,7 +113,7 @@ function formatGeometry(value: object, form: TextForm): string | undefined {
 export type WellFormed = string & { isWellFormed(): boolean };
 
 /** Refuses bytes that are not UTF-8, and keeps a byte order mark. */
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+export const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Writes bytes: as text for a type of text, otherwise as `bytea`. */
 function formatView(view: ArrayBufferView, form: TextForm): string {

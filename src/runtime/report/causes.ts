@@ -76,7 +76,7 @@ function contains(above: string, message: string): boolean {
 }
 
 /** Returns the errors of an `AggregateError`, and then the cause of an error. */
-function readChildren(error: unknown): readonly unknown[] {
+export function readChildren(error: unknown): readonly unknown[] {
   if (!isObject(error)) return [];
   const errors = read(error, 'errors');
   const cause = read(error, 'nativeError') ?? read(error, 'cause');
@@ -88,7 +88,7 @@ function readChildren(error: unknown): readonly unknown[] {
 }
 
 /** Describes one cause: an error by its name, message and code, or a thrown value as text. */
-function describeCause(thrown: unknown): ErrorCause {
+export function describeCause(thrown: unknown): ErrorCause {
   if (!isObject(thrown)) return { message: cutText(String(thrown), MESSAGE_LIMIT) };
   if (thrown instanceof EtlError) return { name: thrown.code, message: cutText(thrown.what, MESSAGE_LIMIT) };
   const [name, message, code] = ['name', 'message', 'code'].map((property) => {

@@ -34,13 +34,17 @@ const PROGRESS_MS = 10_000;
 export function createPlainReporter({ write, paint, quiet, showsRowData }: PlainOptions): Reporter {
   const buffered: string[] = [];
   const progress = new ProgressLines(paint);
+  /** The text of the last error of each task that is retried. */
+  const retried = new Map<string, string>();
   let isRecorded = false;
   return {
     report(event) {
       if (event.type === 'run_started') isRecorded = event.home !== undefined;
       const text = joinLines([
         ...progress.formatEventLines(event),
-        ...formatEventLines(event, paint, showsRowData),
+        ...(isRepeated(event, retried)
+          ? [formatRetryLine(event, paint, 'failed with the same error')]
+          : formatEventLines(event, paint, showsRowData)),
         ...formatResumeHint(event, isRecorded),
       ]);
       if (!quiet) return write(text);
@@ -98,7 +102,7 @@ function formatEventLines(event: RunEvent, paint: Paint, showsRowData: boolean):
       return [` ${paint.faint('·')} ${event.taskId}: ${indentLines(formatLogText(event))}`];
     case 'task_retrying':
       return [
-        ` ${paint.bad('↻')} ${event.taskId}: attempt ${event.attempt} failed, the next starts in ${formatDuration(event.delayMs)}`,
+        formatRetryLine(event, paint, 'failed'),
         ...formatErrorLines(event.error, paint, showsRowData).map((line) => `   ${line}`),
       ];
     case 'task_finished':
@@ -110,6 +114,26 @@ function formatEventLines(event: RunEvent, paint: Paint, showsRowData: boolean):
     default:
       return event satisfies never;
   }
+}
+
+type RetryEvent = RunEvent & { type: 'task_retrying' };
+
+/** Formats ` ↻ load: attempt 1 failed, the next starts in 5.0s`. */
+function formatRetryLine({ taskId, attempt, delayMs }: RetryEvent, paint: Paint, how: string): string {
+  return ` ${paint.bad('↻')} ${taskId}: attempt ${attempt} ${how}, the next starts in ${formatDuration(delayMs)}`;
+}
+
+/**
+ * Returns true if the event is a retry after an error that the report has shown for the attempt before. Remembers the error
+ * in `retried`. The reason does not count: it can name process IDs.
+ */
+function isRepeated(event: RunEvent, retried: Map<string, string>): event is RetryEvent {
+  if (event.type !== 'task_retrying') return false;
+  const { code, what, where } = event.error;
+  const text = [code, what, where].join('\n');
+  const isSame = retried.get(event.taskId) === text;
+  retried.set(event.taskId, text);
+  return isSame;
 }
 
 /**
@@ -187,8 +211,11 @@ function formatFinishLines(
     formatRejected(rejected),
     formatDuration(event.durationMs),
   ];
+  // A task that was stopped has shown why.
+  const shown = new Set(event.tasks.map(({ error }) => error && `${error.code} ${error.what}`));
+  const errors = event.errors.filter(({ code, what }) => !shown.has(`${code} ${what}`));
   return [
-    ...event.errors.flatMap((error) => formatErrorLines(error, paint, showsRowData)),
+    ...errors.flatMap((error) => formatErrorLines(error, paint, showsRowData)),
     `${word}  ${summary.filter((each) => each !== '').join(', ')}`,
   ];
 }

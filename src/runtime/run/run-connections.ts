@@ -13,7 +13,8 @@ export function createRunConnections(
   concurrency: number,
 ): RunConnections {
   return {
-    open: async (id, notice) => connections.open(await lookup.load(id), { concurrency, notice }),
+    open: async (id, notice) =>
+      connections.open(await lookup.load(id), { concurrency, notice, isForRun: true }),
     list: (prefix) => lookup.ids(prefix),
     describe: (id) => formatDsn(lookup.find(id)),
     getPoolSize: (id) => connections.getPoolSize(lookup.find(id), concurrency),

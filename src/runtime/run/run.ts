@@ -14,6 +14,7 @@ import { finishRun, summarize } from './finish.js';
 import { type LedgerSchema, nameSchema } from '../ledger/ledger.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
+import { findConnectionId } from '../postgres/failed-statement.js';
 import { adviseFix, findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
 import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
@@ -289,8 +290,9 @@ function throwNotStarted(error: unknown): never {
   const database = findDatabaseError(cause);
   const isLost = isConnectionLoss(cause);
   if (cause instanceof EtlError || (database === undefined && !isLost)) throw cause;
+  const id = findConnectionId(cause);
   throw new EtlError(isLost ? 'ETL-1002' : 'ETL-4006', {
-    what: `the ledger can't be used: ${cause.message}`,
+    what: `the ledger${id === undefined ? '' : ` of connection "${id}"`} can't be used: ${cause.message}`,
     why: database && describeState(database.code),
     fix:
       database?.code === '42501'

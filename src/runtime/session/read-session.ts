@@ -1,8 +1,11 @@
+import type { QueryResult } from 'pg';
 import type { Database } from '../../hooks/hook.js';
 import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { type Settings, VALUE_SETTINGS, buildSetCalls } from '../postgres/value-settings.js';
 import { type Session, UnboundSession } from './session.js';
 import { buildLongSettings } from '../postgres/transaction.js';
+import { SERVER_START, type WatchedBackend } from '../postgres/session-state.js';
+import { SilenceWatch } from '../postgres/silence-watch.js';
 import { CLEAN_UP_MS, within } from '../waiting.js';
 import { TaskConnection } from '../postgres/task-connection.js';
 import { WRITES_NOTHING_LOCK } from '../postgres/advisory-lock.js';
@@ -107,7 +110,18 @@ export async function openReadSession(
   const destroyStream = (): void => client.connection.stream.destroy();
   signal.addEventListener('abort', destroyStream, { once: true });
   const taskConnection = new TaskConnection(client, connectionId);
+  let backend: WatchedBackend | undefined;
+  let isBeginSent = false;
+  const watch = new SilenceWatch({
+    connectionId,
+    client,
+    database,
+    backend: () => backend,
+    isBeginning: () => isBeginSent && backend === undefined,
+    mayAwaitTask: () => taskConnection.mayAwaitTask,
+  });
   const close = async (): Promise<void> => {
+    watch.stop();
     signal.removeEventListener('abort', destroyStream);
     taskConnection.close();
     taskConnection.detach();
@@ -116,10 +130,14 @@ export async function openReadSession(
   try {
     signal.throwIfAborted(); // The listener misses an abort that happened while the connection was opened.
     await beforeSnapshot?.(client);
-    const values = `select ${buildSetCalls({ ...VALUE_SETTINGS, ...settings }).join(', ')}`;
+    const values = `select pg_catalog.pg_backend_pid() as pid, ${SERVER_START} as "serverStart",
+      ${buildSetCalls({ ...VALUE_SETTINGS, ...settings }).join(', ')}`;
     // The server must notice a dead client. The embedded database, which has no `openControl`, runs in this process.
     const limits = buildLongSettings(client, database.openControl !== undefined);
-    await send(client, [...BEGIN, values, ...limits].join('; '));
+    isBeginSent = true;
+    // pg returns one result for each statement.
+    const results: unknown = await send(client, [...BEGIN, values, ...limits].join('; '));
+    backend = (results as readonly QueryResult<WatchedBackend>[])[BEGIN.length]?.rows[0];
     taskConnection.open();
     const isolation = 'repeatable read';
     const session = await new UnboundSession(database.knex).bind({ taskConnection, client, isolation });

@@ -1,6 +1,6 @@
 import type { QueryResult } from 'pg';
 import type { EtlError } from '../../errors.js';
-import { createMacros, MACRO_NAMES } from '../interval/macros.js';
+import { createMacros, listMacroNames } from '../interval/macros.js';
 import type { BoundSql } from '../sql/bind.js';
 import { splitStatements } from '../sql/split.js';
 import { type BoundFileStatement, bindFile, findFileFaults, readSqlFile } from './sql-file.js';
@@ -82,7 +82,7 @@ async function findSqlFaults(
   const range = incremental === undefined ? [] : RANGE_NAMES;
   // The names that the user's function returns are known only when the function is called.
   const isKnown = values === undefined && paramNames !== undefined;
-  return findFileFaults(file, root, isKnown ? [...MACRO_NAMES, ...paramNames, ...range] : undefined);
+  return findFileFaults(file, root, isKnown ? [...listMacroNames(), ...paramNames, ...range] : undefined);
 }
 
 /** The names of the bounds of a range, which an incremental task binds. */

@@ -141,7 +141,7 @@ describe('the location of an error of the server', () => {
       { timeout: 400 },
     );
     expect(where).to.include(
-      `statement that was running sent at test/runtime/attempt/failure-location.test.ts:${line}:`,
+      `statement that was running, sent at test/runtime/attempt/failure-location.test.ts:${line}:`,
     );
     expect(where).to.match(/select pg_sleep\(…+\), '…+'$/);
   });

@@ -39,6 +39,7 @@ const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ['plan_cache_mode', 'force_generic_plan'],
   ['enable_seqscan', 'off'],
   ['track_activities', 'off'],
+  ['exit_on_error', 'on'],
 ];
 
 /** Has tasks that take longer than the short timeouts of `SETTINGS`, in a statement and between two statements. */
@@ -96,4 +97,20 @@ describe('a setting of the role or the database', () => {
       ]);
     });
   }
+
+  it('exit_on_error = on ends no session at an error that a savepoint takes back, or that the runner expects', async () => {
+    await using db = await createDatabase();
+    await db.query('create table t (id int primary key)');
+    await db.query(`alter database ${db.name} set exit_on_error = on`);
+    const failing = dag('d', { defaults: { conn: 'db' } }, (d) => {
+      d.session('w', { reads: ['other'] }, async ({ session, sources: { other } }) => {
+        await session.transaction((trx) => trx.raw('select 1 / 0')).catch(String);
+        await other.transaction((trx) => trx.raw('select 1 / 0')).catch(String);
+        await session.raw('insert into t values (1)');
+      });
+    });
+    const run = await runOn({ db: db.url, other: db.url }, failing);
+    expect(run.tasks[0]?.error?.message).to.equal(undefined);
+    expect(await db.query('select id from t')).to.deep.equal([{ id: 1 }]);
+  });
 });

@@ -7,7 +7,7 @@ import { parseConnection } from '../../../src/hooks/parse-connection.js';
 import { postgresHook } from '../../../src/hooks/postgres/postgres-hook.js';
 import { dag } from '../../../src/runtime/dag/dag.js';
 import { nameSchema } from '../../../src/runtime/ledger/ledger.js';
-import { ANSWER_MS } from '../../../src/runtime/waiting.js';
+import { ANSWER_MS, SILENCE_MS } from '../../../src/runtime/waiting.js';
 import { cluster, createDatabase, type TestDatabase } from '../../support/database.js';
 import { frozenProxy } from '../../support/frozen-proxy.js';
 import { type HeldTimers, holdTimers } from '../../support/held-timers.js';
@@ -96,8 +96,87 @@ describe('a pooler that gives a run one connection to the server', () => {
     await until(db, LOCK_HOLDER);
     const error = await endLimits(timers, running);
     expect(error).to.include({ code: 'ETL-1004' });
-    expect((error as EtlError).fix).to.include('one connection for its lock and one more for each task');
+    expect((error as EtlError).fix).to.include('1 that holds the lock of the Dag, and 4 for the tasks');
     expect((error as EtlError).fix).to.include('at least 2');
+  });
+
+  it('says while the run waits how many connections it uses', async () => {
+    await using db = await createDatabase({ mayLeak: true });
+    await using pooler = await startTransactionPooler(1);
+    using timers = holdTimers(SILENCE_MS);
+    using limits = holdTimers(ANSWER_MS);
+    const notices: string[] = [];
+    const graph = dag('d', OPTIONS, (d) => void d.sql('w', { sql: 'select 1' }));
+    const running = runOn({ db: pooler.url(db.url) }, graph, {
+      onEvent: (event) => {
+        if (event.type === 'notice') notices.push(event.text);
+      },
+    }).catch(() => undefined);
+    await until(db, LOCK_HOLDER);
+    while (notices.length === 0) (await timers.next())();
+    expect(notices[0]).to.include('connection "db" has had no answer for 6.0s').and.include('at least 2');
+    await endLimits(limits, running);
+  });
+});
+
+describe('a pooler that gives a run fewer connections than it has tasks at once', () => {
+  it('lets the tasks run one after the other, and says what a task waits for', async () => {
+    await using db = await createDatabase({ mayLeak: true });
+    await using pooler = await startTransactionPooler(2);
+    const notices: string[] = [];
+    let release: () => void = () => undefined;
+    const noticed = new Promise<void>((resolve) => (release = resolve));
+    const graph = dag('d', OPTIONS, (d) => {
+      for (const id of ['a', 'b'])
+        d.session(id, {}, async ({ session }) => {
+          await session.raw('select 1');
+          await noticed;
+        });
+    });
+    const run = await runOn({ db: pooler.url(db.url) }, graph, {
+      onEvent: (event) => {
+        if (event.type !== 'notice') return;
+        notices.push(event.text);
+        release();
+      },
+    });
+    expect(run.state).to.equal('success');
+    expect(notices[0]).to.match(/^the BEGIN of "[ab]" has had no answer for 2\.0s: /);
+    expect(notices[0]).to.include('the run uses up to 5 connections to this server: 1 that holds the lock');
+  });
+});
+
+describe('a role that may open fewer connections than a run has tasks at once', () => {
+  it('fails the task that gets none, and the error says how many the run uses and how many are open', async () => {
+    await using db = await createDatabase({ mayLeak: true });
+    const role = `${db.name}_two`;
+    await db.query(`create role ${role} login password 'only-for-this-test' connection limit 2;
+      grant create on database ${db.name} to ${role}`);
+    const url = new URL(db.url);
+    [url.username, url.password] = [role, 'only-for-this-test'];
+    let release: () => void = () => undefined;
+    const failed = new Promise<void>((resolve) => (release = resolve));
+    const graph = dag('d', OPTIONS, (d) => {
+      for (const id of ['a', 'b'])
+        d.session(id, {}, async ({ session }) => {
+          await session.raw('select 1');
+          await failed;
+        });
+    });
+    const run = await runOn({ db: url.href }, graph, {
+      onEvent: ({ type }) => {
+        if (type === 'task_finished') release();
+      },
+    });
+    const [error] = run.tasks.flatMap((task) => task.error ?? []);
+    expect(error).to.include({ code: 'ETL-1001' });
+    expect(error?.why).to.include('too many connections for role');
+    expect(error?.why)
+      .to.include('the run uses up to 5 connections')
+      .and.include('this process had 2 open when the server refused');
+    expect(error?.fix).to.include('with --concurrency 1 a run needs 2 connections');
+    await db.leftSessions();
+    await db.query(`drop owned by ${role} cascade; drop role ${role}`);
   });
 });
 

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { parseExact } from '../../../src/runtime/postgres/exact-json.js';
 import { buildJson } from '../../../src/runtime/postgres/exact-number.js';
 import { JsonRowReader } from '../../../src/runtime/format/json-row.js';
 import { restoreTexts } from '../../../src/runtime/format/row-texts.js';
@@ -86,6 +87,43 @@ describe('the reader of JSON objects', () => {
               : (reader.texts?.find(([own]) => own === key)?.[1] ?? JSON.stringify(JSON.parse(value)));
             expect(written).to.equal(expected);
           }
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('reads what the exact reader reads: a name twice, another order, deep nesting, half of a surrogate pair', () => {
+    const deep = fc.tuple(fc.integer({ min: 50, max: 400 }), number);
+    const any = fc.oneof(
+      token,
+      deep.map(([depth, value]) => `${'['.repeat(depth)}${value}${']'.repeat(depth)}`),
+      deep.map(([depth, value]) => `${'{"a": '.repeat(depth)}${value}${'}'.repeat(depth)}`),
+      fc.constantFrom(
+        '"\\ud800"',
+        '"\\udc00 1.50, "',
+        '["\\ud83d", -0]',
+        '"[1.50,"',
+        '": 12345678901234567890,"',
+      ),
+    );
+    const key = fc.constantFrom('a', 'b', 'c', '__proto__', 'a"b', '1');
+    const separators = fc.constantFrom([':', ','], [': ', ', '], ['  : ', ' ,\t']);
+    const text = fc
+      .tuple(fc.array(fc.tuple(key, any), { maxLength: 6 }), separators)
+      .map(
+        ([properties, [colon = '', comma = '']]) =>
+          `{${properties.map(([own, value]) => `${JSON.stringify(own)}${colon}${value}`).join(comma)}}`,
+      );
+    fc.assert(
+      fc.property(fc.array(text, { minLength: 1, maxLength: 12 }), (lines) => {
+        const [values, texts] = [new JsonRowReader('value'), new JsonRowReader('text')];
+        for (const line of lines) {
+          const exact = parseExact(line) as object;
+          expect(values.read(line)).to.deep.equal(exact);
+          const read = Object.entries(texts.read(line) ?? {}).filter(([, value]) => value !== undefined);
+          const parsed = read.map(([own, value]) => [own, parseExact(buildJson(value))]);
+          expect(Object.fromEntries(parsed)).to.deep.equal(Object.fromEntries(Object.entries(exact)));
         }
       }),
       { numRuns: 1000 },

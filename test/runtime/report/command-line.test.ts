@@ -26,14 +26,14 @@ describe('a command line for people to copy', () => {
   ];
   for (const [title, line, expected] of rows) it(title, () => expect(line).to.equal(expected));
 
-  it('is split by a shell into the original words', function () {
-    if (process.platform === 'win32') this.skip();
-    const words = fc.sample(
-      fc.string({ minLength: 1 }).filter((word) => !word.includes('\0')),
-      200,
-    );
-    const script = formatCommand(...words).replace(/^etl/, String.raw`printf '%s\0'`);
-    const heard = execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' });
-    expect(heard.split('\0').slice(0, -1)).to.deep.equal(words);
-  });
+  if (process.platform !== 'win32')
+    it('is split by a shell into the original words', () => {
+      const words = fc.sample(
+        fc.string({ minLength: 1 }).filter((word) => !word.includes('\0')),
+        200,
+      );
+      const script = formatCommand(...words).replace(/^etl/, String.raw`printf '%s\0'`);
+      const heard = execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' });
+      expect(heard.split('\0').slice(0, -1)).to.deep.equal(words);
+    });
 });

@@ -1,6 +1,7 @@
 import type { LineBreak } from '../../format/csv-record.js';
 import type { Encoding } from '../../format/encodings.js';
 import type { Quoting } from '../../format/record-ends.js';
+import type { LaterValues } from '../../format/later-value.js';
 import type { InputColumn } from '../../format/row-reader.js';
 import type { Table } from '../../table/describe.js';
 import type { ValueType } from '../../postgres/type-form.js';
@@ -37,6 +38,8 @@ export interface FeedTarget {
   readonly table: Table;
   /** True if pg writes dates in UTC (`pg.defaults.parseInputDatesAsUTC`). */
   readonly usesUtcDates: boolean;
+  /** The check of the columns whose types were inferred. Undefined if there are none. */
+  readonly later: LaterValues | undefined;
 }
 
 /** How the bytes of an input are split into rows. */

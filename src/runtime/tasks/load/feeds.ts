@@ -12,6 +12,7 @@ import type { ColumnPick } from '../../format/column-pick.js';
 import type { Feed } from './feed.js';
 import { readStart } from './header.js';
 import type { LoadSource } from './load-input.js';
+import { checkLaterRecords } from './later-records.js';
 import { createRowsFeeds } from './rows-feed.js';
 
 /** A request to open the inputs of a load. */
@@ -86,20 +87,27 @@ async function* createCsvFeeds(file: InputFile, csv: CsvFormat, request: FeedsRe
     }
     const first = needsTypes ? readSample(file.name, start, csv) : listUntyped(start.names);
     const mustRefuseEndMark = table === undefined || table.serverVersion < END_MARK_IS_DATA_VERSION;
+    const { name } = file;
+    const records = {
+      options: copyOptions(csv, true),
+      header: start.header,
+      hasFirstLine: true,
+      quoting: readQuoting(csv),
+      encoding: csv.encoding,
+    };
     yield {
-      name: file.name,
+      name,
       skippedLines: csv.skipLines,
       columns: first.columns,
-      sample: (name) => first.sample(name),
+      sample: (column) => first.sample(column),
       options: copyOptions(csv, csv.header),
-      chunks: () => (mustRefuseEndMark ? refuseEndMark(chunks, file.name) : chunks),
-      records: {
-        options: copyOptions(csv, true),
-        header: start.header,
-        hasFirstLine: true,
-        quoting: readQuoting(csv),
-        encoding: csv.encoding,
+      chunks: ({ later }) => {
+        const all = mustRefuseEndMark ? refuseEndMark(chunks, name) : chunks;
+        return later
+          ? checkLaterRecords(all, { name, names: start.names, syntax: csv, records }, later)
+          : all;
       },
+      records,
       sent: () => undefined,
     };
   } finally {

@@ -9,6 +9,8 @@ import type { TaskWork } from '../task-body.js';
 import { findUnsetCursors } from '../unset-cursor.js';
 import { applyContract, createTable } from './contract.js';
 import { CopyAround } from './copy-around.js';
+import type { LaterValues } from '../../format/later-value.js';
+import { createLaterCheck } from './inferred-columns.js';
 import { type Feed, addFile } from './feed.js';
 import { openFeeds } from './feeds.js';
 import type { LoadResult, LoadSource } from './load-input.js';
@@ -21,6 +23,8 @@ export class LoadAttempt {
   readonly #work: TaskWork;
   readonly #rejects: Rejects | undefined;
   readonly #omitted = new Set<string>();
+  /** The check of the columns whose types this load has inferred. */
+  #later: LaterValues | undefined;
   #files = 0;
   #bytes = 0;
 
@@ -82,6 +86,10 @@ export class LoadAttempt {
     const table = canCreate ? await createTable(this.#work, into, first.columns, key) : found;
     assertTable(table, into);
     const agreed = first && (await applyContract(this.#work, schema, table, first));
+    if (first !== undefined && (canCreate || schema === 'evolve')) {
+      const created = { before: found, columns: first.columns, hasRejects: this.#rejects !== undefined };
+      this.#later = createLaterCheck(this.#work, created);
+    }
     return {
       ...this.#options,
       table: agreed ?? table,
@@ -101,7 +109,8 @@ export class LoadAttempt {
     const list = feed.columns.map((column) => quoteIdentifier(column.name)).join(', ');
     const copyWith = (options: string): string => `copy ${name} (${list}) from stdin with (${options})`;
     const { taskConnection, context } = this.#work;
-    const chunks = feed.chunks({ table, usesUtcDates: taskConnection.usesUtcDates });
+    const { usesUtcDates } = taskConnection;
+    const chunks = feed.chunks({ table, usesUtcDates, later: this.#later });
     try {
       if (this.#rejects !== undefined)
         return await this.#sendWithRejects(

@@ -64,8 +64,11 @@ export async function* cutBatches(
   if (last !== undefined) yield last;
 }
 
-/** Splits chunks into batches. The bytes of an incomplete row wait for the next chunk. */
-class BatchCutter {
+/**
+ * Splits chunks into batches. A copy of the bytes of an incomplete row waits for the next chunk, so a chunk can be used
+ * again after `cut`. Throws `EtlError` ETL-3502 if a row is longer than 64 MiB.
+ */
+export class BatchCutter {
   readonly #ends: RecordEnds;
   readonly #hasFirstLine: boolean;
   readonly #letter: string;
@@ -116,12 +119,12 @@ class BatchCutter {
   /** Keeps the bytes of an incomplete row. Throws `EtlError` ETL-3502 if the row is longer than 64 MiB. */
   #addRest(bytes: Buffer): void {
     if (bytes.length === 0) return;
-    this.#rest.push(bytes);
+    this.#rest.push(Buffer.from(bytes));
     this.#restBytes += bytes.length;
     if (this.#restBytes <= LONGEST_RECORD_BYTES) return;
     throw new EtlError('ETL-3502', {
       what: `the row on line ${this.#line} is longer than 64 MiB`,
-      why: 'a load with `rejects` holds each row in memory',
+      why: 'a load with `rejects`, and one that creates columns, holds each row in memory',
       fix: 'look for a quote that is opened and not closed: it turns all following lines into one row',
     });
   }

@@ -21,9 +21,9 @@ export async function* createRowsFeeds(
     skippedLines: 0,
     columns: rows.columns,
     options: 'format text',
-    chunks: ({ table, usesUtcDates }) => {
+    chunks: ({ table, usesUtcDates, later }) => {
       const types = new Map(table.columns.map(({ name, value }) => [name, value]));
-      return countRows(rows.chunks(types, usesUtcDates), (count) => (sent += count));
+      return countRows(rows.chunks(types, usesUtcDates, later), (count) => (sent += count));
     },
     sample: (name, type, isUtc) => rows.sample(name, type, isUtc),
     records: {

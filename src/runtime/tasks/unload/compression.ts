@@ -10,7 +10,7 @@ export interface Compressor {
 }
 
 /** Quality 5 of 11: the default, 11, takes minutes and makes the file only a little smaller. */
-const BROTLI = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 5 } };
+const BROTLI_QUALITY = 5;
 
 /**
  * Creates the compressor of a format. Throws `EtlError` ETL-3603 for zstd if this version of Node.js does not have it.
@@ -19,11 +19,13 @@ export function createCompressor(compression: Exclude<UnloadCompression, 'none'>
   switch (compression) {
     case 'gzip':
       return { stream: () => zlib.createGzip(), bytes: (input) => zlib.gzipSync(input) };
-    case 'brotli':
+    case 'brotli': {
+      const options = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } };
       return {
-        stream: () => zlib.createBrotliCompress(BROTLI),
-        bytes: (input) => zlib.brotliCompressSync(input, BROTLI),
+        stream: () => zlib.createBrotliCompress(options),
+        bytes: (input) => zlib.brotliCompressSync(input, options),
       };
+    }
     case 'zstd':
       return createZstd();
     default:
