@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /**
  * Returns the packages whose code is in a bundle, sorted by name and version, each package once. `metafiles` are the
- * metafiles of esbuild, whose paths are relative to `root`. Throws if a package names no licence.
+ * metafiles of esbuild, whose paths are relative to `root`. Throws if a package names no licence or has no text of it.
  */
 export function readPackages(metafiles, root) {
   const outputs = metafiles.flatMap((metafile) => Object.values(metafile.outputs));
@@ -34,8 +34,16 @@ export function joinLicenses(packages) {
 function readPackage(folder) {
   const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   if (typeof license !== 'string') throw new Error(`the package ${name} ${version} names no licence`);
-  const file = readdirSync(folder).find((each) => /^(?:licen[sc]e|copying)(?:\.|-|$)/i.test(each));
-  const text =
-    file === undefined ? 'The package has no text of its licence.' : readFileSync(join(folder, file), 'utf8');
+  const read = (pattern) => {
+    const file = readdirSync(folder).find((each) => pattern.test(each));
+    return file === undefined ? undefined : readFileSync(join(folder, file), 'utf8');
+  };
+  const text = read(/^(?:licen[sc]e|copying)(?:\.|-|$)/i) ?? findSection(read(/^readme(?:\.|$)/i) ?? '');
+  if (text === undefined) throw new Error(`the package ${name} ${version} has no text of its licence`);
   return { name, version, license, text: text.trim() };
+}
+
+/** Returns the text below the heading "License" of a README. Undefined if there is no such heading. */
+function findSection(readme) {
+  return /^#+ *licen[sc]e *$([^]*?)(?=^#|(?![^]))/im.exec(readme)?.[1];
 }

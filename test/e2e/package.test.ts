@@ -110,6 +110,10 @@ describe('the package', function () {
     const licenses = await readFile(join(ROOT, 'dist/etl.licenses.txt'), 'utf8');
     for (const name of ['@oclif/core', 'knex', 'objection', 'pg'])
       expect(licenses).to.match(new RegExp(`^${name} [\\d.]+, MIT\\n\\n`, 'm'));
+    // pg-types has the text in its README.
+    expect(licenses).to.match(
+      /^pg-types [\d.]+, MIT\n\nThe MIT License \(MIT\)[^]*?Permission is hereby granted/m,
+    );
     expect(packed).to.have.members([...documents, 'bin/package.json', 'bin/run.js', ...built, ...shared]);
   });
 

@@ -85,11 +85,12 @@ async function findBundledPackages(): Promise<string[]> {
   try {
     const { bundleProgram, bundleApi } = (await import(join(ROOT, 'scripts/bundle.js'))) as Bundler;
     await Promise.all([bundleProgram(folder, { minify: false }), bundleApi(folder)]);
-    const files = ['etl.cjs', 'api.cjs', 'watchdog-thread.cjs', 'iconv-lite.cjs', 'parser.cjs'];
+    const programs = ['etl', 'api', 'watchdog-thread', 'iconv-lite', 'parser', 'typescript'];
+    const files = programs.map((name) => `${name}.cjs`);
     const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
     const paths = texts.flatMap((text) => text.match(/^ *\/\/ node_modules\/.*$/gm) ?? []);
     const folders = paths.map((path) => /node_modules\/.*/.exec(path)?.[0] ?? '').map(getPackageFolder);
-    return [...new Set(folders)].map((each) => `${getPackageName(each)} ${readInstalledVersion(each)}`);
+    return [...new Set(folders)].map((each) => `${readInstalledName(each)} ${readInstalledVersion(each)}`);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -106,8 +107,9 @@ function getPackageFolder(path: string): string {
   return parts.slice(0, at + (parts[at]?.startsWith('@') ? 2 : 1)).join('/');
 }
 
-function getPackageName(folder: string): string {
-  return folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
+/** Reads the name of a package. Its folder can have another name. */
+function readInstalledName(folder: string): string {
+  return (require(join(ROOT, folder, 'package.json')) as { name: string }).name;
 }
 
 function readInstalledVersion(folder: string): string {
