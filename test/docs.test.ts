@@ -19,6 +19,7 @@ for (const name of [
   'library',
   'testing',
   'deploy',
+  'connections',
 ]) {
   describe(`docs/${name}.md`, () => {
     it('names only tests that exist', async () => {
