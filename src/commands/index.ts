@@ -3,6 +3,7 @@ import { ConnectionsListCommand } from './connections/list.js';
 import { ConnectionsTestCommand } from './connections/test.js';
 import { ExplainCommand } from './explain.js';
 import { HelpCommand } from './help.js';
+import { InitCommand } from './init.js';
 import { LedgerMigrateCommand } from './ledger/migrate.js';
 import { LedgerSqlCommand } from './ledger/sql.js';
 import { LedgerStatusCommand } from './ledger/status.js';
@@ -22,6 +23,7 @@ export const COMMANDS = {
   'connections:test': ConnectionsTestCommand,
   explain: ExplainCommand,
   help: HelpCommand,
+  init: InitCommand,
   'ledger:migrate': LedgerMigrateCommand,
   'ledger:sql': LedgerSqlCommand,
   'ledger:status': LedgerStatusCommand,

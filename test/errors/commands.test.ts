@@ -59,6 +59,12 @@ const COMMANDS: readonly FailingCommand[] = [
     ),
   },
   { code: 'ETL-2017', args: 'explain 22O1' },
+  { code: 'ETL-2019', args: 'init', files: { 'package.json': '[]' } },
+  {
+    code: 'ETL-2020',
+    args: 'init --knexfile knexfile.js --env stagign',
+    files: { 'knexfile.js': `export default { staging: { client: 'pg', connection: 'postgres://a' } };` },
+  },
   { code: 'ETL-2101', args: 'list --config nope.ts' },
   { code: 'ETL-2103', args: 'list', config: `${IMPORTS}export default defineConfig({ dags: [ );` },
   {

@@ -17,6 +17,7 @@ import { type LedgerSchema, nameSchema } from '../../runtime/ledger/ledger.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { findConnectionVariable } from '../../runtime/config/position.js';
 import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
+import type { Shared } from '../../runtime/modules/shared-packages.js';
 import { setProcessUser } from '../../runtime/trust/trusted-file.js';
 
 /** The config, the environment and the connections, which a command loads before it begins to work. */
@@ -75,12 +76,7 @@ export async function loadProgram({ config, connections, notice, debug }: Progra
   const loaded = await loadConfig({
     directory,
     explicit: file,
-    shared: {
-      api: { name: '@oneshot/etl', load: () => api, entry: new URL('index.js', import.meta.url) },
-      packages: SHARED_PACKAGES,
-      own: new URL('.', import.meta.url),
-      version: readManifest().version,
-    },
+    shared: getShared(),
     isCached: !process.env['ETL_NO_CACHE'],
     variables: process.env,
     conditions: listNodeConditions(process.execArgv, process.env['NODE_OPTIONS']),
@@ -107,6 +103,16 @@ export async function loadProgram({ config, connections, notice, debug }: Progra
     getPoolSize: (connection, concurrency) => connectionSet.getPoolSize(connection, concurrency),
     open: (connection, settings) =>
       connectionSet.open(connection, { notice, ...settings, trace: debug?.createTrace(connection.id) }),
+  };
+}
+
+/** Returns what the program shares with the user's modules: this instance of the API, and the shared packages. */
+export function getShared(): Shared {
+  return {
+    api: { name: '@oneshot/etl', load: () => api, entry: new URL('index.js', import.meta.url) },
+    packages: SHARED_PACKAGES,
+    own: new URL('.', import.meta.url),
+    version: readManifest().version,
   };
 }
 
