@@ -140,15 +140,18 @@ export abstract class EtlCommand extends Command {
    */
   protected override async catch(error: Error): Promise<void> {
     const isJson = this.argv.includes('--json');
-    const shown =
-      error instanceof EtlError
-        ? error
-        : (toUsageError(error, this.id?.replaceAll(':', ' ')) ??
-          describeRestriction(error, process.env['NODE_OPTIONS']));
+    const shown = this.toShownError(error);
     setExitCode(shown?.exitCode ?? EXIT.bug);
     if (shown === undefined) this.err(formatBugReport(error));
     else this.printErrors([{ error: shown }], undefined);
     if (isJson && shown) this.printJson(buildErrorJson(shown, this.recordsRowData));
+  }
+
+  /** Returns the error that the command shows for a thrown error. Undefined for a bug of etl. */
+  protected toShownError(error: Error): EtlError | undefined {
+    if (error instanceof EtlError) return error;
+    const usage = toUsageError(error, this.id?.replaceAll(':', ' '));
+    return usage ?? describeRestriction(error, process.env['NODE_OPTIONS']);
   }
 
   /** Reports on stderr that a stream can't be written any more. */

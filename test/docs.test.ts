@@ -12,6 +12,7 @@ import { createDatabase } from './support/database.js';
 
 for (const name of [
   'guarantees',
+  'notifications',
   'transfer',
   'unloading',
   'loading',

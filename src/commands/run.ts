@@ -18,7 +18,8 @@ import { createRunConnections } from '../runtime/run/run-connections.js';
 import { DEFAULT_CONCURRENCY, executeRun, type RunResult } from '../runtime/run/run.js';
 import type { RunRequest } from '../runtime/run/start.js';
 import { startWatchdog, type Watchdog } from './run/watchdog.js';
-import { setExitCode } from './program/process-end.js';
+import { Notifications } from './run/notifications.js';
+import { getCode, setExitCode } from './program/process-end.js';
 
 const DEFAULT_OVERLAP = 'fail';
 const DEFAULT_MAX_BLOCK = '1m';
@@ -98,6 +99,11 @@ SIGINT and SIGTERM.`;
       options: ['plain', 'ndjson'],
       default: 'plain',
     }),
+    ping: Flags.string({
+      description:
+        'Ping this URL at the start and at the end of the run, as healthchecks.io expects it. The process list shows the value, so prefer ETL_PING_URL.',
+      helpValue: 'url',
+    }),
     quiet: Flags.boolean({
       char: 'q',
       description: 'Print nothing if the run succeeds. If it fails, print everything.',
@@ -115,10 +121,15 @@ SIGINT and SIGTERM.`;
   readonly #held: RunEvent[] = [];
   /** The first error of the report itself. The run goes on without the report. */
   #reportError: EtlError | undefined;
+  /** The error that kept the run from starting. */
+  #startError: EtlError | undefined;
+  readonly #notifications = new Notifications(this.argv, process.env, (text) => this.#notice(text));
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
+    this.#notifications.setDag(args.dag);
     const program = await this.loadProgram(flags);
+    this.#notifications.setConfig(program.loaded.config);
     const request = await createRequestFromFlags(program, args.dag, flags);
     const guard = guardProcess();
     const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'), (text) =>
@@ -133,6 +144,7 @@ SIGINT and SIGTERM.`;
         if (event.type === 'notice') this.err(`note: ${event.text}\n`);
       const isLocked = error instanceof EtlError && error.code === 'ETL-7501';
       if (!isLocked || flags.overlap !== 'skip') throw error;
+      this.#notifications.skip();
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
       guard.dispose();
@@ -145,6 +157,15 @@ SIGINT and SIGTERM.`;
     for (const line of this.#printed.splice(0)) super.print(line);
     await super.catch(addDataState(thrown));
     if (this.#stoppedBy !== undefined) setExitCode(getSignalExitCode(this.#stoppedBy));
+    this.#startError = this.toShownError(thrown) ?? new EtlError('ETL-9001', { what: thrown.message });
+  }
+
+  /** Tells others about the end of the call, also if its flags or its config are wrong. */
+  protected override async finally(thrown: Error | undefined): Promise<void> {
+    await super.finally(thrown);
+    this.#notice = (text) => this.err(`note: ${text}\n`);
+    const showsRowData = this.recordsRowData;
+    await this.#notifications.end({ exitCode: getCode(), error: this.#startError, showsRowData });
   }
 
   protected override print(line: string): void {
@@ -183,9 +204,11 @@ SIGINT and SIGTERM.`;
     // A line has no ID of a run.
     const shown = flags.reporter === 'ndjson' ? holdUntilNamed(created, this.#held) : created;
     this.#notice = (text) => reportNotice(text, request, shown);
+    const notifications = this.#notifications;
     const reporter: Reporter = {
       report(event) {
         watchdog.observe(event);
+        notifications.observe(event);
         shown.report(event);
         debugLog?.addEvent(event);
       },

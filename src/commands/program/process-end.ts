@@ -62,7 +62,8 @@ export function takeOverExit(): void {
   }) as typeof process.emit;
 }
 
-function getCode(): number {
+/** Returns the exit code that the process would end with now. */
+export function getCode(): number {
   if (chosen === undefined) return EXIT.bug;
   return chosen === EXIT.success && isOutputLost ? EXIT.output : chosen;
 }

@@ -1,8 +1,7 @@
 import { Chalk } from 'chalk';
 import { randomBytes } from 'node:crypto';
 import { pipeWriters } from './pipe-writer.js';
-import { secrets } from '../../runtime/secrets/secrets.js';
-import { neutralizeLines } from '../../runtime/report/safe-text.js';
+import { makeSafe } from '../../runtime/report/safe-text.js';
 import { type Paint, joinLines } from '../../runtime/report/words.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -68,7 +67,7 @@ export interface Output {
 
 /** Returns a text as `Output.text` writes it. */
 export function renderText(text: string): string {
-  const shown = neutralizeLines(secrets.mask(text));
+  const shown = makeSafe(text);
   return colourMark === undefined ? shown : shown.replaceAll(colourMark, '\u001b[');
 }
 

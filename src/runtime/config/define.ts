@@ -2,7 +2,7 @@ import type { Dag } from '../dag/dag.js';
 import { captureLocation } from '../modules/location.js';
 import type { Duration } from '../duration.js';
 import type { ConnectionFunction } from '../../hooks/connection-function.js';
-import { learnFromDefinitions } from '../secrets/learned-secrets.js';
+import { learnFromDefinitions, learnFromPingUrl } from '../secrets/learned-secrets.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { assertShape } from './shape.js';
 
@@ -41,6 +41,11 @@ export interface Config {
    * over this setting.
    */
   readonly showData?: boolean;
+  /**
+   * The URL that `etl run` pings at the start and at the end of a run, by the protocol of healthchecks.io. `{dag}` stands
+   * for the ID of the Dag. `--ping` and ETL_PING_URL win over this setting. Undefined or empty: no ping.
+   */
+  readonly ping?: string | undefined;
 }
 
 /**
@@ -51,6 +56,7 @@ export function defineConfig<const C extends Config>(config: C): C {
   assertShape(config, captureLocation(defineConfig));
   // The config can still throw an error that quotes a connection.
   learnFromDefinitions(listDefinitions(config.connections ?? {}));
+  if (config.ping !== undefined) learnFromPingUrl(config.ping);
   return config;
 }
 

@@ -51,6 +51,8 @@ export interface CheckedConfig {
   readonly timeoutMs: number | undefined;
   /** True or false: whether outputs may contain values of rows. Undefined: only a terminal shows them. */
   readonly showData: boolean | undefined;
+  /** The URL to ping, with `{dag}` for the ID of the Dag. Undefined: none. */
+  readonly ping: string | undefined;
 }
 
 const LOAD_TIMEOUT_MS = 30_000;
@@ -99,6 +101,7 @@ function fillDefaults({
   concurrency,
   timeout,
   showData,
+  ping,
 }: Config): CheckedConfig {
   const byId: CheckedConfig['connections'] = Object.assign(Object.create(null), connections);
   return {
@@ -109,5 +112,6 @@ function fillDefaults({
     concurrency,
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, 'timeout'),
     showData,
+    ping: ping === '' ? undefined : ping,
   };
 }

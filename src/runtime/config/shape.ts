@@ -4,6 +4,8 @@ import { parseDuration } from '../duration.js';
 import { isRecord } from '../json.js';
 import { DEFAULT_NAMES, validateDefaults } from '../dag/options.js';
 import type { Location } from '../modules/location.js';
+import { parsePingUrl } from '../report/ping.js';
+import { learnFromPingUrl } from '../secrets/learned-secrets.js';
 import { quoteIdentifier } from '../sql/quote.js';
 
 type Path = readonly string[];
@@ -49,6 +51,14 @@ const assertCount: Check = (value, path) => {
 
 const assertBoolean: Check = (value, path) => {
   if (typeof value !== 'boolean') throw createWrongTypeError(path, 'true or false', value);
+};
+
+/** Throws a `ShapeError` unless the value is a URL to ping. Never shows the value, because the URL is a secret. */
+const assertPing: Check = (value, path) => {
+  if (typeof value !== 'string') throw createWrongTypeError(path, 'a URL', value);
+  learnFromPingUrl(value);
+  if (value !== '' && parsePingUrl(value, 'dag') === undefined)
+    throw createWrongTypeError(path, 'a URL that begins with https:// or http://', value);
 };
 
 const assertTimeout: Check = (value, path) => {
@@ -114,6 +124,7 @@ const CONFIG: Readonly<Record<string, Check>> = {
   concurrency: assertCount,
   timeout: assertTimeout,
   showData: assertBoolean,
+  ping: assertPing,
 };
 const DEFAULTS: Readonly<Record<string, Check>> = Object.fromEntries(
   DEFAULT_NAMES.map((name) => [name, assertDefault]),

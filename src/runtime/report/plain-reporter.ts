@@ -1,7 +1,7 @@
 import { formatDuration } from '../duration.js';
 import { formatInterval } from '../interval/zone-time.js';
 import { formatResumeCommand } from './command-line.js';
-import type { Reporter, RunEvent, TaskSummary } from './event.js';
+import type { Reporter, RunEvent, RunFinished, TaskSummary } from './event.js';
 import { Movements } from './movement.js';
 import {
   formatCounts,
@@ -177,7 +177,7 @@ const MARKS = { success: '✔', failed: '✖', upstream_failed: '↷', skipped: 
  * - ` = load  12 rows  1.2s  reused` for a task whose result was in the ledger
  * - ` ↷ load  skipped: <reason>` for a task with a reason
  */
-function formatTaskLines(task: TaskSummary, paint: Paint, showsRowData: boolean): readonly string[] {
+export function formatTaskLines(task: TaskSummary, paint: Paint, showsRowData: boolean): readonly string[] {
   const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
   const mark = colour(task.reused ? '=' : MARKS[task.state]);
   if (task.reason !== undefined)
@@ -202,20 +202,28 @@ function formatFinishLines(
   paint: Paint,
   showsRowData: boolean,
 ): readonly string[] {
-  const rows = event.tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
-  const word = event.state === 'success' ? paint.good('OK') : paint.bad('FAILED');
-  const rejected = event.tasks.reduce((sum, task) => sum + (task.rejected ?? 0), 0);
-  const summary = [
-    formatCounts(event.tasks),
-    formatRows(rows),
-    formatRejected(rejected),
-    formatDuration(event.durationMs),
-  ];
   // A task that was stopped has shown why.
   const shown = new Set(event.tasks.map(({ error }) => error && `${error.code} ${error.what}`));
   const errors = event.errors.filter(({ code, what }) => !shown.has(`${code} ${what}`));
   return [
     ...errors.flatMap((error) => formatErrorLines(error, paint, showsRowData)),
-    `${word}  ${summary.filter((each) => each !== '').join(', ')}`,
+    formatTotalLine(event, paint),
   ];
+}
+
+/** Formats how a run has ended: `OK  2 ok, 12 rows, 1.2s`. */
+export function formatTotalLine(
+  { state, tasks, durationMs }: Pick<RunFinished, 'state' | 'tasks' | 'durationMs'>,
+  paint: Paint,
+): string {
+  const rows = tasks.reduce((sum, task) => sum + (task.rows ?? 0), 0);
+  const word = state === 'success' ? paint.good('OK') : paint.bad('FAILED');
+  const rejected = tasks.reduce((sum, task) => sum + (task.rejected ?? 0), 0);
+  const summary = [
+    formatCounts(tasks),
+    formatRows(rows),
+    formatRejected(rejected),
+    formatDuration(durationMs),
+  ];
+  return `${word}  ${summary.filter((each) => each !== '').join(', ')}`;
 }

@@ -46,6 +46,11 @@ export function neutralizeLines(text: string): string {
     .replace(COMMAND_AT_START, (found) => found.slice(0, -1) + formatCode(found.slice(-1)));
 }
 
+/** Returns whole lines as an output may contain them: with secrets masked, and harmless for a terminal and CI systems. */
+export function makeSafe(text: string): string {
+  return neutralizeLines(secrets.mask(text));
+}
+
 /** Formats the code of a character as JavaScript writes it: `\x1b`, `\u202e`, `\u{e0041}`. */
 function formatCode(character: string): string {
   const code = (character.codePointAt(0) ?? 0).toString(16);

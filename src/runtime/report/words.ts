@@ -10,6 +10,14 @@ export interface Paint {
   readonly strong: (text: string) => string;
 }
 
+/** The paint of a text without colours. */
+export const NO_PAINT: Paint = {
+  good: (text) => text,
+  bad: (text) => text,
+  faint: (text) => text,
+  strong: (text) => text,
+};
+
 /** Joins lines to one text. Each line ends with a line break. */
 export function joinLines(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('');

@@ -4,6 +4,9 @@ import { readDefinition, readUrl, readUrlsInText } from './credentials.js';
 import { isSecretName } from './secret-names.js';
 import { secrets } from './secrets.js';
 
+/** The variable with the URL that `etl run` pings. */
+export const PING_VARIABLE = 'ETL_PING_URL';
+
 /** The values of variables by name. */
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -17,6 +20,7 @@ const MIN_VALUE_LENGTH = 8;
 export function learnFromVariables(variables: Variables): void {
   for (const [name, value] of Object.entries(variables)) {
     if (value === undefined || value === '') continue;
+    if (name === PING_VARIABLE) learnFromPingUrl(value);
     const isDefinition = /^(?:ETL|AIRFLOW)_CONN_/.test(name) || name === 'DATABASE_URL';
     if (isDefinition) secrets.add(readDefinition(value));
     else if (value.includes('://')) secrets.add(readUrlsInText(value));
@@ -34,6 +38,8 @@ export function learnFromArguments(argv: readonly string[]): void {
   argv.forEach((word, index) => {
     const value = /^--conn=(.*)$/s.exec(word)?.[1] ?? (argv[index - 1] === '--conn' ? word : undefined);
     if (value !== undefined) secrets.add(readDefinition(value.replace(/^[^=:]*=/, '')));
+    else if (word.startsWith('--ping=') || argv[index - 1] === '--ping')
+      learnFromPingUrl(word.replace(/^--ping=/, ''));
     else secrets.add(readUrlsInText(word));
   });
 }
@@ -82,6 +88,27 @@ export function learnFromConnection(connection: {
 /** Adds the secrets of a URL that code reads from, also as HTTP sends its user and password: in base64. */
 export function learnFromUrl(text: string): void {
   secrets.add(readUrl(text));
+}
+
+/**
+ * Adds the secrets of a URL that a run pings. Who knows such a URL can send pings, so the URL is a secret as a whole, and
+ * so is each part that can be a key: a part of the path or a value of the query with 16 characters, or with 8 characters
+ * and a digit.
+ */
+export function learnFromPingUrl(text: string): void {
+  const url = text
+    .trim()
+    .replace(/[?#].*$/s, '')
+    .replace(/\/+$/, '');
+  const parts = text
+    .trim()
+    .replace(/^[a-z]+:\/\/[^/?#]*/i, '')
+    .split(/[/?&=#]/);
+  const keys = parts.filter((part) => part.length >= 16 || (part.length >= 8 && /\d/.test(part)));
+  secrets.add(readUrl(text.trim()));
+  // The host alone is no secret.
+  const isKey = parts.some((part) => part !== '') || !/^https?:/i.test(url);
+  secrets.add({ secrets: isKey ? [url, ...keys] : keys, known: [] });
 }
 
 /** Adds the secrets that stand in source code: those of URLs, and texts that are assigned to a secret name. */
