@@ -104,6 +104,10 @@ SIGINT and SIGTERM.`;
         'Ping this URL at the start and at the end of the run, as healthchecks.io expects it. The process list shows the value, so prefer ETL_PING_URL.',
       helpValue: 'url',
     }),
+    'code-quality': Flags.string({
+      description: "Write GitLab's Code Quality report of the run to this file. Default: ETL_CODE_QUALITY.",
+      helpValue: 'file',
+    }),
     quiet: Flags.boolean({
       char: 'q',
       description: 'Print nothing if the run succeeds. If it fails, print everything.',
@@ -123,13 +127,18 @@ SIGINT and SIGTERM.`;
   #reportError: EtlError | undefined;
   /** The error that kept the run from starting. */
   #startError: EtlError | undefined;
-  readonly #notifications = new Notifications(this.argv, process.env, (text) => this.#notice(text));
+  readonly #notifications = new Notifications({
+    argv: this.argv,
+    variables: process.env,
+    notice: (text) => this.#notice(text),
+    command: this.stderr.command,
+  });
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parseFlags();
     this.#notifications.setDag(args.dag);
     const program = await this.loadProgram(flags);
-    this.#notifications.setConfig(program.loaded.config);
+    this.#notifications.setConfig(program.loaded);
     const request = await createRequestFromFlags(program, args.dag, flags);
     const guard = guardProcess();
     const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'), (text) =>
@@ -183,6 +192,7 @@ SIGINT and SIGTERM.`;
       ...(isGiven(maxBlock, DEFAULT_MAX_BLOCK) ? ['--max-block', maxBlock] : []),
       ...(isGiven(overlap, DEFAULT_OVERLAP) ? ['--overlap', overlap] : []),
       ...(failFast ? ['--fail-fast'] : []),
+      ...(flags['code-quality'] === undefined ? [] : ['--code-quality', flags['code-quality']]),
       ...(flags['show-data'] === undefined ? [] : [flags['show-data'] ? '--show-data' : '--no-show-data']),
     ];
   }

@@ -50,7 +50,7 @@ export function createPaint(hasColour: boolean): Paint {
 export type Write = (text: string) => void;
 
 /**
- * A stream of this process. Everything that etl writes goes through one of the three functions. `PipeWriter` says what
+ * A stream of this process. Everything that etl writes goes through one of these functions. `PipeWriter` says what
  * happens if the reader of the stream is slow. After the first failure (EPIPE, ENOSPC), all later output is dropped.
  */
 export interface Output {
@@ -63,6 +63,8 @@ export interface Output {
   readonly json: Write;
   /** Writes a control sequence for the terminal, as it is. */
   readonly control: Write;
+  /** Writes lines that a CI system obeys, which `formatAnnotations` made, as they are. */
+  readonly command: Write;
 }
 
 /** Returns a text as `Output.text` writes it. */
@@ -85,6 +87,7 @@ export function createOutput(descriptor: 1 | 2, onFailed: (error: Error) => void
     text: (text) => write(renderText(text)),
     json: write,
     control: write,
+    command: write,
   };
 }
 

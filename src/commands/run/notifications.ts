@@ -3,7 +3,17 @@ import { DEFAULT_ZONE } from '../../runtime/interval/zone-time.js';
 import { formatResumeCommand } from '../../runtime/report/command-line.js';
 import type { RunEvent, RunFinished, RunStarted } from '../../runtime/report/event.js';
 import { parsePingUrl, Pinger } from '../../runtime/report/ping.js';
-import { formatSummary, type RunReport } from '../../runtime/report/run-report.js';
+import {
+  type FilePosition,
+  parsePosition,
+  type RepositoryPosition,
+  toRepositoryPosition,
+} from '../../runtime/report/run-location.js';
+import { type Failure, formatSummary, type RunReport } from '../../runtime/report/run-report.js';
+import type { LoadedConfig } from '../../runtime/config/load.js';
+import type { Dag } from '../../runtime/dag/dag.js';
+import { getLocationFrame } from '../../runtime/modules/location.js';
+import { findCiTargets, reportToCi } from './ci-report.js';
 import { PING_VARIABLE } from '../../runtime/secrets/learned-secrets.js';
 
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -17,27 +27,35 @@ export interface CallEnd {
   readonly showsRowData: boolean;
 }
 
+/** What `Notifications` gets from the command. */
+export interface NotificationServices {
+  /** The words of the command line. */
+  readonly argv: readonly string[];
+  readonly variables: Variables;
+  /** Takes one line that a person should read. */
+  readonly notice: (text: string) => void;
+  /** Writes lines that a CI system obeys. */
+  readonly command: (text: string) => void;
+}
+
 /**
  * Tells others how one call of `etl run` went. Knows the call from its command line, because a call whose flags are wrong
  * must be told, too. Never changes the exit code; what can't be told is a notice.
  */
 export class Notifications {
-  readonly #argv: readonly string[];
-  readonly #variables: Variables;
-  readonly #notice: (text: string) => void;
+  readonly #services: NotificationServices;
   readonly #startedAt = performance.now();
   #dagId: string | undefined;
+  #dag: Dag | undefined;
+  #configFile: string | undefined;
   #configured: string | undefined;
   #pinger: Pinger | undefined;
   #started: (RunEvent & RunStarted) | undefined;
   #finished: (RunEvent & RunFinished) | undefined;
   #isSkipped = false;
 
-  /** `notice` takes one line that a person should read. */
-  constructor(argv: readonly string[], variables: Variables, notice: (text: string) => void) {
-    this.#argv = argv;
-    this.#variables = variables;
-    this.#notice = notice;
+  constructor(services: NotificationServices) {
+    this.#services = services;
   }
 
   /** Takes the Dag of the command line. Throws ETL-2001 if `--ping` or ETL_PING_URL is no URL. */
@@ -52,9 +70,11 @@ export class Notifications {
     });
   }
 
-  /** Takes the setting of the config. A flag and a variable win over it. */
-  setConfig({ ping }: { readonly ping: string | undefined }): void {
-    this.#configured = ping;
+  /** Takes the settings of the config, over which flags and variables win, and the Dag. */
+  setConfig({ file, config }: LoadedConfig): void {
+    this.#configured = config.ping;
+    this.#configFile = file;
+    this.#dag = config.dags.find(({ id }) => id === this.#dagId);
     this.setDag(this.#dagId);
   }
 
@@ -76,8 +96,25 @@ export class Notifications {
   async end(end: CallEnd): Promise<void> {
     if (this.#isSkipped) return;
     const report = this.#createReport(end);
+    await this.#reportToCi(report, end.showsRowData);
     this.#pinger ??= this.#createPinger();
     await this.#pinger?.end(end.exitCode, formatSummary(report, end.showsRowData));
+  }
+
+  async #reportToCi(report: RunReport, showsRowData: boolean): Promise<void> {
+    const { argv, variables, command, notice } = this.#services;
+    const directory = readWorkingDirectory();
+    const targets = findCiTargets(findFlag(argv, '--code-quality'), variables, directory);
+    if (!targets.annotates && targets.codeQuality === undefined) return;
+    const place = (position: FilePosition): RepositoryPosition =>
+      toRepositoryPosition(position, targets.root, directory);
+    const locate = ({ taskId, error }: Failure): RepositoryPosition | undefined => {
+      const task = taskId === undefined ? this.#dag : this.#dag?.tasks.find(({ id }) => id === taskId);
+      const position = (task && getLocationFrame(task.location)) ?? parsePosition(error.where);
+      return position && place(position);
+    };
+    const file = place({ file: this.#configFile ?? 'etl.config.ts', line: 1, column: 1 }).path;
+    await reportToCi(report, targets, { locate, file, showsRowData, command, notice });
   }
 
   #createReport({ exitCode, error }: CallEnd): RunReport {
@@ -105,7 +142,7 @@ export class Notifications {
   #createPinger(): Pinger | undefined {
     const [, text] = this.#findPingUrl();
     const url = text === undefined ? undefined : parsePingUrl(text, this.#dagId);
-    return url && new Pinger(url, this.#notice);
+    return url && new Pinger(url, this.#services.notice);
   }
 
   /**
@@ -113,11 +150,29 @@ export class Notifications {
    * empty text is no URL.
    */
   #findPingUrl(): readonly [name: string, text: string | undefined] {
-    const flags = this.#argv.flatMap((word, i) =>
-      word.startsWith('--ping=') ? [word.slice(7)] : this.#argv[i - 1] === '--ping' ? [word] : [],
-    );
-    if (flags.length > 0) return ['--ping', flags.at(-1)];
-    const variable = this.#variables[PING_VARIABLE];
+    const { argv, variables } = this.#services;
+    const flag = findFlag(argv, '--ping');
+    if (flag !== undefined) return ['--ping', flag];
+    const variable = variables[PING_VARIABLE];
     return variable ? [PING_VARIABLE, variable] : ['`ping` of the config', this.#configured];
+  }
+}
+
+/** Returns the last value of a flag in the words of a command line. */
+function findFlag(argv: readonly string[], name: string): string | undefined {
+  return argv
+    .flatMap((word, i) => {
+      if (word.startsWith(`${name}=`)) return [word.slice(name.length + 1)];
+      return argv[i - 1] === name ? [word] : [];
+    })
+    .at(-1);
+}
+
+/** Returns the working directory, or the root directory if the working directory was removed. */
+function readWorkingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return '/'; // `loadProgram` reports this.
   }
 }

@@ -7,9 +7,13 @@ import { buildEventJson, createNdjsonReporter } from '../../../src/runtime/repor
 import { createPlainReporter } from '../../../src/runtime/report/plain-reporter.js';
 import { formatJson } from '../../../src/runtime/report/safe-text.js';
 import { createStatusReporter } from '../../../src/runtime/report/status.js';
+import { formatAnnotations, formatStepSummary } from '../../../src/runtime/report/github.js';
+import { buildCodeQuality } from '../../../src/runtime/report/gitlab.js';
+import { formatSummary, type RunReport } from '../../../src/runtime/report/run-report.js';
 import { FailureLog } from '../../../src/runtime/run/failure-log.js';
 import { secrets } from '../../../src/runtime/secrets/secrets.js';
 import { HOSTILE, isObeyed, splitLines } from '../../support/hostile-text.js';
+import { parseWorkflowCommand } from '../../support/workflow-command.js';
 import { NOTATIONS } from '../../support/notations.js';
 
 /** The number of random events. Each event goes to every sink. `ETL_FUZZ_EVENTS` sets another number. */
@@ -103,6 +107,8 @@ const BODY = fc.oneof(
 const EVENT = fc.tuple(BASE, BODY).map(([base, body]): RunEvent => Object.assign({}, base, body));
 
 interface Sink {
+  /** True if each line is an annotation that GitHub obeys. */
+  readonly isCommand?: boolean;
   readonly isJson?: boolean;
   readonly showsRowData?: boolean;
   readonly isColoured?: boolean;
@@ -121,6 +127,20 @@ function writePlain(
   createPlainReporter({ write, paint: createPaint(colour), quiet, showsRowData }).report(event);
   return written;
 }
+
+/** Returns the report of a run that has ended with this event. Any other event says why the run did not start. */
+function createReport(event: RunEvent): RunReport {
+  const { dagId, runId } = event;
+  const base = { dagId, runId, exitCode: 1, interval: undefined, timezone: 'UTC' };
+  if (event.type === 'run_finished') return { ...event, ...base, resume: `etl run ${dagId} --resume` };
+  const errors = 'error' in event && event.error !== undefined ? [event.error] : [];
+  return { ...base, runId: undefined, state: 'failed', tasks: [], errors, durationMs: 0, resume: undefined };
+}
+
+/** Returns a position in a file whose name is a text of the event. */
+const locate =
+  ({ dagId }: RunEvent) =>
+  () => ({ path: dagId, line: 1, column: 2 });
 
 const SINKS: Readonly<Record<string, Sink>> = {
   'the plain report': { write: (event) => writePlain(event, {}) },
@@ -158,6 +178,28 @@ const SINKS: Readonly<Record<string, Sink>> = {
     showsRowData: true,
     write: (event) => `${formatJson(buildEventJson(event, true), 2)}\n`,
   },
+  'the body of a ping': { write: (event) => formatSummary(createReport(event), false) },
+  'the body of a ping with row data': {
+    showsRowData: true,
+    write: (event) => formatSummary(createReport(event), true),
+  },
+  'annotations of GitHub': {
+    isCommand: true,
+    write: (event) => formatAnnotations(createReport(event), locate(event), false),
+  },
+  'annotations of GitHub with row data': {
+    isCommand: true,
+    showsRowData: true,
+    write: (event) => formatAnnotations(createReport(event), locate(event), true),
+  },
+  'the step summary of GitHub': { write: (event) => formatStepSummary(createReport(event)) },
+  'the Code Quality report of GitLab': {
+    isJson: true,
+    write: (event) => {
+      const options = { locate: locate(event), file: 'etl.config.ts', showsRowData: false };
+      return formatJson(buildCodeQuality(createReport(event), options), 2);
+    },
+  },
   'the ledger': {
     isJson: true,
     write: (event) => {
@@ -190,6 +232,26 @@ function* decode(text: string): Generator<string> {
   }
 }
 
+/**
+ * Returns the texts in the commands that GitHub sees in an output. Fails if a line is anything else than an annotation with
+ * the properties of our annotations.
+ */
+function listCommandTexts(written: string): readonly string[] {
+  const lines = written === '' ? [] : written.replace(/\n$/, '').split('\n');
+  return lines.flatMap((line) => {
+    expect(splitLines(line)).to.deep.equal([line]);
+    const { name, properties, data } = parseWorkflowCommand(line) ?? {
+      name: 'none',
+      properties: {},
+      data: '',
+    };
+    expect(name, line).to.equal('error');
+    expect(['title', 'col file line title']).to.include(Object.keys(properties).toSorted().join(' '));
+    // The rest of the line is a text, too, in which no other command may begin.
+    return Object.values(properties).concat(data, line.slice(2));
+  });
+}
+
 describe('every output', () => {
   before(() => secrets.add({ secrets: SECRETS, known: [] }));
 
@@ -202,7 +264,8 @@ describe('every output', () => {
         expect(text.includes(secret), `${JSON.stringify(secret)} in ${written}`).to.equal(false);
     const uncoloured = sink.isColoured ? written.replaceAll(COLOUR, '') : written;
     expect(uncoloured).not.to.match(/[^\P{Cc}\n\t]|[\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/u);
-    expect(splitLines(uncoloured).filter(isObeyed)).to.deep.equal([]);
+    const lines = sink.isCommand ? listCommandTexts(uncoloured) : [uncoloured];
+    expect(lines.flatMap(splitLines).filter(isObeyed)).to.deep.equal([]);
     if (!sink.showsRowData) expect(written).not.to.include(ROW_VALUE);
   }
 
