@@ -27,9 +27,16 @@ export type {
   TaskRun,
   TransactionContext,
 } from './runtime/tasks/task-context.js';
-export { runDag, type DagRunResult, type RunDagOptions } from './library/run-dag.js';
+export { runDag, type RunDagOptions } from './library/run-dag.js';
 export type { RunSelection } from './runtime/run/request.js';
-export type { ResultsOf } from './runtime/dag/results.js';
+export type {
+  DagRunResult,
+  FailedRun,
+  ResultsOf,
+  RunCallbacks,
+  RunFacts,
+  SucceededRun,
+} from './runtime/dag/run-end.js';
 export type {
   Notice,
   RunEvent,

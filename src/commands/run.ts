@@ -125,6 +125,8 @@ SIGINT and SIGTERM.`;
   readonly #held: RunEvent[] = [];
   /** The first error of the report itself. The run goes on without the report. */
   #reportError: EtlError | undefined;
+  /** The guard of the process, from the moment when the command line and the config are known to be right. */
+  #guard: Guard | undefined;
   /** The error that kept the run from starting. */
   #startError: EtlError | undefined;
   readonly #notifications = new Notifications({
@@ -140,7 +142,8 @@ SIGINT and SIGTERM.`;
     const program = await this.loadProgram(flags);
     this.#notifications.setConfig(program.loaded);
     const request = await createRequestFromFlags(program, args.dag, flags);
-    const guard = guardProcess();
+    this.#notifications.setRequest(request);
+    const guard = (this.#guard = guardProcess());
     const watchdog = startWatchdog(parseDuration(flags['max-block'], '--max-block'), (text) =>
       this.#notice(text),
     );
@@ -156,7 +159,7 @@ SIGINT and SIGTERM.`;
       this.#notifications.skip();
       if (!flags.quiet) this.err(`skipped: ${error.message}\n`);
     } finally {
-      guard.dispose();
+      guard.endRun();
       watchdog.dispose();
     }
   }
@@ -174,7 +177,12 @@ SIGINT and SIGTERM.`;
     await super.finally(thrown);
     this.#notice = (text) => this.err(`note: ${text}\n`);
     const showsRowData = this.recordsRowData;
+    const known = this.#guard?.unhandledErrors.length ?? 0;
     await this.#notifications.end({ exitCode: getCode(), error: this.#startError, showsRowData });
+    for (const { message } of this.#guard?.unhandledErrors.slice(known) ?? [])
+      this.#notice(`after the end of the run: ${message}; the run is not affected`);
+    this.#guard?.dispose();
+    if (getCode() !== EXIT.success) for (const line of this.#printed.splice(0)) super.print(line);
   }
 
   protected override print(line: string): void {
@@ -283,6 +291,7 @@ SIGINT and SIGTERM.`;
    * report on stderr.
    */
   #finish(result: RunResult, guard: Guard, { color }: RunFlags): void {
+    this.#notifications.setResult(result);
     const signal = guard.stoppedBy();
     if (result.state !== 'success') for (const line of this.#printed.splice(0)) super.print(line);
     // The result has the unhandled errors that came before the end of the run.

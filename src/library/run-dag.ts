@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
-import { describeThrown, EtlError } from '../errors.js';
+import { describeThrown, EtlError, EXIT } from '../errors.js';
 import { findHook } from '../hooks/index.js';
 import { findHomeDirectory } from '../hooks/home-directory.js';
 import { ConnectionSet } from '../hooks/connection-set.js';
@@ -10,13 +10,15 @@ import type { Config } from '../runtime/config/define.js';
 import { getDagCode } from '../runtime/dag/dag-code.js';
 import type { Dag } from '../runtime/dag/dag.js';
 import { findConnections, planDag } from '../runtime/dag/plan.js';
-import { collectResults, type ResultsOf } from '../runtime/dag/results.js';
-import { parseDuration } from '../runtime/duration.js';
+import { collectResults } from '../runtime/dag/results.js';
+import type { DagRunResult } from '../runtime/dag/run-end.js';
+import { type Duration, parseDuration } from '../runtime/duration.js';
 import { nameSchema } from '../runtime/ledger/ledger.js';
 import { setRoot } from '../runtime/modules/location.js';
-import type { RunEvent, RunState, TaskSummary } from '../runtime/report/event.js';
+import type { RunEvent } from '../runtime/report/event.js';
 import { learnFromPasswordFiles, learnFromVariables } from '../runtime/secrets/learned-secrets.js';
 import { secrets } from '../runtime/secrets/secrets.js';
+import { callBack } from '../runtime/run/callbacks.js';
 import { getExitCode } from '../runtime/run/exit-code.js';
 import { readHostName } from '../runtime/run/host-name.js';
 import { createRequest, type RunSelection } from '../runtime/run/request.js';
@@ -30,7 +32,18 @@ import { DEFAULT_CONCURRENCY, executeRun, type RunServices } from '../runtime/ru
 export interface RunDagOptions
   extends
     RunSelection,
-    Pick<Config, 'connections' | 'defaults' | 'ledger' | 'concurrency' | 'timeout' | 'showData'> {
+    Pick<
+      Config,
+      | 'connections'
+      | 'defaults'
+      | 'ledger'
+      | 'concurrency'
+      | 'timeout'
+      | 'showData'
+      | 'onSuccess'
+      | 'onFailure'
+      | 'callbackTimeout'
+    > {
   /** True: no further task is started after a task has failed. Default: false. */
   readonly failFast?: boolean | undefined;
   /**
@@ -50,26 +63,6 @@ export interface RunDagOptions
   readonly signal?: AbortSignal | undefined;
   /** Called for each event of the run, in order. The run does not wait for it. */
   readonly onEvent?: ((event: RunEvent) => void) | undefined;
-}
-
-/** The result of a run. A failed run is a value, not an exception. */
-export interface DagRunResult<Defined = unknown> {
-  readonly runId: string;
-  readonly state: RunState;
-  /** The exit code that `etl run` has for this result: 0, 1, 3 or 124. */
-  readonly exitCode: number;
-  /** All tasks of the Dag in the order of definition. */
-  readonly tasks: readonly TaskSummary[];
-  /**
-   * The results of the tasks that the definition of the Dag returns, in the shape that it returns. A result is undefined
-   * if the task did not succeed.
-   */
-  readonly results: ResultsOf<Defined>;
-  /** The errors of the run itself. The errors of tasks are in `tasks`. */
-  readonly errors: readonly EtlError[];
-  /** The first error that `onEvent` has thrown, as ETL-9002. The run went on. */
-  readonly reportError: EtlError | undefined;
-  readonly durationMs: number;
 }
 
 /**
@@ -93,9 +86,36 @@ export async function runDag<Defined>(
   // Fails before the start of the run if a connection is not defined or no hook opens its scheme.
   for (const id of listConnectionIds(dag, options)) findHook(await lookup.load(id));
   const connections = new ConnectionSet({ settings, variables, root: directory, pid: process.pid });
-  return runDagOn(dag, options, {
-    connections: createRunConnections(lookup, connections, options.concurrency ?? DEFAULT_CONCURRENCY),
-  });
+  const startedAt = performance.now();
+  const end = (result: DagRunResult | undefined, error?: EtlError): Promise<readonly EtlError[]> =>
+    callBack(
+      {
+        dag,
+        home: planDag(dag, options.defaults ?? {}).home,
+        exitCode: result?.exitCode ?? error?.exitCode ?? EXIT.bug,
+        result,
+        error,
+        durationMs: performance.now() - startedAt,
+      },
+      {
+        callbacks: options,
+        of: configName,
+        timeoutMs: parseOptionalDuration(options.callbackTimeout, '`callbackTimeout`'),
+        showsRowData: options.showData ?? false,
+      },
+    );
+  let isStarted = false;
+  try {
+    const result = await runDagOn(dag, options, {
+      connections: createRunConnections(lookup, connections, options.concurrency ?? DEFAULT_CONCURRENCY),
+      onStart: () => (isStarted = true),
+    });
+    return { ...result, callbackErrors: await end(result) };
+  } catch (error) {
+    // Wrong options are a mistake of the caller, who gets the error.
+    if (isStarted && error instanceof EtlError) await end(undefined, error);
+    throw error;
+  }
 }
 
 /** Returns the IDs of the connections that a Dag uses. */
@@ -110,12 +130,17 @@ export function listConnectionIds(
 export async function runDagOn<Defined>(
   dag: Dag<Defined>,
   options: Omit<RunDagOptions, 'connections' | 'variables'>,
-  { connections, beforeCommit }: Pick<RunServices, 'connections' | 'beforeCommit'>,
+  {
+    connections,
+    beforeCommit,
+    onStart,
+  }: Pick<RunServices, 'connections' | 'beforeCommit'> & { readonly onStart?: () => void },
 ): Promise<DagRunResult<Defined>> {
   const { directory = process.cwd(), defaults = {}, onEvent, timeout } = options;
   setRoot(dag.location, directory, getDagCode(options.codeVersion));
   const request = await createRequest(dag, defaults, options, (option) => `\`${option}\``);
   let reportError: EtlError | undefined;
+  onStart?.();
   const stop = new AbortController();
   const unlink = linkSignal(options.signal, stop);
   try {
@@ -125,7 +150,7 @@ export async function runDagOn<Defined>(
       limits: {
         concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
         failFast: options.failFast ?? false,
-        timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, '`timeout`'),
+        timeoutMs: parseOptionalDuration(timeout, '`timeout`'),
       },
       reporter: { report: (event) => onEvent?.(event) },
       signal: stop.signal,
@@ -138,10 +163,15 @@ export async function runDagOn<Defined>(
       beforeCommit,
     });
     const collected = collectResults(dag, results);
-    return { ...result, exitCode: getExitCode(result), results: collected, reportError };
+    return { ...result, exitCode: getExitCode(result), results: collected, reportError, callbackErrors: [] };
   } finally {
     unlink();
   }
+}
+
+/** Parses a duration that may be absent. */
+function parseOptionalDuration(duration: Duration | undefined, name: string): number | undefined {
+  return duration === undefined ? undefined : parseDuration(duration, name);
 }
 
 /** Returns what sets each variable, for messages. */

@@ -8,11 +8,12 @@ import { FailTask } from '../runtime/attempt/outcome.js';
 import type { TaskBeforeCommit } from '../runtime/attempt/begin.js';
 import type { Dag } from '../runtime/dag/dag.js';
 import { createTaskDag } from '../runtime/dag/task-dag.js';
+import type { DagRunResult } from '../runtime/dag/run-end.js';
 import type { TaskSummary } from '../runtime/report/event.js';
 import { DEFAULT_CONCURRENCY, type RunConnections } from '../runtime/run/run.js';
 import { quoteIdentifier } from '../runtime/sql/quote.js';
 import type { Task } from '../runtime/tasks/task.js';
-import { type DagRunResult, listConnectionIds, type RunDagOptions, runDagOn } from './run-dag.js';
+import { listConnectionIds, type RunDagOptions, runDagOn } from './run-dag.js';
 
 /** Options of `openTestDatabase`. */
 export interface TestDatabaseOptions {

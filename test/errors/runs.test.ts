@@ -11,7 +11,7 @@ import pg from 'pg';
 import { EtlError, toError } from '../../src/errors.js';
 import { callConnectionFunction } from '../../src/hooks/connection-function.js';
 import { resolveServers } from '../../src/hooks/postgres/libpq.js';
-import { dag, type DagBuilder } from '../../src/index.js';
+import { dag, type DagBuilder, runDag } from '../../src/index.js';
 import type { ProtocolClient } from '../../src/runtime/postgres/protocol.js';
 import { assertCommitted } from '../../src/runtime/postgres/transaction.js';
 import { sendDefinition } from '../../src/runtime/table/create-once.js';
@@ -455,6 +455,17 @@ describe('the message of a run that is disturbed', () => {
         );
       });
     }));
+
+  it('ETL-3012: a function that is called after the run fails', async () => {
+    const onSuccess = (): never => {
+      throw new Error('no network');
+    };
+    const graph = dag('d', { defaults: { conn: 'db' } }, (d) => d.sql('load', { sql: 'select 1' }), {
+      onSuccess,
+    });
+    const { callbackErrors } = await runDag(graph, { connections: { db: db.url } });
+    keep('ETL-3012', callbackErrors[0]);
+  });
 
   it('ETL-9001: the program itself fails', async () => {
     const random = (): never => {

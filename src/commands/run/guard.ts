@@ -16,6 +16,8 @@ export interface Guard {
   readonly stoppedBy: () => StopSignal | undefined;
   /** The unhandled errors that belong to no running task. */
   readonly unhandledErrors: readonly EtlError[];
+  /** Says that the run has ended. From now on, the first stop signal ends the process, too. */
+  endRun(): void;
   /** Removes the listeners. */
   dispose(): void;
 }
@@ -52,8 +54,9 @@ export function guardProcess(): Guard {
   const controller = new AbortController();
   const unhandledErrors: EtlError[] = [];
   let stoppedBy: StopSignal | undefined;
+  let hasEnded = false;
   const onSignal = (signal: StopSignal): void => {
-    if (stoppedBy !== undefined) {
+    if (stoppedBy !== undefined || hasEnded) {
       setExitCode(getSignalExitCode(signal));
       endProcess();
     }
@@ -70,6 +73,7 @@ export function guardProcess(): Guard {
     signal: controller.signal,
     stoppedBy: () => stoppedBy,
     unhandledErrors,
+    endRun: () => void (hasEnded = true),
     dispose() {
       isGuarded = false;
       for (const signal of SIGNALS) process.removeListener(signal, onSignal);

@@ -12,6 +12,10 @@ import {
 import { type Failure, formatSummary, type RunReport } from '../../runtime/report/run-report.js';
 import type { LoadedConfig } from '../../runtime/config/load.js';
 import type { Dag } from '../../runtime/dag/dag.js';
+import { collectResults } from '../../runtime/dag/results.js';
+import { callBack } from '../../runtime/run/callbacks.js';
+import type { RunResult } from '../../runtime/run/run.js';
+import type { RunRequest } from '../../runtime/run/start.js';
 import { getLocationFrame } from '../../runtime/modules/location.js';
 import { findCiTargets, reportToCi } from './ci-report.js';
 import { PING_VARIABLE } from '../../runtime/secrets/learned-secrets.js';
@@ -47,8 +51,10 @@ export class Notifications {
   readonly #startedAt = performance.now();
   #dagId: string | undefined;
   #dag: Dag | undefined;
-  #configFile: string | undefined;
-  #configured: string | undefined;
+  #config: LoadedConfig | undefined;
+  /** The run, once its command line and its config are known to be right. */
+  #request: RunRequest | undefined;
+  #result: RunResult | undefined;
   #pinger: Pinger | undefined;
   #started: (RunEvent & RunStarted) | undefined;
   #finished: (RunEvent & RunFinished) | undefined;
@@ -71,11 +77,20 @@ export class Notifications {
   }
 
   /** Takes the settings of the config, over which flags and variables win, and the Dag. */
-  setConfig({ file, config }: LoadedConfig): void {
-    this.#configured = config.ping;
-    this.#configFile = file;
-    this.#dag = config.dags.find(({ id }) => id === this.#dagId);
+  setConfig(loaded: LoadedConfig): void {
+    this.#config = loaded;
+    this.#dag = loaded.config.dags.find(({ id }) => id === this.#dagId);
     this.setDag(this.#dagId);
+  }
+
+  /** Takes the run. From now on, `onFailure` is called if the run fails or can't start. */
+  setRequest(request: RunRequest): void {
+    this.#request = request;
+  }
+
+  /** Takes the result of a run that has started. */
+  setResult(result: RunResult): void {
+    this.#result = result;
   }
 
   /** Learns from the events of the run. Never throws. */
@@ -98,7 +113,31 @@ export class Notifications {
     const report = this.#createReport(end);
     await this.#reportToCi(report, end.showsRowData);
     this.#pinger ??= this.#createPinger();
-    await this.#pinger?.end(end.exitCode, formatSummary(report, end.showsRowData));
+    const pinging = this.#pinger?.end(end.exitCode, formatSummary(report, end.showsRowData));
+    for (const { message, why } of await this.#callBack(end))
+      this.#services.notice(`${message}${why === undefined ? '' : ` (${why})`}; the run is not affected`);
+    await pinging;
+  }
+
+  /** Calls the functions of the Dag and of the config. Returns the errors of those that have failed. */
+  async #callBack({ exitCode, error, showsRowData }: CallEnd): Promise<readonly EtlError[]> {
+    const request = this.#request;
+    const config = this.#config?.config;
+    if (request === undefined || config === undefined) return [];
+    const { dag, home } = request;
+    const { callbacks, callbackTimeoutMs: timeoutMs } = config;
+    const result = this.#result && {
+      ...this.#result,
+      exitCode,
+      results: collectResults(dag, this.#result.results),
+      reportError: undefined,
+      callbackErrors: [],
+    };
+    const durationMs = performance.now() - this.#startedAt;
+    return callBack(
+      { dag, home, exitCode, result, error, durationMs },
+      { callbacks, of: 'the config', timeoutMs, showsRowData },
+    );
   }
 
   async #reportToCi(report: RunReport, showsRowData: boolean): Promise<void> {
@@ -113,7 +152,7 @@ export class Notifications {
       const position = (task && getLocationFrame(task.location)) ?? parsePosition(error.where);
       return position && place(position);
     };
-    const file = place({ file: this.#configFile ?? 'etl.config.ts', line: 1, column: 1 }).path;
+    const file = place({ file: this.#config?.file ?? 'etl.config.ts', line: 1, column: 1 }).path;
     await reportToCi(report, targets, { locate, file, showsRowData, command, notice });
   }
 
@@ -154,7 +193,7 @@ export class Notifications {
     const flag = findFlag(argv, '--ping');
     if (flag !== undefined) return ['--ping', flag];
     const variable = variables[PING_VARIABLE];
-    return variable ? [PING_VARIABLE, variable] : ['`ping` of the config', this.#configured];
+    return variable ? [PING_VARIABLE, variable] : ['`ping` of the config', this.#config?.config.ping];
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Dag } from '../dag/dag.js';
+import type { RunCallbacks } from '../dag/run-end.js';
 import { captureLocation } from '../modules/location.js';
 import type { Duration } from '../duration.js';
 import type { ConnectionFunction } from '../../hooks/connection-function.js';
@@ -14,7 +15,7 @@ export interface ConnectionSettings {
 }
 
 /** The default export of `etl.config.ts`. */
-export interface Config {
+export interface Config extends RunCallbacks {
   readonly dags?: readonly Dag[];
   /**
    * Connections by ID. An ID whose value is undefined counts as not defined, for example `db: process.env['DB_URL']` if
@@ -46,6 +47,8 @@ export interface Config {
    * for the ID of the Dag. `--ping` and ETL_PING_URL win over this setting. Undefined or empty: no ping.
    */
   readonly ping?: string | undefined;
+  /** The longest time that `onSuccess` or `onFailure` may take, here and in a Dag. Default: 30 seconds. */
+  readonly callbackTimeout?: Duration;
 }
 
 /**

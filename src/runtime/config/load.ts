@@ -2,6 +2,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ConnectionFunction } from '../../hooks/connection-function.js';
 import type { Dag } from '../dag/dag.js';
+import type { RunCallbacks } from '../dag/run-end.js';
 import { parseDuration } from '../duration.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import { type CodeOptions, type Evaluated, evaluate, isCode } from './code.js';
@@ -53,6 +54,10 @@ export interface CheckedConfig {
   readonly showData: boolean | undefined;
   /** The URL to ping, with `{dag}` for the ID of the Dag. Undefined: none. */
   readonly ping: string | undefined;
+  /** The functions that are called once a run has ended. */
+  readonly callbacks: RunCallbacks;
+  /** The longest time that such a function may take, in milliseconds. Undefined: the default. */
+  readonly callbackTimeoutMs: number | undefined;
 }
 
 const LOAD_TIMEOUT_MS = 30_000;
@@ -102,6 +107,9 @@ function fillDefaults({
   timeout,
   showData,
   ping,
+  onSuccess,
+  onFailure,
+  callbackTimeout,
 }: Config): CheckedConfig {
   const byId: CheckedConfig['connections'] = Object.assign(Object.create(null), connections);
   return {
@@ -113,5 +121,8 @@ function fillDefaults({
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, 'timeout'),
     showData,
     ping: ping === '' ? undefined : ping,
+    callbacks: { onSuccess, onFailure },
+    callbackTimeoutMs:
+      callbackTimeout === undefined ? undefined : parseDuration(callbackTimeout, 'callbackTimeout'),
   };
 }

@@ -61,10 +61,14 @@ const assertPing: Check = (value, path) => {
     throw createWrongTypeError(path, 'a URL that begins with https:// or http://', value);
 };
 
+const assertFunction: Check = (value, path) => {
+  if (typeof value !== 'function') throw createWrongTypeError(path, 'a function', value);
+};
+
 const assertTimeout: Check = (value, path) => {
   if (typeof value !== 'string' && typeof value !== 'number')
     throw createWrongTypeError(path, 'a duration such as "10m"', value);
-  runCheck(path, () => parseDuration(value, 'timeout'));
+  runCheck(path, () => parseDuration(value, path.join('.')));
 };
 
 /** Checks one default of tasks by the rules of the task option with the same name. */
@@ -125,6 +129,9 @@ const CONFIG: Readonly<Record<string, Check>> = {
   timeout: assertTimeout,
   showData: assertBoolean,
   ping: assertPing,
+  onSuccess: assertFunction,
+  onFailure: assertFunction,
+  callbackTimeout: assertTimeout,
 };
 const DEFAULTS: Readonly<Record<string, Check>> = Object.fromEntries(
   DEFAULT_NAMES.map((name) => [name, assertDefault]),

@@ -3,6 +3,7 @@ import { EtlError } from '../../errors.js';
 import { type DataInterval, type Schedule, parseSchedule } from '../interval/interval.js';
 import { type JsonResult, showValue } from '../json.js';
 import {
+  assertCallbacks,
   assertDefinition,
   assertFunction,
   assertHasTask,
@@ -17,6 +18,7 @@ import {
   captureLocation,
   formatLocation,
 } from '../modules/location.js';
+import type { RunCallbacks } from './run-end.js';
 import type { InferOutput, StandardSchema } from './standard-schema.js';
 import type {
   Needs,
@@ -83,6 +85,8 @@ export interface Dag<Defined = unknown> {
   readonly tasks: readonly Task[];
   /** The value that the definition returned. `runDag` returns the results of the tasks in it. */
   readonly defined: Defined;
+  /** The functions that are called once a run of this Dag has ended. */
+  readonly callbacks: RunCallbacks;
   /** @internal The location in the user's code where the Dag is defined. */
   readonly location: Location;
 }
@@ -108,7 +112,8 @@ const DAGS = new WeakSet<object>();
 type Synchronous<R> = R extends PromiseLike<unknown> ? 'the definition of a Dag must not be async' : R;
 
 /**
- * Defines a Dag. `dag` calls `define` once and synchronously; `define` adds the tasks, at least one.
+ * Defines a Dag. `dag` calls `define` once and synchronously; `define` adds the tasks, at least one. `callbacks` come
+ * last, so that they get the results of the tasks that `define` returns with their types.
  *
  * Throws `EtlError` (exit code 2), with the location in the user's code, for mistakes that the compiler can't see: a
  * wrong ID, an ID that is used twice, a task of another Dag, a wrong option, a wrong schedule, a definition that is
@@ -118,11 +123,13 @@ export function dag<const O extends DagOptions, R>(
   id: string,
   options: O,
   define: (d: DagBuilder<ParamsOf<O>, IntervalOf<O>>) => Synchronous<R>,
+  callbacks: RunCallbacks<NoInfer<R>> = {},
 ): Dag<R> {
   const location = captureLocation(dag);
   assertId('Dag', id, location);
   validateDagOptions(options, location);
   assertDefinition(id, define, location);
+  assertCallbacks(callbacks, location);
   const schedule = locateErrors(location, () => parseSchedule(options));
   const made: DefinedTasks = { tasks: [], isComplete: false, root: location.root };
   let defined: R;
@@ -133,7 +140,16 @@ export function dag<const O extends DagOptions, R>(
     made.isComplete = true;
   }
   assertHasTask(id, made.tasks, location);
-  const result = { id, options, schedule, tasks: made.tasks, defined, location };
+  const result = {
+    id,
+    options,
+    schedule,
+    tasks: made.tasks,
+    defined,
+    // The results of a run of this Dag have the types that the functions expect.
+    callbacks: callbacks as RunCallbacks,
+    location,
+  };
   DAGS.add(result);
   return result;
 }

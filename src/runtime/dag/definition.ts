@@ -1,6 +1,8 @@
 import { EtlError } from '../../errors.js';
 import { showValue } from '../json.js';
 import { formatLocation, type Location } from '../modules/location.js';
+import { aFunction, aPlainObject, checkFields } from '../tasks/option-rule.js';
+import { locateErrors } from './options.js';
 
 /** The pattern of an ID of a Dag or a task. The ID is used in file names, SQL settings and command lines. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
@@ -36,6 +38,22 @@ export function assertDefinition(id: string, define: unknown, location: Location
     fix: 'pass a function that adds the tasks: (d) => { d.sql(…); }',
   });
 }
+
+/** Throws `EtlError` ETL-2303, with the location, if the functions for the end of a run are wrong. */
+export function assertCallbacks(callbacks: object, location: Location): void {
+  locateErrors(location, () => {
+    const expected = aPlainObject(callbacks, '');
+    if (expected !== undefined)
+      throw new EtlError('ETL-2303', {
+        what: `expected the fourth argument of dag() to be ${expected}, got ${showValue(callbacks)}`,
+        fix: 'pass an object with onSuccess or onFailure',
+      });
+    checkFields(callbacks, CALLBACKS, '');
+  });
+}
+
+/** The rules of the functions for the end of a run. */
+const CALLBACKS = { onSuccess: aFunction, onFailure: aFunction };
 
 /**
  * Throws `EtlError` ETL-2308 if the definition of a Dag returned a promise or another thenable: what an async function

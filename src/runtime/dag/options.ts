@@ -188,6 +188,12 @@ const DAG = {
 export function validateDagOptions(options: object, location: Location): void {
   locateErrors(location, () => {
     assertIsObject(options, 'a Dag');
+    const callback = ['onSuccess', 'onFailure'].find((name) => Object.hasOwn(options, name));
+    if (callback !== undefined)
+      throw new EtlError('ETL-2303', {
+        what: `\`${callback}\` of a Dag is not among its options`,
+        fix: `pass it as the fourth argument: dag(id, options, define, { ${callback}: … })`,
+      });
     checkFields(options, DAG, '');
     const { schedule, timezone, startDate } = options as Record<string, unknown>;
     const needsSchedule = timezone !== undefined || startDate !== undefined;

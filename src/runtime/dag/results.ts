@@ -1,16 +1,5 @@
-import type { Task } from '../tasks/task.js';
 import { DefinedTask, type Dag } from './dag.js';
-
-/**
- * The results of the tasks in a value that the definition of a Dag returns: of one task, or of the tasks in an array or
- * an object. A result is undefined if its task did not succeed.
- */
-export type ResultsOf<Defined> =
-  Defined extends Task<string, infer Result>
-    ? Result | undefined
-    : Defined extends readonly unknown[] | Readonly<Record<string, unknown>>
-      ? { readonly [K in keyof Defined]: ResultsOf<Defined[K]> }
-      : undefined;
+import type { ResultsOf } from './run-end.js';
 
 /** Returns the results of the tasks that the definition of a Dag returned. `results` has the results by task ID. */
 export function collectResults<Defined>(

@@ -40,6 +40,14 @@ export function listFailures({ errors, tasks }: Pick<RunReport, 'errors' | 'task
   ];
 }
 
+/** Formats a line for each failure: `load: ETL-3551 in/orders.csv does not exist`. Secrets are masked. */
+export function formatReason(report: Pick<RunReport, 'errors' | 'tasks'>): string {
+  const lines = listFailures(report).map(({ taskId, error: { code, what } }) => {
+    return `${taskId === undefined ? '' : `${taskId}: `}${code} ${what.replaceAll('\n', ' ')}`;
+  });
+  return makeSafe(lines.join('\n'));
+}
+
 /**
  * Formats a report as lines of text: the run, its end, the resume command, and then the errors and tasks, those that
  * failed first, because a reader may keep only the beginning. Secrets are masked. Values of rows are included only if

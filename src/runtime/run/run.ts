@@ -84,6 +84,8 @@ export interface RunServices {
 /** The result of a run. A failed run is a value, not an exception. */
 export interface RunResult {
   readonly runId: string;
+  /** The data interval. Undefined if the Dag has no schedule. */
+  readonly interval: { readonly start: Date; readonly end: Date } | undefined;
   readonly state: RunState;
   readonly tasks: readonly TaskSummary[];
   /** The errors of the run itself. The errors of tasks are in `tasks`. */
@@ -235,7 +237,9 @@ class Run {
     const values = new Map(outcomes.map(({ taskId, result }) => [taskId, result]));
     const done = tasks.filter((task) => task.state === 'success');
     const results = new Map(done.map(({ taskId }) => [taskId, values.get(taskId)]));
-    return { runId: plan.runId, state, tasks, errors, results, durationMs };
+    const { runId, interval } = plan;
+    const span = interval && { start: interval.start, end: interval.end };
+    return { runId, interval: span, state, tasks, errors, results, durationMs };
   }
 
   /** Stops the run, which fails with `reason`. A later reason is ignored. */

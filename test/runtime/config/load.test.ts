@@ -207,6 +207,9 @@ describe('loading a config', () => {
       concurrency: 4,
       ledgerSchema: undefined,
       showData: undefined,
+      ping: undefined,
+      callbacks: { onSuccess: undefined, onFailure: undefined },
+      callbackTimeoutMs: undefined,
       timeoutMs: 120_000,
     });
   });
