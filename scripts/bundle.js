@@ -96,7 +96,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
       minify,
     }),
   ]);
-  const code = `${WRAPPER}${delayBuiltins(replaceImports(getText(program)))}\n})`;
+  const code = escapeNonAscii(`${WRAPPER}${delayBuiltins(replaceImports(getText(program)))}\n})`);
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
@@ -163,6 +163,14 @@ function createFacade(names) {
 const api = globalThis[Symbol.for('@oneshot/etl')] ?? createRequire(import.meta.url)('./api.cjs');
 export const { ${names.join(', ')} } = api;
 `;
+}
+
+/**
+ * Writes each character outside of ASCII as `\u201c`. bin/run.js reads the program as one byte a character, which is faster,
+ * and esbuild leaves such characters in regular expressions and in `String.raw` as they are.
+ */
+function escapeNonAscii(code) {
+  return code.replaceAll(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Returns the text of a build's only output file. */
