@@ -66,6 +66,8 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
   }
 }
 
+type Running = Pick<Interrupted, 'sql' | 'connectionId'>;
+
 /** One attempt that has its connection. Call `run`. If `run` throws, call `toOutcome`. Always call `release` last. */
 class Attempt {
   readonly #request: AttemptRequest;
@@ -79,7 +81,7 @@ class Attempt {
   /** True from the moment when the COMMIT is sent. */
   #isCommitting = false;
   /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
-  #interrupted: Omit<Interrupted, 'error'> | undefined;
+  #interrupted: Running | undefined;
   /** Resolves to true if the session was made clean behind the COMMIT. Undefined if no COMMIT was sent. */
   #cleaned: Promise<boolean> | undefined;
 
@@ -276,19 +278,24 @@ class Attempt {
       this.#taskConnection.refused === undefined &&
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
-    const interrupted = this.#interrupted && { ...this.#interrupted, error: this.#taskConnection.cancelled };
+    const interrupted = this.#interrupted && {
+      ...this.#interrupted,
+      error: this.#taskConnection.cancelled,
+      thrown,
+    };
     return createFailedOutcome(this.#findCause(thrown), {
       task: this.#request.task,
       hasSeveralConnections: this.#request.hasSeveralConnections,
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
+      pid: this.#begin.transaction?.pid,
       interrupted,
       lockHolders: this.#blockedWatch.holders,
     });
   }
 
   /** Finds the statement that the task is running, on its own connection or on one that it reads. */
-  #findRunning(): Omit<Interrupted, 'error'> {
+  #findRunning(): Running {
     const own = { sql: this.#taskConnection.runningSql, connectionId: this.#request.task.conn ?? '' };
     return own.sql === undefined ? (this.#readSessions.findRunning() ?? own) : own;
   }

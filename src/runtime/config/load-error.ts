@@ -5,6 +5,7 @@ import { getLocationFrame, formatPosition, shortenPath } from '../modules/locati
 import { findExportPosition, findKeyPosition, START, findSpecifierPosition } from './position.js';
 import { ShapeError } from './shape.js';
 import type { ConfigFile } from '../modules/source-text.js';
+import { formatCaretExcerpt } from '../sql/excerpt.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
 /** A config that failed to load, and the directories that paths in its error message are relative to. */
@@ -93,12 +94,19 @@ function createNotFoundError(
   return new EtlError('ETL-2104', {
     what: `the config ${configFile.name} could not be loaded`,
     where: formatPosition(importer, position, directory),
-    why: `can't find ${isPath ? 'the file' : 'the package'} "${specifier}", which ${shortenPath(importer, directory)} imports`,
+    why: `can't find ${describeModule(specifier)}, which ${shortenPath(importer, directory)} imports`,
     fix: isPath
       ? 'correct the path'
       : `correct the name, or install the package: \`npm install ${getPackageName(specifier)}\``,
     cause: error,
   });
+}
+
+/** Describes what an import names: `the file "./a.js"`, `the package "a"`, or `"a/b" of the package "a"`. */
+function describeModule(specifier: string): string {
+  if (/^[./]/.test(specifier)) return `the file "${specifier}"`;
+  const name = getPackageName(specifier);
+  return specifier === name ? `the package "${name}"` : `"${specifier}" of the package "${name}"`;
 }
 
 /** Returns the name of the package of an import: `csv-parse/sync` -> `csv-parse`, `@a/b/c` -> `@a/b`. */
@@ -139,13 +147,25 @@ function createSyntaxError(
   frame: Frame,
   { directory, cause }: { directory: string; cause: unknown },
 ): EtlError {
+  const line = readText(frame.file).split('\n')[frame.line - 1] ?? '';
   return new EtlError('ETL-2103', {
-    what: `${shortenPath(frame.file, directory)} could not be read`,
-    where: formatPosition(frame.file, frame, directory),
-    why: `syntax error: ${reason}`,
-    fix: 'correct the file at this location',
+    what: `${shortenPath(frame.file, directory)} has a syntax error`,
+    where: `${formatPosition(frame.file, frame, directory)}\n${formatCodeLine(line, frame.column)}`,
+    why: reason,
+    fix: 'correct the file at this location or just before it',
     cause,
   });
+}
+
+/**
+ * Formats a line of code with a caret below a column. The contents of quotes are hidden: they can be a password, and no
+ * secret of the config is known before the config has run.
+ */
+function formatCodeLine(line: string, column: number): string {
+  const shown = line.replaceAll(/(["'`])(?:\\.|(?!\1).)*\1?/g, (text) =>
+    text.replaceAll(/(?<=.)[^"'`]/g, '…'),
+  );
+  return formatCaretExcerpt(shown, column);
 }
 
 /**
