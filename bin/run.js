@@ -26,7 +26,7 @@ function isTooOld(version) {
 /** Reports a version of Node.js that can't run the program. Nothing of the program is loaded, because it would throw. */
 function reportTooOld() {
   process.stderr
-    .write(`ETL-2019 etl needs Node.js 20.19 or later, and this is Node.js ${process.versions.node}
+    .write(`ETL-2021 etl needs Node.js 20.19 or later, and this is Node.js ${process.versions.node}
   where ${process.execPath}
   do    install a later Node.js, or put its directory first in PATH: cron and systemd have a PATH of their own
 `);
@@ -68,7 +68,7 @@ function endIfForbidden(error) {
   if (!(error instanceof EvalError) && error.code !== 'ERR_ACCESS_DENIED') return;
   const options = process.env.NODE_OPTIONS;
   const lines = [
-    `ETL-2019 an option of Node.js forbids what etl needs: ${error.message}`,
+    `ETL-2021 an option of Node.js forbids what etl needs: ${error.message}`,
     `  where ${options ? `NODE_OPTIONS=${options}` : 'the command line of Node.js'}`,
     error instanceof EvalError
       ? '  why   --disallow-code-generation-from-strings forbids `new Function`, with which etl builds the code that reads and writes rows'

@@ -104,7 +104,7 @@ export async function bundleProgram(directory, { minify = true } = {}) {
     }),
     build({ ...COMMON, entryPoints: [require.resolve('typescript-6')], format: 'cjs', minify }),
   ]);
-  const code = `${WRAPPER}${delayBuiltins(replaceImports(getText(program)))}\n})`;
+  const code = escapeNonAscii(`${WRAPPER}${delayBuiltins(replaceImports(getText(program)))}\n})`);
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32);
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'etl.cjs'), `// ${hash}\n${code}`);
@@ -205,6 +205,14 @@ function createScriptFacade(names, value) {
   return `module.exports = ${value};
 0 && (module.exports = { ${names.join(', ')} });
 `;
+}
+
+/**
+ * Writes each character outside of ASCII as `\u201c`. bin/run.js reads the program as one byte a character, which is faster,
+ * and esbuild leaves such characters in regular expressions and in `String.raw` as they are.
+ */
+function escapeNonAscii(code) {
+  return code.replaceAll(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Returns the text of a build's only output file. */

@@ -14,10 +14,13 @@ export function describeConnectError(
   if (error instanceof EtlError) return error;
   const code = getCode(error);
   const explain = EXPLAIN_BY_CODE[code] ?? chooseByPattern(code);
-  const [what, fix, reason = getMessage(error)] = explain(describeInWords(connection), sessions);
+  const [what, fix, reason = getMessage(error)] = explain(describeInWords(connection), {
+    ...sessions,
+    error,
+  });
   const why = code === '53300' ? [reason, ...describeSessions(sessions)].join('\n') : reason;
   return new EtlError('ETL-1001', {
-    what: `connection "${connection.id}" ${what}${code && ` (${code})`}`,
+    what: `connection "${connection.id}" ${what}${formatCode(code)}`,
     where: connection.definedBy,
     why,
     fix,
@@ -35,10 +38,7 @@ interface OpenSessions {
 
 /** Says how many sessions a run with this pool needs in one database, and what for. */
 export function describeNeed(poolSize: number): string {
-  const most = poolSize + 1;
-  const tasks =
-    poolSize === 1 ? 'task (--concurrency 1)' : `tasks that run at once (--concurrency ${poolSize})`;
-  return `the run uses up to ${most} connections to this server: 1 that holds the lock of the Dag, and ${poolSize} for the ${tasks}`;
+  return `a run needs 1 connection to this server for its lock, and 1 for each task that runs at once: at most ${poolSize + 1} (--concurrency ${poolSize})`;
 }
 
 /** Says how many sessions are open and how many a run needs, for an error about too many sessions. */
@@ -46,7 +46,9 @@ function describeSessions({ need, open }: OpenSessions): string[] {
   if (need === undefined) return [];
   return [
     need,
-    ...(open === undefined ? [] : [`this process had ${open} open when the server refused one more`]),
+    ...(open === undefined
+      ? []
+      : [`this process had ${open} ${open === 1 ? 'connection' : 'connections'} and asked for 1 more`]),
   ];
 }
 
@@ -159,7 +161,7 @@ function describeInWords({ host = 'localhost', port = 5432, login = '', database
  */
 type Explain = (
   words: ReturnType<typeof describeInWords>,
-  sessions: OpenSessions,
+  facts: OpenSessions & { readonly error: unknown },
 ) => readonly [what: string, fix: string, why?: string];
 
 const explainNoAnswer: Explain = ({ server }) => [
@@ -183,9 +185,9 @@ const explainUnusableSocket: Explain = ({ server }) => [
  */
 const EXPLAIN_BY_CODE: Readonly<Record<string, Explain>> = {
   ECONNREFUSED: ({ server }) => [
-    `was refused by ${server}`,
-    'check that the server runs, and that host and port are right',
-    'nothing listens on this host and port',
+    `could not connect to ${server}`,
+    'check that the server runs, and that host and port of the connection are right',
+    'no server listens on this host and port, or a firewall refuses the connection',
   ],
   ENOENT: explainUnusableSocket,
   EACCES: explainUnusableSocket,
@@ -196,7 +198,7 @@ const EXPLAIN_BY_CODE: Readonly<Record<string, Explain>> = {
   ENETUNREACH: explainNoAnswer,
   '28P01': ({ server, user }) => [
     `was refused by ${server} as ${user}`,
-    'check user and password where the connection is defined',
+    'check the user and the password: the password is in the URL of the connection, else in PGPASSWORD or the password file (PGPASSFILE, ~/.pgpass)',
     'the password is wrong, or the user does not exist',
   ],
   '28000': ({ server, user }) => [
@@ -212,9 +214,9 @@ const EXPLAIN_BY_CODE: Readonly<Record<string, Explain>> = {
     `may not open ${database} on ${server} as ${user}`,
     'grant CONNECT on the database to this user',
   ],
-  '53300': ({ server }, { need }) => [
-    `found no free session on ${server}`,
-    'end sessions that are not needed, or raise the limit: max_connections of the server, the connection limit of the role or of the database, or the pool of a pooler' +
+  '53300': (words, { need, error }) => [
+    `was refused by ${words.server}: too many connections`,
+    `end connections that are not needed, or raise ${describeLimit(words, error)}` +
       (need === undefined ? '' : '; with --concurrency 1 a run needs 2 connections'),
   ],
   '57P03': ({ server }) => [
@@ -222,6 +224,26 @@ const EXPLAIN_BY_CODE: Readonly<Record<string, Explain>> = {
     'try again in a minute: the server is starting, stopping or recovering',
   ],
 };
+
+/**
+ * Describes the limit that a server named with SQLSTATE 53300. The function in PostgreSQL's source code tells the limit,
+ * because the message can be in any language. Another program, such as a pooler, sends no such function.
+ * https://github.com/postgres/postgres/blob/REL_18_0/src/backend/utils/init/postinit.c
+ */
+function describeLimit({ user, database }: ReturnType<typeof describeInWords>, error: unknown): string {
+  const { routine } = Object(error) as { routine?: unknown };
+  if (routine === 'InitializeSessionUserId') return `the limit of ${user} (alter role … connection limit …)`;
+  if (routine === 'CheckMyDatabase') return `the limit of ${database} (alter database … connection limit …)`;
+  return routine === undefined
+    ? 'the limits of the pooler and of the server behind it'
+    : 'max_connections of the server';
+}
+
+/** Formats ` (SQLSTATE 28P01)`, or ` (ECONNREFUSED)` for a code of Node.js. Returns an empty string for no code. */
+function formatCode(code: string): string {
+  if (code === '') return '';
+  return /^[0-9][0-9A-Z]{4}$/.test(code) ? ` (SQLSTATE ${code})` : ` (${code})`;
+}
 
 /** Returns the explanation for an error whose code is not in `EXPLAIN_BY_CODE`. */
 function chooseByPattern(code: string): Explain {

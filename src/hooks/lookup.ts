@@ -178,10 +178,17 @@ function createMissingConnectionError(index: DefinitionIndex, id: string): EtlEr
   const variable = isDeclared ? index.findVariable(getSpelling(index, id)) : undefined;
   const names = listKnownIds(index).filter((name) => findDefinition(index, name) !== undefined);
   return new EtlError('ETL-2202', {
-    what: `connection "${id}" is not defined${variable === undefined ? didYouMean(id, names) : `: the variable ${variable} is not set`}`,
-    why: `searched in this order: ${searched.map(({ name }) => name).join(', ')}`,
+    what: `connection "${id}" ${isDeclared ? `has no value${variable === undefined ? '' : `: the variable ${variable} is not set`}` : `is not defined${didYouMean(id, names)}`}`,
+    why: [
+      ...(isDeclared
+        ? [
+            `${index.describeConfigKey(id)} ${variable === undefined ? 'declares the connection without a value' : `takes its value from ${variable}`}`,
+          ]
+        : []),
+      `searched in this order: ${searched.map(({ name }) => name).join(', ')}`,
+    ].join('\n'),
     fix: isDeclared
-      ? `${index.describeConfigKey(id)} declares the connection without a value: set ${variable === undefined ? 'the variable that the value comes from' : `the variable ${variable}, from which the value comes`}`
+      ? `set ${variable === undefined ? 'the variable that the value comes from' : `the variable ${variable}`}, or pass --conn ${id}=postgres://...`
       : `set ${toVariableName(id)} to postgres://..., or declare ${index.describeConfigKey(id)}`,
   });
 }

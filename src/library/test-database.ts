@@ -5,7 +5,7 @@ import { createConnection, formatDsn, type Connection } from '../hooks/connectio
 import { ConnectionSet } from '../hooks/connection-set.js';
 import type { Database } from '../hooks/hook.js';
 import { FailTask } from '../runtime/attempt/outcome.js';
-import type { TaskBeforeCommit } from '../runtime/attempt/begin.js';
+import type { TaskBeforeCommit } from '../runtime/attempt/before-commit.js';
 import type { Dag } from '../runtime/dag/dag.js';
 import { createTaskDag } from '../runtime/dag/task-dag.js';
 import type { DagRunResult } from '../runtime/dag/run-end.js';

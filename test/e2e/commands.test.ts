@@ -158,7 +158,9 @@ describe('the commands that run nothing', () => {
       const { code, stdout, stderr } = await etl('check', { SHOP_URL: REFUSED });
       expect(code).to.equal(69);
       expect(stdout).to.include('✖  shop  postgres://me:***@127.0.0.1:1/shop  ETL-1001\n');
-      expect(stderr).to.match(/^ETL-1001 connection "shop" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
+      expect(stderr).to.match(
+        /^ETL-1001 connection "shop" could not connect to 127\.0\.0\.1:1 \(ECONNREFUSED\)/,
+      );
     });
 
     it('prints the Dags and connections as JSON with --json', async () => {
@@ -212,8 +214,8 @@ describe('the commands that run nothing', () => {
   it('etl check exits 2 for a connection whose variable is not set, and names the declaration in the config', async () => {
     const { code, stderr } = await project.cli(['check']);
     expect(code).to.equal(2);
-    expect(stderr).to.match(/^ETL-2202 connection "shop" is not defined$/m);
-    expect(stderr).to.include('connections.shop in etl.config.ts declares the connection without a value');
+    expect(stderr).to.match(/^ETL-2202 connection "shop" has no value: the variable [A-Z_]+ is not set$/m);
+    expect(stderr).to.include('connections.shop in etl.config.ts takes its value from SHOP_URL');
   });
 
   describe('etl connections list', () => {
@@ -293,7 +295,7 @@ describe('the commands that run nothing', () => {
       const { code, stdout, stderr } = await etl('connections test', { ETL_CONN_DEAD: REFUSED });
       expect(code).to.equal(69);
       expect(stdout).to.match(/^✖ {2}dead .* ETL-1001\n✔ {2}shop /);
-      expect(stderr).to.include('ETL-1001 connection "dead" was refused');
+      expect(stderr).to.include('ETL-1001 connection "dead" could not connect');
       const json = await etl('connections test --json', { ETL_CONN_DEAD: REFUSED });
       expect(json.code).to.equal(69);
       expect(JSON.parse(json.stdout).map(({ id, ok }: Tried) => [id, ok])).to.deep.equal([

@@ -415,7 +415,7 @@ function normalize(
     .replaceAll(new URL(db.url).port, '5432')
     .replaceAll(/\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?/g, '2026-03-01 02:00')
     .replaceAll(/\d{8}T\d{6}Z-[0-9a-f]{8}/g, '20260301T020000Z-74d1cc0c')
-    .replaceAll(/\d\d:\d\d:\d\d UTC \(\d+ s\)/g, '02:00:00 UTC (1 s)')
+    .replaceAll(/\d\d:\d\d:\d\d UTC \(\d+ s ago\)/g, '02:00:00 UTC (1 s ago)')
     .replaceAll(/(?<= starts in |^ [✔✖] [\w-]+  |^(?:OK|FAILED) .*, )[\d.]+(?:ms|s)/gm, '0.1s')
     .replaceAll(/(?<=\bpid |\b[Pp]rocess |\bbackend )\d+/g, number(4711))
     .replaceAll(/(?<=\btransaction )\d+/g, number(812))

@@ -84,7 +84,7 @@ describe('the line that resumes a run', () => {
       await db.query('drop schema if exists etl cascade; truncate t');
       const failed = await project.cli(['run', 'd', ...args()], env);
       expect(failed.code, failed.stderr).to.equal(1);
-      const [, line = ''] = /^resume: (.*)$/m.exec(failed.stderr) ?? [];
+      const [, line = ''] = /^resume after the correction: (.*)$/m.exec(failed.stderr) ?? [];
       expect(line).to.not.include(password());
       await project.write({ repaired: '', "it's other/repaired": '', 'env/repaired': '' });
       const { code, output } = await type(line.replaceAll('<secret>', password()), folder);
@@ -112,7 +112,7 @@ describe('the line that resumes a run', () => {
       '--no-show-data',
     ]);
     expect(stderr).to.match(
-      /^resume: etl run d --resume --run-id \S+ --concurrency 2 --timeout 5m --fail-fast --no-show-data --conn /m,
+      /^resume after the correction: etl run d --resume --run-id \S+ --concurrency 2 --timeout 5m --fail-fast --no-show-data --conn /m,
     );
     const { stdout } = await project.cli(['runs', ...flags]);
     expect(stdout).to.match(

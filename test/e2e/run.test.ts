@@ -60,7 +60,7 @@ describe('etl run', () => {
     expect(stderr).to.include('data  "b" wrote nothing');
     expect(stderr).to.include('↷ c  upstream_failed: needs "b"');
     expect(stderr).to.match(
-      /FAILED {2}1 ok, 1 failed, 1 skipped, 1 row, .*\nresume: etl run d --resume --run-id \S+\n$/,
+      /FAILED {2}1 ok, 1 failed, 1 skipped, 1 row, .*\nresume after the correction: etl run d --resume --run-id \S+\n$/,
     );
     expect(await values()).to.deep.equal(['a']);
   });
@@ -118,7 +118,7 @@ describe('etl run', () => {
       ETL_CONN_DB: 'postgres://u:secret-word@127.0.0.1:1/x',
     });
     expect(code).to.equal(69);
-    expect(stderr).to.match(/ETL-1001 connection "db" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
+    expect(stderr).to.match(/ETL-1001 connection "db" could not connect to 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
     expect(stderr).to.not.include('secret-word');
   });
 

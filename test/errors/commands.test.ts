@@ -147,6 +147,12 @@ export default defineConfig({ dags: [d] });`,
     config: `${IMPORTS}export default defineConfig({ dags: [dag('d', {}, () => {})] });`,
   },
   {
+    code: 'ETL-2310',
+    args: 'check',
+    config: configOf(`for (const id of ['a', 'b'])
+      d.load(id, { from: id + '.csv', into: id, mode: 'append', rejects: { max: 9, to: 'rejects.ndjson' } });`),
+  },
+  {
     code: 'ETL-2018',
     args: 'list',
     env: { NODE_OPTIONS: '--disallow-code-generation-from-strings' },

@@ -51,7 +51,7 @@ function normalize(message: string, varying: Readonly<Record<string, string>>): 
     .replaceAll(/\S*test\/errors\/[\w-]+\.test\.ts:\d+:\d+/g, '<test>')
     .replaceAll(ROOT, '<root>')
     .replaceAll(/began \d+ s ago/g, 'began <time> ago')
-    .replaceAll(/since \d\d:\d\d:\d\d UTC \(\d+ s\)/g, 'since <time>')
+    .replaceAll(/since \d\d:\d\d:\d\d UTC \(\d+ s ago\)/g, 'since <time>')
     .replaceAll(/run-[0-9a-f-]{36}/g, '<run>')
     .replaceAll(/epoch \d+, the newest is \d+/g, 'epoch <epoch>, the newest is <epoch>')
     .replaceAll(/127\.0\.0\.1:\d{4,5}/g, '127.0.0.1:<port>')

@@ -51,13 +51,13 @@ describe('the message of a process that is disturbed', () => {
     });
   }
 
-  it('ETL-2019 is reported on a version of Node.js that is too old', async () => {
+  it('ETL-2021 is reported on a version of Node.js that is too old', async () => {
     await using project = await createProject({
       'old.cjs': `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.0' } });`,
     });
     const { code, stderr } = await project.cli(['list'], { NODE_OPTIONS: '--require=./old.cjs' });
     expect(code).to.equal(2);
-    snapshot.add('ETL-2019', stderr.replace(process.execPath, '/usr/bin/node'), {
+    snapshot.add('ETL-2021', stderr.replace(process.execPath, '/usr/bin/node'), {
       project: project.directory,
     });
   });

@@ -203,8 +203,8 @@ describe('Lookup.find', () => {
   it('says that a connection is declared without a value', () => {
     const error = catchError(() => lookup({ config: { my_db: undefined } }).find('my_db'));
     expect(error.code).to.equal('ETL-2202');
-    expect(error.message).to.equal('connection "my_db" is not defined');
-    expect(error.fix).to.include('declares the connection without a value');
+    expect(error.message).to.equal('connection "my_db" has no value');
+    expect(error.why).to.include('declares the connection without a value');
   });
 
   it('finds no connection with the ID constructor', () => {

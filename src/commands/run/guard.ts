@@ -89,15 +89,15 @@ function createStoppedError(signal: StopSignal): EtlError {
     what: `the run was stopped by ${signal}`,
     why: SENDERS[signal],
     fix: 'resume the run: the tasks that have succeeded are not repeated',
-    data: 'tasks that had ended are committed; the other tasks wrote nothing',
+    data: 'tasks that had succeeded are committed; the others wrote nothing',
   });
 }
 
 /** Who usually sends each signal. */
 const SENDERS: Readonly<Record<StopSignal, string>> = {
-  SIGINT: 'Ctrl-C sends this signal',
-  SIGTERM: 'kill, a scheduler, a container that stops, or a shutdown of the machine sends this signal',
-  SIGHUP: 'a terminal or an SSH session that is closed sends this signal',
+  SIGINT: 'Ctrl-C, or another program, sent this signal',
+  SIGTERM: 'kill, a scheduler, a container that stops, or a shutdown of the machine sent this signal',
+  SIGHUP: 'a terminal or an SSH session was closed, or another program sent this signal',
 };
 
 /**

@@ -24,7 +24,7 @@ function killProcess(): void {
     2,
     `ETL-3304 the event loop was blocked for ${limitMs / 1000} s while these tasks were running: ${tasks}\n` +
       `  do    await now and then in long work in JavaScript, or raise --max-block\n` +
-      `  data  the process is killed: tasks that had ended are committed, the other tasks are rolled back; resume the run\n`,
+      `  data  the process is killed: tasks that had succeeded are committed, the other tasks are rolled back; resume the run\n`,
   );
   // A thread that does not return to its event loop handles no other signal.
   process.kill(pid, 'SIGKILL');

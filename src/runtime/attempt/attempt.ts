@@ -1,5 +1,5 @@
-import type { QueryResult } from 'pg';
 import { EtlError, toError } from '../../errors.js';
+import { describeTask } from './before-commit.js';
 import { runChecks } from './checks.js';
 import { commitTask } from './commit.js';
 import { createFailedOutcome } from './failure.js';
@@ -69,6 +69,8 @@ async function attemptOnce(request: AttemptRequest): Promise<AttemptOutcome | un
   }
 }
 
+type Running = Pick<Interrupted, 'sql' | 'connectionId'>;
+
 /** One attempt that has its connection. Call `run`. If `run` throws, call `toOutcome`. Always call `release` last. */
 class Attempt {
   readonly #request: AttemptRequest;
@@ -82,7 +84,7 @@ class Attempt {
   /** True from the moment when the COMMIT is sent. */
   #isCommitting = false;
   /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
-  #interrupted: Omit<Interrupted, 'error'> | undefined;
+  #interrupted: Running | undefined;
   /** Resolves to true if the session was made clean behind the COMMIT. Undefined if no COMMIT was sent. */
   #cleaned: Promise<boolean> | undefined;
 
@@ -144,23 +146,10 @@ class Attempt {
     }
     const result = await this.#runBody(highWatermark);
     await this.#check();
-    await this.#request.beforeCommit?.({
-      taskId: this.#request.task.id,
-      result: JSON.parse(result),
-      rows: this.#taskConnection.rows.written,
-      query: (text, values) => this.#query(text, values),
-    });
+    const { task, beforeCommit } = this.#request;
+    const { written } = this.#taskConnection.rows;
+    await beforeCommit?.(describeTask(this.#client, { taskId: task.id, result, rows: written }));
     return this.#commit(result);
-  }
-
-  /** Sends a statement for `beforeCommit`. The values of its answer are those that a session gets. */
-  #query(text: string, values?: readonly unknown[]): Promise<QueryResult['rows']> {
-    return new Promise((resolve, reject) => {
-      this.#client.query({ text, values, queryMode: 'extended' }, undefined, (error, result) => {
-        if (error) reject(error);
-        else resolve((result as QueryResult).rows);
-      });
-    });
   }
 
   get #ledger(): Ledger {
@@ -304,19 +293,24 @@ class Attempt {
       this.#taskConnection.refused === undefined &&
       this.#taskConnection.lost === undefined;
     if (thrown instanceof SkipTask && isUndisturbed) return { state: 'skipped', reason: thrown.message };
-    const interrupted = this.#interrupted && { ...this.#interrupted, error: this.#taskConnection.cancelled };
+    const interrupted = this.#interrupted && {
+      ...this.#interrupted,
+      error: this.#taskConnection.cancelled,
+      thrown,
+    };
     return createFailedOutcome(this.#findCause(thrown), {
       task: this.#request.task,
       hasSeveralConnections: this.#request.hasSeveralConnections,
       ending: this.#findEnding(thrown),
       isClaimed: this.#begin.isOver,
+      pid: this.#begin.transaction?.pid,
       interrupted,
       lockHolders: this.#blockedWatch.holders,
     });
   }
 
   /** Finds the statement that the task is running, on its own connection or on one that it reads. */
-  #findRunning(): Omit<Interrupted, 'error'> {
+  #findRunning(): Running {
     const own = { sql: this.#taskConnection.runningSql, connectionId: this.#request.task.conn ?? '' };
     return own.sql === undefined ? (this.#readSessions.findRunning() ?? own) : own;
   }

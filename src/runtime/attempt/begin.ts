@@ -1,3 +1,4 @@
+import type { BeforeCommit } from './before-commit.js';
 import { watchClaim } from './claim-wait.js';
 import { Pipeline } from '../postgres/pipeline.js';
 import { enablePreparedStatements } from '../postgres/prepared-statements.js';
@@ -155,20 +156,3 @@ export interface AttemptRequest {
   /** See `AttemptServices.beforeCommit`. */
   readonly beforeCommit: BeforeCommit | undefined;
 }
-
-/** A task whose body and checks have succeeded, inside its transaction. */
-export interface TaskBeforeCommit {
-  readonly taskId: string;
-  /** The result of the task, as the tasks that need it get it. */
-  readonly result: unknown;
-  /** The rows that the task has written. */
-  readonly rows: number;
-  /** Sends one statement in the transaction of the task. Returns the rows of its answer. */
-  readonly query: (
-    text: string,
-    values?: readonly unknown[],
-  ) => Promise<readonly Readonly<Record<string, unknown>>[]>;
-}
-
-/** Called before the COMMIT of a task. An error that it throws rolls the task back. */
-export type BeforeCommit = (task: TaskBeforeCommit) => Promise<void>;

@@ -5,6 +5,7 @@ import { type ProtocolClient, send } from '../postgres/protocol.js';
 import { cutText } from '../secrets/secrets.js';
 import { findDatabaseError } from '../postgres/sqlstate.js';
 import { groupDigits } from '../report/words.js';
+import { shortenHidden } from '../sql/hide-literals.js';
 import { quoteIdentifier } from '../sql/quote.js';
 import type { Check } from '../tasks/task.js';
 
@@ -130,18 +131,22 @@ function chooseColumns(fields: readonly FieldDef[], key: readonly number[]): str
 }
 
 /** Creates the error of a check that has found rows. */
-function createCheckError({ name }: Check, { count, columns, sample }: FoundRows): EtlError {
+function createCheckError({ name, sql }: Check, { count, columns, sample }: FoundRows): EtlError {
   const isConstant = columns.length > 0 && columns.every((column) => column === '?column?');
   const shown = columns.slice(0, MOST_COLUMNS).map((column) => `"${column}"`);
   if (columns.length > MOST_COLUMNS) shown.push(`${columns.length - MOST_COLUMNS} more`);
   const rest = count !== undefined && count > sample.length && sample.length > 0;
   return new EtlError('ETL-3101', {
     what: `check "${name}" failed: its query returned ${describeCount(count)}`,
-    why: isConstant || columns.length === 0 ? undefined : `the rows have the columns ${shown.join(', ')}`,
+    why: [
+      'a check fails if its query returns a row',
+      ...(isConstant || columns.length === 0 ? [] : [`columns of the rows: ${shown.join(', ')}`]),
+      `query: ${shortenHidden(sql)}`,
+    ].join('\n'),
     fix: isConstant
       ? `select the key of the rows in the query of the check, so that the report can show which rows they are`
-      : 'correct these rows in the data that the task reads, or correct the check',
-    data: 'the task was rolled back: nobody saw its data',
+      : 'correct these rows (--show-data shows them) in the data that the task reads, or correct the check',
+    data: 'the task was rolled back: no other session saw its data',
     rowData:
       isConstant || sample.length === 0
         ? undefined

@@ -11,11 +11,12 @@ import {
   isWrongValueCount,
 } from '../postgres/sqlstate.js';
 import { adviseNetwork } from './network-advice.js';
-import { FileError } from '../tasks/load/feed.js';
 import { describeServerError, hideValues } from '../postgres/server-error.js';
 import {
+  formatHiddenStatement,
   formatInterrupted,
   formatServerLocation,
+  findShownStatement,
   type FailureSite,
   type Interrupted,
 } from './statement-location.js';
@@ -27,6 +28,8 @@ export interface FailureFacts extends FailureSite {
   readonly isClaimed?: boolean;
   /** The statement that ran when the attempt was stopped. Undefined if the attempt was not stopped. */
   readonly interrupted?: Interrupted | undefined;
+  /** The process ID of the task's session on the server. Undefined if the transaction has not begun. */
+  readonly pid?: number | undefined;
   /** The sessions that held the lock that the last statement waited for. Undefined if the statement did not wait. */
   readonly lockHolders?: string | undefined;
 }
@@ -94,19 +97,20 @@ function createTaskError(cause: Error, database: DatabaseError | undefined, fact
   const data = describeDataState(facts);
   if (database === undefined) {
     const where = [...formatThrowLocation(cause, facts.task.location), task].join(', in the ');
-    const fix = adviseSession(cause) ?? adviseNetwork(cause);
-    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, fix, data, cause });
+    const session = adviseSession(cause);
+    const advice = session === undefined ? adviseNetwork(cause) : { fix: session };
+    return new EtlError('ETL-3001', { what: cause.message || cause.name, where, ...advice, data, cause });
   }
   const text = describeServerError(database);
   const isLost = facts.ending === 'unknown' || database.severity === 'FATAL';
   const state = [describeState(database.code), ...formatObjects(database)].join(', ');
   return new EtlError(isLost ? 'ETL-1002' : 'ETL-3001', {
     what: isMereWrapper(cause, database) ? text.message : hideValues(cause.message, database) || cause.name,
-    where: [task, ...findFile(cause), ...formatServerLocation(cause, database, facts)].join('\n'),
-    why: [state, ...text.detail, ...formatLockWait(facts)].join('\n'),
+    where: [task, ...formatServerLocation(cause, database, facts)].join('\n'),
+    why: [state, ...text.detail, ...formatOwnProcess(database, facts), ...formatLockWait(facts)].join('\n'),
     fix: facts.lockHolders === undefined ? adviseFix(database.code, text.hint) : END_HOLDER,
     data,
-    rowData: text.rowData,
+    rowData: joinRowData(text.rowData, formatHiddenStatement(cause, findShownStatement(database, facts))),
     cause,
   });
 }
@@ -149,10 +153,15 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
   return new EtlError(error.code, {
     what: error.what,
     where: [error.where ?? `task defined at ${formatLocation(task.location)}`, ...lines].join('\n'),
-    why: [...(error.why === undefined ? [] : [error.why]), ...formatLockWait(facts)].join('\n') || undefined,
+    why:
+      [
+        ...(error.why === undefined ? [] : [error.why]),
+        ...(database === undefined ? [] : formatOwnProcess(database, facts)),
+        ...formatLockWait(facts),
+      ].join('\n') || undefined,
     fix: facts.lockHolders === undefined ? error.fix : END_HOLDER,
     data: error.data ?? describeDataState(facts),
-    rowData: error.rowData ?? (database && describeServerError(database).rowData),
+    rowData: error.rowData ?? describeRowData(error, database, facts),
     check: error.check,
     cause: error.cause,
   });
@@ -160,16 +169,35 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
 
 /** The advice about a lock that another transaction holds. */
 const END_HOLDER =
-  'end the transaction that holds the lock, or run the task when nobody else changes these rows; a longer `timeout` helps only if that transaction ends';
+  'end the transaction that holds the lock, or run the task when nobody else changes these rows; a longer `timeout` of the task helps only if that transaction ends';
 
 /** Says who held the lock that the last statement waited for. */
 function formatLockWait({ lockHolders }: FailureFacts): string[] {
   return lockHolders === undefined ? [] : [`the statement waited for a lock: ${lockHolders}`];
 }
 
-/** Names the file of a load, if the error is about one file. */
-function findFile(cause: Error): string[] {
-  return cause instanceof FileError ? [`file "${cause.file}"`] : [];
+/** Says which process of a deadlock is the session of the task. The DETAIL of the server has only process IDs. */
+function formatOwnProcess({ code }: DatabaseError, { pid, task }: FailureFacts): string[] {
+  return code !== '40P01' || pid === undefined ? [] : [`process ${pid} is the session of "${task.id}"`];
+}
+
+/** Returns the values of rows that explain one of our own errors: of the server's error, and of the statement. */
+function describeRowData(
+  error: EtlError,
+  database: DatabaseError | undefined,
+  facts: FailureFacts,
+): string | undefined {
+  if (database !== undefined) {
+    const statement = formatHiddenStatement(error, findShownStatement(database, facts));
+    return joinRowData(describeServerError(database).rowData, statement);
+  }
+  const { interrupted } = facts;
+  return interrupted && joinRowData(undefined, formatHiddenStatement(interrupted.thrown, interrupted.sql));
+}
+
+/** Joins the parts of an error that contain values of rows. Returns undefined if there are none. */
+function joinRowData(rowData: string | undefined, hidden: readonly string[]): string | undefined {
+  return [...(rowData === undefined ? [] : [rowData]), ...hidden].join('\n') || undefined;
 }
 
 /** Formats the names of the constraint, the table and the column of a database error. Never formats values. */
@@ -190,7 +218,7 @@ function describeDataState({ task: { id }, ending }: FailureFacts): string {
     case 'unknown':
       return `it is unknown whether "${id}" was committed: the connection was lost during COMMIT`;
     case 'no transaction':
-      return `"${id}" is not recorded: its work outside the database is not undone, and a resume repeats the task`;
+      return `"${id}" is not recorded, and etl changed nothing in a database; other work of the task, such as requests, is not undone, and a resume repeats the task`;
     case 'check data':
       return `"${id}" ended its transaction itself: check the rows that it wrote before`;
     default:

@@ -1,12 +1,14 @@
+import { readFileSync } from 'node:fs';
 import type { PlannedTask } from '../dag/plan.js';
-import { formatPosition } from '../modules/location.js';
+import { formatPosition, getLocationFrame, shortenPath } from '../modules/location.js';
 import { listUserFrames } from '../modules/stack.js';
 import { type FailedStatement, findCall, findFailedStatement } from '../postgres/failed-statement.js';
 import { describeServerError } from '../postgres/server-error.js';
+import type { CopyPosition } from '../postgres/copy-position.js';
 import type { DatabaseError } from '../postgres/sqlstate.js';
 import { cutText } from '../secrets/secrets.js';
-import { formatCaretExcerpt } from '../sql/excerpt.js';
-import { hideLiterals } from '../sql/hide-literals.js';
+import { formatSqlLocation, toIndex } from '../sql/excerpt.js';
+import { formatHiddenExcerpt, hideLiterals, shortenHidden } from '../sql/hide-literals.js';
 import { splitStatements } from '../sql/split.js';
 import { FileError } from '../tasks/load/feed.js';
 import { SqlFileError } from '../tasks/sql-file.js';
@@ -18,23 +20,25 @@ export interface FailureSite {
   readonly hasSeveralConnections: boolean;
 }
 
+/** The maximum length of a statement with its constants, in UTF-16 units. */
+const HIDDEN_LIMIT = 2000;
+
 /** The state of a task connection at the moment when its attempt was stopped. */
 export interface Interrupted {
   /** The statement that the server was running. Undefined if the task was doing something else. */
   readonly sql: string | undefined;
   /** The server's error about the statement that was cancelled. Undefined if there was no answer. */
   readonly error: object | undefined;
+  /** The error with which the body of the task ended. */
+  readonly thrown: Error;
   readonly connectionId: string;
 }
-
-/** The maximum length of a statement in a message, in UTF-16 units. */
-const STATEMENT_LIMIT = 200;
 
 /**
  * Formats the location of a server's error as lines:
  *
  * - `connection "shop"`, if the Dag has several connections
- * - `COPY orders, line 7, column "total"`, for an error in the input of a COPY
+ * - `orders.csv:7, column "total" (COPY orders)`, for an error in the input of a COPY
  * - `statement sent at src/orders.ts:12:3`, and the statement: its line with a caret, or its beginning
  * - the functions on the server that the statement called
  *
@@ -51,29 +55,54 @@ export function formatServerLocation(
   const connectionId = statement?.connectionId ?? site.task.conn;
   if (connectionId !== undefined) lines.push(...formatConnection(connectionId, site));
   if (statement?.purpose !== undefined) lines.push(statement.purpose);
-  if (copy !== undefined) {
-    const column = copy.column === undefined ? '' : `, column "${copy.column}"`;
-    const skipped = cause instanceof FileError ? cause.skippedLines : 0;
-    lines.push(`COPY ${copy.table}, line ${copy.line + skipped}${column}`);
-  }
+  lines.push(...formatCopyPosition(cause, copy));
   // The statement of a file has numbers for its names, so the error of the file has the position in the file itself.
   if (cause instanceof SqlFileError) lines.push(cause.where);
   else if (statement !== undefined) lines.push(...formatStatement(statement, error, site.task));
   return [...lines, ...context];
 }
 
+/**
+ * Formats the file of a load, and the position in the input of a COPY. Example: `orders.csv:3, column "total" (COPY orders)`,
+ * or `orders.parquet, row 3` for rows that this process has read.
+ */
+function formatCopyPosition(cause: Error, copy: CopyPosition | undefined): readonly string[] {
+  const file = cause instanceof FileError ? cause : undefined;
+  if (copy === undefined) return file === undefined ? [] : [`file "${file.file}"`];
+  const column = copy.column === undefined ? '' : `, column "${copy.column}"`;
+  if (file === undefined) return [`COPY ${copy.table}, line ${copy.line}${column}`];
+  const line = file.skippedLines === undefined ? `, row ${copy.line}` : `:${copy.line + file.skippedLines}`;
+  return [`${file.file}${line}${column} (COPY ${copy.table})`];
+}
+
 /** Formats the location of the statement that ran when a task was stopped. */
 export function formatInterrupted(
-  { sql, error, connectionId }: Interrupted,
+  { sql, error, thrown, connectionId }: Interrupted,
   site: FailureSite,
 ): readonly string[] {
   if (sql === undefined)
     return ['no statement was running: the code of the task was busy, or waited for something else'];
-  return [
-    ...formatConnection(connectionId, site),
-    `statement that was running${error === undefined ? '' : formatCall(error, site.task).replace(/^ /, ', ')}:`,
-    shorten(isWritten(site.task) && connectionId === site.task.conn ? sql : hideLiterals(sql)),
-  ];
+  const connection = formatConnection(connectionId, site);
+  const state = `the server ${error === undefined ? 'was running' : 'cancelled'} this statement`;
+  if (thrown instanceof SqlFileError) return [...connection, `${state}:`, thrown.where];
+  const location = formatCall(error, site.task) ?? formatWritten(sql, site.task);
+  return [...connection, `${state}${location === undefined ? '' : `, ${location}`}:`, shortenHidden(sql)];
+}
+
+/** Returns the statement of a server's error with its constants. Undefined if the message does not show the statement. */
+export function findShownStatement(error: DatabaseError, { task }: FailureSite): string | undefined {
+  const statement = findFailedStatement(error);
+  if (statement === undefined) return undefined;
+  return error.position !== undefined || isOfUser(statement, task) ? statement.sql : undefined;
+}
+
+/**
+ * Formats a statement with its constants, for the part of an error that has values of rows. Empty if the message hides no
+ * constant: the statement has none, or the message shows the line of a `.sql` file as it is.
+ */
+export function formatHiddenStatement(cause: Error, sql: string | undefined): readonly string[] {
+  if (sql === undefined || cause instanceof SqlFileError || hideLiterals(sql) === sql) return [];
+  return [`statement: ${cutText(sql.trim(), HIDDEN_LIMIT)}`];
 }
 
 /** Names the connection, if the Dag has several. */
@@ -82,31 +111,18 @@ function formatConnection(connectionId: string, { hasSeveralConnections }: Failu
 }
 
 /** Formats a statement with the location of the code that sent it. */
-function formatStatement(
-  { sql, index, connectionId, purpose }: FailedStatement,
-  error: DatabaseError,
-  task: PlannedTask,
-): string[] {
-  const call = formatCall(error, task);
-  const sent = call === '' ? [] : [`statement${call}`];
-  const hidden = hideLiterals(sql);
-  if (error.position !== undefined)
-    return [
-      ...sent,
-      formatCaretExcerpt(isWritten(task) || purpose !== undefined ? sql : hidden, Number(error.position)),
-    ];
-  // The statements of the other kinds are written by the program, not by the user.
-  const isOfUser =
-    ['session', 'sql'].includes(task.task.kind) || purpose !== undefined || connectionId !== task.conn;
-  return isOfUser ? [...sent, findOne(hidden, index)] : sent;
+function formatStatement(statement: FailedStatement, error: DatabaseError, task: PlannedTask): string[] {
+  const { sql, index } = statement;
+  const at = error.position === undefined ? 0 : toIndex(sql, Number(error.position));
+  const location = formatCall(error, task) ?? formatWritten(sql, task, at);
+  const sent = location === undefined ? [] : [`statement ${location}`];
+  if (error.position !== undefined) return [...sent, formatHiddenExcerpt(sql, Number(error.position))];
+  return isOfUser(statement, task) ? [...sent, findOne(sql, index)] : sent;
 }
 
-/**
- * Returns true if the user has written the SQL of a task in the config. Any other SQL is built while the task runs, and
- * can contain values of rows.
- */
-function isWritten({ task: { kind, options } }: PlannedTask): boolean {
-  return kind === 'sql' && typeof (options as { readonly sql?: unknown }).sql !== 'function';
+/** Returns true if the user has written a statement. The statements of the other kinds are written by the program. */
+function isOfUser({ purpose, connectionId }: FailedStatement, { task, conn }: PlannedTask): boolean {
+  return ['session', 'sql'].includes(task.kind) || purpose !== undefined || connectionId !== conn;
 }
 
 /**
@@ -118,21 +134,40 @@ function findOne(sql: string, index: number): string {
     const statements = splitStatements(sql);
     const failed = statements[index];
     if (statements.length > 1 && failed !== undefined)
-      return `statement ${index + 1} of ${statements.length}: ${shorten(failed.text)}`;
+      return `statement ${index + 1} of ${statements.length}: ${shortenHidden(failed.text)}`;
   } catch {
     // The server's error is reported. That this text can't be split adds nothing.
   }
-  return shorten(sql);
+  return shortenHidden(sql);
 }
 
-/** Formats ` sent at <file>:<line>:<column>` for the code of the user that awaits the query of an error. */
-function formatCall(error: object, { location: { root } }: PlannedTask): string {
-  const frame = listUserFrames(findCall(error))[0];
-  return frame === undefined ? '' : ` sent at ${formatPosition(frame.file, frame, root.directory)}`;
+/** Formats `sent at <file>:<line>:<column>` for the code of the user that awaits the query of an error. */
+function formatCall(error: object | undefined, { location: { root } }: PlannedTask): string | undefined {
+  const frame = error && listUserFrames(findCall(error))[0];
+  return frame && `sent at ${formatPosition(frame.file, frame, root.directory)}`;
 }
 
-/** Writes a statement in one line, and cuts it. */
-function shorten(sql: string): string {
-  const line = sql.trim().replaceAll(/\s+/g, ' ');
-  return cutText(line, STATEMENT_LIMIT);
+/**
+ * Formats `written at <file>:<line>:<column>` for the index `at` of the text of a `sql` task. Returns undefined if the
+ * file that defines the task does not have the same text behind the definition.
+ */
+function formatWritten(sql: string, { task, location }: PlannedTask, at = 0): string | undefined {
+  const frame = task.kind === 'sql' && location.near === undefined ? getLocationFrame(location) : undefined;
+  const text = frame && readSourceText(frame.file);
+  if (frame === undefined || text === undefined) return undefined;
+  const definition = text.split('\n', frame.line - 1).join('\n').length;
+  const start = text.indexOf(sql, definition);
+  if (start < 0) return undefined;
+  const file = shortenPath(frame.file, location.root.directory);
+  return `written at ${formatSqlLocation({ file, text }, start + at).split('\n', 1)[0]}`;
+}
+
+/** Returns the text of a file of the user's code. Returns undefined if the file can't be read. */
+function readSourceText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    // The error of the task is reported, without the position in the file.
+    return undefined;
+  }
 }

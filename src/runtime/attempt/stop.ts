@@ -99,6 +99,6 @@ export class AttemptStop {
 export function createTaskTimeoutError(timeoutMs: number): EtlError {
   return new EtlError('ETL-3301', {
     what: `the task did not end within its timeout of ${formatDuration(timeoutMs)}`,
-    fix: 'give the task a longer `timeout`, or less work',
+    fix: 'raise the option `timeout` of the task, or make its work faster',
   });
 }

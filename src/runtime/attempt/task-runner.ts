@@ -17,7 +17,7 @@ import { createConnectionLostError, createLateQueryError } from '../postgres/tas
 import type { AttemptOutcome } from './outcome.js';
 import { findConnections, type PlannedTask, type RunPlan } from '../dag/plan.js';
 import { Progress } from './progress.js';
-import type { BeforeCommit } from './begin.js';
+import type { BeforeCommit } from './before-commit.js';
 import { type UsedRetries, nextDelay } from './retry.js';
 import { taskScope } from '../tasks/task-scope.js';
 import { createTaskTimeoutError } from './stop.js';

@@ -133,9 +133,9 @@ function isYamlProblem(error: unknown): error is YamlProblem {
 /** Creates the error ETL-2103 for a syntax error. The position counts from 1. */
 function createUnreadableError(configFile: ConfigFile, { line, column }: Position, why: string): EtlError {
   return new EtlError('ETL-2103', {
-    what: `the config ${configFile.name} could not be read`,
+    what: `${configFile.name} has a syntax error`,
     where: `${configFile.name}:${line}:${column}`,
-    why: `syntax error: ${why}`,
-    fix: 'correct the file at this location',
+    why,
+    fix: 'correct the file at this location or just before it',
   });
 }

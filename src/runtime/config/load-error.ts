@@ -6,6 +6,7 @@ import { findExportPosition, findKeyPosition, START } from './position.js';
 import { createNotFoundError, type LoadContext } from './not-found-error.js';
 import { ShapeError } from './shape.js';
 import { readIfReadable } from '../modules/packages.js';
+import { formatCaretExcerpt } from '../sql/excerpt.js';
 import { findOriginalFrame, listUserFrames, type Frame } from '../modules/stack.js';
 
 /** Matches the message of a syntax error of jiti: the reason, and then file, line and column on a line of their own. */
@@ -89,11 +90,12 @@ function createSyntaxError(
   frame: Frame,
   { directory, cause }: { directory: string; cause: unknown },
 ): EtlError {
+  const line = (readIfReadable(frame.file) ?? '').split('\n')[frame.line - 1] ?? '';
   return new EtlError('ETL-2103', {
-    what: `${shortenPath(frame.file, directory)} could not be read`,
-    where: formatPosition(frame.file, frame, directory),
-    why: `syntax error: ${reason}`,
-    fix: 'correct the file at this location',
+    what: `${shortenPath(frame.file, directory)} has a syntax error`,
+    where: `${formatPosition(frame.file, frame, directory)}\n${formatCodeLine(line, frame.column)}`,
+    why: reason,
+    fix: 'correct the file at this location or just before it',
     cause,
   });
 }
@@ -116,6 +118,17 @@ function createForbiddenError(
     fix: 'give this user access to the file and to the directories above it',
     cause: error,
   });
+}
+
+/**
+ * Formats a line of code with a caret below a column. The contents of quotes are hidden: they can be a password, and no
+ * secret of the config is known before the config has run.
+ */
+function formatCodeLine(line: string, column: number): string {
+  const shown = line.replaceAll(/(["'`])(?:\\.|(?!\1).)*\1?/g, (text) =>
+    text.replaceAll(/(?<=.)[^"'`]/g, '…'),
+  );
+  return formatCaretExcerpt(shown, column);
 }
 
 /**

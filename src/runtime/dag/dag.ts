@@ -7,6 +7,7 @@ import {
   assertDefinition,
   assertFunction,
   assertHasTask,
+  assertOwnRejectsFile,
   assertId,
   assertSynchronous,
 } from './definition.js';
@@ -290,7 +291,8 @@ export class DagBuilder<P, I> {
    * other parts are right.
    *
    * Throws `EtlError` ETL-2301 if the ID is used twice, ETL-2302 if `needs` has anything that is not a task of this
-   * Dag, ETL-2303 for a wrong option, ETL-2305 for a wrong ID, and ETL-2307 if the definition has already ended.
+   * Dag, ETL-2303 for a wrong option, ETL-2305 for a wrong ID, ETL-2307 if the definition has already ended, and ETL-2310 if another load
+   * writes the same file of rejected rows.
    */
   #add<Id extends string, R>(
     definition: Omit<Definition<Id>, 'body'>,
@@ -318,6 +320,7 @@ export class DagBuilder<P, I> {
     validateTaskOptions(kind, options, location);
     this.#assertNeeds(definition);
     const task = new DefinedTask({ ...definition, body: createBody() }, tasks.length);
+    assertOwnRejectsFile(task, tasks);
     tasks.push(task);
     this.#byId.set(id, task);
     return task as unknown as Task<Id, R>;

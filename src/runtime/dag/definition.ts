@@ -1,8 +1,10 @@
+import { normalize } from 'node:path';
 import { EtlError } from '../../errors.js';
 import { showValue } from '../json.js';
 import { formatLocation, type Location } from '../modules/location.js';
 import { aFunction, aPlainObject, checkFields } from '../tasks/option-rule.js';
 import { locateErrors } from './options.js';
+import type { Task } from '../tasks/task.js';
 
 /** The pattern of an ID of a Dag or a task. The ID is used in file names, SQL settings and command lines. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
@@ -80,6 +82,28 @@ export function assertHasTask(id: string, tasks: readonly unknown[], location: L
     why: 'its definition returned without adding a task, so a run would do nothing and succeed',
     fix: 'add a task with a method of `d`, such as d.sql(…), before the definition returns',
   });
+}
+
+/**
+ * Throws `EtlError` ETL-2310 if one of the other tasks writes its rejected rows to the same file: only the rows of the load
+ * that ends last would stay.
+ */
+export function assertOwnRejectsFile(task: Task, others: readonly Task[]): void {
+  const file = readRejectsFile(task);
+  if (file === undefined) return;
+  const other = others.find((each) => readRejectsFile(each) === file);
+  if (other === undefined) return;
+  throw new EtlError('ETL-2310', {
+    what: `the tasks "${other.id}" and "${task.id}" write their rejected rows to the same file "${file}"`,
+    where: `${formatLocation(task.location)}, and first at ${formatLocation(other.location)}`,
+    why: 'each load replaces the file, so only the rows of the load that ends last would stay',
+    fix: 'give each load a file of its own, or set `rejects.to` to a table, which several loads can share',
+  });
+}
+
+/** Returns the path of the file for rejected rows, without `.` and `..` where possible. */
+function readRejectsFile({ body }: Task): string | undefined {
+  return body.transactional && body.rejectsFile !== undefined ? normalize(body.rejectsFile) : undefined;
 }
 
 function isThenable(value: unknown): boolean {

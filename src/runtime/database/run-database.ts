@@ -109,7 +109,7 @@ export class RunDatabase {
         what: `the connection that holds the lock of "${dagId}" was lost`,
         why: 'without the lock, another run of the Dag can start',
         fix: `resume the run: ${formatResumeCommand(dagId)}`,
-        data: 'tasks that had ended are committed; the others wrote nothing',
+        data: 'tasks that had succeeded are committed; the others wrote nothing',
       });
       onLost(reason);
     });

@@ -5,6 +5,8 @@ import type { Ledger, LedgerSchema } from '../ledger/ledger.js';
 import type { Overlap } from '../ledger/lock.js';
 import type { RunHeader } from '../ledger/run-row.js';
 import { rememberCall, rememberConnection } from '../postgres/failed-statement.js';
+import { findDatabaseError } from '../postgres/sqlstate.js';
+import { explainReadOnly } from '../postgres/read-only.js';
 import { RunDatabase } from './run-database.js';
 import { CLOSE_ALL_MS, within } from '../waiting.js';
 
@@ -194,7 +196,11 @@ export class RunDatabases {
       await prepare(opened);
       return opened;
     } catch (error) {
-      rememberConnection(error, connectionId);
+      const isReadOnly = findDatabaseError(error)?.code === '25006';
+      const readOnly = isReadOnly
+        ? await opened.with(({ client }) => explainReadOnly(client)).catch(() => undefined)
+        : undefined;
+      rememberConnection(error, { connectionId, readOnly });
       this.#databases.delete(connectionId);
       await opened.close();
       throw error;

@@ -124,7 +124,7 @@ async function createLockHeldError(ledger: Ledger, dagId: string): Promise<EtlEr
   const who = (await describeHolder(ledger, dagId)) ?? 'a run that has just started';
   return new EtlError('ETL-7501', {
     what: `"${dagId}" is already running: ${who}`,
-    fix: 'wait until that run ends, or pass --overlap wait; the lock is free as soon as the process of that run has ended',
+    fix: 'wait until that run ends, or pass --overlap wait; if that run hangs, end its process: the lock is then free',
     data: 'nothing was started',
   });
 }
@@ -137,7 +137,7 @@ export async function describeHolder({ client, schema }: Ledger, dagId: string):
   try {
     const { rows } = await send(
       client,
-      `select pg_catalog.format('run %s, pid %s on host %s, since %s (%s s)', run_id, pid, host,
+      `select pg_catalog.format('run %s, pid %s on host %s, since %s (%s s ago)', run_id, pid, host,
          pg_catalog.to_char(taken_at at time zone 'UTC', 'HH24:MI:SS" UTC"'),
          extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) taken_at)::pg_catalog.int4) as holder
        from ${schema.sql}.lock where dag_id operator(pg_catalog.=) ${quoteLiteral(dagId)}`,

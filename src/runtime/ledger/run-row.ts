@@ -122,7 +122,7 @@ export async function closeRun(
   };
   const [closed] = await sendBrief(client, [close], { settings, end: COMMIT });
   if (closed?.tag === 'UPDATE 1') return;
-  const data = 'tasks that had ended are committed';
+  const data = 'tasks that had succeeded are committed';
   await assertNewest(ledger, dagId, holder, data);
   throw createNotWrittenError(schema, 'run', data);
 }

@@ -1,3 +1,5 @@
+import type { ReadOnlyReason } from './read-only.js';
+
 /** A statement that failed: its SQL text, the message of the server, and the connection. */
 export interface FailedStatement {
   /** The text as it was sent, with `$1` for its first value. */
@@ -78,16 +80,23 @@ export function findFailedStatement(error: object): FailedStatement | undefined 
   return statements.get(error);
 }
 
-/** The ID of the connection of each error about a ledger. */
-const connections = new WeakMap<object, string>();
-
-/** Remembers on which connection the ledger could not be used. */
-export function rememberConnection(error: unknown, connectionId: string): void {
-  if (typeof error === 'object' && error !== null) connections.set(error, connectionId);
+/** The connection on which a ledger could not be used. */
+export interface LedgerConnection {
+  readonly connectionId: string;
+  /** Why the database accepts no writes. Undefined if that is not known, or if it accepts writes. */
+  readonly readOnly: ReadOnlyReason | undefined;
 }
 
-/** Returns the ID of the connection on which the ledger could not be used. Undefined if it is not known. */
-export function findConnectionId(error: object): string | undefined {
+/** The connection of each error about a ledger. */
+const connections = new WeakMap<object, LedgerConnection>();
+
+/** Remembers on which connection the ledger could not be used. */
+export function rememberConnection(error: unknown, connection: LedgerConnection): void {
+  if (typeof error === 'object' && error !== null) connections.set(error, connection);
+}
+
+/** Returns the connection on which the ledger could not be used. Undefined if it is not known. */
+export function findLedgerConnection(error: object): LedgerConnection | undefined {
   return connections.get(error);
 }
 

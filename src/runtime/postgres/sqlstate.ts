@@ -62,7 +62,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '53300': 'too many connections',
   '55P03': 'lock not available',
   '57014': 'statement cancelled',
-  '57P01': 'terminated by an administrator',
+  '57P01': 'ended by an administrator or by a shutdown of the server',
   '57P02': 'server crash',
   '57P03': 'server is starting up or shutting down',
   P0001: 'raised by a function',
@@ -76,9 +76,9 @@ export function describeState(code: string): string {
 
 /** The advice about a value that its column can't hold. */
 const WRONG_VALUE =
-  'correct the value, which --show-data shows; a load can change values (`transform`) or set such rows aside (`rejects`)';
+  'correct the value (--show-data shows it); a load can change values (the option `transform`) or set such rows aside (the option `rejects`)';
 /** The advice about a row that a constraint refuses. */
-const WRONG_ROW = 'correct the row, which --show-data shows, or leave it out';
+const WRONG_ROW = 'correct the row (--show-data shows it), or leave it out';
 
 /** The advice for an error of the server that sends no hint, by SQLSTATE. */
 const FIXES: Readonly<Record<string, string>> = {
@@ -88,39 +88,46 @@ const FIXES: Readonly<Record<string, string>> = {
   '22008': WRONG_VALUE,
   '22001': WRONG_VALUE,
   '23502': `${WRONG_ROW}; or let the column have a default`,
-  '23503': `${WRONG_ROW}; or write the rows that they refer to before`,
-  '23505': `${WRONG_ROW}; or let a row replace the row with the same key: \`on conflict … do update\`, or a load with the mode \`merge\``,
+  '23503': `${WRONG_ROW}; or write the row that it refers to before`,
+  '23505': `${WRONG_ROW}; or let the new row replace the row with the same key: in SQL \`on conflict … do update\`, in a load \`mode: 'merge'\``,
   '23514': WRONG_ROW,
   '22P05':
     'the database has an encoding without this character: replace the character, or use a database with the encoding UTF8',
   '22021':
     'the file is probably not UTF-8: name its encoding in the task, such as `encoding: "windows-1252"`',
   '25006':
-    'the server or the role accepts only reads: connect to the primary server (target_session_attrs=read-write chooses it), or turn off default_transaction_read_only',
+    'if the server is a standby, connect to the primary server (target_session_attrs=read-write chooses it); otherwise turn off default_transaction_read_only of the role, the database or the connection',
   '25P03': 'send the next statement sooner, or raise idle_in_transaction_session_timeout of the role',
-  '28P01': 'check user and password where the connection is defined',
+  '28P01':
+    'check the user and the password: the password is in the URL of the connection, else in PGPASSWORD or the password file',
   '40P01':
-    'let every program change these rows in the same order, and order two tasks of one Dag with `needs`; etl repeats the task up to 8 times by itself',
+    'let every transaction change these rows in the same order; if the other process runs a task of the same Dag, order the two tasks with the option `needs`',
   '42601': 'correct the SQL: the mistake is at the marked word or just before it',
+  '42703': 'correct the name of the column in the statement',
+  '42P01': 'correct the name of the table in the statement, or create the table',
+  '42883': 'correct the name of the function, or the types of its arguments',
   '42501': 'grant the right to the role of the connection, or use another role',
   '53100': 'free space on the disk of the server, and resume the run',
   '53200': 'let the statement use less memory (work_mem), or read and write fewer rows at once',
   '53300':
-    'end sessions that are not needed, raise max_connections, or lower --concurrency: a run needs one session for its lock, and one for each task that runs at once',
+    'end connections that are not needed, raise the limit that the server names, or lower --concurrency: a run needs 1 connection for its lock, and 1 for each task that runs at once',
   '55P03':
     'find who holds the lock: select pid, state, query from pg_stat_activity where pid = any (pg_blocking_pids(<pid>)); the wait is limited to 30 s',
   '57014': 'raise the statement_timeout of the role or of the task, or find who cancelled the statement',
-  '57P01': 'find out who terminated the session, and resume the run; `retries` repeats the task by itself',
+  '57P01':
+    'the log of the server tells why the session ended; resume the run when the server is up, or set the option `retries` of the task, so that etl repeats the task',
   '25001':
     'a statement such as VACUUM, CREATE INDEX CONCURRENTLY or CREATE DATABASE runs outside of a transaction only: send it in a `d.task` on a client of your own, where it runs at least once',
 };
 
 /**
- * Returns the server's hint. For an error without a hint, returns what to do about its SQLSTATE, if that is known. The hint
- * of a deadlock is the log of the server, which a user often can't read.
+ * Returns what to do about a SQLSTATE, if that is known, and the server's hint. The hint of a deadlock is left out: it is
+ * the log of the server, which a user often can't read.
  */
 export function adviseFix(code: string, hint: string | undefined): string | undefined {
-  return code === '40P01' ? FIXES[code] : (hint ?? FIXES[code]);
+  const fix = FIXES[code];
+  if (hint === undefined || code === '40P01') return fix;
+  return fix === undefined ? hint : `${fix}\nhint of the server: ${hint}`;
 }
 
 /** The maximum number of errors around the error of the server. The limit also ends a circle of causes. */

@@ -11,11 +11,14 @@ import { TRANSACTION_STALL_MS } from '../waiting.js';
  */
 export function createSwallowedError(failure: ServerMessage): EtlError {
   const error = findDatabaseError(failure);
-  const message = error === undefined ? (failure.message ?? '') : describeServerError(error).message;
+  const text = error && describeServerError(error);
   return new EtlError('ETL-3203', {
-    what: `a statement failed inside the task and its error was swallowed: ${message}`,
-    why: `${describeState(failure.code ?? '')}; after an error PostgreSQL rolls the whole transaction back`,
-    fix: 'put the statement that may fail into a savepoint: await session.transaction((part) => …)',
+    what: `the task went on after an error of one of its statements: ${text?.message ?? failure.message ?? ''}`,
+    why: [
+      `${describeState(failure.code ?? '')}; after an error PostgreSQL rolls the whole transaction back`,
+      ...(text?.detail ?? []),
+    ].join('\n'),
+    fix: `do not catch the error, or send the statement in a savepoint: await session.transaction((part) => part(…).insert(…))${failure.code === '23505' ? '; or let it skip such rows: `on conflict do nothing`' : ''}`,
     cause: failure,
   });
 }

@@ -1,3 +1,4 @@
+import type { EtlError } from '../../errors.js';
 import { formatDuration } from '../duration.js';
 import { formatInterval } from '../interval/zone-time.js';
 import { formatResumeCommand } from './command-line.js';
@@ -34,17 +35,14 @@ const PROGRESS_MS = 10_000;
 export function createPlainReporter({ write, paint, quiet, showsRowData }: PlainOptions): Reporter {
   const buffered: string[] = [];
   const progress = new ProgressLines(paint);
-  /** The text of the last error of each task that is retried. */
-  const retried = new Map<string, string>();
+  const shown = new ShownErrors(showsRowData);
   let isRecorded = false;
   return {
     report(event) {
       if (event.type === 'run_started') isRecorded = event.home !== undefined;
       const text = joinLines([
         ...progress.formatEventLines(event),
-        ...(isRepeated(event, retried)
-          ? [formatRetryLine(event, paint, 'failed with the same error')]
-          : formatEventLines(event, paint, showsRowData)),
+        ...(shown.formatRepeatedLines(event, paint) ?? formatEventLines(event, paint, showsRowData)),
         ...formatResumeHint(event, isRecorded),
       ]);
       if (!quiet) return write(text);
@@ -85,7 +83,10 @@ class ProgressLines {
  */
 function formatResumeHint(event: RunEvent, isRecorded: boolean): readonly string[] {
   if (event.type !== 'run_finished' || event.state === 'success' || !isRecorded) return [];
-  return [`resume: ${formatResumeCommand(event.dagId, event.runId)}`];
+  // A run that a signal has stopped needs no correction.
+  const isStopped = event.tasks.every(({ error }) => error === undefined || error.code === 'ETL-3302');
+  const label = isStopped ? 'resume' : 'resume after the correction';
+  return [`${label}: ${formatResumeCommand(event.dagId, event.runId)}`];
 }
 
 /** Formats an event as lines. Returns no lines for the start and the progress of a task. */
@@ -123,17 +124,43 @@ function formatRetryLine({ taskId, attempt, delayMs }: RetryEvent, paint: Paint,
   return ` ${paint.bad('↻')} ${taskId}: attempt ${attempt} ${how}, the next starts in ${formatDuration(delayMs)}`;
 }
 
-/**
- * Returns true if the event is a retry after an error that the report has shown for the attempt before. Remembers the error
- * in `retried`. The reason does not count: it can name process IDs.
- */
-function isRepeated(event: RunEvent, retried: Map<string, string>): event is RetryEvent {
-  if (event.type !== 'task_retrying') return false;
-  const { code, what, where } = event.error;
-  const text = [code, what, where].join('\n');
-  const isSame = retried.get(event.taskId) === text;
-  retried.set(event.taskId, text);
-  return isSame;
+/** The errors of tasks that the report has shown, so that an error that comes again takes one line. */
+class ShownErrors {
+  readonly #showsRowData: boolean;
+  /** The last error of each task that is retried, and the attempt under which the report has shown the error. */
+  readonly #last = new Map<string, { readonly text: string; readonly attempt: number }>();
+
+  constructor(showsRowData: boolean) {
+    this.#showsRowData = showsRowData;
+  }
+
+  /** Returns the lines of an attempt that failed as the attempt before. Returns undefined for any other event. */
+  formatRepeatedLines(event: RunEvent, paint: Paint): readonly string[] | undefined {
+    if (event.type !== 'task_retrying' && event.type !== 'task_finished') return undefined;
+    const { taskId, error } = event;
+    if (error === undefined) return undefined;
+    const text = this.#describe(error);
+    const last = this.#last.get(taskId);
+    if (last?.text === text) {
+      if (event.type === 'task_retrying')
+        return [formatRetryLine(event, paint, 'failed with the same error')];
+      return [
+        formatTaskLine(event, paint),
+        `   ${paint.strong(error.code)} ${error.what.split('\n', 1)[0]}: the same error as in attempt ${last.attempt}, above`,
+      ];
+    }
+    if (event.type === 'task_retrying') this.#last.set(taskId, { text, attempt: event.attempt });
+    return undefined;
+  }
+
+  /**
+   * Returns the text by which two errors are the same. The reason and the place of a row in its table do not count: they
+   * differ in each attempt.
+   */
+  #describe({ code, what, where = '', fix, data, rowData }: EtlError): string {
+    const place = where.replaceAll(/\(\d+,\d+\)/g, '');
+    return [code, what, place, fix, data, this.#showsRowData ? rowData : ''].join('\n');
+  }
 }
 
 /**
@@ -178,10 +205,18 @@ const MARKS = { success: '✔', failed: '✖', upstream_failed: '↷', skipped: 
  * - ` ↷ load  skipped: <reason>` for a task with a reason
  */
 export function formatTaskLines(task: TaskSummary, paint: Paint, showsRowData: boolean): readonly string[] {
+  const line = formatTaskLine(task, paint);
+  return task.error === undefined || task.reason !== undefined
+    ? [line]
+    : [line, ...formatErrorLines(task.error, paint, showsRowData).map((each) => `   ${each}`)];
+}
+
+/** Formats the line that says how a task ended, without the lines of its error. */
+function formatTaskLine(task: TaskSummary, paint: Paint): string {
   const colour = task.state === 'success' ? paint.good : task.state === 'failed' ? paint.bad : paint.faint;
   const mark = colour(task.reused ? '=' : MARKS[task.state]);
   if (task.reason !== undefined)
-    return [` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${indentLines(task.reason)}`)}`];
+    return ` ${mark} ${task.taskId}  ${paint.faint(`${task.state}: ${indentLines(task.reason)}`)}`;
   const attempts = task.attempts > 1 ? `attempt ${task.attempts}` : '';
   const details = [
     formatRows(task.rows),
@@ -190,10 +225,7 @@ export function formatTaskLines(task: TaskSummary, paint: Paint, showsRowData: b
     task.reused ? 'reused' : '',
     attempts,
   ];
-  const line = ` ${mark} ${task.taskId}  ${paint.faint(details.filter((each) => each !== '').join('  '))}`;
-  return task.error === undefined
-    ? [line]
-    : [line, ...formatErrorLines(task.error, paint, showsRowData).map((each) => `   ${each}`)];
+  return ` ${mark} ${task.taskId}  ${paint.faint(details.filter((each) => each !== '').join('  '))}`;
 }
 
 /** Formats the errors of the run itself, and then a line such as `OK  2 ok, 12 rows, 1.2s`. */

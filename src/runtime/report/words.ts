@@ -33,7 +33,7 @@ export function buildErrorFields(error: EtlError, showsRowData = false): ErrorFi
 }
 
 /** The line of an error whose row data is not allowed. */
-const HIDDEN = 'hidden, because they are values of rows: --show-data shows them';
+const HIDDEN = 'values are hidden; run with --show-data to see them';
 
 /**
  * Formats an error as lines: the code with the message, and then a line for each part that the error has, such as

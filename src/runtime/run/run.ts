@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { describeThrown, EtlError, toError } from '../../errors.js';
-import type { BeforeCommit } from '../attempt/begin.js';
+import type { BeforeCommit } from '../attempt/before-commit.js';
 import { type TaskOutcome, TaskRunner } from '../attempt/task-runner.js';
 import type { Database } from '../../hooks/hook.js';
 import { RunDatabases } from '../database/run-databases.js';
@@ -14,7 +14,7 @@ import { finishRun, summarize } from './finish.js';
 import { type LedgerSchema, nameSchema } from '../ledger/ledger.js';
 import type { PlannedTask } from '../dag/plan.js';
 import { type RunRequest, type StartedRun, startRun } from './start.js';
-import { findConnectionId } from '../postgres/failed-statement.js';
+import { findLedgerConnection } from '../postgres/failed-statement.js';
 import { adviseFix, findDatabaseError, describeState, isConnectionLoss } from '../postgres/sqlstate.js';
 import { FINISH_MS, LONGEST_MS, STOPPED_FINISH_MS, untilAborted } from '../waiting.js';
 
@@ -165,7 +165,7 @@ class Run {
     const { process, connections } = this.#services;
     const services = { databases: this.#databases, process };
     const started = await untilAborted(startRun(this.#request, services), this.#stop.signal).catch(
-      throwNotStarted,
+      (error: unknown) => throwNotStarted(error, connections.describe),
     );
     // Each running task listens to the signal, so Node.js must not warn of more than ten listeners.
     setMaxListeners(0, this.#stop.signal);
@@ -289,19 +289,22 @@ function createHolder(start: RunRequest['start'], { process }: RunServices): str
  * Throws the error of a run that can't start. An error of the server or of a connection becomes an `EtlError`: ETL-1002
  * if the connection was lost, otherwise ETL-4006. Rethrows any other error.
  */
-function throwNotStarted(error: unknown): never {
+function throwNotStarted(error: unknown, describe: (connectionId: string) => string): never {
   const cause = toError(error);
   const database = findDatabaseError(cause);
   const isLost = isConnectionLoss(cause);
   if (cause instanceof EtlError || (database === undefined && !isLost)) throw cause;
-  const id = findConnectionId(cause);
+  const { connectionId: id, readOnly } = findLedgerConnection(cause) ?? {};
   throw new EtlError(isLost ? 'ETL-1002' : 'ETL-4006', {
-    what: `the ledger${id === undefined ? '' : ` of connection "${id}"`} can't be used: ${cause.message}`,
-    why: database && describeState(database.code),
+    what: `the ledger${id === undefined ? '' : ` of connection "${id}"`} (etl's own tables) can't be used: ${cause.message}`,
+    where: id === undefined ? undefined : `connection "${id}" (${describe(id)})`,
+    why:
+      database &&
+      [describeState(database.code), ...(readOnly === undefined ? [] : [readOnly.why])].join('\n'),
     fix:
       database?.code === '42501'
         ? 'run the output of `etl ledger sql` as a role that may create schemas, and grant the rights that the output names'
-        : database && adviseFix(database.code, undefined),
+        : (readOnly?.fix ?? (database && adviseFix(database.code, undefined))),
     data: 'nothing was started',
     cause: error,
   });
@@ -327,6 +330,6 @@ function createPassedOverOutcome(
 function createRunTimeoutError(timeoutMs: number): EtlError {
   return new EtlError('ETL-3303', {
     what: `the run did not end within its timeout of ${formatDuration(timeoutMs)}`,
-    data: 'tasks that had ended are committed; the others wrote nothing',
+    data: 'tasks that had succeeded are committed; the others wrote nothing',
   });
 }

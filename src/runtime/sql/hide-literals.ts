@@ -1,4 +1,30 @@
+import { cutText } from '../secrets/secrets.js';
+import { formatCaretExcerpt, toIndex } from './excerpt.js';
 import { readTokens } from './scan.js';
+
+/** The maximum length of a statement in a message, in UTF-16 units. */
+const STATEMENT_LIMIT = 200;
+
+/** Writes a statement in one line without its constants, and cuts the line. Example: `select … from t where name = '…'`. */
+export function shortenHidden(sql: string): string {
+  return cutText(joinHidden(hideLiterals(sql)).trim().replaceAll(/\s+/g, ' '), STATEMENT_LIMIT);
+}
+
+/**
+ * Returns the line of a statement with a position, without its constants, and a caret below the position. `position` counts
+ * characters from 1.
+ */
+export function formatHiddenExcerpt(sql: string, position: number): string {
+  const hidden = hideLiterals(sql);
+  const at = toIndex(sql, position);
+  const before = joinHidden(hidden.slice(0, at));
+  return formatCaretExcerpt(before + joinHidden(hidden.slice(at)), Array.from(before).length + 1);
+}
+
+/** Replaces each row of `…` by one `…`, so that a constant shows nothing of its length. */
+function joinHidden(hidden: string): string {
+  return hidden.replaceAll(/…(?:\s*…)*/g, '…');
+}
 
 /**
  * Replaces each letter of the constants in an SQL text by `…`: a text becomes `'…'` of the same length, and a number `…`.

@@ -66,6 +66,8 @@ export interface TransactionBody {
   readonly reads?: Omit<CursorReader, 'taskId'> & { readonly conn?: string };
   /** The table that a merge updates. */
   readonly merges?: string;
+  /** The file, as the user wrote it, that each attempt replaces with the rejected rows of the load. */
+  readonly rejectsFile?: string;
   /** Set if the body also writes files. No COMMIT covers files, so they are written at least once. */
   readonly leavesFiles?: true;
   /**

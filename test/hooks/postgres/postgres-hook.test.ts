@@ -197,7 +197,7 @@ describe('the error of a connection', () => {
     [
       'a port where nothing listens',
       { port: 1 },
-      /^connection "warehouse" was refused by 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
+      /^connection "warehouse" could not connect to 127\.0\.0\.1:1 \(ECONNREFUSED\)$/,
     ],
     [
       'a host that does not exist',
@@ -209,12 +209,12 @@ describe('the error of a connection', () => {
       { host: '/nowhere' },
       /can't use the socket \/nowhere\/\.s\.PGSQL\.\d+ \(ENOENT\)/,
     ],
-    ['a wrong password', { password: 'open-sesame' }, /was refused by .* as user "\w+" \(28P01\)/],
+    ['a wrong password', { password: 'open-sesame' }, /was refused by .* as user "\w+" \(SQLSTATE 28P01\)/],
     ['a missing password', { password: '' }, /has no password, and .* asks user "\w+" for a password/],
     [
       'an unknown database',
       { database: 'atlantis' },
-      /names a database "atlantis" that .* does not have \(3D000\)/,
+      /names a database "atlantis" that .* does not have \(SQLSTATE 3D000\)/,
     ],
     ['a server without TLS', { extra: { sslmode: 'require' } }, /requires TLS, which .* does not offer/],
   ];
@@ -241,19 +241,20 @@ describe('the error of a connection', () => {
       const cause = Object.assign(new Error('said the server'), { code });
       const connection = await connectionTo({ host: 'db', port: 5432, login: 'ann', database: 'd' });
       const error = describeConnectError(cause, connection);
-      expect(error.message).to.match(message).and.include(`(${code})`);
+      expect(error.message).to.match(message).and.include(`${code})`);
       expect(error.cause).to.equal(cause);
     });
   }
 
-  it('quotes the server if the server has no session left', async () => {
+  it('names the limit that the server names if it accepts no more connections', async () => {
     await using one = await createDatabase();
     await one.query(`alter database ${one.name} connection limit 0`);
     await one.query('create role no_superuser login password $$pw$$');
     const error = await failure({ database: one.name, login: 'no_superuser', password: 'pw' });
     await one.query('drop role no_superuser');
-    expect(error.message).to.match(/found no free session .*\(53300\)/);
-    expect(error.why).to.match(/too many connections/);
+    expect(error.message).to.match(/was refused by .*: too many connections \(SQLSTATE 53300\)/);
+    expect(error.why).to.match(/^too many connections for database/);
+    expect(error.fix).to.include(`raise the limit of database "${one.name}"`);
   });
 
   it('comes after connect_timeout if the server never answers', async () => {

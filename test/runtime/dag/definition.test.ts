@@ -282,6 +282,20 @@ describe('the definition of a Dag', () => {
       'expected `defaults.conn` to be a text that is not empty, got undefined',
     );
   });
+
+  it('refuses two loads with one file for rejected rows, however it is written', () => {
+    const define = (first: string, second: string) => () =>
+      dag('d', { defaults: { conn: 'db' } }, (d) => {
+        for (const [id, to] of Object.entries({ first, second }))
+          d.load(id, { from: `${id}.csv`, into: id, mode: 'append', rejects: { max: 1, to } });
+      });
+    for (const other of ['r.ndjson', './r.ndjson', 'x/../r.ndjson'])
+      expect(define('r.ndjson', other)).to.throw(
+        /"first" and "second" write their rejected rows to the same file/,
+      );
+    expect(define('r.ndjson', 'x/r.ndjson')).to.not.throw();
+    expect(define('staging.rejects', 'staging.rejects')).to.not.throw();
+  });
 });
 
 /** The compiler checks this code: `npm run lint` fails if one of the expected errors is missing. */

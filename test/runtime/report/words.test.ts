@@ -16,7 +16,7 @@ describe('the words of an error', () => {
     expect(formatErrorLines(error, PAINT, true).slice(2)).to.deep.equal(['  rows  id=900', '        id=901']);
     expect(buildErrorFields(error, true)).to.include({ row_data: 'id=900\nid=901' });
     const hidden = formatErrorLines(error, PAINT, false);
-    expect(hidden[2]).to.equal('  rows  hidden, because they are values of rows: --show-data shows them');
+    expect(hidden[2]).to.equal('  rows  values are hidden; run with --show-data to see them');
     expect(JSON.stringify([hidden, buildErrorFields(error, false)])).to.not.include('900');
   });
 });

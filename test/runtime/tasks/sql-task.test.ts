@@ -210,7 +210,11 @@ describe('a sql task', () => {
     const { tasks } = await run({
       sql: [`insert into t values ('x', 1)`, `insert into t values ('y', 'nonsense')`],
     });
-    expect(tasks[0]?.error?.where).to.match(/insert into t values \('y', 'nonsense'\)\n\s+\^/);
+    const { where, rowData } = tasks[0]?.error ?? {};
+    expect(where).to.match(
+      /written at \S+sql-task\.test\.ts:\d+:\d+\ninsert into t values \('…', '…'\)\n {27}\^$/,
+    );
+    expect(rowData).to.include(`statement: insert into t values ('y', 'nonsense')`);
     expect(await rows()).to.deep.equal([]);
   });
 });

@@ -70,23 +70,28 @@ export interface Header {
 /** The header of an input that has none. */
 export const NO_HEADER: Header = { bytes: 0, lines: 0, eol: undefined };
 
+type FailedFeed = Pick<Feed, 'name' | 'skippedLines' | 'sent'>;
+
 /** An error of the server about the rows of a file. The server's error is its `cause`. */
 export class FileError extends Error {
   override readonly name = 'FileError';
   /** The name of the file, as the user wrote it. */
   readonly file: string;
-  /** The number of lines of the file that COPY did not get: its line 1 is the line after them. */
-  readonly skippedLines: number;
+  /**
+   * The number of lines of the file that COPY did not get: its line 1 is the line after them. Undefined if COPY gets rows
+   * that this process has read: its line 1 is the first row.
+   */
+  readonly skippedLines: number | undefined;
 
-  constructor({ name, skippedLines }: Pick<Feed, 'name' | 'skippedLines'>, cause: Error) {
+  constructor({ name, skippedLines, sent }: FailedFeed, cause: Error) {
     super(cause.message, { cause });
     this.file = name;
-    this.skippedLines = skippedLines;
+    this.skippedLines = sent() === undefined ? skippedLines : undefined;
   }
 }
 
 /** Wraps an error of the server in a `FileError`. Returns every other error, also a lost connection, unchanged. */
-export function addFile(feed: Pick<Feed, 'name' | 'skippedLines'>, error: unknown): unknown {
+export function addFile(feed: FailedFeed, error: unknown): unknown {
   const refused = findDatabaseError(error);
   return refused === undefined || isConnectionEnd(refused) ? error : new FileError(feed, refused);
 }

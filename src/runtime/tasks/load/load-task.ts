@@ -5,6 +5,7 @@ import { chooseFormat, findFormat } from '../../format/file-format.js';
 import { loadHyparquet } from '../../format/parquet.js';
 import { learnFromUrl } from '../../secrets/learned-secrets.js';
 import { LOAD } from './load-rules.js';
+import { isRejectsFile } from './rejects.js';
 import { collectFault, listOptions, type TransactionBody } from '../task-body.js';
 
 /**
@@ -17,6 +18,7 @@ export function createLoadBody(options: LoadSource): TransactionBody {
   return {
     transactional: true,
     ...(options.mode === 'merge' && { merges: options.into }),
+    ...(options.rejects && isRejectsFile(options.rejects.to) && { rejectsFile: options.rejects.to }),
     listCode: () => listOptions(options, Object.keys(LOAD)),
     findFaults: async () => {
       const paths = [options.from].flat().filter((each) => typeof each === 'string');

@@ -49,6 +49,11 @@ const RAW_LIMIT = 10_000;
 /** The largest number of bytes of one character in UTF-8. */
 const MAX_CHARACTER_BYTES = 4;
 
+/** Says whether `RejectOptions.to` is a file. Otherwise it is a table. */
+export function isRejectsFile(to: string): boolean {
+  return to.endsWith('.ndjson');
+}
+
 /** Collects the rejected rows of one attempt and writes them at its end. */
 export class Rejects {
   readonly #work: TaskWork;
@@ -92,7 +97,7 @@ export class Rejects {
    */
   async write(): Promise<void> {
     const { to } = this.#options;
-    if (to.endsWith('.ndjson')) {
+    if (isRejectsFile(to)) {
       const { root, context } = this.#work;
       return writeRejectFile(resolve(root, to), `.${context.run.taskId}.tmp`, this.#rows);
     }

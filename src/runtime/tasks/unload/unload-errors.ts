@@ -25,19 +25,19 @@ const FIXES: Readonly<Record<string, string>> = {
 
 /**
  * Turns an error of the file system into `EtlError` ETL-3601. Returns every other error unchanged. `name` is the path
- * for the message.
+ * as the user wrote it, and `path` is the absolute path.
  */
-export function describeWriteError(name: string, error: unknown): unknown {
+export function describeWriteError(name: string, path: string, error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (typeof code !== 'string' || syscall === undefined || !(error instanceof Error)) return error;
   const words = REASONS[code];
   return new EtlError('ETL-3601', {
     what: `the file "${name}" can't be written`,
-    why: words === undefined ? code : `${words} (${code})`,
+    why: `${words === undefined ? code : `${words} (${code})`}: ${path}`,
     fix:
       FIXES[code] ??
       'check the path, which is relative to the directory of the config file, and the rights of this user',
-    data: 'no file is incomplete: the task was rolled back, and its temporary files were removed',
+    data: 'the task was rolled back; its temporary files were removed, and a file of an earlier run is unchanged or was replaced as a whole',
     cause: error,
   });
 }

@@ -89,7 +89,8 @@ async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadR
   const to = typeof options.to === 'function' ? checkReturned(options.to(context), 'to', text) : options.to;
   const kind = chooseUnloadKind(to, options);
   const { dagId, taskId } = context.run;
-  const files = new OutputFiles(resolve(root, to), options.partition, `${dagId}/${taskId}`);
+  const absolute = resolve(root, to);
+  const files = new OutputFiles(absolute, options.partition, `${dagId}/${taskId}`);
   try {
     await files.prepare();
     const rows = await readOnly(taskConnection, async () =>
@@ -106,7 +107,7 @@ async function runUnload(options: UnloadSource, work: TaskWork): Promise<UnloadR
   } catch (error) {
     // The error of the task is shown, not an error of the clean-up. The next attempt removes what is left.
     await files.discard().catch(() => undefined);
-    throw describeWriteError(to, error);
+    throw describeWriteError(to, absolute, error);
   }
 }
 

@@ -35,7 +35,7 @@ describe('a load of CSV files', () => {
   it('names the file of a refused row, and stores nothing', async () => {
     await bench.write({ 'a.csv': 'id\n1\n', 'b.csv': 'id\n2\nx\n' });
     const { task } = await bench.load({ from: ['a.csv', 'b.csv'], mode: 'replace' });
-    expect(task?.error?.where).to.match(/file "b.csv"\nCOPY t, line 3, column "id"$/);
+    expect(task?.error?.where).to.match(/\nb\.csv:3, column "id" \(COPY t\)$/);
     expect(task?.error?.message).to.equal('invalid input syntax for type integer: "…"');
     expect(await rows()).to.deep.equal([]);
   });
