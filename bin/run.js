@@ -51,7 +51,7 @@ function start() {
       if (exitCode !== USAGE) program.keep(cacheFile, addChecksum(script.createCachedData(), cacheFile));
     });
   }
-  program.main(process.argv.slice(2));
+  program.main(process.argv.slice(2), cacheFile && path.dirname(cacheFile));
 }
 
 function loadOrEnd(script) {

@@ -1,6 +1,7 @@
 import { Config, Plugin } from '@oclif/core/config';
 import { run } from '@oclif/core/run';
 import { buildErrorJson, createUnknownCommandError } from './command.js';
+import { setCacheDirectory } from './commands/program/cache-directory.js';
 import { createUnhandledError, endOnStopSignals } from './commands/run/guard.js';
 import { EtlError, EXIT } from './errors.js';
 import * as api from './index.js';
@@ -17,10 +18,11 @@ export { keep } from './runtime/modules/cache.js';
 
 /**
  * Runs one command and ends the process with the command's exit code. `argv` is the command line without `node` and the
- * program. A timer or a socket that a task has left open does not keep the process alive. The process ends when the readers
+ * program. `cacheDirectory` is where bin/run.js keeps the compiled code; undefined if it keeps none. A timer or a socket that a task has left open does not keep the process alive. The process ends when the readers
  * of its output have taken all of it, or take nothing for 10 minutes.
  */
-export async function main(argv: readonly string[]): Promise<never> {
+export async function main(argv: readonly string[], cacheDirectory?: string): Promise<never> {
+  setCacheDirectory(cacheDirectory);
   takeOverExit();
   endOnStopSignals();
   // Without a listener, the error of a closed pipe (EPIPE) would end the process.

@@ -1,6 +1,7 @@
 import { CheckCommand } from './check.js';
 import { ConnectionsListCommand } from './connections/list.js';
 import { ConnectionsTestCommand } from './connections/test.js';
+import { DoctorCommand } from './doctor.js';
 import { ExplainCommand } from './explain.js';
 import { HelpCommand } from './help.js';
 import { InitCommand } from './init.js';
@@ -21,6 +22,7 @@ export const COMMANDS = {
   check: CheckCommand,
   'connections:list': ConnectionsListCommand,
   'connections:test': ConnectionsTestCommand,
+  doctor: DoctorCommand,
   explain: ExplainCommand,
   help: HelpCommand,
   init: InitCommand,

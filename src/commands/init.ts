@@ -132,7 +132,11 @@ function listNextCommands({ chosen, facts, commands }: InitResult): {
     return { first: [{ command: commands.run('etl', 'list'), purpose: 'list the Dags' }], later: [] };
   return {
     first: [...forRuns, { command: commands.run('etl', 'run', DAG_ID), purpose: 'run the Dag' }],
-    later: [...forTypes, { command: commands.run('tsc', '--noEmit'), purpose: 'check the types' }],
+    later: [
+      ...forTypes,
+      { command: commands.run('tsc', '--noEmit'), purpose: 'check the types' },
+      { command: commands.run('etl', 'doctor'), purpose: 'look at versions, connections and clocks' },
+    ],
   };
 }
 

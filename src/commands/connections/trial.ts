@@ -19,6 +19,10 @@ export interface Trial {
   readonly tls?: boolean;
   /** The duration of one query on the open connection, in milliseconds. */
   readonly latencyMs?: number;
+  /** How far the clock of the server is ahead of the clock of this machine, in milliseconds. Exact to half of `latencyMs`. */
+  readonly aheadMs?: number;
+  /** The time zone of the session. */
+  readonly timezone?: string;
   readonly error?: EtlError;
 }
 
@@ -57,10 +61,11 @@ export function formatTrials(trials: readonly Trial[], paint: Paint): string {
 
 /** Returns the JSON of the trials for another program. */
 export function buildTrialsJson(trials: readonly Trial[]): unknown {
-  return trials.map(({ id, dsn, latencyMs, error, ...server }) => ({
+  return trials.map(({ id, dsn, server, tls, latencyMs, error }) => ({
     id,
     place: dsn,
-    ...server,
+    server,
+    tls,
     ok: error === undefined,
     latency_ms: latencyMs,
     error: error && buildErrorFields(error),
@@ -112,14 +117,17 @@ async function ask(
   hasLedger: boolean,
 ): Promise<Omit<Trial, 'id'>> {
   const { knex } = database;
-  const { rows } = await knex.raw<{ rows: { version: string; tls: boolean | null }[] }>(
+  const { rows } = await knex.raw<{ rows: { version: string; timezone: string; tls: boolean | null }[] }>(
     `select pg_catalog.current_setting('server_version') as version,
+              pg_catalog.current_setting('TimeZone') as timezone,
               (select ssl from pg_catalog.pg_stat_ssl
                where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) as tls`,
   );
   // Measures a second query, because the first query also opens the connection.
-  const startedAt = performance.now();
-  await knex.raw('select 1');
+  const [startedAt, sentAt] = [performance.now(), Date.now()];
+  const clock = await knex.raw<{ rows: { now: string }[] }>(
+    `select pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.text as now`,
+  );
   const latencyMs = performance.now() - startedAt;
   if (hasLedger) {
     const fault = await new RunDatabase(database, program.ledgerSchema, connection.id).with((ledger) =>
@@ -131,5 +139,8 @@ async function ask(
     server: `PostgreSQL ${rows[0]?.version ?? '?'}`,
     tls: rows[0]?.tls === true,
     latencyMs,
+    // The server has read its clock about half-way between the question and the answer.
+    aheadMs: Number(clock.rows[0]?.now) * 1000 - (sentAt + latencyMs / 2),
+    timezone: rows[0]?.timezone ?? '?',
   };
 }
