@@ -22,16 +22,21 @@ export interface PackedProject {
  * of the project has the text `config`.
  */
 export async function installPacked(folder: string, config: string): Promise<PackedProject> {
-  const { stdout } = await npm(ROOT, ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]);
-  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  const { tarball, packed } = await pack(folder);
   const directory = join(folder, 'project');
-  const tarball = join(folder, filename);
   await mkdir(directory);
   await writeFile(join(directory, 'package.json'), '{ "type": "module" }');
   await writeFile(join(directory, 'etl.config.ts'), config);
-  await install(directory, tarball);
+  await installPackages(directory, [tarball]);
   const program = join(directory, 'node_modules/@oneshot/etl/bin/run.js');
-  return { directory, program, tarball, packed: files.map(({ path }) => path) };
+  return { directory, program, tarball, packed };
+}
+
+/** Packs this checkout, as it is built, into `folder`. */
+export async function pack(folder: string): Promise<Pick<PackedProject, 'tarball' | 'packed'>> {
+  const { stdout } = await npm(ROOT, ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]);
+  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  return { tarball: join(folder, filename), packed: files.map(({ path }) => path) };
 }
 
 function npm(cwd: string, args: readonly string[]): Promise<{ stdout: string }> {
@@ -39,10 +44,11 @@ function npm(cwd: string, args: readonly string[]): Promise<{ stdout: string }> 
 }
 
 /**
- * Installs a tarball from npm's cache, which `npm ci` has filled. Uses the network only if the cache lacks a package.
+ * Installs packages or tarballs from npm's cache, which `npm ci` has filled. Uses the network only if the cache lacks a
+ * package.
  */
-async function install(cwd: string, tarball: string): Promise<void> {
-  const args = ['install', '--ignore-scripts', tarball];
+export async function installPackages(cwd: string, packages: readonly string[]): Promise<void> {
+  const args = ['install', '--ignore-scripts', ...packages];
   try {
     await npm(cwd, [...args, '--offline']);
   } catch {
