@@ -60,17 +60,19 @@ export abstract class EtlCommand extends Command {
   }
 
   /**
-   * Loads the config and the connections. Throws an `EtlError` with exit code 2 if the config or a definition is wrong.
+   * Loads the config and the connections. With `needsConfig` false, the command also works without a config file, and
+   * `--conn` can have an ID without a URL. Throws an `EtlError` with exit code 2 if the config or a definition is wrong.
    */
-  protected async loadProgram(flags: {
-    config?: string | undefined;
-    conn?: readonly string[] | undefined;
-  }): Promise<Program> {
+  protected async loadProgram(
+    flags: { config?: string | undefined; conn?: readonly string[] | undefined },
+    needsConfig = true,
+  ): Promise<Program> {
     captureStdout((line, scope) => (scope ? scope.log(line) : this.print(line)));
     const program = await loadProgram({
       debug: this.debugLog,
       config: flags.config,
-      connections: parseConnFlags(flags.conn ?? []),
+      connections: parseConnFlags(flags.conn ?? [], needsConfig),
+      needsConfig,
       notice: (text) => this.err(`note: ${text}\n`),
     });
     this.#showData ??= program.loaded.config.showData;
@@ -172,6 +174,15 @@ export const connFlag = Flags.string({
   multipleNonGreedy: true,
 });
 
+/** The flag `--conn` of the commands about past runs. */
+export const historyConnFlag = Flags.string({
+  description:
+    'Also read the ledger of this connection. `id=url` defines the connection for this call. No config is needed then.',
+  helpValue: 'id[=url]',
+  multiple: true,
+  multipleNonGreedy: true,
+});
+
 /** Returns the JSON that a command prints for an error: `{ error: { code, what, … } }`. */
 export function buildErrorJson(error: EtlError, showsRowData = false): unknown {
   return { error: buildErrorFields(error, showsRowData) };
@@ -207,15 +218,21 @@ export function createUnknownCommandError(argv: readonly string[], config: Inter
 
 /**
  * Parses the values of `--conn`. Example: `['shop=postgres://db/shop']` -> `{ shop: 'postgres://db/shop' }`. If two
- * values have the same ID, the last one counts. Throws ETL-2001 for a value that is not of the form `id=url`.
+ * values have the same ID, the last one counts. Throws ETL-2001 for a value that is not of the form `id=url`, or `id` if
+ * `needsUrl` is false.
  */
-function parseConnFlags(values: readonly string[]): Readonly<Record<string, string>> {
-  const entries = values.map((value, index): [string, string] => {
+function parseConnFlags(
+  values: readonly string[],
+  needsUrl: boolean,
+): Readonly<Record<string, string | undefined>> {
+  const entries = values.map((value, index): [string, string | undefined] => {
     const equals = value.indexOf('=');
-    if (equals > 0) return [value.slice(0, equals), value.slice(equals + 1)];
+    if (!needsUrl && /^[\w.-]+$/.test(value)) return [value, undefined];
+    if (equals > 0 && !value.slice(0, equals).includes('://'))
+      return [value.slice(0, equals), value.slice(equals + 1)];
     // The message does not repeat the value, because the value may hold a password.
     throw new EtlError('ETL-2001', {
-      what: `--conn number ${index + 1} is not of the form id=url`,
+      what: `--conn number ${index + 1} is not of the form ${needsUrl ? 'id=url' : 'id or id=url'}`,
       fix: 'write for example --conn shop=postgres://me@db.example.com/shop',
     });
   });

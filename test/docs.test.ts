@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { COMMANDS } from '../src/commands/index.js';
@@ -21,6 +21,7 @@ for (const name of [
   'testing',
   'deploy',
   'connections',
+  'one-liners',
 ]) {
   describe(`docs/${name}.md`, () => {
     it('names only tests that exist', async () => {
@@ -177,6 +178,37 @@ function namedBy(define: () => unknown): readonly string[] {
   }
   throw new Error('an option that does not exist was taken');
 }
+
+describe('docs/one-liners.md', () => {
+  it('has commands that run in an empty folder as they are typed', async () => {
+    const text = await readFile(join(ROOT, 'docs/one-liners.md'), 'utf8');
+    const [, lines = ''] = /^```sh run\n([\s\S]*?)^```$/m.exec(text) ?? [];
+    await using shop = await createDatabase();
+    await using warehouse = await createDatabase();
+    await warehouse.query('create table orders (id bigint primary key, total bigint)');
+    await using project = await createProject({
+      'orders.csv': 'id,total\n1,50\n2,\n3,150\n',
+      etl: `#!/bin/sh\nexec '${process.execPath}' '${join(ROOT, 'bin/run.js')}' "$@"\n`,
+    });
+    await chmod(join(project.directory, 'etl'), 0o755);
+    const env = {
+      PATH: `${project.directory}:${process.env['PATH']}`,
+      HOME: project.directory,
+      ETL_CONN_SHOP: shop.url,
+      ETL_CONN_WAREHOUSE: warehouse.url,
+    };
+    const options = { cwd: project.directory, env, timeout: 100_000 };
+    const { stdout } = await promisify(execFile)('/bin/sh', ['-ec', lines], options);
+    for (const id of ['load.orders', 'sql.', 'unload.out-large.csv-', 'transfer.orders'])
+      expect(stdout).to.include(`  ${id}`);
+    expect(await readFile(join(project.directory, 'out/large.csv'), 'utf8')).to.equal('id,total\n3,150\n');
+    expect(await warehouse.query('select id::int, total::int from orders order by id')).to.deep.equal([
+      { id: 1, total: 50 },
+      { id: 2, total: 0 },
+      { id: 3, total: 150 },
+    ]);
+  });
+});
 
 describe('docs/library.md', () => {
   it('has a program that runs a Dag and prints what it shows', async () => {

@@ -9,13 +9,17 @@ import { LedgerMigrateCommand } from './ledger/migrate.js';
 import { LedgerSqlCommand } from './ledger/sql.js';
 import { LedgerStatusCommand } from './ledger/status.js';
 import { ListCommand } from './list.js';
+import { LoadCommand } from './load.js';
 import { RunCommand } from './run.js';
 import { RunsCommand } from './runs.js';
 import { ShowCommand } from './show.js';
+import { SqlCommand } from './sql.js';
 import { StateClearCommand } from './state/clear.js';
 import { StateGetCommand } from './state/get.js';
 import { StateListCommand } from './state/list.js';
 import { StateSetCommand } from './state/set.js';
+import { TransferCommand } from './transfer.js';
+import { UnloadCommand } from './unload.js';
 
 /** The commands by ID, for oclif. A colon in an ID is a space on the command line. */
 export const COMMANDS = {
@@ -30,11 +34,15 @@ export const COMMANDS = {
   'ledger:sql': LedgerSqlCommand,
   'ledger:status': LedgerStatusCommand,
   list: ListCommand,
+  load: LoadCommand,
   run: RunCommand,
   runs: RunsCommand,
   show: ShowCommand,
+  sql: SqlCommand,
   'state:clear': StateClearCommand,
   'state:get': StateGetCommand,
   'state:list': StateListCommand,
   'state:set': StateSetCommand,
+  transfer: TransferCommand,
+  unload: UnloadCommand,
 };

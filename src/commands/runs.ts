@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import { connFlag, EtlCommand } from '../command.js';
+import { EtlCommand, historyConnFlag } from '../command.js';
 import { getDuration, readRuns, type CountedRun } from './history/past-runs.js';
 import { buildIntervalJson, formatMarkedTable, alignRight } from './history/history-text.js';
 import { Ledgers } from './program/ledgers.js';
@@ -23,7 +23,7 @@ A run is "crashed" if it has not ended and no process works on it.`;
   ];
   static override args = { dag: Args.string({ description: 'List only runs of this Dag.' }) };
   static override flags = {
-    conn: connFlag,
+    conn: historyConnFlag,
     limit: Flags.integer({
       description: 'The maximum number of runs to list.',
       default: DEFAULT_LIMIT,
@@ -33,7 +33,7 @@ A run is "crashed" if it has not ended and no process works on it.`;
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(RunsCommand);
-    const program = await this.loadProgram(flags);
+    const program = await this.loadProgram(flags, flags.conn === undefined);
     await using ledgers = new Ledgers(program);
     const runs = await readRuns(program, ledgers, { dagId: args.dag, limit: flags.limit });
     const now = new Date();

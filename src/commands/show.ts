@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import { connFlag, EtlCommand } from '../command.js';
+import { EtlCommand, historyConnFlag } from '../command.js';
 import { Ledgers } from './program/ledgers.js';
 import { readRun } from './history/past-run.js';
 import { buildRunJson, formatRun } from './history/past-run-text.js';
@@ -19,13 +19,13 @@ export class ShowCommand extends EtlCommand {
     }),
   };
   static override flags = {
-    conn: connFlag,
+    conn: historyConnFlag,
     dag: Flags.string({ description: 'The Dag of the run, if runs of two Dags have the same ID.' }),
   };
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ShowCommand);
-    const program = await this.loadProgram(flags);
+    const program = await this.loadProgram(flags, flags.conn === undefined);
     await using ledgers = new Ledgers(program);
     const run = await readRun(program, ledgers, { part: args.run, dagId: flags.dag });
     const now = new Date();

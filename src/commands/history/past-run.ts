@@ -3,7 +3,6 @@ import {
   listHomes,
   mapDagConnections,
   listRecordingConnections,
-  type DagConnectionMap,
 } from '../program/dag-connections.js';
 import { didYouMean, EtlError } from '../../errors.js';
 import { createPastRun, markCrashed, type PastRun } from './past-runs.js';
@@ -55,7 +54,10 @@ const SUGGESTED_FROM = 100;
  */
 export async function readRun(program: Program, ledgers: Ledgers, name: RunName): Promise<RunHistory> {
   const dagConnections = mapDagConnections(program);
-  const row = await findOneRun(ledgers, dagConnections, name);
+  // A connection that --conn names can have runs of a Dag that the config does not have.
+  if (program.named.length === 0) assertKnownDag(dagConnections, name.dagId);
+  const homes = listHomes(program, dagConnections, name.dagId);
+  const row = await findOneRun(ledgers, homes, name);
   const { dagId, runId, connectionId } = row;
   const checked = await ledgers.readEach([connectionId], (ledger) => markCrashed(ledger, [row]));
   const attempts = await ledgers.readEach([connectionId], (ledger) => readAttempts(ledger, runId));
@@ -76,12 +78,10 @@ export async function readRun(program: Program, ledgers: Ledgers, name: RunName)
  */
 async function findOneRun(
   ledgers: Ledgers,
-  dagConnections: DagConnectionMap,
+  homes: readonly string[],
   name: RunName,
 ): Promise<InLedger<RunRow>> {
   const { part, dagId } = name;
-  assertKnownDag(dagConnections, dagId);
-  const homes = listHomes(dagConnections, dagId);
   let found = await findRunsById(ledgers, homes, name, async () => [part]);
   if (found.length === 0 && part.length >= SHORTEST_PART)
     found = await findRunsById(ledgers, homes, name, (ledger) => findRunIds(ledger, part));

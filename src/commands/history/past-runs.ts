@@ -41,7 +41,7 @@ export async function readRuns(
   { dagId, limit }: { readonly dagId: string | undefined; readonly limit: number },
 ): Promise<readonly CountedRun[]> {
   const dagConnections = mapDagConnections(program);
-  const rows = await ledgers.readEach(listHomes(dagConnections, dagId), async (ledger) =>
+  const rows = await ledgers.readEach(listHomes(program, dagConnections, dagId), async (ledger) =>
     markCrashed(ledger, await listRuns(ledger, { dagId, limit })),
   );
   const runs = rows

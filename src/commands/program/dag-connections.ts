@@ -33,11 +33,16 @@ export function mapDagConnections({ loaded }: Program): DagConnectionMap {
 
 /**
  * Returns the home connection of one Dag. Returns the home connections of all Dags if no Dag is given or if the config
- * does not have the Dag.
+ * does not have the Dag. The connections that `--conn` names come in addition: they can have runs of no Dag of the config.
  */
-export function listHomes(dagConnections: DagConnectionMap, dagId: string | undefined): readonly string[] {
+export function listHomes(
+  { named }: Pick<Program, 'named'>,
+  dagConnections: DagConnectionMap,
+  dagId: string | undefined,
+): readonly string[] {
   const one = dagId === undefined ? undefined : dagConnections.get(dagId);
-  return removeDuplicates(one ? [one.home] : [...dagConnections.values()].map(({ home }) => home));
+  const homes = one ? [one.home] : [...dagConnections.values()].map(({ home }) => home);
+  return removeDuplicates([...homes, ...named]);
 }
 
 /**

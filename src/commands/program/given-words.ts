@@ -17,13 +17,20 @@ interface LocatingFlags {
 export function listGivenWords(program: Program, flags: LocatingFlags): Omit<GivenWords, 'runFlags'> {
   const named = flags.config ?? process.env['ETL_CONFIG'];
   const config = named === undefined || named === '' ? [] : ['--config', resolve(named)];
-  const ids = (flags.conn ?? []).map((value) => value.slice(0, value.indexOf('=')));
-  const connections = [...new Set(ids)].flatMap((id) => ['--conn', `${id}=${describeUrl(program, id)}`]);
+  const values = (flags.conn ?? []).map((value) => formatConnection(program, value));
+  const connections = [...new Set(values)].flatMap((value) => ['--conn', value]);
   const environment = process.env['ETL_ENV'];
   return {
     variables: environment === undefined || environment === '' ? {} : { ETL_ENV: environment },
     flags: [...config, ...connections],
   };
+}
+
+/** Returns a value `id` or `id=url` of a flag, with the URL that counts and without secrets. */
+export function formatConnection(program: Program, value: string): string {
+  const equals = value.indexOf('=');
+  const id = value.slice(0, Math.max(0, equals));
+  return equals < 0 ? value : `${id}=${describeUrl(program, id)}`;
 }
 
 /** Returns the URL of a connection with `<secret>` for each secret, or `<url>` if its definition can't be read. */

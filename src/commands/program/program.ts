@@ -16,7 +16,7 @@ import { listNodeConditions } from './node-conditions.js';
 import { type LedgerSchema, nameSchema } from '../../runtime/ledger/ledger.js';
 import { findConfig } from '../../runtime/config/find.js';
 import { findConnectionVariable } from '../../runtime/config/position.js';
-import { loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
+import { createEmptyConfig, loadConfig, type LoadedConfig } from '../../runtime/config/load.js';
 import type { Shared } from '../../runtime/modules/shared-packages.js';
 import { setProcessUser } from '../../runtime/trust/trusted-file.js';
 
@@ -28,6 +28,8 @@ export interface Program {
   readonly environment: Environment;
   /** The schema of the ledger in each database. */
   readonly ledgerSchema: LedgerSchema;
+  /** The IDs of the connections that `--conn` names. */
+  readonly named: readonly string[];
   /** Returns how many transactions may be open at once on a connection: at most `concurrency`. */
   getPoolSize(connection: Connection, concurrency: number): number;
   /** Opens a database for at most `concurrency` transactions at once. The caller closes the database. */
@@ -47,8 +49,10 @@ interface OpenSettings {
 export interface ProgramOptions {
   /** The value of `--config`. */
   readonly config: string | undefined;
-  /** The values of `--conn id=url`, by ID. */
-  readonly connections: Readonly<Record<string, string>>;
+  /** The connections that flags name by ID, with their URLs. Undefined: the flag has no URL. */
+  readonly connections: Readonly<Record<string, string | undefined>>;
+  /** False: without a config file, the command works in the working directory. A config that is named must exist. */
+  readonly needsConfig: boolean;
   /** Called with one line that a person should read about a database. */
   readonly notice: (text: string) => void;
   /** Takes what the databases send. Undefined without `--debug`. */
@@ -60,30 +64,25 @@ export interface ProgramOptions {
  * of this process, so that the config can read the variables. Variables that are set already keep their values. Throws
  * an `EtlError` with exit code 2 if the config or an `.env` file can't be read or is wrong.
  */
-export async function loadProgram({ config, connections, notice, debug }: ProgramOptions): Promise<Program> {
+export async function loadProgram(options: ProgramOptions): Promise<Program> {
+  const { config, connections, notice, debug } = options;
   const explicit = config ?? process.env['ETL_CONFIG'];
   const directory = findStartDirectory(explicit);
   const getuid = process.getuid?.bind(process);
   setProcessUser(getuid);
-  const file = await findConfig({ directory, explicit });
-  const environment = loadEnvironment({ variables: process.env, directory: dirname(file) });
+  const file = await findFile(directory, explicit, options.needsConfig);
+  const root = file === undefined ? directory : dirname(file);
+  const environment = loadEnvironment({ variables: process.env, directory: root });
   // The config can throw an error that quotes a secret, so the secrets are known before the config runs.
   learnFromVariables(environment.variables);
   const home = findHomeDirectory(environment.variables);
-  learnFromPasswordFiles(environment.variables, { root: dirname(file), home });
+  learnFromPasswordFiles(environment.variables, { root, home });
   // The config may use a variable of an `.env` file, so the variables must be set before the config is loaded.
   for (const [name, value] of Object.entries(environment.variables)) process.env[name] ??= value;
-  const loaded = await loadConfig({
-    directory,
-    explicit: file,
-    shared: getShared(),
-    isCached: !process.env['ETL_NO_CACHE'],
-    variables: process.env,
-    conditions: listNodeConditions(process.execArgv, process.env['NODE_OPTIONS']),
-    getuid,
-  });
+  const loaded =
+    file === undefined ? createEmptyConfig(directory) : await loadConfigFile(directory, file, getuid);
   const lookup = createLookup({
-    flags: connections,
+    flags: Object.fromEntries(Object.entries(connections).filter(hasUrl)),
     environment,
     config: loaded.config.connections,
     configName: loaded.name,
@@ -100,6 +99,7 @@ export async function loadProgram({ config, connections, notice, debug }: Progra
     environment,
     ledgerSchema: nameSchema(loaded.config.ledgerSchema),
     lookup,
+    named: Object.keys(connections),
     getPoolSize: (connection, concurrency) => connectionSet.getPoolSize(connection, concurrency),
     open: (connection, settings) =>
       connectionSet.open(connection, { notice, ...settings, trace: debug?.createTrace(connection.id) }),
@@ -114,6 +114,42 @@ export function getShared(): Shared {
     own: new URL('.', import.meta.url),
     version: readManifest().version,
   };
+}
+
+function hasUrl(entry: readonly [string, string | undefined]): entry is [string, string] {
+  return entry[1] !== undefined;
+}
+
+/** Finds the config. Returns undefined if there is none and none was named, and the command does not need one. */
+async function findFile(
+  directory: string,
+  explicit: string | undefined,
+  needsConfig: boolean,
+): Promise<string | undefined> {
+  try {
+    return await findConfig({ directory, explicit });
+  } catch (error) {
+    const isMissing = error instanceof EtlError && error.code === 'ETL-2101';
+    if (isMissing && explicit === undefined && !needsConfig) return undefined;
+    throw error;
+  }
+}
+
+/** Loads a config, which shares packages with this program. */
+function loadConfigFile(
+  directory: string,
+  explicit: string,
+  getuid: (() => number) | undefined,
+): Promise<LoadedConfig> {
+  return loadConfig({
+    directory,
+    explicit,
+    shared: getShared(),
+    isCached: !process.env['ETL_NO_CACHE'],
+    variables: process.env,
+    conditions: listNodeConditions(process.execArgv, process.env['NODE_OPTIONS']),
+    getuid,
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 import { EtlError } from '../../errors.js';
 import { findHook } from '../../hooks/index.js';
 import type { Program } from '../program/program.js';
+import type { Dag } from '../../runtime/dag/dag.js';
 import { parseParamFlag } from '../../runtime/dag/params.js';
 import { createUnknownDagError } from '../../runtime/dag/dag-errors.js';
 import { findConnections } from '../../runtime/dag/plan.js';
@@ -8,17 +9,17 @@ import { formatCommand } from '../../runtime/report/command-line.js';
 import { createRequest, type RunSelection } from '../../runtime/run/request.js';
 import type { RunRequest } from '../../runtime/run/start.js';
 
-/** The flags of `etl run` that decide what is run. */
+/** The flags that decide what is run. Only `etl run` has the optional ones, apart from `--run-id`. */
 export interface RequestFlags {
   readonly param?: readonly string[] | undefined;
   readonly date?: string | undefined;
   readonly resume: boolean;
   readonly 'or-resume': boolean;
-  readonly strict: boolean;
+  readonly strict?: boolean | undefined;
   readonly 'run-id'?: string | undefined;
   readonly task?: string | undefined;
   readonly overlap: string;
-  readonly 'full-refresh': boolean;
+  readonly 'full-refresh'?: boolean | undefined;
   readonly 'full-refresh-task'?: readonly string[] | undefined;
 }
 
@@ -43,9 +44,17 @@ export async function createRequestFromFlags(
   const dag = config.dags.find(({ id }) => id === dagId);
   const knownIds = config.dags.map(({ id }) => id);
   if (dag === undefined) throw createUnknownDagError(dagId, knownIds, 'nothing was started');
+  return createDagRequest(program, dag, flags);
+}
+
+/**
+ * Creates the request of a run of a Dag. Throws an `EtlError` with exit code 2 if the request is wrong, or if a connection
+ * of the Dag is not defined.
+ */
+export async function createDagRequest(program: Program, dag: Dag, flags: RequestFlags): Promise<RunRequest> {
   const request = await createRequest(
     dag,
-    config.defaults,
+    program.loaded.config.defaults,
     toSelection(flags),
     (option) => FLAGS[option] ?? `--${option}`,
   );
@@ -68,7 +77,7 @@ function toSelection(flags: RequestFlags): RunSelection {
     strict,
     runId,
     task,
-    fullRefresh: flags['full-refresh'] || flags['full-refresh-task'],
+    fullRefresh: flags['full-refresh'] === true || flags['full-refresh-task'],
     overlap: overlap === 'skip' ? 'fail' : (overlap as RunSelection['overlap']),
   };
 }

@@ -1,7 +1,7 @@
 import { EtlError, toError } from '../../errors.js';
 import { listUserFrames } from '../modules/stack.js';
 import { type AttemptOutcome, type Ending, FailTask } from './outcome.js';
-import { type Location, formatLocation, formatPosition } from '../modules/location.js';
+import { type Location, formatPosition, formatTaskOrigin } from '../modules/location.js';
 import { type FailureKind, classifyState } from './retry.js';
 import {
   type DatabaseError,
@@ -93,7 +93,7 @@ const TRANSIENT = new Set([
  * - A lost connection becomes ETL-1002, with the same parts.
  */
 function createTaskError(cause: Error, database: DatabaseError | undefined, facts: FailureFacts): EtlError {
-  const task = `task defined at ${formatLocation(facts.task.location)}`;
+  const task = formatTaskOrigin(facts.task.location);
   const data = describeDataState(facts);
   if (database === undefined) {
     const where = [...formatThrowLocation(cause, facts.task.location), task].join(', in the ');
@@ -152,7 +152,7 @@ function completeError(error: EtlError, facts: FailureFacts): EtlError {
   const lines = statement ?? (interrupted === undefined ? [] : formatInterrupted(interrupted, facts));
   return new EtlError(error.code, {
     what: error.what,
-    where: [error.where ?? `task defined at ${formatLocation(task.location)}`, ...lines].join('\n'),
+    where: [error.where ?? formatTaskOrigin(task.location), ...lines].join('\n'),
     why:
       [
         ...(error.why === undefined ? [] : [error.why]),

@@ -1,4 +1,4 @@
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ConnectionFunction } from '../../hooks/connection-function.js';
 import type { Dag } from '../dag/dag.js';
@@ -95,6 +95,12 @@ async function loadValue(
     const { directory, shared } = options;
     throw createLoadError(error, { configFile, directory, ours: fileURLToPath(shared.own) });
   }
+}
+
+/** Returns the config of a command that works in `directory` without a config file. */
+export function createEmptyConfig(directory: string): LoadedConfig {
+  const name = 'etl.config.ts';
+  return { file: join(directory, name), directory, name, config: fillDefaults({}) };
 }
 
 /** Returns the content of a checked config with a default for every field that is left out. */

@@ -7,6 +7,8 @@ export interface ConfigRoot {
   directory: string;
   /** Describes the code of tasks. Undefined until the config is loaded. */
   code?: CodeDescriber;
+  /** The words for messages that say where the Dag comes from, if that is no file: `the command line (etl load)`. */
+  origin?: string;
 }
 
 /** Describes the code of tasks for their fingerprints. */
@@ -60,9 +62,10 @@ export function captureLocation(
 }
 
 /** Sets the config of all locations of a Dag. The first argument is any location of the Dag. */
-export function setRoot({ root }: Location, directory: string, code?: CodeDescriber): void {
+export function setRoot({ root }: Location, directory: string, code?: CodeDescriber, origin?: string): void {
   root.directory = directory;
   if (code !== undefined) root.code = code;
+  if (origin !== undefined) root.origin = origin;
 }
 
 /** The number of tasks of a Dag, from the first, whose locations are exact. */
@@ -100,9 +103,10 @@ export class TaskLocations {
 
 /**
  * Returns the file, line and column of a location in the file as the user wrote it. Returns undefined if V8 knows no
- * file.
+ * file, or if the Dag comes from no file.
  */
 export function getLocationFrame(location: Location): Frame | undefined {
+  if (location.root.origin !== undefined) return undefined;
   return listUserFrames((location.near ?? location).stack)[0];
 }
 
@@ -111,9 +115,15 @@ export function getLocationFrame(location: Location): Frame | undefined {
  * directory of the config if that is shorter.
  */
 export function formatLocation(location: Location): string {
+  if (location.root.origin !== undefined) return location.root.origin;
   const frame = getLocationFrame(location);
   if (frame === undefined) return 'an unknown location';
   return `${location.near === undefined ? '' : 'near '}${formatPosition(frame.file, frame, location.root.directory)}`;
+}
+
+/** Says where a task comes from: `task defined at etl.config.ts:41:5`, or `task of the command line (etl load)`. */
+export function formatTaskOrigin(location: Location): string {
+  return `task ${location.root.origin === undefined ? 'defined at' : 'of'} ${formatLocation(location)}`;
 }
 
 /** Formats a position in a file: `etl.config.ts:41:5`, or `etl.config.ts` if `position` is undefined. */

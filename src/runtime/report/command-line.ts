@@ -9,6 +9,8 @@ export interface GivenWords {
   readonly flags: readonly string[];
   /** The flags of `etl run` that limit a run, such as `--timeout`. */
   readonly runFlags: readonly string[];
+  /** The words that run the Dag of a command without a config, such as `load in.csv --into t`. Default: `run` and its ID. */
+  readonly runWords?: readonly string[];
 }
 
 const NOTHING: GivenWords = { variables: {}, flags: [], runFlags: [] };
@@ -30,10 +32,21 @@ export function formatCommand(...words: readonly string[]): string {
   return [...variables, 'etl', ...[...words, ...given.flags].map(quoteWord)].join(' ');
 }
 
+/** Formats the call that runs a Dag. */
+export function formatRunCommand(dagId: string): string {
+  return formatCommand(...(given.runWords ?? ['run', dagId]));
+}
+
+/** Formats the advice to read the help of the command that runs the Dag. */
+export function formatHelpAdvice(): string {
+  return `see etl ${given.runWords?.[0] ?? 'run'} --help`;
+}
+
 /** Formats the call that resumes a run. Without `runId` the call resumes the last run of the Dag. */
 export function formatResumeCommand(dagId: string, runId?: string): string {
   const which = runId === undefined ? [] : ['--run-id', runId];
-  return formatCommand('run', dagId, '--resume', ...which, ...given.runFlags);
+  const words = given.runWords ?? ['run', dagId];
+  return formatCommand(...words, '--resume', ...which, ...given.runFlags);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { EtlError } from '../../errors.js';
 import { isFullRefresh, type PlannedTask } from '../dag/plan.js';
-import { formatLocation } from '../modules/location.js';
+import { formatTaskOrigin } from '../modules/location.js';
 import { quoteTable } from '../sql/quote.js';
 import type { TransferSource } from '../tasks/transfer/transfer-task.js';
 
@@ -17,7 +17,7 @@ export function assertRefreshable(tasks: readonly PlannedTask[], fullRefresh: re
     if (other === undefined) continue;
     throw new EtlError('ETL-2016', {
       what: `"${task.id}" can't be fully refreshed: "${other.id}" loads rows into the same table`,
-      where: `task defined at ${formatLocation(task.location)}`,
+      where: formatTaskOrigin(task.location),
       why: `a full refresh in mode \`append\` empties the table, and the rows of "${other.id}" would be lost`,
       fix: "use mode: 'merge', or give each transfer its own table",
       data: 'nothing was started',

@@ -7,6 +7,7 @@ import { planDag } from '../dag/plan.js';
 import { parseDuration } from '../duration.js';
 import { findIntervalContaining, findLastCompleteInterval } from '../interval/interval.js';
 import type { Overlap } from '../ledger/lock.js';
+import { formatHelpAdvice } from '../report/command-line.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import type { RunRequest, RunStart } from './start.js';
 
@@ -179,5 +180,5 @@ function createRunId(now: Date): string {
 }
 
 function createUsageError(what: string): EtlError {
-  return new EtlError('ETL-2001', { what, fix: 'see etl run --help', data: 'nothing was started' });
+  return new EtlError('ETL-2001', { what, fix: formatHelpAdvice(), data: 'nothing was started' });
 }

@@ -8,7 +8,7 @@ import type { Overlap } from '../ledger/lock.js';
 import { findLastRun, findRun, insertRun, reopenRun, type RunRow } from '../ledger/run-row.js';
 import { readDone, type DoneTask } from '../ledger/task-row.js';
 import { findConnections, type PlannedDag, type PlannedTask, type RunPlan } from '../dag/plan.js';
-import { formatCommand, formatResumeCommand } from '../report/command-line.js';
+import { formatResumeCommand, formatRunCommand } from '../report/command-line.js';
 import { describeTasks, hasSameHash } from '../dag/fingerprint.js';
 import { assertUnchanged, computeFingerprints, planResume, type ResumePlan } from './resume.js';
 
@@ -252,7 +252,7 @@ function createNothingToResumeError(
   return new EtlError('ETL-2009', {
     what: `there is ${which} to resume`,
     why: found === undefined ? undefined : `"${found.runId}" is a run of "${found.dagId}"`,
-    fix: formatCommand('run', dagId),
+    fix: formatRunCommand(dagId),
     data: 'nothing was started',
   });
 }

@@ -31,12 +31,14 @@ export function learnFromVariables(variables: Variables): void {
 }
 
 /**
- * Adds the secrets of a command line before anything reads it: those of `--conn id=url`, and of every URL. `argv` has no
- * program.
+ * Adds the secrets of a command line before anything reads it: those of `--conn id=url` and `--from id=url`, and of every
+ * URL. A value that is an ID alone is no secret. `argv` has no program.
  */
 export function learnFromArguments(argv: readonly string[]): void {
   argv.forEach((word, index) => {
-    const value = /^--conn=(.*)$/s.exec(word)?.[1] ?? (argv[index - 1] === '--conn' ? word : undefined);
+    const isValue = /^--(?:conn|from)$/.test(argv[index - 1] ?? '');
+    const value = /^--(?:conn|from)=(.*)$/s.exec(word)?.[1] ?? (isValue ? word : undefined);
+    if (value !== undefined && /^[\w.-]+$/.test(value)) return;
     if (value !== undefined) secrets.add(readDefinition(value.replace(/^[^=:]*=/, '')));
     else if (word.startsWith('--ping=') || argv[index - 1] === '--ping')
       learnFromPingUrl(word.replace(/^--ping=/, ''));
