@@ -158,19 +158,19 @@ describe('commands without a config', () => {
     ]);
     expect(failed.code).to.equal(1);
     expect(failed.stderr).to.include('where task of the command line (etl load)');
-    const [, line = ''] = /^resume: (.*)$/m.exec(failed.stderr) ?? [];
+    const [, line = ''] = /^resume[^:]*: (.*)$/m.exec(failed.stderr) ?? [];
     expect(line).to.match(/^etl load orders\.csv --into orders --mode append --resume --run-id \S+ --conn /);
     expect(line).to.not.include(password());
     await project.write({ 'orders.csv': 'id,total\n1,50\n' });
     const { code, stderr } = await type(line.replaceAll('<secret>', password()));
     expect(code, stderr).to.equal(0);
     expect(await db.query('select * from orders')).to.deep.equal([{ id: 1, total: 50 }]);
-    const sql = await project.cli(['sql', `select 1/0, 'value'`, '--conn', shop()]);
+    const sql = await project.cli(['sql', `select 1/0, 'zebra'`, '--conn', shop()]);
     expect(sql.stderr)
-      .to.match(/^resume: etl sql '<sql>' --resume/m)
-      .and.not.include('value');
-    const shown = await project.cli(['sql', `select 1/0, 'value'`, '--conn', shop(), '--show-data']);
-    expect(shown.stderr).to.match(/^resume: etl sql 'select 1\/0, '\\''value'\\''' --resume/m);
+      .to.match(/^resume[^:]*: etl sql '<sql>' --resume/m)
+      .and.not.include('zebra');
+    const shown = await project.cli(['sql', `select 1/0, 'zebra'`, '--conn', shop(), '--show-data']);
+    expect(shown.stderr).to.match(/^resume[^:]*: etl sql 'select 1\/0, '\\''zebra'\\''' --resume/m);
   });
 
   it('exit 75 while another run of the same table is running, and load each row once after a kill -9', async () => {
@@ -210,12 +210,33 @@ describe('commands without a config', () => {
     expect(await db.query('select count(*)::int from orders')).to.deep.equal([{ count: 2 }]);
   });
 
-  it('say that stdin is used up if an attempt has read it and failed', async () => {
+  it('say that stdin is used up, and what the first attempt has failed with, if a retry needs it again', async () => {
     await db.query('create table orders (id int, total int check (total < 100))');
+    await project.write({
+      'etl.config.ts': `import { defineConfig } from '@oneshot/etl';
+        export default defineConfig({ defaults: { retryOn: ['23514'], backoff: { initial: 1 } } });`,
+    });
     const line = 'etl load - --into orders --mode append --conn shop --retries 1 < orders.csv';
-    const { code, stderr } = await type(`ETL_CONN_SHOP='${db.url}' ${line}`);
+    const { code, stderr } = await type(line, { ETL_CONN_SHOP: db.url });
     expect(code).to.equal(1);
-    expect(stderr).to.include('orders_total_check');
+    expect(stderr).to.include('orders_total_check').and.include("ETL-3553 stdin can't be read a second time");
+    expect(await db.query('select from orders')).to.deep.equal([]);
+  });
+
+  it('say where a relative path starts if a file is missing', async () => {
+    await project.write({ 'etl.config.ts': 'export default {};', 'sub/file': '' });
+    const { code, stderr } = await type('cd sub && etl load ../sub/none.csv --into t --mode append', {
+      DATABASE_URL: db.url,
+    });
+    expect(code).to.equal(1);
+    expect(stderr).to.include("the directory of the Dag's config file, else at the working directory");
+  });
+
+  it('are the way to resume their runs, and etl run says so', async () => {
+    await project.write({ 'etl.config.ts': 'export default {};' });
+    const { code, stderr } = await project.cli(['run', 'load.orders', '--resume']);
+    expect(code, stderr).to.equal(2);
+    expect(stderr).to.include('ETL-2002').and.include('repeat the command `etl load …` with --resume');
   });
 
   it('list and show past runs in the ledger of --conn, without a config', async () => {

@@ -5,8 +5,13 @@ import { didYouMean, EtlError } from '../../errors.js';
  * the config. `data` is the state of the user's data, as in `ErrorParts`.
  */
 export function createUnknownDagError(id: string, known: readonly string[], data?: string): EtlError {
+  const command = /^(load|unload|transfer|sql)\../.exec(id)?.[1];
   return new EtlError('ETL-2002', {
     what: `there is no Dag "${id}"${didYouMean(id, known)}`,
+    why:
+      command === undefined
+        ? undefined
+        : `if it was run by \`etl ${command}\`, the config does not have it: repeat the command \`etl ${command} …\` with --resume`,
     fix:
       known.length === 0 ? 'the config has no Dags: add them to `dags`' : `the Dags are ${known.join(', ')}`,
     data,

@@ -91,7 +91,7 @@ export function createUnreadableError(name: string, cause: unknown): EtlError {
   return new EtlError('ETL-3501', {
     what: `the file "${name}" can't be read`,
     why: explainFileError(cause),
-    fix: 'correct the path; a relative path starts at the directory of the config file',
+    fix: "correct the path; a relative path starts at the directory of the Dag's config file, else at the working directory",
     cause,
   });
 }

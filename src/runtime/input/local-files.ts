@@ -28,7 +28,7 @@ export async function listLocalFiles(from: string, options: InputOptions): Promi
   if (names.length === 0) {
     throw new EtlError('ETL-3501', {
       what: `no file matches "${from}"`,
-      fix: 'correct the pattern; it starts at the directory of the config file, and `**/` matches any directories',
+      fix: "correct the pattern; it starts at the directory of the Dag's config file, else at the working directory, and `**/` matches any directories",
     });
   }
   return Promise.all(names.toSorted().map((name) => findLocalFile(name, options)));

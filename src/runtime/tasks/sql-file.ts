@@ -138,7 +138,7 @@ async function readSqlText(path: string, root: string): Promise<string> {
     throw new EtlError('ETL-3005', {
       what: `the SQL file "${path}" can't be read`,
       why: explainFileError(error),
-      fix: 'check the path: it is relative to the directory of the config file',
+      fix: "check the path: it is relative to the directory of the Dag's config file, else to the working directory",
       cause: error,
     });
   }

@@ -175,7 +175,7 @@ async function writeRejectFile(path: string, suffix: string, rejects: readonly R
     throw new EtlError('ETL-3522', {
       what: `the rejected rows can't be written to "${path}"`,
       why: (error as NodeJS.ErrnoException).code,
-      fix: 'check the path: it is relative to the directory of the config file',
+      fix: "check the path: it is relative to the directory of the Dag's config file, else to the working directory",
       cause: error,
     });
   }

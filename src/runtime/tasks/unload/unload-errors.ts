@@ -36,7 +36,7 @@ export function describeWriteError(name: string, path: string, error: unknown): 
     why: `${words === undefined ? code : `${words} (${code})`}: ${path}`,
     fix:
       FIXES[code] ??
-      'check the path, which is relative to the directory of the config file, and the rights of this user',
+      "check the path, which is relative to the directory of the Dag's config file, else to the working directory, and the rights of this user",
     data: 'the task was rolled back; its temporary files were removed, and a file of an earlier run is unchanged or was replaced as a whole',
     cause: error,
   });
