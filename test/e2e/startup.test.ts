@@ -191,7 +191,11 @@ async function buildTraceableProgram(): Promise<string> {
       /var __commonJS = \(cb, mod\) => function \w+\(\) \{/,
       'if (!mod) loaded.push(__getOwnPropNames(cb)[0]);',
     ],
-    [/var __esm = \(fn, res, err\) => function \w+\(\) \{/, 'if (fn) loaded.push(__getOwnPropNames(fn)[0]);'],
+    // The bundler gives the parameter another name if a package has the name, too.
+    [
+      /var __esm = \((\w+), res, err\) => function \w+\(\) \{/,
+      'if (<name>) loaded.push(__getOwnPropNames(<name>)[0]);',
+    ],
     [
       /"use strict";/,
       `const loaded = []; process.on('exit', () => require('node:fs').writeFileSync(process.env.MODULES, loaded.join('\\n')));`,
@@ -202,7 +206,7 @@ async function buildTraceableProgram(): Promise<string> {
 }
 
 /**
- * Inserts a statement after each pattern. If a new bundler writes the code in another form, a pattern does not match
+ * Inserts a statement after each pattern. `<name>` in a statement is the first group of its pattern. If a new bundler writes the code in another form, a pattern does not match
  * and the test fails here.
  */
 function instrument(
@@ -211,6 +215,9 @@ function instrument(
 ): string {
   return statements.reduce((result, [pattern, statement]) => {
     expect(result).to.match(pattern);
-    return result.replace(pattern, (found) => `${found} ${statement}`);
+    return result.replace(
+      pattern,
+      (found, name) => `${found} ${statement.replaceAll('<name>', String(name))}`,
+    );
   }, code);
 }
