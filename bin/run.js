@@ -68,7 +68,7 @@ function endIfForbidden(error) {
   if (!(error instanceof EvalError) && error.code !== 'ERR_ACCESS_DENIED') return;
   const options = process.env.NODE_OPTIONS;
   const lines = [
-    `ETL-2021 an option of Node.js forbids what etl needs: ${error.message}`,
+    `ETL-2018 an option of Node.js forbids what etl needs: ${error.message}`,
     `  where ${options ? `NODE_OPTIONS=${options}` : 'the command line of Node.js'}`,
     error instanceof EvalError
       ? '  why   --disallow-code-generation-from-strings forbids `new Function`, with which etl builds the code that reads and writes rows'
