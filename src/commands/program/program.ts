@@ -86,7 +86,8 @@ export async function loadProgram(options: ProgramOptions): Promise<Program> {
     environment,
     config: loaded.config.connections,
     configName: loaded.name,
-    findVariable: (id) => findConnectionVariable(readFileSync(loaded.file, 'utf8'), id),
+    findVariable: (id) =>
+      file === undefined ? undefined : findConnectionVariable(readFileSync(file, 'utf8'), id),
   });
   const connectionSet = new ConnectionSet({
     settings: loaded.config.connections,
