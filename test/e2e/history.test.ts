@@ -233,7 +233,7 @@ describe('the history of runs', () => {
       await write({ d: [onDb, one] });
       const { code, stderr } = await project.cli(['runs'], { ETL_CONN_DB: 'postgres://u:p@127.0.0.1:1/x' });
       expect(code).to.equal(69);
-      expect(stderr).to.include('ETL-1001 connection "db" was refused');
+      expect(stderr).to.include('ETL-1001 connection "db" could not connect');
     });
 
     it('exits 2 if the role has no permission to read the ledger, and says what to grant', async () => {
@@ -417,7 +417,7 @@ describe('the history of runs', () => {
       expect(stdout)
         .to.match(/^ ✖ db .* ETL-1001$/m)
         .and.match(/^ ✖ other .* not installed$/m);
-      expect(stderr).to.include('was refused');
+      expect(stderr).to.include('could not connect');
     });
 
     it('exits 2 if the role has no permission to install the ledger, and names `etl ledger sql`', async () => {

@@ -226,7 +226,7 @@ describe('each pair of Knex 2.5 to 3.3 and Objection 2.2 to 3.1', function () {
       const modules = join(project.directory, folder, 'node_modules');
       for (const [from, name] of packages)
         await cp(join(ROOT, 'node_modules', from), join(modules, name), { recursive: true });
-      for (const file of ['package.json', 'dist/index.d.ts'])
+      for (const file of ['package.json', 'dist/index.d.ts', 'dist/types.d.ts'])
         await cp(join(ROOT, file), join(modules, '@oneshot/etl', file));
       await project.write({
         [`${folder}/etl.config.ts`]: PAIR_CONFIG,

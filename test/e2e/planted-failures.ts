@@ -340,7 +340,8 @@ export const PLANTS: ReadonlyMap<string, Plant> = new Map<string, Plant>([
       {
         sql: ORDERS,
         url: (given) => {
-          given.searchParams.set('options', '-c default_transaction_read_only=on');
+          // `searchParams` would write the space as `+`, which libpq takes for a plus.
+          given.search = '?options=-c%20default_transaction_read_only%3Don';
           return given;
         },
       },

@@ -88,7 +88,7 @@ function explain(error: Error, missing: Missing): Explanation {
   }
   if (/^\.\.?(?:[\\/]|$)|^file:/.test(specifier))
     return { why: `can't find the file "${specifier}", ${by}`, fix: 'correct the path' };
-  return { why: `can't find the ${nameKind(specifier)} "${specifier}", ${by}`, fix: advise(specifier) };
+  return { why: `can't find ${describeModule(specifier)}, ${by}`, fix: advise(specifier) };
 }
 
 /** Describes a path in a package by the name of the package: `the file dist/p.js of the package "p"`. */
@@ -107,8 +107,14 @@ function explainAlias({ project, paths }: LostAlias, { specifier, directory }: M
   };
 }
 
-function nameKind(specifier: string): string {
-  return specifier.startsWith('#') || !PACKAGE_NAME.test(getPackageName(specifier)) ? 'module' : 'package';
+/**
+ * Describes what an import names: `the package "a"`, `the module "#a"`. A name with a path can be an alias or a part of a
+ * package, so it has no noun.
+ */
+function describeModule(specifier: string): string {
+  const name = getPackageName(specifier);
+  if (specifier.startsWith('#') || !PACKAGE_NAME.test(name)) return `the module "${specifier}"`;
+  return specifier === name ? `the package "${specifier}"` : `"${specifier}"`;
 }
 
 /** Says what to do about a specifier that is no path. Only a name that npm allows can be installed. */

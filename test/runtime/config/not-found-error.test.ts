@@ -65,7 +65,7 @@ const ROWS: readonly Row[] = [
     title: 'a path in a package that is not installed, which may be an alias',
     files: config("import '@models/rel/user.js';\nexport default {};\n"),
     where: `${TS}:1:8`,
-    says: `can't find the package "@models/rel/user.js"`,
+    says: `can't find "@models/rel/user.js"`,
     fix: 'correct the name, add the alias to `paths` in tsconfig.json, or install the package: `npm install @models/rel`',
   },
   {
