@@ -66,7 +66,7 @@ async function readDeclarationsOf(index: string): Promise<Declaration[]> {
 function findDeclaration(source: string, name: string): string {
   const comment = String.raw`(?:/\*\*(?:(?!\*/)[^])*\*/\n)?`;
   const declaration = new RegExp(
-    `${comment}export (?:type|interface|class|function|async function) ${name}\\b(?:[^\\n]*;\\n|[^]*?\\n(?:\\}|  .*;)\\n)`,
+    `${comment}export (?:type|interface|class|function|async function) ${name}\\b(?:[^\\n]*;\\n|[^]*?\\n(?:\\}|\\).*;|  .*;)\\n)`,
   );
   const [text] = declaration.exec(source) ?? expect.fail(`${name} is not declared where it is exported from`);
   return text;

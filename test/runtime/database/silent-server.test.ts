@@ -47,7 +47,7 @@ describe('a server that accepts connections and answers no statement', () => {
       pid: process.pid,
     };
     return {
-      lookup: { find: () => connection },
+      lookup: { find: () => connection, load: async () => connection },
       ledgerSchema: nameSchema(),
       open: () => postgresHook.open(connection, { ...settings, notice: () => undefined }),
     } as unknown as Program;
@@ -96,7 +96,9 @@ describe('a pooler that gives a run one connection to the server', () => {
     await until(db, LOCK_HOLDER);
     const error = await endLimits(timers, running);
     expect(error).to.include({ code: 'ETL-1004' });
-    expect((error as EtlError).fix).to.include('1 that holds the lock of the Dag, and 4 for the tasks');
+    expect((error as EtlError).fix).to.include(
+      '1 connection to this server for its lock, and 1 for each task that runs at once: at most 5',
+    );
     expect((error as EtlError).fix).to.include('at least 2');
   });
 
@@ -142,7 +144,7 @@ describe('a pooler that gives a run fewer connections than it has tasks at once'
     });
     expect(run.state).to.equal('success');
     expect(notices[0]).to.match(/^the BEGIN of "[ab]" has had no answer for 2\.0s: /);
-    expect(notices[0]).to.include('the run uses up to 5 connections to this server: 1 that holds the lock');
+    expect(notices[0]).to.include('a run needs 1 connection to this server for its lock');
   });
 });
 
@@ -172,8 +174,8 @@ describe('a role that may open fewer connections than a run has tasks at once', 
     expect(error).to.include({ code: 'ETL-1001' });
     expect(error?.why).to.include('too many connections for role');
     expect(error?.why)
-      .to.include('the run uses up to 5 connections')
-      .and.include('this process had 2 open when the server refused');
+      .to.include('at most 5 (--concurrency 4)')
+      .and.include('this process had 2 connections and asked for 1 more');
     expect(error?.fix).to.include('with --concurrency 1 a run needs 2 connections');
     await db.leftSessions();
     await db.query(`drop owned by ${role} cascade; drop role ${role}`);

@@ -309,7 +309,7 @@ describe('a text of several statements', () => {
     const sql = `select 'ü😀'; select 1; select nope from t; select 2`;
     const graph = dag('d', { defaults: { conn: 'db' } }, (d) => void d.sql('w', { sql }));
     const { tasks } = await runOn({ db: db.url }, graph);
-    expect(tasks[0]?.error?.where).to.match(/select nope from t; select 2\n {30}\^$/);
+    expect(tasks[0]?.error?.where).to.match(/select '…'; select …; select nope from t; select …\n {29}\^$/);
   });
 
   it('runs no statement after one that fails', async () => {
