@@ -89,7 +89,7 @@ export function computeQuantile(values: readonly number[], part: number): number
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
-/** What one process took. */
+/** The time and the memory of one process. */
 export interface Usage {
   readonly ms: number;
   readonly cpuMs: number;

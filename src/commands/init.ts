@@ -113,7 +113,7 @@ function readVariables(directory: string): NodeJS.ProcessEnv {
   return process.env;
 }
 
-/** What the command has done, and what it knows about the project. */
+/** The files that the command has written, and the facts about the project. */
 interface InitResult {
   readonly files: readonly FileResult[];
   readonly chosen: Candidate;

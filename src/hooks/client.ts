@@ -14,7 +14,7 @@ import type { Trace, TracedClient } from './statement-trace.js';
 
 /** The state that all clients of one database share. */
 export interface Clients {
-  /** How many sessions a run needs. Undefined if the database is not opened for a run. */
+  /** The number of sessions that a run needs, in words. Undefined if the database is not opened for a run. */
   readonly need?: string | undefined;
   /** Takes each statement. Undefined without `--debug`. */
   readonly trace?: Trace | undefined;
@@ -29,7 +29,7 @@ export interface SessionConfig extends ClientConfig {
   readonly rules: SessionRules;
 }
 
-/** What a client asks of its server beyond pg's own settings. */
+/** The demands of a client on its server, beyond pg's own settings. */
 export interface SessionRules {
   /** The connection for error messages, with the host, port, login and database that are used. */
   readonly connection: Connection;

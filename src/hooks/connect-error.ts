@@ -30,7 +30,7 @@ export function describeConnectError(
 
 /** The sessions of this process in one database. */
 interface OpenSessions {
-  /** How many sessions a run needs, as `describeNeed` says it. Undefined if no run has opened the database. */
+  /** The text of `describeNeed`. Undefined if no run has opened the database. */
   readonly need?: string | undefined;
   /** The number of sessions that are open. */
   readonly open?: number;

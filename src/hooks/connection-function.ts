@@ -6,7 +6,7 @@ import { createMalformedError } from './definition.js';
 import { parseConnection } from './parse-connection.js';
 import { buildFields } from './postgres/conninfo.js';
 
-/** What a function of a connection gets. */
+/** The argument of a function that returns a connection. */
 export interface ConnectionRequest {
   /** The ID of the connection. */
   readonly id: string;

@@ -16,7 +16,7 @@ export interface ConnectionSetOptions {
   readonly pid: number;
 }
 
-/** How a database is opened. */
+/** The options of `ConnectionSet.open`. */
 export interface OpenOptions {
   /** The maximum number of open transactions. */
   readonly concurrency: number;

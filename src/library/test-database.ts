@@ -103,7 +103,7 @@ export async function withTestDatabase<T>(
 /** Thrown at the end of a task that is rolled back by request. */
 class RolledBack extends FailTask {}
 
-/** What the two kinds of test databases have in common. */
+/** The base class of the two kinds of test databases. */
 abstract class AnyTestDatabase implements TestDatabase {
   protected abstract readonly main: Database;
 

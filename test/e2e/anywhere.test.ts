@@ -3,7 +3,7 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createDatabase, ownCluster, type TestDatabase } from '../support/database.js';
@@ -98,17 +98,20 @@ const ORDINARY: readonly Place[] = [
     : []),
 ];
 
+/** The home directory of the user who runs the tests, which no other user may enter. */
+const PRIVATE = userInfo().homedir;
+
 /** Places of a user that the system does not know, and that may read only what everybody may read. */
 const STRANGE: readonly Place[] = [
   { title: 'the user has no name and no HOME' },
   { title: 'the user has no name, HOME and code cache', variables: { ETL_NO_CACHE: '1' } },
   { title: 'the user has no name, and HOME is /', variables: { HOME: '/' } },
-  { title: 'the user may not enter HOME', variables: { HOME: '/root' } },
-  { title: 'the user may not enter HOME, and TLS is on', variables: { HOME: '/root', PGSSLMODE: 'require' } },
-  { title: 'the user may not enter XDG_CACHE_HOME', variables: { XDG_CACHE_HOME: '/root/cache' } },
+  { title: 'the user may not enter HOME', variables: { HOME: PRIVATE } },
+  { title: 'the user may not enter HOME, and TLS is on', variables: { HOME: PRIVATE, PGSSLMODE: 'require' } },
+  { title: 'the user may not enter XDG_CACHE_HOME', variables: { XDG_CACHE_HOME: join(PRIVATE, 'cache') } },
   {
     title: 'the user may not read what PGPASSFILE and PGSERVICEFILE name',
-    variables: { PGPASSFILE: '/root/pass', PGSERVICEFILE: '/root/services' },
+    variables: { PGPASSFILE: join(PRIVATE, 'pass'), PGSERVICEFILE: join(PRIVATE, 'services') },
   },
   {
     title: 'the user may not list the directories above the project',

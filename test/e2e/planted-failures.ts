@@ -2,7 +2,7 @@ import { type CliResult, createProject, type Project, ROOT } from '../support/cl
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { Gate } from '../support/gate.js';
 
-/** What a plant works with: an empty project, an empty database that the connection `shop` names, and a gate. */
+/** The tools of a plant: an empty project, an empty database that the connection `shop` names, and a gate. */
 interface Ground {
   readonly project: Project;
   readonly db: TestDatabase;

@@ -19,7 +19,7 @@ export interface Trial {
   readonly tls?: boolean;
   /** The duration of one query on the open connection, in milliseconds. */
   readonly latencyMs?: number;
-  /** How far the clock of the server is ahead of the clock of this machine, in milliseconds. Exact to half of `latencyMs`. */
+  /** The lead of the server's clock over the clock of this machine, in milliseconds. Exact to half of `latencyMs`. */
   readonly aheadMs?: number;
   /** The time zone of the session. */
   readonly timezone?: string;

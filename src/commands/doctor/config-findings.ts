@@ -5,7 +5,7 @@ import { DEFAULT_ZONE } from '../../runtime/interval/zone-time.js';
 import type { Program } from '../program/program.js';
 import { createFailure, type Finding } from './finding.js';
 
-/** What has named the config. */
+/** The flag, the variable or the search that has named the config. */
 interface ConfigSource {
   /** The value of `--config`. */
   readonly flag: string | undefined;

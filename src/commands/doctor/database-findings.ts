@@ -8,12 +8,12 @@ import { isUncreated } from '../program/ledgers.js';
 import type { Program } from '../program/program.js';
 import { createFailure, type Finding } from './finding.js';
 
-/** How a connection is used. */
+/** The use of a connection. */
 interface Use {
   readonly id: string;
-  /** Whether a Dag uses the connection. */
+  /** True if a Dag uses the connection. */
   readonly isUsed: boolean;
-  /** Whether the database has a ledger, or gets one at the first run. */
+  /** True if the database has a ledger, or gets one at the first run. */
   readonly isRecording: boolean;
 }
 

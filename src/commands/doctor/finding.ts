@@ -4,15 +4,15 @@ import { formatTable } from '../program/terminal.js';
 
 /** One thing that `etl doctor` has looked at. */
 export interface Finding {
-  /** What was looked at: `node`, `connection`. */
+  /** The kind of the finding: `node`, `connection`. */
   readonly check: string;
-  /** Which one, if there are several: the ID of a connection or of a Dag. */
+  /** The ID of the connection or of the Dag, if there can be several. */
   readonly subject?: string | undefined;
   /** `warn`: a run works, but not as a person may expect. `fail`: a run does not work. */
   readonly status: 'ok' | 'warn' | 'fail';
-  /** What was found. Has no secret. */
+  /** The finding in words. Has no secret. */
   readonly text: string;
-  /** What the user should do. */
+  /** The advice for the user. */
   readonly fix?: string | undefined;
   readonly error?: EtlError | undefined;
   /** Values for another program, by their names in JSON. */

@@ -19,10 +19,10 @@ export interface Candidate {
   readonly label: string;
 }
 
-/** What was found, the best candidate first. There is always the embedded database. */
+/** The databases that were found, the best candidate first. There is always the embedded database. */
 export interface Candidates {
   readonly candidates: readonly [Candidate, ...Candidate[]];
-  /** Why something that was found can't be used, one line each. */
+  /** One line for each finding that can't be used, with the reason. */
   readonly notes: readonly string[];
 }
 

@@ -22,12 +22,12 @@ export interface KnexConnection {
   readonly path: string;
   /** The environment. Undefined if the knexfile has one configuration and no environments. */
   readonly environment: string | undefined;
-  /** Whether the environment was named by the user, so that NODE_ENV does not choose another. */
+  /** True if the user has named the environment, so that NODE_ENV does not choose another. */
   readonly isFixed: boolean;
   /** True if the knexfile exports a function that returns the configuration. */
   readonly isFunction: boolean;
   /**
-   * Where the parts of the URL are in `connection`: the URL itself, the URL in a field, or the names of fields, such as
+   * The place of the parts of the URL in `connection`: the URL itself, the URL in a field, or the names of fields, such as
    * `host` and `password`.
    */
   readonly form: 'url' | 'connectionString' | readonly string[];
@@ -37,7 +37,7 @@ export interface KnexConnection {
   readonly place: string;
 }
 
-/** Which knexfile and which environment to read. */
+/** The knexfile and the environment to read. */
 export interface KnexRequest {
   readonly directory: string;
   /** The path of the knexfile, from the directory. */

@@ -4,19 +4,19 @@ import { dirname, join } from 'node:path';
 import { SEARCHED_FILES } from '../../runtime/config/find.js';
 import { readPackageFile } from './project-files.js';
 
-/** What `etl init` finds in a directory before it writes there. */
+/** The facts about a directory that `etl init` collects before it writes there. */
 export interface ProjectFacts {
   readonly directory: string;
   /** The path of the config that the directory has already, from the directory. */
   readonly config: string | undefined;
-  /** How the modules of the project are read: as ES modules, or as CommonJS. */
+  /** The form of the project's modules: ES modules or CommonJS. */
   readonly moduleType: 'module' | 'commonjs';
   /**
-   * What must be done to the package.json. `create`: neither the directory nor a directory above has one. `add`: it has
+   * The change that package.json needs. `create`: neither the directory nor a directory above has one. `add`: it has
    * no `type`, and no file of the project would change its meaning with `"type": "module"`.
    */
   readonly packageFile: 'create' | 'add' | 'keep';
-  /** Whether the directory has code already, other than a config of `etl`. */
+  /** True if the directory has code already, other than a config of `etl`. */
   readonly hasCode: boolean;
 }
 

@@ -3,13 +3,13 @@ import { dirname, join } from 'node:path';
 import { describeThrown, EtlError } from '../../errors.js';
 import { isRecord } from '../../runtime/json.js';
 
-/** What `etl init` did with one file of the project. */
+/** The change of `etl init` to one file of the project. */
 export interface FileResult {
   /** The path from the directory of the project. */
   readonly path: string;
   /** `added`: the file existed, and lines were added to it. */
   readonly action: 'created' | 'kept' | 'added';
-  /** What was added, or why the file was kept. */
+  /** The added text, or the reason why the file was kept. */
   readonly note?: string;
 }
 

@@ -1,7 +1,7 @@
 import { extname } from 'node:path';
 import type { KnexConnection } from './knexfile.js';
 
-/** Where the database of a new project is. */
+/** The location of the database of a new project. */
 export type DatabaseChoice =
   | { readonly kind: 'embedded' }
   /** `variable` is the environment variable with the URL of a server. */

@@ -11,7 +11,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
 /** The variable with the path of the Code Quality report. */
 export const CODE_QUALITY_VARIABLE = 'ETL_CODE_QUALITY';
 
-/** Where a report for a CI system goes. */
+/** The outputs for a CI system. */
 export interface CiTargets {
   /** True if annotations for GitHub go to stderr. */
   readonly annotates: boolean;
@@ -46,7 +46,7 @@ export function findCiTargets(
   };
 }
 
-/** What `reportToCi` needs beside the report. */
+/** The options of `reportToCi`. */
 export interface CiServices {
   /** Finds the position of a failure in the repository. */
   readonly locate: Locate;

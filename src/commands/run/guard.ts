@@ -93,7 +93,7 @@ function createStoppedError(signal: StopSignal): EtlError {
   });
 }
 
-/** Who usually sends each signal. */
+/** The usual sender of each signal. */
 const SENDERS: Readonly<Record<StopSignal, string>> = {
   SIGINT: 'Ctrl-C, or another program, sent this signal',
   SIGTERM: 'kill, a scheduler, a container that stops, or a shutdown of the machine sent this signal',

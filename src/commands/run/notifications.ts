@@ -22,7 +22,7 @@ import { PING_VARIABLE } from '../../runtime/secrets/learned-secrets.js';
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** How a call of `etl run` ended. */
+/** The end of a call of `etl run`. */
 export interface CallEnd {
   readonly exitCode: number;
   /** The error that kept the run from starting, if there is one. */
@@ -31,7 +31,7 @@ export interface CallEnd {
   readonly showsRowData: boolean;
 }
 
-/** What `Notifications` gets from the command. */
+/** The services that `Notifications` gets from the command. */
 export interface NotificationServices {
   /** The words of the command line. */
   readonly argv: readonly string[];

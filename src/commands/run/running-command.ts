@@ -65,7 +65,7 @@ export interface RunningFlags {
   readonly 'max-block'?: string | undefined;
 }
 
-/** What all commands share that run a Dag: the report, the guard of the process, the exit code. */
+/** The base class of the commands that run a Dag: the report, the guard of the process, the exit code. */
 export abstract class RunningCommand extends EtlCommand {
   protected override readonly isDataCommand = false;
   /** The lines that the config has printed. With `--quiet`, they are shown only if the run fails. */

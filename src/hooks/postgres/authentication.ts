@@ -15,7 +15,7 @@ export interface RequiredAuthentication {
   readonly text: string;
 }
 
-/** What a server must do to authenticate the client. */
+/** The ways in which a server may authenticate the client. */
 export interface AuthenticationRules {
   readonly channelBinding: 'disable' | 'prefer' | 'require';
   /** Undefined: every method, and also none. */

@@ -12,7 +12,7 @@ export interface Setting {
   readonly text: string;
   /** The parameter or variable that the user set: `sslmode` or `PGSSLMODE`. */
   readonly name: string;
-  /** What defines the value, for messages: a `Connection.definedBy`, a service, or `the environment`. */
+  /** The definer of the value, for messages: a `Connection.definedBy`, a service, or `the environment`. */
   readonly where: string;
 }
 

@@ -2,7 +2,7 @@ import type { Connection } from '../connection.js';
 import { createWrongServerError } from '../connect-error.js';
 import type { SessionAttributes } from './libpq.js';
 
-/** What a server reports about itself when it accepts a session: `on`, `off`, or nothing behind some poolers. */
+/** The settings that a server reports when it accepts a session: `on`, `off`, or nothing behind some poolers. */
 export interface ReportedState {
   readonly isStandby: string | undefined;
   /** The session's `default_transaction_read_only`. */

@@ -23,7 +23,7 @@ interface FoundFile {
   readonly content: Buffer;
 }
 
-/** Where the files of a connection are. */
+/** The directories of the files of a connection. */
 interface FileSettings {
   /** The directory where relative paths start. */
   readonly root: string;

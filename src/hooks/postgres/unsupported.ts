@@ -35,7 +35,7 @@ export function refuseUnknown(connection: Connection, notice: OpenSettings['noti
   notice(`connection "${id}": etl ignores ${foreign.join(', ')}, which only ${programs.join(' and ')} uses`);
 }
 
-/** Why a parameter is not supported, and what to do. */
+/** The reason why a parameter is not supported, and the advice. */
 type Reason = readonly [why: string, fix: string];
 
 const IAM: Reason = [

@@ -1,4 +1,4 @@
-/** What an error of the network means, and what to do. */
+/** The meaning of an error of the network, and the advice. */
 export interface NetworkAdvice {
   readonly why: string;
   readonly fix: string;

@@ -58,7 +58,7 @@ export function createNotFoundError(error: unknown, context: LoadContext): EtlEr
   });
 }
 
-/** What is known about the missing module. */
+/** The facts about the missing module. */
 interface Missing {
   /** The specifier or the absolute path that the message of Node.js names. */
   readonly named: string;

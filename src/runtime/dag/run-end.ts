@@ -38,7 +38,7 @@ export interface DagRunResult<Defined = unknown> {
 }
 
 /**
- * What `onSuccess` and `onFailure` know about every run. In the texts, secrets are masked, and values of rows are
+ * The facts about a run for `onSuccess` and `onFailure`. In the texts, secrets are masked, and values of rows are
  * included only if `showData` allows them. `result` and `error` have errors as they are.
  */
 export interface RunFacts {

@@ -58,7 +58,7 @@ class TypeGuess {
   readonly #kinds = new Set<string>();
   readonly #fractions: string;
   #hasText = false;
-  /** Whether a `bigint` of JavaScript was seen that `double precision` would round. */
+  /** True if there was a `bigint` of JavaScript that `double precision` would round. */
   #hasInexact = false;
   /** The bounds of the whole numbers so far. */
   #least = 0;

@@ -15,7 +15,7 @@ export interface ParquetReading extends ColumnReading {
   readonly name: string;
   /** The name under which hyparquet returns the column. */
   readonly key: string;
-  /** Whether the values are JSON texts. */
+  /** True if the values are JSON texts. */
   readonly isJson: boolean;
 }
 

@@ -64,7 +64,7 @@ export class TypeScriptProjects {
   readonly #assertTrusted: (file: string) => void;
   readonly #byDirectory = new Map<string, TsConfigResult | undefined>();
   readonly #byFile = new Map<string, TypeScriptProject>();
-  /** What get-tsconfig has read from the disk. */
+  /** The files that get-tsconfig has read from the disk. */
   readonly #reads = new Map<string, never>();
 
   /** `assertTrusted` throws if another user could have written the file. */

@@ -48,7 +48,7 @@ export interface UnusualNumbers {
   /** The index of each number in the text. Only the first `count` are of this text. */
   readonly starts: readonly number[];
   readonly count: number;
-  /** Whether a double may change one of the numbers. */
+  /** True if a double may change one of the numbers. */
   readonly mayBeInexact: boolean;
 }
 

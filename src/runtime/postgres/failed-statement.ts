@@ -83,7 +83,7 @@ export function findFailedStatement(error: object): FailedStatement | undefined 
 /** The connection on which a ledger could not be used. */
 export interface LedgerConnection {
   readonly connectionId: string;
-  /** Why the database accepts no writes. Undefined if that is not known, or if it accepts writes. */
+  /** The reason why the database accepts no writes. Undefined if it is not known, or if the database accepts writes. */
   readonly readOnly: ReadOnlyReason | undefined;
 }
 

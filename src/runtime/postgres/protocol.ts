@@ -218,7 +218,7 @@ export function getText(config: unknown): string {
 export interface TransactionId {
   readonly pid: number;
   readonly xid: string;
-  /** When the server was started. Two servers behind one address differ in it. */
+  /** The time when the server was started. Two servers behind one address differ in it. */
   readonly serverStart: string;
 }
 

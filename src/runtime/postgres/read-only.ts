@@ -9,7 +9,7 @@ const SOURCES: Readonly<Record<string, string>> = {
   'configuration file': 'the configuration of the server sets it',
 };
 
-/** Why a database accepts no writes, and what to do. */
+/** The reason why a database accepts no writes, and the advice. */
 export interface ReadOnlyReason {
   readonly why: string;
   readonly fix: string;

@@ -11,7 +11,7 @@ export interface WatchedBackend {
   readonly pid: number;
   /** The ID of the transaction. Undefined for a transaction that only reads. */
   readonly xid?: string | undefined;
-  /** When the server was started: two servers behind one address differ in it. */
+  /** The time when the server was started: two servers behind one address differ in it. */
   readonly serverStart: string;
 }
 

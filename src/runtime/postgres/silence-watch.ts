@@ -35,7 +35,7 @@ export class SilenceWatch {
   #active: unknown;
   #bytes = 0;
   #setAt = 0;
-  /** When the last byte was known to be read. */
+  /** The time at which the last byte was known to be read. */
   #quietSince = performance.now();
   #suspicions: { readonly kind: Suspicion['kind']; readonly count: number } | undefined;
   #isStopped = false;
@@ -124,7 +124,7 @@ export class SilenceWatch {
   }
 }
 
-/** What to do about each kind of silence. */
+/** The advice for each kind of silence. */
 const FIXES: Readonly<Record<Suspicion['kind'], (connectionId: string) => string>> = {
   stalled: () =>
     'look for a proxy, a firewall or a NAT gateway that drops connections without a word, and give the task `retries`',

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeThrown } from '../../errors.js';
 
-/** How long and how often a ping is tried, in milliseconds. */
+/** The limits of a ping: the number of tries, and times in milliseconds. */
 export interface PingLimits {
   /** The limit for one try. */
   readonly tryMs: number;
@@ -14,7 +14,7 @@ export interface PingLimits {
 
 const LIMITS: PingLimits = { tryMs: 4000, pauseMs: 500, totalMs: 10_000 };
 const TRIES = 3;
-/** How many bytes of a body healthchecks.io keeps: https://healthchecks.io/docs/attaching_logs/ */
+/** The number of bytes of a body that healthchecks.io keeps: https://healthchecks.io/docs/attaching_logs/ */
 export const BODY_BYTES = 100_000;
 
 /**

@@ -5,7 +5,7 @@ import { formatTaskLines, formatTotalLine } from './plain-reporter.js';
 import { makeSafe } from './safe-text.js';
 import { formatErrorLines, joinLines, NO_PAINT } from './words.js';
 
-/** How a run ended, or why it could not start, for outputs that are written once, after the run. */
+/** The end of a run, or the reason why it could not start, for outputs that are written once, after the run. */
 export interface RunReport {
   /** Undefined if the command line names no Dag. */
   readonly dagId: string | undefined;

@@ -23,11 +23,11 @@ export interface RunEnd {
   readonly durationMs: number;
 }
 
-/** What decides which functions are called, and how. */
+/** The facts that decide which functions are called. */
 export interface CallbackOptions {
   /** The functions of the config or of `runDag`. Those of the Dag itself are called, too. */
   readonly callbacks: RunCallbacks;
-  /** What has `callbacks`, for messages: `the config`. */
+  /** The owner of `callbacks`, for messages: `the config`. */
   readonly of: string;
   /** The time that each function has, in milliseconds. Default: `CALLBACK_MS`. */
   readonly timeoutMs: number | undefined;

@@ -11,7 +11,7 @@ import { formatHelpAdvice } from '../report/command-line.js';
 import type { TaskDefaults } from '../tasks/task.js';
 import type { RunRequest, RunStart } from './start.js';
 
-/** What one run covers: a new run, an older run to resume, or one task of a run. */
+/** The selection of a run: a new run, an older run to resume, or one task of a run. */
 export interface RunSelection {
   /** The params of a new run by name. The schema of the Dag validates them. */
   readonly params?: Readonly<Record<string, unknown>> | undefined;

@@ -33,7 +33,7 @@ export interface RunConnections {
   readonly getPoolSize: (id: string) => number;
 }
 
-/** How many tasks run at once if nobody sets a limit. */
+/** The number of tasks that run at once if nobody sets a limit. */
 export const DEFAULT_CONCURRENCY = 4;
 
 /** The default of `RunServices.schema`. */

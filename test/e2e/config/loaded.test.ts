@@ -5,7 +5,7 @@ import { createProject } from '../../support/cli.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 interface Way {
-  /** How the config comes to the module, for the title. */
+  /** The way from the config to the module, for the title. */
   readonly title: string;
   /** The text that imports `value` in the config. */
   readonly code: string;

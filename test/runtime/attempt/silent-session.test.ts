@@ -45,7 +45,7 @@ const MARK = 'm4rk';
 /** The end of the `application_name` of the task "w", which the settings behind its BEGIN have as a value. */
 const SESSION_NAME = 'd/w';
 
-/** What gets lost on the way, and what becomes of the task. */
+/** The bytes that get lost on the way, and the outcome of the task. */
 interface Stall {
   readonly title: string;
   readonly stall: Omit<StallOptions, 'onStall' | 'times'>;

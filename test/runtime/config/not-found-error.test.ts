@@ -6,7 +6,7 @@ interface Row {
   readonly files: Files;
   readonly where: string | RegExp;
   readonly says: string;
-  /** What the message says to do. */
+  /** The advice in the message. */
   readonly fix?: string;
 }
 

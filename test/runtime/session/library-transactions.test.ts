@@ -21,7 +21,7 @@ type Body = (queries: Queries, session: Session) => Promise<unknown>;
 /** The function that runs a transaction with an isolation level and an access mode. */
 type Begin = (pool: Pool, level: string, access?: string) => Promise<unknown>;
 
-/** How each library begins a transaction with an isolation level. Prisma has no access mode. */
+/** The call with which each library begins a transaction with an isolation level. Prisma has no access mode. */
 const BEGINS: Readonly<Record<Library['name'], Begin>> = {
   pg: async (pool, level, access = 'read write') => {
     await pool.query(`begin transaction isolation level ${level}, ${access}`);

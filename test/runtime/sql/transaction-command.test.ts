@@ -24,7 +24,7 @@ function parse(sql: string): readonly Statement[] | undefined {
   }
 }
 
-/** What `readTransactionCommand` must return, by PostgreSQL's own parser. */
+/** The expected result of `readTransactionCommand`, by PostgreSQL's own parser. */
 function expectCommand(sql: string): TransactionCommand | undefined {
   const [statement, ...others] = parse(sql) ?? [];
   if (others.length > 0) return undefined;

@@ -10,7 +10,7 @@ export interface CreatedColumns {
   /** The table as it was before the load. Undefined if the load has created the table. */
   readonly before: Table | undefined;
   readonly columns: readonly InputColumn[];
-  /** Whether the rows that the server refuses are put aside. */
+  /** True if the rows that the server refuses are put aside. */
   readonly hasRejects: boolean;
 }
 
